@@ -1,0 +1,158 @@
+"""The race: the best validation accuracy each system has after 60, 120 and 240 s, counted from process start.
+
+``python benchmarks/race.py [--only NAME ...] [--seeds N]`` races us against the peers,
+``python benchmarks/race.py --variants [NAME ...]`` our own ways to search against each other.
+Both print a table and write results/race.json (results/variants.json).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import harness
+import ours
+from peers.common import Options
+from rich.table import Table
+
+_PEERS = {"kerastuner": "kerastuner.py", "optuna-mlflow": "optuna_mlflow.py", "ray-tune": "ray_tune.py"}
+SYSTEMS = ("ours", *_PEERS)
+# One change at a time from the first, then the coldest.
+VARIANTS = (
+    "tpe-asha-searched-start",
+    "random-asha-searched-start",
+    "tpe-hyperband-searched-start",
+    "tpe-median-searched-start",
+    "tpe-none-searched-start",
+    "tpe-asha-constant-start",
+    "tpe-asha-searched-cold",
+    "tpe-asha-constant-cold",
+)
+_OURS_GRACE_S = 30.0
+
+Event = tuple[float, float]  # seconds after the start, validation accuracy
+
+
+def race_peer(name: str, seed: int, home: Path, arguments: argparse.Namespace) -> list[Event]:
+    """A peer's epochs; it is ended when its time is over."""
+    options = Options(
+        mode="race",
+        data=arguments.data,
+        journal=home / harness.JOURNAL,
+        seconds=arguments.seconds,
+        seed=seed,
+        schedule=arguments.schedule,
+        model="h5",
+    )
+    outcome = harness.run(harness.peer_command(_PEERS[name], options.arguments()), home, arguments.seconds + 1)
+    if outcome.exit_code:
+        print(f"{name}: exit code {outcome.exit_code}\n{outcome.last_lines()}")
+    return [(epoch["time"] - outcome.started, epoch["val_accuracy"]) for epoch in harness.journal_of(home)]
+
+
+def race_ours(name: str, seed: int, home: Path, arguments: argparse.Namespace) -> list[Event]:
+    """Our trials, each at the moment it was finished: ``ours`` is the default study, else a variant."""
+    source = "mnist"
+    if name != "ours":
+        path = home / "race.toml"
+        study = ours.variant_study(ours.Variant.parse(name), seed, arguments.seconds)
+        path.write_text(study, encoding="utf-8")
+        source = str(path)
+    words = [source, "--study", "race", "--timeout", f"{arguments.seconds:g}", "--seed", str(seed)]
+    outcome = ours.run(home, arguments.data, arguments.seconds + _OURS_GRACE_S, *words)
+    if outcome.exit_code != 0:
+        print(f"{name}: exit code {outcome.exit_code}\n{outcome.last_lines()}")
+        return []
+    return list(ours.finished_trials(outcome, "race").values())
+
+
+def improvements(events: list[Event]) -> list[Event]:
+    """The events that were better than all before them, in their order."""
+    kept: list[Event] = []
+    for seconds, value in sorted(events):
+        if not kept or value > kept[-1][1]:
+            kept.append((seconds, value))
+    return kept
+
+
+def best_at(events: list[Event], mark_s: float) -> float | None:
+    """The best value up to a moment; None before the first."""
+    return max((value for seconds, value in events if seconds <= mark_s), default=None)
+
+
+def race_once(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    with harness.temporary_home(arguments.keep) as home:
+        race = race_peer if name in _PEERS else race_ours
+        events = race(name, seed, home, arguments)
+    return {
+        "name": name,
+        "seed": seed,
+        "best": {f"{mark:g}": best_at(events, mark) for mark in arguments.marks},
+        "n_events": len(events),
+        "improvements": improvements(events),
+    }
+
+
+def table(runs: list[dict[str, Any]], marks: list[float]) -> Table:
+    """One row a system: the mean over the seeds at each mark, and the lowest and highest of several."""
+    view = Table(title="Best validation accuracy on MNIST, counted from process start")
+    view.add_column("system")
+    for mark in marks:
+        view.add_column(f"{mark:g} s", justify="right")
+    for name in dict.fromkeys(run["name"] for run in runs):
+        mine = [run for run in runs if run["name"] == name]
+        view.add_row(name, *(_cell([run["best"][f"{mark:g}"] for run in mine]) for mark in marks))
+    return view
+
+
+def _cell(values: list[float | None]) -> str:
+    reached = [value for value in values if value is not None]
+    if len(reached) < len(values):
+        return "none" if not reached else f"none in {len(values) - len(reached)} of {len(values)}"
+    spread = f" ({min(reached):.4f} to {max(reached):.4f})" if len(reached) > 1 else ""
+    return f"{statistics.mean(reached):.4f}{spread}"
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SYSTEMS, default=SYSTEMS, metavar="NAME", help=str(SYSTEMS))
+    parser.add_argument(
+        "--variants",
+        nargs="*",
+        metavar="NAME",
+        help=f"race our own ways to search instead, by default {', '.join(VARIANTS)}",
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="run each with the seeds 0 to N-1")
+    parser.add_argument("--seconds", type=float, default=240.0, help="marks: a quarter, half and all of it")
+    parser.add_argument("--without-schedule", dest="schedule", action="store_false", help="for the peers")
+    parser.add_argument("--data", type=Path, help="folder of mnist.npz")
+    parser.add_argument("--output", type=Path, help="by default results/race.json or results/variants.json")
+    parser.add_argument("--keep", action="store_true", help="keep what the systems stored")
+    arguments = parser.parse_args()
+    arguments.data = harness.data_folder(arguments.data)
+    arguments.marks = [arguments.seconds / 4, arguments.seconds / 2, arguments.seconds]
+    return arguments
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    names = list(arguments.only) if arguments.variants is None else arguments.variants or list(VARIANTS)
+    for name in names if arguments.variants is not None else []:
+        ours.Variant.parse(name)
+    runs = []
+    for seed in range(arguments.seeds):
+        for name in names:
+            print(f"{name}, seed {seed} ...", file=sys.stderr)
+            runs.append(race_once(name, seed, arguments))
+    result = {"machine": harness.machine(), "seconds": arguments.seconds, "runs": runs}
+    harness.console().print(table(runs, arguments.marks))
+    default = harness.RESULTS / ("race.json" if arguments.variants is None else "variants.json")
+    harness.write_result(arguments.output or default, result)
+    return 0 if all(run["n_events"] for run in runs) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,79 @@
+"""What one model is trained on and with: frozen values, no behaviour beyond their own rules."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Scaling = Literal["minmax", "standard", "none"]
+Schedule = Literal["constant", "cosine"]
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which dataset, and how it is split.
+
+    Attributes:
+        source: ``digits``, ``mnist``, ``fashion_mnist``, or the path of a ``.npz``, ``.csv`` or ``.parquet`` file.
+        target: The label's column, for tables; None means a column named ``target``.
+        validation_fraction: Share of the training rows held back to pick epochs and rank trials.
+        test_fraction: Share of all rows that is sealed, where the source has no test rows of its own.
+        scaling: How inputs are scaled; what it needs is learned from the training rows alone.
+        split_seed: Seed of the split. Not the study's seed: studies on the same split can be compared.
+    """
+
+    source: str
+    target: str | None = None
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.2
+    scaling: Scaling = "minmax"
+    split_seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """One configuration: the values of a point in the search space.
+
+    Attributes:
+        width: Units of each hidden layer.
+        depth: Number of hidden layers, each Dense(width, ReLU) followed by Dropout.
+        dropout: Share of units dropped after each hidden layer, 0 to below 1.
+        optimizer: A Keras optimizer by name.
+        learning_rate: The learning rate, that of the first step where it decays; Keras's default is 0.001
+            for adam and rmsprop and 0.01 for sgd.
+        schedule: ``constant``, or ``cosine`` decay to zero over the trial's epochs.
+        epochs: Passes over the training rows.
+        batch_size: Rows of a step; the last batch of an epoch may hold fewer.
+    """
+
+    width: int = 512
+    depth: int = 2
+    dropout: float = 0.2
+    optimizer: str = "adam"
+    learning_rate: float = 0.001
+    schedule: Schedule = "constant"
+    epochs: int = 20
+    batch_size: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How a configuration is trained, beside what is searched.
+
+    Attributes:
+        seed: Seed of the initial weights, the shuffling and the dropout.
+    """
+
+    seed: int = 0
+
+
+def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_classes: int) -> tuple[int, ...]:
+    """Values at the input, after each hidden layer and at the output."""
+    return (n_features, *[hyperparameters.width] * hyperparameters.depth, n_classes)
+
+
+def count_parameters(sizes: Sequence[int]) -> int:
+    """Weights that training changes, kernels and biases, of layers of these sizes."""
+    return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))

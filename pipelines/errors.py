@@ -1,0 +1,60 @@
+"""The exception tree of both packages.
+
+MlpSearchError
+├── InputError            the user's own input is wrong: every problem of a file at once
+│   ├── DataError         a dataset, a table, an array or a picture
+│   └── SpecError         a study file or an option
+├── NotFoundError         a study, trial, run, model or file that does not exist
+├── UnavailableError      a server, a database, a folder or a package that cannot be used now
+├── TrainingError         a trial that could not be trained
+└── RefusedError          a check said no: the gate, the seal, the doctor
+
+A message is one line for the person at the terminal: the place, the rule, the value, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class MlpSearchError(Exception):
+    """Base of everything that is explained to the user without a traceback."""
+
+
+class InputError(MlpSearchError):
+    """Wrong input; ``problems`` holds one line for each thing that is wrong.
+
+    Args:
+        problems: One line, or several, each with its place, the rule and the value.
+    """
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)
+
+
+class DataError(InputError):
+    """A dataset, a table, an array or a picture that cannot be used."""
+
+
+class SpecError(InputError):
+    """A study file or an option that cannot be used."""
+
+
+class NotFoundError(MlpSearchError):
+    """A study, trial, run, model or file that does not exist."""
+
+
+class UnavailableError(MlpSearchError):
+    """A server, a database, a folder or a package that cannot be used now."""
+
+
+class TrainingError(MlpSearchError):
+    """A trial that could not be trained."""
+
+
+class RefusedError(MlpSearchError):
+    """A check said no; the command line answers with exit code 3."""

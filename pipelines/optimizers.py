@@ -1,0 +1,76 @@
+"""Weight updates inside the compiled epoch: TensorFlow's fused kernels, or Keras's own optimizer.
+
+One fused kernel an update reads and writes each weight once, where the Keras object takes several operations;
+the formulas and the constants are Keras's defaults, and the tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from pipelines.errors import TrainingError
+
+
+def _sgd(weight: Any, state: Sequence[Any], gradient: Any, rate: Any, step: Any) -> None:  # noqa: ARG001
+    tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=rate, delta=gradient)
+
+
+def _rmsprop(weight: Any, state: Sequence[Any], gradient: Any, rate: Any, step: Any) -> None:  # noqa: ARG001
+    velocity, momentum = state
+    tf.raw_ops.ResourceApplyRMSProp(
+        var=weight.handle, ms=velocity.handle, mom=momentum.handle, lr=rate,
+        rho=0.9, momentum=0.0, epsilon=1e-7, grad=gradient,
+    )  # fmt: skip
+
+
+def _adam(weight: Any, state: Sequence[Any], gradient: Any, rate: Any, step: Any) -> None:
+    momentum, velocity = state
+    tf.raw_ops.ResourceApplyAdam(
+        var=weight.handle, m=momentum.handle, v=velocity.handle, lr=rate,
+        beta1_power=tf.pow(0.9, step), beta2_power=tf.pow(0.999, step),
+        beta1=0.9, beta2=0.999, epsilon=1e-7, grad=gradient,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FusedRule:
+    """One of TensorFlow's update kernels.
+
+    Attributes:
+        update: ``update(weight, state, gradient, rate, step)`` changes the weight and its state in place; step is
+            a float32 scalar from 1.
+        n_state: State arrays a weight, in the order in which Keras's optimizer of that name keeps them.
+        n_scratch: Arrays a weight that the kernel wants besides; zero at the start and not worth keeping.
+    """
+
+    update: Callable[[Any, Sequence[Any], Any, Any, Any], None]
+    n_state: int = 0
+    n_scratch: int = 0
+
+
+FUSED = {"sgd": FusedRule(_sgd), "rmsprop": FusedRule(_rmsprop, 1, 1), "adam": FusedRule(_adam, 2)}
+
+
+def keras_optimizer(name: str, learning_rate: float) -> Any:
+    """Keras's optimizer of that name, with its defaults but for the learning rate.
+
+    Raises:
+        TrainingError: Keras has no optimizer of that name.
+    """
+    import keras
+
+    try:
+        optimizer = keras.optimizers.get(name)
+    except ValueError as error:
+        raise TrainingError(f"optimizer: must be one that Keras knows by name, got {name!r}") from error
+    optimizer.learning_rate.assign(learning_rate)
+    return optimizer
+
+
+def state_variables(optimizer: Any) -> list[Any]:
+    """What a built Keras optimizer keeps between steps, beside its step count and its learning rate."""
+    return list(optimizer.variables[2:])

@@ -1,0 +1,190 @@
+"""A process per slot on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+import types
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import MlpSearchError
+from pipelines.history import EpochReport
+from search.pools import Event, Failed, Finished, Lost, Ready, Reported, Slot
+from search.pools.shared import SharedDataset
+from search.tasks import Outcome, StopReason, Task
+
+if TYPE_CHECKING:
+    from pipelines.datasets import Dataset
+
+
+class LocalPool:
+    """Keeps the contract of ``search.pools.Pool``.
+
+    A process imports TensorFlow for seconds. Without GPUs one server process imports it once and forks the slots'
+    processes from itself, before TensorFlow has started a thread: a slot is there, and a lost one back, in a blink,
+    and all share the memory of the import. A process that shall use CUDA starts afresh.
+
+    Args:
+        dataset: What the tasks train on.
+        slots: One process each.
+        memory_mb: A process that holds more after a task is replaced by a new one.
+    """
+
+    def __init__(self, dataset: Dataset, slots: Sequence[Slot], *, memory_mb: int = 1000) -> None:
+        self._data = SharedDataset(dataset)
+        self._memory_mb = memory_mb
+        forks = os.name == "posix" and not any(slot.visible_devices for slot in slots)
+        self._context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
+        if forks:
+            self._context.set_forkserver_preload(["search.worker"])
+        self._workers = {slot: self._start(slot) for slot in slots}
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """The slots there are."""
+        return list(self._workers)
+
+    @property
+    def pids(self) -> dict[Slot, int]:
+        """The process of each slot."""
+        return {slot: worker.process.pid for slot, worker in self._workers.items()}
+
+    def _start(self, slot: Slot) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(theirs, self._data, slot.visible_devices), name=f"mlp-search {slot.device}",
+            daemon=True,
+        )  # fmt: skip
+        with _no_main_module():
+            process.start()
+        theirs.close()
+        return _Worker(slot, process, ours)
+
+    def submit(self, slot: Slot, task: Task) -> None:
+        """Starts a task in a slot that is ready."""
+        worker = self._workers[slot]
+        worker.number = task.number
+        worker.send(task)
+
+    def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
+        """Lets the slot's task go on after that epoch, or ends it there."""
+        self._workers[slot].send((epoch, stop))
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        """What has happened since the last call; waits for the first event up to ``timeout_s``."""
+        sources = {worker.connection: worker for worker in self._workers.values()}
+        ready = wait(list(sources), timeout_s)
+        return [event for source in ready for event in self._receive(sources[source])]  # type: ignore[index]
+
+    def _receive(self, worker: _Worker) -> list[Event]:
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            return self._replace_lost(worker)
+        number = worker.number
+        if message == "ready":
+            return [Ready(worker.slot)]
+        if isinstance(message, EpochReport):
+            return [Reported(worker.slot, number, message)]
+        worker.number = -1
+        if isinstance(message, Outcome):
+            end: Event = Finished(worker.slot, number, message)
+            too_large = message.memory_mb > self._memory_mb
+        else:
+            end, too_large = Failed(worker.slot, number, *message), False
+        if too_large:
+            worker.stop()
+            self._workers[worker.slot] = self._start(worker.slot)
+            return [end]
+        return [end, Ready(worker.slot)]
+
+    def _replace_lost(self, worker: _Worker) -> list[Event]:
+        worker.stop()
+        code = worker.process.exitcode
+        why = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+        self._workers[worker.slot] = self._start(worker.slot)
+        message = f"the process of {worker.slot.device} died ({why})"
+        return [Lost(worker.slot, worker.number, message)] if worker.number >= 0 else []
+
+    def kill(self, slot: Slot) -> None:
+        """Ends the slot's process at once; its task is reported as lost."""
+        self._workers[slot].process.kill()
+
+    def close(self) -> None:
+        """Ends every process at once; tasks still in training are given up."""
+        for worker in self._workers.values():
+            worker.process.kill()
+        for worker in self._workers.values():
+            worker.stop()
+        self._workers.clear()
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """A new process would import the program's main module again; a script without a main guard would run twice."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+class _Worker:
+    """The searching process's end of one slot."""
+
+    def __init__(self, slot: Slot, process: Any, connection: Connection) -> None:
+        self.slot, self.process, self.connection = slot, process, connection
+        self.number = -1
+
+    def send(self, message: object) -> None:
+        # A process that has just died cannot be told anything; the next poll finds it lost.
+        with contextlib.suppress(OSError):
+            self.connection.send(message)
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+
+
+def _work(connection: Connection, dataset: Dataset, visible_devices: str) -> None:
+    """The life of a slot's process: it ends when the searching process hangs up or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices or "-1"
+    from search import worker
+
+    worker.configure_device(None if visible_devices else 1)
+    rows = worker.TrainingRows.of(dataset)
+
+    def verdict(epoch: int) -> StopReason | None:
+        while True:
+            answered, stop = connection.recv()
+            if stop or answered >= epoch:
+                return stop
+
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send("ready")
+        while True:
+            task = connection.recv()
+            if not isinstance(task, Task):
+                continue  # an answer that came after its task had ended by itself
+            try:
+                connection.send(
+                    worker.train_task(task, rows, dataset.preprocessing, connection.send, verdict)
+                )
+            except MlpSearchError as error:
+                connection.send((str(error), ""))
+            except (EOFError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001  (one trial fails, with its traceback; the search goes on)
+                line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                connection.send((line, traceback.format_exc()))

@@ -1,0 +1,78 @@
+"""What a search tells whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pipelines.config import Hyperparameters
+from pipelines.history import EpochReport
+
+
+@dataclass(slots=True)
+class SlotView:
+    """What a slot is doing.
+
+    Attributes:
+        device: ``cpu:0``, ``gpu:1``.
+        run_name: Of the run in training; "" while the slot is idle.
+        hyperparameters: Of that run.
+        report: Its last epoch.
+    """
+
+    device: str
+    run_name: str = ""
+    hyperparameters: Hyperparameters | None = None
+    report: EpochReport | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a search stands.
+
+    Attributes:
+        study: Its name.
+        slots: By slot number; empty until the first is ready.
+        complete: Trials trained to their end, over all runs of the study.
+        pruned: Trials that the pruner ended.
+        failed: Trials that failed.
+        budget: The most trials there will be, None without such a limit.
+        time_left_s: Until the timeout, None without one.
+        best_number: The best trial's number.
+        best_value: Its best validation accuracy.
+        best_params: Its configuration.
+        stopping: Why the search is ending, "" while it is not.
+    """
+
+    study: str
+    slots: dict[int, SlotView] = field(default_factory=dict)
+    complete: int = 0
+    pruned: int = 0
+    failed: int = 0
+    budget: int | None = None
+    time_left_s: float | None = None
+    best_number: int | None = None
+    best_value: float | None = None
+    best_params: Mapping[str, Any] = field(default_factory=dict)
+    stopping: str = ""
+
+
+class Observer(Protocol):
+    """Watches a search; called in the searching thread, so it must be quick."""
+
+    def update(self, progress: Progress) -> None:
+        """Something has changed, or a moment has passed."""
+
+    def note(self, line: str) -> None:
+        """One line worth keeping: a trial has ended, a warning."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def update(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def note(self, line: str) -> None:
+        """Nothing."""

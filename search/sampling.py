@@ -1,0 +1,137 @@
+"""Optuna's samplers and pruners as a study asks for them, seeded for each trial."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from pipelines.errors import UnavailableError
+from search.spec import StudySpec
+
+ATTEMPTS = 20
+"""Draws before a configuration that was tried already is accepted; a space this empty is close to exhausted."""
+
+REDUCTION_FACTOR = 3
+
+
+def derive_seed(*parts: int) -> int:
+    """A seed of 32 bits that follows from all parts and from nothing else."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
+    """One of Optuna's samplers.
+
+    Raises:
+        UnavailableError: The sampler needs a package that is not installed.
+    """
+    if spec.sampler == "gp":
+        try:
+            import torch  # noqa: F401
+        except ImportError as error:
+            raise UnavailableError(
+                "search.sampler: gp needs PyTorch, which is not installed: pip install 'mlp-search[gp]'"
+            ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return {
+            "tpe": lambda: TPESampler(seed=seed),
+            "random": lambda: RandomSampler(seed=seed),
+            "grid": lambda: GridSampler(spec.space.grid(), seed=seed),
+            "gp": lambda: GPSampler(seed=seed),
+            "cmaes": lambda: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+        }[spec.sampler]()
+
+
+def make_pruner(spec: StudySpec) -> BasePruner:
+    """One of Optuna's pruners; the resource is the epoch, and Hyperband is told the most there can be."""
+    return {
+        "hyperband": lambda: HyperbandPruner(1, spec.space.max_epochs, REDUCTION_FACTOR),
+        "asha": lambda: SuccessiveHalvingPruner(1, REDUCTION_FACTOR, 0),
+        "median": MedianPruner,
+        "none": NopPruner,
+    }[spec.pruner]()
+
+
+class TrialSampler(BaseSampler):
+    """Draws each trial's configuration with a sampler whose seed follows from the trial's number.
+
+    What a trial gets depends on the study's seed, its number and the trials that were finished by then: a study that
+    was interrupted goes on as if it had not been, and several searching processes never draw the same numbers.
+    The study's ``[[start]]`` configurations come first; a configuration that a trial has already is drawn again.
+
+    Args:
+        spec: The study.
+        study: The whole study; Hyperband shows its samplers only a part.
+    """
+
+    def __init__(self, spec: StudySpec, study: optuna.Study) -> None:
+        self._spec, self._study = spec, study
+        self._distributions = spec.space.distributions()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All searched dimensions: they are known before the first trial."""
+        return self._distributions
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """The grid sampler reserves its point here."""
+        if trial.number >= len(self._spec.start):
+            self._inner(trial, 0).before_trial(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The whole configuration of a trial."""
+        if trial.number < len(self._spec.start):
+            return self._spec.space.params(self._spec.start[trial.number])
+        tried = {_key(t.params) for t in self._study.get_trials(deepcopy=False) if t.number != trial.number}
+        for attempt in range(ATTEMPTS):
+            params = self._draw(study, trial, attempt)
+            if _key(params) not in tried:
+                break
+        return params
+
+    def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
+        inner = self._inner(trial, attempt)
+        # The space never changes, so TPE need not look through every trial for it.
+        is_tpe = isinstance(inner, TPESampler)
+        space = self._distributions if is_tpe else inner.infer_relative_search_space(study, trial)
+        params = dict(inner.sample_relative(study, trial, space))
+        for name, distribution in self._distributions.items():
+            if name not in params:
+                params[name] = inner.sample_independent(study, trial, name, distribution)
+        return params
+
+    def _inner(self, trial: FrozenTrial, attempt: int) -> BaseSampler:
+        return make_sampler(self._spec, derive_seed(self._spec.seed, trial.number, attempt))
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Never asked for by a trial of this study; another program's trial gets a random value."""
+        seed = derive_seed(self._spec.seed, trial.number)
+        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Nothing: the grid sampler would stop a loop that is not Optuna's own."""
+
+
+def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(sorted(params.items()))
+
+
+def twin(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial | None:
+    """A finished trial with the same configuration, if there is one."""
+    key = _key(trial.params)
+    finished = (TrialState.COMPLETE, TrialState.PRUNED)
+    return next((t for t in study.get_trials(deepcopy=False, states=finished) if _key(t.params) == key), None)

@@ -1,0 +1,359 @@
+"""The loop: ask Optuna, submit to a slot, report and prune, tell Optuna, hand over to MLflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.history import EpochReport
+from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
+from search.progress import Observer, Progress, SlotView
+from search.sampling import derive_seed, twin
+from search.settings import Settings
+from search.spec import StudySpec
+from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, read_entry, write_entry
+from search.storage import ELAPSED, RESULT, park, park_abandoned, set_run_id, trial_row
+from search.tasks import Outcome, StopReason, Task
+from search.tracking import Tracker
+
+MAX_ATTEMPTS = 3
+"""A trial whose process died is trained again, at most twice."""
+_TICK_S = 0.5
+_BOOKKEEPING_S = 10.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """A trial in a slot."""
+
+    trial: optuna.Trial
+    hyperparameters: Hyperparameters
+    start: RunStart
+    slot: Slot
+    attempt: int
+    submitted: float
+    reported_before: int
+    epochs: list[Epoch]
+    pruned_at: int = 0
+    timed_out: bool = False
+
+
+class Scheduler:
+    """Runs one study until its budget is spent.
+
+    Args:
+        spec: The study.
+        study: Optuna's study of it.
+        pool: Where trials train; it was started on the study's dataset.
+        tracker: Carries the runs to MLflow.
+        settings: Where the spool is.
+        n_features: Values of one flattened input row.
+        n_classes: Classes.
+        run_tags: Tags that every run of this search carries.
+        observer: Watches.
+        started: ``time.monotonic()`` at the start of everything, which the timeout counts from.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        study: optuna.Study,
+        pool: Pool,
+        tracker: Tracker,
+        settings: Settings,
+        n_features: int,
+        n_classes: int,
+        run_tags: Mapping[str, str],
+        observer: Observer,
+        started: float,
+    ) -> None:
+        self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
+        self._settings, self._observer, self._run_tags = settings, observer, run_tags
+        self._n_features, self._n_classes = n_features, n_classes
+        self._elapsed_before = float(study.user_attrs.get(ELAPSED, 0.0))
+        self._started = started
+        self._running: dict[int, _Running] = {}
+        self._again: list[_Running] = []
+        self._free: list[Slot] = []
+        self._stop: StopReason | None = None
+        self._exhausted = False
+        self._longest_epoch_s = 0.0
+        self._next_bookkeeping = 0.0
+        self.progress = Progress(spec.name, budget=spec.trials)
+
+    def interrupt(self) -> None:
+        """Lets the epochs in training end, and nothing begin after them."""
+        self._stop = self._stop or "interrupted"
+        self.progress.stopping = "interrupted: finishing the epochs in training"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether ``interrupt`` ended the search."""
+        return self._stop == "interrupted"
+
+    def run(self) -> None:
+        """Searches until the budget is spent, the space is exhausted, or an interruption."""
+        self._take_over()
+        try:
+            while True:
+                self._keep_books()
+                self._fill_slots()
+                if self._is_over():
+                    return
+                for event in self._pool.poll(_TICK_S):
+                    self._handle(event)
+                self._observer.update(self.progress)
+        finally:
+            # Only an error or a second Ctrl-C leaves trials here: they stay in the budget and are trained again.
+            for running in (*self._running.values(), *self._again):
+                self._park(running)
+            self._note_elapsed()
+
+    def _is_over(self) -> bool:
+        if self._running:
+            return False
+        return self._stop is not None or (not self._again and self._budget_left() <= 0) or self._exhausted
+
+    def _elapsed_s(self) -> float:
+        return self._elapsed_before + time.monotonic() - self._started
+
+    def _time_left_s(self) -> float | None:
+        return None if self._spec.timeout_s is None else self._spec.timeout_s - self._elapsed_s()
+
+    def _take_over(self) -> None:
+        """Finishes what an earlier process left: results in the spool, trials in training."""
+        park_abandoned(self._study, is_shared=self._settings.is_shared)
+        waiting = {t.number: t for t in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))}
+        for folder in entries(self._settings.spool, self._spec.name):
+            entry = read_entry(folder)
+            if entry.number in waiting:  # trained, and on disk, but Optuna did not hear of it
+                trial = waiting[entry.number]
+                self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+                self._tell(optuna.Trial(self._study, trial._trial_id), entry)
+            self._tracker.deliver(folder)
+        for frozen in self._study.get_trials(deepcopy=False):
+            self._count(frozen)
+
+    def _count(self, frozen: optuna.trial.FrozenTrial) -> None:
+        progress = self.progress
+        progress.complete += frozen.state == TrialState.COMPLETE
+        progress.pruned += frozen.state == TrialState.PRUNED
+        progress.failed += frozen.state == TrialState.FAIL
+        if frozen.state != TrialState.COMPLETE:
+            return
+        row = trial_row(frozen, {})
+        if progress.best_value is None or (row.value or 0) > progress.best_value:
+            progress.best_number, progress.best_value, progress.best_params = row.number, row.value, row.params
+
+    def _budget_left(self) -> float:
+        """Trials that may still begin."""
+        done = self.progress.complete + self.progress.pruned + self.progress.failed
+        under_way = len(self._running) + len(self._again)
+        return float("inf") if self._spec.trials is None else self._spec.trials - done - under_way
+
+    def _keep_books(self) -> None:
+        """What is due now and then: the deadline, hung trials, run ids, heartbeats, the time used."""
+        left = self._time_left_s()
+        self.progress.time_left_s = None if left is None else max(0.0, left)
+        if left is not None and left <= 0:
+            self._stop = self._stop or "timeout"
+        self.note_runs()
+        self._end_hung_trials()
+        if time.monotonic() >= self._next_bookkeeping:
+            self._next_bookkeeping = time.monotonic() + _BOOKKEEPING_S
+            self._note_elapsed()
+            if self._settings.is_shared:
+                for running in self._running.values():
+                    self._study._storage.record_heartbeat(running.trial._trial_id)
+
+    def note_runs(self) -> None:
+        """Lets Optuna's trials know the runs that were opened since the last call."""
+        for run_name, run_id in self._tracker.opened():
+            set_run_id(self._study, _number(run_name), run_id)
+
+    def _end_hung_trials(self) -> None:
+        limit = self._spec.workers.trial_timeout_s
+        for running in self._running.values():
+            if limit and time.monotonic() - running.submitted > limit and not running.timed_out:
+                running.timed_out = True
+                self._pool.kill(running.slot)
+
+    def _note_elapsed(self) -> None:
+        self._study.set_user_attr(ELAPSED, round(self._elapsed_s(), 1))
+
+    def _fill_slots(self) -> None:
+        while self._free and not self._stop and not self._exhausted:
+            left = self._time_left_s()
+            if left is not None and left < self._longest_epoch_s:
+                return  # no epoch would end in time
+            if self._again:
+                self._submit(self._again.pop(0), self._free.pop(0))
+            elif self._budget_left() > 0:
+                self._ask(self._free[0])
+            else:
+                return
+
+    def _ask(self, slot: Slot) -> None:
+        """Takes a trial from Optuna, one that waits to be trained again first, and starts it."""
+        trial = self._study.ask()
+        hyperparameters = self._spec.space.suggest(trial)
+        tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
+        params = asdict(hyperparameters) | {
+            "seed": derive_seed(self._spec.seed, trial.number, 0, 1),
+            "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
+        }
+        start = RunStart(self._spec.name, f"trial-{trial.number:04d}", _now_ms(), params, tags)
+        reported = max(_intermediate(trial), default=0)
+        running = _Running(trial, hyperparameters, start, slot, 1, 0.0, reported, [])
+        if done := twin(self._study, trial):
+            self._copy(running, done)
+            return
+        self._free.remove(slot)
+        self._submit(running, slot)
+
+    def _submit(self, running: _Running, slot: Slot) -> None:
+        running.slot, running.submitted, running.epochs = slot, time.monotonic(), []
+        self._running[running.trial.number] = running
+        self.progress.slots[slot.number] = SlotView(slot.device, running.start.run_name, running.hyperparameters)
+        left = self._time_left_s()
+        deadline = None if left is None else time.time() + left
+        self._pool.submit(
+            slot, Task(running.trial.number, running.hyperparameters, running.start.params["seed"], deadline)
+        )
+        self._tracker.open(running.start)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            self._free.append(event.slot)
+            self.progress.slots[event.slot.number] = SlotView(event.slot.device)
+        elif isinstance(event, Reported):
+            self._report(self._running[event.number], event.report)
+        elif isinstance(event, Finished):
+            self._finish(self._running.pop(event.number), event.outcome)
+        elif isinstance(event, Failed):
+            self._fail(self._running.pop(event.number), event.message, event.traceback)
+        elif isinstance(event, Lost):
+            self._retry(self._running.pop(event.number), event.message)
+
+    def _report(self, running: _Running, report: EpochReport) -> None:
+        """Notes an epoch and decides whether the trial goes on."""
+        metrics = {name: getattr(report, name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        epoch = Epoch(report.epoch, _now_ms(), metrics)
+        running.epochs.append(epoch)
+        self._longest_epoch_s = max(self._longest_epoch_s, report.duration_s)
+        self.progress.slots[running.slot.number].report = report
+        # A trial that is trained again was judged up to where it was lost, and the judgement stands.
+        if report.epoch > running.reported_before:
+            running.trial.report(report.val_accuracy, report.epoch)
+        stop = self._stop
+        is_last = report.epoch == running.hyperparameters.epochs
+        if not is_last and report.epoch >= running.reported_before and running.trial.should_prune():
+            stop = stop or "pruned"
+        self._tracker.log_epoch(running.start.run_name, epoch)
+        self._pool.answer(running.slot, report.epoch, stop)
+
+    def _finish(self, running: _Running, outcome: Outcome) -> None:
+        if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
+            self._park(running)
+            return
+        pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
+        state, value = ("PRUNED", None) if pruned else ("COMPLETE", outcome.best_val_accuracy)
+        result = {
+            "params": asdict(running.hyperparameters),
+            "best_val_accuracy": outcome.best_val_accuracy if outcome.best_epoch else None,
+            "best_epoch": outcome.best_epoch or None,
+            "epochs_trained": len(outcome.history),
+            "duration_s": round(outcome.duration_s, 3),
+            "device": running.slot.device,
+            "model_sha256": outcome.model_sha256,
+            "n_parameters": outcome.n_parameters,
+            "stop_reason": outcome.stop_reason,
+        }
+        metrics = {key: result[key] for key in ("best_val_accuracy", "best_epoch", "duration_s") if result[key]}
+        files = {MODEL_FILE: outcome.model, CHECKPOINT_FILE: outcome.checkpoint}
+        self._end(running, state, value, result, metrics, files)
+
+    def _fail(self, running: _Running, message: str, traceback: str = "") -> None:
+        result = {"params": asdict(running.hyperparameters), "device": running.slot.device, "message": message}
+        result |= {"epochs_trained": len(running.epochs), "stop_reason": "failed"}
+        self._end(running, "FAIL", None, result, {}, {"traceback.txt": traceback.encode()})
+        self._observer.note(f"{running.start.run_name} failed: {message}")
+
+    def _retry(self, running: _Running, message: str) -> None:
+        if running.timed_out:
+            limit = self._spec.workers.trial_timeout_s
+            self._fail(running, f"workers.trial_timeout_s: took longer than {limit:g} s and was ended")
+        elif running.attempt >= MAX_ATTEMPTS:
+            self._fail(running, f"{message}, {running.attempt} times with this configuration")
+        else:
+            running.attempt += 1
+            running.reported_before = max(_intermediate(running.trial), default=0)
+            self._again.append(running)
+            self._observer.note(f"{running.start.run_name}: {message}; it is trained again")
+
+    def _copy(self, running: _Running, done: optuna.trial.FrozenTrial) -> None:
+        """Gives a configuration that was trained before the result it had: equal training is not repeated."""
+        size = self._spec.space.size()
+        distinct = {tuple(sorted(t.params.items())) for t in self._study.get_trials(deepcopy=False)}
+        self._exhausted = size is not None and len(distinct) >= size
+        result = done.user_attrs[RESULT] | {"copied_from": done.number, "duration_s": 0.0}
+        self._tracker.open(running.start)
+        state = done.state.name
+        self._end(running, state, result["best_val_accuracy"] if state == "COMPLETE" else None, result, {}, {})
+
+    def _end(
+        self,
+        running: _Running,
+        state: str,
+        value: float | None,
+        result: dict[str, Any],
+        metrics: Mapping[str, float],
+        files: Mapping[str, bytes],
+    ) -> None:
+        """The order in which nothing is lost: spool, Optuna, MLflow."""
+        tags = {"trial.state": state, "stop_reason": str(result.get("stop_reason", ""))}
+        tags |= {key: str(result[key]) for key in ("model_sha256", "copied_from", "message") if result.get(key)}
+        # A verdict can come when the next epoch is in training already: what it ended is what counts.
+        epochs = tuple(running.epochs[: result["epochs_trained"]])
+        entry = Entry(
+            running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None
+        )
+        folder = write_entry(self._settings.spool, entry, files)
+        self._tell(running.trial, entry)
+        self._tracker.end(running.start.run_name, folder)
+        self._count(self._study._storage.get_trial(running.trial._trial_id))
+        if (slot := self.progress.slots.get(running.slot.number)) and slot.run_name == running.start.run_name:
+            self.progress.slots[running.slot.number] = SlotView(running.slot.device)
+        self._observer.note(_summary(entry))
+
+    def _tell(self, trial: optuna.Trial, entry: Entry) -> None:
+        trial.set_user_attr(RESULT, dict(entry.result))
+        self._study.tell(trial, entry.value, TrialState[entry.state])
+
+    def _park(self, running: _Running) -> None:
+        park(self._study, running.trial._trial_id)
+        self._tracker.kill(running.start.run_name)
+
+
+def _intermediate(trial: optuna.Trial) -> Mapping[int, float]:
+    return dict(trial.study._storage.get_trial(trial._trial_id).intermediate_values)
+
+
+def _summary(entry: Entry) -> str:
+    value = entry.result.get("best_val_accuracy")
+    figures = "" if value is None else f" val_accuracy {value:.4f} at epoch {entry.result['best_epoch']}"
+    return f"{entry.start.run_name} {entry.state.lower()}{figures}"
+
+
+def _number(run_name: str) -> int:
+    return int(run_name.rpartition("-")[2])
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

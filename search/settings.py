@@ -1,0 +1,90 @@
+"""Where things are kept: the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.errors import UnavailableError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The places a command works on.
+
+    Attributes:
+        home: Folder of the embedded databases, the artifacts and the spool.
+        optuna_storage: SQLAlchemy address of Optuna's database.
+        tracking_uri: MLflow's tracking server or database.
+        registry_uri: MLflow's model registry.
+        artifact_root: Where a new experiment puts its artifacts; None leaves it to the tracking server.
+        data_folders: Folders of ``NAME.npz``, in the order they are looked through.
+        ray_address: Where the Ray cluster is, for ``--pool ray``.
+        visible_devices: The GPUs that the user left visible to CUDA; None means all.
+    """
+
+    home: Path
+    optuna_storage: str
+    tracking_uri: str
+    registry_uri: str
+    artifact_root: str | None
+    data_folders: tuple[Path, ...]
+    ray_address: str | None = None
+    visible_devices: str | None = None
+
+    @property
+    def spool(self) -> Path:
+        """Results that MLflow has not taken yet."""
+        return self.home / "spool"
+
+    @property
+    def locks(self) -> Path:
+        """One lock file a study that is being searched."""
+        return self.home / "locks"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several searching processes may work on one study."""
+        return not self.optuna_storage.startswith("sqlite")
+
+
+def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the environment.
+
+    Args:
+        home: What ``--home`` gave; it wins over ``MLP_SEARCH_HOME``.
+        environ: The variables; section "Where things are kept" of the reference lists them.
+    """
+    home = (home or Path(environ.get("MLP_SEARCH_HOME") or "mlruns")).expanduser().absolute()
+    tracking_uri = environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+    data = environ.get("MLP_SEARCH_DATA")
+    return Settings(
+        home=home,
+        optuna_storage=environ.get("OPTUNA_STORAGE") or f"sqlite:///{home / 'optuna.db'}",
+        tracking_uri=tracking_uri,
+        registry_uri=environ.get("MLFLOW_REGISTRY_URI") or tracking_uri,
+        artifact_root=None if tracking_uri.startswith("http") else (home / "artifacts").as_uri(),
+        data_folders=(*([Path(data).expanduser()] if data else []), home / "datasets"),
+        ray_address=environ.get("RAY_ADDRESS"),
+        visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
+    )
+
+
+def prepare_home(settings: Settings) -> None:
+    """Makes the home's folders.
+
+    Raises:
+        UnavailableError: The folder cannot be made or written.
+    """
+    try:
+        for folder in (settings.home, settings.spool, settings.locks):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(settings.home, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise UnavailableError(
+            f"home {settings.home}: must be a folder that can be written, got {error.strerror}: choose another with"
+            " --home or MLP_SEARCH_HOME"
+        ) from error

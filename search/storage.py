@@ -1,0 +1,224 @@
+"""Optuna's database: opens or resumes studies, takes up trials that a process left, and reads them as rows."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from pipelines.errors import NotFoundError, SpecError, UnavailableError
+from search.sampling import TrialSampler, make_pruner
+from search.settings import Settings
+from search.spec import StudySpec
+from search.spool import study_slug
+from search.tracking import one_line, public
+
+HEARTBEAT_S = 20
+SPEC, ELAPSED, FINGERPRINT = "spec", "elapsed_s", "dataset.fingerprint"
+"""Attributes of a study: its specification, the seconds its runs took, what it is trained on."""
+RESULT, RUN_ID = "result", "run_id"
+"""Attributes of a trial: what training it came to, and its run in MLflow."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_storage(settings: Settings) -> RDBStorage:
+    """Opens Optuna's database, and makes it where there is none.
+
+    Raises:
+        UnavailableError: It cannot be reached or opened.
+    """
+    is_sqlite = settings.optuna_storage.startswith("sqlite")
+    try:
+        if is_sqlite and (path := sa.make_url(settings.optuna_storage).database):
+            with sqlite3.connect(path, timeout=60) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            storage = RDBStorage(
+                settings.optuna_storage,
+                engine_kwargs={"connect_args": {"timeout": 60}} if is_sqlite else {"pool_pre_ping": True},
+                heartbeat_interval=HEARTBEAT_S if settings.is_shared else None,
+            )
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
+        raise UnavailableError(f"Optuna's database {public(settings.optuna_storage)}: {one_line(error)}") from error
+    if is_sqlite:
+        # A power cut may cost the last commits, never the file; what they held is in the spool.
+        sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
+        storage.engine.dispose()
+    return storage
+
+
+def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study:
+    """Starts a study, or goes on with the one of that name.
+
+    Raises:
+        SpecError: The study of that name searches something else.
+        UnavailableError: The database cannot be used.
+    """
+    storage = open_storage(settings)
+    study = optuna.create_study(
+        storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True, pruner=make_pruner(spec)
+    )
+    recorded = study.user_attrs
+    if SPEC in recorded:
+        _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
+    study.set_user_attr(SPEC, spec.to_json())
+    study.set_user_attr(FINGERPRINT, fingerprint)
+    study.sampler = TrialSampler(spec, study)
+    return study
+
+
+def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
+    """A study's budget may change from run to run; what it searches, and on what, may not."""
+    given = spec.to_json()
+    parts = [f"{table}.{key}" for table, key in (("study", "seed"), ("search", "sampler"), ("search", "pruner"))]
+    changed = [part for part in parts if _part(given, part) != _part(recorded, part)]
+    changed += [table for table in ("data", "space", "start") if given.get(table) != recorded.get(table)]
+    if fingerprint != recorded_fingerprint and "data" not in changed:
+        changed.append(f"the rows of {spec.data.source}")
+    if changed:
+        raise SpecError(
+            f"study {spec.name!r}: must go on with what it was started with, but {' and '.join(changed)} changed:"
+            " undo the change, or start another study with --study NAME"
+        )
+
+
+def _part(document: dict[str, Any], place: str) -> Any:
+    table, key = place.split(".")
+    return document.get(table, {}).get(key)
+
+
+def load_study(settings: Settings, name: str) -> optuna.Study:
+    """Opens a study to read it.
+
+    Raises:
+        NotFoundError: There is no study of that name.
+        UnavailableError: The database cannot be used.
+    """
+    names = study_names(settings)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(names)[:10]) or 'none yet'}"
+        raise NotFoundError(f"study {name!r}: must be one of this home, {settings.home}; {hint}")
+    storage = open_storage(settings)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def study_names(settings: Settings) -> list[str]:
+    """The names of the studies there are, the newest last; a home without a database has none."""
+    path = sa.make_url(settings.optuna_storage).database
+    if settings.optuna_storage.startswith("sqlite") and not (path and Path(path).exists()):
+        return []
+    return list(optuna.get_all_study_names(open_storage(settings)))
+
+
+@contextmanager
+def study_lock(settings: Settings, name: str) -> Iterator[None]:
+    """Keeps a study of the embedded database to one searching process; the system lets go when that ends.
+
+    Raises:
+        UnavailableError: Another process searches it.
+    """
+    if settings.is_shared:
+        yield
+        return
+    with (settings.locks / f"{study_slug(name)}.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UnavailableError(
+                f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
+                " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
+            ) from error
+        yield
+
+
+def park(study: optuna.Study, trial_id: int) -> None:
+    """Lets go of a trial that was not finished: the next process that asks trains it again, with its own seed."""
+    study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def park_abandoned(study: optuna.Study, *, is_shared: bool) -> list[FrozenTrial]:
+    """Parks the trials that dead processes left, and returns them.
+
+    With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
+    """
+    stale = set(study._storage._get_stale_trial_ids(study._study_id)) if is_shared else None
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    abandoned = [trial for trial in running if stale is None or trial._trial_id in stale]
+    for trial in abandoned:
+        park(study, trial._trial_id)
+    return abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """One line of a leaderboard.
+
+    Attributes:
+        number: From 0.
+        state: COMPLETE, PRUNED, FAIL, RUNNING, or WAITING to be trained again.
+        value: The best validation accuracy that the trial reached; None before its first epoch.
+        params: The whole configuration, fixed values included.
+        best_epoch: The epoch whose weights were kept.
+        epochs_trained: How many there were.
+        duration_s: From its start in the slot to its model file.
+        device: Where it trained.
+        run_id: Its run in MLflow.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: dict[str, Any]
+    best_epoch: int | None
+    epochs_trained: int
+    duration_s: float | None
+    device: str | None
+    run_id: str | None
+
+
+def trial_row(trial: FrozenTrial, late_run_ids: dict[str, Any]) -> TrialRow:
+    """Reads a trial; ``late_run_ids`` are the study's attributes, where a run opened after its trial's end stands."""
+    result = trial.user_attrs.get(RESULT, {})
+    return TrialRow(
+        number=trial.number,
+        state=trial.state.name,
+        value=result.get("best_val_accuracy", max(trial.intermediate_values.values(), default=None)),
+        params=result.get("params", trial.params),
+        best_epoch=result.get("best_epoch"),
+        epochs_trained=result.get("epochs_trained", len(trial.intermediate_values)),
+        duration_s=result.get("duration_s"),
+        device=result.get("device"),
+        run_id=trial.user_attrs.get(RUN_ID) or late_run_ids.get(f"{RUN_ID}:{trial.number}"),
+    )
+
+
+def leaderboard(study: optuna.Study) -> list[TrialRow]:
+    """The study's trials, the best first; pruned ones after complete ones, those without a value last."""
+    attributes = study.user_attrs
+    rows = [trial_row(trial, attributes) for trial in study.get_trials(deepcopy=False)]
+    order = {"COMPLETE": 0, "PRUNED": 1}
+    return sorted(rows, key=lambda r: (order.get(r.state, 2), -(r.value if r.value is not None else -1), r.number))
+
+
+def set_run_id(study: optuna.Study, number: int, run_id: str) -> None:
+    """Notes a trial's run; Optuna takes no attribute of a trial that has ended, so then the study keeps it."""
+    storage = study._storage
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    try:
+        storage.set_trial_user_attr(trial_id, RUN_ID, run_id)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        study.set_user_attr(f"{RUN_ID}:{number}", run_id)

@@ -1,0 +1,191 @@
+"""What the command line and a notebook call: one function for each thing that can be done with a study."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.datasets import Dataset, load
+from pipelines.errors import SpecError
+from search.pools import Pool
+from search.progress import Observer, Silent
+from search.settings import Settings, prepare_home, read_settings
+from search.spec import StudySpec
+from search.storage import TrialRow, leaderboard, load_study, open_study, study_lock
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from search.scheduler import Scheduler
+    from search.tracking import Runs
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """What a search came to.
+
+    Attributes:
+        study: The study's name.
+        rows: Every trial, the best first.
+        wall_s: Seconds this run took.
+        interrupted: Whether Ctrl-C ended it; the same call goes on.
+        undelivered: Runs that MLflow has not taken yet; they wait in the spool.
+    """
+
+    study: str
+    rows: tuple[TrialRow, ...]
+    wall_s: float
+    interrupted: bool
+    undelivered: int = 0
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best complete trial."""
+        return next((row for row in self.rows if row.state == "COMPLETE"), None)
+
+    def count(self, state: str) -> int:
+        """Trials in a state: COMPLETE, PRUNED, FAIL, RUNNING, WAITING."""
+        return sum(row.state == state for row in self.rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The trials as a pandas frame, one column a hyperparameter."""
+        return frame(self.rows)
+
+
+def frame(rows: tuple[TrialRow, ...] | list[TrialRow]) -> pd.DataFrame:
+    """Trials as a pandas frame, indexed by their number, one column a hyperparameter."""
+    import pandas as pd
+
+    records = []
+    for row in rows:
+        record = asdict(row)
+        records.append(record.pop("params") | record)
+    return pd.DataFrame.from_records(records, index="number" if records else None)
+
+
+def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:
+    """The trials of a study, the best first.
+
+    Raises:
+        NotFoundError: There is no study of that name.
+    """
+    return leaderboard(load_study(read_settings(home), name))
+
+
+def run_study(
+    spec: StudySpec, *, home: Path | None = None, pool: str = "local", observer: Observer | None = None
+) -> StudyResult:
+    """Starts a study, or goes on with the one of that name, until its budget is spent.
+
+    Args:
+        spec: The study, from ``read_spec`` or ``default_spec``.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        pool: ``local``, a process per core or GPU of this machine.
+        observer: Watches; nobody does where it is not given.
+
+    Returns:
+        Every trial of the study. Ctrl-C ends it early and cleanly.
+
+    Raises:
+        DataError: The dataset cannot be used.
+        SpecError: The study of that name searches something else.
+        UnavailableError: A database, the tracking server or the home cannot be used.
+    """
+    from search.scheduler import Scheduler
+    from search.tracking import Tracker
+
+    started = time.monotonic()
+    settings = read_settings(home)
+    observer = observer or Silent()
+    dataset = load(spec.data, settings.data_folders)
+    prepare_home(settings)
+    with study_lock(settings, spec.name):
+        tracker = Tracker(lambda: _open_runs(settings, spec, dataset), observer.note)
+        with _started_pool(spec, dataset, pool, settings) as running_pool:
+            try:
+                tracker.wait_connected()
+                study = open_study(settings, spec, dataset.fingerprint)
+                scheduler = Scheduler(
+                    spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,
+                    _run_tags(dataset), observer, started,
+                )  # fmt: skip
+                with _interruptible(scheduler):
+                    scheduler.run()
+            finally:
+                undelivered = tracker.close()
+        scheduler.note_runs()
+        rows = tuple(leaderboard(study))
+    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
+
+
+@contextmanager
+def _started_pool(spec: StudySpec, dataset: Dataset, kind: str, settings: Settings) -> Iterator[Pool]:
+    from search.pools.local import LocalPool
+    from search.slots import find_slots
+
+    if kind != "local":
+        raise SpecError(f"--pool: must be local, got {kind!r}")
+    slots = find_slots(spec.workers.slots, settings.visible_devices)
+    pool = LocalPool(dataset, slots, memory_mb=spec.workers.memory_mb)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def _open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
+    from search.tracking import DatasetInput, Runs
+
+    searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
+    description = (
+        f"Search over {searched} for an MLP on **{dataset.name}**: {len(dataset.training.y)} training and"
+        f" {len(dataset.validation.y)} validation rows, {dataset.n_classes} classes; the test rows are sealed."
+        f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
+    )
+    profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
+    source = DatasetInput(dataset.name, dataset.fingerprint, spec.data.source, profile)
+    return Runs(settings, spec.name, description, source)
+
+
+def _run_tags(dataset: Dataset) -> dict[str, str]:
+    """Tags of every run: the dataset, and the code that trained it."""
+    tags = {"dataset.fingerprint": dataset.fingerprint, "mlflow.source.name": "mlp-search"}
+    commit = git_commit()
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+def git_commit() -> str:
+    """The commit of this package's own checkout; "" where it was installed from a wheel or git is missing."""
+    folder = Path(__file__).parent
+    try:
+        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return answer.stdout.strip()
+
+
+@contextmanager
+def _interruptible(scheduler: Scheduler) -> Iterator[None]:
+    """The first Ctrl-C, or SIGTERM, ends the search after the epochs in training; the second ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, stack: object) -> None:  # noqa: ARG001
+        if scheduler.interrupted:
+            raise KeyboardInterrupt
+        scheduler.interrupt()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,61 @@
+"""What goes into a slot and what comes out of it. Plain values: any process can pickle and read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines.config import Hyperparameters
+from pipelines.history import Checkpoint, EpochReport
+
+StopReason = Literal["finished", "pruned", "timeout", "interrupted", "diverged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One configuration to train.
+
+    Attributes:
+        number: The trial's number; events carry it back.
+        hyperparameters: The configuration.
+        seed: Seed of the weights, the shuffling and the dropout.
+        deadline: Unix time after which no epoch is started that would end too late; None: no limit.
+        start: What to go on from; None starts afresh.
+        keep_state: Whether the outcome carries the last epoch's weights and the optimizer's state too.
+    """
+
+    number: int
+    hyperparameters: Hyperparameters
+    seed: int
+    deadline: float | None = None
+    start: Checkpoint | None = None
+    keep_state: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What training one configuration came to.
+
+    Attributes:
+        history: The reports of the epochs that count.
+        best_epoch: The epoch whose weights ``model`` holds; 0 where no epoch ended with a finite loss.
+        best_val_accuracy: Its validation accuracy.
+        model: The bytes of its ``.h5``; empty where there is none.
+        model_sha256: Their hash.
+        checkpoint: The ``.h5`` of the last epoch with the optimizer's state, where it was asked for.
+        n_parameters: Weights that training changed.
+        stop_reason: Why training ended.
+        duration_s: From the task's arrival in the slot to this outcome.
+        memory_mb: Resident memory of the worker at the end.
+    """
+
+    history: tuple[EpochReport, ...]
+    best_epoch: int
+    best_val_accuracy: float
+    model: bytes
+    model_sha256: str
+    checkpoint: bytes
+    n_parameters: int
+    stop_reason: StopReason
+    duration_s: float
+    memory_mb: int

@@ -1,0 +1,117 @@
+"""What runs in a slot: a configuration in, epoch reports and a ``.h5`` out. TensorFlow and NumPy only."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import psutil
+
+from search.quiet import quiet
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it is too late
+
+with quiet():
+    import keras  # noqa: F401  (needed by the first model that is saved; imported once in a fork server)
+    import tensorflow as tf
+
+from pipelines.config import TrainingSettings
+from pipelines.datasets import Preprocessing
+from pipelines.history import Checkpoint, EpochReport
+from pipelines.model import build_model, restore_model, sha256, to_h5
+from pipelines.training import Training, TrainingRows
+from search.tasks import Outcome, StopReason, Task
+
+Verdict = Callable[[int], StopReason | None]
+"""verdict(epoch) waits until it is known whether training goes on after that epoch; None means it does."""
+
+
+def configure_device(threads: int | None) -> None:
+    """Settles how TensorFlow uses this process's device; call it before the first operation.
+
+    Args:
+        threads: Threads on a CPU; None leaves it to TensorFlow, as for a GPU.
+    """
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    with quiet():
+        gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if gpus:
+        tf.config.experimental.enable_op_determinism()
+    with quiet():
+        tf.zeros(())  # TensorFlow sets its devices up now, and says so
+
+
+def train_task(
+    task: Task,
+    rows: TrainingRows,
+    preprocessing: Preprocessing,
+    report: Callable[[EpochReport], None],
+    verdict: Verdict,
+) -> Outcome:
+    """Trains one configuration.
+
+    While the report of an epoch is being judged the next epoch is already in training, and none after it: a slot
+    does not wait for its scheduler, and where a trial ends does not depend on how quickly the scheduler answered.
+
+    Args:
+        task: The configuration.
+        rows: The training and validation rows.
+        preprocessing: What the saved model takes with it.
+        report: Called after each epoch with a finite loss.
+        verdict: Asked about each epoch before the next one counts.
+
+    Returns:
+        The outcome, cut after the epoch at which a verdict, the deadline or a loss that is not finite ended it.
+    """
+    started = time.monotonic()
+    training = Training(rows, task.hyperparameters, TrainingSettings(task.seed), task.start)
+    history: list[EpochReport] = []
+    best = (0, -1.0, training.best)
+    stop: StopReason | None = None
+    for epoch_report in training:
+        stop = verdict(history[-1].epoch) if history else None
+        if not stop and not epoch_report.is_finite:
+            stop = "diverged"
+        if stop:
+            break
+        history.append(epoch_report)
+        best = (training.best_epoch, training.best_val_accuracy, training.best)
+        report(epoch_report)
+        if task.deadline and time.time() + epoch_report.duration_s > task.deadline:
+            stop = "timeout"
+            break
+    checkpoint = training.checkpoint() if task.keep_state else None
+    return _outcome(task, preprocessing, tuple(history), best, checkpoint, stop or "finished", started)
+
+
+def _outcome(
+    task: Task,
+    preprocessing: Preprocessing,
+    history: tuple[EpochReport, ...],
+    best: tuple[int, float, Sequence[np.ndarray]],
+    checkpoint: Checkpoint | None,
+    stop: StopReason,
+    started: float,
+) -> Outcome:
+    hp = task.hyperparameters
+    best_epoch, best_val_accuracy, weights = best
+    model = to_h5(build_model(hp, preprocessing, weights)) if best_epoch else b""
+    state = to_h5(restore_model(hp, preprocessing, checkpoint), with_optimizer=True) if checkpoint else b""
+    return Outcome(
+        history=history,
+        best_epoch=best_epoch,
+        best_val_accuracy=best_val_accuracy,
+        model=model,
+        model_sha256=sha256(model),
+        checkpoint=state,
+        n_parameters=sum(weight.size for weight in weights),
+        stop_reason=stop,
+        duration_s=time.monotonic() - started,
+        memory_mb=psutil.Process().memory_info().rss >> 20,
+    )
