@@ -19,6 +19,9 @@ from pipelines.model import glorot_weights, scaling_map
 from pipelines.optimizers import FUSED, keras_optimizer, state_variables
 
 
+_ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
     """The rows of a dataset as TensorFlow holds them, for every trial of a process."""
@@ -50,8 +53,9 @@ def _rows(split: Split, preprocessing: Preprocessing) -> Rows:
 
 
 def _tensor(array: np.ndarray) -> Any:
-    """Shares a writeable array's memory on a CPU: processes that map the same rows hold them once."""
-    if array.flags.writeable and array.flags.c_contiguous and not tf.config.list_logical_devices("GPU"):
+    """Uses an array's memory in place on a CPU, where it may: processes that map the same rows hold them once."""
+    usable = array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
+    if usable and not tf.config.list_logical_devices("GPU"):
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.constant(array)
 
@@ -141,12 +145,12 @@ class Training:
     def _train_epoch(self) -> EpochReport:
         started = time.perf_counter()
         rows, hp = self._rows, self._hp
-        order = np.random.default_rng([self._seed, self._epoch]).permutation(len(rows.training.y))
+        order = row_order(len(rows.training.y), self._seed, self._epoch)
         rates = learning_rates(hp, len(order), self._epoch)
         # The second number of the seed leaves 2**32 values to the steps and layers of each epoch.
         loss, accuracy = self._train(
-            rows.training, tf.constant(order.astype(np.int32)), tf.constant(hp.batch_size), self._weights,
-            self._slots, tf.constant(rates), tf.constant(self._steps + 1), tf.constant(hp.dropout, tf.float32),
+            rows.training, tf.constant(order), tf.constant(hp.batch_size), self._weights,
+            self._slots, _variable(rates), tf.constant(self._steps + 1), tf.constant(hp.dropout, tf.float32),
             tf.constant([self._seed, self._epoch << 32], tf.int64),
         )  # fmt: skip
         self._epoch += 1
@@ -166,7 +170,13 @@ def _initial_weights(rows: TrainingRows, hp: Hyperparameters, seed: int) -> tupl
 
 
 def _variable(array: np.ndarray) -> Any:
+    """A variable of open shape: a function that was traced for one takes those of every size."""
     return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
+
+
+def row_order(n_rows: int, seed: int, epoch: int) -> np.ndarray:
+    """The order, (n_rows,) int32, in which an epoch, counted from 0, goes through the training rows."""
+    return np.random.default_rng([seed, epoch]).permutation(n_rows).astype(np.int32)
 
 
 def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:

@@ -71,11 +71,15 @@ class TrialSampler(BaseSampler):
     Args:
         spec: The study.
         study: The whole study; Hyperband shows its samplers only a part.
+
+    Attributes:
+        repeated: Numbers of trials whose configuration another trial has too: nothing new was found to draw.
     """
 
     def __init__(self, spec: StudySpec, study: optuna.Study) -> None:
         self._spec, self._study = spec, study
         self._distributions = spec.space.distributions()
+        self.repeated: set[int] = set()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All searched dimensions: they are known before the first trial."""
@@ -96,7 +100,8 @@ class TrialSampler(BaseSampler):
         for attempt in range(ATTEMPTS):
             params = self._draw(study, trial, attempt)
             if _key(params) not in tried:
-                break
+                return params
+        self.repeated.add(trial.number)
         return params
 
     def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:

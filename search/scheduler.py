@@ -14,7 +14,7 @@ from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.history import EpochReport
 from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
-from search.sampling import derive_seed, twin
+from search.sampling import TrialSampler, derive_seed, twin
 from search.settings import Settings
 from search.spec import StudySpec
 from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, read_entry, write_entry
@@ -76,6 +76,8 @@ class Scheduler:
         self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
         self._settings, self._observer, self._run_tags = settings, observer, run_tags
         self._n_features, self._n_classes = n_features, n_classes
+        self._sampler = TrialSampler(spec, study)
+        study.sampler = self._sampler
         self._elapsed_before = float(study.user_attrs.get(ELAPSED, 0.0))
         self._started = started
         self._running: dict[int, _Running] = {}
@@ -84,6 +86,7 @@ class Scheduler:
         self._stop: StopReason | None = None
         self._exhausted = False
         self._longest_epoch_s = 0.0
+        self._taken_up: dict[int, int] = {}
         self._next_bookkeeping = 0.0
         self.progress = Progress(spec.name, budget=spec.trials)
 
@@ -139,6 +142,7 @@ class Scheduler:
             self._tracker.deliver(folder)
         for frozen in self._study.get_trials(deepcopy=False):
             self._count(frozen)
+        self._taken_up = {n: max(t.intermediate_values, default=0) for n, t in waiting.items()}
 
     def _count(self, frozen: optuna.trial.FrozenTrial) -> None:
         progress = self.progress
@@ -209,9 +213,8 @@ class Scheduler:
             "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
         }
         start = RunStart(self._spec.name, f"trial-{trial.number:04d}", _now_ms(), params, tags)
-        reported = max(_intermediate(trial), default=0)
-        running = _Running(trial, hyperparameters, start, slot, 1, 0.0, reported, [])
-        if done := twin(self._study, trial):
+        running = _Running(trial, hyperparameters, start, slot, 1, 0.0, self._taken_up.get(trial.number, 0), [])
+        if trial.number in self._sampler.repeated and (done := twin(self._study, trial)):
             self._copy(running, done)
             return
         self._free.remove(slot)
@@ -226,7 +229,8 @@ class Scheduler:
         self._pool.submit(
             slot, Task(running.trial.number, running.hyperparameters, running.start.params["seed"], deadline)
         )
-        self._tracker.open(running.start)
+        again = running.attempt > 1 or running.trial.number in self._taken_up
+        self._tracker.open(running.start, replace=again)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready):
@@ -293,7 +297,7 @@ class Scheduler:
             self._fail(running, f"{message}, {running.attempt} times with this configuration")
         else:
             running.attempt += 1
-            running.reported_before = max(_intermediate(running.trial), default=0)
+            running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
             self._again.append(running)
             self._observer.note(f"{running.start.run_name}: {message}; it is trained again")
 
@@ -325,24 +329,19 @@ class Scheduler:
             running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None
         )
         folder = write_entry(self._settings.spool, entry, files)
-        self._tell(running.trial, entry)
+        self._count(self._tell(running.trial, entry))
         self._tracker.end(running.start.run_name, folder)
-        self._count(self._study._storage.get_trial(running.trial._trial_id))
         if (slot := self.progress.slots.get(running.slot.number)) and slot.run_name == running.start.run_name:
             self.progress.slots[running.slot.number] = SlotView(running.slot.device)
         self._observer.note(_summary(entry))
 
-    def _tell(self, trial: optuna.Trial, entry: Entry) -> None:
+    def _tell(self, trial: optuna.Trial, entry: Entry) -> optuna.trial.FrozenTrial:
         trial.set_user_attr(RESULT, dict(entry.result))
-        self._study.tell(trial, entry.value, TrialState[entry.state])
+        return self._study.tell(trial, entry.value, TrialState[entry.state])
 
     def _park(self, running: _Running) -> None:
         park(self._study, running.trial._trial_id)
         self._tracker.kill(running.start.run_name)
-
-
-def _intermediate(trial: optuna.Trial) -> Mapping[int, float]:
-    return dict(trial.study._storage.get_trial(trial._trial_id).intermediate_values)
 
 
 def _summary(entry: Entry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,3 +89,14 @@ def prepare_home(settings: Settings) -> None:
             f"home {settings.home}: must be a folder that can be written, got {error.strerror}: choose another with"
             " --home or MLP_SEARCH_HOME"
         ) from error
+
+
+def prepare_sqlite(address: str) -> None:
+    """Lets readers of a SQLite file not wait for its writer (WAL); does nothing for another database.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened, or is no database.
+    """
+    if address.startswith("sqlite:///"):
+        with sqlite3.connect(address.removeprefix("sqlite:///"), timeout=60) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")

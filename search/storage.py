@@ -18,8 +18,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
-from search.sampling import TrialSampler, make_pruner
-from search.settings import Settings
+from search.sampling import make_pruner
+from search.settings import Settings, prepare_sqlite
 from search.spec import StudySpec
 from search.spool import study_slug
 from search.tracking import one_line, public
@@ -41,9 +41,7 @@ def open_storage(settings: Settings) -> RDBStorage:
     """
     is_sqlite = settings.optuna_storage.startswith("sqlite")
     try:
-        if is_sqlite and (path := sa.make_url(settings.optuna_storage).database):
-            with sqlite3.connect(path, timeout=60) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
+        prepare_sqlite(settings.optuna_storage)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             storage = RDBStorage(
@@ -76,7 +74,6 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.
         _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
     study.set_user_attr(SPEC, spec.to_json())
     study.set_user_attr(FINGERPRINT, fingerprint)
-    study.sampler = TrialSampler(spec, study)
     return study
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UnavailableError
-from search.settings import Settings
+from search.settings import Settings, prepare_sqlite
 from search.spool import Entry, Epoch, RunStart, artifacts, read_entry, remove_entry
 
 FLUSH_S = 1.0
@@ -50,9 +51,10 @@ class Runs:
         self.study = study
         self._dataset = dataset
         try:
+            prepare_sqlite(settings.tracking_uri)
             self.client = connect(settings)
             self.experiment_id = self._open_experiment(settings.artifact_root, description)
-        except (MlflowException, OSError) as error:
+        except (MlflowException, OSError, sqlite3.Error) as error:
             raise UnavailableError(f"MLflow at {public(settings.tracking_uri)}: {one_line(error)}") from error
 
     def _open_experiment(self, artifact_root: str | None, description: str) -> str:
@@ -75,49 +77,48 @@ class Runs:
         query = f"attributes.run_name = '{run_name}'"
         return list(self.client.search_runs([self.experiment_id], query, max_results=10))
 
-    def open(self, start: RunStart) -> str:
-        """Opens a run, in the place of one that a dead or interrupted process left."""
-        from mlflow import entities
+    def open(self, start: RunStart, *, replace: bool) -> str:
+        """Opens a run.
 
-        for left in self.find(start.run_name):
+        Args:
+            start: What is known of it.
+            replace: Whether a dead or interrupted process may have left a run of that name, to be deleted first.
+        """
+        for left in self.find(start.run_name) if replace else ():
             self.client.delete_run(left.info.run_id)
         run = self.client.create_run(self.experiment_id, start.started_ms, dict(start.tags), start.run_name)
         run_id = str(run.info.run_id)
-        params = [entities.Param(key, str(value)) for key, value in start.params.items()]
-        self.client.log_batch(run_id, params=params)
         if self._dataset:
             self.client.log_inputs(run_id, [_as_input(self._dataset)])
         return run_id
 
-    def log_epochs(self, run_id: str, epochs: Sequence[Epoch]) -> None:
-        """Logs epochs; one that is there already, with the same time, stays a single point."""
-        from mlflow.entities import Metric
+    def log(self, run_id: str, params: Mapping[str, Any], epochs: Sequence[Epoch], entry: Entry | None) -> None:
+        """Logs what is new of a run, in as few calls as MLflow's limits allow.
+
+        An epoch that is there already, with the same time, stays a single point.
+        """
+        from mlflow.entities import Metric, Param, RunTag
 
         points = [Metric(key, value, e.at_ms, e.step) for e in epochs for key, value in e.metrics.items()]
-        for first in range(0, len(points), _MAX_METRICS):
-            self.client.log_batch(run_id, metrics=points[first : first + _MAX_METRICS])
+        tags = []
+        if entry:
+            points += [Metric(key, value, entry.ended_ms, 0) for key, value in entry.metrics.items()]
+            tags = [RunTag(key, str(value)) for key, value in entry.tags.items()]
+        given = [Param(key, str(value)) for key, value in params.items()]
+        room = _MAX_METRICS - len(given) - len(tags)
+        self.client.log_batch(run_id, points[:room], given, tags)
+        for first in range(room, len(points), _MAX_METRICS):
+            self.client.log_batch(run_id, points[first : first + _MAX_METRICS])
 
     def end(self, run_id: str, entry: Entry, folder: Path) -> None:
-        """Gives a run everything it still lacks and closes it."""
-        from mlflow.entities import Metric, RunTag
-
-        metrics = [Metric(key, value, entry.ended_ms, 0) for key, value in entry.metrics.items()]
-        tags = [RunTag(key, str(value)) for key, value in entry.tags.items()]
-        self.client.log_batch(run_id, metrics=metrics, tags=tags)
+        """Gives a run its files and closes it."""
         for path in artifacts(folder):
             self.client.log_artifact(run_id, str(path))
         status = "FAILED" if entry.state == "FAIL" else "FINISHED"
         self.client.set_terminated(run_id, status, entry.ended_ms)
 
-    def deliver(self, folder: Path) -> str:
-        """Gives MLflow an entry that an earlier process left in the spool; returns the run's id."""
-        entry = read_entry(folder)
-        run_id = entry.run_id if entry.run_id and self._is_there(entry.run_id) else self.open(entry.start)
-        self.log_epochs(run_id, entry.history)
-        self.end(run_id, entry, folder)
-        return run_id
-
-    def _is_there(self, run_id: str) -> bool:
+    def is_there(self, run_id: str) -> bool:
+        """Whether a run exists and was not deleted."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -186,7 +187,9 @@ class _Live:
     """A run in progress, as the tracking thread knows it."""
 
     start: RunStart
+    replace: bool = False
     run_id: str | None = None
+    knows_params: bool = False
     unsent: list[Epoch] = field(default_factory=list)
     ended: Path | None = None
     killed: bool = False
@@ -225,9 +228,14 @@ class Tracker:
         if self._error:
             raise self._error
 
-    def open(self, start: RunStart) -> None:
-        """A run begins; it is opened at once, so that the trial can know its run."""
-        self._put(lambda: self._live.__setitem__(start.run_name, _Live(start)), urgent=True)
+    def open(self, start: RunStart, *, replace: bool = False) -> None:
+        """A run begins; it is opened at once, so that the trial can know its run.
+
+        Args:
+            start: What is known of it.
+            replace: Whether MLflow may hold a run of that name from an attempt that was lost.
+        """
+        self._put(lambda: self._live.__setitem__(start.run_name, _Live(start, replace)), urgent=True)
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """An epoch of an open run has ended."""
@@ -244,7 +252,7 @@ class Tracker:
     def deliver(self, folder: Path) -> None:
         """An entry of an earlier process waits in the spool."""
         entry = read_entry(folder)
-        live = _Live(entry.start, entry.run_id, list(entry.history), folder)
+        live = _Live(entry.start, replace=True, unsent=list(entry.history), ended=folder)
         self._put(lambda: self._live.__setitem__(entry.start.run_name, live))
 
     def _put(self, change: Callable[[], None], *, urgent: bool = False) -> None:
@@ -298,13 +306,15 @@ class Tracker:
     def _send(self) -> None:
         for name, live in list(self._live.items()):
             if live.run_id is None:
-                live.run_id = self._runs.open(live.start)
+                live.run_id = self._runs.open(live.start, replace=live.replace)
                 self._opened.put((name, live.run_id))
-            if live.unsent:
-                self._runs.log_epochs(live.run_id, live.unsent)
-                live.unsent = []
-            if live.ended:
-                self._runs.end(live.run_id, read_entry(live.ended), live.ended)
+            entry = read_entry(live.ended) if live.ended else None
+            if live.unsent or entry or live.killed:
+                params = {} if live.knows_params else live.start.params
+                self._runs.log(live.run_id, params, live.unsent, entry)
+                live.knows_params, live.unsent = True, []
+            if entry and live.ended:
+                self._runs.end(live.run_id, entry, live.ended)
                 remove_entry(live.ended)
             elif live.killed:
                 self._runs.client.set_terminated(live.run_id, "KILLED")

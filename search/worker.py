@@ -34,6 +34,7 @@ def configure_device(threads: int | None) -> None:
     Args:
         threads: Threads on a CPU; None leaves it to TensorFlow, as for a GPU.
     """
+    tf.get_logger().setLevel("ERROR")  # a function for each depth and optimizer looks like needless tracing to it
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -1,0 +1,45 @@
+# Each target does its own set-up in .venv, once: a stamp is older than what it was made from, or it is not made again.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock
+DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
+
+.PHONY: run test check bench lock clean
+
+run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was found
+	$(BIN)/mlp-search run digits --trials 24
+
+test: .venv/test.stamp check  ## everything that CI runs
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest
+
+check: .venv/test.stamp  ## lint, format, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/test.stamp  ## the benchmarks beside the peers; about an hour
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python -m benchmarks.panel
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python -m benchmarks.race
+	$(BIN)/python -m benchmarks.overhead
+
+lock: .venv/uv.stamp  ## pin the newest versions that fit together
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/uv.stamp:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	touch $@
+
+.venv/run.stamp: .venv/uv.stamp pyproject.toml requirements.lock
+	$(UV) --editable .
+	touch $@
+
+.venv/test.stamp: .venv/run.stamp
+	$(UV) --editable ".[bench,dev,postgres,ray]"
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[gp]"  # pip finds local CPU builds
+	touch $@

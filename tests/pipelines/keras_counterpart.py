@@ -1,0 +1,64 @@
+"""The same training through Keras's own layers, optimizers and ``train_on_batch``: what ours is measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipelines.config import Hyperparameters
+from pipelines.datasets import Dataset, Preprocessing, Split
+from pipelines.training import row_order
+
+
+def tiny_dataset(n_rows: int = 200, n_features: int = 12, n_classes: int = 3, seed: int = 0) -> Dataset:
+    """Classes that can be told apart by a linear map of noisy features; a quarter of the rows validates."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n_rows, n_features)).astype(np.float32)
+    y = (x @ rng.normal(size=(n_features, n_classes)) + rng.normal(size=(n_rows, n_classes))).argmax(1)
+    y = y.astype(np.int32)
+    preprocessing = Preprocessing((n_features,), tuple("abcdefghij"[:n_classes]), 0.5, 2.0)
+    n_training = n_rows * 3 // 4
+    splits = Split(x[:n_training], y[:n_training]), Split(x[n_training:], y[n_training:])
+    return Dataset("tiny", *splits, preprocessing, "0" * 16, 0)
+
+
+def keras_model(
+    dataset: Dataset, hp: Hyperparameters, weights: Sequence[np.ndarray], rate: Any = None, seed: int = 0
+) -> Any:
+    """A Keras model of that configuration, starting from the same weights.
+
+    Args:
+        dataset: Gives the input and the scaling, one number each.
+        hp: The configuration.
+        weights: Kernels and biases to start from.
+        rate: Learning rate or Keras schedule; the configuration's constant rate where none is given.
+        seed: Seed of the dropout.
+    """
+    scale = dataset.preprocessing.scale
+    layers: list[Any] = [
+        keras.Input(dataset.input_shape),
+        keras.layers.Flatten(),
+        keras.layers.Rescaling(1 / scale, -dataset.preprocessing.center / scale),
+    ]
+    for layer in range(hp.depth):
+        layers += [keras.layers.Dense(hp.width, activation="relu"), keras.layers.Dropout(hp.dropout, seed=seed + layer)]
+    layers.append(keras.layers.Dense(dataset.n_classes))
+    model = keras.Sequential(layers)
+    model.set_weights([weight for weight in weights])
+    optimizer = keras.optimizers.get(
+        {"class_name": hp.optimizer, "config": {"learning_rate": hp.learning_rate if rate is None else rate}}
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def batches(dataset: Dataset, hp: Hyperparameters, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The batches of one epoch, from 0, in the order in which ours goes through them."""
+    order = row_order(len(dataset.training.y), seed, epoch)
+    for first in range(0, len(order), hp.batch_size):
+        rows = order[first : first + hp.batch_size]
+        yield dataset.training.x[rows], dataset.training.y[rows]
