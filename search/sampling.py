@@ -71,14 +71,17 @@ class TrialSampler(BaseSampler):
     Args:
         spec: The study.
         study: The whole study; Hyperband shows its samplers only a part.
+        shared: Whether other processes search the study too.
 
     Attributes:
         repeated: Numbers of trials whose configuration another trial has too: nothing new was found to draw.
     """
 
-    def __init__(self, spec: StudySpec, study: optuna.Study) -> None:
+    def __init__(self, spec: StudySpec, study: optuna.Study, *, shared: bool = False) -> None:
         self._spec, self._study = spec, study
         self._distributions = spec.space.distributions()
+        self._shared = shared
+        self._tried: set[tuple[Any, ...]] | None = None
         self.repeated: set[int] = set()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -96,10 +99,13 @@ class TrialSampler(BaseSampler):
         """The whole configuration of a trial."""
         if trial.number < len(self._spec.start):
             return self._spec.space.params(self._spec.start[trial.number])
-        tried = {_key(t.params) for t in self._study.get_trials(deepcopy=False) if t.number != trial.number}
+        # Alone on a study, this process knows what was drawn since it looked; others may draw at any time.
+        if self._tried is None or self._shared:
+            self._tried = {_key(t.params) for t in self._study.get_trials(deepcopy=False) if t.number != trial.number}
         for attempt in range(ATTEMPTS):
             params = self._draw(study, trial, attempt)
-            if _key(params) not in tried:
+            if _key(params) not in self._tried:
+                self._tried.add(_key(params))
                 return params
         self.repeated.add(trial.number)
         return params
@@ -129,6 +135,18 @@ class TrialSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Nothing: the grid sampler would stop a loop that is not Optuna's own."""
+
+
+def draw(study: optuna.Study, trial: optuna.Trial, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """Draws the configuration of a new trial and records it.
+
+    ``trial.suggest_*`` would read the whole trial back from the database before each value it writes.
+    """
+    params = dict(trial.relative_params or {})
+    for name, distribution in distributions.items():
+        value = distribution.to_internal_repr(params[name])
+        study._storage.set_trial_param(trial._trial_id, name, value, distribution)
+    return params
 
 
 def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:

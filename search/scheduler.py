@@ -14,7 +14,7 @@ from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.history import EpochReport
 from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
-from search.sampling import TrialSampler, derive_seed, twin
+from search.sampling import TrialSampler, derive_seed, draw, twin
 from search.settings import Settings
 from search.spec import StudySpec
 from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, read_entry, write_entry
@@ -76,7 +76,7 @@ class Scheduler:
         self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
         self._settings, self._observer, self._run_tags = settings, observer, run_tags
         self._n_features, self._n_classes = n_features, n_classes
-        self._sampler = TrialSampler(spec, study)
+        self._sampler = TrialSampler(spec, study, shared=settings.is_shared)
         study.sampler = self._sampler
         self._elapsed_before = float(study.user_attrs.get(ELAPSED, 0.0))
         self._started = started
@@ -206,7 +206,7 @@ class Scheduler:
     def _ask(self, slot: Slot) -> None:
         """Takes a trial from Optuna, one that waits to be trained again first, and starts it."""
         trial = self._study.ask()
-        hyperparameters = self._spec.space.suggest(trial)
+        hyperparameters = self._configuration(trial)
         tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
         params = asdict(hyperparameters) | {
             "seed": derive_seed(self._spec.seed, trial.number, 0, 1),
@@ -219,6 +219,12 @@ class Scheduler:
             return
         self._free.remove(slot)
         self._submit(running, slot)
+
+    def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
+        space = self._spec.space
+        if trial.number in self._taken_up:  # it may have all of its values, or a part of them
+            return space.suggest(trial)
+        return space.hyperparameters(draw(self._study, trial, space.distributions()))
 
     def _submit(self, running: _Running, slot: Slot) -> None:
         running.slot, running.submitted, running.epochs = slot, time.monotonic(), []

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +18,25 @@ from search.pools import Pool
 from search.progress import Observer, Silent
 from search.settings import Settings, prepare_home, read_settings
 from search.spec import StudySpec
-from search.storage import TrialRow, leaderboard, load_study, open_study, study_lock
+from search.spool import entries
+from search.storage import (
+    ELAPSED,
+    TrialRow,
+    leaderboard,
+    load_study,
+    open_storage,
+    open_study,
+    study_lock,
+    study_names,
+)
 
 if TYPE_CHECKING:
+    import optuna
     import pandas as pd
 
-    from search.scheduler import Scheduler
-    from search.tracking import Runs
+    from search.tracking import DatasetInput, Runs
+
+POOLS = ("local",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +114,30 @@ def run_study(
     from search.tracking import Tracker
 
     started = time.monotonic()
+    if pool not in POOLS:
+        raise SpecError(f"--pool: must be {' or '.join(POOLS)}, got {pool!r}")
     settings = read_settings(home)
     observer = observer or Silent()
+    if pool == "local":
+        from search.pools.local import warm_up
+
+        warm_up()
     dataset = load(spec.data, settings.data_folders)
-    prepare_home(settings)
+    open_home(settings)
     with study_lock(settings, spec.name):
+        if spent := _spent_study(settings, spec, dataset.fingerprint):
+            observer.note(f"the budget of study {spec.name} was spent before; a larger one lets it go on")
+            return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
         tracker = Tracker(lambda: _open_runs(settings, spec, dataset), observer.note)
-        with _started_pool(spec, dataset, pool, settings) as running_pool:
+        with _started_pool(spec, dataset, settings) as running_pool:
             try:
                 tracker.wait_connected()
                 study = open_study(settings, spec, dataset.fingerprint)
                 scheduler = Scheduler(
                     spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,
-                    _run_tags(dataset), observer, started,
+                    run_tags(dataset), observer, started,
                 )  # fmt: skip
-                with _interruptible(scheduler):
+                with interruptible(scheduler.interrupt):
                     scheduler.run()
             finally:
                 undelivered = tracker.close()
@@ -125,13 +146,36 @@ def run_study(
     return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
 
 
+def open_home(settings: Settings) -> None:
+    """Makes the home, once what lies outside it has answered: where that is away, nothing half-made is left.
+
+    Raises:
+        UnavailableError: The tracking server, a database or the folder cannot be used.
+    """
+    from search.tracking import require_answer
+
+    require_answer(settings)
+    if str(settings.home) not in settings.optuna_storage:
+        open_storage(settings)
+    prepare_home(settings)
+
+
+def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study | None:
+    """The study, where nothing is left to do for it and no worker has to be started."""
+    if spec.name not in study_names(settings) or any(entries(settings.spool, spec.name)):
+        return None
+    study = open_study(settings, spec, fingerprint)
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
+    out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
+    return study if out_of_trials or out_of_time else None
+
+
 @contextmanager
-def _started_pool(spec: StudySpec, dataset: Dataset, kind: str, settings: Settings) -> Iterator[Pool]:
+def _started_pool(spec: StudySpec, dataset: Dataset, settings: Settings) -> Iterator[Pool]:
     from search.pools.local import LocalPool
     from search.slots import find_slots
 
-    if kind != "local":
-        raise SpecError(f"--pool: must be local, got {kind!r}")
     slots = find_slots(spec.workers.slots, settings.visible_devices)
     pool = LocalPool(dataset, slots, memory_mb=spec.workers.memory_mb)
     try:
@@ -141,7 +185,7 @@ def _started_pool(spec: StudySpec, dataset: Dataset, kind: str, settings: Settin
 
 
 def _open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
-    from search.tracking import DatasetInput, Runs
+    from search.tracking import Runs
 
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
     description = (
@@ -149,12 +193,18 @@ def _open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
         f" {len(dataset.validation.y)} validation rows, {dataset.n_classes} classes; the test rows are sealed."
         f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
     )
+    return Runs(settings, spec.name, description, dataset_input(dataset, spec.data.source))
+
+
+def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
+    """What MLflow's page shows of a dataset."""
+    from search.tracking import DatasetInput
+
     profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
-    source = DatasetInput(dataset.name, dataset.fingerprint, spec.data.source, profile)
-    return Runs(settings, spec.name, description, source)
+    return DatasetInput(dataset.name, dataset.fingerprint, source, profile)
 
 
-def _run_tags(dataset: Dataset) -> dict[str, str]:
+def run_tags(dataset: Dataset) -> dict[str, str]:
     """Tags of every run: the dataset, and the code that trained it."""
     tags = {"dataset.fingerprint": dataset.fingerprint, "mlflow.source.name": "mlp-search"}
     commit = git_commit()
@@ -172,16 +222,19 @@ def git_commit() -> str:
 
 
 @contextmanager
-def _interruptible(scheduler: Scheduler) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM, ends the search after the epochs in training; the second ends it at once."""
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C, or SIGTERM, calls ``interrupt``; the second ends everything at once."""
+    pressed = False
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(signum: int, stack: object) -> None:  # noqa: ARG001
-        if scheduler.interrupted:
+        nonlocal pressed
+        if pressed:
             raise KeyboardInterrupt
-        scheduler.interrupt()
+        pressed = True
+        interrupt()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -10,6 +10,7 @@ import sys
 import traceback
 import types
 from collections.abc import Iterator, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,13 @@ from search.tasks import Outcome, StopReason, Task
 
 if TYPE_CHECKING:
     from pipelines.datasets import Dataset
+
+
+def warm_up() -> None:
+    """Starts the server process that imports TensorFlow, so that it does so while the dataset is being read."""
+    if os.name == "posix":
+        forkserver.set_forkserver_preload(["search.worker"])
+        forkserver.ensure_running()
 
 
 class LocalPool:
@@ -39,10 +47,10 @@ class LocalPool:
     def __init__(self, dataset: Dataset, slots: Sequence[Slot], *, memory_mb: int = 1000) -> None:
         self._data = SharedDataset(dataset)
         self._memory_mb = memory_mb
-        forks = os.name == "posix" and not any(slot.visible_devices for slot in slots)
-        self._context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
-        if forks:
-            self._context.set_forkserver_preload(["search.worker"])
+        uses_gpus = any(slot.visible_devices for slot in slots)
+        self._context: Any = multiprocessing.get_context("spawn" if uses_gpus or os.name != "posix" else "forkserver")
+        if self._context.get_start_method() == "forkserver":
+            warm_up()
         self._workers = {slot: self._start(slot) for slot in slots}
 
     @property
