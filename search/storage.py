@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
+from search.mirror import MirroredStorage
 from search.sampling import make_pruner
 from search.settings import Settings, prepare_sqlite
 from search.spec import StudySpec
@@ -65,7 +66,9 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.
         SpecError: The study of that name searches something else.
         UnavailableError: The database cannot be used.
     """
-    storage = open_storage(settings)
+    database = open_storage(settings)
+    # Behind the study's lock this process is the only writer; on a shared database it is one of several.
+    storage = database if settings.is_shared else MirroredStorage(database, spec.name)
     study = optuna.create_study(
         storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True, pruner=make_pruner(spec)
     )
