@@ -19,9 +19,9 @@ check: .venv/test.stamp  ## lint, format, types, layers
 	$(BIN)/lint-imports
 
 bench: .venv/test.stamp  ## the benchmarks beside the peers; about an hour
-	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python -m benchmarks.panel
-	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python -m benchmarks.race
-	$(BIN)/python -m benchmarks.overhead
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/race.py
+	$(BIN)/python benchmarks/overhead.py
 
 lock: .venv/uv.stamp  ## pin the newest versions that fit together
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --upgrade --quiet \

@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 
 import psutil
+from harness import machine
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness import machine
 from pipelines.datasets import load
 from pipelines.history import EpochReport
 from search.pools import Event, Finished, Ready, Reported, Slot

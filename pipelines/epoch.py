@@ -90,9 +90,7 @@ def forward(x: Any, weights: Sequence[Any], dropout: Dropout | None = None) -> t
     return inputs, tf.nn.bias_add(tf.matmul(inputs[-1], weights[-2]), weights[-1])
 
 
-def backward(
-    error: Any, inputs: Sequence[Any], weights: Sequence[Any], dropout: Dropout | None = None
-) -> list[Any]:
+def backward(error: Any, inputs: Sequence[Any], weights: Sequence[Any], dropout: Dropout | None = None) -> list[Any]:
     """The gradient of each weight.
 
     Args:

@@ -55,7 +55,7 @@ def build_model(
         hyperparameters: Width, depth, dropout.
         preprocessing: Gives the input shape, the classes, and the scaling that becomes the first layer.
         weights: A kernel and a bias for each layer, input to output.
-        optimizer: What the model is compiled with; by default the configuration's, with fresh state.
+        optimizer: What the model is compiled with; by default the configuration's, fresh.
 
     Returns:
         ``keras.Sequential``: (n_rows, *input_shape) to class probabilities (n_rows, n_classes).
@@ -63,7 +63,9 @@ def build_model(
     import keras
 
     hp = hyperparameters
-    layers = [keras.Input(preprocessing.input_shape), keras.layers.Flatten(), _scaling_layer(preprocessing)]
+    # Every part is named: Keras would number the names through, and equal models would be unequal files.
+    layers = [keras.Input(preprocessing.input_shape, name="rows"), keras.layers.Flatten(name="flatten")]
+    layers.append(_scaling_layer(preprocessing))
     for number in range(1, hp.depth + 1):
         layers.append(keras.layers.Dense(hp.width, activation="relu", name=f"hidden_{number}"))
         layers.append(keras.layers.Dropout(hp.dropout, name=f"dropout_{number}"))
@@ -72,13 +74,12 @@ def build_model(
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     for layer, kernel, bias in zip(dense, weights[::2], weights[1::2], strict=True):
         layer.set_weights([kernel, bias])
-    model.compile(optimizer or hp.optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    optimizer = optimizer or keras_optimizer(hp.optimizer, hp.learning_rate)
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def restore_model(
-    hyperparameters: Hyperparameters, preprocessing: Preprocessing, checkpoint: Checkpoint
-) -> Any:
+def restore_model(hyperparameters: Hyperparameters, preprocessing: Preprocessing, checkpoint: Checkpoint) -> Any:
     """The Keras model of a checkpoint, with the optimizer as it stands there: Keras's ``fit`` goes on from it."""
     optimizer = keras_optimizer(hyperparameters.optimizer, hyperparameters.learning_rate)
     model = build_model(hyperparameters, preprocessing, checkpoint.weights, optimizer)
@@ -118,21 +119,14 @@ def _scaling_layer(preprocessing: Preprocessing) -> Any:
     return layer
 
 
-def to_h5(model: Any, *, with_optimizer: bool = False) -> bytes:
-    """The model as the bytes of an ``.h5`` file.
-
-    Args:
-        model: A Keras model.
-        with_optimizer: Whether the optimizer's state goes along, for training that goes on later.
-    """
+def to_h5(model: Any) -> bytes:
+    """The model as the bytes of an ``.h5`` file, with the state of its optimizer where that was built."""
     from absl import logging
 
-    logging.set_verbosity(
-        logging.ERROR
-    )  # Keras would advise its newer format; .h5 is this service's contract
+    logging.set_verbosity(logging.ERROR)  # Keras would advise its newer format; .h5 is this service's contract
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
-        model.save(path, include_optimizer=with_optimizer)
+        model.save(path)
         return path.read_bytes()
 
 
@@ -163,8 +157,25 @@ def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> An
         path = Path(folder) / "model.h5"
         path.write_bytes(content)
         try:
-            return keras.models.load_model(path, safe_mode=True)
+            model = keras.models.load_model(path, safe_mode=True)
+            _restore_optimizer(model, path)
         except Exception as error:  # Keras raises whatever its parts raise on a strange file
-            raise InputError(
-                f"{place}: Keras cannot load it: {' '.join(str(error).split())[:200]}"
-            ) from error
+            raise InputError(f"{place}: Keras cannot load it: {' '.join(str(error).split())[:200]}") from error
+    return model
+
+
+def _restore_optimizer(model: Any, path: Path) -> None:
+    """Gives the optimizer the state that the file holds: Keras builds it without variables and drops that state."""
+    import h5py
+
+    with h5py.File(path) as file:
+        if (saved := file.get("optimizer_weights")) is None:
+            return
+        names = saved.attrs["weight_names"]
+        optimizer = model.optimizer.from_config(model.optimizer.get_config())
+        optimizer.build(model.trainable_variables)
+        if len(names) < len(optimizer.variables):  # it was fresh when it was saved
+            return
+        for variable, name in zip(optimizer.variables, names, strict=True):
+            variable.assign(saved[name][()])
+    model.optimizer = optimizer

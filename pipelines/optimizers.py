@@ -64,11 +64,10 @@ def keras_optimizer(name: str, learning_rate: float) -> Any:
     import keras
 
     try:
-        optimizer = keras.optimizers.get(name)
+        config = {"name": name, "learning_rate": learning_rate}
+        return keras.optimizers.get({"class_name": name, "config": config})
     except ValueError as error:
         raise TrainingError(f"optimizer: must be one that Keras knows by name, got {name!r}") from error
-    optimizer.learning_rate.assign(learning_rate)
-    return optimizer
 
 
 def state_variables(optimizer: Any) -> list[Any]:

@@ -18,7 +18,6 @@ from pipelines.history import Checkpoint, EpochReport
 from pipelines.model import glorot_weights, scaling_map
 from pipelines.optimizers import FUSED, keras_optimizer, state_variables
 
-
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
 
 
@@ -197,9 +196,7 @@ def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:
     return (hp.learning_rate * 0.5 * (1 + np.cos(np.pi * done))).astype(np.float32)
 
 
-def train(
-    dataset: Dataset, hyperparameters: Hyperparameters, settings: TrainingSettings | None = None
-) -> Training:
+def train(dataset: Dataset, hyperparameters: Hyperparameters, settings: TrainingSettings | None = None) -> Training:
     """Sets up the training of one configuration; iterating over the result trains it.
 
     Args:

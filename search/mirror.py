@@ -62,9 +62,7 @@ class MirroredStorage(InMemoryStorage):  # type: ignore[misc]  # Optuna's classe
         self._backend.set_trial_param(self._ids[trial_id], param_name, param_value_internal, distribution)
         super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
 
-    def set_trial_state_values(
-        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
-    ) -> bool:
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Moves a trial to a state; False where it was to be RUNNING and did not wait."""
         moved = self._backend.set_trial_state_values(self._ids[trial_id], state, values)
         return moved and bool(super().set_trial_state_values(trial_id, state, values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,10 +22,18 @@ ATTEMPTS = 20
 
 REDUCTION_FACTOR = 3
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+_RUNG = "completed_rung_"  # the attribute in which Optuna's SuccessiveHalvingPruner notes a rung
+
 
 def derive_seed(*parts: int) -> int:
     """A seed of 32 bits that follows from all parts and from nothing else."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """The seed that a trial is trained with; no draw of the sampler has it."""
+    return derive_seed(study_seed, number, 0, 1)
 
 
 def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
@@ -59,6 +68,20 @@ def make_pruner(spec: StudySpec) -> BasePruner:
         "median": MedianPruner,
         "none": NopPruner,
     }[spec.pruner]()
+
+
+def judge_again(study: optuna.Study, trial: optuna.Trial) -> bool:
+    """Asks the pruner once more about a trial's last report, of which no answer has come down to us.
+
+    Successive halving notes the rungs that a trial has reached, and judges none twice. A rung noted at the last
+    report is therefore taken off the copy that is judged.
+    """
+    frozen = copy.deepcopy(study._storage.get_trial(trial._trial_id))
+    last = frozen.intermediate_values.get(frozen.last_step)
+    rungs = sorted((key for key in frozen.system_attrs if key.startswith(_RUNG)), key=lambda k: int(k[len(_RUNG) :]))
+    if rungs and frozen.system_attrs[rungs[-1]] == last:
+        del frozen.system_attrs[rungs[-1]]
+    return bool(study.pruner.prune(study, frozen))
 
 
 class TrialSampler(BaseSampler):

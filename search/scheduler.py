@@ -14,11 +14,12 @@ from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.history import EpochReport
 from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
-from search.sampling import TrialSampler, derive_seed, draw, twin
+from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
+from search.sampling import TrialSampler, draw, judge_again, trial_seed, twin
 from search.settings import Settings
 from search.spec import StudySpec
-from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, read_entry, write_entry
-from search.storage import ELAPSED, RESULT, park, park_abandoned, set_run_id, trial_row
+from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
+from search.storage import ELAPSED, RESULT, park, park_abandoned, trial_row
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
 
@@ -84,7 +85,8 @@ class Scheduler:
         self._again: list[_Running] = []
         self._free: list[Slot] = []
         self._stop: StopReason | None = None
-        self._exhausted = False
+        self._exhausted = self._out_of_time = False
+        self._told = True
         self._longest_epoch_s = 0.0
         self._taken_up: dict[int, int] = {}
         self._next_bookkeeping = 0.0
@@ -92,7 +94,9 @@ class Scheduler:
 
     def interrupt(self) -> None:
         """Lets the epochs in training end, and nothing begin after them."""
-        self._stop = self._stop or "interrupted"
+        if self._stop is None:
+            self._stop = "interrupted"
+        self._told = False
         self.progress.stopping = "interrupted: finishing the epochs in training"
 
     @property
@@ -106,6 +110,7 @@ class Scheduler:
         try:
             while True:
                 self._keep_books()
+                self._tell_slots()
                 self._fill_slots()
                 if self._is_over():
                     return
@@ -121,7 +126,8 @@ class Scheduler:
     def _is_over(self) -> bool:
         if self._running:
             return False
-        return self._stop is not None or (not self._again and self._budget_left() <= 0) or self._exhausted
+        spent = self._budget_left() <= 0 and not self._again
+        return self._stop is not None or self._out_of_time or self._exhausted or spent
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before + time.monotonic() - self._started
@@ -139,6 +145,8 @@ class Scheduler:
                 trial = waiting[entry.number]
                 self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
                 self._tell(optuna.Trial(self._study, trial._trial_id), entry)
+            elif entry.number is None:
+                note_result(self._study, entry)
             self._tracker.deliver(folder)
         for frozen in self._study.get_trials(deepcopy=False):
             self._count(frozen)
@@ -179,7 +187,7 @@ class Scheduler:
     def note_runs(self) -> None:
         """Lets Optuna's trials know the runs that were opened since the last call."""
         for run_name, run_id in self._tracker.opened():
-            set_run_id(self._study, _number(run_name), run_id)
+            note_run_id(self._study, run_name, run_id)
 
     def _end_hung_trials(self) -> None:
         limit = self._spec.workers.trial_timeout_s
@@ -191,11 +199,19 @@ class Scheduler:
     def _note_elapsed(self) -> None:
         self._study.set_user_attr(ELAPSED, round(self._elapsed_s(), 1))
 
+    def _tell_slots(self) -> None:
+        """After an interruption no slot starts another epoch, whatever it has been answered so far."""
+        if not self._told:
+            self._told = True
+            for running in self._running.values():
+                self._pool.answer(running.slot, running.epochs[-1].step if running.epochs else 0, self._stop)
+
     def _fill_slots(self) -> None:
         while self._free and not self._stop and not self._exhausted:
             left = self._time_left_s()
             if left is not None and left < self._longest_epoch_s:
-                return  # no epoch would end in time
+                self._out_of_time = True
+                return
             if self._again:
                 self._submit(self._again.pop(0), self._free.pop(0))
             elif self._budget_left() > 0:
@@ -209,7 +225,7 @@ class Scheduler:
         hyperparameters = self._configuration(trial)
         tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
         params = asdict(hyperparameters) | {
-            "seed": derive_seed(self._spec.seed, trial.number, 0, 1),
+            "seed": trial_seed(self._spec.seed, trial.number),
             "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
         }
         start = RunStart(self._spec.name, f"trial-{trial.number:04d}", _now_ms(), params, tags)
@@ -253,20 +269,27 @@ class Scheduler:
 
     def _report(self, running: _Running, report: EpochReport) -> None:
         """Notes an epoch and decides whether the trial goes on."""
-        metrics = {name: getattr(report, name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
-        epoch = Epoch(report.epoch, _now_ms(), metrics)
+        epoch = Epoch.of(report)
         running.epochs.append(epoch)
         self._longest_epoch_s = max(self._longest_epoch_s, report.duration_s)
         self.progress.slots[running.slot.number].report = report
-        # A trial that is trained again was judged up to where it was lost, and the judgement stands.
-        if report.epoch > running.reported_before:
-            running.trial.report(report.val_accuracy, report.epoch)
         stop = self._stop
-        is_last = report.epoch == running.hyperparameters.epochs
-        if not is_last and report.epoch >= running.reported_before and running.trial.should_prune():
+        if self._is_pruned(running, report):
             stop = stop or "pruned"
         self._tracker.log_epoch(running.start.run_name, epoch)
         self._pool.answer(running.slot, report.epoch, stop)
+
+    def _is_pruned(self, running: _Running, report: EpochReport) -> bool:
+        """Reports an epoch to Optuna and asks its pruner.
+
+        A trial that is trained again was told to go on up to the epoch before its last report, and is not asked about
+        those; the answer about the last one may have been lost.
+        """
+        is_last = report.epoch == running.hyperparameters.epochs
+        if report.epoch > running.reported_before:
+            running.trial.report(report.val_accuracy, report.epoch)
+            return not is_last and running.trial.should_prune()
+        return not is_last and report.epoch == running.reported_before and judge_again(self._study, running.trial)
 
     def _finish(self, running: _Running, outcome: Outcome) -> None:
         if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
@@ -274,24 +297,12 @@ class Scheduler:
             return
         pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
         state, value = ("PRUNED", None) if pruned else ("COMPLETE", outcome.best_val_accuracy)
-        result = {
-            "params": asdict(running.hyperparameters),
-            "best_val_accuracy": outcome.best_val_accuracy if outcome.best_epoch else None,
-            "best_epoch": outcome.best_epoch or None,
-            "epochs_trained": len(outcome.history),
-            "duration_s": round(outcome.duration_s, 3),
-            "device": running.slot.device,
-            "model_sha256": outcome.model_sha256,
-            "n_parameters": outcome.n_parameters,
-            "stop_reason": outcome.stop_reason,
-        }
-        metrics = {key: result[key] for key in ("best_val_accuracy", "best_epoch", "duration_s") if result[key]}
-        files = {MODEL_FILE: outcome.model, CHECKPOINT_FILE: outcome.checkpoint}
-        self._end(running, state, value, result, metrics, files)
+        result = result_of(running.hyperparameters, outcome, running.slot.device)
+        self._end(running, state, value, result, metrics_of(result), files_of(outcome))
 
     def _fail(self, running: _Running, message: str, traceback: str = "") -> None:
-        result = {"params": asdict(running.hyperparameters), "device": running.slot.device, "message": message}
-        result |= {"epochs_trained": len(running.epochs), "stop_reason": "failed"}
+        result: dict[str, Any] = {"params": asdict(running.hyperparameters), "message": message}
+        result |= {"device": running.slot.device, "epochs_trained": len(running.epochs), "stop_reason": "failed"}
         self._end(running, "FAIL", None, result, {}, {"traceback.txt": traceback.encode()})
         self._observer.note(f"{running.start.run_name} failed: {message}")
 
@@ -327,13 +338,10 @@ class Scheduler:
         files: Mapping[str, bytes],
     ) -> None:
         """The order in which nothing is lost: spool, Optuna, MLflow."""
-        tags = {"trial.state": state, "stop_reason": str(result.get("stop_reason", ""))}
-        tags |= {key: str(result[key]) for key in ("model_sha256", "copied_from", "message") if result.get(key)}
+        tags = tags_of(state, result)
         # A verdict can come when the next epoch is in training already: what it ended is what counts.
         epochs = tuple(running.epochs[: result["epochs_trained"]])
-        entry = Entry(
-            running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None
-        )
+        entry = Entry(running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None)
         folder = write_entry(self._settings.spool, entry, files)
         self._count(self._tell(running.trial, entry))
         self._tracker.end(running.start.run_name, folder)
@@ -354,10 +362,6 @@ def _summary(entry: Entry) -> str:
     value = entry.result.get("best_val_accuracy")
     figures = "" if value is None else f" val_accuracy {value:.4f} at epoch {entry.result['best_epoch']}"
     return f"{entry.start.run_name} {entry.state.lower()}{figures}"
-
-
-def _number(run_name: str) -> int:
-    return int(run_name.rpartition("-")[2])
 
 
 def _now_ms() -> int:

@@ -59,18 +59,26 @@ def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.envi
         environ: The variables; section "Where things are kept" of the reference lists them.
     """
     home = (home or Path(environ.get("MLP_SEARCH_HOME") or "mlruns")).expanduser().absolute()
-    tracking_uri = environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+    tracking_uri = _with_driver(environ.get("MLFLOW_TRACKING_URI")) or f"sqlite:///{home / 'mlflow.db'}"
     data = environ.get("MLP_SEARCH_DATA")
     return Settings(
         home=home,
-        optuna_storage=environ.get("OPTUNA_STORAGE") or f"sqlite:///{home / 'optuna.db'}",
+        optuna_storage=_with_driver(environ.get("OPTUNA_STORAGE")) or f"sqlite:///{home / 'optuna.db'}",
         tracking_uri=tracking_uri,
-        registry_uri=environ.get("MLFLOW_REGISTRY_URI") or tracking_uri,
+        registry_uri=_with_driver(environ.get("MLFLOW_REGISTRY_URI")) or tracking_uri,
         artifact_root=None if tracking_uri.startswith("http") else (home / "artifacts").as_uri(),
         data_folders=(*([Path(data).expanduser()] if data else []), home / "datasets"),
         ray_address=environ.get("RAY_ADDRESS"),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
     )
+
+
+def _with_driver(address: str | None) -> str | None:
+    """Names the driver that the extra ``postgres`` brings: which one SQLAlchemy takes by itself depends on its age."""
+    for scheme in ("postgresql://", "postgres://"):
+        if address and address.startswith(scheme):
+            return "postgresql+psycopg2://" + address.removeprefix(scheme)
+    return address
 
 
 def prepare_home(settings: Settings) -> None:

@@ -6,15 +6,19 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import UnavailableError
+from pipelines.history import EpochReport
 
 MODEL_FILE = "model.h5"
 CHECKPOINT_FILE = "checkpoint.h5"
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+"""What is logged of each epoch."""
 _ENTRY_FILE = "entry.json"
 
 
@@ -45,6 +49,12 @@ class Epoch:
     at_ms: int
     metrics: Mapping[str, float]
 
+    @classmethod
+    def of(cls, report: EpochReport) -> Epoch:
+        """What is logged of an epoch that has just ended."""
+        metrics = {name: getattr(report, name) for name in METRICS}
+        return cls(report.epoch, time.time_ns() // 1_000_000, metrics)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -53,7 +63,7 @@ class Entry:
     Attributes:
         start: What was known when it began.
         ended_ms: Unix time in milliseconds.
-        state: Optuna's state: COMPLETE, PRUNED or FAIL.
+        state: Optuna's state: COMPLETE, PRUNED or FAIL; INTERRUPTED for a run that is no trial.
         value: What Optuna is told for COMPLETE.
         result: What Optuna's trial keeps besides.
         history: Every epoch that counts.

@@ -31,8 +31,6 @@ SPEC, ELAPSED, FINGERPRINT = "spec", "elapsed_s", "dataset.fingerprint"
 RESULT, RUN_ID = "result", "run_id"
 """Attributes of a trial: what training it came to, and its run in MLflow."""
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
-
 
 def open_storage(settings: Settings) -> RDBStorage:
     """Opens Optuna's database, and makes it where there is none.
@@ -51,7 +49,9 @@ def open_storage(settings: Settings) -> RDBStorage:
                 heartbeat_interval=HEARTBEAT_S if settings.is_shared else None,
             )
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
-        raise UnavailableError(f"Optuna's database {public(settings.optuna_storage)}: {one_line(error)}") from error
+        missing = isinstance(error, ImportError) and settings.optuna_storage.startswith("postgresql")
+        why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)
+        raise UnavailableError(f"Optuna's database {public(settings.optuna_storage)}: {why}") from error
     if is_sqlite:
         # A power cut may cost the last commits, never the file; what they held is in the spool.
         sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
@@ -202,7 +202,7 @@ def trial_row(trial: FrozenTrial, late_run_ids: dict[str, Any]) -> TrialRow:
         epochs_trained=result.get("epochs_trained", len(trial.intermediate_values)),
         duration_s=result.get("duration_s"),
         device=result.get("device"),
-        run_id=trial.user_attrs.get(RUN_ID) or late_run_ids.get(f"{RUN_ID}:{trial.number}"),
+        run_id=late_run_ids.get(f"{RUN_ID}:{trial.number}") or trial.user_attrs.get(RUN_ID),
     )
 
 

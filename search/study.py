@@ -128,8 +128,9 @@ def run_study(
         if spent := _spent_study(settings, spec, dataset.fingerprint):
             observer.note(f"the budget of study {spec.name} was spent before; a larger one lets it go on")
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
-        tracker = Tracker(lambda: _open_runs(settings, spec, dataset), observer.note)
-        with _started_pool(spec, dataset, settings) as running_pool:
+        tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note)
+        with started_pool(spec, dataset, settings) as running_pool:
+            patience_s = 60.0
             try:
                 tracker.wait_connected()
                 study = open_study(settings, spec, dataset.fingerprint)
@@ -139,8 +140,11 @@ def run_study(
                 )  # fmt: skip
                 with interruptible(scheduler.interrupt):
                     scheduler.run()
+            except KeyboardInterrupt:
+                patience_s = 2.0  # asked to end at once; what waits lies in the spool
+                raise
             finally:
-                undelivered = tracker.close()
+                undelivered = tracker.close(patience_s)
         scheduler.note_runs()
         rows = tuple(leaderboard(study))
     return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
@@ -172,7 +176,8 @@ def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optun
 
 
 @contextmanager
-def _started_pool(spec: StudySpec, dataset: Dataset, settings: Settings) -> Iterator[Pool]:
+def started_pool(spec: StudySpec, dataset: Dataset, settings: Settings) -> Iterator[Pool]:
+    """The pool of a study, ready to train on a dataset; its processes end with the block."""
     from search.pools.local import LocalPool
     from search.slots import find_slots
 
@@ -184,7 +189,8 @@ def _started_pool(spec: StudySpec, dataset: Dataset, settings: Settings) -> Iter
         pool.close()
 
 
-def _open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
+def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
+    """The runs of a study's experiment."""
     from search.tracking import Runs
 
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
@@ -221,20 +227,27 @@ def git_commit() -> str:
     return answer.stdout.strip()
 
 
+_SECOND_CTRL_C_S = 0.5
+
+
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM, calls ``interrupt``; the second ends everything at once."""
-    pressed = False
+    """The first Ctrl-C, or SIGTERM, calls ``interrupt``; the second ends everything at once.
+
+    ``timeout`` and service managers send one signal twice, to the process and to its group: that counts as one.
+    """
+    pressed: float | None = None
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def handle(signum: int, stack: object) -> None:  # noqa: ARG001
         nonlocal pressed
-        if pressed:
+        if pressed is None:
+            pressed = time.monotonic()
+            interrupt()
+        elif time.monotonic() - pressed > _SECOND_CTRL_C_S:
             raise KeyboardInterrupt
-        pressed = True
-        interrupt()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -12,6 +12,21 @@ StopReason = Literal["finished", "pruned", "timeout", "interrupted", "diverged"]
 
 
 @dataclass(frozen=True, slots=True)
+class SavedCheckpoint:
+    """A checkpoint as it lies on disk; the worker reads it, because only it has TensorFlow.
+
+    Attributes:
+        content: The bytes of the ``.h5``.
+        sha256: What they must hash to.
+        epochs: Epochs trained so far.
+    """
+
+    content: bytes
+    sha256: str
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One configuration to train.
 
@@ -21,15 +36,19 @@ class Task:
         seed: Seed of the weights, the shuffling and the dropout.
         deadline: Unix time after which no epoch is started that would end too late; None: no limit.
         start: What to go on from; None starts afresh.
-        keep_state: Whether the outcome carries the last epoch's weights and the optimizer's state too.
+        keep_state: Whether the outcome carries the last epoch's weights and the optimizer's state too: a copy of
+            them is made after each epoch.
+        keep_last: Whether the outcome's model has the last epoch's weights, not the best one's: so where the
+            validation rows were trained on, and cannot choose.
     """
 
     number: int
     hyperparameters: Hyperparameters
     seed: int
     deadline: float | None = None
-    start: Checkpoint | None = None
+    start: Checkpoint | SavedCheckpoint | None = None
     keep_state: bool = False
+    keep_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +61,7 @@ class Outcome:
         best_val_accuracy: Its validation accuracy.
         model: The bytes of its ``.h5``; empty where there is none.
         model_sha256: Their hash.
-        checkpoint: The ``.h5`` of the last epoch with the optimizer's state, where it was asked for.
+        checkpoint: The ``.h5`` of the last epoch that counts with the optimizer's state, where it was asked for.
         n_parameters: Weights that training changed.
         stop_reason: Why training ended.
         duration_s: From the task's arrival in the slot to this outcome.

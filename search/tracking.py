@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -114,7 +115,7 @@ class Runs:
         """Gives a run its files and closes it."""
         for path in artifacts(folder):
             self.client.log_artifact(run_id, str(path))
-        status = "FAILED" if entry.state == "FAIL" else "FINISHED"
+        status = {"FAIL": "FAILED", "INTERRUPTED": "KILLED"}.get(entry.state, "FINISHED")
         self.client.set_terminated(run_id, status, entry.ended_ms)
 
     def is_there(self, run_id: str) -> bool:
@@ -130,29 +131,39 @@ class Runs:
 
 
 def connect(settings: Settings) -> Any:
-    """MLflow's client, after a quick look whether a server answers: its own retries would take minutes.
+    """MLflow's client.
+
+    Raises:
+        UnavailableError: A server does not answer.
+    """
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+
+    require_answer(settings)
+    return MlflowClient(settings.tracking_uri, settings.registry_uri)
+
+
+def require_answer(settings: Settings) -> None:
+    """Has a quick look whether a tracking server answers: MLflow's own retries would take minutes.
 
     Raises:
         UnavailableError: There is no answer, or the login is refused.
     """
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
+    if not settings.tracking_uri.startswith("http"):
+        return
+    import requests
 
-    if settings.tracking_uri.startswith("http"):
-        import requests
-
-        address = public(settings.tracking_uri)
-        try:
-            answer = requests.get(settings.tracking_uri.rstrip("/") + "/health", timeout=10)
-        except requests.RequestException as error:
-            raise UnavailableError(
-                f"MLflow at {address}: no answer ({type(error).__name__}); start the server, or correct"
-                " MLFLOW_TRACKING_URI"
-            ) from error
-        if not answer.ok:
-            raise UnavailableError(f"MLflow at {address}: must answer /health, got status {answer.status_code}")
-    return MlflowClient(settings.tracking_uri, settings.registry_uri)
+    address = public(settings.tracking_uri)
+    try:
+        answer = requests.get(settings.tracking_uri.rstrip("/") + "/health", timeout=10)
+    except requests.RequestException as error:
+        raise UnavailableError(
+            f"MLflow at {address}: no answer ({type(error).__name__}); start the server, or correct MLFLOW_TRACKING_URI"
+        ) from error
+    if not answer.ok:
+        raise UnavailableError(f"MLflow at {address}: must answer /health, got status {answer.status_code}")
 
 
 def public(address: str) -> str:

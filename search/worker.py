@@ -20,12 +20,13 @@ with quiet():
 from pipelines.config import TrainingSettings
 from pipelines.datasets import Preprocessing
 from pipelines.history import Checkpoint, EpochReport
-from pipelines.model import build_model, restore_model, sha256, to_h5
+from pipelines.model import build_model, load_h5, read_checkpoint, restore_model, sha256, to_h5
 from pipelines.training import Training, TrainingRows
-from search.tasks import Outcome, StopReason, Task
+from search.tasks import Outcome, SavedCheckpoint, StopReason, Task
 
 Verdict = Callable[[int], StopReason | None]
-"""verdict(epoch) waits until it is known whether training goes on after that epoch; None means it does."""
+"""verdict(epoch) waits until it is known whether training goes on after that epoch, None meaning that it does; for
+epoch 0 it does not wait, and gives a stop that has come already."""
 
 
 def configure_device(threads: int | None) -> None:
@@ -71,7 +72,8 @@ def train_task(
         The outcome, cut after the epoch at which a verdict, the deadline or a loss that is not finite ended it.
     """
     started = time.monotonic()
-    training = Training(rows, task.hyperparameters, TrainingSettings(task.seed), task.start)
+    training = Training(rows, task.hyperparameters, TrainingSettings(task.seed), _start(task))
+    checkpoint = training.checkpoint() if task.keep_state else None
     history: list[EpochReport] = []
     best = (0, -1.0, training.best)
     stop: StopReason | None = None
@@ -83,12 +85,23 @@ def train_task(
             break
         history.append(epoch_report)
         best = (training.best_epoch, training.best_val_accuracy, training.best)
+        if task.keep_last:
+            best = (epoch_report.epoch, epoch_report.val_accuracy, training.checkpoint().weights)
+        checkpoint = training.checkpoint() if task.keep_state else None
         report(epoch_report)
-        if task.deadline and time.time() + epoch_report.duration_s > task.deadline:
-            stop = "timeout"
+        late = bool(task.deadline) and time.time() + epoch_report.duration_s > (task.deadline or 0)
+        # The last epoch ends training by itself, whatever is said of it and however late it is.
+        is_last = epoch_report.epoch == task.hyperparameters.epochs
+        if not is_last and (stop := verdict(0) or ("timeout" if late else None)):
             break
-    checkpoint = training.checkpoint() if task.keep_state else None
     return _outcome(task, preprocessing, tuple(history), best, checkpoint, stop or "finished", started)
+
+
+def _start(task: Task) -> Checkpoint | None:
+    saved = task.start
+    if not isinstance(saved, SavedCheckpoint):
+        return saved
+    return read_checkpoint(load_h5(saved.content, saved.sha256, "checkpoint.h5"), saved.epochs)
 
 
 def _outcome(
@@ -103,7 +116,7 @@ def _outcome(
     hp = task.hyperparameters
     best_epoch, best_val_accuracy, weights = best
     model = to_h5(build_model(hp, preprocessing, weights)) if best_epoch else b""
-    state = to_h5(restore_model(hp, preprocessing, checkpoint), with_optimizer=True) if checkpoint else b""
+    state = to_h5(restore_model(hp, preprocessing, checkpoint)) if checkpoint else b""
     return Outcome(
         history=history,
         best_epoch=best_epoch,

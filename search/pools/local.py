@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import MlpSearchError
+from pipelines.errors import MlpSearchError, UnavailableError
 from pipelines.history import EpochReport
 from search.pools import Event, Failed, Finished, Lost, Ready, Reported, Slot
 from search.pools.shared import SharedDataset
@@ -24,11 +25,22 @@ if TYPE_CHECKING:
     from pipelines.datasets import Dataset
 
 
+_MAX_STILLBORN = 5
+
+
 def warm_up() -> None:
     """Starts the server process that imports TensorFlow, so that it does so while the dataset is being read."""
-    if os.name == "posix":
-        forkserver.set_forkserver_preload(["search.worker"])
+    if os.name != "posix":
+        return
+    forkserver.set_forkserver_preload(["search.worker"])
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    # Ctrl-C reaches the whole process group: what is ignored when the server starts stays ignored in it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+    try:
         forkserver.ensure_running()
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, before)
 
 
 class LocalPool:
@@ -46,6 +58,7 @@ class LocalPool:
 
     def __init__(self, dataset: Dataset, slots: Sequence[Slot], *, memory_mb: int = 1000) -> None:
         self._data = SharedDataset(dataset)
+        self._stillborn = 0
         self._memory_mb = memory_mb
         uses_gpus = any(slot.visible_devices for slot in slots)
         self._context: Any = multiprocessing.get_context("spawn" if uses_gpus or os.name != "posix" else "forkserver")
@@ -85,7 +98,11 @@ class LocalPool:
         self._workers[slot].send((epoch, stop))
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """What has happened since the last call; waits for the first event up to ``timeout_s``."""
+        """What has happened since the last call; waits for the first event up to ``timeout_s``.
+
+        Raises:
+            UnavailableError: A slot's process ends whenever it is started.
+        """
         sources = {worker.connection: worker for worker in self._workers.values()}
         ready = wait(list(sources), timeout_s)
         return [event for source in ready for event in self._receive(sources[source])]  # type: ignore[index]
@@ -97,6 +114,7 @@ class LocalPool:
             return self._replace_lost(worker)
         number = worker.number
         if message == "ready":
+            self._stillborn = 0
             return [Ready(worker.slot)]
         if isinstance(message, EpochReport):
             return [Reported(worker.slot, number, message)]
@@ -118,7 +136,12 @@ class LocalPool:
         why = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         self._workers[worker.slot] = self._start(worker.slot)
         message = f"the process of {worker.slot.device} died ({why})"
-        return [Lost(worker.slot, worker.number, message)] if worker.number >= 0 else []
+        if worker.number >= 0:
+            return [Lost(worker.slot, worker.number, message)]
+        self._stillborn += 1
+        if self._stillborn > _MAX_STILLBORN:
+            raise UnavailableError(f"{message} before it could take a trial, {self._stillborn} times in a row")
+        return []
 
     def kill(self, slot: Slot) -> None:
         """Ends the slot's process at once; its task is reported as lost."""
@@ -164,6 +187,19 @@ class _Worker:
             self.process.join()
 
 
+class _Answers:
+    """What the scheduler has answered to one task so far; ``train_task`` says how it is asked."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._answered = connection, 0
+
+    def __call__(self, epoch: int) -> StopReason | None:
+        stop: StopReason | None = None
+        while not stop and (self._answered < epoch or self._connection.poll()):
+            self._answered, stop = self._connection.recv()
+        return stop
+
+
 def _work(connection: Connection, dataset: Dataset, visible_devices: str) -> None:
     """The life of a slot's process: it ends when the searching process hangs up or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
@@ -173,12 +209,6 @@ def _work(connection: Connection, dataset: Dataset, visible_devices: str) -> Non
     worker.configure_device(None if visible_devices else 1)
     rows = worker.TrainingRows.of(dataset)
 
-    def verdict(epoch: int) -> StopReason | None:
-        while True:
-            answered, stop = connection.recv()
-            if stop or answered >= epoch:
-                return stop
-
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         connection.send("ready")
         while True:
@@ -186,9 +216,8 @@ def _work(connection: Connection, dataset: Dataset, visible_devices: str) -> Non
             if not isinstance(task, Task):
                 continue  # an answer that came after its task had ended by itself
             try:
-                connection.send(
-                    worker.train_task(task, rows, dataset.preprocessing, connection.send, verdict)
-                )
+                verdict = _Answers(connection)
+                connection.send(worker.train_task(task, rows, dataset.preprocessing, connection.send, verdict))
             except MlpSearchError as error:
                 connection.send((str(error), ""))
             except (EOFError, OSError):

@@ -38,9 +38,7 @@ class SharedDataset:
         in_memory = Path("/dev/shm")  # noqa: S108
         self._file = tempfile.TemporaryFile(dir=in_memory if in_memory.is_dir() else None)  # noqa: SIM115
         self._blocks = [
-            self._write(array)
-            for split in (dataset.training, dataset.validation)
-            for array in (split.x, split.y)
+            self._write(array) for split in (dataset.training, dataset.validation) for array in (split.x, split.y)
         ]
         self._file.flush()
 

@@ -47,7 +47,7 @@ def keras_model(
         layers += [keras.layers.Dense(hp.width, activation="relu"), keras.layers.Dropout(hp.dropout, seed=seed + layer)]
     layers.append(keras.layers.Dense(dataset.n_classes))
     model = keras.Sequential(layers)
-    model.set_weights([weight for weight in weights])
+    model.set_weights(list(weights))
     optimizer = keras.optimizers.get(
         {"class_name": hp.optimizer, "config": {"learning_rate": hp.learning_rate if rate is None else rate}}
     )

@@ -13,7 +13,7 @@ from pipelines.optimizers import FUSED
 from pipelines.training import Training, TrainingRows
 
 FUSED_NAMES = ["sgd", "rmsprop", "adam"]
-OTHERS = ["adamw", "nadam", "lion", "adagrad", "adadelta", "adamax", "ftrl"]
+OTHERS = ["adamw", "nadam", "lion", "ftrl"]
 SEED = 3
 
 
@@ -25,8 +25,10 @@ def configuration(optimizer: str, **changes: object) -> Hyperparameters:
 def trained_both_ways(dataset: Dataset, hp: Hyperparameters) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights after ``hp.epochs``: ours, and Keras's."""
     training = Training(TrainingRows.of(dataset), hp, TrainingSettings(SEED))
-    model = keras_model(dataset, hp, training.checkpoint().weights)
+    initial = training.checkpoint().weights
+    model = keras_model(dataset, hp, initial)
     list(training)
+    assert max(np.abs(w - w0).max() for w, w0 in zip(training.checkpoint().weights, initial, strict=True)) > 1e-3
     for epoch in range(hp.epochs):
         for x, y in batches(dataset, hp, SEED, epoch):
             model.train_on_batch(x, y)
@@ -63,7 +65,7 @@ def test_every_depth_gives_keras_weights(depth: int) -> None:
 
 
 def test_a_batch_larger_than_the_data_is_one_step() -> None:
-    ours, theirs = trained_both_ways(tiny_dataset(), configuration("sgd", batch_size=1000))
+    ours, theirs = trained_both_ways(tiny_dataset(), configuration("sgd", batch_size=1000, learning_rate=0.1))
     assert_same_weights(ours, theirs)
 
 

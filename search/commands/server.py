@@ -1,0 +1,26 @@
+"""``ui``: MLflow's own page on this home."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from search.commands.options import Home, Json
+
+
+def ui(
+    port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The port to listen on.")] = 5000,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address to listen on; only this machine can reach the default.")
+    ] = "127.0.0.1",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Open MLflow's page on this home, until Ctrl-C."""
+    from search import display
+    from search.server import serving
+
+    with serving(home, host, port) as server:
+        display.show([f"MLflow is at {server.url}; Ctrl-C ends it"], {"url": server.url}, as_json=as_json)
+        server.wait()

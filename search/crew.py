@@ -1,0 +1,201 @@
+"""Trains runs that are no trials of a study, in its pool: each tracked, spooled and noted with the study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import optuna
+
+from pipelines.history import EpochReport
+from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
+from search.progress import Observer, Progress, SlotView
+from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
+from search.scheduler import MAX_ATTEMPTS
+from search.settings import Settings
+from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
+from search.tasks import Outcome, Task
+from search.tracking import Tracker
+
+_TICK_S = 0.5
+
+
+@dataclass(slots=True)
+class Job:
+    """A run to train.
+
+    Attributes:
+        start: What is known of the run.
+        task: What is trained; its number is the job's own.
+        last_epoch: Training ends after it, though the configuration's schedule spans more; None: its last.
+        metrics: What is logged of each epoch; None: everything.
+        attempt: From 1.
+        epochs: Those that have ended.
+        slot: Where it trains.
+    """
+
+    start: RunStart
+    task: Task
+    last_epoch: int | None = None
+    metrics: tuple[str, ...] | None = None
+    attempt: int = 1
+    epochs: list[Epoch] = field(default_factory=list)
+    slot: Slot | None = None
+
+
+class Crew:
+    """Trains one job after the other in each slot until ``choose`` has no more.
+
+    Args:
+        study: Keeps the records.
+        pool: Where they train.
+        tracker: Carries the runs to MLflow.
+        settings: Where the spool is.
+        observer: Watches.
+        progress: What it sees.
+        choose: The next job; None where nothing is left to start.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        pool: Pool,
+        tracker: Tracker,
+        settings: Settings,
+        observer: Observer,
+        progress: Progress,
+        choose: Callable[[], Job | None],
+    ) -> None:
+        self._study, self._pool, self._tracker = study, pool, tracker
+        self._settings, self._observer, self._choose = settings, observer, choose
+        self._progress = progress
+        self._running: dict[int, Job] = {}
+        self._again: list[Job] = []
+        self._free: list[Slot] = []
+        self.interrupted = False
+
+    def interrupt(self) -> None:
+        """Lets the epochs in training end, and nothing begin after them."""
+        self.interrupted = True
+        self._progress.stopping = "interrupted: finishing the epochs in training"
+        for job in list(self._running.values()):
+            if job.slot:
+                self._pool.answer(job.slot, job.epochs[-1].step if job.epochs else 0, "interrupted")
+
+    def run(self) -> None:
+        """Trains until nothing is left, or an interruption."""
+        try:
+            while True:
+                self._fill_slots()
+                if not self._running and (self.interrupted or self._free):
+                    return
+                for event in self._pool.poll(_TICK_S):
+                    self._handle(event)
+                note_runs(self._study, self._tracker)
+                self._observer.update(self._progress)
+        finally:
+            for job in (*self._running.values(), *self._again):
+                self._tracker.kill(job.start.run_name)
+
+    def _fill_slots(self) -> None:
+        while self._free and not self.interrupted:
+            job = self._again.pop(0) if self._again else self._choose()
+            if job is None:
+                return
+            slot = self._free.pop(0)
+            job.slot, job.epochs = slot, []
+            job.start = replace(job.start, started_ms=_now_ms(), tags={**job.start.tags, "device": slot.device})
+            self._running[job.task.number] = job
+            self._progress.slots[slot.number] = SlotView(slot.device, job.start.run_name, job.task.hyperparameters)
+            self._pool.submit(slot, job.task)
+            self._tracker.open(job.start, replace=True)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Ready):
+            self._free.append(event.slot)
+            self._progress.slots[event.slot.number] = SlotView(event.slot.device)
+        elif isinstance(event, Reported):
+            self._report(self._running[event.number], event.slot, event.report)
+        elif isinstance(event, Finished):
+            self._finish(self._running.pop(event.number), event.outcome, event.slot.device)
+        elif isinstance(event, Failed):
+            self._fail(self._running.pop(event.number), event.message, event.traceback)
+        elif isinstance(event, Lost):
+            self._retry(self._running.pop(event.number), event.message)
+
+    def _report(self, job: Job, slot: Slot, report: EpochReport) -> None:
+        epoch = Epoch.of(report)
+        if job.metrics:
+            epoch = replace(epoch, metrics={name: epoch.metrics[name] for name in job.metrics})
+        job.epochs.append(epoch)
+        self._progress.slots[slot.number].report = report
+        self._tracker.log_epoch(job.start.run_name, epoch)
+        is_last = job.last_epoch is not None and report.epoch >= job.last_epoch
+        self._pool.answer(slot, report.epoch, "interrupted" if self.interrupted else "finished" if is_last else None)
+
+    def _finish(self, job: Job, outcome: Outcome, device: str) -> None:
+        if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
+            self._tracker.kill(job.start.run_name)
+            return
+        result = result_of(job.task.hyperparameters, outcome, device) | {"seed": job.task.seed}
+        if job.metrics and "val_accuracy" not in job.metrics:
+            result["best_val_accuracy"] = None
+        if outcome.best_epoch:
+            self._end(job, "COMPLETE", result, files_of(outcome))
+        else:
+            self._end(job, "FAIL", result | {"message": "its loss was no number from the first epoch on"}, {})
+
+    def _fail(self, job: Job, message: str, traceback: str = "") -> None:
+        result = {"message": message, "epochs_trained": len(job.epochs), "stop_reason": "failed"}
+        self._end(job, "FAIL", result, {"traceback.txt": traceback.encode()})
+
+    def _retry(self, job: Job, message: str) -> None:
+        if job.attempt >= MAX_ATTEMPTS:
+            self._fail(job, f"{message}, {job.attempt} times with this configuration")
+            return
+        job.attempt += 1
+        self._again.append(job)
+        self._observer.note(f"{job.start.run_name}: {message}; it is trained again")
+
+    def _end(self, job: Job, state: str, result: dict[str, Any], files: dict[str, bytes]) -> None:
+        """The order in which nothing is lost: spool, Optuna, MLflow."""
+        epochs = tuple(job.epochs[: result["epochs_trained"]])
+        metrics = metrics_of(result) if state == "COMPLETE" else {}
+        value = result.get("best_val_accuracy")
+        entry = Entry(job.start, _now_ms(), state, value, result, epochs, metrics, tags_of(state, result))
+        folder = write_entry(self._settings.spool, entry, files)
+        note_result(self._study, entry)
+        self._tracker.end(job.start.run_name, folder)
+        self._progress.complete += state == "COMPLETE"
+        self._progress.failed += state == "FAIL"
+        reached = f" val_accuracy {value:.4f} at epoch {result['best_epoch']}" if value else ""
+        self._observer.note(f"{job.start.run_name} {state.lower()}{reached}{result.get('message', '')}")
+
+
+def note_runs(study: optuna.Study, tracker: Tracker) -> None:
+    """Notes the runs in MLflow that were opened since the last call."""
+    for run_name, run_id in tracker.opened():
+        note_run_id(study, run_name, run_id)
+
+
+def take_over(study: optuna.Study, settings: Settings, tracker: Tracker) -> None:
+    """Notes and delivers what an earlier process left in the spool; trials wait for the search to go on.
+
+    Args:
+        study: Whose runs they are.
+        settings: Where the spool is.
+        tracker: Carries them to MLflow.
+    """
+    finished = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
+    for folder in entries(settings.spool, study.study_name):
+        entry = read_entry(folder)
+        if entry.number is None:
+            note_result(study, entry)
+        if entry.number is None or entry.number in finished:
+            tracker.deliver(folder)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,250 @@
+"""Trains a study's best configurations again, with several new seeds each, and names the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.datasets import Dataset, Split, load
+from pipelines.errors import SpecError
+from search.crew import Crew, Job, note_runs, take_over
+from search.finalists import (
+    Candidate,
+    Finalist,
+    Verdict,
+    as_attribute,
+    candidates,
+    finalist_run,
+    finalist_seed,
+    is_out,
+    judge,
+    order,
+    refit_seed,
+)
+from search.progress import Observer, Progress, Silent
+from search.results import noted_results
+from search.settings import Settings, read_settings
+from search.spec import StudySpec
+from search.spool import RunStart
+from search.storage import FINGERPRINT, SPEC, load_study, study_lock
+from search.study import POOLS, interruptible, open_home, open_runs, run_tags, started_pool
+from search.tasks import Task
+from search.tracking import Tracker
+from search.winner import VERDICT, refit_run, seal_opened
+
+REFIT_METRICS = ("loss", "accuracy")
+"""What is logged of a refit: its validation rows are trained on, and what they gave would mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistsResult:
+    """What the finals came to.
+
+    Attributes:
+        study: The study's name.
+        verdict: Who has won; None where an interruption came before.
+        refit_run_id: The winner's training on training and validation rows together, where it was asked for.
+        seal_opened: How often the sealed test was opened before.
+        interrupted: Whether Ctrl-C ended it; the same call goes on.
+        undelivered: Runs that MLflow has not taken yet; they wait in the spool.
+    """
+
+    study: str
+    verdict: Verdict | None
+    refit_run_id: str | None
+    seal_opened: int
+    interrupted: bool
+    undelivered: int = 0
+
+
+def run_finalists(
+    name: str,
+    *,
+    top: int = 5,
+    seeds: int = 5,
+    refit: bool = False,
+    home: Path | None = None,
+    pool: str = "local",
+    observer: Observer | None = None,
+) -> FinalistsResult:
+    """Trains the best configurations of a study again and names the winner; nothing is trained twice.
+
+    Args:
+        name: The study.
+        top: How many distinct configurations.
+        seeds: Runs of each, with seeds that no trial had; a configuration that can neither win nor come second any
+            more gets fewer.
+        refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
+            as it took to its best one on average. Nothing is chosen in it: the model is the last epoch's.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        pool: Where they train; see ``run_study``.
+        observer: Watches; nobody does where it is not given.
+
+    Raises:
+        NotFoundError: There is no such study, or no trial of it is complete.
+        SpecError: An option breaks a rule, or the dataset is not the study's any more.
+        DataError, UnavailableError: As for ``run_study``.
+    """
+    for option, value in (("--top", top), ("--seeds", seeds)):
+        if value < 1:
+            raise SpecError(f"{option}: must be at least 1, got {value}")
+    if pool not in POOLS:
+        raise SpecError(f"--pool: must be {' or '.join(POOLS)}, got {pool!r}")
+    settings = read_settings(home)
+    spec, dataset = study_data(load_study(settings, name), settings)
+    open_home(settings)
+    with study_lock(settings, name):
+        finals = _Finals(settings, spec, load_study(settings, name), dataset, observer or Silent(), top, seeds)
+        return finals.run(refit=refit)
+
+
+def study_data(study: optuna.Study, settings: Settings) -> tuple[StudySpec, Dataset]:
+    """The specification of a study and its dataset.
+
+    Raises:
+        SpecError: The dataset's rows or its split changed since.
+    """
+    spec = StudySpec.from_json(study.user_attrs[SPEC])
+    dataset = load(spec.data, settings.data_folders)
+    if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
+        raise SpecError(
+            f"study {study.study_name!r}: {spec.data.source} must hold the rows that were searched on (fingerprint"
+            f" {recorded}), got {dataset.fingerprint}: restore the file, or start another study"
+        )
+    return spec, dataset
+
+
+class _Finals:
+    """One call: the finalists, the verdict, and the refit."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: StudySpec,
+        study: optuna.Study,
+        dataset: Dataset,
+        observer: Observer,
+        top: int,
+        n_seeds: int,
+    ) -> None:
+        self._settings, self._spec, self._study, self._dataset = settings, spec, study, dataset
+        self._observer, self._top, self._n_seeds = observer, top, n_seeds
+        self._candidates = candidates(study, top)
+        self._started: set[str] = set()
+        self._progress = Progress(spec.name)
+
+    def run(self, *, refit: bool) -> FinalistsResult:
+        study, verdict = self._study, None
+        self._tracker = Tracker(lambda: open_runs(self._settings, self._spec, self._dataset), self._observer.note)
+        try:
+            self._tracker.wait_connected()
+            take_over(study, self._settings, self._tracker)
+            interrupted = self._train_finalists()
+            if not interrupted:
+                verdict = judge(self._finalists())
+                study.set_user_attr(VERDICT, as_attribute(verdict, self._top, self._n_seeds))
+                interrupted = refit and self._train_refit(verdict.winner)
+        finally:
+            undelivered = self._tracker.close()
+        note_runs(study, self._tracker)
+        verdict = verdict and judge(self._finalists())  # with the runs that MLflow has taken in the meantime
+        run_id = noted_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None
+        opened = seal_opened(study.user_attrs)
+        return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, undelivered)
+
+    def _train_finalists(self) -> bool:
+        """Trains what is missing; whether it was interrupted."""
+        self._started = set(noted_results(self._study))
+        self._progress = Progress(self._spec.name, budget=len(self._candidates) * self._n_seeds)
+        self._progress.complete = sum(len(finalist.values) for finalist in self._finalists())
+        if (first := self._next_finalist()) is None:
+            return False  # no worker has to be started
+        self._started.remove(first.start.run_name)
+        return self._train(self._next_finalist, self._dataset)
+
+    def _train_refit(self, winner: Finalist) -> bool:
+        """Trains the winner on training and validation rows together; whether it was interrupted."""
+        if refit_run(winner) in noted_results(self._study):
+            return False
+        self._progress = Progress(self._spec.name, budget=1)
+        jobs = iter([self._refit_job(winner)])
+        return self._train(lambda: next(jobs, None), joined(self._dataset), n_slots=1)
+
+    def _train(self, choose: Callable[[], Job | None], dataset: Dataset, n_slots: int | None = None) -> bool:
+        spec = self._spec
+        if n_slots:
+            spec = replace(spec, workers=replace(spec.workers, slots=n_slots))
+        with started_pool(spec, dataset, self._settings) as pool:
+            crew = Crew(self._study, pool, self._tracker, self._settings, self._observer, self._progress, choose)
+            with interruptible(crew.interrupt):
+                crew.run()
+        return crew.interrupted
+
+    def _finalists(self) -> list[Finalist]:
+        """What is known of each configuration, in the order of the leaderboard."""
+        noted = noted_results(self._study)
+        return [self._finalist(candidate, noted) for candidate in self._candidates]
+
+    def _finalist(self, candidate: Candidate, noted: dict[str, dict[str, Any]]) -> Finalist:
+        names = [finalist_run(candidate.trial, number) for number in range(1, self._n_seeds + 1)]
+        runs = [noted[name] for name in names if name in noted]
+        done = [run for run in runs if run.get("best_val_accuracy") is not None]
+        failed = [f"trial {candidate.trial}: {run['message']}" for run in runs if run.get("message")]
+        return Finalist(
+            candidate,
+            tuple(run["best_val_accuracy"] for run in done),
+            tuple(run["best_epoch"] for run in done),
+            tuple(run["run_id"] for run in done),
+            self._n_parameters(candidate.hyperparameters),
+            self._n_seeds,
+            failed[0] if failed else "",
+        )
+
+    def _n_parameters(self, hyperparameters: Hyperparameters) -> int:
+        n_features = self._dataset.training.x[0].size
+        return count_parameters(layer_sizes(hyperparameters, n_features, self._dataset.n_classes))
+
+    def _next_finalist(self) -> Job | None:
+        """The next run to train; configurations that can neither win nor come second get no more of them."""
+        finalists = self._finalists()
+        self._show_leader(finalists)
+        reached = [value for finalist in finalists for value in (*finalist.values, finalist.candidate.value)]
+        wanted = [not is_out(finalist, finalists, max(reached)) for finalist in finalists]
+        for index, (rank, number) in enumerate(order(len(finalists), self._n_seeds)):
+            candidate = self._candidates[rank]
+            name = finalist_run(candidate.trial, number)
+            if wanted[rank] and name not in self._started:
+                self._started.add(name)
+                return self._job(index, name, candidate, finalist_seed(self._spec.seed, number), "finalist")
+        return None
+
+    def _show_leader(self, finalists: Sequence[Finalist]) -> None:
+        leader = max(finalists, key=lambda finalist: finalist.mean)
+        if leader.values:
+            self._progress.best_number, self._progress.best_value = leader.candidate.trial, leader.mean
+            self._progress.best_params = asdict(leader.candidate.hyperparameters)
+
+    def _refit_job(self, winner: Finalist) -> Job:
+        job = self._job(0, refit_run(winner), winner.candidate, refit_seed(self._spec.seed), "refit")
+        job.task = replace(job.task, keep_last=True)
+        job.last_epoch, job.metrics = winner.epochs, REFIT_METRICS
+        return job
+
+    def _job(self, number: int, run_name: str, candidate: Candidate, seed: int, role: str) -> Job:
+        hyperparameters = candidate.hyperparameters
+        tags = {"study": self._spec.name, "trial": str(candidate.trial), "role": role, **run_tags(self._dataset)}
+        params = asdict(hyperparameters) | {"seed": seed, "n_parameters": self._n_parameters(hyperparameters)}
+        return Job(RunStart(self._spec.name, run_name, 0, params, tags), Task(number, hyperparameters, seed))
+
+
+def joined(dataset: Dataset) -> Dataset:
+    """A dataset whose training rows are its training and its validation rows; the latter stay what they were."""
+    splits = dataset.training, dataset.validation
+    rows = Split(np.concatenate([split.x for split in splits]), np.concatenate([split.y for split in splits]))
+    return replace(dataset, training=rows)

@@ -1,0 +1,140 @@
+"""Runs MLflow's own server on a home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from pipelines.errors import UnavailableError
+from search.settings import Settings, prepare_home, read_settings
+
+START_S = 60.0
+_SAFE = {
+    # What is not used here shall not be reachable either.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers.
+
+    Attributes:
+        url: Where.
+        process: MLflow's.
+        log: What it has written.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def wait(self) -> None:
+        """Waits until Ctrl-C or SIGTERM.
+
+        Raises:
+            UnavailableError: The server ended by itself.
+        """
+        with suppress(KeyboardInterrupt):
+            self.process.wait()
+            raise UnavailableError(f"MLflow's server ended: {_last_line(self.log)}")
+
+
+@contextmanager
+def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
+    """Starts MLflow's server, waits for its first answer, and ends it on leaving.
+
+    Args:
+        home: Whose runs it shows.
+        host: The address to listen on.
+        port: The port.
+
+    Raises:
+        UnavailableError: The port is taken, the runs are on a server already, or MLflow does not start.
+    """
+    settings = read_settings(home)
+    if settings.tracking_uri.startswith("http"):
+        raise UnavailableError(f"the runs are on MLflow's server at {settings.tracking_uri}: open that in a browser")
+    _require_free(host, port)
+    prepare_home(settings)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    with tempfile.TemporaryFile() as log:
+        # A group of its own: Ctrl-C in the terminal reaches only this process, which then ends the group.
+        process = subprocess.Popen(
+            _command(settings, host, port), env=os.environ | _SAFE, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            server = Server(f"http://{host}:{port}", process, log)
+            _wait_for_answer(server)
+            yield server
+        finally:
+            _end(process)
+            signal.signal(signal.SIGTERM, before)
+
+
+def _command(settings: Settings, host: str, port: int) -> list[str]:
+    artifacts = settings.artifact_root or ""
+    return [
+        sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1",
+        "--backend-store-uri", settings.tracking_uri, "--registry-store-uri", settings.registry_uri,
+        "--default-artifact-root", artifacts, "--artifacts-destination", artifacts,
+    ]  # fmt: skip
+
+
+def _interrupt(signum: int, stack: object) -> None:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UnavailableError(
+            f"{host}:{port}: must be free to listen on, got {error.strerror or error}: choose another --port or --host"
+        ) from error
+
+
+def _wait_for_answer(server: Server) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and server.process.poll() is None:
+        with suppress(URLError, OSError), urlopen(f"{server.url}/health", timeout=1):  # noqa: S310
+            return
+        with suppress(subprocess.TimeoutExpired):
+            server.process.wait(0.1)
+    raise UnavailableError(f"MLflow's server did not start: {_last_line(server.log)}")
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the server and the processes that it started."""
+    for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+            if number == signal.SIGKILL or process.returncode is not None:
+                break
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,89 @@
+"""The README is true: each of its commands runs, in order, in one home; every command is in the reference."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines() if line.strip()
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme")
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "MLP_SEARCH_HOME": str(folder / "home")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+
+
+def test_it_shows_the_two_commands_and_a_tour():
+    assert COMMANDS[:2] == ["make run", "make test"]
+    assert len([command for command in COMMANDS if command.startswith("mlp-search")]) >= 8
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("mlp-search") and c != "mlp-search ui"])
+def test_a_command_runs(folder: Path, command: str):
+    done = run(folder, sys.executable, "-m", "search", *shlex.split(command)[1:])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_the_page_opens_and_ctrl_c_ends_it(folder: Path):
+    assert "mlp-search ui" in COMMANDS
+    import socket
+
+    import requests
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "MLP_SEARCH_HOME": str(folder / "home")}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "search", "ui", "--port", str(port)], env=environment, start_new_session=True
+    )
+    try:
+        until = time.monotonic() + 90
+        while True:
+            try:
+                assert requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok
+                break
+            except requests.ConnectionError:
+                assert server.poll() is None, "the server has ended"
+                assert time.monotonic() < until, "the server does not answer"
+                time.sleep(0.2)
+    finally:
+        os.killpg(server.pid, signal.SIGINT)
+    assert server.wait(30) in (0, 130)
+
+
+def test_the_python_runs(folder: Path):
+    code = next(block for kind, block in BLOCKS if kind == "python")
+    done = run(folder, sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"0\.9\d* \{'width'", done.stdout)
+
+
+def test_every_command_is_in_the_reference():
+    from search.cli import app
+
+    group = typer.main.get_command(app)
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    for name in group.commands:
+        assert f"`{name}" in reference, f"{name} is not in docs/reference.md"
