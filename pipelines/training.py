@@ -155,8 +155,15 @@ class Training:
         self._epoch += 1
         self._steps += len(rates)
         val_loss, val_accuracy = evaluate(rows.validation, self._weights)
-        figures = [float(figure) for figure in (loss, accuracy, val_loss, val_accuracy)]
-        return EpochReport(self._epoch, *figures, float(rates[0]), time.perf_counter() - started)
+        return EpochReport(
+            epoch=self._epoch,
+            loss=float(loss),
+            accuracy=float(accuracy),
+            val_loss=float(val_loss),
+            val_accuracy=float(val_accuracy),
+            learning_rate=float(rates[0]),
+            duration_s=time.perf_counter() - started,
+        )
 
     def checkpoint(self) -> Checkpoint:
         """Where training stands now."""

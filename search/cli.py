@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
-from search.commands import data, server, studies, training
+from search.commands import data, finals, models, server, studies, training
 
 app = typer.Typer(
     name="mlp-search",
@@ -26,7 +26,8 @@ app = typer.Typer(
 )
 for command in (
     data.datasets, data.init, studies.plan, training.train, studies.run, studies.studies, studies.trials,
-    studies.show, server.ui,
+    studies.show, finals.finalists, finals.evaluate, models.promote, models.rollback, models.models, models.predict,
+    server.ui,
 ):  # fmt: skip
     app.command()(command)
 

@@ -7,6 +7,7 @@ written out.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from rich.table import Table
 from search.schema import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipelines.datasets import Description
     from search.overview import StudySummary
     from search.plan import Forecast
@@ -76,6 +79,11 @@ def short(params: Mapping[str, Any]) -> str:
         f"{value.get('schedule', '?')}, {value.get('epochs', '?')} epochs, batch {value.get('batch_size', '?')}",
     ]
     return " ".join(parts)
+
+
+def quoted(name: str, home: Path | None) -> str:
+    """A name and the home, as a shell takes them: the end of a command that can be copied."""
+    return shlex.quote(name) + (f" --home {shlex.quote(str(home))}" if home else "")
 
 
 def seconds(value: float | None) -> str:

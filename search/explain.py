@@ -29,7 +29,7 @@ class Explanation:
     text: str
 
 
-def explain(study: str, number: int, *, home: Path | None = None) -> Explanation:
+def explain_trial(study: str, number: int, *, home: Path | None = None) -> Explanation:
     """Says why a trial won, was pruned or failed.
 
     Raises:

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 
-class MirroredStorage(InMemoryStorage):  # type: ignore[misc]  # Optuna's classes are untyped here
+class MirroredStorage(InMemoryStorage):
     """One study, written through to a database and read from memory.
 
     A sampler, a pruner and Optuna itself look at the trials many times a trial, and each look at a database costs

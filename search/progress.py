@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.config import Hyperparameters
 from pipelines.history import EpochReport
+
+if TYPE_CHECKING:
+    from search.training_spec import Layer
 
 
 @dataclass(slots=True)
@@ -72,6 +75,32 @@ class Silent:
     """Watches nothing."""
 
     def update(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def note(self, line: str) -> None:
+        """Nothing."""
+
+
+class TrainingObserver(Protocol):
+    """Watches the training of one configuration."""
+
+    def begin(self, layers: tuple[Layer, ...]) -> None:
+        """The data is there and training begins."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch has ended."""
+
+    def note(self, line: str) -> None:
+        """One line worth keeping: a warning."""
+
+
+class SilentTraining:
+    """Watches nothing."""
+
+    def begin(self, layers: tuple[Layer, ...]) -> None:
+        """Nothing."""
+
+    def epoch(self, report: EpochReport) -> None:
         """Nothing."""
 
     def note(self, line: str) -> None:

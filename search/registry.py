@@ -212,7 +212,7 @@ class _Promotion:
         self._reading = self._find_reading()
         versions = self._versions
         self._clear()
-        champion, existing = versions.champion(), versions.of_model(self._winner.model_sha256)
+        champion, existing = versions.champion(), versions.of_run(self._winner.run_id)
         if champion and existing and champion.version == existing.version:
             self._complete(existing.version)
             reason = f"{self._name} is {versions.alias} already"
@@ -258,7 +258,7 @@ class _Promotion:
         """
         if self._settings.registry_uri.startswith("sqlite") and self._versions.exists():
             for version in self._versions.all():
-                is_ours = version.tags.get("model_sha256") == self._winner.model_sha256
+                is_ours = version.run_id == self._winner.run_id
                 if version.tags.get(STATE) == PENDING and not is_ours and not version.aliases:
                     self._client.delete_model_version(version.name, version.version)
 
@@ -286,12 +286,12 @@ class _Promotion:
 
         client, winner = self._client, self._winner
         experiment = client.get_run(winner.run_id).info.experiment_id
-        query = f"tags.model_sha256 = '{winner.model_sha256}'"
+        query = f"tags.run_id = '{winner.run_id}'"
         for left in client.search_logged_models([experiment], query):
             if str(left.status) == "READY":
                 return left
             client.delete_logged_model(left.model_id)
-        tags = {"study": self._study.study_name, "model_sha256": winner.model_sha256}
+        tags = {"study": self._study.study_name, "run_id": winner.run_id, "model_sha256": winner.model_sha256}
         logged = client.create_logged_model(experiment, winner.run_name, winner.run_id, tags)
         with TemporaryDirectory() as folder:
             target = Path(folder, "model")

@@ -54,7 +54,8 @@ def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
         return {
             "tpe": lambda: TPESampler(seed=seed),
             "random": lambda: RandomSampler(seed=seed),
-            "grid": lambda: GridSampler(spec.space.grid(), seed=seed),
+            # It shuffles the grid by its seed: all trials of a study must go through one order.
+            "grid": lambda: GridSampler(spec.space.grid(), seed=spec.seed),
             "gp": lambda: GPSampler(seed=seed),
             "cmaes": lambda: CmaEsSampler(seed=seed, warn_independent_sampling=False),
         }[spec.sampler]()
@@ -74,14 +75,15 @@ def judge_again(study: optuna.Study, trial: optuna.Trial) -> bool:
     """Asks the pruner once more about a trial's last report, of which no answer has come down to us.
 
     Successive halving notes the rungs that a trial has reached, and judges none twice. A rung noted at the last
-    report is therefore taken off the copy that is judged.
+    report is therefore taken back first, in memory, which is what the one searcher of an embedded database reads; on
+    a shared one, where nothing can be taken back, the trial goes on.
     """
-    frozen = copy.deepcopy(study._storage.get_trial(trial._trial_id))
+    frozen = study._storage.get_trial(trial._trial_id)
     last = frozen.intermediate_values.get(frozen.last_step)
     rungs = sorted((key for key in frozen.system_attrs if key.startswith(_RUNG)), key=lambda k: int(k[len(_RUNG) :]))
     if rungs and frozen.system_attrs[rungs[-1]] == last:
         del frozen.system_attrs[rungs[-1]]
-    return bool(study.pruner.prune(study, frozen))
+    return bool(trial.should_prune())
 
 
 class TrialSampler(BaseSampler):
@@ -125,7 +127,8 @@ class TrialSampler(BaseSampler):
         # Alone on a study, this process knows what was drawn since it looked; others may draw at any time.
         if self._tried is None or self._shared:
             self._tried = {_key(t.params) for t in self._study.get_trials(deepcopy=False) if t.number != trial.number}
-        for attempt in range(ATTEMPTS):
+        is_grid = self._spec.sampler == "grid"
+        for attempt in range((self._spec.space.size() or 1) if is_grid else ATTEMPTS):
             params = self._draw(study, trial, attempt)
             if _key(params) not in self._tried:
                 self._tried.add(_key(params))
@@ -135,6 +138,10 @@ class TrialSampler(BaseSampler):
 
     def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
         inner = self._inner(trial, attempt)
+        if isinstance(inner, GridSampler):  # it keeps to the point that before_trial reserved; we go on from there
+            trial = copy.copy(study._storage.get_trial(trial._trial_id))
+            point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
+            trial.system_attrs = {**trial.system_attrs, "grid_id": point}
         # The space never changes, so TPE need not look through every trial for it.
         is_tpe = isinstance(inner, TPESampler)
         space = self._distributions if is_tpe else inner.infer_relative_search_space(study, trial)

@@ -18,7 +18,8 @@ import optuna
 from pipelines.config import layer_sizes
 from pipelines.datasets import Dataset
 from pipelines.errors import RefusedError, UnavailableError
-from pipelines.evaluation import Evaluation, evaluate, pick_examples
+from pipelines.evaluation import Evaluation, pick_examples
+from pipelines.evaluation import evaluate as score
 from pipelines.prediction import ModelRecord, Predictor
 from pipelines.preparation import Split
 from pipelines.sealed import open_test
@@ -59,7 +60,7 @@ class SealedResult:
         return self.winner.promised - self.evaluation.accuracy
 
 
-def evaluate_winner(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
+def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
     """Opens the sealed test for a study's winner and records the reading.
 
     Args:
@@ -92,7 +93,7 @@ def evaluate_winner(name: str, *, again: bool = False, home: Path | None = None)
         study.set_user_attr(SEAL, [*readings[:-1], reading])
         test = open_test(spec.data, settings.data_folders)
         probabilities, untrained = _answers(winner, content, dataset, test)
-        evaluation = evaluate(probabilities, test.y, dataset.class_names)
+        evaluation = score(probabilities, test.y, dataset.class_names)
         result = SealedResult(winner, evaluation, _accuracy(untrained, test.y), len(readings))
         _log(client, result, test, probabilities, dataset.class_names)
         study.set_user_attr(SEAL, [*readings[:-1], reading | _record(result)])

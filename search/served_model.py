@@ -24,9 +24,8 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are un
         record = ModelRecord.from_json(Path(context.artifacts["record"]).read_text())
         self._predictor = Predictor(Path(context.artifacts["model"]).read_bytes(), record)
 
-    # A type hint on the input would be MLflow's schema; the signature is.
-    def predict(self, context, model_input, params=None) -> np.ndarray:  # type: ignore[no-untyped-def]
-        """(n_rows, *input_shape) numbers or the rows of a table to (n_rows, n_classes) float32."""
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+        """(n_rows, *input_shape) numbers, or the rows of a table as a frame, to (n_rows, n_classes) float32."""
         return self._predictor.probabilities(model_input)
 
 

@@ -19,14 +19,9 @@ from urllib.request import urlopen
 
 from pipelines.errors import UnavailableError
 from search.settings import Settings, prepare_home, read_settings
+from search.tracking import public
 
 START_S = 60.0
-_SAFE = {
-    # What is not used here shall not be reachable either.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "PYTHONWARNINGS": "ignore",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +39,18 @@ class Server:
     log: IO[bytes]
 
     def wait(self) -> None:
-        """Waits until Ctrl-C or SIGTERM.
+        """Waits for the server, which ends with an error only.
 
         Raises:
-            UnavailableError: The server ended by itself.
+            UnavailableError: It ended.
         """
-        with suppress(KeyboardInterrupt):
-            self.process.wait()
-            raise UnavailableError(f"MLflow's server ended: {_last_line(self.log)}")
+        self.process.wait()
+        raise UnavailableError(f"MLflow's server ended: {_last_line(self.log)}")
 
 
 @contextmanager
 def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
-    """Starts MLflow's server, waits for its first answer, and ends it on leaving.
+    """Starts MLflow's server, waits for its first answer, and ends it on leaving; SIGTERM is a Ctrl-C meanwhile.
 
     Args:
         home: Whose runs it shows.
@@ -68,14 +62,16 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
     """
     settings = read_settings(home)
     if settings.tracking_uri.startswith("http"):
-        raise UnavailableError(f"the runs are on MLflow's server at {settings.tracking_uri}: open that in a browser")
+        address = public(settings.tracking_uri)
+        raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
     _require_free(host, port)
     prepare_home(settings)
     before = signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryFile() as log:
         # A group of its own: Ctrl-C in the terminal reaches only this process, which then ends the group.
+        command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
         process = subprocess.Popen(
-            _command(settings, host, port), env=os.environ | _SAFE, stdout=log, stderr=log, start_new_session=True
+            command, env=os.environ | _environment(settings), stdout=log, stderr=log, start_new_session=True
         )
         try:
             server = Server(f"http://{host}:{port}", process, log)
@@ -86,13 +82,19 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _command(settings: Settings, host: str, port: int) -> list[str]:
+def _environment(settings: Settings) -> dict[str, str]:
+    """The server's settings: not on its command line, which every user of the machine can read."""
     artifacts = settings.artifact_root or ""
-    return [
-        sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", settings.tracking_uri, "--registry-store-uri", settings.registry_uri,
-        "--default-artifact-root", artifacts, "--artifacts-destination", artifacts,
-    ]  # fmt: skip
+    return {
+        "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
+        "MLFLOW_REGISTRY_STORE_URI": settings.registry_uri,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
+        # What is not used here shall not be reachable either.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
 
 
 def _interrupt(signum: int, stack: object) -> None:  # noqa: ARG001
@@ -129,12 +131,10 @@ def _last_line(log: IO[bytes]) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the server and the processes that it started."""
-    for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, None)):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
-            if number == signal.SIGKILL or process.returncode is not None:
-                break
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

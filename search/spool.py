@@ -113,6 +113,7 @@ def write_entry(spool: Path, entry: Entry, files: Mapping[str, bytes]) -> Path:
         unfinished.mkdir(parents=True)
         for name, content in contents.items():
             _write_through(unfinished / name, content)
+        _sync_folder(unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
         _sync_folder(folder.parent)

@@ -52,6 +52,9 @@ def open_storage(settings: Settings) -> RDBStorage:
         missing = isinstance(error, ImportError) and settings.optuna_storage.startswith("postgresql")
         why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)
         raise UnavailableError(f"Optuna's database {public(settings.optuna_storage)}: {why}") from error
+    if settings.is_shared:
+        # Optuna would say so with each trial that is asked for; heartbeats are recorded by the scheduler.
+        warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
     if is_sqlite:
         # A power cut may cost the last commits, never the file; what they held is in the spool.
         sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
@@ -118,9 +121,10 @@ def load_study(settings: Settings, name: str) -> optuna.Study:
 
 def study_names(settings: Settings) -> list[str]:
     """The names of the studies there are, the newest last; a home without a database has none."""
-    path = sa.make_url(settings.optuna_storage).database
-    if settings.optuna_storage.startswith("sqlite") and not (path and Path(path).exists()):
-        return []
+    if settings.optuna_storage.startswith("sqlite:"):
+        path = sa.make_url(settings.optuna_storage).database
+        if not (path and Path(path).exists()):
+            return []
     return list(optuna.get_all_study_names(open_storage(settings)))
 
 

@@ -204,6 +204,7 @@ class _Live:
     unsent: list[Epoch] = field(default_factory=list)
     ended: Path | None = None
     killed: bool = False
+    is_deleted: bool = False
 
 
 class Tracker:
@@ -221,6 +222,7 @@ class Tracker:
         self._connect, self._warn = connect_runs, warn
         self._inbox: queue.Queue[tuple[Callable[[], None], bool]] = queue.Queue()
         self._live: dict[str, _Live] = {}
+        self._handed_over, self._delivered = 0, 0
         self._opened: queue.Queue[tuple[str, str]] = queue.Queue()
         self._connected = threading.Event()
         self._error: Exception | None = None
@@ -254,6 +256,7 @@ class Tracker:
 
     def end(self, run_name: str, folder: Path) -> None:
         """A run has ended and lies in the spool."""
+        self._handed_over += 1
         self._put(lambda: setattr(self._live[run_name], "ended", folder))
 
     def kill(self, run_name: str) -> None:
@@ -262,6 +265,7 @@ class Tracker:
 
     def deliver(self, folder: Path) -> None:
         """An entry of an earlier process waits in the spool."""
+        self._handed_over += 1
         entry = read_entry(folder)
         live = _Live(entry.start, replace=True, unsent=list(entry.history), ended=folder)
         self._put(lambda: self._live.__setitem__(entry.start.run_name, live))
@@ -274,11 +278,11 @@ class Tracker:
         return [self._opened.get_nowait() for _ in range(self._opened.qsize())]
 
     def close(self, timeout_s: float = 60.0) -> int:
-        """Waits until MLflow has everything, up to ``timeout_s``; returns how many runs it still lacks."""
+        """Waits until MLflow has everything, up to ``timeout_s``; returns how many results stay in the spool."""
         self._closing_at = time.monotonic() + timeout_s
         self._put(lambda: None, urgent=True)
         self._thread.join(timeout_s + 5)
-        return len(self._live)
+        return self._handed_over - self._delivered
 
     def _work(self) -> None:
         try:
@@ -316,21 +320,33 @@ class Tracker:
 
     def _send(self) -> None:
         for name, live in list(self._live.items()):
-            if live.run_id is None:
-                live.run_id = self._runs.open(live.start, replace=live.replace)
-                self._opened.put((name, live.run_id))
-            entry = read_entry(live.ended) if live.ended else None
-            if live.unsent or entry or live.killed:
-                params = {} if live.knows_params else live.start.params
-                self._runs.log(live.run_id, params, live.unsent, entry)
-                live.knows_params, live.unsent = True, []
-            if entry and live.ended:
-                self._runs.end(live.run_id, entry, live.ended)
-                remove_entry(live.ended)
-            elif live.killed:
-                self._runs.client.set_terminated(live.run_id, "KILLED")
+            try:
+                if not live.is_deleted:
+                    self._send_run(name, live)
+            except Exception:
+                if live.run_id is None or self._runs.is_there(live.run_id):
+                    raise
+                live.is_deleted = True
+                self._warn(f"somebody deleted the run of {name} in MLflow; its result stays in the spool")
             if live.ended or live.killed:
                 del self._live[name]
+
+    def _send_run(self, name: str, live: _Live) -> None:
+        if live.run_id is None:
+            replace, live.replace = live.replace, True  # an attempt that fails may leave a run behind
+            live.run_id = self._runs.open(live.start, replace=replace)
+            self._opened.put((name, live.run_id))
+        entry = read_entry(live.ended) if live.ended else None
+        if live.unsent or entry or live.killed:
+            params = {} if live.knows_params else live.start.params
+            self._runs.log(live.run_id, params, live.unsent, entry)
+            live.knows_params, live.unsent = True, []
+        if entry and live.ended:
+            self._runs.end(live.run_id, entry, live.ended)
+            remove_entry(live.ended)
+            self._delivered += 1
+        elif live.killed:
+            self._runs.client.set_terminated(live.run_id, "KILLED")
 
     def _back_off(self, error: Exception) -> None:
         if not self._pause_s:

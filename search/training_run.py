@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
-from pipelines.history import EpochReport
 from search.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
 from search.pools import Reported
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
+from search.progress import SilentTraining, TrainingObserver
 from search.settings import Settings, read_settings
 from search.slots import find_slots
 from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
@@ -26,7 +26,9 @@ from search.storage import TrialRow, study_lock
 from search.study import dataset_input, interruptible, open_home, run_tags
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Runs, Tracker
-from search.training_spec import Layer, TrainingSpec, layers
+from search.training_spec import TrainingSpec, layers
+
+_HURRY_S = 2.0  # what MLflow still gets where training ended by an error or a second Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +44,6 @@ class TrainingResult:
     row: TrialRow
     stop_reason: StopReason
     undelivered: int = 0
-
-
-class TrainingObserver(Protocol):
-    """Watches a training."""
-
-    def begin(self, layers: tuple[Layer, ...]) -> None:
-        """The data is there and training begins."""
-
-    def epoch(self, report: EpochReport) -> None:
-        """An epoch has ended."""
-
-    def note(self, line: str) -> None:
-        """A line worth reading: a warning."""
-
-
-class _Silent:
-    def begin(self, layers: tuple[Layer, ...]) -> None: ...
-    def epoch(self, report: EpochReport) -> None: ...
-    def note(self, line: str) -> None: ...
 
 
 def train_once(
@@ -84,7 +67,7 @@ def train_once(
         TrainingError: It cannot be trained; the run is there, FAILED.
         UnavailableError: The tracking server or the home cannot be used.
     """
-    return _Run(spec, read_settings(home), observer or _Silent(), None).train()
+    return _Run(spec, read_settings(home), observer or SilentTraining(), None).train()
 
 
 def continue_training(
@@ -113,7 +96,7 @@ def continue_training(
     """
     settings = read_settings(home)
     earlier = read_earlier(settings, run_id)
-    return _Run(earlier.go_on(given), settings, observer or _Silent(), earlier).train()
+    return _Run(earlier.go_on(given), settings, observer or SilentTraining(), earlier).train()
 
 
 class _Run:
@@ -142,7 +125,7 @@ class _Run:
         with ExitStack() as stack:
             left = self._left_by_others(stack)
             tracker = Tracker(lambda: self._open_runs(dataset), self._observer.note)
-            stack.callback(tracker.close)
+            stack.callback(tracker.close, _HURRY_S)
             pool = stack.enter_context(closing(LocalPool(dataset, [self._slot])))
             tracker.wait_connected()
             for folder in left:
@@ -209,7 +192,8 @@ class _Run:
         if best_epoch:
             metrics |= {"best_val_accuracy": best_value, "best_epoch": best_epoch}
         tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: _sha256(outcome.checkpoint)}
-        tags |= {EPOCHS_TAG: str(len(self._epochs))} | ({MODEL_TAG: _sha256(model)} if model else {})
+        n_epochs = (self._earlier.checkpoint.epochs if self._earlier else 0) + len(outcome.history)
+        tags |= {EPOCHS_TAG: str(n_epochs)} | ({MODEL_TAG: _sha256(model)} if model else {})
         files = {MODEL_FILE: model, CHECKPOINT_FILE: outcome.checkpoint}
         undelivered, run_id = self._deliver(start, tracker, state, metrics, tags, files)
         row = TrialRow(
@@ -218,7 +202,7 @@ class _Run:
             value=best_value if best_epoch else None,
             params=asdict(self._spec.hyperparameters),
             best_epoch=best_epoch or None,
-            epochs_trained=len(self._epochs),
+            epochs_trained=n_epochs,
             duration_s=metrics["duration_s"],
             device=self._slot.device,
             run_id=run_id,

@@ -98,9 +98,9 @@ class Versions:
         found = self.client.search_model_versions(f"name='{quoted}'")
         return sorted(found, key=lambda version: -int(version.version))
 
-    def of_model(self, sha256: str) -> Any | None:
-        """The version of a model file."""
-        return next((v for v in self.all() if v.tags.get("model_sha256") == sha256), None)
+    def of_run(self, run_id: str) -> Any | None:
+        """The version of a run's model."""
+        return next((version for version in self.all() if version.run_id == run_id), None)
 
     def history(self) -> list[str]:
         """The versions that the alias has pointed at, the current one last."""

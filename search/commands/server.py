@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -21,6 +22,6 @@ def ui(
     from search import display
     from search.server import serving
 
-    with serving(home, host, port) as server:
+    with suppress(KeyboardInterrupt), serving(home, host, port) as server:
         display.show([f"MLflow is at {server.url}; Ctrl-C ends it"], {"url": server.url}, as_json=as_json)
         server.wait()

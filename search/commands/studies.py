@@ -83,7 +83,7 @@ def run(
     from search.study import run_study
 
     spec = _read(study, name=name, trials=trials, timeout_s=timeout, slots=workers, seed=seed, target=target)
-    with _resumable():
+    with resumable():
         with watching(plain=as_json) as observer:
             result = run_study(spec, home=home, pool=pool, observer=observer)
         _show_result(result, as_json=as_json)
@@ -122,9 +122,9 @@ def show(
 ) -> None:
     """Say in a paragraph why a trial won, was pruned or failed."""
     from search import display
-    from search.explain import explain
+    from search.explain import explain_trial
 
-    explanation = explain(study, number, home=home)
+    explanation = explain_trial(study, number, home=home)
     row = explanation.row
     lines = [f"Configuration: {display.short(row.params)}.", f"MLflow run: {row.run_id or 'none yet'}."]
     display.show([explanation.text, *lines], asdict(row) | {"explanation": explanation.text}, as_json=as_json)
@@ -150,7 +150,7 @@ def _as_option(problem: str) -> str:
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
+def resumable() -> Iterator[None]:
     """Says after Ctrl-C, however it ended the search, how to go on."""
     from search import display
 

@@ -204,10 +204,11 @@ def _work(connection: Connection, dataset: Dataset, visible_devices: str) -> Non
     """The life of a slot's process: it ends when the searching process hangs up or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
     os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices or "-1"
+    from pipelines.training import TrainingRows
     from search import worker
 
     worker.configure_device(None if visible_devices else 1)
-    rows = worker.TrainingRows.of(dataset)
+    rows = TrainingRows.of(dataset)
 
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         connection.send("ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
@@ -42,9 +43,7 @@ SPACE = SearchSpace({"width": Range(8, 64), "learning_rate": Range(1e-3, 1e-1, l
 
 
 @pytest.fixture(scope="module", params=DATABASES)
-def places(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Settings:
+def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A database of each kind, shared by the tests; each has studies of its own."""
     home = tmp_path_factory.mktemp("home")
     environ = {}
@@ -116,11 +115,14 @@ class TestResuming:
         opened(places, spec)
         with pytest.raises(SpecError) as caught:
             opened(places, replace(spec, **change))
-        assert str(caught.value).startswith(f"study '{spec.name}': must go on with what it was started with, but {what}")
+        assert str(caught.value).startswith(
+            f"study '{spec.name}': must go on with what it was started with, but {what}"
+        )
         assert StudySpec.from_json(load_study(places, spec.name).user_attrs[SPEC]) == spec, "the record must stay"
 
     @pytest.mark.parametrize(
-        "change", [{"trials": 99}, {"timeout_s": 5.0}, {"trials": None, "timeout_s": 9.0}, {"workers": WorkerSettings(slots=3)}]
+        "change",
+        [{"trials": 99}, {"timeout_s": 5.0}, {"trials": None, "timeout_s": 9.0}, {"workers": WorkerSettings(slots=3)}],
     )
     def test_its_budget_and_its_workers_may_change(
         self, places: Settings, spec: StudySpec, change: dict[str, Any]
@@ -216,10 +218,17 @@ def beat(places: Settings, trial: optuna.Trial, seconds_ago: int) -> None:
     engine.dispose()
 
 
+def test_asking_a_shared_database_says_nothing_on_the_terminal(places: Settings, spec: StudySpec) -> None:
+    """Optuna would warn with each trial that heartbeats are for ``Study.optimize``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        ask(opened(places, spec))
+
+
 class TestReading:
     def test_a_study_that_does_not_exist(self, places: Settings, spec: StudySpec) -> None:
         opened(places, replace(spec, name="mnist-width"))
-        with pytest.raises(NotFoundError, match="study 'mnist-widht': must be one of this home, .* mean mnist-width"):
+        with pytest.raises(NotFoundError, match=r"study 'mnist-widht': must be one of this home, .* mean mnist-width"):
             load_study(places, "mnist-widht")
         assert "mnist-width" in study_names(places)
 
@@ -282,14 +291,20 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return read_settings(tmp_path_factory.mktemp("embedded"), {})
+
+
+@settings(max_examples=25, deadline=None)
 @given(steps=STEPS)
-def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, steps: list[Any]) -> None:
+def test_what_is_read_from_memory_is_what_the_database_holds(embedded: Settings, steps: list[Any]) -> None:
     """The embedded database answers from memory while a study is searched; both must never differ."""
+    places = embedded
     name = f"mirrored-{len(study_names(places))}"
     spec = StudySpec(name=name, data=DataConfig("digits"), space=SPACE, sampler="random")
     study = opened(places, spec)
-    for kind, *values in [("ask",), *steps]:
+    for kind, *values in (("ask",), *steps):
         running = [trial for trial in study.trials if trial.state == TrialState.RUNNING]
         chosen = running[values[0] % len(running)] if running and values and isinstance(values[0], int) else None
         if kind == "ask":
@@ -343,9 +358,9 @@ class TestLock:
         process.join()
 
     def test_one_process_at_a_time_searches_a_study_of_the_embedded_database(self, held: Path) -> None:
-        with pytest.raises(UnavailableError, match="study 'held': is being searched by another process"):
-            with study_lock(read_settings(held, {}), "held"):
-                pass
+        refused = pytest.raises(UnavailableError, match="study 'held': is being searched by another process")
+        with refused, study_lock(read_settings(held, {}), "held"):
+            pass
         with study_lock(read_settings(held, {}), "another"):
             pass
 
