@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import DataError, NotFoundError, UnavailableError
+from pipelines.quiet import quiet
 
 SOURCES = ("digits", "mnist", "fashion_mnist")
 _SUFFIXES = (".npz", ".csv", ".parquet")
@@ -63,8 +64,8 @@ def _download(name: str, folders: Sequence[Path]) -> Path:
     """Fetch a built-in source and keep it as ``NAME.npz`` in the last folder."""
     path = (folders[-1] if folders else _KERAS_CACHE).expanduser() / f"{name}.npz"
     try:
-        from keras import datasets
-
+        with quiet():
+            from keras import datasets
         with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for results
             training, test = getattr(datasets, name).load_data()
         if not path.is_file():  # without folders, Keras's own copy is already the file wanted

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from search.storage import TrialRow
     from search.study import StudyResult, frame, run_study, trials
     from search.training_run import TrainingResult, continue_training, train_once
-    from search.training_spec import TrainingSpec, training_spec
+    from search.training_spec import TrainingSpec, default_training
 
 _PLACES = {
     "search.explain": ("Explanation", "explain_trial"),
@@ -37,7 +37,7 @@ _PLACES = {
     "search.storage": ("TrialRow",),
     "search.study": ("StudyResult", "frame", "run_study", "trials"),
     "search.training_run": ("TrainingResult", "continue_training", "train_once"),
-    "search.training_spec": ("TrainingSpec", "training_spec"),
+    "search.training_spec": ("TrainingSpec", "default_training"),
 }
 _PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
@@ -60,6 +60,7 @@ __all__ = [
     "VersionRow",
     "continue_training",
     "default_spec",
+    "default_training",
     "evaluate",
     "explain_trial",
     "frame",
@@ -75,7 +76,6 @@ __all__ = [
     "spec_from_dict",
     "studies",
     "train_once",
-    "training_spec",
     "trials",
 ]
 

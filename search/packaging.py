@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import inspect
 import logging
 import tempfile
 import warnings
@@ -14,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-import pipelines
 from pipelines.config import DataConfig
 from pipelines.datasets import Dataset
 from pipelines.prediction import ModelRecord
@@ -55,7 +55,7 @@ def pack(folder: Path, content: bytes, dataset: Dataset, example: Any, model: An
         pyfunc.save_model(
             folder,
             python_model=str(Path(__file__).with_name("served_model.py")),
-            code_paths=[str(Path(pipelines.__file__).parent)],
+            code_paths=[str(Path(inspect.getfile(ModelRecord)).parent)],
             artifacts=paths,
             signature=signature(dataset),
             input_example=example,

@@ -34,7 +34,7 @@ def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     """The once-per-run metrics of a record."""
-    return {key: result[key] for key in _METRICS if result[key]}
+    return {key: result[key] for key in _METRICS if result[key] is not None}
 
 
 def files_of(outcome: Outcome) -> dict[str, bytes]:
@@ -45,7 +45,9 @@ def files_of(outcome: Outcome) -> dict[str, bytes]:
 def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
     """The tags of a run that are known at its end."""
     tags = {"trial.state": state, "stop_reason": str(result.get("stop_reason", ""))}
-    return tags | {key: str(result[key]) for key in ("model_sha256", "copied_from", "message") if result.get(key)}
+    return tags | {
+        key: str(result[key]) for key in ("model_sha256", "copied_from", "message") if result.get(key) not in (None, "")
+    }
 
 
 def note_result(study: optuna.Study, entry: Entry) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, R
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
+from search.space import SearchSpace
 from search.spec import StudySpec
 
 ATTEMPTS = 20
@@ -64,11 +66,26 @@ def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
 def make_pruner(spec: StudySpec) -> BasePruner:
     """One of Optuna's pruners; the resource is the epoch, and Hyperband is told the most there can be."""
     return {
-        "hyperband": lambda: HyperbandPruner(1, spec.space.max_epochs, REDUCTION_FACTOR),
+        "hyperband": lambda: _Hyperband(1, spec.space.max_epochs, REDUCTION_FACTOR),
         "asha": lambda: SuccessiveHalvingPruner(1, REDUCTION_FACTOR, 0),
         "median": MedianPruner,
         "none": NopPruner,
     }[spec.pruner]()
+
+
+class _Hyperband(HyperbandPruner):  # type: ignore[misc]  # Optuna's classes are untyped here
+    """Optuna's, with brackets that follow from a trial's number alone.
+
+    Optuna's hash takes the study's name in, so that equal studies would differ; and it knows the brackets from its
+    first verdict on only, so that a study that was resumed would draw its next trial from another part of the history.
+    """
+
+    def __init__(self, min_resource: int, max_resource: int, reduction_factor: int) -> None:
+        super().__init__(min_resource, max_resource, reduction_factor)
+        self._try_initialization(None)
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        return int(super()._get_bracket_id(SimpleNamespace(study_name=""), trial))
 
 
 def judge_again(study: optuna.Study, trial: optuna.Trial) -> bool:
@@ -183,8 +200,18 @@ def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(sorted(params.items()))
 
 
-def twin(study: optuna.Study, trial: optuna.Trial) -> FrozenTrial | None:
-    """A finished trial with the same configuration, if there is one."""
-    key = _key(trial.params)
+def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
+    """Whether a trial has each configuration that there is, and none waits to be trained again."""
+    size = space.size()
+    if size is None:
+        return False
+    trials = study.get_trials(deepcopy=False)
+    distinct = {_key(trial.params) for trial in trials if trial.state != TrialState.WAITING}
+    return len(distinct) >= size
+
+
+def twin(study: optuna.Study, params: Mapping[str, Any]) -> FrozenTrial | None:
+    """A finished trial with the same searched values, if there is one."""
+    key = _key(params)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)
     return next((t for t in study.get_trials(deepcopy=False, states=finished) if _key(t.params) == key), None)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import optuna
@@ -15,7 +15,7 @@ from pipelines.history import EpochReport
 from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
 from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
-from search.sampling import TrialSampler, draw, judge_again, trial_seed, twin
+from search.sampling import TrialSampler, draw, is_exhausted, judge_again, trial_seed, twin
 from search.settings import Settings
 from search.spec import StudySpec
 from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
@@ -126,8 +126,8 @@ class Scheduler:
     def _is_over(self) -> bool:
         if self._running:
             return False
-        spent = self._budget_left() <= 0 and not self._again
-        return self._stop is not None or self._out_of_time or self._exhausted or spent
+        done = (self._exhausted or self._budget_left() <= 0) and not self._again
+        return self._stop is not None or self._out_of_time or done
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before + time.monotonic() - self._started
@@ -180,9 +180,12 @@ class Scheduler:
         if time.monotonic() >= self._next_bookkeeping:
             self._next_bookkeeping = time.monotonic() + _BOOKKEEPING_S
             self._note_elapsed()
-            if self._settings.is_shared:
-                for running in self._running.values():
-                    self._study._storage.record_heartbeat(running.trial._trial_id)
+            self._beat(running.trial for running in self._running.values())
+
+    def _beat(self, trials: Iterable[optuna.Trial]) -> None:
+        """Says on a shared database that somebody is at work on these; without a word a trial is nobody's for ever."""
+        for trial in trials if self._settings.is_shared else ():
+            self._study._storage.record_heartbeat(trial._trial_id)
 
     def note_runs(self) -> None:
         """Lets Optuna's trials know the runs that were opened since the last call."""
@@ -207,21 +210,24 @@ class Scheduler:
                 self._pool.answer(running.slot, running.epochs[-1].step if running.epochs else 0, self._stop)
 
     def _fill_slots(self) -> None:
-        while self._free and not self._stop and not self._exhausted:
+        while self._free and not self._stop:
             left = self._time_left_s()
             if left is not None and left < self._longest_epoch_s:
                 self._out_of_time = True
                 return
             if self._again:
                 self._submit(self._again.pop(0), self._free.pop(0))
-            elif self._budget_left() > 0:
-                self._ask(self._free[0])
-            else:
+            elif self._exhausted or self._budget_left() <= 0:
                 return
+            elif is_exhausted(self._study, self._spec.space):
+                self._exhausted = True
+            else:
+                self._ask(self._free[0])
 
     def _ask(self, slot: Slot) -> None:
         """Takes a trial from Optuna, one that waits to be trained again first, and starts it."""
         trial = self._study.ask()
+        self._beat([trial])
         hyperparameters = self._configuration(trial)
         tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
         params = asdict(hyperparameters) | {
@@ -230,7 +236,8 @@ class Scheduler:
         }
         start = RunStart(self._spec.name, f"trial-{trial.number:04d}", _now_ms(), params, tags)
         running = _Running(trial, hyperparameters, start, slot, 1, 0.0, self._taken_up.get(trial.number, 0), [])
-        if trial.number in self._sampler.repeated and (done := twin(self._study, trial)):
+        searched = self._spec.space.params(hyperparameters)
+        if trial.number in self._sampler.repeated and (done := twin(self._study, searched)):
             self._copy(running, done)
             return
         self._free.remove(slot)
@@ -244,6 +251,7 @@ class Scheduler:
 
     def _submit(self, running: _Running, slot: Slot) -> None:
         running.slot, running.submitted, running.epochs = slot, time.monotonic(), []
+        running.start = replace(running.start, tags={**running.start.tags, "device": slot.device})
         self._running[running.trial.number] = running
         self.progress.slots[slot.number] = SlotView(slot.device, running.start.run_name, running.hyperparameters)
         left = self._time_left_s()
@@ -261,11 +269,11 @@ class Scheduler:
         elif isinstance(event, Reported):
             self._report(self._running[event.number], event.report)
         elif isinstance(event, Finished):
-            self._finish(self._running.pop(event.number), event.outcome)
+            self._finish(self._running[event.number], event.outcome)
         elif isinstance(event, Failed):
-            self._fail(self._running.pop(event.number), event.message, event.traceback)
+            self._fail(self._running[event.number], event.message, event.traceback)
         elif isinstance(event, Lost):
-            self._retry(self._running.pop(event.number), event.message)
+            self._retry(self._running[event.number], event.message)
 
     def _report(self, running: _Running, report: EpochReport) -> None:
         """Notes an epoch and decides whether the trial goes on."""
@@ -293,7 +301,7 @@ class Scheduler:
 
     def _finish(self, running: _Running, outcome: Outcome) -> None:
         if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
-            self._park(running)
+            self._park(self._running.pop(running.trial.number))
             return
         pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
         state, value = ("PRUNED", None) if pruned else ("COMPLETE", outcome.best_val_accuracy)
@@ -315,14 +323,11 @@ class Scheduler:
         else:
             running.attempt += 1
             running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
-            self._again.append(running)
+            self._again.append(self._running.pop(running.trial.number))
             self._observer.note(f"{running.start.run_name}: {message}; it is trained again")
 
     def _copy(self, running: _Running, done: optuna.trial.FrozenTrial) -> None:
         """Gives a configuration that was trained before the result it had: equal training is not repeated."""
-        size = self._spec.space.size()
-        distinct = {tuple(sorted(t.params.items())) for t in self._study.get_trials(deepcopy=False)}
-        self._exhausted = size is not None and len(distinct) >= size
         result = done.user_attrs[RESULT] | {"copied_from": done.number, "duration_s": 0.0}
         self._tracker.open(running.start)
         state = done.state.name
@@ -343,6 +348,7 @@ class Scheduler:
         epochs = tuple(running.epochs[: result["epochs_trained"]])
         entry = Entry(running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None)
         folder = write_entry(self._settings.spool, entry, files)
+        self._running.pop(running.trial.number, None)  # not before: what cannot be kept is to be trained again
         self._count(self._tell(running.trial, entry))
         self._tracker.end(running.start.run_name, folder)
         if (slot := self.progress.slots.get(running.slot.number)) and slot.run_name == running.start.run_name:

@@ -44,7 +44,7 @@ class TrainingSpec:
         return cls(DataConfig(**document["data"]), Hyperparameters(**document["hyperparameters"]), document["seed"])
 
 
-def training_spec(source: str, **options: Any) -> TrainingSpec:
+def default_training(source: str, **options: Any) -> TrainingSpec:
     """One configuration, under the rules of the study file.
 
     Args:

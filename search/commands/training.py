@@ -67,10 +67,10 @@ def train(
 
 
 def _spec(source: str, given: dict[str, Any]) -> TrainingSpec:
-    from search.training_spec import training_spec
+    from search.training_spec import default_training
 
     try:
-        return training_spec(source, **given)
+        return default_training(source, **given)
     except SpecError as error:
         raise SpecError([_as_option(problem) for problem in error.problems]) from error
 

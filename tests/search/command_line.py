@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -30,9 +32,24 @@ class Answer:
         return json.loads(self.out)
 
 
-def call(*arguments: str | Path) -> Answer:
+class CtrlC(io.StringIO):
+    """A stderr that is answered with Ctrl-C once ``pattern`` has been written so many times."""
+
+    def __init__(self, pattern: str, times: int = 1) -> None:
+        super().__init__()
+        self._pattern, self._times = pattern, times
+
+    def write(self, text: str) -> int:
+        n_written = super().write(text)
+        if self._times and len(re.findall(self._pattern, self.getvalue())) >= self._times:
+            self._times = 0
+            signal.raise_signal(signal.SIGINT)
+        return n_written
+
+
+def call(*arguments: str | Path, err: io.StringIO | None = None) -> Answer:
     """Runs a command in this process, which spares Python's start and the imports."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), err or io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = main([str(argument) for argument in arguments])
     return Answer(code, out.getvalue(), err.getvalue())

@@ -1,0 +1,68 @@
+"""From a search to a model that answers, by the command line alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+STUDY = """
+[study]
+name = "small"
+trials = 1
+[data]
+source = "digits"
+[space]
+width = 3
+depth = 1
+optimizer = "adam"
+epochs = 2
+batch_size = 32
+"""
+
+
+def test_search_finals_test_registry_predictions_and_back(tmp_path: Path):
+    started = time.monotonic()
+
+    def mlp_search(*arguments: str) -> Any:
+        command = [sys.executable, "-m", "search", *arguments, "--json", "--home", str(tmp_path / "home")]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    (tmp_path / "small.toml").write_text(STUDY)
+    mlp_search("run", "small.toml")
+    small = mlp_search("evaluate", "small")
+    assert mlp_search("promote", "small", "--model", "digits")["version"] == 1
+
+    found = mlp_search("run", "digits", "--trials", "4")
+    assert found["best"]["value"] > 0.95
+    finals = mlp_search("finalists", "digits", "--top", "2", "--seeds", "2", "--refit")
+    assert finals["winner"] in finals["finalists"]
+    assert finals["winner"].keys() == {"params", "mean", "interval", "n_parameters", "run_ids"}
+    assert finals.keys() == {"winner", "significant", "p_value", "finalists"}
+
+    test = mlp_search("evaluate", "digits")
+    assert test["right"] + test["wrong"] == 360
+    assert test["interval"][0] < test["test_accuracy"] < test["interval"][1]
+
+    promotion = mlp_search("promote", "digits")
+    assert promotion["promoted"]
+    assert promotion["version"] == 2
+    assert promotion["champion_accuracy"] == small["test_accuracy"]
+    assert promotion["p_value"] < 0.05
+
+    digits = load_digits()
+    np.savez(tmp_path / "x.npz", x=digits.images[:100])
+    answers = mlp_search("predict", "digits@champion", "x.npz")
+    assert np.mean([answer["label"] for answer in answers] == digits.target[:100].astype(str)) > 0.95
+
+    back = mlp_search("rollback", "digits")
+    assert (back["version"], back["left"]) == (1, 2)
+    assert time.monotonic() - started < 180

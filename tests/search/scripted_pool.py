@@ -1,0 +1,91 @@
+"""A pool in which training takes no time and goes as a script says: the scheduler's side of the contract, alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from pipelines.history import EpochReport
+from search.pools import Event, Failed, Finished, Lost, Ready, Reported, Slot
+from search.tasks import Outcome, StopReason, Task
+
+LOST, FAILED, HANGS, DIVERGED = "lost", "failed", "hangs", "diverged"
+
+Script = Callable[[Task, int], Iterable[float | str]]
+"""script(task, attempt): the validation accuracy of each epoch, and what befalls the task between two of them."""
+
+
+def by_width(task: Task, attempt: int) -> Iterator[float]:
+    """Accuracy grows with the width and the epochs."""
+    hp = task.hyperparameters
+    return (hp.width / 100 * (1 - 0.5**epoch) for epoch in range(1, hp.epochs + 1))
+
+
+class ScriptedPool:
+    """Keeps the contract of ``search.pools.Pool``.
+
+    Attributes:
+        tasks: Every task that was submitted, with the slot it went to.
+    """
+
+    def __init__(self, n_slots: int = 1, script: Script = by_width) -> None:
+        self.slots = [Slot(number, f"scripted:{number}") for number in range(n_slots)]
+        self.tasks: list[tuple[Slot, Task]] = []
+        self._script = script
+        self._events: list[Event] = [Ready(slot) for slot in self.slots]
+        self._plays: dict[Slot, tuple[Task, Iterator[float | str], list[EpochReport]]] = {}
+        self._attempts: Counter[int] = Counter()
+
+    def submit(self, slot: Slot, task: Task) -> None:
+        assert slot not in self._plays, "a slot takes one task at a time"
+        self.tasks.append((slot, task))
+        self._attempts[task.number] += 1
+        self._plays[slot] = (task, iter(self._script(task, self._attempts[task.number])), [])
+        self._advance(slot)
+
+    def _advance(self, slot: Slot) -> None:
+        task, play, history = self._plays[slot]
+        step = next(play, None)
+        if isinstance(step, float):
+            history.append(EpochReport(len(history) + 1, 0.5, step, 0.5, step, 0.001, 0.01))
+            self._events.append(Reported(slot, task.number, history[-1]))
+        elif step == LOST:
+            self.kill(slot)
+        elif step == FAILED:
+            self._end(slot, Failed(slot, task.number, "it cannot be trained", "Traceback: here"))
+        elif step is None or step == DIVERGED:
+            self._finish(slot, "finished" if step is None else "diverged")
+
+    def _finish(self, slot: Slot, reason: StopReason) -> None:
+        task, _, history = self._plays[slot]
+        best = max(history, key=lambda report: report.val_accuracy, default=None)
+        model = b"model of %d" % task.number if best else b""
+        outcome = Outcome(
+            tuple(history), best.epoch if best else 0, best.val_accuracy if best else -1.0, model, "abc", b"", 42,
+            reason, 0.25, 100,
+        )  # fmt: skip
+        self._end(slot, Finished(slot, task.number, outcome))
+
+    def _end(self, slot: Slot, event: Event) -> None:
+        del self._plays[slot]
+        self._events += [event, Ready(slot)]
+
+    def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
+        if slot not in self._plays:
+            return
+        history = self._plays[slot][2]
+        if stop:
+            self._finish(slot, stop)
+        elif epoch == len(history):
+            self._advance(slot)
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def kill(self, slot: Slot) -> None:
+        task = self._plays[slot][0]
+        self._end(slot, Lost(slot, task.number, f"the process of {slot.device} died"))
+
+    def close(self) -> None:
+        self._plays.clear()

@@ -1,0 +1,275 @@
+"""Predictions: the same numbers everywhere, from any file a user has, and never from a file that was changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from command_line import call
+from mlflow import MlflowClient
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from pipelines.errors import DataError, InputError, NotFoundError
+from pipelines.model import load_h5, sha256
+from search.prediction import predict
+from search.registry import promote
+from search.settings import read_settings
+from search.spec import spec_from_dict
+from search.study import run_study
+
+DIGITS = load_digits().images
+
+
+@pytest.fixture(scope="module")
+def home(contenders: Path) -> Path:
+    promote("strong", model="digits", home=contenders)
+    return contenders
+
+
+def table(n_rows: int = 300) -> pd.DataFrame:
+    """Numbers, whole numbers, text and truth values with gaps, and labels that are names."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, n_rows)
+    frame = pd.DataFrame(
+        {
+            "size": kind + rng.normal(0, 0.2, n_rows),
+            "count": rng.integers(0, 9, n_rows),
+            "colour": np.array(["red", "green", "blue"])[kind],
+            "wet": (rng.random(n_rows) < 0.5).astype(object),
+            "species": np.array(["ant", "bee", "cat's"])[kind],
+        }
+    )
+    for column in ("size", "colour", "wet"):
+        frame.loc[rng.choice(n_rows, 20, replace=False), column] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose model ``animals`` was trained on a table."""
+    folder = tmp_path_factory.mktemp("animals")
+    table().to_csv(folder / "animals.csv", index=False)
+    document = {
+        "study": {"name": "animals", "trials": 1},
+        "data": {"source": str(folder / "animals.csv"), "target": "species"},
+        "space": {"width": 32, "depth": 1, "learning_rate": 0.01, "epochs": 8, "batch_size": 16},
+    }
+    run_study(spec_from_dict(document), home=folder / "home")
+    promote("animals", force="no test of it here", home=folder / "home")
+    return folder / "home"
+
+
+def pyfunc(home: Path, name: str):
+    mlflow.set_tracking_uri(read_settings(home).tracking_uri)  # which is an environment variable from now on
+    try:
+        return mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    finally:
+        mlflow.set_tracking_uri("")
+
+
+def serve(home: Path, name: str, payload: str, folder: Path) -> np.ndarray:
+    """What ``mlflow models serve`` answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": read_settings(home).tracking_uri,
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [scripts / "mlflow", "models", "serve", "-m", f"models:/{name}@champion", "--env-manager", "local"]
+    with (folder / "serve.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)], env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        address, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while True:
+            try:
+                requests.get(f"{address}/ping", timeout=5).raise_for_status()
+                break
+            except requests.RequestException:
+                assert time.monotonic() < until, (folder / "serve.log").read_text()
+                assert server.poll() is None, (folder / "serve.log").read_text()
+                time.sleep(0.2)
+        headers = {"Content-Type": "application/json"}
+        answer = requests.post(f"{address}/invocations", data=payload, headers=headers, timeout=60)
+        assert answer.ok, answer.text
+        return np.array(answer.json()["predictions"])
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def test_two_hundred_pictures_get_the_same_numbers_from_all_three(home: Path, tmp_path: Path):
+    x = DIGITS[-200:].astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+
+    answer = call("predict", "digits@champion", tmp_path / "x.npz", "--json", "--home", home).json()
+
+    ours = np.array([row["probabilities"] for row in answer])
+    assert ours.shape == (200, 10)
+    assert np.allclose(pyfunc(home, "digits").predict(x), ours, atol=1e-5)
+    assert np.allclose(serve(home, "digits", json.dumps({"inputs": x.tolist()}), tmp_path), ours, atol=1e-5)
+    for row in answer:
+        assert row["probability"] == max(row["probabilities"])
+        assert row["label"] == str(np.argmax(row["probabilities"]))
+
+
+def test_rows_of_a_table_get_their_labels_names_and_the_same_numbers(animals: Path, tmp_path: Path):
+    rows = table()[:40]
+    rows.drop(columns="species").to_csv(tmp_path / "rows.csv", index=False)
+    rows.to_parquet(tmp_path / "rows.parquet")
+
+    answer = call("predict", "animals", tmp_path / "rows.csv", "--json", "--home", animals).json()
+
+    ours = np.array([row["probabilities"] for row in answer])
+    assert np.mean([row["label"] for row in answer] == rows["species"]) > 0.9
+    frame = pd.read_csv(tmp_path / "rows.csv")
+    assert np.allclose(pyfunc(animals, "animals").predict(frame), ours, atol=1e-5)
+    payload = '{"dataframe_split": ' + frame.to_json(orient="split") + "}"
+    assert np.allclose(serve(animals, "animals", payload, tmp_path), ours, atol=1e-5)
+    assert np.allclose(predict("animals", tmp_path / "rows.parquet", home=animals).probabilities, ours, atol=1e-5)
+
+
+def test_one_row_of_a_table_and_one_without_a_category(animals: Path, tmp_path: Path):
+    (tmp_path / "row.csv").write_text("wet,colour,count,size\nTrue,green,3,\n")
+    assert predict("animals", tmp_path / "row.csv", home=animals).labels == ["bee"]
+    (tmp_path / "row.csv").write_text("wet,colour,count,size\n,12,3,2.1\n")
+    assert len(predict("animals", tmp_path / "row.csv", home=animals).labels) == 1
+
+
+@pytest.mark.parametrize(("side", "mode", "dark_on_light"), [(8, "L", False), (240, "RGB", False), (100, "RGBA", True)])
+def test_a_picture_of_any_size_and_colour_gets_its_class(
+    home: Path, tmp_path: Path, side: int, mode: str, dark_on_light: bool
+):
+    for number in (0, 3, 6):
+        shades = (DIGITS[number] / 16 * 255).astype(np.uint8)
+        picture = Image.fromarray(255 - shades if dark_on_light else shades)
+        picture.resize((side, side), Image.Resampling.NEAREST).convert(mode).save(tmp_path / "digit.png")
+        options = ["--invert"] if dark_on_light else []
+
+        answer = call("predict", "digits", tmp_path / "digit.png", "--json", "--home", home, *options).json()
+
+        assert [row["label"] for row in answer] == [str(number)]
+
+
+def test_a_picture_that_is_its_rows_size_is_that_row(home: Path, tmp_path: Path):
+    Image.fromarray((DIGITS[7] / 16 * 255).round().astype(np.uint8)).save(tmp_path / "digit.jpg", quality=100)
+    found = predict("digits", tmp_path / "digit.jpg", home=home)
+    assert np.abs(found.rows[0] - DIGITS[7]).max() < 0.7
+    assert found.probabilities[0] == pytest.approx(predict("digits", DIGITS[7], home=home).probabilities[0], abs=0.1)
+
+
+def test_a_single_example_is_a_batch_of_one_and_draws_a_figure(home: Path, tmp_path: Path):
+    np.savez(tmp_path / "x.npz", x=DIGITS[4])
+    answer = call("predict", "digits", tmp_path / "x.npz", "--home", home, "--figure", tmp_path / "bars.png")
+    assert answer.code == 0
+    assert " 4 " in answer.out
+    with Image.open(tmp_path / "bars.png") as figure:
+        assert figure.width > 300
+
+
+@pytest.fixture
+def tampered(contenders: Path, tmp_path: Path):
+    """A model of its own, and the path of its file in the artifact store."""
+    promote("weak", model="fragile", home=contenders)
+    client = MlflowClient(read_settings(contenders).tracking_uri)
+    source = client.get_model_version_download_uri("fragile", "1").removeprefix("file://")
+    path = Path(source, "artifacts", "model.h5")
+    shutil.copy(path, tmp_path / "kept.h5")
+    yield path
+    shutil.copy(tmp_path / "kept.h5", path)
+
+
+def test_a_file_changed_by_one_byte_is_refused(contenders: Path, tampered: Path):
+    content = bytearray(tampered.read_bytes())
+    content[-1] ^= 1
+    tampered.write_bytes(content)
+
+    with pytest.raises(InputError, match="sha256 must be the recorded"):
+        predict("fragile", DIGITS[:2], home=contenders)
+    with pytest.raises(InputError, match="sha256"):
+        pyfunc(contenders, "fragile")
+
+
+def test_a_changed_record_beside_the_file_does_not_help(contenders: Path, tampered: Path):
+    content = bytearray(tampered.read_bytes())
+    content[-1] ^= 1
+    tampered.write_bytes(content)
+    record = tampered.with_name("record.json")
+    kept = record.read_text()
+    try:
+        record.write_text(json.dumps(json.loads(kept) | {"model_sha256": sha256(bytes(content))}))
+        with pytest.raises(InputError, match="sha256"):
+            predict("fragile", DIGITS[:2], home=contenders)
+    finally:
+        record.write_text(kept)
+
+
+def test_a_lambda_layer_is_refused_even_with_the_right_hash(tmp_path: Path):
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)])
+    model.save(tmp_path / "lambda.h5")
+    content = (tmp_path / "lambda.h5").read_bytes()
+    with pytest.raises(InputError, match="cannot load it"):
+        load_h5(content, sha256(content))
+
+
+def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):
+    def refused(model: str, file: str, *options: str, place: Path = home) -> str:
+        answer = call("predict", model, tmp_path / file, "--json", "--home", place, *options)
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err.count("\n") == 1
+        return answer.err
+
+    np.savez(tmp_path / "flat.npz", x=np.zeros((3, 65)))
+    np.savez(tmp_path / "y.npz", y=np.zeros((3, 8, 8)))
+    np.savez(tmp_path / "nan.npz", x=np.full((3, 8, 8), np.nan))
+    np.savez(tmp_path / "good.npz", x=DIGITS[:1])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    (tmp_path / "row.csv").write_text("size,count\n1,2\n")
+
+    assert "(n_rows, 8, 8)" in refused("digits", "flat.npz")
+    assert "rows as x" in refused("digits", "y.npz")
+    assert "finite" in refused("digits", "nan.npz")
+    assert "PNG or JPEG" in refused("digits", "bad.png")
+    assert "archive" in refused("digits", "bad.npz")
+    assert "no such file" in refused("digits", "gone.npz")
+    assert "must end in" in refused("digits", "row.txt")
+    assert "got a table" in refused("digits", "row.csv")
+    assert "--invert" in refused("digits", "good.npz", "--invert")
+    assert "alias 'best'" in refused("digits@best", "good.npz")
+    assert "must be registered" in refused("nobody", "good.npz")
+    assert "promote a study first" in refused("digits", "good.npz", place=tmp_path / "none")
+    assert "must end in .png" in refused("digits", "good.npz", "--figure", str(tmp_path / "x.gif"))
+    missing = call("predict", "animals", tmp_path / "row.csv", "--home", animals)
+    assert missing.code == 1
+    assert [line for line in missing.err.splitlines() if "column 'colour'" in line]
+    Image.new("L", (8, 8)).save(tmp_path / "digit.png")
+    assert "must take pictures" in refused("animals", "digit.png", place=animals)
+
+
+def test_from_python_rows_are_enough(home: Path, animals: Path):
+    frame = predict("digits", DIGITS[:3], home=home).to_frame()
+    assert list(frame["label"]) == ["0", "1", "2"]
+    assert predict("animals", table()[:2].drop(columns="species"), home=animals).probabilities.shape == (2, 3)
+    with pytest.raises(DataError, match="must hold numbers"):
+        predict("digits", np.array(["a"]), home=home)
+    with pytest.raises(NotFoundError):
+        predict("digits", "nowhere.npz", home=home)
