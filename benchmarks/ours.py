@@ -144,11 +144,21 @@ def finished_trials(outcome: harness.Outcome, study: str) -> dict[int, tuple[flo
     return finished
 
 
+def epoch_values(outcome: harness.Outcome, study: str) -> list[tuple[float, float]]:
+    """(seconds after the start, validation accuracy) of every epoch, as MLflow has them; a peer's count likewise."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{outcome.home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(study)
+    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    points = [point for run in runs for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
+    return [(point.timestamp / 1000 - outcome.started, point.value) for point in points]
+
+
 def startup_s(outcome: harness.Outcome, study: str) -> float:
     """Seconds until the first trial began to train.
 
-    THE ONE PLACE that knows how to tell: a trial began ``duration_s`` before it was told to Optuna. The
-    moment of asking will not do: a trial may be asked for while its worker still imports TensorFlow.
+    A trial began ``duration_s`` before it was told to Optuna.
     """
     durations = {row["number"]: row["duration_s"] for row in trial_rows(outcome, study)}
     ends = finished_trials(outcome, study)

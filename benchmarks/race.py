@@ -66,7 +66,7 @@ def race_ours(name: str, seed: int, home: Path, arguments: argparse.Namespace) -
     if outcome.exit_code != 0:
         print(f"{name}: exit code {outcome.exit_code}\n{outcome.last_lines()}")
         return []
-    return list(ours.finished_trials(outcome, "race").values())
+    return ours.epoch_values(outcome, "race")
 
 
 def improvements(events: list[Event]) -> list[Event]:
