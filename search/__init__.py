@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from search.overview import StudySummary, studies
     from search.plan import Forecast, plan_study
     from search.prediction import Predictions, predict
-    from search.registry import Promotion, Rollback, VersionRow, models, promote, rollback
+    from search.promotion import Promotion, promote
+    from search.registry import Rollback, VersionRow, models, rollback
     from search.sealing import SealedResult, evaluate
     from search.spec import StudySpec, default_spec, override, read_spec, spec_from_dict
     from search.storage import TrialRow
@@ -31,7 +32,8 @@ _PLACES = {
     "search.overview": ("StudySummary", "studies"),
     "search.plan": ("Forecast", "plan_study"),
     "search.prediction": ("Predictions", "predict"),
-    "search.registry": ("Promotion", "Rollback", "VersionRow", "models", "promote", "rollback"),
+    "search.promotion": ("Promotion", "promote"),
+    "search.registry": ("Rollback", "VersionRow", "models", "rollback"),
     "search.sealing": ("SealedResult", "evaluate"),
     "search.spec": ("StudySpec", "default_spec", "override", "read_spec", "spec_from_dict"),
     "search.storage": ("TrialRow",),

@@ -62,13 +62,13 @@ class Progress:
 
 
 class Observer(Protocol):
-    """Watches a search; called in the searching thread, so it must be quick."""
+    """Watches a search; called while it waits, so it must be quick."""
 
     def update(self, progress: Progress) -> None:
-        """Something has changed, or a moment has passed."""
+        """Something has changed, or a moment has passed; called in the searching thread."""
 
     def note(self, line: str) -> None:
-        """One line worth keeping: a trial has ended, a warning."""
+        """One line worth keeping: a trial has ended, a warning; the tracking thread calls it too."""
 
 
 class Silent:

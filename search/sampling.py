@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -139,19 +139,24 @@ class TrialSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The whole configuration of a trial."""
-        if trial.number < len(self._spec.start):
-            return self._spec.space.params(self._spec.start[trial.number])
         # Alone on a study, this process knows what was drawn since it looked; others may draw at any time.
         if self._tried is None or self._shared:
             self._tried = {_key(t.params) for t in self._study.get_trials(deepcopy=False) if t.number != trial.number}
-        is_grid = self._spec.sampler == "grid"
-        for attempt in range((self._spec.space.size() or 1) if is_grid else ATTEMPTS):
-            params = self._draw(study, trial, attempt)
+        for params in self._candidates(study, trial):
             if _key(params) not in self._tried:
                 self._tried.add(_key(params))
                 return params
         self.repeated.add(trial.number)
         return params
+
+    def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
+        """Configurations to take the first new one of; the last where none is new."""
+        if trial.number < len(self._spec.start):
+            yield self._spec.space.params(self._spec.start[trial.number])
+            return
+        n_points = self._spec.space.size() if self._spec.sampler == "grid" else None
+        for attempt in range(n_points or ATTEMPTS):
+            yield self._draw(study, trial, attempt)
 
     def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
         inner = self._inner(trial, attempt)

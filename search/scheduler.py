@@ -324,14 +324,16 @@ class Scheduler:
             running.attempt += 1
             running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
             self._again.append(self._running.pop(running.trial.number))
+            self._vacate(running)
             self._observer.note(f"{running.start.run_name}: {message}; it is trained again")
 
     def _copy(self, running: _Running, done: optuna.trial.FrozenTrial) -> None:
         """Gives a configuration that was trained before the result it had: equal training is not repeated."""
         result = done.user_attrs[RESULT] | {"copied_from": done.number, "duration_s": 0.0}
+        metrics = metrics_of(result)
         self._tracker.open(running.start)
         state = done.state.name
-        self._end(running, state, result["best_val_accuracy"] if state == "COMPLETE" else None, result, {}, {})
+        self._end(running, state, result["best_val_accuracy"] if state == "COMPLETE" else None, result, metrics, {})
 
     def _end(
         self,
@@ -351,9 +353,12 @@ class Scheduler:
         self._running.pop(running.trial.number, None)  # not before: what cannot be kept is to be trained again
         self._count(self._tell(running.trial, entry))
         self._tracker.end(running.start.run_name, folder)
-        if (slot := self.progress.slots.get(running.slot.number)) and slot.run_name == running.start.run_name:
-            self.progress.slots[running.slot.number] = SlotView(running.slot.device)
+        self._vacate(running)
         self._observer.note(_summary(entry))
+
+    def _vacate(self, running: _Running) -> None:
+        if (view := self.progress.slots.get(running.slot.number)) and view.run_name == running.start.run_name:
+            self.progress.slots[running.slot.number] = SlotView(running.slot.device)
 
     def _tell(self, trial: optuna.Trial, entry: Entry) -> optuna.trial.FrozenTrial:
         trial.set_user_attr(RESULT, dict(entry.result))

@@ -16,6 +16,7 @@ from pipelines.datasets import Dataset, load
 from pipelines.errors import SpecError
 from search.pools import Pool
 from search.progress import Observer, Silent
+from search.sampling import make_sampler
 from search.settings import Settings, prepare_home, read_settings
 from search.spec import StudySpec
 from search.spool import entries
@@ -116,6 +117,7 @@ def run_study(
     started = time.monotonic()
     if pool not in POOLS:
         raise SpecError(f"--pool: must be {' or '.join(POOLS)}, got {pool!r}")
+    make_sampler(spec, spec.seed)  # says what is missing before anything is begun
     settings = read_settings(home)
     observer = observer or Silent()
     if pool == "local":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,11 @@ class Versions:
 
     def _write_history(self, history: Sequence[str]) -> None:
         self.client.set_registered_model_tag(self.name, self._history_tag, json.dumps(list(history[-_MAX_HISTORY:])))
+
+    def tag(self, version: str, tags: Mapping[str, str]) -> None:
+        """Sets tags of a version."""
+        for key, value in tags.items():
+            self.client.set_model_version_tag(self.name, version, key, value)
 
     def reading(self, version: Any) -> Reading:
         """What the sealed test showed of a version."""

@@ -35,7 +35,7 @@ def promote(
 ) -> None:
     """Take the winner through the gate into the registry; exit code 3 where the gate refuses it."""
     from search import display
-    from search.registry import promote as promote_winner
+    from search.promotion import promote as promote_winner
 
     result = promote_winner(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
     names = ("promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value")

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from search.training_run import TrainingResult
     from search.training_spec import Layer, TrainingSpec
 
-_NETWORK, _DATA = "Network and training", "Data"
-
 
 def train(
     source: Annotated[
@@ -58,7 +56,7 @@ def train(
         "validation_fraction": validation_fraction, "scaling": scaling,
     }  # fmt: skip
     spec = _spec(source, given)
-    observer = _Lines(spec, as_json=as_json)
+    observer = _Lines(as_json=as_json)
     if continue_run is None:
         result = train_once(spec, home=home, observer=observer)
     else:
@@ -85,10 +83,9 @@ def _as_option(problem: str) -> str:
 class _Lines:
     """The layers, then a line an epoch; with --json all of it on stderr."""
 
-    def __init__(self, spec: TrainingSpec, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool) -> None:
         from search import display
 
-        self._epochs, self._is_heard = spec.hyperparameters.epochs, not as_json
         self._console, self._message = display.console(stderr=as_json), display.message
 
     def begin(self, layers: tuple[Layer, ...]) -> None:

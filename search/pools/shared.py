@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from multiprocessing import reduction
@@ -35,11 +36,10 @@ class SharedDataset:
 
     def __init__(self, dataset: Dataset) -> None:
         self._meta = (dataset.name, dataset.preprocessing, dataset.fingerprint, dataset.n_test)
-        in_memory = Path("/dev/shm")  # noqa: S108
-        self._file = tempfile.TemporaryFile(dir=in_memory if in_memory.is_dir() else None)  # noqa: SIM115
-        self._blocks = [
-            self._write(array) for split in (dataset.training, dataset.validation) for array in (split.x, split.y)
-        ]
+        arrays = [array for split in (dataset.training, dataset.validation) for array in (split.x, split.y)]
+        n_bytes = sum(array.nbytes + _ALIGNMENT for array in arrays)
+        self._file = tempfile.TemporaryFile(dir=folder_for(n_bytes))  # noqa: SIM115
+        self._blocks = [self._write(array) for array in arrays]
         self._file.flush()
 
     def _write(self, array: np.ndarray) -> _Block:
@@ -50,6 +50,13 @@ class SharedDataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _attach, (reduction.DupFd(self._file.fileno()), self._blocks, self._meta)
+
+
+def folder_for(n_bytes: int) -> Path:
+    """Memory where it has room for so many bytes, as a container's may not; else the folder of temporary files."""
+    in_memory = Path("/dev/shm")  # noqa: S108
+    has_room = in_memory.is_dir() and shutil.disk_usage(in_memory).free > n_bytes
+    return in_memory if has_room else Path(tempfile.gettempdir())
 
 
 def _attach(handle: Any, blocks: list[_Block], meta: tuple[str, Preprocessing, str, int]) -> Dataset:

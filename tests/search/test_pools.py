@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections import Counter
@@ -28,6 +30,7 @@ from pipelines.errors import UnavailableError
 from pipelines.history import Checkpoint, EpochReport
 from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
 from search.pools.local import LocalPool
+from search.pools.shared import folder_for
 from search.tasks import Outcome, StopReason, Task
 
 HP = Hyperparameters(width=16, depth=1, dropout=0.1, optimizer="adam", learning_rate=0.01, epochs=4, batch_size=64)
@@ -357,6 +360,11 @@ class TestProcesses:
         finally:
             pool.close()
         assert max(private_mb) < 64 + 40, private_mb
+
+    def test_rows_that_shared_memory_has_no_room_for_lie_in_a_file(self) -> None:
+        """A container has 64 MB of it unless it is told otherwise."""
+        assert folder_for(1000) == Path("/dev/shm")
+        assert folder_for(shutil.disk_usage("/dev/shm").free + 1) == Path(tempfile.gettempdir())
 
     def test_a_worker_that_cannot_start_is_told_and_not_tried_for_ever(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset

@@ -25,7 +25,7 @@ from sklearn.datasets import load_digits
 from pipelines.errors import DataError, InputError, NotFoundError
 from pipelines.model import load_h5, sha256
 from search.prediction import predict
-from search.registry import promote
+from search.promotion import promote
 from search.settings import read_settings
 from search.spec import spec_from_dict
 from search.study import run_study

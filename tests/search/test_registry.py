@@ -17,10 +17,11 @@ import pytest
 from command_line import call
 from mlflow import MlflowClient
 
-import search.registry
+import search.promotion
 from pipelines.errors import InputError, NotFoundError, SpecError
 from search.gate import Reading, pass_gate
-from search.registry import GATE, models, promote, rollback
+from search.promotion import GATE, promote
+from search.registry import models, rollback
 from search.settings import read_settings
 from search.storage import load_study
 from search.tracking import connect
@@ -260,7 +261,7 @@ def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
         promote("weak", model=model, home=contenders)
         _forget_logged_model(contenders, "strong")
         monkeypatch.setattr(
-            search.registry, "connect", lambda settings, step=step: Mortal(connect(settings), step, after=after)
+            search.promotion, "connect", lambda settings, step=step: Mortal(connect(settings), step, after=after)
         )
         try:
             promote("strong", model=model, home=contenders)
@@ -269,7 +270,7 @@ def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
         else:
             break
         finally:
-            monkeypatch.setattr(search.registry, "connect", connect)
+            monkeypatch.setattr(search.promotion, "connect", connect)
         assert champion(contenders, model) in (1, 2)
         if step % 3 == 0:  # another winner comes first, and clears what was left
             assert promote("weak", model=model, home=contenders).promoted or champion(contenders, model) == 2
@@ -297,10 +298,10 @@ def test_a_promotion_that_is_killed_for_real_lets_go_of_the_lock(contenders: Pat
     code = f"""
         import os, signal
         from pathlib import Path
-        import search.registry
+        import search.promotion
         from search.versions import Versions
         Versions.point = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        search.registry.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
+        search.promotion.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=os.environ, timeout=100, check=False)
     assert done.returncode == -signal.SIGKILL

@@ -280,6 +280,20 @@ class TestTrouble:
             assert sorted(point.step for point in history) == list(range(1, row.epochs_trained + 1))
 
 
+def test_a_configuration_that_was_finished_is_copied_and_not_trained_again(world: World) -> None:
+    twice = (Hyperparameters(width=20, depth=1, epochs=4),) * 2
+    spec, pool = world.spec(start=twice, trials=2), ScriptedPool(1)
+    world.search(spec, pool)
+    assert [task.number for _, task in pool.tasks] == [0]
+    first, second = world.rows(spec)
+    assert (second.state, second.value, second.params) == (first.state, first.value, first.params)
+    assert second.duration_s == 0
+    run = world.runs(spec)["trial-0001"]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["copied_from"] == "0"
+    assert run.data.metrics["best_val_accuracy"] == first.value
+
+
 SIX = SearchSpace({"width": Choice((8, 16, 32)), "depth": Choice((1, 2)), "epochs": Choice((4,))})
 
 

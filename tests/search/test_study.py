@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -55,7 +54,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(home: Path) -> StudyResult:
+def commit() -> str:
+    """The commit that is checked out; "" outside a git checkout."""
+    command = ["git", "rev-parse", "HEAD"]
+    answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return answer.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path, commit: str) -> StudyResult:
     """A study of 15 trials in one worker, never interrupted."""
     return run_study(small_spec("finished"), home=home)
 
@@ -299,11 +306,8 @@ class TestInMlflow:
             assert params == {name: str(value) for name, value in row.params.items()}
         assert len({run.data.params["seed"] for run in runs.values()}) == 15
 
-    def test_every_tag(self, finished: StudyResult, runs: dict[str, Any]) -> None:
+    def test_every_tag(self, finished: StudyResult, runs: dict[str, Any], commit: str) -> None:
         fingerprint = load(DataConfig("digits")).fingerprint
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-        ).stdout.strip()
         for row in finished.rows:
             tags = runs[f"trial-{row.number:04d}"].data.tags
             assert tags["study"] == "finished"
@@ -430,13 +434,10 @@ class TestBudgets:
         assert len(result.rows) == 2
 
 
-def has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
-
-
 class TestSamplersAndPruners:
     @pytest.mark.parametrize(
-        ("sampler", "pruner"), [("tpe", "hyperband"), ("random", "median"), ("cmaes", "none"), ("grid", "asha")]
+        ("sampler", "pruner"),
+        [("tpe", "hyperband"), ("random", "median"), ("cmaes", "none"), ("grid", "asha"), ("gp", "asha")],
     )
     def test_run_a_short_study(self, home: Path, sampler: str, pruner: str) -> None:
         space = (
@@ -451,18 +452,18 @@ class TestSamplersAndPruners:
         assert result.count("COMPLETE") + result.count("PRUNED") == 7
         assert len({tuple(row.params.items()) for row in result.rows}) == 7
 
-    def test_gp_runs_with_pytorch_and_names_its_extra_without(self, home: Path) -> None:
-        spec = small_spec("gp", trials=4, search={"sampler": "gp", "pruner": "asha"})
-        if has_torch():
-            assert len(run_study(spec, home=home).rows) == 4
-            return
-        with pytest.raises(UnavailableError, match=r"pip install 'mlp-search\[gp\]'$"):
-            run_study(spec, home=home)
-        assert mlflow.MlflowClient(read_settings(home, {}).tracking_uri).get_experiment_by_name("gp") is None
+
+def test_a_sampler_without_its_package_ends_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # what an import then finds is what it finds without the package
+    with pytest.raises(UnavailableError, match=r"pip install 'mlp-search\[gp\]'$"):
+        run_study(small_spec("gp", search={"sampler": "gp"}), home=tmp_path / "home")
+    assert not (tmp_path / "home").exists()
 
 
 def test_an_unknown_pool(home: Path) -> None:
-    with pytest.raises(SpecError, match="--pool: must be .*, got 'cloud'"):
+    with pytest.raises(SpecError, match=r"--pool: must be .*, got 'cloud'"):
         run_study(small_spec("cloud"), home=home, pool="cloud")
 
 
