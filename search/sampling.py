@@ -73,7 +73,7 @@ def make_pruner(spec: StudySpec) -> BasePruner:
     }[spec.pruner]()
 
 
-class _Hyperband(HyperbandPruner):  # type: ignore[misc]  # Optuna's classes are untyped here
+class _Hyperband(HyperbandPruner):
     """Optuna's, with brackets that follow from a trial's number alone.
 
     Optuna's hash takes the study's name in, so that equal studies would differ; and it knows the brackets from its
