@@ -24,12 +24,13 @@ from pipelines.datasets import load
 from pipelines.history import EpochReport
 from search.pools import Event, Finished, Ready, Reported, Slot
 from search.progress import Silent
+from search.runs import DatasetInput, Runs
 from search.scheduler import Scheduler
 from search.settings import prepare_home, read_settings
 from search.spec import default_spec, override
 from search.storage import open_study
 from search.tasks import Outcome, StopReason, Task
-from search.tracking import DatasetInput, Runs, Tracker
+from search.tracking import Tracker
 
 EPOCHS = 10
 MODEL_BYTES = 2_700_000  # of an .h5 with two hidden layers of 512

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError, SpecError
+from search.runs import connect, one_line
 from search.settings import Settings
 from search.spool import CHECKPOINT_FILE, METRICS, MODEL_FILE, Epoch
 from search.tasks import SavedCheckpoint
-from search.tracking import connect, one_line
 from search.training_spec import TrainingSpec
 
 if TYPE_CHECKING:

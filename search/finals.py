@@ -29,11 +29,11 @@ from search.finalists import (
 )
 from search.progress import Observer, Progress, Silent
 from search.results import noted_results
+from search.session import POOLS, interruptible, open_home, open_runs, run_tags, started_pool
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import RunStart
 from search.storage import FINGERPRINT, SPEC, load_study, study_lock
-from search.study import POOLS, interruptible, open_home, open_runs, run_tags, started_pool
 from search.tasks import Task
 from search.tracking import Tracker
 from search.winner import VERDICT, refit_run, seal_opened

@@ -17,8 +17,8 @@ from pipelines.tables import read_table
 from search.packaging import RECORD_FILE
 from search.quiet import prepare_inference
 from search.registry import CHAMPION, registry_home, require_model
+from search.runs import connect
 from search.spool import MODEL_FILE
-from search.tracking import connect
 from search.versions import Versions, registry_errors
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from search.finals import study_data
 from search.gate import ALPHA, GateVerdict, Reading, pass_gate
 from search.packaging import example_rows, model_card, pack
 from search.registry import CHAMPION, now
+from search.runs import connect
 from search.sealing import latest_reading, read_right, user
+from search.session import open_home
 from search.settings import Settings, read_settings
 from search.storage import FINGERPRINT, load_study
-from search.study import open_home
-from search.tracking import connect
 from search.versions import COMPLETE, PENDING, STATE, Versions, model_lock, registry_errors
 from search.winner import fetch_model, find_winner, seal_opened
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import NotFoundError
+from search.runs import connect
 from search.sealing import user
+from search.session import open_home
 from search.settings import Settings, read_settings
-from search.study import open_home
-from search.tracking import connect
 from search.versions import COMPLETE, STATE, Versions, model_lock, registry_errors
 
 CHAMPION = "champion"

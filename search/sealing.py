@@ -26,11 +26,12 @@ from pipelines.sealed import open_test
 from search.crew import note_runs, take_over
 from search.finals import study_data
 from search.quiet import prepare_inference
+from search.runs import connect, one_line
+from search.session import open_home, open_runs
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.storage import load_study, study_lock
-from search.study import open_home, open_runs
-from search.tracking import Tracker, connect, one_line
+from search.tracking import Tracker
 from search.winner import SEAL, Winner, fetch_model, find_winner
 
 RIGHT_FILE = "right.npz"

@@ -18,8 +18,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from pipelines.errors import UnavailableError
+from search.runs import public
 from search.settings import Settings, prepare_home, read_settings
-from search.tracking import public
 
 START_S = 60.0
 

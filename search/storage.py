@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.mirror import MirroredStorage
+from search.runs import one_line, public
 from search.sampling import make_pruner
 from search.settings import Settings, prepare_sqlite
 from search.spec import StudySpec
 from search.spool import study_slug
-from search.tracking import one_line, public
 
 HEARTBEAT_S = 20
 SPEC, ELAPSED, FINGERPRINT = "spec", "elapsed_s", "dataset.fingerprint"

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.datasets import Dataset, load
+from pipelines.datasets import load
 from pipelines.errors import SpecError
-from search.pools import Pool
 from search.progress import Observer, Silent
 from search.sampling import make_sampler
-from search.settings import Settings, prepare_home, read_settings
+from search.session import POOLS, interruptible, open_home, open_runs, run_tags, started_pool
+from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import entries
 from search.storage import (
@@ -25,7 +20,6 @@ from search.storage import (
     TrialRow,
     leaderboard,
     load_study,
-    open_storage,
     open_study,
     study_lock,
     study_names,
@@ -34,10 +28,6 @@ from search.storage import (
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
-
-    from search.tracking import DatasetInput, Runs
-
-POOLS = ("local",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,20 +142,6 @@ def run_study(
     return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
 
 
-def open_home(settings: Settings) -> None:
-    """Makes the home, once what lies outside it has answered: where that is away, nothing half-made is left.
-
-    Raises:
-        UnavailableError: The tracking server, a database or the folder cannot be used.
-    """
-    from search.tracking import require_answer
-
-    require_answer(settings)
-    if str(settings.home) not in settings.optuna_storage:
-        open_storage(settings)
-    prepare_home(settings)
-
-
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study | None:
     """The study, where nothing is left to do for it and no worker has to be started."""
     if spec.name not in study_names(settings) or any(entries(settings.spool, spec.name)):
@@ -175,85 +151,3 @@ def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optun
     out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
     return study if out_of_trials or out_of_time else None
-
-
-@contextmanager
-def started_pool(spec: StudySpec, dataset: Dataset, settings: Settings) -> Iterator[Pool]:
-    """The pool of a study, ready to train on a dataset; its processes end with the block."""
-    from search.pools.local import LocalPool
-    from search.slots import find_slots
-
-    slots = find_slots(spec.workers.slots, settings.visible_devices)
-    pool = LocalPool(dataset, slots, memory_mb=spec.workers.memory_mb)
-    try:
-        yield pool
-    finally:
-        pool.close()
-
-
-def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
-    """The runs of a study's experiment."""
-    from search.tracking import Runs
-
-    searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
-    description = (
-        f"Search over {searched} for an MLP on **{dataset.name}**: {len(dataset.training.y)} training and"
-        f" {len(dataset.validation.y)} validation rows, {dataset.n_classes} classes; the test rows are sealed."
-        f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
-    )
-    return Runs(settings, spec.name, description, dataset_input(dataset, spec.data.source))
-
-
-def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
-    """What MLflow's page shows of a dataset."""
-    from search.tracking import DatasetInput
-
-    profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
-    return DatasetInput(dataset.name, dataset.fingerprint, source, profile)
-
-
-def run_tags(dataset: Dataset) -> dict[str, str]:
-    """Tags of every run: the dataset, and the code that trained it."""
-    tags = {"dataset.fingerprint": dataset.fingerprint, "mlflow.source.name": "mlp-search"}
-    commit = git_commit()
-    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
-
-
-def git_commit() -> str:
-    """The commit of this package's own checkout; "" where it was installed from a wheel or git is missing."""
-    folder = Path(__file__).parent
-    try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return answer.stdout.strip()
-
-
-_SECOND_CTRL_C_S = 0.5
-
-
-@contextmanager
-def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM, calls ``interrupt``; the second ends everything at once.
-
-    ``timeout`` and service managers send one signal twice, to the process and to its group: that counts as one.
-    """
-    pressed: float | None = None
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(signum: int, stack: object) -> None:  # noqa: ARG001
-        nonlocal pressed
-        if pressed is None:
-            pressed = time.monotonic()
-            interrupt()
-        elif time.monotonic() - pressed > _SECOND_CTRL_C_S:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,196 +1,21 @@
-"""MLflow: a run per trial, metrics in batches, from a thread of its own that training never waits for."""
+"""Carries runs to MLflow in the background, in batches: training never waits for it."""
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from pipelines.errors import UnavailableError
-from search.settings import Settings, prepare_sqlite
-from search.spool import Entry, Epoch, RunStart, artifacts, read_entry, remove_entry
+from search.runs import Runs, one_line
+from search.spool import Epoch, RunStart, read_entry, remove_entry
 
 FLUSH_S = 1.0
-_MAX_METRICS = 1000  # MLflow's limit for one call
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetInput:
-    """What MLflow's page shows as a run's dataset."""
-
-    name: str
-    digest: str
-    source: str
-    profile: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Runs:
-    """The runs of one experiment, through MLflow's own client.
-
-    Args:
-        settings: Where MLflow is.
-        study: The experiment's name.
-        description: What the experiment's page says above its runs.
-        dataset: Logged as the input of each run.
-
-    Raises:
-        UnavailableError: The tracking server cannot be reached or refuses the experiment.
-    """
-
-    def __init__(self, settings: Settings, study: str, description: str, dataset: DatasetInput | None) -> None:
-        from mlflow.exceptions import MlflowException
-
-        self.study = study
-        self._dataset = dataset
-        try:
-            prepare_sqlite(settings.tracking_uri)
-            self.client = connect(settings)
-            self.experiment_id = self._open_experiment(settings.artifact_root, description)
-        except (MlflowException, OSError, sqlite3.Error) as error:
-            raise UnavailableError(f"MLflow at {public(settings.tracking_uri)}: {one_line(error)}") from error
-
-    def _open_experiment(self, artifact_root: str | None, description: str) -> str:
-        from mlflow.exceptions import MlflowException
-
-        if not (found := self.client.get_experiment_by_name(self.study)):
-            tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": description}
-            try:
-                return str(self.client.create_experiment(self.study, artifact_root, tags))
-            except MlflowException:  # another process was faster, or it is an error that the next line repeats
-                found = self.client.get_experiment_by_name(self.study)
-                if not found:
-                    raise
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
-
-    def find(self, run_name: str) -> list[Any]:
-        """The runs of that name that were not deleted."""
-        query = f"attributes.run_name = '{run_name}'"
-        return list(self.client.search_runs([self.experiment_id], query, max_results=10))
-
-    def open(self, start: RunStart, *, replace: bool) -> str:
-        """Opens a run.
-
-        Args:
-            start: What is known of it.
-            replace: Whether a dead or interrupted process may have left a run of that name, to be deleted first.
-        """
-        for left in self.find(start.run_name) if replace else ():
-            self.client.delete_run(left.info.run_id)
-        run = self.client.create_run(self.experiment_id, start.started_ms, dict(start.tags), start.run_name)
-        run_id = str(run.info.run_id)
-        if self._dataset:
-            self.client.log_inputs(run_id, [_as_input(self._dataset)])
-        return run_id
-
-    def log(self, run_id: str, params: Mapping[str, Any], epochs: Sequence[Epoch], entry: Entry | None) -> None:
-        """Logs what is new of a run, in as few calls as MLflow's limits allow.
-
-        An epoch that is there already, with the same time, stays a single point.
-        """
-        from mlflow.entities import Metric, Param, RunTag
-
-        points = [Metric(key, value, e.at_ms, e.step) for e in epochs for key, value in e.metrics.items()]
-        tags = []
-        if entry:
-            points += [Metric(key, value, entry.ended_ms, 0) for key, value in entry.metrics.items()]
-            tags = [RunTag(key, str(value)) for key, value in entry.tags.items()]
-        given = [Param(key, str(value)) for key, value in params.items()]
-        room = _MAX_METRICS - len(given) - len(tags)
-        self.client.log_batch(run_id, points[:room], given, tags)
-        for first in range(room, len(points), _MAX_METRICS):
-            self.client.log_batch(run_id, points[first : first + _MAX_METRICS])
-
-    def end(self, run_id: str, entry: Entry, folder: Path) -> None:
-        """Gives a run its files and closes it."""
-        for path in artifacts(folder):
-            self.client.log_artifact(run_id, str(path))
-        status = {"FAIL": "FAILED", "INTERRUPTED": "KILLED"}.get(entry.state, "FINISHED")
-        self.client.set_terminated(run_id, status, entry.ended_ms)
-
-    def is_there(self, run_id: str) -> bool:
-        """Whether a run exists and was not deleted."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return str(self.client.get_run(run_id).info.lifecycle_stage) == "active"
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
-
-
-def connect(settings: Settings) -> Any:
-    """MLflow's client.
-
-    Raises:
-        UnavailableError: A server does not answer.
-    """
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow import MlflowClient
-
-    require_answer(settings)
-    return MlflowClient(settings.tracking_uri, settings.registry_uri)
-
-
-def require_answer(settings: Settings) -> None:
-    """Has a quick look whether a tracking server answers: MLflow's own retries would take minutes.
-
-    Raises:
-        UnavailableError: There is no answer, or the login is refused.
-    """
-    if not settings.tracking_uri.startswith("http"):
-        return
-    import requests
-
-    address = public(settings.tracking_uri)
-    try:
-        answer = requests.get(settings.tracking_uri.rstrip("/") + "/health", timeout=10)
-    except requests.RequestException as error:
-        raise UnavailableError(
-            f"MLflow at {address}: no answer ({type(error).__name__}); start the server, or correct MLFLOW_TRACKING_URI"
-        ) from error
-    if not answer.ok:
-        raise UnavailableError(f"MLflow at {address}: must answer /health, got status {answer.status_code}")
-
-
-def public(address: str) -> str:
-    """An address without the password in it."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(address)
-    if not parts.password:
-        return address
-    return address.replace(f":{parts.password}@", ":***@", 1)
-
-
-def one_line(error: BaseException) -> str:
-    """An error's text on one line of reasonable length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
-def _as_input(dataset: DatasetInput) -> Any:
-    import json
-
-    from mlflow import entities
-
-    source = json.dumps({"uri": dataset.source})
-    described = entities.Dataset(
-        dataset.name, dataset.digest, "local", source, profile=json.dumps(dict(dataset.profile))
-    )
-    return entities.DatasetInput(described, [entities.InputTag("mlflow.data.context", "training")])
 
 
 @dataclass(slots=True)

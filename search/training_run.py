@@ -19,13 +19,14 @@ from search.pools import Reported
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
 from search.progress import SilentTraining, TrainingObserver
+from search.runs import Runs
+from search.session import dataset_input, interruptible, open_home, run_tags
 from search.settings import Settings, read_settings
 from search.slots import find_slots
 from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
 from search.storage import TrialRow, study_lock
-from search.study import dataset_input, interruptible, open_home, run_tags
 from search.tasks import Outcome, StopReason, Task
-from search.tracking import Runs, Tracker
+from search.tracking import Tracker
 from search.training_spec import TrainingSpec, layers
 
 _HURRY_S = 2.0  # what MLflow still gets where training ended by an error or a second Ctrl-C

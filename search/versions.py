@@ -13,10 +13,10 @@ from typing import Any
 from pipelines.errors import InputError, NotFoundError, UnavailableError
 from search.gate import Reading
 from search.packaging import ARTIFACTS
+from search.runs import one_line
 from search.sealing import read_right
 from search.settings import Settings
 from search.spool import study_slug
-from search.tracking import one_line
 
 STATE, PENDING, COMPLETE = "promotion.state", "pending", "complete"
 _MAX_HISTORY = 1000

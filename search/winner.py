@@ -15,11 +15,11 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import InputError, UnavailableError
 from search.finalists import Finalist, candidates, finalist_run, mean_epoch
 from search.results import noted_results
+from search.runs import one_line
 from search.sampling import trial_seed
 from search.settings import Settings
 from search.spool import MODEL_FILE, entries, read_entry
 from search.storage import RESULT, SPEC, trial_row
-from search.tracking import one_line
 
 VERDICT, SEAL = "finalists", "seal"
 """Attributes of a study: who won the finals, and every reading of the sealed test."""

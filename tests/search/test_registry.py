@@ -22,9 +22,9 @@ from pipelines.errors import InputError, NotFoundError, SpecError
 from search.gate import Reading, pass_gate
 from search.promotion import GATE, promote
 from search.registry import models, rollback
+from search.runs import connect
 from search.settings import read_settings
 from search.storage import load_study
-from search.tracking import connect
 from search.versions import COMPLETE, STATE
 
 names = (f"model-{number}" for number in count())

@@ -21,6 +21,7 @@ from scripted_pool import DIVERGED, FAILED, HANGS, LOST, Script, ScriptedPool, b
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import UnavailableError
 from search.progress import Progress
+from search.runs import DatasetInput, Runs
 from search.sampling import TrialSampler, draw
 from search.scheduler import Scheduler
 from search.settings import Settings, prepare_home, read_settings
@@ -29,7 +30,7 @@ from search.spec import StudySpec, WorkerSettings
 from search.spool import MODEL_FILE, Entry, Epoch, RunStart, entries, study_slug, write_entry
 from search.storage import ELAPSED, RESULT, TrialRow, leaderboard, load_study, open_study, set_run_id
 from search.tasks import Task
-from search.tracking import DatasetInput, Runs, Tracker
+from search.tracking import Tracker
 
 SPACE = SearchSpace({"width": Range(8, 64), "depth": Choice((1, 2)), "epochs": Choice((4,))})
 _names = itertools.count()

@@ -18,9 +18,10 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.errors import UnavailableError
+from search.runs import DatasetInput, Runs, public
 from search.settings import Settings, prepare_home, read_settings
 from search.spool import MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
-from search.tracking import DatasetInput, Runs, Tracker, public
+from search.tracking import Tracker
 
 DATABASES = ["sqlite", "postgresql"]
 DATASET = DatasetInput("digits", "f00dbeef", "digits", {"training_rows": 1149})
