@@ -31,8 +31,9 @@ NOTES = 8
 class Photographer:
     """Keeps the live table, with the notes above it, as a terminal shows them at one moment."""
 
-    def __init__(self, after_s: float) -> None:
-        self._at, self._notes = time.monotonic() + after_s, deque[str](maxlen=NOTES)
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at, self._notes = time.monotonic() + seconds * 2 / 3, deque[str](maxlen=NOTES)
 
     def update(self, progress: Progress) -> None:
         """Draws the picture once its moment has come and every slot is at work."""
@@ -42,7 +43,7 @@ class Photographer:
         self._at = 0.0
         with Path("/dev/null").open("w") as nowhere:
             console = Console(record=True, width=112, file=nowhere, force_terminal=True)
-            console.print("$ mlp-search run mnist --timeout 240", style="bold")
+            console.print(f"$ mlp-search run mnist --timeout {self._seconds:g}", style="bold")
             console.print("\n".join(self._notes), style="dim")
             console.print(draw(progress, progress.time_left_s))
             console.save_svg(str(FOLDER / "run.svg"), title="mlp-search")
@@ -72,7 +73,8 @@ def photograph_page(home: Path, study: str) -> None:
             page = chromium.new_page(viewport={"width": 1500, "height": 950})
             page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
             page.get_by_text("val_accuracy").first.wait_for(timeout=60_000)
-            page.wait_for_load_state("networkidle")
+            page.locator(".js-plotly-plot").nth(3).wait_for(timeout=60_000)
+            page.wait_for_timeout(3_000)  # the charts draw their lines one after the other
             page.screenshot(path=str(FOLDER / "mlflow.png"))
             chromium.close()
     finally:
@@ -98,7 +100,7 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as folder:
         spec = search.default_spec("mnist", timeout_s=seconds)
-        search.run_study(spec, home=Path(folder), observer=Photographer(seconds * 2 / 3))
+        search.run_study(spec, home=Path(folder), observer=Photographer(seconds))
         photograph_page(Path(folder), spec.name)
 
 
