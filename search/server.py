@@ -66,7 +66,8 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
         raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
     _require_free(host, port)
     prepare_home(settings)
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell lets programs in the background start with it ignored.
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     with tempfile.TemporaryFile() as log:
         # A group of its own: Ctrl-C in the terminal reaches only this process, which then ends the group.
         command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
@@ -79,7 +80,8 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
             yield server
         finally:
             _end(process)
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

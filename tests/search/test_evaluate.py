@@ -132,7 +132,8 @@ def test_the_median_finalist_stands_for_the_winner_and_a_refit_before_it(home: P
     study = load_study(read_settings(home), "s")
     winner = find_winner(study)
     assert winner.role == "finalist"
-    assert winner.run_id == sorted(zip(verdict.winner.values, verdict.winner.run_ids, strict=True))[1][1]
+    value_of = dict(zip(verdict.winner.run_ids, verdict.winner.values, strict=True))
+    assert value_of[winner.run_id] == sorted(value_of.values())[1]
     assert winner.val_accuracy == pytest.approx(verdict.winner.mean)
     assert len(winner.seeds) == 3
 
