@@ -74,15 +74,14 @@ class TestReports:
         assert [report.epoch for report in reports] == [1, 2, 3]
         assert all(report.duration_s > 0 and report.learning_rate == pytest.approx(0.003) for report in reports)
 
-    def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy(self, digits: Dataset) -> None:
-        hp = replace(HP, epochs=12, learning_rate=0.02)
-        training = train(digits, hp)
+    def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy(self, dataset: Dataset) -> None:
+        training = train(dataset, replace(HP, epochs=30, learning_rate=0.02))
         snapshots, reports = [], []
         for report in training:
             reports.append(report.val_accuracy)
             snapshots.append(training.checkpoint().weights)
         best = int(np.argmax(reports))  # the first of equals
-        assert best < len(reports) - 1, "the test needs a best epoch that is not the last"
+        assert reports.count(reports[best]) > 1, "the test needs equals: 50 rows validate"
         assert (training.best_epoch, training.best_val_accuracy) == (best + 1, reports[best])
         assert same(training.best, snapshots[best])
 

@@ -273,6 +273,15 @@ class TestContract:
         driver.wait_ready()  # refuses any other event
         assert slot in driver.free
 
+    def test_ctrl_c_at_the_terminal_does_not_reach_workers(self, driver: Driver) -> None:
+        driver.wait_ready()
+        before = workers_of(driver.pool)
+        for process in before:
+            process.send_signal(signal.SIGINT)
+        for number in range(len(before)):
+            assert len(driver.outcome(Task(number, HP, 0)).history) == 4
+        assert workers_of(driver.pool) == before
+
     def test_a_poll_without_events_takes_its_time_and_no_longer(self, driver: Driver) -> None:
         driver.wait_ready()
         started = time.monotonic()
@@ -312,15 +321,6 @@ class TestProcesses:
         end = ends(Driver(forked_pool).run([Task(1, LONG, 0)], seen=kill_at_second))[0]
         assert isinstance(end, Lost)
         assert end.message == "the process of cpu:0 died (killed by SIGKILL)"
-
-    def test_ctrl_c_at_the_terminal_does_not_reach_workers(self, forked_pool: LocalPool) -> None:
-        driver = Driver(forked_pool)
-        driver.wait_ready()
-        before = forked_pool.pids
-        for pid in before.values():
-            os.kill(pid, signal.SIGINT)
-        assert len(driver.outcome(Task(1, HP, 0)).history) == 4
-        assert forked_pool.pids == before
 
     def test_a_worker_that_has_grown_is_replaced_between_trials(self, digits: Dataset) -> None:
         pool = LocalPool(digits, [Slot(0, "cpu:0")], memory_mb=1)

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import UnavailableError
 from search.sampling import (
+    ATTEMPTS,
     TrialSampler,
     derive_seed,
     draw,
@@ -102,8 +103,8 @@ class TestEverySampler:
 
 def test_trials_draw_from_different_numbers() -> None:
     """Were each trial's sampler seeded alike, a random search would draw one configuration for ever."""
-    drawn = search(make_spec(sampler="random"), 10)
-    assert len({params["learning_rate"] for params in drawn}) == 10
+    drawn = search(make_spec(sampler="random"), 2 * ATTEMPTS)
+    assert len({params["learning_rate"] for params in drawn}) == 2 * ATTEMPTS
 
 
 def test_tpe_learns_from_what_was_finished() -> None:

@@ -526,6 +526,18 @@ class TestLeftBehind:
     def test_a_trial_that_was_drawn_and_no_more_is_trained(self, left: Left) -> None:
         self.check(left, trained=[0, 1])
 
+    def test_a_verdict_of_the_pruner_that_was_lost_is_given_again(self, world: World) -> None:
+        spec = world.spec(trials=3, pruner="asha")
+        plays = script({0: [[0.9] * 4], 1: [[0.2] * 4], 2: [[0.95] * 4]})
+        world.search(replace(spec, trials=1), ScriptedPool(1, plays))
+        left = Left(world, replace(spec, trials=1))
+        left.trial.report(0.2, 1)
+        assert left.trial.should_prune(), "here the process dies"
+        world.search(spec, ScriptedPool(1, plays))
+        rows = world.rows(spec)
+        assert states(rows) == ["COMPLETE", "PRUNED", "COMPLETE"]
+        assert rows[1].epochs_trained == 1
+
     def test_an_entry_that_was_being_written_is_in_nobody_s_way(self, left: Left) -> None:
         folder = left.world.settings.spool / study_slug(left.spec.name) / "trial-0000.tmp"
         folder.mkdir(parents=True)

@@ -296,6 +296,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return read_settings(tmp_path_factory.mktemp("embedded"), {})
 
 
+@pytest.mark.filterwarnings("ignore:The reported value is ignored")
 @settings(max_examples=25, deadline=None)
 @given(steps=STEPS)
 def test_what_is_read_from_memory_is_what_the_database_holds(embedded: Settings, steps: list[Any]) -> None:
@@ -318,7 +319,9 @@ def test_what_is_read_from_memory_is_what_the_database_holds(embedded: Settings,
         elif chosen is None:
             continue
         elif kind == "report":
-            optuna.Trial(study, chosen._trial_id).report(values[2], values[1])
+            trial = optuna.Trial(study, chosen._trial_id)
+            trial.report(values[2], values[1])
+            trial.should_prune()
         elif kind == "tell":
             study.tell(optuna.Trial(study, chosen._trial_id), values[2] if values[1] == "COMPLETE" else None,
                        TrialState[values[1]])  # fmt: skip
