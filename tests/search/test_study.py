@@ -501,29 +501,38 @@ def answers(address: str) -> bool:
 
 
 def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
-    server: tuple[str, psutil.Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: tuple[str, psutil.Process],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     address, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # in seconds; two minutes by default
     family = [process, *process.children(recursive=True)]
-    ended: list[tuple[int, float]] = []
+    ended: dict[int, float] = {}
+    resumed: list[float] = []
 
-    def stop_and_go_on(progress: Progress) -> None:
+    def resume() -> None:
+        resumed.append(time.monotonic())
+        for part in family:
+            part.resume()
+
+    def stop_after_two(progress: Progress) -> None:
         done = progress.complete + progress.pruned
-        if not ended or ended[-1][0] != done:
-            ended.append((done, time.monotonic()))
-        if done == 2:
+        if ended.setdefault(done, time.monotonic()) and done == 2 and not timers:
+            timers.append(threading.Timer(8, resume))
+            timers[0].start()
             for part in family:
                 part.suspend()
-        if done == 12:
-            for part in family:
-                part.resume()
 
-    spec = small_spec("hangs", trials=12)
-    result = run_study(spec, home=tmp_path, observer=Watcher(stop_and_go_on))
-    while_away = [at for done, at in ended if done >= 2]
-    assert while_away[-1] - while_away[0] < 15, "ten trials did not wait for the server"
+    timers: list[threading.Timer] = []
+    watcher = Watcher(stop_after_two)
+    result = run_study(small_spec("hangs", trials=12), home=tmp_path, observer=watcher)
+    assert ended[12] < resumed[0], "ten trials did not wait for the server"
+    assert [line[:6] for line in watcher.lines if "MLflow" in line] == ["MLflow", "MLflow"], "away, and back"
     assert result.undelivered == 0
+    assert capfd.readouterr().out == "", "MLflow would print where each run can be seen"
     client = mlflow.MlflowClient(address)
     runs = runs_of(client, "hangs")
     assert sorted(runs) == [f"trial-{number:04d}" for number in range(12)]
