@@ -165,9 +165,13 @@ class Scheduler:
 
     def _budget_left(self) -> float:
         """Trials that may still begin."""
+        if self._spec.trials is None:
+            return float("inf")
+        if self._settings.is_shared:  # other processes have trials of it too
+            states = [trial.state for trial in self._study.get_trials(deepcopy=False)]
+            return self._spec.trials - float(len(states) - states.count(TrialState.WAITING))
         done = self.progress.complete + self.progress.pruned + self.progress.failed
-        under_way = len(self._running) + len(self._again)
-        return float("inf") if self._spec.trials is None else self._spec.trials - done - under_way
+        return self._spec.trials - done - len(self._running) - len(self._again)
 
     def _keep_books(self) -> None:
         """What is due now and then: the deadline, hung trials, run ids, heartbeats, the time used."""

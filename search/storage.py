@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,28 +39,32 @@ def open_storage(settings: Settings) -> RDBStorage:
     Raises:
         UnavailableError: It cannot be reached or opened.
     """
-    is_sqlite = settings.optuna_storage.startswith("sqlite")
+    if settings.is_shared:
+        # Optuna would say so with each trial that is asked for; heartbeats are recorded by the scheduler.
+        warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
     try:
-        prepare_sqlite(settings.optuna_storage)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = RDBStorage(
-                settings.optuna_storage,
-                engine_kwargs={"connect_args": {"timeout": 60}} if is_sqlite else {"pool_pre_ping": True},
-                heartbeat_interval=HEARTBEAT_S if settings.is_shared else None,
-            )
+        return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
         missing = isinstance(error, ImportError) and settings.optuna_storage.startswith("postgresql")
         why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)
         raise UnavailableError(f"Optuna's database {public(settings.optuna_storage)}: {why}") from error
-    if settings.is_shared:
-        # Optuna would say so with each trial that is asked for; heartbeats are recorded by the scheduler.
-        warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
-    if is_sqlite:
-        # A power cut may cost the last commits, never the file; what they held is in the spool.
-        sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
-        storage.engine.dispose()
+
+
+def _embedded(address: str) -> RDBStorage:
+    prepare_sqlite(address)
+    storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
+    # A power cut may cost the last commits, never the file; what they held is in the spool.
+    sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
+    storage.engine.dispose()
     return storage
+
+
+@cache
+def _shared(address: str) -> RDBStorage:
+    """One for a process: each has connections of its own, and a server has only so many for everybody."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT_S)
 
 
 def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study:

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import mlflow
@@ -561,21 +560,47 @@ def test_a_full_disk_ends_the_search_at_once_and_loses_no_trial(world: World) ->
     assert states(world.rows(spec)) == ["COMPLETE"] * 3
 
 
-def test_on_a_shared_database_a_trial_has_a_heartbeat_from_its_beginning(
-    tmp_path: Path, postgres: Callable[[str], str]
-) -> None:
-    """One that has none is never taken for dead: were its process killed at once, nobody would train it again."""
-    places = read_settings(tmp_path, {"OPTUNA_STORAGE": postgres("heartbeats")})
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[str], str]) -> World:
+    """A home whose studies lie on PostgreSQL, where other processes may search them too."""
+    places = read_settings(tmp_path_factory.mktemp("shared"), {"OPTUNA_STORAGE": postgres("scheduler")})
     prepare_home(places)
-    world, beating = World(places), list[int]()
-    engine = sa.create_engine(places.optuna_storage)
+    return World(places)
 
-    def look(scheduler: Scheduler, progress: Progress) -> None:
-        if any(view.run_name for view in progress.slots.values()) and not beating:
-            with engine.connect() as connection:
-                beating.append(connection.execute(sa.text("SELECT count(*) FROM trial_heartbeats")).scalar_one())
-            scheduler.interrupt()
 
-    world.search(world.spec(trials=1), ScriptedPool(1, script({0: [[0.1] * 3]})), look)
-    engine.dispose()
-    assert beating == [1]
+class TestOnASharedDatabase:
+    def test_a_trial_has_a_heartbeat_from_its_beginning(self, shared_world: World) -> None:
+        """One that has none is never taken for dead: were its process killed at once, nobody would train it again."""
+        beating: list[int] = []
+        engine = sa.create_engine(shared_world.settings.optuna_storage)
+
+        def look(scheduler: Scheduler, progress: Progress) -> None:
+            if any(view.run_name for view in progress.slots.values()) and not beating:
+                with engine.connect() as connection:
+                    beating.append(connection.execute(sa.text("SELECT count(*) FROM trial_heartbeats")).scalar_one())
+                scheduler.interrupt()
+
+        shared_world.search(shared_world.spec(trials=1), ScriptedPool(1, script({0: [[0.1] * 3]})), look)
+        engine.dispose()
+        assert beating == [1]
+
+    def test_what_another_process_has_in_training_counts_for_the_budget(self, shared_world: World) -> None:
+        spec = shared_world.spec(trials=4)
+        other = Left(shared_world, spec)
+        other.study._storage.record_heartbeat(other.trial._trial_id)
+        pool = ScriptedPool(2)
+        shared_world.search(spec, pool)
+        assert sorted(task.number for _, task in pool.tasks) == [1, 2, 3]
+        assert states(shared_world.rows(spec)) == ["RUNNING", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+    @pytest.mark.parametrize("sampler", ["tpe", "grid"])
+    def test_an_interrupted_study_goes_on(self, shared_world: World, sampler: Any) -> None:
+        spec = shared_world.spec(space=SIX, trials=20, sampler=sampler, pruner="asha")
+        for n_epochs in (2, 5):
+            shared_world.search(spec, ScriptedPool(2), interrupt_after(n_epochs))
+        shared_world.search(spec, ScriptedPool(2))
+        rows = shared_world.rows(spec)
+        assert sorted((row.params["width"], row.params["depth"]) for row in rows) == sorted(
+            itertools.product((8, 16, 32), (1, 2))
+        )
+        assert set(states(rows)) <= {"COMPLETE", "PRUNED"}
