@@ -14,6 +14,7 @@ import typer
 from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
+from search import lean
 from search.commands import data, finals, models, server, studies, training
 
 app = typer.Typer(
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code. A bug keeps its traceback.
     """
+    if arguments is None:
+        lean.collect_seldom()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries say to programmers is no news to a user
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -144,16 +144,21 @@ def connect(settings: Settings) -> Any:
 
 
 def require_answer(settings: Settings) -> None:
-    """Has a quick look whether a tracking server answers: MLflow's own retries would take minutes.
+    """Has a quick look whether MLflow's file is a database, or its server answers: MLflow's retries take minutes.
 
     Raises:
         UnavailableError: There is no answer, or the login is refused.
     """
+    address = public(settings.tracking_uri)
+    if not settings.is_tracked_elsewhere and Path(settings.tracking_uri.removeprefix("sqlite:///")).exists():
+        try:
+            prepare_sqlite(settings.tracking_uri)
+        except sqlite3.Error as error:
+            raise UnavailableError(f"MLflow at {address}: {one_line(error)}") from error
     if not settings.tracking_uri.startswith("http"):
         return
     import requests
 
-    address = public(settings.tracking_uri)
     try:
         answer = requests.get(settings.tracking_uri.rstrip("/") + "/health", timeout=10)
     except requests.RequestException as error:

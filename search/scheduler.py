@@ -179,6 +179,7 @@ class Scheduler:
         self.progress.time_left_s = None if left is None else max(0.0, left)
         if left is not None and left <= 0:
             self._stop = self._stop or "timeout"
+        self._tracker.require_connected()
         self.note_runs()
         self._end_hung_trials()
         if time.monotonic() >= self._next_bookkeeping:

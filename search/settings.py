@@ -50,6 +50,11 @@ class Settings:
         """Whether several searching processes may work on one study."""
         return not self.optuna_storage.startswith("sqlite")
 
+    @property
+    def is_tracked_elsewhere(self) -> bool:
+        """Whether MLflow is a server or a database server, which may be away, and not a file."""
+        return not self.tracking_uri.startswith("sqlite")
+
 
 def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Reads the environment.

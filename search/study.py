@@ -124,7 +124,8 @@ def run_study(
         with started_pool(spec, dataset, settings) as running_pool:
             patience_s = 60.0
             try:
-                tracker.wait_connected()
+                if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
+                    tracker.wait_connected()
                 study = open_study(settings, spec, dataset.fingerprint)
                 scheduler = Scheduler(
                     spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,

@@ -63,6 +63,14 @@ class Tracker:
             UnavailableError: There was none.
         """
         self._connected.wait()
+        self.require_connected()
+
+    def require_connected(self) -> None:
+        """Does not wait: says what kept the first connection from being made, if that is known by now.
+
+        Raises:
+            UnavailableError: It failed.
+        """
         if self._error:
             raise self._error
 

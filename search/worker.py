@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import psutil
 
+from search.lean import importing_without
 from search.quiet import quiet
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it is too late
 
-with quiet():
+with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "sklearn"):
     import keras  # noqa: F401  (needed by the first model that is saved; imported once in a fork server)
     import tensorflow as tf
 
