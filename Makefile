@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock
 DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check compose-test bench lock clean
 
 run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was found
 	$(BIN)/mlp-search run digits --trials 24
@@ -17,6 +17,9 @@ check: .venv/test.stamp  ## lint, format, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+compose-test: .venv/test.stamp  ## builds the image, brings the containers up and drives them; needs Docker
+	$(BIN)/pytest tests/compose -m compose
 
 bench: .venv/test.stamp  ## the benchmarks beside the peers; about an hour
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py
@@ -40,6 +43,6 @@ clean:
 	touch $@
 
 .venv/test.stamp: .venv/run.stamp
-	$(UV) --editable ".[bench,dev,postgres,ray]"
+	$(UV) --editable ".[bench,dev,ray,server]"
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[gp]"  # pip finds local CPU builds
 	touch $@

@@ -24,7 +24,7 @@ from search.spool import MODEL_FILE
 RECORD_FILE = "record.json"
 ARTIFACTS = "artifacts"
 """The folder of a model that holds the files above."""
-_REQUIRED = ("mlflow", "tensorflow", "keras", "numpy", "pandas", "psutil", "h5py")
+_REQUIRED = ("mlflow", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "psutil", "h5py")
 _N_EXAMPLES = 2
 
 
@@ -100,7 +100,7 @@ def requirements() -> list[str]:
     """What a served model needs, pinned to what is installed here."""
     pinned = []
     for name in _REQUIRED:
-        with suppress(importlib.metadata.PackageNotFoundError):  # TensorFlow has builds of other names
+        with suppress(importlib.metadata.PackageNotFoundError):  # one of TensorFlow's builds is not there
             pinned.append(f"{name}=={importlib.metadata.version(name)}")
     return pinned
 

@@ -1,0 +1,42 @@
+# One image for every service of docker-compose.yml: the command line, MLflow's server, Optuna's dashboard and,
+# with EXTRAS=server,ray, the nodes of a Ray cluster; with EXTRAS=server,gpu TensorFlow brings CUDA.
+FROM python:3.13-slim AS dependencies
+ARG EXTRAS=server
+WORKDIR /src
+# A pip.conf beside this file, for a package mirror, is seen by these stages alone.
+ENV PIP_CONFIG_FILE=/src/pip.conf PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN python -m venv --without-pip /opt/mlp-search
+COPY docker/requirements.py pyproject.toml requirements.lock pip.con[f] ./
+# TensorFlow's CPU build has the version of the general one; libclang comes with it for who compiles. What is left
+# out need not be compiled; the bytecode is, once, because containers cannot write theirs.
+RUN python requirements.py "$EXTRAS" > requirements.txt \
+    && sed 's/^tensorflow==/tensorflow-cpu==/p; s/^tensorflow-cpu==/tensorflow==/' requirements.lock > constraints.txt \
+    && pip --python /opt/mlp-search install --no-compile --constraint constraints.txt --requirement requirements.txt \
+    && cd /opt/mlp-search/lib/python3.*/site-packages \
+    && rm -rf clang \
+    && find . -mindepth 2 -type d \( -name tests -o -name testing_data -o -name include \) -prune -exec rm -rf {} + \
+    && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.a' -o -name '*.h' -o -name '*.map' \) -delete \
+    && (python -m compileall -q -j 0 --invalidation-mode unchecked-hash . > /dev/null || true)
+
+FROM dependencies AS package
+COPY . .
+RUN pip --python /opt/mlp-search install --no-deps --prefix /opt/package .
+
+FROM python:3.13-slim
+ENV PATH=/opt/mlp-search/bin:$PATH \
+    HOME=/var/lib/mlp-search \
+    MLP_SEARCH_HOME=/var/lib/mlp-search/home \
+    KERAS_HOME=/var/lib/mlp-search/keras \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    GIT_PYTHON_REFRESH=quiet \
+    MLFLOW_DISABLE_TELEMETRY=true \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+RUN useradd --uid 10001 --home-dir /var/lib/mlp-search --no-create-home mlp-search \
+    && install -d -o mlp-search /var/lib/mlp-search /artifacts /data
+COPY --from=dependencies /opt/mlp-search /opt/mlp-search
+COPY --from=package /opt/package /opt/mlp-search
+COPY docker/basic_auth.ini /etc/mlp-search/basic_auth.ini
+USER mlp-search
+WORKDIR /data
+ENTRYPOINT ["mlp-search"]

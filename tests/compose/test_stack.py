@@ -1,0 +1,157 @@
+"""What people do with the containers, in the order in which they do it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import login_routes
+import mlflow
+import pytest
+import requests
+from containers import ADMIN, PATIENCE_S, Stack, docker
+
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+
+ANN, BOB = ("ann", "ann's p@ss:word"), ("bob", "bob's p@ss:word")
+TRIALS = 20
+STUDY = f"""
+[study]
+name = "killed"
+seed = 3
+trials = {TRIALS}
+[data]
+source = "digits"
+[space]
+width = {{ low = 256, high = 512 }}
+epochs = 20
+batch_size = 32
+[search]
+pruner = "none"
+[workers]
+slots = 2
+"""
+
+
+def test_mlflow_is_healthy_within_a_minute(stack: Stack) -> None:
+    assert stack.up_s <= 60
+
+
+def test_without_a_login_only_health_answers(stack: Stack) -> None:
+    script = Path(login_routes.__file__).read_text().replace("'", "'\\''")
+    # The same settings as the server's, in its own container; a second process of it would need the memory twice.
+    listed = stack.compose("exec", "-T", "-e", "_MLFLOW_SGI_NAME=uvicorn", "mlflow", "python", "-c", script)
+    routes = [(method, path) for method, path in json.loads(listed.stdout.splitlines()[-1])]
+    assert len(routes) > 300
+    answers = login_routes.let_in(stack.url, routes + login_routes.OUTSIDE, None)
+    assert {path for _, path, _ in answers} == {"/health"}
+    assert ("GET", "/health", 200) in answers
+    assert login_routes.let_in(stack.url, login_routes.OUTSIDE, (ADMIN[0], "wrong password")) == []
+    assert stack.api("GET", "2.0/mlflow/users/current").json()["username"] == "admin"
+
+
+def test_another_host_name_is_refused(stack: Stack) -> None:
+    answer = stack.api("GET", "2.0/mlflow/users/current", headers={"Host": "rebound.example.org"})
+    assert answer.status_code == 403
+
+
+def test_two_users_with_different_rights(stack: Stack) -> None:
+    for name, password in (ANN, BOB):
+        created = stack.api("POST", "2.0/mlflow/users/create", json={"username": name, "password": password})
+        assert created.status_code == 200, created.text
+    result = stack.search("run", "digits", "--study", "ann", "--trials", "3", user=ANN)
+    assert result["trials"]["complete"] + result["trials"]["pruned"] == 3
+    runs = stack.runs("ann", BOB)
+    assert sorted(run["info"]["status"] for run in runs) == ["FINISHED"] * 3
+    tag = {"run_id": runs[0]["info"]["run_id"], "key": "note", "value": "seen"}
+    assert stack.api("POST", "2.0/mlflow/runs/set-tag", BOB, json=tag).status_code == 403
+    assert stack.api("POST", "2.0/mlflow/runs/set-tag", ANN, json=tag).status_code == 200
+    assert (
+        stack.api("POST", "2.0/mlflow/users/create", BOB, json={"username": "eve", "password": "x" * 12}).status_code
+        == 403
+    )
+
+
+def test_a_search_that_may_not_write_says_so_in_a_line(stack: Stack) -> None:
+    login = ["-e", f"MLFLOW_TRACKING_USERNAME={BOB[0]}", "-e", "MLFLOW_TRACKING_PASSWORD=wrong password"]
+    refused = stack.compose("run", "--rm", "-T", *login, "search", "run", "digits", "--trials", "1", check=False)
+    assert refused.returncode == 1
+    lines = [line for line in refused.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "MLflow" in lines[0]
+    assert "Traceback" not in refused.stdout + refused.stderr
+
+
+def test_a_model_goes_from_the_study_to_predictions(stack: Stack, client: mlflow.MlflowClient) -> None:
+    stack.search("evaluate", "ann", user=ANN)
+    promoted = stack.search("promote", "ann", "--model", "digits", user=ANN)
+    assert (promoted["promoted"], promoted["version"]) == (True, 1)
+    assert len(stack.search("predict", "digits", "digits.npz", user=BOB)) == 5
+    run_id = stack.runs("ann")[0]["info"]["run_id"]
+    assert [file.path for file in client.list_artifacts(run_id)].count("model.h5") == 1
+    assert client.get_run(run_id).info.artifact_uri.startswith("mlflow-artifacts:/")
+
+
+def test_each_service_killed_in_the_middle_of_a_study(stack: Stack) -> None:
+    """MLflow and PostgreSQL are killed under a search, then the search itself; the same command goes on."""
+    (stack.folder / "data" / "killed.toml").write_text(STUDY)
+    command = ("run", "-d", "search", "run", "killed.toml")
+    searching = stack.compose(*command).stdout.split()[-1]
+    for service in ("mlflow", "postgres"):
+        wait_for_more_runs(stack)
+        stack.compose("kill", service)
+        stack.compose("start", service)
+        stack.wait_healthy(service)
+        if docker("inspect", "--format", "{{.State.Running}}", searching).strip() != "true":
+            searching = stack.compose(*command).stdout.split()[-1]
+    wait_for_more_runs(stack)
+    docker("kill", searching)
+    assert len(ended(stack)) < TRIALS, "the study is to be in the middle"
+    result = stack.search("run", "killed.toml")
+    assert result["trials"] == {"complete": TRIALS, "pruned": 0, "failed": 0}
+    assert Counter(ended(stack)) == {f"trial-{number:04d}": 1 for number in range(TRIALS)}
+
+
+def test_down_and_up_again_and_everything_is_still_there(stack: Stack, client: mlflow.MlflowClient) -> None:
+    runs, trials = stack.runs("ann"), stack.search("trials", "ann")
+    stack.compose("--profile", "search", "down", "--remove-orphans")
+    with pytest.raises(requests.ConnectionError):
+        stack.api("GET", "2.0/mlflow/users/current")
+    stack.up()
+    assert stack.runs("ann") == runs
+    assert stack.search("trials", "ann") == trials
+    assert stack.api("GET", "2.0/mlflow/users/current", ANN).json()["username"] == "ann"
+    assert client.get_model_version_by_alias("digits", "champion").version == "1"
+    assert len(stack.search("predict", "digits", "digits.npz", user=ANN)) == 5
+    assert len(ended(stack)) == TRIALS
+
+
+def test_a_password_changed_in_the_settings_holds_after_the_next_up(stack: Stack) -> None:
+    changed = {"OPTUNA_DB_PASSWORD": "another op@ss:/?", "MLFLOW_ADMIN_PASSWORD": "another ad:min@/"}
+    stack.write_settings(stack.env_file, stack.settings | changed)
+    stack.up()
+    admin = (ADMIN[0], changed["MLFLOW_ADMIN_PASSWORD"])
+    assert stack.api("GET", "2.0/mlflow/users/current", admin).status_code == 200
+    assert stack.api("GET", "2.0/mlflow/users/current", ADMIN).status_code == 401
+    assert len(stack.search("trials", "ann", user=admin)) == 3
+
+
+def ended(stack: Stack) -> list[str]:
+    """The names of the study's runs that have ended."""
+    return [run["info"]["run_name"] for run in stack.runs("killed") if run["info"]["status"] == "FINISHED"]
+
+
+def wait_for_more_runs(stack: Stack) -> None:
+    """Waits until two more runs have ended."""
+    before, until = None, time.monotonic() + PATIENCE_S
+    while True:
+        with suppress(requests.ConnectionError, KeyError):  # no experiment yet
+            now = len(ended(stack))
+            before = now if before is None else before
+            if now >= before + 2:
+                return
+        assert time.monotonic() < until, "the search does not go on"
+        time.sleep(0.5)

@@ -1,0 +1,65 @@
+"""Every route of MLflow's server with logins, and who is let in. As a program it prints the routes, a JSON document."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+Route = tuple[str, str]
+"""A method and a path."""
+
+
+def _native(routes: Iterable[Any], prefix: str = "") -> Iterator[Route]:
+    for route in routes:
+        path = prefix + getattr(route, "path", "")
+        for method in getattr(route, "methods", None) or ():
+            yield method, path
+        if nested := getattr(route, "routes", None):
+            yield from _native(nested, path)
+        if router := getattr(route, "original_router", None):
+            yield from _native(router.routes, getattr(getattr(route, "include_context", None), "prefix", ""))
+
+
+def list_routes() -> list[Route]:
+    """The routes that MLflow registers, in a process that has a server's settings."""
+    from mlflow.server import app as flask_app
+    from mlflow.server.auth import create_app
+
+    served = create_app()
+    found = set(_native(served.routes))
+    found |= {(method, rule.rule) for rule in flask_app.url_map.iter_rules() for method in rule.methods}
+    return sorted((method, re.sub(r"<[^>]*>|\{[^}]*\}", "1", path)) for method, path in found)
+
+
+OUTSIDE = [
+    ("GET", path)
+    for path in (
+        "/", "/no-such-page", "/version", "/metrics", "/graphql", "/docs", "/openapi.json", "/static-files/index.html",
+        "/static/x", "/favicon.ico", "/healthz", "/health/", "/health/../static-files/index.html", "//health",
+        "/static-files/../health", "/%68ealth/x", "/HEALTH", "/ajax-api/3.0/mlflow/server-info",
+    )
+]  # fmt: skip
+"""Paths beside the registered ones, some of them tricks."""
+
+
+def let_in(address: str, routes: Iterable[Route], credentials: tuple[str, str] | None) -> list[tuple[str, str, int]]:
+    """The routes that answer anything but 401, with their status."""
+    import requests
+
+    answers = []
+    with requests.Session() as session:
+        session.trust_env = False
+        for method, path in routes:
+            request = requests.Request(method, address, auth=credentials).prepare()
+            request.url = address + path  # as it is: requests would tidy it up
+            status = session.send(request, timeout=30, allow_redirects=False).status_code
+            if status != 401:
+                answers.append((method, path, status))
+    return answers
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(list_routes()))
