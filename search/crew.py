@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from pipelines.history import EpochReport
-from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
+from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
 from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
 from search.scheduler import MAX_ATTEMPTS
@@ -113,9 +113,13 @@ class Crew:
             self._tracker.open(job.start, replace=True)
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
+            self._free = [slot for slot in self._free if slot != event.slot]
         if isinstance(event, Ready):
             self._free.append(event.slot)
             self._progress.slots[event.slot.number] = SlotView(event.slot.device)
+        elif isinstance(event, Gone):
+            self._progress.slots.pop(event.slot.number, None)
         elif isinstance(event, Reported):
             self._report(self._running[event.number], event.slot, event.report)
         elif isinstance(event, Finished):

@@ -29,7 +29,7 @@ from search.finalists import (
 )
 from search.progress import Observer, Progress, Silent
 from search.results import noted_results
-from search.session import POOLS, interruptible, open_home, open_runs, run_tags, started_pool
+from search.session import interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import RunStart
@@ -94,13 +94,12 @@ def run_finalists(
     for option, value in (("--top", top), ("--seeds", seeds)):
         if value < 1:
             raise SpecError(f"{option}: must be at least 1, got {value}")
-    if pool not in POOLS:
-        raise SpecError(f"--pool: must be {' or '.join(POOLS)}, got {pool!r}")
+    prepare_pool(pool)
     settings = read_settings(home)
     spec, dataset = study_data(load_study(settings, name), settings)
     open_home(settings)
     with study_lock(settings, name):
-        finals = _Finals(settings, spec, load_study(settings, name), dataset, observer or Silent(), top, seeds)
+        finals = _Finals(settings, spec, load_study(settings, name), dataset, observer or Silent(), top, seeds, pool)
         return finals.run(refit=refit)
 
 
@@ -132,9 +131,10 @@ class _Finals:
         observer: Observer,
         top: int,
         n_seeds: int,
+        pool: str,
     ) -> None:
         self._settings, self._spec, self._study, self._dataset = settings, spec, study, dataset
-        self._observer, self._top, self._n_seeds = observer, top, n_seeds
+        self._observer, self._top, self._n_seeds, self._pool = observer, top, n_seeds, pool
         self._candidates = candidates(study, top)
         self._started: set[str] = set()
         self._progress = Progress(spec.name)
@@ -180,7 +180,7 @@ class _Finals:
         spec = self._spec
         if n_slots:
             spec = replace(spec, workers=replace(spec.workers, slots=n_slots))
-        with started_pool(spec, dataset, self._settings) as pool:
+        with started_pool(self._pool, spec, dataset, self._settings) as pool:
             crew = Crew(self._study, pool, self._tracker, self._settings, self._observer, self._progress, choose)
             with interruptible(crew.interrupt):
                 crew.run()

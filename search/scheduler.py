@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.history import EpochReport
-from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
+from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
 from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
 from search.sampling import TrialSampler, draw, is_exhausted, judge_again, trial_seed, twin
@@ -268,9 +268,13 @@ class Scheduler:
         self._tracker.open(running.start, replace=again)
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
+            self._free = [slot for slot in self._free if slot != event.slot]
         if isinstance(event, Ready):
             self._free.append(event.slot)
             self.progress.slots[event.slot.number] = SlotView(event.slot.device)
+        elif isinstance(event, Gone):
+            self.progress.slots.pop(event.slot.number, None)
         elif isinstance(event, Reported):
             self._report(self._running[event.number], event.report)
         elif isinstance(event, Finished):

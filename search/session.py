@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.datasets import Dataset
+from pipelines.errors import SpecError
 from search.pools import Pool
 from search.settings import Settings, prepare_home
 from search.spec import StudySpec
@@ -20,7 +21,26 @@ from search.storage import open_storage
 if TYPE_CHECKING:
     from search.runs import DatasetInput, Runs
 
-POOLS = ("local",)
+POOLS = ("local", "ray")
+
+
+def prepare_pool(pool: str) -> None:
+    """Refuses a pool that cannot be had; starts what takes long and needs no dataset.
+
+    Raises:
+        SpecError: There is no such pool.
+        UnavailableError: Its package is not installed.
+    """
+    if pool not in POOLS:
+        raise SpecError(f"--pool: must be {' or '.join(POOLS)}, got {pool!r}")
+    if pool == "ray":
+        from search.pools.joining import require_ray
+
+        require_ray()
+    else:
+        from search.pools.local import warm_up
+
+        warm_up()
 
 
 def open_home(settings: Settings) -> None:
@@ -38,17 +58,26 @@ def open_home(settings: Settings) -> None:
 
 
 @contextmanager
-def started_pool(spec: StudySpec, dataset: Dataset, settings: Settings) -> Iterator[Pool]:
-    """The pool of a study, ready to train on a dataset; its processes end with the block."""
-    from search.pools.local import LocalPool
-    from search.slots import find_slots
-
-    slots = find_slots(spec.workers.slots, settings.visible_devices)
-    pool = LocalPool(dataset, slots, memory_mb=spec.workers.memory_mb)
+def started_pool(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings) -> Iterator[Pool]:
+    """The pool of a study, one of ``POOLS``, ready to train on a dataset; its processes end with the block."""
+    pool = _make_pool(kind, spec, dataset, settings)
     try:
         yield pool
     finally:
         pool.close()
+
+
+def _make_pool(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings) -> Pool:
+    if kind == "ray":
+        from search.pools.cluster import RayPool
+
+        workers = spec.workers
+        return RayPool(dataset, settings.ray_address, count=workers.slots, memory_mb=workers.memory_mb)
+    from search.pools.local import LocalPool
+    from search.slots import find_slots
+
+    slots = find_slots(spec.workers.slots, settings.visible_devices)
+    return LocalPool(dataset, slots, memory_mb=spec.workers.memory_mb)
 
 
 def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:

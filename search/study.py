@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.datasets import load
-from pipelines.errors import SpecError
 from search.progress import Observer, Silent
 from search.sampling import make_sampler
-from search.session import POOLS, interruptible, open_home, open_runs, run_tags, started_pool
+from search.session import interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import entries
@@ -90,7 +89,7 @@ def run_study(
     Args:
         spec: The study, from ``read_spec`` or ``default_spec``.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
-        pool: ``local``, a process per core or GPU of this machine.
+        pool: ``local``, a process per core or GPU of this machine, or ``ray``, an actor per core or GPU of a cluster.
         observer: Watches; nobody does where it is not given.
 
     Returns:
@@ -99,21 +98,16 @@ def run_study(
     Raises:
         DataError: The dataset cannot be used.
         SpecError: The study of that name searches something else.
-        UnavailableError: A database, the tracking server or the home cannot be used.
+        UnavailableError: A database, the tracking server, the home or the cluster cannot be used.
     """
     from search.scheduler import Scheduler
     from search.tracking import Tracker
 
     started = time.monotonic()
-    if pool not in POOLS:
-        raise SpecError(f"--pool: must be {' or '.join(POOLS)}, got {pool!r}")
     make_sampler(spec, spec.seed)  # says what is missing before anything is begun
     settings = read_settings(home)
     observer = observer or Silent()
-    if pool == "local":
-        from search.pools.local import warm_up
-
-        warm_up()
+    prepare_pool(pool)
     dataset = load(spec.data, settings.data_folders)
     open_home(settings)
     with study_lock(settings, spec.name):
@@ -121,7 +115,7 @@ def run_study(
             observer.note(f"the budget of study {spec.name} was spent before; a larger one lets it go on")
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
         tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note)
-        with started_pool(spec, dataset, settings) as running_pool:
+        with started_pool(pool, spec, dataset, settings) as running_pool:
             patience_s = 60.0
             try:
                 if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import

@@ -76,7 +76,14 @@ class Lost:
     message: str
 
 
-Event = Ready | Reported | Finished | Failed | Lost
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The slot has left with its machine and takes no tasks any more; one that was in it has been reported as lost."""
+
+    slot: Slot
+
+
+Event = Ready | Reported | Finished | Failed | Lost | Gone
 
 
 class Pool(Protocol):

@@ -8,18 +8,17 @@ import os
 import signal
 import sys
 import threading
-import traceback
 import types
 from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import MlpSearchError, UnavailableError
-from pipelines.history import EpochReport
-from search.pools import Event, Failed, Finished, Lost, Ready, Reported, Slot
+from pipelines.errors import UnavailableError
+from search.pools import Event, Failed, Finished, Lost, Ready, Slot
+from search.pools.serving import event_of, serve
 from search.pools.shared import SharedDataset
-from search.tasks import Outcome, StopReason, Task
+from search.tasks import StopReason, Task
 
 if TYPE_CHECKING:
     from pipelines.datasets import Dataset
@@ -112,23 +111,20 @@ class LocalPool:
             message = worker.connection.recv()
         except (EOFError, OSError):
             return self._replace_lost(worker)
-        number = worker.number
-        if message == "ready":
+        event = event_of(message, worker.slot, worker.number)
+        if isinstance(event, Ready):
             self._stillborn = 0
-            return [Ready(worker.slot)]
-        if isinstance(message, EpochReport):
-            return [Reported(worker.slot, number, message)]
+            if worker.number >= 0:
+                return []  # a task was submitted while an idle process was being replaced
+        if not isinstance(event, Finished | Failed):
+            return [event]
         worker.number = -1
-        if isinstance(message, Outcome):
-            end: Event = Finished(worker.slot, number, message)
-            too_large = message.memory_mb > self._memory_mb
-        else:
-            end, too_large = Failed(worker.slot, number, *message), False
+        too_large = isinstance(event, Finished) and event.outcome.memory_mb > self._memory_mb
         if too_large:
             worker.stop()
             self._workers[worker.slot] = self._start(worker.slot)
-            return [end]
-        return [end, Ready(worker.slot)]
+            return [event]
+        return [event, Ready(worker.slot)]
 
     def _replace_lost(self, worker: _Worker) -> list[Event]:
         worker.stop()
@@ -187,42 +183,7 @@ class _Worker:
             self.process.join()
 
 
-class _Answers:
-    """What the scheduler has answered to one task so far; ``train_task`` says how it is asked."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._answered = connection, 0
-
-    def __call__(self, epoch: int) -> StopReason | None:
-        stop: StopReason | None = None
-        while not stop and (self._answered < epoch or self._connection.poll()):
-            self._answered, stop = self._connection.recv()
-        return stop
-
-
 def _work(connection: Connection, dataset: Dataset, visible_devices: str) -> None:
     """The life of a slot's process: it ends when the searching process hangs up or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
-    os.environ["CUDA_VISIBLE_DEVICES"] = visible_devices or "-1"
-    from pipelines.training import TrainingRows
-    from search import worker
-
-    worker.configure_device(None if visible_devices else 1)
-    rows = TrainingRows.of(dataset)
-
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        connection.send("ready")
-        while True:
-            task = connection.recv()
-            if not isinstance(task, Task):
-                continue  # an answer that came after its task had ended by itself
-            try:
-                verdict = _Answers(connection)
-                connection.send(worker.train_task(task, rows, dataset.preprocessing, connection.send, verdict))
-            except MlpSearchError as error:
-                connection.send((str(error), ""))
-            except (EOFError, OSError):
-                raise
-            except Exception as error:  # noqa: BLE001  (one trial fails, with its traceback; the search goes on)
-                line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                connection.send((line, traceback.format_exc()))
+    serve(connection, dataset, visible_devices)

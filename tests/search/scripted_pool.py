@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from pipelines.history import EpochReport
-from search.pools import Event, Failed, Finished, Lost, Ready, Reported, Slot
+from search.pools import Event, Failed, Finished, Gone, Lost, Ready, Reported, Slot
 from search.tasks import Outcome, StopReason, Task
 
 LOST, FAILED, HANGS, DIVERGED = "lost", "failed", "hangs", "diverged"
@@ -38,6 +38,7 @@ class ScriptedPool:
 
     def submit(self, slot: Slot, task: Task) -> None:
         assert slot not in self._plays, "a slot takes one task at a time"
+        assert slot in self.slots, "a slot that is gone takes none"
         self.tasks.append((slot, task))
         self._attempts[task.number] += 1
         self._plays[slot] = (task, iter(self._script(task, self._attempts[task.number])), [])
@@ -86,6 +87,19 @@ class ScriptedPool:
     def kill(self, slot: Slot) -> None:
         task = self._plays[slot][0]
         self._end(slot, Lost(slot, task.number, f"the process of {slot.device} died"))
+
+    def leave(self, *slots: Slot) -> None:
+        """The slots' machine is gone, with what is in training there."""
+        for slot in slots:
+            self.slots.remove(slot)
+            if slot in self._plays:
+                self._events.append(Lost(slot, self._plays.pop(slot)[0].number, f"the node of {slot.device} is gone"))
+            self._events.append(Gone(slot))
+
+    def join(self, number: int) -> None:
+        """A machine brings a slot."""
+        self.slots.append(Slot(number, f"scripted:{number}"))
+        self._events.append(Ready(self.slots[-1]))
 
     def close(self) -> None:
         self._plays.clear()

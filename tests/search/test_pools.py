@@ -28,7 +28,8 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.datasets import Dataset, load
 from pipelines.errors import UnavailableError
 from pipelines.history import Checkpoint, EpochReport
-from search.pools import Event, Failed, Finished, Lost, Pool, Ready, Reported, Slot
+from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
+from search.pools.cluster import RayPool
 from search.pools.local import LocalPool
 from search.pools.shared import folder_for
 from search.tasks import Outcome, StopReason, Task
@@ -47,7 +48,17 @@ def spawned(dataset: Dataset, n_slots: int) -> LocalPool:
     return LocalPool(dataset, [Slot(number, f"gpu:{number}", "0") for number in range(n_slots)])
 
 
-POOLS: dict[str, tuple[Callable[[Dataset, int], Pool], int]] = {"forked": (forked, 2), "spawned": (spawned, 1)}
+def on_ray(dataset: Dataset, n_slots: int) -> RayPool:
+    """Actors of a Ray that is there for this pool alone; ``test_cluster.py`` has clusters of several nodes."""
+    pytest.importorskip("ray")
+    return RayPool(dataset, count=n_slots)
+
+
+POOLS: dict[str, tuple[Callable[[Dataset, int], Pool], int]] = {
+    "forked": (forked, 2),
+    "spawned": (spawned, 1),
+    "ray": (on_ray, 2),
+}
 
 
 @dataclass
@@ -78,7 +89,7 @@ class Driver:
                     self.free.append(event.slot)
                 elif isinstance(event, Reported):
                     self.pool.answer(event.slot, event.report.epoch, judge(event.number, event.report))
-                else:
+                elif not isinstance(event, Gone):
                     running.discard(event.number)
         return events
 
@@ -153,7 +164,7 @@ class TestContract:
             11: Failed,
         }
         for task in tasks:
-            own = [event for event in events if not isinstance(event, Ready) and event.number == task.number]
+            own = [event for event in events if not isinstance(event, Ready | Gone) and event.number == task.number]
             epochs = [event.report.epoch for event in own if isinstance(event, Reported)]
             assert epochs == list(range(1, len(epochs) + 1))
             assert not isinstance(own[-1], Reported)
@@ -273,6 +284,17 @@ class TestContract:
         driver.wait_ready()  # refuses any other event
         assert slot in driver.free
 
+    def test_a_task_for_a_slot_that_has_just_died_ends_once(self, driver: Driver) -> None:
+        """The scheduler cannot know yet; its slot must not be ready a second time while it trains."""
+        driver.wait_ready()
+        slot = driver.free.pop()
+        driver.pool.kill(slot)
+        driver.free.append(slot)
+        events = driver.run([Task(8, replace(HP, epochs=2), 0), Task(9, replace(HP, epochs=2), 0)])
+        assert sorted(end.number for end in ends(events)) == [8, 9]
+        driver.wait_ready()
+        assert len(set(driver.free)) == len(driver.free) == len(driver.pool.slots)
+
     def test_ctrl_c_at_the_terminal_does_not_reach_workers(self, driver: Driver) -> None:
         driver.wait_ready()
         before = workers_of(driver.pool)
@@ -304,10 +326,14 @@ class TestContract:
 
 
 def in_shared_memory() -> set[Path]:
-    return set(Path("/dev/shm").iterdir())
+    return {path for path in Path("/dev/shm").iterdir() if not path.name.startswith("PostgreSQL.")}  # of other tests
 
 
 def workers_of(pool: Pool) -> list[psutil.Process]:
+    if isinstance(pool, RayPool):
+        return [
+            child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::SlotActor")
+        ]
     assert isinstance(pool, LocalPool)
     return [psutil.Process(pid) for pid in pool.pids.values()]
 

@@ -224,6 +224,25 @@ class TestTrouble:
         assert world.rows(spec)[0].device == "scripted:1"
         assert world.runs(spec)["trial-0000"].data.tags["device"] == "scripted:1"
 
+    def test_slots_that_leave_are_used_no_more_and_those_that_join_are(self, world: World) -> None:
+        """The machine of both slots dies while one is idle: the lost trial must not go to its neighbour."""
+        spec, pool = world.spec(trials=2), ScriptedPool(2, script({0: [[0.1, HANGS]]}))
+        seen: list[set[int]] = []
+
+        def move(scheduler: Scheduler, progress: Progress) -> None:
+            seen.append(set(progress.slots))
+            if progress.complete == 1 and len(pool.slots) == 2:
+                pool.leave(*pool.slots)
+            elif not pool.slots and not progress.slots:
+                pool.join(2)
+
+        watcher = world.search(spec, pool, move)
+        assert states(world.rows(spec)) == ["COMPLETE"] * 2
+        assert [slot.number for slot, task in pool.tasks if task.number == 0] == [0, 2]
+        assert {0, 1} in seen
+        assert seen[-1] == {2}
+        assert "trial-0000: the node of scripted:0 is gone; it is trained again" in watcher.lines
+
     def test_a_configuration_that_kills_every_process_fails_after_three(self, world: World) -> None:
         spec, pool = world.spec(trials=4), ScriptedPool(2, script({1: [[0.5, LOST]] * 9}))
         world.search(spec, pool)
