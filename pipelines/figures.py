@@ -1,4 +1,4 @@
-"""Pictures of one model: learning curves, the confusion matrix, its answers, and its data.
+"""Pictures of one model: the confusion matrix, its answers, and its data. Its learning curves are in ``curves``.
 
 Every function returns a ``Figure`` of its own and none touches pyplot, so that they work in threads. The same
 input gives the same bytes. Labels come from data: they are never read as markup, and are cut to their room.
@@ -10,64 +10,22 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
+from pipelines.curves import BLUE, VERMILION
 from pipelines.drawing import GREY, draw_example, shown, style, value_range
 from pipelines.errors import InputError, UnavailableError
 
-# From Okabe and Ito's palette, which colour-blind readers tell apart.
-BLUE, VERMILION = "#0072B2", "#D55E00"
 DPI = 100
 # More bars than these cannot be read side by side.
 MAX_BARS = 20
 # Of more classes a confusion matrix shows the shading alone.
 MAX_NAMED = 50
-
-
-class _Epoch(Protocol):
-    """What a learning curve needs of an epoch; counted from 1."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def loss(self) -> float: ...
-    @property
-    def accuracy(self) -> float: ...
-    @property
-    def val_loss(self) -> float: ...
-    @property
-    def val_accuracy(self) -> float: ...
-
-
-def learning_curves(history: Sequence[_Epoch], best_epoch: int) -> Figure:
-    """Loss and accuracy over the epochs, of training and validation rows, the best epoch marked.
-
-    Every finished trial gets one, so nothing is laid out by measuring: fixed places halve the time.
-
-    Args:
-        history: One report an epoch, in order; a value that is not finite leaves a gap.
-        best_epoch: Its number, as in the reports; one that is not among them is not marked.
-    """
-    figure = Figure(figsize=(8.0, 3.2), dpi=DPI)
-    figure.subplots_adjust(left=0.065, right=0.985, bottom=0.14, top=0.82, wspace=0.16)
-    for place, name in enumerate(("loss", "accuracy"), start=1):
-        axes = figure.add_subplot(1, 2, place)
-        _draw_curves(axes, history, best_epoch, name)
-        axes.tick_params(labelsize=8)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.yaxis.set_major_formatter("{x:.5g}")
-        axes.set_xlabel("epoch", fontsize=9)
-        axes.xaxis.set_label_coords(0.5, -0.1)
-    figure.legend(*axes.get_legend_handles_labels(), loc="upper center", ncols=3, fontsize=9, frameon=False)
-    return figure
 
 
 def confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str]) -> Figure:
@@ -197,26 +155,6 @@ def save(figure: Figure, path: Path) -> None:
         path.write_bytes(to_png(figure))
     except OSError as error:
         raise UnavailableError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-
-
-def _draw_curves(axes: Axes, history: Sequence[_Epoch], best_epoch: int, name: str) -> None:
-    """One panel of learning curves; its title says what validation reached at the best epoch."""
-    epochs = [report.epoch for report in history]
-    # A curve of few epochs is a few points, and of one epoch nothing but a point.
-    marker = "o" if len(epochs) < 6 else None
-    title = name.capitalize()
-    for prefix, colour, label in (("", BLUE, "training"), ("val_", VERMILION, "validation")):
-        values = [getattr(report, prefix + name) for report in history]
-        axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=3)
-    if best_epoch in epochs:
-        best = values[epochs.index(best_epoch)]
-        axes.axvline(best_epoch, color=GREY, linewidth=1, linestyle="--", zorder=0)
-        axes.plot([best_epoch], [best], "o", color=VERMILION, markersize=8, fillstyle="none", label="best epoch")
-        title += f" ({best:.4f} at epoch {best_epoch})"
-    axes.set_title(title, fontsize=10, loc="left", y=1.02)
-    first, last = (epochs[0], epochs[-1]) if epochs else (0, 1)
-    margin = max(0.3, 0.04 * (last - first))
-    axes.set_xlim(first - margin, last + margin)
 
 
 def _grid(x: npt.NDArray[Any], titles: Sequence[tuple[str, str]], n: int) -> Figure:

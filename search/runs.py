@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipelines.curves import learning_curves
 from pipelines.errors import UnavailableError
 from search.settings import Settings, prepare_sqlite
-from search.spool import Entry, Epoch, RunStart, artifacts
+from search.spool import CURVES_FILE, Entry, Epoch, RunStart, artifacts
 
 _MAX_METRICS = 1000  # MLflow's limit for one call
 
@@ -107,7 +108,11 @@ class Runs:
             self.client.log_batch(run_id, points[first : first + _MAX_METRICS])
 
     def end(self, run_id: str, entry: Entry, folder: Path) -> None:
-        """Gives a run its files and closes it."""
+        """Gives a run its files and its learning curves, and closes it."""
+        if entry.history:
+            best = int(entry.metrics.get("best_epoch", 0))
+            svg = learning_curves([(epoch.step, epoch.metrics) for epoch in entry.history], best)
+            (folder / CURVES_FILE).write_text(svg)
         for path in artifacts(folder):
             self.client.log_artifact(run_id, str(path))
         status = {"FAIL": "FAILED", "INTERRUPTED": "KILLED"}.get(entry.state, "FINISHED")

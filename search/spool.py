@@ -17,6 +17,7 @@ from pipelines.history import EpochReport
 
 MODEL_FILE = "model.h5"
 CHECKPOINT_FILE = "checkpoint.h5"
+CURVES_FILE = "learning_curves.svg"
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 """What is logged of each epoch."""
 _ENTRY_FILE = "entry.json"

@@ -3,9 +3,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,19 +18,6 @@ from pipelines import figures
 from pipelines.errors import InputError, UnavailableError
 
 
-@dataclass(frozen=True)
-class Epoch:
-    epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-
-
-def history(n: int) -> list[Epoch]:
-    return [Epoch(i, 0.6 / i, 1 - 0.3 / i, 0.5 / i + 0.01 * i, 0.97 - 0.2 / i - 0.001 * i) for i in range(1, n + 1)]
-
-
 def titles(figure: Figure) -> list[str]:
     return [axes.get_title() for axes in figure.axes]
 
@@ -44,61 +29,6 @@ def pixels(png: bytes) -> np.ndarray:
 def has_colour(png: bytes, colour: str) -> bool:
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
     return bool((pixels(png) == wanted).all(axis=-1).any())
-
-
-class TestLearningCurves:
-    def test_two_panels_with_both_curves(self) -> None:
-        figure = figures.learning_curves(history(20), best_epoch=8)
-        loss, accuracy = figure.axes
-        for axes, name in ((loss, "loss"), (accuracy, "accuracy")):
-            curves = {line.get_label(): line for line in axes.lines}
-            for label, prefix in (("training", ""), ("validation", "val_")):
-                assert list(curves[label].get_xdata()) == list(range(1, 21))
-                assert list(curves[label].get_ydata()) == [getattr(e, prefix + name) for e in history(20)]
-            assert axes.get_xlabel() == "epoch"
-        labels = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert labels == ["training", "validation", "best epoch"]
-
-    def test_the_best_epoch_is_marked_and_named(self) -> None:
-        figure = figures.learning_curves(history(20), best_epoch=8)
-        best = history(20)[7]
-        for axes, value in zip(figure.axes, (best.val_loss, best.val_accuracy), strict=True):
-            ring = next(line for line in axes.lines if line.get_label() == "best epoch")
-            assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([8], [value])
-            assert f"({value:.4f} at epoch 8)" in axes.get_title(loc="left")
-
-    def test_a_best_epoch_that_is_not_there_is_not_marked(self) -> None:
-        figure = figures.learning_curves(history(3), best_epoch=9)
-        assert [axes.get_title(loc="left") for axes in figure.axes] == ["Loss", "Accuracy"]
-
-    def test_the_picture(self) -> None:
-        png = figures.to_png(figures.learning_curves(history(20), 8))
-        assert pixels(png).shape == (320, 800, 3)
-        assert has_colour(png, figures.BLUE)
-        assert has_colour(png, figures.VERMILION)
-
-    @pytest.mark.parametrize("n", [0, 1, 2, 300])
-    def test_any_number_of_epochs(self, n: int) -> None:
-        assert_all_inside(figures.learning_curves(history(n), n))
-
-    def test_a_single_epoch_is_still_a_point(self) -> None:
-        png = figures.to_png(figures.learning_curves(history(1), best_epoch=9))
-        assert has_colour(png, figures.BLUE)
-
-    def test_losses_that_are_huge_or_not_finite(self) -> None:
-        wild = [Epoch(i, 10.0 ** (5 * i), 0.1, float("nan"), float("inf")) for i in range(1, 5)]
-        figure = figures.learning_curves([*wild, Epoch(5, float("nan"), 0.1, -0.0, 0.1)], 2)
-        assert_all_inside(figure)
-        assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
-
-    def test_costs_little(self) -> None:
-        def seconds() -> float:
-            start = time.process_time()
-            figures.to_png(figures.learning_curves(history(30), 8))
-            return time.process_time() - start
-
-        # 0.06 when written; the bound leaves room for slow machines, not for a computed layout in each trial.
-        assert min(seconds() for _ in range(6)) < 0.2
 
 
 class TestConfusionMatrix:
@@ -214,7 +144,7 @@ class TestClassProbabilities:
 class TestFiles:
     def test_the_same_input_gives_the_same_bytes_in_any_thread(self) -> None:
         def draw(_: int) -> bytes:
-            return figures.to_png(figures.learning_curves(history(12), 5))
+            return figures.to_png(figures.confusion_matrix([[3, 1], [0, 4]], ["no", "yes"]))
 
         with ThreadPoolExecutor(4) as threads:
             assert len(set(threads.map(draw, range(8)))) == 1

@@ -26,7 +26,7 @@ from search.scheduler import Scheduler
 from search.settings import Settings, prepare_home, read_settings
 from search.space import Choice, Range, SearchSpace
 from search.spec import StudySpec, WorkerSettings
-from search.spool import MODEL_FILE, Entry, Epoch, RunStart, entries, study_slug, write_entry
+from search.spool import CURVES_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, study_slug, write_entry
 from search.storage import ELAPSED, RESULT, TrialRow, leaderboard, load_study, open_study, set_run_id
 from search.tasks import Task
 from search.tracking import Tracker
@@ -172,7 +172,7 @@ class TestASearch:
         run = world.runs(spec)["trial-0001"]
         assert run.info.status == "FINISHED"
         assert run.data.tags["trial.state"] == "PRUNED"
-        assert [file.path for file in world.client.list_artifacts(run.info.run_id)] == [MODEL_FILE]
+        assert [file.path for file in world.client.list_artifacts(run.info.run_id)] == [CURVES_FILE, MODEL_FILE]
 
     def test_the_last_epoch_ends_a_trial_by_itself(self, world: World) -> None:
         """A pruner that stops a trial after its last epoch would only make a complete trial a pruned one."""
@@ -503,7 +503,7 @@ class TestLeftBehind:
         assert rows[0].run_id == run.info.run_id, "each knows the other"
         assert run.info.status == "FINISHED"
         assert len(left.world.client.get_metric_history(run.info.run_id, "val_accuracy")) == 4
-        assert [f.path for f in left.world.client.list_artifacts(run.info.run_id)] == [MODEL_FILE]
+        assert [f.path for f in left.world.client.list_artifacts(run.info.run_id)] == [CURVES_FILE, MODEL_FILE]
         assert list(entries(left.world.settings.spool, left.spec.name)) == []
         return run
 
