@@ -18,7 +18,7 @@ from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.datasets import Dataset, Split, load
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
-from search.sampling import derive_seed, make_pruner, make_sampler
+from search.sampling import derive_seed, is_audited, make_pruner, make_sampler
 from search.settings import read_settings
 from search.slots import find_slots
 from search.spec import StudySpec
@@ -116,6 +116,7 @@ def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
         for epoch in range(1, hp.epochs + 1):
             trial.report(level + (random.normal(0, 0.2) - 0.5) / epoch, epoch)
             if epoch < hp.epochs and trial.should_prune():
+                epoch = hp.epochs if is_audited(spec, trial.number) else epoch
                 break
         study.tell(trial, level)
         # While an epoch is judged, the next one is in training already.

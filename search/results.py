@@ -10,7 +10,7 @@ import optuna
 
 from pipelines.config import Hyperparameters
 from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry
-from search.storage import RUN_ID, set_run_id
+from search.storage import PRUNED_AT, RUN_ID, set_run_id
 from search.tasks import Outcome
 
 _METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
@@ -45,9 +45,8 @@ def files_of(outcome: Outcome) -> dict[str, bytes]:
 def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
     """The tags of a run that are known at its end."""
     tags = {"trial.state": state, "stop_reason": str(result.get("stop_reason", ""))}
-    return tags | {
-        key: str(result[key]) for key in ("model_sha256", "copied_from", "message") if result.get(key) not in (None, "")
-    }
+    noted = ("model_sha256", "copied_from", "message", PRUNED_AT)
+    return tags | {key: str(result[key]) for key in noted if result.get(key) not in (None, "")}
 
 
 def note_result(study: optuna.Study, entry: Entry) -> None:

@@ -86,6 +86,7 @@ COUNT = _integer(1, 2**31 - 1)
 SEED = _integer(0, 2**32 - 1)
 SECONDS = _number("a number of seconds > 0", gt=0)
 SHARE = _number("a number between 0 and 1, both excluded", gt=0, lt=1)
+AUDIT = _number("a number from 0 to 1", ge=0, le=1)
 _POSITIVE = _number("a number > 0", gt=0)
 _BOOL = Annotated[bool, Strict(), _rule("must be true or false")]
 

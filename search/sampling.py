@@ -25,6 +25,7 @@ ATTEMPTS = 20
 REDUCTION_FACTOR = 3
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+_AUDIT = 4  # last part of the ancestry of the draw that audits a trial; trials, finalists and refits have others
 _RUNG = "completed_rung_"  # the attribute in which Optuna's SuccessiveHalvingPruner notes a rung
 
 
@@ -36,6 +37,11 @@ def derive_seed(*parts: int) -> int:
 def trial_seed(study_seed: int, number: int) -> int:
     """The seed that a trial is trained with; no draw of the sampler has it."""
     return derive_seed(study_seed, number, 0, 1)
+
+
+def is_audited(spec: StudySpec, number: int) -> bool:
+    """Whether a trial runs on where it would be pruned; it follows from the study's seed and the trial's number."""
+    return bool(np.random.default_rng(derive_seed(spec.seed, number, 0, _AUDIT)).random() < spec.audit)
 
 
 def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:

@@ -15,11 +15,11 @@ from pipelines.history import EpochReport
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
 from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
-from search.sampling import TrialSampler, draw, is_exhausted, judge_again, trial_seed, twin
+from search.sampling import TrialSampler, draw, is_audited, is_exhausted, judge_again, trial_seed, twin
 from search.settings import Settings
 from search.spec import StudySpec
 from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
-from search.storage import ELAPSED, RESULT, park, park_abandoned, trial_row
+from search.storage import ELAPSED, PRUNED_AT, RESULT, park, park_abandoned, trial_row
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
 
@@ -89,6 +89,7 @@ class Scheduler:
         self._told = True
         self._longest_epoch_s = 0.0
         self._taken_up: dict[int, int] = {}
+        self._audited: dict[int, int] = {}
         self._next_bookkeeping = 0.0
         self.progress = Progress(spec.name, budget=spec.trials)
 
@@ -151,6 +152,7 @@ class Scheduler:
         for frozen in self._study.get_trials(deepcopy=False):
             self._count(frozen)
         self._taken_up = {n: max(t.intermediate_values, default=0) for n, t in waiting.items()}
+        self._audited = {n: t.user_attrs.get(PRUNED_AT, 0) for n, t in waiting.items()}
 
     def _count(self, frozen: optuna.trial.FrozenTrial) -> None:
         progress = self.progress
@@ -240,7 +242,10 @@ class Scheduler:
             "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
         }
         start = RunStart(self._spec.name, f"trial-{trial.number:04d}", _now_ms(), params, tags)
-        running = _Running(trial, hyperparameters, start, slot, 1, 0.0, self._taken_up.get(trial.number, 0), [])
+        running = _Running(
+            trial, hyperparameters, start, slot, 1, 0.0, self._taken_up.get(trial.number, 0), [],
+            self._audited.get(trial.number, 0),
+        )  # fmt: skip
         searched = self._spec.space.params(hyperparameters)
         if trial.number in self._sampler.repeated and (done := twin(self._study, searched)):
             self._copy(running, done)
@@ -297,6 +302,20 @@ class Scheduler:
         self._pool.answer(running.slot, report.epoch, stop)
 
     def _is_pruned(self, running: _Running, report: EpochReport) -> bool:
+        """Whether a trial ends after an epoch; one that is audited only notes where it would have ended.
+
+        From there on Optuna is told nothing of it before its end, so that no other trial is judged by its epochs.
+        """
+        if running.pruned_at:
+            return False
+        is_pruned = self._is_judged_out(running, report)
+        if is_pruned and is_audited(self._spec, running.trial.number):
+            running.pruned_at = report.epoch
+            running.trial.set_user_attr(PRUNED_AT, report.epoch)
+            return False
+        return is_pruned
+
+    def _is_judged_out(self, running: _Running, report: EpochReport) -> bool:
         """Reports an epoch to Optuna and asks its pruner.
 
         A trial that is trained again was told to go on up to the epoch before its last report, and is not asked about
@@ -315,6 +334,8 @@ class Scheduler:
         pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
         state, value = ("PRUNED", None) if pruned else ("COMPLETE", outcome.best_val_accuracy)
         result = result_of(running.hyperparameters, outcome, running.slot.device)
+        if running.pruned_at:
+            result[PRUNED_AT] = running.pruned_at
         self._end(running, state, value, result, metrics_of(result), files_of(outcome))
 
     def _fail(self, running: _Running, message: str, traceback: str = "") -> None:
@@ -339,6 +360,7 @@ class Scheduler:
     def _copy(self, running: _Running, done: optuna.trial.FrozenTrial) -> None:
         """Gives a configuration that was trained before the result it had: equal training is not repeated."""
         result = done.user_attrs[RESULT] | {"copied_from": done.number, "duration_s": 0.0}
+        result.pop(PRUNED_AT, None)  # one training is one observation of what pruning misses
         metrics = metrics_of(result)
         self._tracker.open(running.start)
         state = done.state.name

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from pipelines.config import Scaling
 from pipelines.errors import SpecError
-from search.rules import COUNT, NAME, SECONDS, SEED, SHARE, VALUES, RangeTable, Table, dimension, one_of, string
+from search.rules import AUDIT, COUNT, NAME, SECONDS, SEED, SHARE, VALUES, RangeTable, Table, dimension, one_of, string
 
 Objective = Literal["val_accuracy"]
 Sampler = Literal["tpe", "random", "grid", "gp", "cmaes"]
@@ -48,6 +48,7 @@ TABLES: dict[str, type[Table]] = {
         objective=one_of(get_args(Objective)),
         sampler=one_of(get_args(Sampler)),
         pruner=one_of(get_args(Pruner)),
+        audit=AUDIT,
     ),
     "workers": _table(slots=COUNT, trial_timeout_s=SECONDS, memory_mb=COUNT),
     "start": _table(**VALUES),

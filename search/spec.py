@@ -70,6 +70,7 @@ class StudySpec:
         objective: What trials are ranked by.
         sampler: Which of Optuna's samplers.
         pruner: Which of Optuna's pruners.
+        audit: Share of the trials to be pruned that run on to their end, drawn by chance: what pruning misses.
         start: Configurations that are tried first.
         workers: Where trials train.
     """
@@ -83,6 +84,7 @@ class StudySpec:
     objective: Objective = "val_accuracy"
     sampler: Sampler = DEFAULT_SAMPLER
     pruner: Pruner = DEFAULT_PRUNER
+    audit: float = 0.0
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
 
@@ -91,7 +93,7 @@ class StudySpec:
         document = {
             "study": {key: getattr(self, key) for key in ("name", "seed", "trials", "timeout_s")},
             "data": asdict(self.data),
-            "search": {key: getattr(self, key) for key in ("objective", "sampler", "pruner")},
+            "search": {key: getattr(self, key) for key in ("objective", "sampler", "pruner", "audit")},
             "workers": asdict(self.workers),
         }
         given = {name: {k: v for k, v in table.items() if v is not None} for name, table in document.items()}

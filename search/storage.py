@@ -29,8 +29,8 @@ from search.spool import study_slug
 HEARTBEAT_S = 20
 SPEC, ELAPSED, FINGERPRINT = "spec", "elapsed_s", "dataset.fingerprint"
 """Attributes of a study: its specification, the seconds its runs took, what it is trained on."""
-RESULT, RUN_ID = "result", "run_id"
-"""Attributes of a trial: what training it came to, and its run in MLflow."""
+RESULT, RUN_ID, PRUNED_AT = "result", "run_id", "would_be_pruned_at"
+"""Attributes of a trial: what training it came to, its run in MLflow, the epoch at which an audited one was spared."""
 
 
 def open_storage(settings: Settings) -> RDBStorage:

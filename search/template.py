@@ -38,6 +38,7 @@ batch_size = [32, 64, 128, 256]
 objective = "val_accuracy"
 sampler = "tpe"               # tpe, random, grid, gp, cmaes; grid wants no range without a step
 pruner = "asha"               # hyperband, asha, median, none
+audit = 0.0                   # share of the trials to be pruned that run on: "report" says what was missed
 
 [workers]
 # slots = 2                   # trials at a time; left out: one per GPU, else one per core

@@ -1,0 +1,66 @@
+"""Trials that run on where they would be pruned: they show what pruning misses, and disturb nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scripted_pool import ScriptedPool
+from test_scheduler import World, interrupt_after, world  # noqa: F401  (a fixture)
+
+from pipelines.errors import SpecError
+from search.space import Choice, Range, SearchSpace
+from search.spec import StudySpec, spec_from_dict
+from search.storage import PRUNED_AT, RESULT, load_study
+
+SPACE = SearchSpace({"width": Range(8, 99), "epochs": Choice((9,))})
+
+
+def audited(world: World, audit: float, n_slots: int = 1, **changes: Any) -> StudySpec:  # noqa: F811
+    return replace(world.spec(space=SPACE, trials=16, pruner="asha", seed=3), audit=audit, **changes)
+
+
+def outcome(world: World, spec: StudySpec) -> list[tuple[Any, ...]]:  # noqa: F811
+    trials = load_study(world.settings, spec.name).get_trials()
+    return [
+        (t.params["width"], t.state.name, t.user_attrs[RESULT]["epochs_trained"], t.user_attrs[RESULT].get(PRUNED_AT))
+        for t in trials
+    ]
+
+
+def test_only_the_audited_trials_end_otherwise(world: World) -> None:  # noqa: F811
+    plain, half = audited(world, 0.0), audited(world, 0.5)
+    for spec in (plain, half):
+        world.search(spec, ScriptedPool())
+    spared = 0
+    for (width, state, epochs, none), (*same, pruned_at) in zip(
+        outcome(world, plain), outcome(world, half), strict=True
+    ):
+        assert none is None
+        if pruned_at:
+            spared += 1
+            assert (state, epochs) == ("PRUNED", pruned_at), "it notes where it would have ended"
+            assert same == [width, "COMPLETE", 9], "and runs to its end"
+        else:
+            assert same == [width, state, epochs]
+    n_pruned = sum(state == "PRUNED" for _, state, *_ in outcome(world, plain))
+    assert 0 < spared < n_pruned
+    runs = world.runs(half).values()
+    assert sum(PRUNED_AT in run.data.tags for run in runs) == spared
+
+
+@pytest.mark.parametrize("n_epochs", [7, 30, 61])
+def test_an_interruption_changes_nothing(world: World, n_epochs: int) -> None:  # noqa: F811
+    whole, broken = audited(world, 0.5), audited(world, 0.5)
+    world.search(whole, ScriptedPool())
+    for _ in range(3):
+        world.search(broken, ScriptedPool(), interrupt_after(n_epochs))
+    world.search(broken, ScriptedPool())
+    assert outcome(world, broken) == outcome(world, whole)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, "0.05"])
+def test_the_rule_of_the_key(value: Any) -> None:
+    with pytest.raises(SpecError, match=r"search\.audit: must be a number from 0 to 1"):
+        spec_from_dict({"data": {"source": "digits"}, "search": {"audit": value}})
