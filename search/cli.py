@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search import lean
-from search.commands import data, finals, models, server, studies, training
+from search.commands import data, finals, models, reports, server, studies, training
 
 app = typer.Typer(
     name="mlp-search",
@@ -27,8 +27,8 @@ app = typer.Typer(
 )
 for command in (
     data.datasets, data.init, studies.plan, training.train, studies.run, studies.studies, studies.trials,
-    studies.show, finals.finalists, finals.evaluate, models.promote, models.rollback, models.models, models.predict,
-    server.ui,
+    studies.show, reports.report, finals.finalists, finals.evaluate, models.promote, models.rollback, models.models,
+    models.predict, server.ui,
 ):  # fmt: skip
     app.command()(command)
 

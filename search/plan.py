@@ -55,6 +55,20 @@ class Forecast:
     devices: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a dataset weighs in a forecast: training rows, values of a row, classes."""
+
+    n_rows: int
+    n_features: int
+    n_classes: int
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Size:
+        """Of a dataset's training rows."""
+        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_classes)
+
+
 def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     """Forecasts a study from short trainings of a few configurations of its space.
 
@@ -74,16 +88,17 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     dataset = load(spec.data, settings.data_folders)
     slots = find_slots(spec.workers.slots, settings.visible_devices)
     drawn = simulate(spec)
-    few = _few_rows(dataset, max(_n_weights(hp, dataset) for hp, _ in drawn))
+    size = Size.of(dataset)
+    few = _few_rows(dataset, max(_n_weights(hp, size) for hp, _ in drawn))
     probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp, _ in drawn[-N_PROBES:]]
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
         tasks = [Task(number, hp, derive_seed(spec.seed, number)) for number, hp in enumerate(probes)]
         by_number = train_tasks(pool, tasks)
     outcomes = [by_number[task.number] for task in tasks]
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in outcomes) / len(slots)
-    cost = _Cost.fit(probes, outcomes, few)
-    full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, dataset) for hp, _ in drawn)
-    trial_s = statistics.fmean(cost.trial_s(hp, epochs, dataset) for hp, epochs in drawn)
+    cost = _Cost.fit(probes, outcomes, Size.of(few))
+    full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, size) for hp, _ in drawn)
+    trial_s = statistics.fmean(cost.trial_s(hp, epochs, size) for hp, epochs in drawn)
     return Forecast(
         configurations_per_hour=round(3600 * len(slots) / trial_s, 1),
         unpruned_per_hour=round(3600 * len(slots) / full_s, 1),
@@ -92,6 +107,24 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
         slots=len(slots),
         devices=tuple(slot.device for slot in slots),
     )
+
+
+def trials_per_hour(
+    spec: StudySpec, size: Size, n_slots: int, trained: Sequence[tuple[Hyperparameters, int, float]]
+) -> float:
+    """The same forecast from trials that were trained: what it costs a study nothing to know.
+
+    Args:
+        spec: The study.
+        size: Of its dataset.
+        n_slots: Trials that train at the same time.
+        trained: Configuration, epochs and seconds of each.
+    """
+    work = np.array([(1.0, *(epochs * part for part in _work(hp, size))) for hp, epochs, _ in trained])
+    took, scale = np.array([seconds for *_, seconds in trained]), work.max(axis=0)
+    solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
+    cost = _Cost(float(solution[0] / scale[0]), tuple((solution / scale)[1:]))
+    return 3600 * n_slots / statistics.fmean(cost.trial_s(hp, epochs, size) for hp, epochs in simulate(spec))
 
 
 def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
@@ -132,30 +165,30 @@ class _Cost:
     per_epoch: tuple[float, ...]
 
     @classmethod
-    def fit(cls, probes: Sequence[Hyperparameters], outcomes: Sequence[Outcome], dataset: Dataset) -> _Cost:
+    def fit(cls, probes: Sequence[Hyperparameters], outcomes: Sequence[Outcome], size: Size) -> _Cost:
         """The costs, none below zero, that come closest to what the probes took, in relative terms."""
-        work = np.array([_work(hp, dataset) for hp in probes])
+        work = np.array([_work(hp, size) for hp in probes])
         took = np.array([outcome.history[-1].duration_s for outcome in outcomes])
         scale = work.max(axis=0)
         solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
         once = [outcome.duration_s - len(outcome.history) * last for outcome, last in zip(outcomes, took, strict=True)]
         return cls(max(0.0, statistics.median(once)), tuple(solution / scale))
 
-    def trial_s(self, hp: Hyperparameters, epochs: int, dataset: Dataset) -> float:
+    def trial_s(self, hp: Hyperparameters, epochs: int, size: Size) -> float:
         """Seconds of one trial of so many epochs."""
-        epoch_s = sum(a * b for a, b in zip(self.per_epoch, _work(hp, dataset), strict=True))
+        epoch_s = sum(a * b for a, b in zip(self.per_epoch, _work(hp, size), strict=True))
         return self.once_s + epochs * epoch_s
 
 
-def _work(hp: Hyperparameters, dataset: Dataset) -> tuple[float, float, float]:
+def _work(hp: Hyperparameters, size: Size) -> tuple[float, float, float]:
     """Steps, products of rows and weights, and updates of a weight in one epoch."""
-    n_rows, weights = len(dataset.training.y), _n_weights(hp, dataset)
-    steps = -(-n_rows // hp.batch_size)
-    return float(steps), float(n_rows * weights), float(steps * weights)
+    weights = _n_weights(hp, size)
+    steps = -(-size.n_rows // hp.batch_size)
+    return float(steps), float(size.n_rows * weights), float(steps * weights)
 
 
-def _n_weights(hp: Hyperparameters, dataset: Dataset) -> int:
-    return count_parameters(layer_sizes(hp, dataset.training.x[0].size, dataset.n_classes))
+def _n_weights(hp: Hyperparameters, size: Size) -> int:
+    return count_parameters(layer_sizes(hp, size.n_features, size.n_classes))
 
 
 def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 import subprocess
 import threading
@@ -9,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from pipelines.datasets import Dataset
 from pipelines.errors import SpecError
@@ -99,6 +103,26 @@ def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
 
     profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
     return DatasetInput(dataset.name, dataset.fingerprint, source, profile)
+
+
+def facts(dataset: Dataset, pool: Pool) -> dict[str, Any]:
+    """What a report says of a study's data and of the machine that searched it last."""
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "training_rows": len(dataset.training.y),
+            "validation_rows": len(dataset.validation.y),
+            "features": dataset.training.x[0].size,
+            "classes": dataset.n_classes,
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "cores": os.cpu_count(),
+            "memory_mb": psutil.virtual_memory().total >> 20,
+            "devices": [slot.device for slot in pool.slots],
+        },
+        "git_commit": git_commit(),
+    }
 
 
 def run_tags(dataset: Dataset) -> dict[str, str]:

@@ -27,8 +27,8 @@ from search.spec import StudySpec
 from search.spool import study_slug
 
 HEARTBEAT_S = 20
-SPEC, ELAPSED, FINGERPRINT = "spec", "elapsed_s", "dataset.fingerprint"
-"""Attributes of a study: its specification, the seconds its runs took, what it is trained on."""
+SPEC, ELAPSED, FINGERPRINT, FACTS = "spec", "elapsed_s", "dataset.fingerprint", "facts"
+"""Attributes of a study: its specification, the seconds its runs took, what it is trained on, and where."""
 RESULT, RUN_ID, PRUNED_AT = "result", "run_id", "would_be_pruned_at"
 """Attributes of a trial: what training it came to, its run in MLflow, the epoch at which an audited one was spared."""
 

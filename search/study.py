@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from pipelines.datasets import load
 from search.progress import Observer, Silent
 from search.sampling import make_sampler
-from search.session import interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
+from search.session import facts, interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import entries
 from search.storage import (
     ELAPSED,
+    FACTS,
     TrialRow,
     leaderboard,
     load_study,
@@ -121,6 +122,7 @@ def run_study(
                 if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
                     tracker.wait_connected()
                 study = open_study(settings, spec, dataset.fingerprint)
+                study.set_user_attr(FACTS, facts(dataset, running_pool))
                 scheduler = Scheduler(
                     spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,
                     run_tags(dataset), observer, started,
