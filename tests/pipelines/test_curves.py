@@ -38,7 +38,8 @@ def test_each_panel_has_both_curves_and_higher_is_higher():
         assert loss[0][1] < loss[4][1], "the loss falls"
         assert accuracy[0][1] > accuracy[-1][1], "the accuracy rises"
     (_, training), (_, validation) = paths(svg, "training"), paths(svg, "validation")
-    assert all(ours[1] < theirs[1] for ours, theirs in zip(training, validation, strict=True)), "on one scale"
+    assert training[0][1] > validation[0][1], "0.70 and 0.77: both on one scale"
+    assert training[-1][1] < validation[-1][1], "0.985 and 0.96"
 
 
 def test_the_best_epoch_is_marked_and_named():
