@@ -114,17 +114,20 @@ def model_card(tags: Mapping[str, str], dataset: Dataset, source: str, params: M
         source: Where the dataset is from.
         params: The configuration.
     """
-    low, _, high = tags.get("test_interval", "").partition(" to ")
-    accuracy = f"{tags['test_accuracy']} (95% interval {low} to {high})" if "test_accuracy" in tags else "not measured"
+    interval = tags.get("test_interval", "")
+    accuracy = f"{float(tags['test_accuracy']):.4f} (95% interval {interval})" if interval else "not measured"
+    times = "once" if tags["seal_opened"] == "1" else f"{tags['seal_opened']} times"
     rows = f"{len(dataset.training.y):,} training, {len(dataset.validation.y):,} validation, {dataset.n_test:,} test"
     shape = " x ".join(map(str, dataset.input_shape))
     names = ", ".join(_plain(name) for name in dataset.class_names[:20])
     more = f" and {dataset.n_classes - 20} more" if dataset.n_classes > 20 else ""
-    table = "\n".join(f"| {name} | {value} |" for name, value in params.items())
+    table = "\n".join(
+        f"| {name} | {f'{value:.4g}' if isinstance(value, float) else value} |" for name, value in params.items()
+    )
     return f"""# {_plain(dataset.name)}: an MLP found by search
 
-**Test accuracy** {accuracy}; validation accuracy {tags["val_accuracy"]}; the sealed test was opened
-{tags["seal_opened"]} time(s).
+**Test accuracy** {accuracy}; validation accuracy {float(tags["val_accuracy"]):.4f}; the sealed test was opened
+{times}.
 
 **Use.** Takes rows as `{_plain(Path(source).name)}` holds them ({shape} values a row; scaling and encoding are in the
 model) and gives a probability for each of {dataset.n_classes} classes: {names}{more}.

@@ -7,12 +7,14 @@ import logging
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pipelines.config import Hyperparameters
 from pipelines.curves import learning_curves
 from pipelines.errors import UnavailableError
+from search.page import experiment_tags
 from search.settings import Settings, prepare_sqlite
 from search.spool import CURVES_FILE, Entry, Epoch, RunStart, artifacts
 
@@ -58,7 +60,7 @@ class Runs:
         from mlflow.exceptions import MlflowException
 
         if not (found := self.client.get_experiment_by_name(self.study)):
-            tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": description}
+            tags = experiment_tags(description, [hp.name for hp in fields(Hyperparameters)])
             try:
                 return str(self.client.create_experiment(self.study, artifact_root, tags))
             except MlflowException:  # another process was faster, or it is an error that the next line repeats

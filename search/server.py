@@ -17,11 +17,16 @@ from typing import IO
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import requests
+
 from pipelines.errors import UnavailableError
+from search.page import study_link
 from search.runs import public
 from search.settings import Settings, prepare_home, read_settings
 
 START_S = 60.0
+_N_STUDIES = 10
+_DEFAULT = "0"  # the experiment that MLflow makes by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,16 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: IO[bytes]
+
+    def studies(self) -> dict[str, str]:
+        """The address of each study's runs, the study that was worked on last first."""
+        answer = requests.post(
+            f"{self.url}/api/2.0/mlflow/experiments/search",
+            json={"max_results": _N_STUDIES, "order_by": ["last_update_time DESC"]},
+            timeout=30,
+        )
+        found = answer.json().get("experiments", [])
+        return {e["name"]: study_link(self.url, e["experiment_id"]) for e in found if e["experiment_id"] != _DEFAULT}
 
     def wait(self) -> None:
         """Waits for the server, which ends with an error only.

@@ -23,5 +23,7 @@ def ui(
     from search.server import serving
 
     with suppress(KeyboardInterrupt), serving(home, host, port) as server:
-        display.show([f"MLflow is at {server.url}; Ctrl-C ends it"], {"url": server.url}, as_json=as_json)
+        studies = server.studies()
+        lines = [f"MLflow is at {server.url}; Ctrl-C ends it", *(f"{name}: {link}" for name, link in studies.items())]
+        display.show(lines, {"url": server.url, "studies": studies}, as_json=as_json)
         server.wait()
