@@ -101,5 +101,9 @@ def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: dict[str, Any]
 
 
 def _origin(result: dict[str, Any]) -> list[str]:
-    source = result.get("copied_from")
-    return [] if source is None else [f"Its configuration is that of trial {source}, so that result was taken over."]
+    said = []
+    if (source := result.get("copied_from")) is not None:
+        said.append(f"Its configuration is that of trial {source}, so that result was taken over.")
+    if (epoch := result.get("would_be_pruned_at")) is not None:
+        said.append(f"It would have been pruned after epoch {epoch}, and ran on as a sample of what pruning misses.")
+    return said

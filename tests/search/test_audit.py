@@ -10,6 +10,7 @@ from scripted_pool import ScriptedPool
 from test_scheduler import World, interrupt_after, world  # noqa: F401  (a fixture)
 
 from pipelines.errors import SpecError
+from search.explain import explain_trial
 from search.space import Choice, Range, SearchSpace
 from search.spec import StudySpec, spec_from_dict
 from search.storage import PRUNED_AT, RESULT, load_study
@@ -48,6 +49,9 @@ def test_only_the_audited_trials_end_otherwise(world: World) -> None:  # noqa: F
     assert 0 < spared < n_pruned
     runs = world.runs(half).values()
     assert sum(PRUNED_AT in run.data.tags for run in runs) == spared
+    number, pruned_at = next((n, row[3]) for n, row in enumerate(outcome(world, half)) if row[3])
+    told = explain_trial(half.name, number, home=world.settings.home).text
+    assert f"would have been pruned after epoch {pruned_at}" in told
 
 
 @pytest.mark.parametrize("n_epochs", [7, 30, 61])
