@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock
 DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
 
-.PHONY: run test check compose-test bench lock clean
+.PHONY: run test check chaos compose-test bench lock clean
 
 run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was found
 	$(BIN)/mlp-search run digits --trials 24
@@ -20,6 +20,9 @@ check: .venv/test.stamp  ## lint, format, types, layers
 
 compose-test: .venv/test.stamp  ## builds the image, brings the containers up and drives them; needs Docker
 	$(BIN)/pytest tests/compose -m compose
+
+chaos: .venv/test.stamp  ## kill -9 and outages, for about an hour
+	$(BIN)/pytest -m chaos tests/chaos tests/faults
 
 bench: .venv/test.stamp  ## the benchmarks beside the peers; about an hour
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py

@@ -10,9 +10,10 @@ from typing import Any
 import optuna
 
 from pipelines.history import EpochReport
+from search.claims import gather_spools
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
-from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
+from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of, unknown_runs
 from search.scheduler import MAX_ATTEMPTS
 from search.settings import Settings
 from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
@@ -192,6 +193,7 @@ def take_over(study: optuna.Study, settings: Settings, tracker: Tracker) -> None
         settings: Where the spool is.
         tracker: Carries them to MLflow.
     """
+    gather_spools(settings, study.study_name)
     finished = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
     for folder in entries(settings.spool, study.study_name):
         entry = read_entry(folder)
@@ -199,6 +201,8 @@ def take_over(study: optuna.Study, settings: Settings, tracker: Tracker) -> None
             note_result(study, entry)
         if entry.number is None or entry.number in finished:
             tracker.deliver(folder)
+    for run_name in unknown_runs(study):
+        tracker.look_up(run_name)
 
 
 def _now_ms() -> int:

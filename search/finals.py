@@ -13,6 +13,7 @@ import optuna
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.datasets import Dataset, Split, load
 from pipelines.errors import SpecError
+from search.claims import study_lock
 from search.crew import Crew, Job, note_runs, take_over
 from search.finalists import (
     Candidate,
@@ -33,7 +34,7 @@ from search.session import interruptible, open_home, open_runs, prepare_pool, ru
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import RunStart
-from search.storage import FINGERPRINT, SPEC, load_study, study_lock
+from search.storage import FINGERPRINT, SPEC, load_study, storage_errors
 from search.tasks import Task
 from search.tracking import Tracker
 from search.winner import VERDICT, refit_run, seal_opened
@@ -98,7 +99,7 @@ def run_finalists(
     settings = read_settings(home)
     spec, dataset = study_data(load_study(settings, name), settings)
     open_home(settings)
-    with study_lock(settings, name):
+    with storage_errors(settings), study_lock(settings, name) as settings:
         finals = _Finals(settings, spec, load_study(settings, name), dataset, observer or Silent(), top, seeds, pool)
         return finals.run(refit=refit)
 
@@ -145,6 +146,8 @@ class _Finals:
         try:
             self._tracker.wait_connected()
             take_over(study, self._settings, self._tracker)
+            for run_name in self._unfinished():  # one that a dead process had in training may be out by now
+                self._tracker.kill_left(run_name)
             interrupted = self._train_finalists()
             if not interrupted:
                 verdict = judge(self._finalists())
@@ -157,6 +160,11 @@ class _Finals:
         run_id = noted_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
         return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, undelivered)
+
+    def _unfinished(self) -> list[str]:
+        """The names of runs that are not known to have ended."""
+        names = {finalist_run(c.trial, n + 1) for c in self._candidates for n in range(self._n_seeds)}
+        return sorted(names - noted_results(self._study).keys())
 
     def _train_finalists(self) -> bool:
         """Trains what is missing; whether it was interrupted."""

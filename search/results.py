@@ -10,7 +10,7 @@ import optuna
 
 from pipelines.config import Hyperparameters
 from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry
-from search.storage import PRUNED_AT, RUN_ID, set_run_id
+from search.storage import PRUNED_AT, RUN_ID, set_run_id, trial_row
 from search.tasks import Outcome
 
 _METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
@@ -62,6 +62,19 @@ def noted_results(study: optuna.Study) -> dict[str, dict[str, Any]]:
         for key, result in attributes.items()
         if key.startswith(_RUN) and (name := key.removeprefix(_RUN))
     }
+
+
+def trial_run(number: int) -> str:
+    """The name of a trial's run."""
+    return f"{_TRIAL}{number:04d}"
+
+
+def unknown_runs(study: optuna.Study) -> list[str]:
+    """The names of ended runs whose ids are not known: a process died between their end in MLflow and its note."""
+    attributes = study.user_attrs
+    rows = [trial_row(t, attributes) for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    others = [name for name, result in noted_results(study).items() if not result["run_id"]]
+    return [trial_run(row.number) for row in rows if not row.run_id] + others
 
 
 def note_run_id(study: optuna.Study, run_name: str, run_id: str) -> None:

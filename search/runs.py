@@ -91,6 +91,12 @@ class Runs:
             self.client.log_inputs(run_id, [_as_input(self._dataset)])
         return run_id
 
+    def kill_left(self, run_name: str) -> None:
+        """Ends the runs of that name that a dead process left running."""
+        for left in self.find(run_name):
+            if left.info.status == "RUNNING":
+                self.client.set_terminated(left.info.run_id, "KILLED")
+
     def log(self, run_id: str, params: Mapping[str, Any], epochs: Sequence[Epoch], entry: Entry | None) -> None:
         """Logs what is new of a run, in as few calls as MLflow's limits allow.
 

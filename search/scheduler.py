@@ -12,14 +12,23 @@ from optuna.trial import TrialState
 
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.history import EpochReport
+from search.claims import alone, is_parked, park
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
-from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of
+from search.results import (
+    files_of,
+    metrics_of,
+    note_run_id,
+    result_of,
+    tags_of,
+    trial_run,
+)
 from search.sampling import TrialSampler, draw, is_audited, is_exhausted, judge_again, trial_seed, twin
 from search.settings import Settings
 from search.spec import StudySpec
-from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
-from search.storage import ELAPSED, PRUNED_AT, RESULT, park, park_abandoned, trial_row
+from search.spool import Entry, Epoch, RunStart, remove_entry, write_entry
+from search.storage import ELAPSED, PRUNED_AT, RESULT, trial_row
+from search.takeover import Takeover
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
 
@@ -82,14 +91,13 @@ class Scheduler:
         self._elapsed_before = float(study.user_attrs.get(ELAPSED, 0.0))
         self._started = started
         self._running: dict[int, _Running] = {}
+        self._takeover = Takeover(study, settings, tracker, self._running)
         self._again: list[_Running] = []
         self._free: list[Slot] = []
         self._stop: StopReason | None = None
-        self._exhausted = self._out_of_time = False
+        self._exhausted = self._out_of_time = self._waits = False
         self._told = True
         self._longest_epoch_s = 0.0
-        self._taken_up: dict[int, int] = {}
-        self._audited: dict[int, int] = {}
         self._next_bookkeeping = 0.0
         self.progress = Progress(spec.name, budget=spec.trials)
 
@@ -107,7 +115,9 @@ class Scheduler:
 
     def run(self) -> None:
         """Searches until the budget is spent, the space is exhausted, or an interruption."""
-        self._take_over()
+        self._takeover.begin()
+        for frozen in self._study.get_trials(deepcopy=False):
+            self._count(frozen)
         try:
             while True:
                 self._keep_books()
@@ -128,31 +138,21 @@ class Scheduler:
         if self._running:
             return False
         done = (self._exhausted or self._budget_left() <= 0) and not self._again
-        return self._stop is not None or self._out_of_time or done
+        return self._stop is not None or self._out_of_time or (done and not self._others_train())
+
+    def _others_train(self) -> bool:
+        """Whether other processes train trials of the study: should one die, its trial is to be finished here."""
+        others = self._takeover.others_train()
+        if others and not self._waits:
+            self._observer.note(f"waiting for {others} of the study's trials that other processes train")
+        self._waits = others > 0
+        return self._waits
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before + time.monotonic() - self._started
 
     def _time_left_s(self) -> float | None:
         return None if self._spec.timeout_s is None else self._spec.timeout_s - self._elapsed_s()
-
-    def _take_over(self) -> None:
-        """Finishes what an earlier process left: results in the spool, trials in training."""
-        park_abandoned(self._study, is_shared=self._settings.is_shared)
-        waiting = {t.number: t for t in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))}
-        for folder in entries(self._settings.spool, self._spec.name):
-            entry = read_entry(folder)
-            if entry.number in waiting:  # trained, and on disk, but Optuna did not hear of it
-                trial = waiting[entry.number]
-                self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-                self._tell(optuna.Trial(self._study, trial._trial_id), entry)
-            elif entry.number is None:
-                note_result(self._study, entry)
-            self._tracker.deliver(folder)
-        for frozen in self._study.get_trials(deepcopy=False):
-            self._count(frozen)
-        self._taken_up = {n: max(t.intermediate_values, default=0) for n, t in waiting.items()}
-        self._audited = {n: t.user_attrs.get(PRUNED_AT, 0) for n, t in waiting.items()}
 
     def _count(self, frozen: optuna.trial.FrozenTrial) -> None:
         progress = self.progress
@@ -187,7 +187,9 @@ class Scheduler:
         if time.monotonic() >= self._next_bookkeeping:
             self._next_bookkeeping = time.monotonic() + _BOOKKEEPING_S
             self._note_elapsed()
-            self._beat(running.trial for running in self._running.values())
+            if self._settings.is_shared:
+                self._beat(running.trial for running in (*self._running.values(), *self._again))
+                self._exhausted = not self._takeover.adopt() and self._exhausted
 
     def _beat(self, trials: Iterable[optuna.Trial]) -> None:
         """Says on a shared database that somebody is at work on these; without a word a trial is nobody's for ever."""
@@ -224,40 +226,42 @@ class Scheduler:
                 return
             if self._again:
                 self._submit(self._again.pop(0), self._free.pop(0))
-            elif self._exhausted or self._budget_left() <= 0:
+            elif (running := self._ask(self._free[0])) is None:
                 return
-            elif is_exhausted(self._study, self._spec.space):
-                self._exhausted = True
+            elif running.trial.number in self._sampler.repeated and (done := self._twin(running)):
+                self._copy(running, done)
             else:
-                self._ask(self._free[0])
+                self._submit(running, self._free.pop(0))
 
-    def _ask(self, slot: Slot) -> None:
-        """Takes a trial from Optuna, one that waits to be trained again first, and starts it."""
-        trial = self._study.ask()
-        self._beat([trial])
-        hyperparameters = self._configuration(trial)
+    def _ask(self, slot: Slot) -> _Running | None:
+        """Takes a trial from Optuna, one that waits to be trained again first; None where nothing is left to take."""
+        with alone(self._settings, self._study):
+            if self._exhausted or self._budget_left() <= 0:
+                return None
+            if is_exhausted(self._study, self._spec.space):
+                self._exhausted = True
+                return None
+            trial = self._study.ask()
+            self._beat([trial])
+            hyperparameters = self._configuration(trial)
         tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
         params = asdict(hyperparameters) | {
             "seed": trial_seed(self._spec.seed, trial.number),
             "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
         }
-        start = RunStart(self._spec.name, f"trial-{trial.number:04d}", _now_ms(), params, tags)
-        running = _Running(
-            trial, hyperparameters, start, slot, 1, 0.0, self._taken_up.get(trial.number, 0), [],
-            self._audited.get(trial.number, 0),
-        )  # fmt: skip
-        searched = self._spec.space.params(hyperparameters)
-        if trial.number in self._sampler.repeated and (done := twin(self._study, searched)):
-            self._copy(running, done)
-            return
-        self._free.remove(slot)
-        self._submit(running, slot)
+        start = RunStart(self._spec.name, trial_run(trial.number), _now_ms(), params, tags)
+        known = self._study._storage.get_trial(trial._trial_id)
+        reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
+        return _Running(trial, hyperparameters, start, slot, 1, 0.0, reported, [], audited)
 
     def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
         space = self._spec.space
-        if trial.number in self._taken_up:  # it may have all of its values, or a part of them
+        if is_parked(trial):  # it may have all of its values, or a part of them
             return space.suggest(trial)
         return space.hyperparameters(draw(self._study, trial, space.distributions()))
+
+    def _twin(self, running: _Running) -> optuna.trial.FrozenTrial | None:
+        return twin(self._study, self._spec.space.params(running.hyperparameters))
 
     def _submit(self, running: _Running, slot: Slot) -> None:
         running.slot, running.submitted, running.epochs = slot, time.monotonic(), []
@@ -269,8 +273,7 @@ class Scheduler:
         self._pool.submit(
             slot, Task(running.trial.number, running.hyperparameters, running.start.params["seed"], deadline)
         )
-        again = running.attempt > 1 or running.trial.number in self._taken_up
-        self._tracker.open(running.start, replace=again)
+        self._tracker.open(running.start, replace=running.attempt > 1 or is_parked(running.trial))
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
@@ -280,6 +283,7 @@ class Scheduler:
             self.progress.slots[event.slot.number] = SlotView(event.slot.device)
         elif isinstance(event, Gone):
             self.progress.slots.pop(event.slot.number, None)
+            self._observer.note(f"{event.slot.device} is gone; the study goes on without it")
         elif isinstance(event, Reported):
             self._report(self._running[event.number], event.report)
         elif isinstance(event, Finished):
@@ -296,8 +300,11 @@ class Scheduler:
         self._longest_epoch_s = max(self._longest_epoch_s, report.duration_s)
         self.progress.slots[running.slot.number].report = report
         stop = self._stop
-        if self._is_pruned(running, report):
-            stop = stop or "pruned"
+        try:
+            if self._is_pruned(running, report):
+                stop = stop or "pruned"
+        except optuna.exceptions.UpdateFinishedTrialError:  # by another process, which had taken this one for dead
+            stop = "interrupted"
         self._tracker.log_epoch(running.start.run_name, epoch)
         self._pool.answer(running.slot, report.epoch, stop)
 
@@ -382,8 +389,12 @@ class Scheduler:
         entry = Entry(running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None)
         folder = write_entry(self._settings.spool, entry, files)
         self._running.pop(running.trial.number, None)  # not before: what cannot be kept is to be trained again
-        self._count(self._tell(running.trial, entry))
-        self._tracker.end(running.start.run_name, folder)
+        if self._takeover.tell(running.trial, entry):
+            self._count(self._study._storage.get_trial(running.trial._trial_id))
+            self._tracker.end(running.start.run_name, folder)
+        else:
+            remove_entry(folder)
+            self._tracker.discard(running.start.run_name)
         self._vacate(running)
         self._observer.note(_summary(entry))
 
@@ -391,13 +402,11 @@ class Scheduler:
         if (view := self.progress.slots.get(running.slot.number)) and view.run_name == running.start.run_name:
             self.progress.slots[running.slot.number] = SlotView(running.slot.device)
 
-    def _tell(self, trial: optuna.Trial, entry: Entry) -> optuna.trial.FrozenTrial:
-        trial.set_user_attr(RESULT, dict(entry.result))
-        return self._study.tell(trial, entry.value, TrialState[entry.state])
-
     def _park(self, running: _Running) -> None:
-        park(self._study, running.trial._trial_id)
-        self._tracker.kill(running.start.run_name)
+        if park(self._study, running.trial._trial_id):
+            self._tracker.kill(running.start.run_name)
+        else:
+            self._tracker.discard(running.start.run_name)
 
 
 def _summary(entry: Entry) -> str:

@@ -23,6 +23,7 @@ from pipelines.evaluation import evaluate as score
 from pipelines.prediction import ModelRecord, Predictor
 from pipelines.preparation import Split
 from pipelines.sealed import open_test
+from search.claims import study_lock
 from search.crew import note_runs, take_over
 from search.finals import study_data
 from search.quiet import prepare_inference
@@ -30,7 +31,7 @@ from search.runs import connect, one_line
 from search.session import open_home, open_runs
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
-from search.storage import load_study, study_lock
+from search.storage import load_study, storage_errors
 from search.tracking import Tracker
 from search.winner import SEAL, Winner, fetch_model, find_winner
 
@@ -78,7 +79,7 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
     settings = read_settings(home)
     spec, dataset = study_data(load_study(settings, name), settings)
     open_home(settings)
-    with study_lock(settings, name):
+    with storage_errors(settings), study_lock(settings, name) as settings:
         study = load_study(settings, name)
         _deliver(study, spec, dataset, settings)
         winner = find_winner(study)

@@ -152,6 +152,14 @@ def artifacts(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name != _ENTRY_FILE)
 
 
+def move_entry(folder: Path, spool: Path) -> Path:
+    """Takes an entry over from the spool of another process, whole or not at all; returns its new folder."""
+    target = spool / folder.parent.name / folder.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    return folder.rename(target)
+
+
 def remove_entry(folder: Path) -> None:
     """Takes a delivered entry away."""
     shutil.rmtree(folder, ignore_errors=True)

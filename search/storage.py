@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -16,15 +15,15 @@ from typing import Any
 import optuna
 import sqlalchemy as sa
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.mirror import MirroredStorage
+from search.patience import PatientStorage
 from search.runs import one_line, public
 from search.sampling import make_pruner
 from search.settings import Settings, prepare_sqlite
 from search.spec import StudySpec
-from search.spool import study_slug
 
 HEARTBEAT_S = 20
 SPEC, ELAPSED, FINGERPRINT, FACTS = "spec", "elapsed_s", "dataset.fingerprint", "facts"
@@ -50,6 +49,24 @@ def open_storage(settings: Settings) -> RDBStorage:
         raise UnavailableError(f"Optuna's database {public(settings.optuna_storage)}: {why}") from error
 
 
+@contextmanager
+def storage_errors(settings: Settings) -> Iterator[None]:
+    """Says in one line that Optuna's database has failed in the middle of a study.
+
+    Raises:
+        UnavailableError: It has.
+    """
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+        cause = (error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None) or error
+        why = one_line(getattr(cause, "orig", None) or cause)
+        raise UnavailableError(
+            f"Optuna's database {public(settings.optuna_storage)}: {why}; what was finished is kept, and once this is"
+            " mended the same command goes on"
+        ) from error
+
+
 def _embedded(address: str) -> RDBStorage:
     prepare_sqlite(address)
     storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
@@ -64,7 +81,7 @@ def _shared(address: str) -> RDBStorage:
     """One for a process: each has connections of its own, and a server has only so many for everybody."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(address, engine_kwargs={"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT_S)
+        return PatientStorage(address, engine_kwargs={"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT_S)
 
 
 def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study:
@@ -131,45 +148,6 @@ def study_names(settings: Settings) -> list[str]:
         if not (path and Path(path).exists()):
             return []
     return list(optuna.get_all_study_names(open_storage(settings)))
-
-
-@contextmanager
-def study_lock(settings: Settings, name: str) -> Iterator[None]:
-    """Keeps a study of the embedded database to one searching process; the system lets go when that ends.
-
-    Raises:
-        UnavailableError: Another process searches it.
-    """
-    if settings.is_shared:
-        yield
-        return
-    with (settings.locks / f"{study_slug(name)}.lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UnavailableError(
-                f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
-                " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
-            ) from error
-        yield
-
-
-def park(study: optuna.Study, trial_id: int) -> None:
-    """Lets go of a trial that was not finished: the next process that asks trains it again, with its own seed."""
-    study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-
-
-def park_abandoned(study: optuna.Study, *, is_shared: bool) -> list[FrozenTrial]:
-    """Parks the trials that dead processes left, and returns them.
-
-    With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
-    """
-    stale = set(study._storage._get_stale_trial_ids(study._study_id)) if is_shared else None
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    abandoned = [trial for trial in running if stale is None or trial._trial_id in stale]
-    for trial in abandoned:
-        park(study, trial._trial_id)
-    return abandoned
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.datasets import load
+from search.claims import has_spooled, study_lock
 from search.progress import Observer, Silent
+from search.results import unknown_runs
 from search.sampling import make_sampler
 from search.session import facts, interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
-from search.spool import entries
 from search.storage import (
     ELAPSED,
     FACTS,
@@ -21,9 +22,11 @@ from search.storage import (
     leaderboard,
     load_study,
     open_study,
-    study_lock,
+    storage_errors,
     study_names,
 )
+
+_FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 
 if TYPE_CHECKING:
     import optuna
@@ -111,11 +114,12 @@ def run_study(
     prepare_pool(pool)
     dataset = load(spec.data, settings.data_folders)
     open_home(settings)
-    with study_lock(settings, spec.name):
+    with storage_errors(settings), study_lock(settings, spec.name) as settings:
         if spent := _spent_study(settings, spec, dataset.fingerprint):
             observer.note(f"the budget of study {spec.name} was spent before; a larger one lets it go on")
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
-        tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note)
+        patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
+        tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
         with started_pool(pool, spec, dataset, settings) as running_pool:
             patience_s = 60.0
             try:
@@ -132,6 +136,9 @@ def run_study(
             except KeyboardInterrupt:
                 patience_s = 2.0  # asked to end at once; what waits lies in the spool
                 raise
+            except Exception:
+                patience_s = 10.0  # the error may be MLflow's too, as where the home was deleted
+                raise
             finally:
                 undelivered = tracker.close(patience_s)
         scheduler.note_runs()
@@ -141,10 +148,12 @@ def run_study(
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study | None:
     """The study, where nothing is left to do for it and no worker has to be started."""
-    if spec.name not in study_names(settings) or any(entries(settings.spool, spec.name)):
+    if spec.name not in study_names(settings) or has_spooled(settings, spec.name):
         return None
     study = open_study(settings, spec, fingerprint)
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died at its last steps
+        return None
     out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
     return study if out_of_trials or out_of_time else None

@@ -29,6 +29,7 @@ class _Live:
     unsent: list[Epoch] = field(default_factory=list)
     ended: Path | None = None
     killed: bool = False
+    discarded: bool = False
     is_deleted: bool = False
 
 
@@ -41,12 +42,16 @@ class Tracker:
     Args:
         connect_runs: Makes the ``Runs``; called in the thread, because importing MLflow takes seconds.
         warn: Called with one line when MLflow stops answering, and when it answers again.
+        patience_s: How long a first connection that fails is tried again: a file may be locked by another program.
     """
 
-    def __init__(self, connect_runs: Callable[[], Runs], warn: Callable[[str], None] = logger.warning) -> None:
-        self._connect, self._warn = connect_runs, warn
+    def __init__(
+        self, connect_runs: Callable[[], Runs], warn: Callable[[str], None] = logger.warning, *, patience_s: float = 0.0
+    ) -> None:
+        self._connect, self._warn, self._patience_s = connect_runs, warn, patience_s
         self._inbox: queue.Queue[tuple[Callable[[], None], bool]] = queue.Queue()
         self._live: dict[str, _Live] = {}
+        self._errands: list[Callable[[], None]] = []
         self._handed_over, self._delivered = 0, 0
         self._opened: queue.Queue[tuple[str, str]] = queue.Queue()
         self._connected = threading.Event()
@@ -96,6 +101,18 @@ class Tracker:
         """A run was interrupted; its trial will be trained again."""
         self._put(lambda: setattr(self._live[run_name], "killed", True))
 
+    def discard(self, run_name: str) -> None:
+        """A run is not wanted any more: another process has trained the same trial to its end."""
+        self._put(lambda: setattr(self._live[run_name], "discarded", True))
+
+    def look_up(self, run_name: str) -> None:
+        """The id of a run that has ended is not known; ``opened`` will tell it."""
+        self._put(lambda: self._errands.append(lambda: self._find(run_name)))
+
+    def kill_left(self, run_name: str) -> None:
+        """A process died while it had this run; its trial may be trained again, or not in this budget."""
+        self._put(lambda: self._errands.append(lambda: self._runs.kill_left(run_name)))
+
     def deliver(self, folder: Path) -> None:
         """An entry of an earlier process waits in the spool."""
         self._handed_over += 1
@@ -119,7 +136,7 @@ class Tracker:
 
     def _work(self) -> None:
         try:
-            self._runs = self._connect()
+            self._runs = self._connect_patiently()
         except Exception as error:  # noqa: BLE001  (handed to whoever waits for the connection)
             self._error = error
             return
@@ -134,10 +151,20 @@ class Tracker:
             else:
                 self._recover()
 
+    def _connect_patiently(self) -> Runs:
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return self._connect()
+            except Exception:
+                if time.monotonic() >= until or self._closing_at is not None:
+                    raise
+                time.sleep(1.0)
+
     def _is_done(self) -> bool:
         if self._closing_at is None or not self._inbox.empty():
             return False
-        return not self._live or time.monotonic() >= self._closing_at
+        return not (self._live or self._errands) or time.monotonic() >= self._closing_at
 
     def _take_in(self) -> None:
         """Waits for work, and gathers what comes in until the next flush."""
@@ -151,7 +178,14 @@ class Tracker:
             if urgent and self._inbox.empty() and not self._pause_s:
                 return
 
+    def _find(self, run_name: str) -> None:
+        for run in self._runs.find(run_name)[:1]:
+            self._opened.put((run_name, str(run.info.run_id)))
+
     def _send(self) -> None:
+        while self._errands:
+            self._errands[0]()
+            del self._errands[0]
         for name, live in list(self._live.items()):
             try:
                 if not live.is_deleted:
@@ -161,10 +195,14 @@ class Tracker:
                     raise
                 live.is_deleted = True
                 self._warn(f"somebody deleted the run of {name} in MLflow; its result stays in the spool")
-            if live.ended or live.killed:
+            if live.ended or live.killed or live.discarded:
                 del self._live[name]
 
     def _send_run(self, name: str, live: _Live) -> None:
+        if live.discarded:
+            if live.run_id:
+                self._runs.client.delete_run(live.run_id)
+            return
         if live.run_id is None:
             replace, live.replace = live.replace, True  # an attempt that fails may leave a run behind
             live.run_id = self._runs.open(live.start, replace=replace)

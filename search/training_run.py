@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
+from search.claims import study_lock
 from search.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
 from search.pools import Reported
 from search.pools.batch import train_tasks
@@ -24,7 +25,7 @@ from search.session import dataset_input, interruptible, open_home, run_tags
 from search.settings import Settings, read_settings
 from search.slots import find_slots
 from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
-from search.storage import TrialRow, study_lock
+from search.storage import TrialRow
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
 from search.training_spec import TrainingSpec, layers
@@ -136,10 +137,10 @@ class _Run:
     def _left_by_others(self, stack: ExitStack) -> list[Path]:
         """Results that no running process is about to deliver."""
         try:
-            stack.enter_context(study_lock(self._settings, self._spec.experiment))
+            own = stack.enter_context(study_lock(self._settings, self._spec.experiment))
         except UnavailableError:
             return []
-        return list(entries(self._settings.spool, self._spec.experiment))
+        return [] if own.lane else list(entries(self._settings.spool, self._spec.experiment))
 
     def _open_runs(self, dataset: Dataset) -> Runs:
         description = f"Single trainings on **{dataset.name}**; a checkpoint.h5 is what `--continue` goes on from."

@@ -78,7 +78,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The slot has left with its machine and takes no tasks any more; one that was in it has been reported as lost."""
+    """The slot has left, with its machine or its GPU, and takes no task any more; one in it was reported as lost."""
 
     slot: Slot
 

@@ -9,13 +9,14 @@ import signal
 import sys
 import threading
 import types
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import UnavailableError
-from search.pools import Event, Failed, Finished, Lost, Ready, Slot
+from search.pools import Event, Failed, Finished, Gone, Lost, Ready, Slot
 from search.pools.serving import event_of, serve
 from search.pools.shared import SharedDataset
 from search.tasks import StopReason, Task
@@ -57,7 +58,7 @@ class LocalPool:
 
     def __init__(self, dataset: Dataset, slots: Sequence[Slot], *, memory_mb: int = 1000) -> None:
         self._data = SharedDataset(dataset)
-        self._stillborn = 0
+        self._stillborn = Counter[Slot]()
         self._memory_mb = memory_mb
         uses_gpus = any(slot.visible_devices for slot in slots)
         self._context: Any = multiprocessing.get_context("spawn" if uses_gpus or os.name != "posix" else "forkserver")
@@ -100,7 +101,7 @@ class LocalPool:
         """What has happened since the last call; waits for the first event up to ``timeout_s``.
 
         Raises:
-            UnavailableError: A slot's process ends whenever it is started.
+            UnavailableError: The process of the last slot ends whenever it is started.
         """
         sources = {worker.connection: worker for worker in self._workers.values()}
         ready = wait(list(sources), timeout_s)
@@ -113,7 +114,7 @@ class LocalPool:
             return self._replace_lost(worker)
         event = event_of(message, worker.slot, worker.number)
         if isinstance(event, Ready):
-            self._stillborn = 0
+            del self._stillborn[worker.slot]
             if worker.number >= 0:
                 return []  # a task was submitted while an idle process was being replaced
         if not isinstance(event, Finished | Failed):
@@ -130,14 +131,15 @@ class LocalPool:
         worker.stop()
         code = worker.process.exitcode
         why = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-        self._workers[worker.slot] = self._start(worker.slot)
         message = f"the process of {worker.slot.device} died ({why})"
-        if worker.number >= 0:
-            return [Lost(worker.slot, worker.number, message)]
-        self._stillborn += 1
-        if self._stillborn > _MAX_STILLBORN:
-            raise UnavailableError(f"{message} before it could take a trial, {self._stillborn} times in a row")
-        return []
+        self._stillborn[worker.slot] += worker.number < 0
+        if (times := self._stillborn[worker.slot]) > _MAX_STILLBORN:  # its GPU may be gone
+            if len(self._workers) == 1:
+                raise UnavailableError(f"{message} before it could take a trial, {times} times in a row")
+            del self._workers[worker.slot]
+            return [Gone(worker.slot)]
+        self._workers[worker.slot] = self._start(worker.slot)
+        return [Lost(worker.slot, worker.number, message)] if worker.number >= 0 else []
 
     def kill(self, slot: Slot) -> None:
         """Ends the slot's process at once; its task is reported as lost."""

@@ -138,8 +138,8 @@ def test_a_study_goes_on_with_what_it_was_started_with(
 
 
 def test_two_processes_do_not_search_one_study(study_file: Path, finished_home: Path) -> None:
+    from search.claims import study_lock
     from search.settings import read_settings
-    from search.storage import study_lock
 
     with study_lock(read_settings(finished_home), "tiny"):
         answer = call("run", study_file, "--trials", 7, "--home", finished_home)

@@ -406,6 +406,25 @@ class TestProcesses:
             pool.close()
 
 
+def test_a_slot_whose_processes_cannot_start_any_more_is_given_up_and_the_others_train(digits: Dataset) -> None:
+    """So a GPU that has fallen off its bus."""
+    pool = forked(digits, 2)
+    try:
+        driver = Driver(pool)
+        driver.wait_ready()
+        healthy, doomed = pool.slots
+        events, until = list[Event](), time.monotonic() + PATIENCE_S
+        while doomed in pool.slots:
+            assert time.monotonic() < until
+            os.kill(pool.pids[doomed], signal.SIGKILL)
+            events += pool.poll(1.0)
+        assert events[-1] == Gone(doomed)
+        driver.free = [healthy]
+        assert len(driver.outcome(Task(0, HP, 0)).history) == HP.epochs
+    finally:
+        pool.close()
+
+
 SCRIPT = """
     import sys
     from pipelines.config import DataConfig, Hyperparameters

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import mlflow
+import optuna
 import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
@@ -587,6 +588,15 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[s
     return World(places)
 
 
+def stop_beating(world: World, trial: optuna.Trial) -> None:
+    """The last heartbeat of a trial was an hour ago."""
+    engine = sa.create_engine(world.settings.optuna_storage)
+    ago = "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - interval '1 hour' WHERE trial_id = :id"
+    with engine.begin() as connection:
+        connection.execute(sa.text(ago), {"id": trial._trial_id})
+    engine.dispose()
+
+
 class TestOnASharedDatabase:
     def test_a_trial_has_a_heartbeat_from_its_beginning(self, shared_world: World) -> None:
         """One that has none is never taken for dead: were its process killed at once, nobody would train it again."""
@@ -603,14 +613,63 @@ class TestOnASharedDatabase:
         engine.dispose()
         assert beating == [1]
 
-    def test_what_another_process_has_in_training_counts_for_the_budget(self, shared_world: World) -> None:
+    def test_what_another_process_has_in_training_counts_for_the_budget_and_is_waited_for(
+        self, shared_world: World
+    ) -> None:
         spec = shared_world.spec(trials=4)
         other = Left(shared_world, spec)
         other.study._storage.record_heartbeat(other.trial._trial_id)
+
+        looks: list[int] = []
+
+        def finish(scheduler: Scheduler, progress: Progress) -> None:
+            looks.append(progress.complete)
+            if looks.count(3) == 2:
+                other.study.tell(other.trial, 0.5)
+
         pool = ScriptedPool(2)
-        shared_world.search(spec, pool)
+        watcher = shared_world.search(spec, pool, finish)
         assert sorted(task.number for _, task in pool.tasks) == [1, 2, 3]
-        assert states(shared_world.rows(spec)) == ["RUNNING", "COMPLETE", "COMPLETE", "COMPLETE"]
+        assert states(shared_world.rows(spec)) == ["COMPLETE"] * 4
+        assert "waiting for 1 of the study's trials that other processes train" in watcher.lines
+
+    @pytest.mark.parametrize("when", ["before", "meanwhile"])
+    def test_what_a_dead_process_had_in_training_is_trained_here(self, shared_world: World, when: str) -> None:
+        spec = shared_world.spec(trials=3)
+        other = Left(shared_world, spec)
+        lost = other.opened()
+        if when == "before":  # the other one dies before its first heartbeat: alive for ever it is not
+            other.study._storage.record_heartbeat(other.trial._trial_id)
+            stop_beating(shared_world, other.trial)
+
+        def die(scheduler: Scheduler, progress: Progress) -> None:
+            if progress.complete == 2:
+                stop_beating(shared_world, other.trial)
+
+        pool = ScriptedPool(1)
+        shared_world.search(spec, pool, die)
+        assert sorted(task.number for _, task in pool.tasks) == [0, 1, 2]
+        assert states(shared_world.rows(spec)) == ["COMPLETE"] * 3
+        runs = shared_world.runs(spec)
+        assert {run.info.status for run in runs.values()} == {"FINISHED"}
+        assert runs["trial-0000"].info.run_id != lost
+
+    def test_a_trial_that_another_process_has_finished_meanwhile_counts_once(self, shared_world: World) -> None:
+        """So after a pause that let this process look dead."""
+        spec = shared_world.spec(trials=2)
+
+        def finish(scheduler: Scheduler, progress: Progress) -> None:
+            [trial, *_] = load_study(shared_world.settings, spec.name).trials or [None]
+            if trial and len(trial.intermediate_values) == 2 and trial.state == TrialState.RUNNING:
+                study = load_study(shared_world.settings, spec.name)
+                study.tell(0, 0.99)
+
+        watcher = shared_world.search(spec, ScriptedPool(1), finish)
+        rows = shared_world.rows(spec)
+        assert states(rows) == ["COMPLETE"] * 2
+        assert rows[0].value == 0.99 or load_study(shared_world.settings, spec.name).trials[0].value == 0.99
+        assert sorted(shared_world.runs(spec)) == ["trial-0001"], "the other process has the run of the first"
+        assert not [line for line in watcher.lines if "deleted" in line]
 
     @pytest.mark.parametrize("sampler", ["tpe", "grid"])
     def test_an_interrupted_study_goes_on(self, shared_world: World, sampler: Any) -> None:

@@ -20,10 +20,12 @@ from optuna.trial import TrialState
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
+from search.claims import gather_spools, has_spooled, park, park_abandoned, study_lock
 from search.sampling import TrialSampler, draw
 from search.settings import Settings, read_settings
 from search.space import Choice, Range, SearchSpace
 from search.spec import StudySpec, WorkerSettings
+from search.spool import Entry, RunStart, entries, read_entry, write_entry
 from search.storage import (
     RESULT,
     SPEC,
@@ -31,10 +33,7 @@ from search.storage import (
     load_study,
     open_storage,
     open_study,
-    park,
-    park_abandoned,
     set_run_id,
-    study_lock,
     study_names,
 )
 
@@ -194,7 +193,7 @@ class TestInterrupted:
         if places.is_shared:
             beat(places, left, seconds_ago=3600)
             beat(places, beating, seconds_ago=1)
-        abandoned = park_abandoned(opened(places, spec), is_shared=places.is_shared)
+        abandoned = park_abandoned(places, opened(places, spec))
         # Behind the lock of an embedded database nobody else is at work; on a shared one the heartbeat tells.
         expected = [1] if places.is_shared else [1, 2]
         assert [trial.number for trial in abandoned] == expected
@@ -379,10 +378,19 @@ class TestLock:
         with study_lock(read_settings(tmp_path, {}), "held"):
             pass
 
-    def test_a_shared_database_needs_none(self, tmp_path: Path) -> None:
+    def test_on_a_shared_database_each_process_has_a_spool_of_its_own(self, tmp_path: Path) -> None:
         places = read_settings(tmp_path, {"OPTUNA_STORAGE": "postgresql://host/db"})
-        with study_lock(places, "s"), study_lock(places, "s"):
-            pass
+        (tmp_path / "locks").mkdir()
+        with study_lock(places, "s") as one, study_lock(places, "s") as other:
+            assert one.spool != other.spool
+            start = RunStart("s", "trial-0001", 0, {}, {})
+            write_entry(other.spool, Entry(start, 0, "COMPLETE", number=1), {})
+            assert gather_spools(one, "s") == [], "it is at work"
+        assert has_spooled(places, "s")
+        with study_lock(places, "s") as later:
+            assert [folder.name for folder in gather_spools(later, "s")] == ["trial-0001"]
+            assert [read_entry(folder).number for folder in entries(later.spool, "s")] == [1]
+            assert list(entries(other.spool, "s")) == []
 
 
 class TestUnavailable:

@@ -1,0 +1,162 @@
+"""Who works on what: the lock of a study, the spools of its processes, and the trials that dead ones left."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import optuna
+import sqlalchemy as sa
+from optuna.trial import FrozenTrial, TrialState
+
+from pipelines.errors import UnavailableError
+from search.patience import patient
+from search.settings import Settings
+from search.spool import entries, move_entry, study_slug
+from search.storage import open_storage
+
+PARKED = "parked"
+"""Attribute of a trial: it was in training before."""
+
+
+@contextmanager
+def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
+    """Keeps a study of the embedded database to one searching process; the system lets go when that ends.
+
+    On a shared database each process gets a lane of its own.
+
+    Yields:
+        The settings of this process.
+
+    Raises:
+        UnavailableError: Another process searches it.
+    """
+    for lane in itertools.count() if settings.is_shared else (0,):
+        own = replace(settings, lane=lane)
+        with _lock_file(own, name).open("a") as file:
+            if _is_locked(file):
+                continue
+            yield own
+            return
+    raise UnavailableError(
+        f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
+        " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
+    )
+
+
+def _lock_file(settings: Settings, name: str) -> Path:
+    lane = f"-{settings.lane}" if settings.lane else ""
+    return settings.locks / f"{study_slug(name)}{lane}.lock"
+
+
+def _is_locked(file: IO[str]) -> bool:
+    """Whether another process has locked a file; else this one has now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def gather_spools(settings: Settings, name: str) -> list[Path]:
+    """Moves what processes that are gone left in their spools to this process's own; returns the moved entries."""
+    moved: list[Path] = []
+    for lane in itertools.count():
+        other = replace(settings, lane=lane)
+        if not _lock_file(other, name).exists():
+            return moved
+        if lane != settings.lane:
+            with _lock_file(other, name).open("a") as file:
+                left = [] if _is_locked(file) else list(entries(other.spool, name))
+                moved += [move_entry(folder, settings.spool) for folder in left]
+    return moved
+
+
+def has_spooled(settings: Settings, name: str) -> bool:
+    """Whether results of a study wait in a spool of this home."""
+    spools = settings.home.glob("spool*")
+    return any(any(entries(spool, name)) for spool in spools)
+
+
+def park(study: optuna.Study, trial_id: int) -> bool:
+    """Lets go of a trial that was not finished: the next process that asks trains it again, with its own seed.
+
+    Returns:
+        False where another process of a shared database has finished it meanwhile.
+    """
+    try:
+        study._storage.set_trial_user_attr(trial_id, PARKED, True)
+        study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def is_parked(trial: optuna.Trial) -> bool:
+    """Whether a trial was in training before, in a process that let go of it or died."""
+    return PARKED in trial.user_attrs
+
+
+@contextmanager
+def alone(settings: Settings, study: optuna.Study) -> Iterator[None]:
+    """Keeps the other processes of a shared database from asking, telling and parking: what is read stays true.
+
+    Behind the lock of an embedded study there are none.
+    """
+    engine = open_storage(settings).engine if settings.is_shared else None
+    if engine is None or engine.dialect.name != "postgresql":
+        yield
+        return
+    connection = _locked(engine, int(study_slug(study.study_name)[:15], 16))
+    try:
+        yield
+    finally:
+        with suppress(sa.exc.SQLAlchemyError):  # a connection that broke has let go by itself
+            connection.close()
+
+
+@patient
+def _locked(engine: sa.Engine, key: int) -> sa.Connection:
+    """A connection that holds a lock of the server's until it is closed."""
+    connection = engine.connect()
+    try:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+    except sa.exc.SQLAlchemyError:
+        connection.close()
+        raise
+    return connection
+
+
+def park_abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
+    """Parks the trials that dead processes left, and returns them.
+
+    With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
+    """
+    with alone(settings, study):
+        running: list[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if settings.is_shared:
+            _beat_for_the_silent(settings, study, running)
+            stale = set(study._storage._get_stale_trial_ids(study._study_id))
+            running = [trial for trial in running if trial._trial_id in stale]
+        for trial in running:
+            park(study, trial._trial_id)
+    return running
+
+
+def _beat_for_the_silent(settings: Settings, study: optuna.Study, running: list[FrozenTrial]) -> None:
+    """A process that died before its trial's first heartbeat would leave it alive for ever: its time runs from now."""
+    beating = _beating(open_storage(settings).engine)
+    for trial in running:
+        if trial._trial_id not in beating:
+            study._storage.record_heartbeat(trial._trial_id)
+
+
+@patient
+def _beating(engine: sa.Engine) -> set[int]:
+    with engine.connect() as connection:
+        return set(connection.execute(sa.text("SELECT trial_id FROM trial_heartbeats")).scalars())

@@ -1,0 +1,83 @@
+"""What processes that are gone have left of a study: results in spools, trials in training, runs still open."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from search.claims import alone, gather_spools, park_abandoned
+from search.results import note_result, trial_run, unknown_runs
+from search.settings import Settings
+from search.spool import Entry, entries, read_entry
+from search.storage import RESULT
+from search.tracking import Tracker
+
+
+class Takeover:
+    """Finishes what others have begun, so that each trial ends once.
+
+    Args:
+        study: The study.
+        settings: Of this process.
+        tracker: Carries the runs to MLflow.
+        in_training: Numbers of the trials that this process has in training.
+    """
+
+    def __init__(self, study: optuna.Study, settings: Settings, tracker: Tracker, in_training: Container[int]) -> None:
+        self._study, self._settings, self._tracker, self._in_training = study, settings, tracker, in_training
+
+    def begin(self) -> None:
+        """Finishes what was left before this process began."""
+        gather_spools(self._settings, self._study.study_name)
+        for folder in entries(self._settings.spool, self._study.study_name):
+            self._take_up(folder)
+        self.adopt()
+        for run_name in unknown_runs(self._study):
+            self._tracker.look_up(run_name)
+
+    def adopt(self) -> bool:
+        """Takes up what was left since, as it can be on a shared database; whether trials wait to be trained again."""
+        for folder in gather_spools(self._settings, self._study.study_name):
+            self._take_up(folder)
+        parked = park_abandoned(self._settings, self._study)
+        for trial in parked:
+            self._tracker.kill_left(trial_run(trial.number))
+        return bool(parked)
+
+    def _take_up(self, folder: Path) -> None:
+        """Finishes a result in the spool: Optuna may not have heard of it, MLflow has not."""
+        entry = read_entry(folder)
+        if entry.number is None:
+            note_result(self._study, entry)
+        elif entry.number in self._in_training:  # it will replace the entry
+            return
+        else:
+            trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, entry.number)
+            self.tell(optuna.Trial(self._study, trial_id), entry)
+        self._tracker.deliver(folder)
+
+    def tell(self, trial: optuna.Trial, entry: Entry) -> bool:
+        """Tells Optuna a result, unless it has one; whether it was told.
+
+        Another process of a shared database, which has taken this one for dead, may have been faster.
+        """
+        storage = self._study._storage
+        with alone(self._settings, self._study):
+            state = storage.get_trial(trial._trial_id).state
+            if state.is_finished():
+                return False
+            if state == TrialState.WAITING:
+                storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+            trial.set_user_attr(RESULT, dict(entry.result))
+            self._study.tell(trial, entry.value, TrialState[entry.state])
+        return True
+
+    def others_train(self) -> int:
+        """How many trials other processes have in training."""
+        if not self._settings.is_shared:
+            return 0
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(trial.number not in self._in_training for trial in running)
