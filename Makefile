@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock
+FUZZ ?= study npz csv parquet picture h5
+FUZZ_S ?= 600
 DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
 
-.PHONY: run test check chaos compose-test bench lock clean
+.PHONY: run test check chaos fuzz compose-test bench lock clean
 
 run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was found
 	$(BIN)/mlp-search run digits --trials 24
@@ -12,11 +14,16 @@ run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was f
 test: .venv/test.stamp check  ## everything that CI runs
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist loadfile
 
-check: .venv/test.stamp  ## lint, format, types, layers
+check: .venv/test.stamp  ## lint, format, types, layers, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/audit.py
+
+fuzz: .venv/test.stamp  ## ten minutes of fuzzing each parser of files; FUZZ names parsers, FUZZ_S seconds
+	$(UV) --editable ".[fuzz]"
+	for target in $(FUZZ); do $(BIN)/python fuzz/targets.py $$target -max_total_time=$(FUZZ_S) || exit 1; done
 
 compose-test: .venv/test.stamp  ## builds the image, brings the containers up and drives them; needs Docker
 	$(BIN)/pytest tests/compose -m compose

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,8 +33,14 @@ class Header:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes the array takes in memory."""
+        """Bytes the array takes as it is read."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def n_bytes_kept(self) -> int:
+        """Bytes of what is made of it: numbers become float32, where they are not uint8."""
+        widened = self.dtype.kind in "biuf" and self.dtype != np.uint8
+        return math.prod(self.shape) * max(self.dtype.itemsize, 4 if widened else 1)
 
 
 def require_memory(path: Path, n_bytes: int) -> None:
@@ -108,6 +113,8 @@ def _read_header(member: IO[bytes]) -> Header:
     version = npy.read_magic(member)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran_order, dtype = read(member)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"shape {shape}")
     return Header(shape, dtype, fortran_order)
 
 
@@ -117,10 +124,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, MemoryError) as error:
-        raise DataError(
-            f"{path}: must be an .npz archive that is whole, got {type(error).__name__} ({error}): "
-            "write it again with numpy.savez_compressed"
-        ) from error
     except OSError as error:
         raise UnavailableError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # zipfile, its decompressors and NumPy's header reader each have their own
+        raise DataError(
+            f"{path}: must be an .npz archive that is whole, got {type(error).__name__} "
+            f"({' '.join(str(error).split())[:200]}): write it again with numpy.savez_compressed"
+        ) from error

@@ -29,7 +29,8 @@ class InputError(MlpSearchError):
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        given = (problems,) if isinstance(problems, str) else problems
+        self.problems = tuple(" ".join(problem.splitlines()) for problem in given)  # names from data may hold newlines
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[str, ...]]]:

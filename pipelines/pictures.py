@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+_FORMATS = ("PNG", "JPEG")  # by content, whatever the name says: Pillow runs programs for some others
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -60,19 +61,19 @@ def _picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _open(path: Path, mode: str) -> Image:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
+            with Image.open(path, formats=_FORMATS) as file:
                 image: Any = ImageOps.exif_transpose(file)
                 image.load()
     except FileNotFoundError as error:
         raise NotFoundError(f"{path}: no such file: check the path") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: must be a picture of ordinary size ({error}): make it smaller") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
         raise DataError(f"{path}: must be a PNG or JPEG picture that is whole ({error})") from error
     if image.mode.startswith(("I", "F")):  # 16 bits and more a pixel, which Pillow would cut off at 255
         values = np.asarray(image, dtype=np.float64)

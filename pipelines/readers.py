@@ -14,7 +14,7 @@ from pipelines.archives import Array, Header, hash_arrays, read_arrays, read_hea
 from pipelines.config import DataConfig
 from pipelines.errors import DataError
 from pipelines.sources import SOURCES, locate, nearest
-from pipelines.splits import clean_labels, labels_of_column
+from pipelines.splits import clean_labels, labels_of_column, listed
 from pipelines.tables import read_table
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _read_npz(name: str, path: Path) -> Source:
     if problems:
         raise DataError([f"{path}: {problem}" for problem in problems])
     used = (x_name, y_name, *(TEST_ARRAYS if has_test else ()))
-    require_memory(path, sum(headers[array].n_bytes for array in used))
+    require_memory(path, sum(headers[array].n_bytes_kept for array in used))
     (x, y), digests = read_arrays(path, headers, (x_name, y_name))
     x, y = convert_inputs(x, f"{path}, {x_name}"), clean_labels(y, f"{path}, {y_name}")
     if not has_test:
@@ -136,7 +136,7 @@ def _read_table(path: Path, target: str) -> Source:
     if target not in frame.columns:
         raise DataError(
             f"{path}: must have the label's column {target!r}{nearest(target, frame.columns)}, "
-            f"got {', '.join(frame.columns)}: name one of them as the target"
+            f"got {listed(list(frame.columns))}: name one of them as the target"
         )
     empty = [name for name in frame.columns if name != target and frame[name].isna().all()]
     if empty:

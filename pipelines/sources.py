@@ -38,15 +38,26 @@ def locate(source: str, folders: Sequence[Path] = ()) -> Path:
     """
     if source in SOURCES:
         return _find(source, folders) or _download(source, folders)
-    path, known = Path(source).expanduser(), ", ".join(SOURCES)
+    path, is_file = _look(source)
+    known = ", ".join(SOURCES)
     if path.suffix.lower() not in _SUFFIXES:
         rule = "a file must end in .npz, .csv or .parquet" if path.suffix or path.exists() else "unknown source"
         raise DataError(
             f"data.source: {rule}, got {source!r}{nearest(source, SOURCES)}: choose {known} or the path of such a file"
         )
-    if not path.is_file():
+    if not is_file:
         raise NotFoundError(f"data.source: no such file, got {source!r}: check the path, or choose {known}")
     return path
+
+
+def _look(source: str) -> tuple[Path, bool]:
+    """The path, and whether it is that of a file."""
+    try:
+        path = Path(source).expanduser()
+        return path, path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"data.source: must be the path of a file, got {source!r} ({reason})") from error
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

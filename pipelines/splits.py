@@ -68,7 +68,7 @@ def number_labels(labels: Array, classes: Sequence[str], place: str) -> Array:
     position = {name: number for number, name in enumerate(classes)}
     unknown = [repr(str(label)) for label in unique if str(label) not in position]
     if unknown:
-        raise DataError(f"{place}: every label must occur in training, got {_listed(unknown)}: drop those rows")
+        raise DataError(f"{place}: every label must occur in training, got {listed(unknown)}: drop those rows")
     return np.array([position[str(label)] for label in unique], dtype=np.int32)[inverse]
 
 
@@ -101,7 +101,7 @@ def share_rows(numbers: Array, classes: Sequence[str], config: DataConfig, seals
     if rare:
         raise DataError(
             f"{place}: every class must have at least {required} rows, one for each split, "
-            f"got {_listed(rare)}: add rows, drop or merge the class"
+            f"got {listed(rare)}: add rows, drop or merge the class"
         )
     rows, test = np.arange(len(numbers)), np.empty(0, dtype=np.int64)
     if seals:
@@ -109,7 +109,7 @@ def share_rows(numbers: Array, classes: Sequence[str], config: DataConfig, seals
     training, validation = _cut(rows, numbers, "validation_fraction", config.validation_fraction, config.split_seed)
     lost = [repr(classes[number]) for number in np.setdiff1d(numbers, numbers[training])]
     if lost:
-        raise DataError(f"{place}: every class must have training rows, got none of {_listed(lost)}: {_LOWER}")
+        raise DataError(f"{place}: every class must have training rows, got none of {listed(lost)}: {_LOWER}")
     return Shares(training, validation, test)
 
 
@@ -127,6 +127,7 @@ def _cut(rows: Array, numbers: Array, name: str, fraction: float, seed: int) -> 
     return kept, held_back
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
     more = f" and {len(names) - _N_LISTED} more" if len(names) > _N_LISTED else ""
     return ", ".join(names[:_N_LISTED]) + more

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_SAMPLE_BYTES = 1 << 20
+
+
 def read_table(path: Path, text_columns: Iterable[str] = ()) -> pd.DataFrame:
     """Read a table whose first line or schema names its columns.
 
@@ -39,10 +42,12 @@ def read_table(path: Path, text_columns: Iterable[str] = ()) -> pd.DataFrame:
         ) from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{path}: must name its columns in the first line, got an empty file") from error
-    except OSError as error:
-        raise UnavailableError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except ValueError as error:  # what pandas and Arrow raise for a malformed file
-        reason = " ".join(str(error).split())
+    except DataError:
+        raise
+    except Exception as error:  # pandas and Arrow raise what a malformed file makes them stumble over
+        if isinstance(error, OSError) and error.errno:  # Arrow raises one without a number for a damaged file
+            raise UnavailableError(f"{path}: cannot be read ({error.strerror})") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: cannot be read as a table ({reason}): write it again") from error
     _require_unique(path, [str(name) for name in frame.columns])
     if len(frame) == 0:
@@ -54,6 +59,7 @@ def read_table(path: Path, text_columns: Iterable[str] = ()) -> pd.DataFrame:
 def _read_csv(path: Path, text_columns: Iterable[str]) -> pd.DataFrame:
     import pandas as pd
 
+    require_memory(path, _estimate_bytes(path))
     # pandas renames columns that repeat, so the names are looked at before it does.
     first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
     _require_unique(path, first.iloc[0].dropna())
@@ -62,6 +68,14 @@ def _read_csv(path: Path, text_columns: Iterable[str]) -> pd.DataFrame:
     if not isinstance(frame.index, pd.RangeIndex):
         raise DataError(f"{path}: rows must have one field a column, got more fields than column names")
     return frame
+
+
+def _estimate_bytes(path: Path) -> int:
+    """What the table takes at least: eight bytes for each field, as many as the file's beginning has to a byte."""
+    with path.open("rb") as file:
+        sample = file.read(_SAMPLE_BYTES)
+    n_fields = sample.count(b",") + sample.count(b"\n")
+    return 8 * n_fields * path.stat().st_size // max(1, len(sample))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -16,6 +16,9 @@ from typer.main import get_command
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search import lean
 from search.commands import data, finals, models, reports, server, studies, training
+from search.redaction import redact, redact_tracebacks
+
+_MAX_PROBLEMS, _MAX_LENGTH = 20, 1000
 
 app = typer.Typer(
     name="mlp-search",
@@ -44,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         lean.collect_seldom()
+    redact_tracebacks()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries say to programmers is no news to a user
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -61,7 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def complain(problems: Iterable[str], prefix: str = "error: ") -> None:
-    """Writes problems to stderr, each on one line, whatever its text is made of."""
-    for problem in problems:
-        line = "".join(c if c.isprintable() else " " for c in f"{prefix}{problem}")
-        sys.stderr.write(" ".join(line.split()) + "\n")
+    """Writes problems to stderr, each on one line that can be read, whatever its text is made of and however long."""
+    lines = list(problems)
+    if len(lines) > _MAX_PROBLEMS:
+        lines = [*lines[:_MAX_PROBLEMS], f"{len(lines) - _MAX_PROBLEMS} more problems: mend these first"]
+    for problem in lines:
+        line = redact(" ".join("".join(c if c.isprintable() else " " for c in f"{prefix}{problem}").split()))
+        if len(line) > _MAX_LENGTH:  # its end says what to do
+            line = f"{line[: _MAX_LENGTH // 2]} … {line[-_MAX_LENGTH // 2 :]}"
+        sys.stderr.write(line + "\n")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError, SpecError
-from search.runs import connect, one_line
+from search.redaction import one_line
+from search.runs import connect
 from search.settings import Settings
 from search.spool import CHECKPOINT_FILE, METRICS, MODEL_FILE, Epoch
 from search.tasks import SavedCheckpoint

@@ -58,9 +58,12 @@ def show(renderables: Iterable[RenderableType], document: Any, *, as_json: bool)
 
 def table(*columns: str, title: str | None = None) -> Table:
     """An empty table; a column whose name begins with ``>`` is set to the right."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    heading = None if title is None else printable(title)
+    made = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        made.add_column(
+            printable(column.removeprefix(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     return made
 
 

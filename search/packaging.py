@@ -19,6 +19,7 @@ from pipelines.config import DataConfig
 from pipelines.datasets import Dataset
 from pipelines.prediction import ModelRecord
 from pipelines.tables import read_table
+from search.runs import plain
 from search.spool import MODEL_FILE
 
 RECORD_FILE = "record.json"
@@ -119,33 +120,28 @@ def model_card(tags: Mapping[str, str], dataset: Dataset, source: str, params: M
     times = "once" if tags["seal_opened"] == "1" else f"{tags['seal_opened']} times"
     rows = f"{len(dataset.training.y):,} training, {len(dataset.validation.y):,} validation, {dataset.n_test:,} test"
     shape = " x ".join(map(str, dataset.input_shape))
-    names = ", ".join(_plain(name) for name in dataset.class_names[:20])
+    names = ", ".join(plain(name) for name in dataset.class_names[:20])
     more = f" and {dataset.n_classes - 20} more" if dataset.n_classes > 20 else ""
     table = "\n".join(
         f"| {name} | {f'{value:.4g}' if isinstance(value, float) else value} |" for name, value in params.items()
     )
-    return f"""# {_plain(dataset.name)}: an MLP found by search
+    return f"""# {plain(dataset.name)}: an MLP found by search
 
 **Test accuracy** {accuracy}; validation accuracy {float(tags["val_accuracy"]):.4f}; the sealed test was opened
 {times}.
 
-**Use.** Takes rows as `{_plain(Path(source).name)}` holds them ({shape} values a row; scaling and encoding are in the
+**Use.** Takes rows as `{plain(Path(source).name)}` holds them ({shape} values a row; scaling and encoding are in the
 model) and gives a probability for each of {dataset.n_classes} classes: {names}{more}.
 
 **Data.** Rows: {rows}. Fingerprint `{tags["fingerprint"]}`. It knows nothing but what is in these rows: measure it
 on your own before you rely on it.
 
-**Training.** Study `{_plain(tags["study"])}`, trial {tags["trial"]}, role {tags["role"]}, run `{tags["run_id"]}`,
+**Training.** Study `{plain(tags["study"])}`, trial {tags["trial"]}, role {tags["role"]}, run `{tags["run_id"]}`,
 seeds {tags["seeds"]}.
 
 | hyperparameter | value |
 | --- | --- |
 {table}
 
-**Gate.** {_plain(tags["gate"])}
+**Gate.** {plain(tags["gate"])}
 """
-
-
-def _plain(text: str) -> str:
-    """A name from data, without what Markdown or HTML would read in it."""
-    return "".join(f"&#{ord(c)};" if c in "<>&`*_[]()|#!\\~" else c if c.isprintable() else " " for c in text)

@@ -16,6 +16,7 @@ from scipy.optimize import nnls
 
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.datasets import Dataset, Split, load
+from search.capacity import require_fit
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
 from search.sampling import derive_seed, is_audited, make_pruner, make_sampler
@@ -87,6 +88,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     settings = read_settings(home)
     dataset = load(spec.data, settings.data_folders)
     slots = find_slots(spec.workers.slots, settings.visible_devices)
+    require_fit(spec.space.largest_network(), dataset, slots)
     drawn = simulate(spec)
     size = Size.of(dataset)
     few = _few_rows(dataset, max(_n_weights(hp, size) for hp, _ in drawn))

@@ -15,6 +15,7 @@ from pipelines.config import Hyperparameters
 from pipelines.curves import learning_curves
 from pipelines.errors import UnavailableError
 from search.page import experiment_tags
+from search.redaction import one_line, redact
 from search.settings import Settings, prepare_sqlite
 from search.spool import CURVES_FILE, Entry, Epoch, RunStart, artifacts
 
@@ -54,7 +55,7 @@ class Runs:
             self.client = connect(settings)
             self.experiment_id = self._open_experiment(settings.artifact_root, description)
         except (MlflowException, OSError, sqlite3.Error) as error:
-            raise UnavailableError(f"MLflow at {public(settings.tracking_uri)}: {one_line(error)}") from error
+            raise UnavailableError(f"MLflow at {redact(settings.tracking_uri)}: {one_line(error)}") from error
 
     def _open_experiment(self, artifact_root: str | None, description: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -157,44 +158,46 @@ def connect(settings: Settings) -> Any:
 
 
 def require_answer(settings: Settings) -> None:
-    """Has a quick look whether MLflow's file is a database, or its server answers: MLflow's retries take minutes.
+    """Has a quick look whether MLflow's server or database answers: its own retries would take minutes.
 
     Raises:
         UnavailableError: There is no answer, or the login is refused.
     """
-    address = public(settings.tracking_uri)
-    if not settings.is_tracked_elsewhere and Path(settings.tracking_uri.removeprefix("sqlite:///")).exists():
-        try:
-            prepare_sqlite(settings.tracking_uri)
-        except sqlite3.Error as error:
-            raise UnavailableError(f"MLflow at {address}: {one_line(error)}") from error
-    if not settings.tracking_uri.startswith("http"):
-        return
+    variables = {settings.registry_uri: "MLFLOW_REGISTRY_URI", settings.tracking_uri: "MLFLOW_TRACKING_URI"}
+    for address, variable in variables.items():
+        if address.startswith("http"):
+            _require_server(address, variable)
+        else:
+            _require_database(address)
+
+
+def _require_server(address: str, variable: str) -> None:
     import requests
 
     try:
-        answer = requests.get(settings.tracking_uri.rstrip("/") + "/health", timeout=10)
+        answer = requests.get(address.rstrip("/") + "/health", timeout=10)
     except requests.RequestException as error:
-        raise UnavailableError(
-            f"MLflow at {address}: no answer ({type(error).__name__}); start the server, or correct MLFLOW_TRACKING_URI"
-        ) from error
+        why = f"no answer ({type(error).__name__}); start the server, or correct {variable}"
+        raise UnavailableError(f"MLflow at {redact(address)}: {why}") from error
     if not answer.ok:
-        raise UnavailableError(f"MLflow at {address}: must answer /health, got status {answer.status_code}")
+        raise UnavailableError(f"MLflow at {redact(address)}: must answer /health, got status {answer.status_code}")
 
 
-def public(address: str) -> str:
-    """An address without the password in it."""
-    from urllib.parse import urlsplit
+def _require_database(address: str) -> None:
+    import sqlalchemy as sa
 
-    parts = urlsplit(address)
-    if not parts.password:
-        return address
-    return address.replace(f":{parts.password}@", ":***@", 1)
+    try:
+        if not address.startswith("sqlite"):
+            sa.create_engine(address, poolclass=sa.NullPool).connect().close()
+        elif Path(address.removeprefix("sqlite:///")).exists():
+            prepare_sqlite(address)
+    except (sqlite3.Error, sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
+        raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
-    """An error's text on one line of reasonable length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+def plain(text: str) -> str:
+    """A name from data, without what Markdown or HTML would read in it."""
+    return "".join(f"&#{ord(c)};" if c in "<>&`*_[]()|#!\\~" else c if c.isprintable() else " " for c in text)
 
 
 def _as_input(dataset: DatasetInput) -> Any:

@@ -27,7 +27,8 @@ from search.claims import study_lock
 from search.crew import note_runs, take_over
 from search.finals import study_data
 from search.quiet import prepare_inference
-from search.runs import connect, one_line
+from search.redaction import one_line
+from search.runs import connect
 from search.session import open_home, open_runs
 from search.settings import Settings, read_settings
 from search.spec import StudySpec

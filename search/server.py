@@ -21,7 +21,7 @@ import requests
 
 from pipelines.errors import UnavailableError
 from search.page import study_link
-from search.runs import public
+from search.redaction import redact
 from search.settings import Settings, prepare_home, read_settings
 
 START_S = 60.0
@@ -77,7 +77,7 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
     """
     settings = read_settings(home)
     if settings.tracking_uri.startswith("http"):
-        address = public(settings.tracking_uri)
+        address = redact(settings.tracking_uri)
         raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
     _require_free(host, port)
     prepare_home(settings)
@@ -143,7 +143,7 @@ def _wait_for_answer(server: Server) -> None:
 def _last_line(log: IO[bytes]) -> str:
     log.seek(0)
     lines = log.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return redact(next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing"))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

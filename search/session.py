@@ -86,11 +86,11 @@ def _make_pool(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings)
 
 def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     """The runs of a study's experiment."""
-    from search.runs import Runs
+    from search.runs import Runs, plain
 
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
     description = (
-        f"Search over {searched} for an MLP on **{dataset.name}**: {len(dataset.training.y)} training and"
+        f"Search over {searched} for an MLP on **{plain(dataset.name)}**: {len(dataset.training.y)} training and"
         f" {len(dataset.validation.y)} validation rows, {dataset.n_classes} classes; the test rows are sealed."
         f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
     )

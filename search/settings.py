@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pipelines.errors import UnavailableError
+from search.redaction import redact
+
+_TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +70,62 @@ def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.envi
     Args:
         home: What ``--home`` gave; it wins over ``MLP_SEARCH_HOME``.
         environ: The variables; section "Where things are kept" of the reference lists them.
+
+    Raises:
+        UnavailableError: A path or an address that cannot be one.
     """
-    home = (home or Path(environ.get("MLP_SEARCH_HOME") or "mlruns")).expanduser().absolute()
-    tracking_uri = _with_driver(environ.get("MLFLOW_TRACKING_URI")) or f"sqlite:///{home / 'mlflow.db'}"
+    home = _folder(home or environ.get("MLP_SEARCH_HOME") or "mlruns", "home")
+    tracking_uri = _tracker(environ, "MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
     data = environ.get("MLP_SEARCH_DATA")
     return Settings(
         home=home,
-        optuna_storage=_with_driver(environ.get("OPTUNA_STORAGE")) or f"sqlite:///{home / 'optuna.db'}",
+        optuna_storage=_address(environ, "OPTUNA_STORAGE") or f"sqlite:///{home / 'optuna.db'}",
         tracking_uri=tracking_uri,
-        registry_uri=_with_driver(environ.get("MLFLOW_REGISTRY_URI")) or tracking_uri,
+        registry_uri=_tracker(environ, "MLFLOW_REGISTRY_URI") or tracking_uri,
         artifact_root=None if tracking_uri.startswith("http") else (home / "artifacts").as_uri(),
-        data_folders=(*([Path(data).expanduser()] if data else []), home / "datasets"),
+        data_folders=(*([_folder(data, "MLP_SEARCH_DATA")] if data else []), home / "datasets"),
         ray_address=environ.get("RAY_ADDRESS"),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
     )
 
 
-def _with_driver(address: str | None) -> str | None:
-    """Names the driver that the extra ``postgres`` brings: which one SQLAlchemy takes by itself depends on its age."""
-    for scheme in ("postgresql://", "postgres://"):
-        if address and address.startswith(scheme):
-            return "postgresql+psycopg2://" + address.removeprefix(scheme)
+def _folder(path: str | Path, name: str) -> Path:
+    try:
+        folder = Path(path).expanduser().absolute()
+        folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise UnavailableError(f"{name}: must be a folder's path, got {str(path)!r} ({reason})") from error
+    return folder
+
+
+def _address(environ: Mapping[str, str], name: str) -> str | None:
+    """An address, with the driver that the extra ``postgres`` brings: SQLAlchemy's own choice depends on its age."""
+    address = environ.get(name)
+    if not address:
+        return None
+    if not address.startswith("sqlite:") and not _is_address(address):
+        raise UnavailableError(
+            f"{name}: must be an address such as postgresql://HOST/DATABASE, got {redact(address)}; a password's own @"
+            " is written %40"
+        )
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", address)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        urlsplit(text)  # stumbles over brackets
+    except ValueError:
+        return False
+    return re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s@]*(@[^\s@]*)?", text) is not None
+
+
+def _tracker(environ: Mapping[str, str], name: str) -> str | None:
+    address = _address(environ, name)
+    if address and re.split(r"[+:]", address)[0] not in _TRACKERS:
+        raise UnavailableError(
+            f"{name}: must be the address of a server or a database ({', '.join(_TRACKERS)}), got {redact(address)}"
+        )
     return address
 
 
@@ -95,7 +136,8 @@ def prepare_home(settings: Settings) -> None:
         UnavailableError: The folder cannot be made or written.
     """
     try:
-        for folder in (settings.home, settings.spool, settings.locks):
+        own = [settings.home / "artifacts"] if settings.artifact_root else []
+        for folder in (settings.home, settings.spool, settings.locks, *own):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not os.access(settings.home, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
@@ -107,11 +149,14 @@ def prepare_home(settings: Settings) -> None:
 
 
 def prepare_sqlite(address: str) -> None:
-    """Lets readers of a SQLite file not wait for its writer (WAL); does nothing for another database.
+    """Makes a SQLite file private to the user, and its readers not wait for its writer (WAL); else does nothing.
 
     Raises:
         sqlite3.Error: The file cannot be opened, or is no database.
     """
-    if address.startswith("sqlite:///"):
-        with sqlite3.connect(address.removeprefix("sqlite:///"), timeout=60) as connection:
+    if address.startswith("sqlite:///") and not address.endswith(":memory:"):
+        path = Path(address.removeprefix("sqlite:///"))
+        with suppress(OSError):  # SQLite says it better
+            path.touch(mode=0o600)
+        with sqlite3.connect(path, timeout=60) as connection:
             connection.execute("PRAGMA journal_mode=WAL")

@@ -149,6 +149,10 @@ class SearchSpace:
         d = self.dimensions[name]
         return distribution(d).high if isinstance(d, Range) else max(values(d) or ())
 
+    def largest_network(self) -> Hyperparameters:
+        """The widest and deepest that it holds."""
+        return Hyperparameters(width=self.highest("width"), depth=self.highest("depth"))
+
     def to_json(self) -> dict[str, Any]:
         """The ``[space]`` table in full; equal spaces give equal JSON."""
         return {name: to_json(d) for name, d in self.dimensions.items() if d != Fixed(None)}

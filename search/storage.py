@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.mirror import MirroredStorage
 from search.patience import PatientStorage
-from search.runs import one_line, public
+from search.redaction import one_line, redact
 from search.sampling import make_pruner
 from search.settings import Settings, prepare_sqlite
 from search.spec import StudySpec
@@ -46,7 +46,7 @@ def open_storage(settings: Settings) -> RDBStorage:
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
         missing = isinstance(error, ImportError) and settings.optuna_storage.startswith("postgresql")
         why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)
-        raise UnavailableError(f"Optuna's database {public(settings.optuna_storage)}: {why}") from error
+        raise UnavailableError(f"Optuna's database {redact(settings.optuna_storage)}: {why}") from error
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def storage_errors(settings: Settings) -> Iterator[None]:
         cause = (error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None) or error
         why = one_line(getattr(cause, "orig", None) or cause)
         raise UnavailableError(
-            f"Optuna's database {public(settings.optuna_storage)}: {why}; what was finished is kept, and once this is"
+            f"Optuna's database {redact(settings.optuna_storage)}: {why}; what was finished is kept, and once this is"
             " mended the same command goes on"
         ) from error
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.datasets import load
+from search.capacity import require_fit
 from search.claims import has_spooled, study_lock
 from search.progress import Observer, Silent
 from search.results import unknown_runs
 from search.sampling import make_sampler
 from search.session import facts, interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
 from search.settings import Settings, read_settings
+from search.slots import find_slots
 from search.spec import StudySpec
 from search.storage import (
     ELAPSED,
@@ -113,6 +115,8 @@ def run_study(
     observer = observer or Silent()
     prepare_pool(pool)
     dataset = load(spec.data, settings.data_folders)
+    if pool == "local":
+        require_fit(spec.space.largest_network(), dataset, find_slots(spec.workers.slots, settings.visible_devices))
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
         if spent := _spent_study(settings, spec, dataset.fingerprint):

@@ -6,11 +6,13 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.runs import Runs, one_line
+from search.redaction import one_line, redact
+from search.runs import Runs
 from search.spool import Epoch, RunStart, read_entry, remove_entry
 
 FLUSH_S = 1.0
@@ -222,7 +224,7 @@ class Tracker:
     def _back_off(self, error: Exception) -> None:
         if not self._pause_s:
             self._warn(f"MLflow does not answer; training goes on and results wait on disk: {one_line(error)}")
-            logger.debug("tracking failed", exc_info=error)
+            logger.debug("tracking failed: %s", redact("".join(traceback.format_exception(error))))
         self._pause_s = min(30.0, max(1.0, self._pause_s * 2))
 
     def _recover(self) -> None:

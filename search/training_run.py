@@ -14,13 +14,14 @@ from typing import Any
 
 from pipelines.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
+from search.capacity import require_fit
 from search.claims import study_lock
 from search.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
 from search.pools import Reported
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
 from search.progress import SilentTraining, TrainingObserver
-from search.runs import Runs
+from search.runs import Runs, plain
 from search.session import dataset_input, interruptible, open_home, run_tags
 from search.settings import Settings, read_settings
 from search.slots import find_slots
@@ -115,6 +116,7 @@ class _Run:
     def train(self) -> TrainingResult:
         warm_up()
         dataset = load(self._spec.data, self._settings.data_folders)
+        require_fit(self._spec.hyperparameters, dataset, [self._slot])
         if self._earlier and self._earlier.fingerprint != dataset.fingerprint:
             raise SpecError(
                 f"{dataset.name}: must hold the rows that run {self._earlier.run_id} was trained on, got others: they"
@@ -143,7 +145,9 @@ class _Run:
         return [] if own.lane else list(entries(self._settings.spool, self._spec.experiment))
 
     def _open_runs(self, dataset: Dataset) -> Runs:
-        description = f"Single trainings on **{dataset.name}**; a checkpoint.h5 is what `--continue` goes on from."
+        description = (
+            f"Single trainings on **{plain(dataset.name)}**; a checkpoint.h5 is what `--continue` goes on from."
+        )
         source = dataset_input(dataset, self._spec.data.source)
         return Runs(self._settings, self._spec.experiment, description, source)
 

@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.errors import InputError, NotFoundError, UnavailableError
 from search.gate import Reading
 from search.packaging import ARTIFACTS
-from search.runs import one_line
+from search.redaction import one_line
 from search.sealing import read_right
 from search.settings import Settings
 from search.spool import study_slug

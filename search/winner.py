@@ -14,8 +14,8 @@ import optuna
 from pipelines.config import Hyperparameters
 from pipelines.errors import InputError, UnavailableError
 from search.finalists import Finalist, candidates, finalist_run, mean_epoch
+from search.redaction import one_line
 from search.results import noted_results
-from search.runs import one_line
 from search.sampling import trial_seed
 from search.settings import Settings
 from search.spool import MODEL_FILE, entries, read_entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,55 @@ def test_a_damaged_archive_is_never_a_traceback(tmp_path_factory, data: st.DataO
         datasets.load(DataConfig(str(path)))
     except MlpSearchError as error:
         assert "\n" not in str(error)  # noqa: PT017  it may also load: not every byte matters
+
+
+CELLS = st.text(max_size=6) | st.sampled_from(["1", "-2.5", "1e400", "nan", "NA", "", '"', "a,b", "yes", "\x00", "é"])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(st.lists(CELLS, min_size=1, max_size=3), max_size=12),
+    names=st.sampled_from(["a,b,target", "target", ""]),
+)
+def test_any_text_is_a_table_or_refused_in_one_line(tmp_path_factory, rows: list[list[str]], names: str):
+    path = tmp_path_factory.mktemp("any") / "own.csv"
+    path.write_text("\n".join([names, *(",".join(row) for row in rows)]), encoding="utf-8", errors="surrogatepass")
+    try:
+        datasets.describe(DataConfig(str(path)))
+    except DataError as error:  # it may also load
+        assert all("\n" not in problem for problem in error.problems)  # noqa: PT017
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data: st.DataObject):
+    path = tmp_path_factory.mktemp("damaged") / "own.parquet"
+    pd.DataFrame({"age": range(30), "sort": ["a", None, "b"] * 10, "target": Y}).to_parquet(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content))
+    try:
+        datasets.load(DataConfig(str(path)))
+    except MlpSearchError as error:
+        assert "\n" not in str(error)  # noqa: PT017  it may also load
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    numbers=st.lists(st.floats(-1e6, 1e6, width=32), min_size=24, max_size=40),
+    sorts=st.lists(st.sampled_from(["red", "green", 'b,l"u\ne']), min_size=40, max_size=40),
+)
+def test_a_table_means_the_same_as_csv_and_as_parquet(tmp_path_factory, numbers: list[float], sorts: list[str]):
+    folder, n = tmp_path_factory.mktemp("same"), len(numbers)
+    frame = pd.DataFrame({"number": numbers, "sort": sorts[:n], "target": np.arange(n) % 2})
+    frame.to_csv(folder / "own.csv", index=False)
+    frame.to_parquet(folder / "own.parquet")
+    one, other = (datasets.load(DataConfig(str(folder / f"own.{kind}"))) for kind in ("csv", "parquet"))
+    assert np.allclose(one.training.x, other.training.x, rtol=1e-6)
+    assert np.array_equal(one.validation.y, other.validation.y)
+    again = datasets.Preprocessing.from_json(json.loads(json.dumps(one.preprocessing.to_json())))
+    assert again == one.preprocessing
 
 
 def test_a_file_that_does_not_exist(tmp_path: Path):

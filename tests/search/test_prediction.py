@@ -7,9 +7,11 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import mlflow
@@ -230,6 +232,12 @@ def test_a_lambda_layer_is_refused_even_with_the_right_hash(tmp_path: Path):
         load_h5(content, sha256(content))
 
 
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a picture of that size."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+
+
 def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):
     def refused(model: str, file: str, *options: str, place: Path = home) -> str:
         answer = call("predict", model, tmp_path / file, "--json", "--home", place, *options)
@@ -243,12 +251,19 @@ def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):
     np.savez(tmp_path / "good.npz", x=DIGITS[:1])
     (tmp_path / "bad.png").write_bytes(b"no picture")
     (tmp_path / "bad.npz").write_bytes(b"no archive")
+    (tmp_path / "program.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    (tmp_path / "vast.png").write_bytes(png_header(60_000, 60_000))
+    Image.new("L", (64, 64)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-30])
     (tmp_path / "row.csv").write_text("size,count\n1,2\n")
 
     assert "(n_rows, 8, 8)" in refused("digits", "flat.npz")
     assert "rows as x" in refused("digits", "y.npz")
     assert "finite" in refused("digits", "nan.npz")
     assert "PNG or JPEG" in refused("digits", "bad.png")
+    assert "PNG or JPEG" in refused("digits", "program.png")
+    assert "PNG or JPEG picture that is whole" in refused("digits", "cut.png")
+    assert "picture of ordinary size (Image size (3600000000 pixels) exceeds" in refused("digits", "vast.png")
     assert "archive" in refused("digits", "bad.npz")
     assert "no such file" in refused("digits", "gone.npz")
     assert "must end in" in refused("digits", "row.txt")

@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.errors import UnavailableError
-from search.runs import DatasetInput, Runs, public
+from search.runs import DatasetInput, Runs
 from search.settings import Settings, prepare_home, read_settings
 from search.spool import MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
 from search.tracking import Tracker
@@ -338,17 +338,6 @@ class TestUnavailable:
         settings = read_settings(tmp_path / "none", {})
         with pytest.raises(UnavailableError, match=r"^MLflow at sqlite:.*unable to open"):
             Runs(settings, "s", "", None)
-
-    @pytest.mark.parametrize(
-        ("address", "shown"),
-        [
-            ("postgresql://me:pw@host/db", "postgresql://me:***@host/db"),
-            ("https://me:p%40w@host", "https://me:***@host"),
-            ("sqlite:////home/me/x.db", "sqlite:////home/me/x.db"),
-        ],
-    )
-    def test_addresses_are_shown_without_their_password(self, address: str, shown: str) -> None:
-        assert public(address) == shown
 
 
 def test_a_failure_keeps_its_traceback_and_its_message(place: Place, tmp_path: Path) -> None:

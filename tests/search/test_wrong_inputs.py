@@ -15,6 +15,7 @@ import pytest
 from command_line import call, files
 
 DIGITS = '[data]\nsource = "digits"\n'
+LONG = "a" * 10_000
 IRIS = "a,b,target\n" + "1.5,x,yes\n2.5,y,no\n3.5,x,yes\n4.5,y,no\n" * 5
 
 STUDIES = {
@@ -31,6 +32,7 @@ STUDIES = {
     "nan.toml": DIGITS + "[space]\ndropout = nan\n",
     "several.toml": '[data]\nsource = "digits"\nscaling = "max"\n[study]\nseed = -1\ntimeout_s = 0\n',
     "no-source.toml": "[study]\ntrials = 3\n",
+    "vast.toml": DIGITS + "[space]\nwidth = { low = 8, high = 45000 }\ndepth = 2\n[workers]\nslots = 1000\n",
     "target.toml": '[data]\nsource = "iris.csv"\ntarget = "species"\n',
 }
 
@@ -45,6 +47,15 @@ TEXTS = {
     "ragged.csv": "a,target\n1,yes\n1,2,3,no\n",
     "notes.txt": "hello\n",
     "broken.parquet": "not a table\n",
+    "columns.csv": ",".join(f"c{n}" for n in range(5000)) + "\n" + "1," * 4999 + "1\n",
+    "gaps.csv": ",".join(f"c{n}" for n in range(300)) + ",target\n" + ("," * 300 + "1\n" + "," * 300 + "2\n") * 5,
+    "essay.csv": "a,target\n" + "".join(f"{n},{'x' * 20_000}{n}\n" for n in range(4)),
+    "semicolons.csv": "a;target\n1;yes\n",
+    "quote.csv": 'a,target\n"1,yes\n2,no\n',
+    "lines.csv": 'a,"b\nc"\n1,2\n',
+    "fractions.csv": "a,target\n" + "1,0.5\n2,0.7\n" * 5,
+    "unlabelled.csv": IRIS + "1.5,x,\n",
+    "hidden.csv": "a,\x1b[2Jb\n1,2\n",
 }
 
 # What is typed, the exit code, and what the line has to say; {n} is a free or a taken port.
@@ -112,7 +123,28 @@ CASES: dict[str, tuple[str, int, str]] = {
     "arrays that do not fit": ("run ragged.npz", 1, "x and y must have as many rows, got shapes (20, 2) and (19,)"),
     "infinite inputs": ("datasets infinite.npz", 1, "must hold finite float32 numbers"),
     "one-hot labels": ("datasets onehot.npz", 1, "y must be (n_rows,), got shape (20, 3)"),
+    "a negative shape": ("run negative.npz", 1, "negative.npz: must be an .npz archive that is whole, got ValueError"),
+    "a header that is no literal": ("run header.npz", 1, "header.npz: must be an .npz archive that is whole, got"),
+    "a bomb": ("run bomb.npz", 1, "rows and one copy of them must fit in memory, got 8000000002.0 GB where"),
+    "labels by the thousand columns": ("run columns.csv", 1, "got c0, c1, c2, c3, c4 and 4995 more: name one of them"),
+    "labels of 20,000 characters": ("run essay.csv", 1, " … "),
+    "another separator": ("run semicolons.csv", 1, "must have the label's column 'target' (did you mean 'a;target'?)"),
+    "a quote that nobody closes": ("run quote.csv", 1, "cannot be read as a table (Error tokenizing data."),
+    "a column name of two lines": ("run lines.csv", 1, "label's column 'target', got a, b c: name one of them"),
+    "a quantity for a label": ("run fractions.csv", 1, "labels must be whole numbers or text, got 0.5 (10 such rows)"),
+    "a row without a label": ("run unlabelled.csv", 1, "every row must have a label, got 1 empty, NA or None"),
+    "a column that clears the screen": ("run hidden.csv", 1, "got a, [2Jb: name one of them"),
+    "a table in UTF-16": ("run utf16.csv", 1, "utf16.csv: must be UTF-8 text, got byte 0xff"),
+    "a compressed table": ("run gzip.csv", 1, "gzip.csv: must be UTF-8 text, got byte 0x8b"),
+    "a path that is too long": (f"run {LONG}.csv --study a", 1, "(File name too long)"),
+    "a path of nobody": ("datasets ~nobody9/a.csv", 1, "must be the path of a file, got '~nobody9/a.csv'"),
+    "a study file that is too long": (f"plan {LONG}.toml", 1, "cannot be read: File name too long"),
+    # networks
+    "a study beyond this memory": ("run vast.toml", 1, "about 64,909.4 GB for 1000 slots where"),
+    "a forecast beyond this memory": ("plan vast.toml", 1, "got 2,028,420,010 weights with width 45000 and depth 2"),
     # places
+    "a home of nobody": ("run digits --home ~nobody9/a", 1, "home: must be a folder's path, got '~nobody9/a'"),
+    "a home that is too long": (f"studies --home {LONG}", 1, "(File name too long)"),
     "a figure of another kind": ("datasets digits --figure a.jpg", 1, "a.jpg: a figure's file must end in .png"),
     "a figure nowhere": ("datasets digits --figure no/where/a.png", 1, "cannot be written (No such file or directory)"),
     "a file that is there": ("init iris.csv", 1, "iris.csv: exists already and is left as it is"),
@@ -142,7 +174,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "onehot.npz", x=x, y=np.eye(3)[y])
     with zipfile.ZipFile(folder / "broken.npz", "w") as archive:
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00 cut off")
+    (folder / "utf16.csv").write_text("ä,target\n1,2\n", encoding="utf-16")
+    (folder / "gzip.csv").write_bytes(b"\x1f\x8b\x08 and so on")
+    save_header(folder / "negative.npz", "{'descr': '<f4', 'fortran_order': False, 'shape': (-20, 2), }")
+    save_header(folder / "header.npz", "{'descr': '<f4', 'fortran_order': False, 'shape': (20, 2")
+    save_header(folder / "bomb.npz", f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(10**9, 10**9)}, }}")
     return folder
+
+
+def save_header(path: Path, header: str) -> None:
+    """An archive whose arrays promise what ``header`` says, and hold nothing."""
+    text = header.encode() + b"\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+        labels = text.replace(b"<f4", b"|u1").replace(b", 1000000000)", b",)")
+        archive.writestr("y.npy", b"\x93NUMPY\x01\x00" + len(labels).to_bytes(2, "little") + labels)
 
 
 @pytest.fixture
@@ -150,6 +196,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working directory, which must be left as it was found."""
     for name in ("MLP_SEARCH_HOME", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "MLP_SEARCH_DATA"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # what is said of memory is said of cores
     monkeypatch.chdir(folder)
     before = files(folder)
     yield folder
@@ -184,6 +231,50 @@ def test_every_problem_of_a_file_has_its_line(here: Path) -> None:
     assert sorted(places) == ["data.scaling", "study.seed", "study.timeout_s"]
 
 
+def test_many_problems_are_cut_short(here: Path) -> None:
+    lines = call("run", "gaps.csv").err.splitlines()
+    assert len(lines) == 21
+    assert lines[0] == "error: gaps.csv, column 'c0': must hold values, got none in any row: drop it"
+    assert lines[-1] == "error: 280 more problems: mend these first"
+
+
+def test_no_line_is_longer_than_a_screen(here: Path) -> None:
+    for typed in (f"run {LONG}.csv", "run essay.csv", f"trials {LONG}", f"predict {LONG} rows.csv"):
+        [line] = call(*typed.split()).err.splitlines()
+        assert len(line) < 1010
+
+
+HOSTILE = {
+    "SQL": "'; DROP TABLE studies; --",
+    "HTML": "<script>alert(1)</script>",
+    "markup": "[red]a[/red]",
+    "a quote": 'it\'s "so"',
+    "a newline": "a\nb",
+    "an escape": "\x1b[2J\x1b]0;title\x07",
+    "right to left": "\u202egnp.exe",
+    "a folder": "../../etc/passwd",
+    "a format": "%s%n{0}{{7*7}}",
+    "too long": LONG,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("command", ["trials", "finalists", "evaluate", "promote", "rollback"])
+def test_a_name_that_there_is_not(command: str, name: str, here: Path) -> None:
+    answer = call(command, HOSTILE[name])
+    assert (answer.code, answer.out) == (1, "")
+    [line] = answer.err.splitlines()
+    assert line.isprintable()
+    assert line.startswith(("error: study ", "error: model ", "error: home "))
+
+
+@pytest.mark.parametrize("name", ["a newline", "an escape", "right to left", "a folder", "too long"])
+def test_a_name_that_no_study_may_have(name: str, here: Path) -> None:
+    [line] = call("run", "digits", "--study", HOSTILE[name]).err.splitlines()
+    assert line.isprintable()
+    assert line.startswith("error: --study: must be 1 to 200 printable characters")
+
+
 def test_a_port_in_use(here: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -204,7 +295,7 @@ def test_a_tracking_server_that_is_away(
 
 
 UNREACHABLE = ("postgresql://me:secret@127.0.0.1:1/none", "me:***@127.0.0.1:1/none: ")
-NO_ADDRESS = ("nonsense", "Optuna's database nonsense")
+NO_ADDRESS = ("nonsense", "OPTUNA_STORAGE: must be an address such as postgresql://HOST/DATABASE, got nonsense;")
 NO_FOLDER = ("sqlite:////proc/none.db", "sqlite:////proc/none.db: unable to open")
 DATABASES = [(typed, *what) for typed in ("run digits", "studies", "trials a") for what in (UNREACHABLE, NO_ADDRESS)]
 
@@ -215,6 +306,34 @@ def test_a_database_that_cannot_be_used(
 ) -> None:
     monkeypatch.setenv("OPTUNA_STORAGE", address)
     assert_one_line(f"{typed} --home {tmp_path}/home", 1, says)
+    assert files(tmp_path) == set()
+
+
+PLACES = {
+    "a home of nobody": ("MLP_SEARCH_HOME", "~nobody9/a", "home: must be a folder's path, got '~nobody9/a'"),
+    "data of nobody": ("MLP_SEARCH_DATA", "~nobody9/a", "MLP_SEARCH_DATA: must be a folder's path"),
+    "a path of 10,000": ("MLP_SEARCH_DATA", LONG, "(File name too long)"),
+    "two @": ("OPTUNA_STORAGE", "postgresql://me:a@b@host/x", "got postgresql://me:***@host/x; a password's own @"),
+    "a bracket": ("OPTUNA_STORAGE", "postgresql://me:secret@[bad/x", "OPTUNA_STORAGE: must be an address such as"),
+    "an escape": ("OPTUNA_STORAGE", "\x1b[31m", "OPTUNA_STORAGE: must be an address such as"),
+    "no number for a port": ("OPTUNA_STORAGE", "postgresql://me:secret@host:port/x", "me:***@host:port/x: invalid"),
+    "a driver that is not there": ("OPTUNA_STORAGE", "mysql://me:secret@host/x", "mysql://me:***@host/x: "),
+    "a word": ("MLFLOW_TRACKING_URI", "nonsense", "MLFLOW_TRACKING_URI: must be an address such as"),
+    "a folder for runs": ("MLFLOW_TRACKING_URI", "file:///tmp/x", "must be the address of a server or a database"),
+    "an address that is cut off": ("MLFLOW_TRACKING_URI", "http://[bad", "MLFLOW_TRACKING_URI: must be an address"),
+    "runs on a database away": ("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/x", "me:***@127.0.0.1:1/x"),
+    "models on a server away": ("MLFLOW_REGISTRY_URI", "http://me:secret@127.0.0.1:1", "correct MLFLOW_REGISTRY_URI"),
+    "models in a folder": ("MLFLOW_REGISTRY_URI", "ftp://x", "MLFLOW_REGISTRY_URI: must be the address of a server"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_variable_that_cannot_be_used(case: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, value, says = PLACES[case]
+    monkeypatch.setenv(name, value)
+    home = "" if name == "MLP_SEARCH_HOME" else f" --home {tmp_path}/home"
+    assert_one_line(f"run digits{home}", 1, says)
+    assert "secret" not in call(*f"run digits{home}".split()).err
     assert files(tmp_path) == set()
 
 
