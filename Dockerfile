@@ -1,17 +1,20 @@
 # One image for every service of docker-compose.yml: the command line, MLflow's server, Optuna's dashboard and,
 # with EXTRAS=server,ray, the nodes of a Ray cluster; with EXTRAS=server,gpu TensorFlow brings CUDA.
-FROM python:3.13-slim AS dependencies
+FROM python:3.13-slim AS requirements
 ARG EXTRAS=server
-WORKDIR /src
-# A pip.conf beside this file, for a package mirror, is seen by these stages alone.
-ENV PIP_CONFIG_FILE=/src/pip.conf PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+COPY docker/requirements.py pyproject.toml ./
+RUN python requirements.py "$EXTRAS" > /requirements.txt
+
+FROM python:3.13-slim AS dependencies
+# A pip.conf beside this file, for a package mirror, is seen by this stage and the next alone.
+ENV PIP_CONFIG_FILE=/pip.conf PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv --without-pip /opt/mlp-search
-COPY docker/requirements.py pyproject.toml requirements.lock pip.con[f] ./
-# TensorFlow's CPU build has the version of the general one; libclang comes with it for who compiles. What is left
-# out need not be compiled; the bytecode is, once, because containers cannot write theirs.
-RUN python requirements.py "$EXTRAS" > requirements.txt \
-    && sed 's/^tensorflow==/tensorflow-cpu==/p; s/^tensorflow-cpu==/tensorflow==/' requirements.lock > constraints.txt \
-    && pip --python /opt/mlp-search install --no-compile --constraint constraints.txt --requirement requirements.txt \
+COPY requirements.lock pip.con[f] /
+COPY --from=requirements /requirements.txt /
+# TensorFlow's build for CPUs has the version of the general one; libclang comes with it for who compiles. What is left
+# out need not be compiled to bytecode; the rest is, once, because containers cannot write theirs.
+RUN sed -i 's/^tensorflow==/tensorflow-cpu==/p; s/^tensorflow-cpu==/tensorflow==/' /requirements.lock \
+    && pip --python /opt/mlp-search install --no-compile --constraint /requirements.lock --requirement /requirements.txt \
     && cd /opt/mlp-search/lib/python3.*/site-packages \
     && rm -rf clang \
     && find . -mindepth 2 -type d \( -name tests -o -name testing_data -o -name include \) -prune -exec rm -rf {} + \
@@ -19,6 +22,7 @@ RUN python requirements.py "$EXTRAS" > requirements.txt \
     && (python -m compileall -q -j 0 --invalidation-mode unchecked-hash . > /dev/null || true)
 
 FROM dependencies AS package
+WORKDIR /src
 COPY . .
 RUN pip --python /opt/mlp-search install --no-deps --prefix /opt/package .
 

@@ -5,31 +5,20 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 Route = tuple[str, str]
 """A method and a path."""
 
 
-def _native(routes: Iterable[Any], prefix: str = "") -> Iterator[Route]:
-    for route in routes:
-        path = prefix + getattr(route, "path", "")
-        for method in getattr(route, "methods", None) or ():
-            yield method, path
-        if nested := getattr(route, "routes", None):
-            yield from _native(nested, path)
-        if router := getattr(route, "original_router", None):
-            yield from _native(router.routes, getattr(getattr(route, "include_context", None), "prefix", ""))
-
-
 def list_routes() -> list[Route]:
     """The routes that MLflow registers, in a process that has a server's settings."""
+    from fastapi.routing import iter_route_contexts
     from mlflow.server import app as flask_app
     from mlflow.server.auth import create_app
 
-    served = create_app()
-    found = set(_native(served.routes))
+    contexts = list(iter_route_contexts(create_app().routes))
+    found = {(method, context.path) for context in contexts for method in context.methods or ()}
     found |= {(method, rule.rule) for rule in flask_app.url_map.iter_rules() for method in rule.methods}
     return sorted((method, re.sub(r"<[^>]*>|\{[^}]*\}", "1", path)) for method, path in found)
 
