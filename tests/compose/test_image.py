@@ -14,14 +14,16 @@ pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def users(stack: Stack) -> dict[str, str]:
     """The user id of each process in the containers that stay."""
-    return {service: docker("top", stack.container(service), "-eo", "uid,comm") for service in ("mlflow", "postgres")}
+    return {
+        service: docker("top", stack.container(service), "-eo", "pid,uid,comm") for service in ("mlflow", "postgres")
+    }
 
 
 def test_nothing_runs_as_root(stack: Stack, users: dict[str, str]) -> None:
     assert docker("run", "--rm", "--entrypoint", "id", "mlp-search", "-u").strip() == "10001"
     for service, top in users.items():
         # Docker's own init is all that stays of the user that PostgreSQL's image starts as.
-        roots = {line.split()[1] for line in top.splitlines()[1:] if line.split()[0] == "0"}
+        roots = {line.split()[2] for line in top.splitlines()[1:] if line.split()[1] in ("0", "root")}
         assert roots <= ({"docker-init"} if service == "postgres" else set()), top
 
 

@@ -19,7 +19,7 @@ WRONG = {
     "DASHBOARD_ADDRESS": "8080",
     "MLFLOW_ALLOWED_HOSTS": "http://localhost:5000",
     "MLFLOW_ARTIFACTS": "/tmp/artifacts",
-    "SEARCH_DATA": "./no-such-folder",
+    "SEARCH_DATA": "/no/such/folder",
     "SEARCH_MEMORY": "100m",
 }
 
@@ -44,7 +44,8 @@ def test_a_wrong_setting_stops_up(stack: Stack, tmp_path: Path, key: str) -> Non
         told = done.stderr + project.compose("logs", "--no-color", "settings", check=False).stdout
         assert done.returncode != 0
         lines = [line for line in told.splitlines() if key in line or WRONG[key] in line]
-        assert len(lines) == 1, told
+        sentences = {line.partition(": ")[2] for line in lines}
+        assert len(sentences) in (1, 2), told  # Compose 1.29 repeats what Docker says
         assert "Traceback" not in told
         running = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.project}")
         assert not running.strip()
