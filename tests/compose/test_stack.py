@@ -49,7 +49,7 @@ def test_without_a_login_only_health_answers(stack: Stack) -> None:
     assert {path for _, path, _ in answers} == {"/health"}
     assert ("GET", "/health", 200) in answers
     assert login_routes.let_in(stack.url, login_routes.OUTSIDE, (ADMIN[0], "wrong password")) == []
-    assert stack.api("GET", "2.0/mlflow/users/current").json()["username"] == "admin"
+    assert stack.api("GET", "2.0/mlflow/users/current").json()["user"]["username"] == "admin"
 
 
 def test_another_host_name_is_refused(stack: Stack) -> None:
@@ -122,7 +122,7 @@ def test_down_and_up_again_and_everything_is_still_there(stack: Stack, client: m
     stack.up()
     assert stack.runs("ann") == runs
     assert stack.search("trials", "ann") == trials
-    assert stack.api("GET", "2.0/mlflow/users/current", ANN).json()["username"] == "ann"
+    assert stack.api("GET", "2.0/mlflow/users/current", ANN).json()["user"]["username"] == "ann"
     assert client.get_model_version_by_alias("digits", "champion").version == "1"
     assert len(stack.search("predict", "digits", "digits.npz", user=ANN)) == 5
     assert len(ended(stack)) == TRIALS
