@@ -50,4 +50,4 @@ def test_a_wrong_setting_stops_up(stack: Stack, tmp_path: Path, key: str) -> Non
         running = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.project}")
         assert not running.strip()
     finally:
-        project.beside(stack.env_file).compose("down", "--volumes", check=False)
+        stack.beside(stack.env_file).compose("down", "--volumes", check=False)
