@@ -1,0 +1,221 @@
+"""A campaign against one study: a seeded plan of deaths, the same command after each, and a look from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from invariants import Study
+
+MORTAL = Path(__file__).with_name("mortal.py")
+PATIENCE_S = 240.0
+SEARCHING = (
+    "home opened", "study opened", "left-overs parked", "asked", "configuration half recorded", "configuration drawn",
+    "run created", "run opened", "in an epoch", "epochs logged", "spool being written", "spool written", "result noted",
+    "Optuna told", "model uploaded", "run closed", "run deleted",
+)  # fmt: skip
+ONCE = ("home opened", "study opened", "left-overs parked", "run deleted")
+"""Points that a process passes once, before its workers train."""
+FINALS = ("home opened", "in an epoch", "spool being written", "spool written", "result noted", "model uploaded")
+EVALUATING = ("seal opened", "reading logged", "epochs logged")
+PROMOTING = (
+    "logged model made", "logged model stored", "logged model ready", "registered model made", "version made",
+    "alias moved",
+)  # fmt: skip
+ANY_MOMENT = "any moment"
+TEXT = """\
+[study]
+name = "{name}"
+seed = {seed}
+trials = {trials}
+[data]
+source = "digits"
+[space]
+width = {{ low = 8, high = 64 }}
+depth = [1, 2]
+learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
+epochs = {{ low = 3, high = 8 }}
+batch_size = 64
+[search]
+pruner = "{pruner}"
+[workers]
+slots = {slots}
+"""
+
+
+@dataclass
+class Tally:
+    """What a campaign did, for the summary."""
+
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    restarts: int = 0
+    studies: int = 0
+    checked: Counter[str] = field(default_factory=Counter)
+
+    def __iadd__(self, other: Tally) -> Tally:
+        self.kills += other.kills
+        self.checked += other.checked
+        self.restarts += other.restarts
+        self.studies += other.studies
+        return self
+
+
+@dataclass
+class Campaign:
+    """One study and what is done to it.
+
+    Attributes:
+        study: Where it is.
+        folder: Where its study file and the logs of its processes lie.
+        seed: Of the study and of the plan.
+        slots: Workers.
+        pruner: The study's.
+        environ: Addresses of databases.
+        beat_s: Seconds between heartbeats, for a shared database.
+    """
+
+    study: Study
+    folder: Path
+    seed: int
+    slots: int
+    pruner: str = "asha"
+    environ: dict[str, str] = field(default_factory=dict)
+    beat_s: int = 0
+    pool: str = "local"
+    budget: int = 10
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+        self.write()
+
+    def write(self) -> None:
+        """The study file; a larger budget lets a study go on."""
+        known = {"name": self.study.name, "seed": self.seed, "trials": self.budget}
+        self.file.write_text(TEXT.format(**known, pruner=self.pruner, slots=self.slots))
+
+    @property
+    def file(self) -> Path:
+        return self.folder / f"{self.study.name}.toml"
+
+    @property
+    def searching(self) -> tuple[str, ...]:
+        """The command that is typed again after each death."""
+        return ("run", str(self.file), "--pool", self.pool)
+
+    def start(self, arguments: tuple[str, ...], point: str, count: int, victim: str) -> subprocess.Popen[bytes]:
+        """A process of the command line that will die at a point; at none it is ``python -m search`` itself."""
+        program = [str(MORTAL), point, str(count), victim, str(self.beat_s), "--"]
+        if point == "never" and not self.beat_s:
+            program = ["-m", "search"]
+        command = [sys.executable, *program, *arguments, "--home", str(self.study.home), "--json"]
+        with self.log.open("ab") as log:
+            log.write(f"\n$ {point} {count} {victim}: {' '.join(arguments)}\n".encode())
+            log.flush()
+            return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environ)
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.study.name}.log"
+
+    def search(self, kills: int) -> None:
+        """Kills so many times, restarts after each, and looks each time; a spent budget is made larger."""
+        while self.tally.kills.total() < kills:
+            if self.random.random() < 0.25:
+                self.strike_any_moment(self.searching)
+            else:
+                self.strike(self.searching, self.random.choice(SEARCHING))
+            self.study.after_a_kill(self.budget)
+        self.finish(self.searching)
+        self.study.at_the_end(self.budget)
+        self.tally.studies += 1
+        self.tally.checked = self.study.checked
+
+    def crown(self) -> None:
+        """Finals, the sealed test and the promotion, each killed on its way and typed again."""
+        name = self.study.name
+        self.finish(self.searching)
+        for command, points, deaths in (
+            (("finalists", name, "--top", "2", "--seeds", "2", "--refit"), FINALS, 3),
+            (("evaluate", name), EVALUATING, 1),
+            (("promote", name), PROMOTING, 2),
+        ):
+            struck = [self.strike(command, point) for point in self.random.sample(points, deaths)]
+            if command[0] != "evaluate" or all(struck):  # a seal that was opened is not opened again
+                self.finish(command)
+        self.study.at_the_end(self.budget)
+        self.study.champion()
+        self.tally.studies += 1
+        self.tally.checked = self.study.checked
+
+    def strike(self, arguments: tuple[str, ...], point: str) -> bool:
+        """Runs a command until it dies at a point or ends before; whether it died."""
+        trains = arguments[0] in ("run", "finalists")
+        once = point in ONCE
+        victim = self.random.choice(("search", "both", "worker") if trains and not once else ("search",))
+        process = self.start(arguments, point, self.random.randint(1, 3 if trains and not once else 1), victim)
+        code = process.wait(PATIENCE_S)
+        struck = code == -signal.SIGKILL or self.said("mortal: struck")
+        self.tally.kills[point, victim] += struck
+        self.note_end(code, grow=arguments[0] == "run")
+        return code != 0
+
+    def strike_any_moment(self, arguments: tuple[str, ...]) -> None:
+        """Kills after a random time: the searching process, all of its workers, or both."""
+        victim = self.random.choice(("search", "worker", "both"))
+        process = self.start(arguments, "never", 0, victim)
+        until = time.monotonic() + self.random.uniform(0.5, 9)
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        struck = process.poll() is None
+        if struck and victim != "search":
+            struck = kill_workers(process.pid) > 0 or victim == "both"
+        if victim != "worker":
+            process.kill()
+        self.tally.kills[ANY_MOMENT, victim] += struck
+        self.note_end(process.wait(PATIENCE_S))
+
+    def note_end(self, code: int, *, grow: bool = True) -> None:
+        """A process died as planned, or did its work; every other end is a bug."""
+        assert code in (0, -signal.SIGKILL), f"exit code {code}: {self.end_of_log()}"
+        if code:
+            self.tally.restarts += 1
+        elif grow and self.is_spent():
+            self.budget += 4
+            self.write()
+
+    def is_spent(self) -> bool:
+        """Whether the study has its budget: a further death needs more work to die in."""
+        return len(self.study.trials()) >= self.budget
+
+    def finish(self, arguments: tuple[str, ...]) -> None:
+        """The same command once more, to its end."""
+        code = self.start(arguments, "never", 0, "search").wait(PATIENCE_S)
+        assert code == 0, f"exit code {code}: {self.end_of_log()}"
+
+    def said(self, line: str) -> bool:
+        """Whether the last process wrote a line."""
+        return line in self.log.read_text(errors="replace").rpartition("\n$ ")[2]
+
+    def end_of_log(self) -> str:
+        return self.log.read_text(errors="replace")[-3000:]
+
+
+def kill_workers(pid: int) -> int:
+    """Kills the workers of a searching process; returns how many there were."""
+    killed = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(pid).children(recursive=True):
+            if process.ppid() != pid and "forkserver" in " ".join(process.cmdline()):
+                process.kill()
+                killed += 1
+    return killed

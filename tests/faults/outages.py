@@ -1,0 +1,209 @@
+"""What goes wrong, for real: a tracking server that can be killed, a proxy that misbehaves, a search to watch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+PATIENCE_S = 120.0
+STUDY = """\
+[study]
+name = "{name}"
+seed = 3
+trials = {trials}
+[data]
+source = "digits"
+[space]
+width = {width}
+depth = 1
+learning_rate = {{ low = 1e-3, high = 3e-2, log = true }}
+epochs = {epochs}
+batch_size = 64
+[search]
+pruner = "none"
+[workers]
+slots = {slots}
+{workers}
+"""
+
+
+def write_study(
+    folder: Path,
+    name: str,
+    *,
+    trials: int,
+    slots: int = 1,
+    epochs: str = "{ low = 3, high = 8 }",
+    width: str = "{ low = 8, high = 64 }",
+    workers: str = "",
+) -> Path:
+    path = folder / f"{name}.toml"
+    tables = {"slots": slots, "epochs": epochs, "width": width, "workers": workers}
+    path.write_text(STUDY.format(name=name, trials=trials, **tables))
+    return path
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, f"it did not come to pass: {what}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class TrackingServer:
+    """A real ``mlflow server`` on a port and a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        stores = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
+        stores += ["--artifacts-destination", f"{self.folder}/artifacts"]
+        environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", *command, *stores],
+                stdout=log, stderr=log, env=environ, start_new_session=True,
+            )  # fmt: skip
+        wait_for(self.answers, f"the server's start: {(self.folder / 'log').read_text()[-500:]}")
+
+    def answers(self) -> bool:
+        try:
+            return bool(requests.get(self.url + "/health", timeout=5).ok)
+        except requests.RequestException:
+            return False
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Proxy:
+    """Stands before a server; ``status`` is what it answers instead of it, ``delay_s`` how long each answer takes."""
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream, self.status, self.delay_s = upstream, 0, 0.0
+        self.refused = 0
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def forward(self) -> None:
+                proxy.handle(self)
+
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward  # noqa: N815
+
+            def log_message(self, *given: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        time.sleep(self.delay_s)
+        if self.status:
+            self.refused += 1
+            status, content, kind = self.status, b"no", "text/plain"
+        else:
+            kept = {
+                name: value for name, value in request.headers.items() if name.lower() not in ("host", "connection")
+            }
+            answer = requests.request(
+                request.command, self.upstream + request.path, data=body, headers=kept, timeout=60
+            )
+            status, content, kind = answer.status_code, answer.content, answer.headers.get("Content-Type", "")
+        request.send_response(status)
+        request.send_header("Content-Type", kind)
+        request.send_header("Content-Length", str(len(content)))
+        request.end_headers()
+        request.wfile.write(content)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Search:
+    """``python -m search run`` in a process of its own, and the lines that it writes."""
+
+    def __init__(self, study: Path, home: Path, *program: str, **environ: str) -> None:
+        command = [sys.executable, *(program or ("-m", "search")), "run", str(study), "--home", str(home), "--json"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environ
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip())
+
+    def wait_line(self, pattern: str, times: int = 1) -> None:
+        """Waits until that many lines have a pattern."""
+
+        def come() -> bool:
+            return self.process.poll() is not None or len(self.having(pattern)) >= times
+
+        wait_for(come, f"{pattern!r} in {self.lines}")
+        assert len(self.having(pattern)) >= times, f"it ended before {pattern!r}: {self.lines}"
+
+    def having(self, pattern: str) -> list[str]:
+        return [line for line in list(self.lines) if re.search(pattern, line)]
+
+    def answer(self) -> dict[str, Any]:
+        """Its document, once it has ended."""
+        assert self.process.stdout
+        document: dict[str, Any] = json.loads(self.process.stdout.read())
+        return document
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes in which trials train."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        return [p for p in family if p.ppid() != self.process.pid and "forkserver" in " ".join(p.cmdline())]
+
+    def end(self, code: int = 0, timeout_s: float = PATIENCE_S) -> None:
+        """Waits for the end, which must come with this exit code and without a traceback."""
+        found = self.process.wait(timeout_s)
+        self._reader.join(10)
+        assert found == code, (found, self.lines)
+        assert "Traceback" not in "\n".join(self.lines), self.lines
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def searching(study: Path, home: Path, *program: str, **environ: str) -> Iterator[Search]:
+    """A search that does not outlive its test."""
+    search = Search(study, home, *program, **environ)
+    try:
+        yield search
+    finally:
+        search.kill()

