@@ -41,6 +41,7 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
         with _lock_file(own, name).open("a") as file:
             if _is_locked(file):
                 continue
+            own.spool.mkdir(exist_ok=True, mode=0o700)
             yield own
             return
     raise UnavailableError(

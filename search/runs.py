@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,9 @@ class Runs:
         self.study = study
         self._dataset = dataset
         try:
-            prepare_sqlite(settings.tracking_uri)
+            if not settings.is_tracked_elsewhere:
+                make_database(settings.tracking_uri)
+                prepare_sqlite(settings.tracking_uri)
             self.client = connect(settings)
             self.experiment_id = self._open_experiment(settings.artifact_root, description)
         except (MlflowException, OSError, sqlite3.Error) as error:
@@ -137,6 +141,25 @@ class Runs:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return False
             raise
+
+
+def make_database(address: str) -> None:
+    """Makes MLflow's SQLite file where there is none, whole or not at all.
+
+    MLflow makes it by some fifty migrations; one that is cut off half-way is in the way of the next process for ever.
+    """
+    path = Path(address.removeprefix("sqlite:///"))
+    if path.exists():
+        return
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
+        made = Path(folder, path.name)
+        engine = create_sqlalchemy_engine(f"sqlite:///{made}")
+        _initialize_tables(engine)
+        engine.dispose()
+        with suppress(FileExistsError):  # another process was faster, and may have runs in its own by now
+            path.hardlink_to(made)
 
 
 def connect(settings: Settings) -> Any:

@@ -111,7 +111,8 @@ def write_entry(spool: Path, entry: Entry, files: Mapping[str, bytes]) -> Path:
     contents[_ENTRY_FILE] = json.dumps(asdict(entry)).encode()
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+        folder.parent.mkdir(exist_ok=True)  # without its parents: a home that somebody deleted is not to come back
+        unfinished.mkdir()
         for name, content in contents.items():
             _write_through(unfinished / name, content)
         _sync_folder(unfinished)

@@ -64,13 +64,14 @@ def test_postgresql_restarted_in_the_middle_of_a_study(server: Any, tmp_path: Pa
 def together(server: Any, folder: Path, name: str, *, trials: int, n_processes: int, beat_s: int) -> None:
     """Several processes search one study; one of them is killed in the middle."""
     storage, home = address(server, name), folder / "home"
-    file = write_study(folder, name, trials=trials)
+    file = write_study(folder, name, trials=trials, epochs="40", width="128")
     with ExitStack() as stack:
         searches: list[Search] = []
         for _ in range(n_processes):
             search = searching(file, home, *quick(beat_s), OPTUNA_STORAGE=storage)
             searches.append(stack.enter_context(search))
-            searches[-1].wait_line("complete")
+        for search in searches:
+            search.wait_line("complete")
         [victim, *others] = searches
         done = len(victim.having("complete"))
         victim.wait_line("complete", times=done + 1)

@@ -6,6 +6,10 @@ A database is taken away by renaming a table: MLflow's store fails as it does wh
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -321,6 +325,29 @@ class TestAway:
                 tracker.kill(f"trial-{number:04d}")
             assert time.monotonic() - started < 0.5
             tracker.close(timeout_s=0)
+
+
+CUT_OFF = """
+    import os, signal, sys
+    from pathlib import Path
+    import sqlalchemy as sa
+    from search.runs import Runs
+    from search.settings import read_settings
+
+    @sa.event.listens_for(sa.engine.Engine, "after_cursor_execute")
+    def look(connection, cursor, statement, *rest):
+        if "CREATE TABLE logged_models" in statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Runs(read_settings(Path(sys.argv[1]), {}), "s", "", None)
+"""
+
+
+def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_way(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    runs = Runs(read_settings(tmp_path, {}), "s", "", None)
+    assert runs.is_there(runs.open(start("s", 0), replace=False))
 
 
 class TestUnavailable:
