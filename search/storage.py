@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,12 @@ def _shared(address: str) -> RDBStorage:
     """One for a process: each has connections of its own, and a server has only so many for everybody."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return PatientStorage(address, engine_kwargs={"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT_S)
+        make = partial(PatientStorage, address, {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT_S)
+        for _ in range(2):
+            with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process makes the tables just now
+                return make()
+            time.sleep(1.0)
+        return make()
 
 
 def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study:

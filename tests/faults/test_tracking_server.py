@@ -68,7 +68,7 @@ def test_a_minute_without_the_server_costs_less_than_five_percent(
     """Two equal studies side by side, each with a server of its own, one of which is killed for a minute."""
     other = TrackingServer(tmp_path_factory.mktemp("other-server"))
     other.start()
-    n_trials = 130
+    n_trials = 110
     with ExitStack() as stack:
         stack.callback(lambda: other.kill())
         searches = []
