@@ -13,7 +13,16 @@ from pipelines.history import EpochReport
 from search.claims import gather_spools
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
-from search.results import files_of, metrics_of, note_result, note_run_id, result_of, tags_of, unknown_runs
+from search.results import (
+    files_of,
+    forget_run_id,
+    metrics_of,
+    note_result,
+    note_run_id,
+    result_of,
+    tags_of,
+    unknown_runs,
+)
 from search.scheduler import MAX_ATTEMPTS
 from search.settings import Settings
 from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
@@ -200,6 +209,7 @@ def take_over(study: optuna.Study, settings: Settings, tracker: Tracker) -> None
         if entry.number is None:
             note_result(study, entry)
         if entry.number is None or entry.number in finished:
+            forget_run_id(study, entry.start.run_name)
             tracker.deliver(folder)
     for run_name in unknown_runs(study):
         tracker.look_up(run_name)

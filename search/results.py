@@ -77,6 +77,12 @@ def unknown_runs(study: optuna.Study) -> list[str]:
     return [trial_run(row.number) for row in rows if not row.run_id] + others
 
 
+def forget_run_id(study: optuna.Study, run_name: str) -> None:
+    """The run of an ended training is about to be replaced: should this process die meanwhile, its id is looked up."""
+    key = int(run_name.removeprefix(_TRIAL)) if run_name.startswith(_TRIAL) else run_name
+    study.set_user_attr(f"{RUN_ID}:{key}", "")
+
+
 def note_run_id(study: optuna.Study, run_name: str, run_id: str) -> None:
     """Lets a trial, or the study for another run of it, know its run in MLflow."""
     if run_name.startswith(_TRIAL):

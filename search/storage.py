@@ -195,7 +195,7 @@ def trial_row(trial: FrozenTrial, late_run_ids: dict[str, Any]) -> TrialRow:
         epochs_trained=result.get("epochs_trained", len(trial.intermediate_values)),
         duration_s=result.get("duration_s"),
         device=result.get("device"),
-        run_id=late_run_ids.get(f"{RUN_ID}:{trial.number}") or trial.user_attrs.get(RUN_ID),
+        run_id=late_run_ids.get(f"{RUN_ID}:{trial.number}", trial.user_attrs.get(RUN_ID)) or None,
     )
 
 

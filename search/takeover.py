@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.claims import alone, gather_spools, park_abandoned
-from search.results import note_result, trial_run, unknown_runs
+from search.results import forget_run_id, note_result, trial_run, unknown_runs
 from search.settings import Settings
 from search.spool import Entry, entries, read_entry
 from search.storage import RESULT
@@ -57,6 +57,7 @@ class Takeover:
         else:
             trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, entry.number)
             self.tell(optuna.Trial(self._study, trial_id), entry)
+        forget_run_id(self._study, entry.start.run_name)
         self._tracker.deliver(folder)
 
     def tell(self, trial: optuna.Trial, entry: Entry) -> bool:

@@ -29,6 +29,7 @@ from search.space import Choice, Range, SearchSpace
 from search.spec import StudySpec, WorkerSettings
 from search.spool import CURVES_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, study_slug, write_entry
 from search.storage import ELAPSED, RESULT, TrialRow, leaderboard, load_study, open_study, set_run_id
+from search.takeover import Takeover
 from search.tasks import Task
 from search.tracking import Tracker
 
@@ -533,6 +534,17 @@ class TestLeftBehind:
         runs.log(run_id, {}, left.epochs, entry)
         runs.end(run_id, entry, folder)
         self.check(left, trained=[1], value=0.77)
+
+    def test_a_run_that_took_another_s_place_unnoticed_is_known_in_the_end(self, left: Left) -> None:
+        """MLflow has the result under a new run, and the process died before Optuna was told of that."""
+        replaced = left.opened()
+        left.told(left.spooled())
+        runs = Runs(left.world.settings, left.spec.name, "", None)
+        tracker = Tracker(lambda: runs)
+        Takeover(left.study, left.world.settings, tracker, ()).begin()
+        assert tracker.close() == 0
+        run = self.check(left, trained=[1], value=0.77)
+        assert run.info.run_id != replaced
 
     def test_a_trial_in_training_is_trained_again_from_its_beginning(self, left: Left) -> None:
         lost = left.opened()
