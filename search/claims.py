@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +19,10 @@ from pipelines.errors import UnavailableError
 from search.patience import patient
 from search.settings import Settings
 from search.spool import entries, move_entry, study_slug
-from search.storage import open_storage
+from search.storage import HEARTBEAT_S, open_storage
 
+SILENT_S = 3 * HEARTBEAT_S
+"""A process that was not heard of for so long is dead."""
 PARKED = "parked"
 """Attribute of a trial: it was in training before."""
 
@@ -139,20 +142,40 @@ def park_abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]
     With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
     """
     with alone(settings, study):
-        running: list[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if settings.is_shared:
-            _beat_for_the_silent(settings, study, running)
-            stale = set(study._storage._get_stale_trial_ids(study._study_id))
-            running = [trial for trial in running if trial._trial_id in stale]
-        for trial in running:
+            _beat_for_the_silent(settings, study)
+        left = abandoned(settings, study)
+        for trial in left:
             park(study, trial._trial_id)
-    return running
+    return left
 
 
-def _beat_for_the_silent(settings: Settings, study: optuna.Study, running: list[FrozenTrial]) -> None:
+def abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
+    """The running trials that nobody trains; see ``park_abandoned``."""
+    running: list[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    if not settings.is_shared:
+        return running
+    stale, beating = set(study._storage._get_stale_trial_ids(study._study_id)), _beating(open_storage(settings).engine)
+    long_ago = datetime.now() - timedelta(0, SILENT_S)
+    mute = {t._trial_id for t in running if t._trial_id not in beating and (t.datetime_start or long_ago) <= long_ago}
+    return [trial for trial in running if trial._trial_id in stale | mute]
+
+
+def is_searched(settings: Settings, study: optuna.Study) -> bool:
+    """Whether some process works on a study of a shared database: it beats, or has just ended a trial."""
+    left = {trial.number for trial in abandoned(settings, study)}
+    long_ago = datetime.now() - timedelta(0, SILENT_S)
+    return any(
+        (t.state == TrialState.RUNNING and t.number not in left)
+        or (t.datetime_complete is not None and t.datetime_complete > long_ago)
+        for t in study.get_trials(deepcopy=False)
+    )
+
+
+def _beat_for_the_silent(settings: Settings, study: optuna.Study) -> None:
     """A process that died before its trial's first heartbeat would leave it alive for ever: its time runs from now."""
     beating = _beating(open_storage(settings).engine)
-    for trial in running:
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if trial._trial_id not in beating:
             study._storage.record_heartbeat(trial._trial_id)
 

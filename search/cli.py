@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search import lean
-from search.commands import data, finals, models, reports, server, studies, training
+from search.commands import data, finals, models, reports, server, studies, training, upkeep
 from search.redaction import redact, redact_tracebacks
 
 _MAX_PROBLEMS, _MAX_LENGTH = 20, 1000
@@ -31,7 +31,7 @@ app = typer.Typer(
 for command in (
     data.datasets, data.init, studies.plan, training.train, studies.run, studies.studies, studies.trials,
     studies.show, reports.report, finals.finalists, finals.evaluate, models.promote, models.rollback, models.models,
-    models.predict, server.ui,
+    models.predict, server.ui, upkeep.doctor, upkeep.migrate,
 ):  # fmt: skip
     app.command()(command)
 

@@ -21,7 +21,7 @@ from search.sealing import latest_reading, read_right, user
 from search.session import open_home
 from search.settings import Settings, read_settings
 from search.storage import FINGERPRINT, load_study
-from search.versions import COMPLETE, PENDING, STATE, Versions, model_lock, registry_errors
+from search.versions import COMPLETE, MADE_BY, PENDING, STATE, Versions, model_lock, registry_errors
 from search.winner import fetch_model, find_winner, seal_opened
 
 GATE = "gate"
@@ -154,9 +154,8 @@ class _Promotion:
         On a registry that other machines use too, it may be under way there.
         """
         if self._settings.registry_uri.startswith("sqlite") and self._versions.exists():
-            for version in self._versions.all():
-                is_ours = version.run_id == self._winner.run_id
-                if version.tags.get(STATE) == PENDING and not is_ours and not version.aliases:
+            for version in self._versions.cut_off(pointed=False):
+                if version.run_id != self._winner.run_id:
                     self._client.delete_model_version(version.name, version.version)
 
     def _register(self, verdict: GateVerdict) -> str:
@@ -171,7 +170,7 @@ class _Promotion:
         logged = self._log_model(content, dataset, example_rows(spec.data, dataset))
         if not self._versions.exists():
             with suppress(MlflowException):  # another machine was faster; else the next line says what is wrong
-                self._client.create_registered_model(name)
+                self._client.create_registered_model(name, MADE_BY)
         version = self._client.create_model_version(
             name, logged.artifact_location, winner.run_id, tags, description=card, model_id=logged.model_id
         )

@@ -128,8 +128,7 @@ class Runs:
             (folder / CURVES_FILE).write_text(svg)
         for path in artifacts(folder):
             self.client.log_artifact(run_id, str(path))
-        status = {"FAIL": "FAILED", "INTERRUPTED": "KILLED"}.get(entry.state, "FINISHED")
-        self.client.set_terminated(run_id, status, entry.ended_ms)
+        self.client.set_terminated(run_id, status_of(entry.state), entry.ended_ms)
 
     def is_there(self, run_id: str) -> bool:
         """Whether a run exists and was not deleted."""
@@ -160,6 +159,11 @@ def make_database(address: str) -> None:
         engine.dispose()
         with suppress(FileExistsError):  # another process was faster, and may have runs in its own by now
             path.hardlink_to(made)
+
+
+def status_of(state: str) -> str:
+    """MLflow's status of a run that ended in a state."""
+    return {"FAIL": "FAILED", "INTERRUPTED": "KILLED"}.get(state, "FINISHED")
 
 
 def connect(settings: Settings) -> Any:

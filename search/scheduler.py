@@ -28,7 +28,7 @@ from search.settings import Settings
 from search.spec import StudySpec
 from search.spool import Entry, Epoch, RunStart, remove_entry, write_entry
 from search.storage import ELAPSED, PRUNED_AT, RESULT, trial_row
-from search.takeover import Takeover
+from search.takeover import Takeover, tell
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
 
@@ -389,7 +389,7 @@ class Scheduler:
         entry = Entry(running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None)
         folder = write_entry(self._settings.spool, entry, files)
         self._running.pop(running.trial.number, None)  # not before: what cannot be kept is to be trained again
-        if self._takeover.tell(running.trial, entry):
+        if tell(self._settings, self._study, running.trial, entry):
             self._count(self._study._storage.get_trial(running.trial._trial_id))
             self._tracker.end(running.start.run_name, folder)
         else:

@@ -56,25 +56,9 @@ class Takeover:
             return
         else:
             trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, entry.number)
-            self.tell(optuna.Trial(self._study, trial_id), entry)
+            tell(self._settings, self._study, optuna.Trial(self._study, trial_id), entry)
         forget_run_id(self._study, entry.start.run_name)
         self._tracker.deliver(folder)
-
-    def tell(self, trial: optuna.Trial, entry: Entry) -> bool:
-        """Tells Optuna a result, unless it has one; whether it was told.
-
-        Another process of a shared database, which has taken this one for dead, may have been faster.
-        """
-        storage = self._study._storage
-        with alone(self._settings, self._study):
-            state = storage.get_trial(trial._trial_id).state
-            if state.is_finished():
-                return False
-            if state == TrialState.WAITING:
-                storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-            trial.set_user_attr(RESULT, dict(entry.result))
-            self._study.tell(trial, entry.value, TrialState[entry.state])
-        return True
 
     def others_train(self) -> int:
         """How many trials other processes have in training."""
@@ -82,3 +66,20 @@ class Takeover:
             return 0
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return sum(trial.number not in self._in_training for trial in running)
+
+
+def tell(settings: Settings, study: optuna.Study, trial: optuna.Trial, entry: Entry) -> bool:
+    """Tells Optuna a result, unless it has one; whether it was told.
+
+    Another process of a shared database, which has taken this one for dead, may have been faster.
+    """
+    storage = study._storage
+    with alone(settings, study):
+        state = storage.get_trial(trial._trial_id).state
+        if state.is_finished():
+            return False
+        if state == TrialState.WAITING:
+            storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+        trial.set_user_attr(RESULT, dict(entry.result))
+        study.tell(trial, entry.value, TrialState[entry.state])
+    return True

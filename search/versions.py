@@ -19,6 +19,8 @@ from search.settings import Settings
 from search.spool import study_slug
 
 STATE, PENDING, COMPLETE = "promotion.state", "pending", "complete"
+MADE_BY = {"made_by": "mlp-search"}
+"""Tag of a registered model that a promotion made: an empty one without it is somebody else's."""
 _MAX_HISTORY = 1000
 
 
@@ -102,20 +104,35 @@ class Versions:
         """The version of a run's model."""
         return next((version for version in self.all() if version.run_id == run_id), None)
 
+    def cut_off(self, *, pointed: bool) -> list[Any]:
+        """The versions of promotions that did not come to their end; with the model's lock in hand none will.
+
+        Args:
+            pointed: Whether those that an alias points at, or those that none does.
+        """
+        model = self._model()  # what a search finds does not know its aliases
+        aliased = {str(version) for version in model.aliases.values()} if model else set()
+        found = [version for version in self.all() if version.tags.get(STATE) == PENDING]
+        return [version for version in found if (str(version.version) in aliased) == pointed]
+
+    def noted(self) -> list[str]:
+        """The history as its tag has it."""
+        model = self._model()
+        return [str(version) for version in json.loads(model.tags.get(self._history_tag, "[]"))] if model else []
+
     def history(self) -> list[str]:
         """The versions that the alias has pointed at, the current one last."""
         model = self._model()
         if model is None or (current := model.aliases.get(self.alias)) is None:
             return []
-        current = str(current)
-        noted = [str(version) for version in json.loads(model.tags.get(self._history_tag, "[]"))]
+        current, noted = str(current), self.noted()
         if current in noted:
             return noted[: len(noted) - noted[::-1].index(current)]
         return [*noted, current]
 
     def point(self, version: str, history: Sequence[str]) -> None:
         """Moves the alias forward, the history first: the move is the last step of a promotion."""
-        self._write_history([*history, version])
+        self.note([*history, version])
         self.client.set_registered_model_alias(self.name, self.alias, version)
 
     def back(self) -> tuple[str, str]:
@@ -131,10 +148,11 @@ class Versions:
             what = f"version {history[-1]} is the first" if history else "no version has been"
             raise NotFoundError(f"model {self.name!r}: {what} that {self.alias} points at; there is none before")
         self.client.set_registered_model_alias(self.name, self.alias, before[-1])
-        self._write_history(before)
+        self.note(before)
         return before[-1], history[-1]
 
-    def _write_history(self, history: Sequence[str]) -> None:
+    def note(self, history: Sequence[str]) -> None:
+        """Writes the history's tag."""
         self.client.set_registered_model_tag(self.name, self._history_tag, json.dumps(list(history[-_MAX_HISTORY:])))
 
     def tag(self, version: str, tags: Mapping[str, str]) -> None:

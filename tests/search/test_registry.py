@@ -25,7 +25,7 @@ from search.registry import models, rollback
 from search.runs import connect
 from search.settings import read_settings
 from search.storage import load_study
-from search.versions import COMPLETE, STATE
+from search.versions import COMPLETE, PENDING, STATE
 
 names = (f"model-{number}" for number in count())
 
@@ -100,7 +100,7 @@ def test_the_first_version_has_its_lineage_and_a_card(contenders: Path, model: s
     assert tags["promoted_at"]
     assert tags[STATE] == COMPLETE
     assert version.description.startswith("# digits")
-    assert f"{made.test_accuracy}" in version.description
+    assert f"{made.test_accuracy:.4f}" in version.description
     assert study.user_attrs[GATE]["promoted"]
 
 
@@ -166,6 +166,13 @@ def test_an_alias_that_was_moved_by_hand_is_the_truth(contenders: Path, model: s
         promote(study, model=model, home=contenders)
     client_of(contenders).set_registered_model_alias(model, "champion", "2")
     assert rollback(model, home=contenders).version == 1
+
+
+def test_a_champion_whose_promotion_died_after_the_move_outlives_the_next_challenger(contenders: Path, model: str):
+    promote("strong", model=model, home=contenders)
+    client_of(contenders).set_model_version_tag(model, "1", STATE, PENDING)
+    assert not promote("weak", model=model, home=contenders).promoted
+    assert champion(contenders, model) == 1
 
 
 def test_force_is_possible_and_on_record(contenders: Path, model: str):

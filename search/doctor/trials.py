@@ -1,0 +1,169 @@
+"""Whether Optuna's trials and MLflow's runs are each other's: none missing, none twice, none left in training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from search.claims import abandoned, park
+from search.crew import note_runs
+from search.doctor.findings import Finding
+from search.doctor.view import Record, StudyView
+from search.results import note_result, note_run_id
+from search.runs import status_of
+from search.spool import read_entry, write_entry
+from search.takeover import tell
+from search.tracking import Tracker
+
+ORPHAN = "ORPHAN"
+"""``trial.state`` of a run whose trial Optuna does not have."""
+_STATE = "trial.state"
+_SILENT_MS = 3_600_000  # a run without a word for an hour, where no lock says whether somebody trains it
+
+
+def trial_findings(view: StudyView) -> Iterator[Finding]:
+    """What the spool and Optuna disagree on, then what Optuna and MLflow disagree on."""
+    yield from _spooled(view)
+    yield from _left_running(view)
+    if view.experiment and view.experiment.lifecycle_stage == "deleted" and (view.records or view.spooled):
+        restore = partial(view.client.restore_experiment, view.experiment.experiment_id)
+        yield Finding("experiment that was deleted", view.name, "restores it in MLflow with its runs", restore)
+        return
+    yield from _without_run(view)
+    yield from _twice(view)
+    yield from _unknown_runs(view)
+    yield from _run_states(view)
+    yield from _without_trial(view)
+
+
+def _spooled(view: StudyView) -> Iterator[Finding]:
+    for name, folder in view.spooled.items():
+        kind, what = "result that MLflow does not have", "delivers it from the spool"
+        if name in view.unfinished:
+            kind, what = "result that Optuna does not have", "tells Optuna, then delivers it to MLflow from the spool"
+        yield Finding(kind, f"{view.name}: {name}", what, partial(deliver, view, folder))
+
+
+def deliver(view: StudyView, folder: Path) -> None:
+    """Lets both databases have an entry of the spool, in the order in which nothing is lost."""
+    entry = read_entry(folder)
+    if view.study and (trial := view.unfinished.get(entry.start.run_name)):
+        tell(view.settings, view.study, optuna.Trial(view.study, trial._trial_id), entry)
+    elif view.study and entry.number is None:
+        note_result(view.study, entry)
+    tracker = Tracker(view.open_runs, lambda _: None)
+    try:
+        tracker.wait_connected()
+        tracker.deliver(folder)
+    finally:
+        tracker.close()
+    if view.study and (entry.number is None or entry.start.run_name in view.records | view.unfinished):
+        note_runs(view.study, tracker)
+
+
+def _left_running(view: StudyView) -> Iterator[Finding]:
+    if view.study is None:
+        return
+    for trial in abandoned(view.settings, view.study):
+        if (name := f"trial-{trial.number:04d}") not in view.spooled:
+            mend = partial(park, view.study, trial._trial_id)
+            what = "lets the next run train it again, under its own number with its own seed"
+            yield Finding("trial left in training", f"{view.name}: {name}", what, mend)
+
+
+def _without_run(view: StudyView) -> Iterator[Finding]:
+    matched = view.matched()
+    for name, record in view.records.items():
+        if name in matched or name in view.spooled:
+            continue
+        if left := _deleted_run(view, record):
+            what, mend = "restores the run, which was deleted", partial(view.client.restore_run, left.info.run_id)
+        else:
+            what = "makes the run again from what Optuna knows; the rest of it cannot be brought back"
+            mend = partial(_remake, view, record)
+        yield Finding("trial without a run", f"{view.name}: {name}", what, mend)
+
+
+def _deleted_run(view: StudyView, record: Record) -> Any | None:
+    """The run of a record that somebody deleted in MLflow; what was replaced by another attempt is none."""
+    state = record.entry.tags[_STATE]
+    same = [run for run in view.deleted if record.name == run.info.run_name and run.data.tags.get(_STATE) == state]
+    return next((run for run in view.deleted if run.info.run_id == record.run_id), next(iter(same), None))
+
+
+def _remake(view: StudyView, record: Record) -> None:
+    deliver(view, write_entry(view.settings.spool, record.entry, {}))
+
+
+def _doubles(view: StudyView) -> list[Any]:
+    """Runs that have the name of a finished trial whose run is another."""
+    matched = view.matched()
+    return [
+        run
+        for run in view.runs
+        if (name := run.info.run_name) in matched
+        and name not in view.spooled
+        and run.info.run_id != matched[name].info.run_id
+    ]
+
+
+def _twice(view: StudyView) -> Iterator[Finding]:
+    for run in _doubles(view):
+        what = "deletes the one that Optuna does not know; MLflow's trash keeps it"
+        mend = partial(view.client.delete_run, run.info.run_id)
+        yield Finding("two runs of one trial", f"{view.name}: {run.info.run_name}, run {run.info.run_id}", what, mend)
+
+
+def _unknown_runs(view: StudyView) -> Iterator[Finding]:
+    for name, run in view.matched().items():
+        if view.study and view.records[name].run_id != run.info.run_id and name not in view.spooled:
+            mend = partial(note_run_id, view.study, name, run.info.run_id)
+            yield Finding("trial that does not know its run", f"{view.name}: {name}", "notes the run with it", mend)
+
+
+def _run_states(view: StudyView) -> Iterator[Finding]:
+    """Runs whose status is not what their trial came to."""
+    matched = {run.info.run_id: view.records[name] for name, run in view.matched().items()}
+    doubles = {run.info.run_id for run in _doubles(view)}
+    for run in view.runs:
+        info, subject = run.info, f"{view.name}: {run.info.run_name}"
+        record = matched.get(info.run_id)
+        if info.run_name in view.spooled or info.run_id in doubles:
+            continue
+        if info.status in ("RUNNING", "SCHEDULED") and (record or _is_dead(view, run)):
+            status = status_of(record.entry.state) if record else "KILLED"
+            yield Finding("run left in training", subject, f"ends it as {status}", _end(view, run, status))
+        elif record and info.status != (status := status_of(record.entry.state)):
+            yield Finding("wrong status", subject, f"makes it {status}, it was {info.status}", _end(view, run, status))
+        elif info.run_name in view.unfinished and info.status in ("FINISHED", "FAILED") and not record:
+            what = "makes it KILLED: the next run trains this trial again"
+            yield Finding("run that is ahead of its trial", subject, what, _end(view, run, "KILLED"))
+
+
+def _end(view: StudyView, run: Any, status: str) -> Callable[[], None]:
+    return partial(view.client.set_terminated, run.info.run_id, status, run.info.end_time or None)
+
+
+def _is_dead(view: StudyView, run: Any) -> bool:
+    """Whether nobody trains a run: the study's lock is in hand and says so, except of those that take no lock."""
+    if view.study and not view.settings.is_shared:
+        return True
+    last_ms = max((metric.timestamp for metric in run.data._metric_objs), default=0)
+    return max(last_ms, run.info.start_time or 0) < time.time_ns() // 1_000_000 - _SILENT_MS
+
+
+def _without_trial(view: StudyView) -> Iterator[Finding]:
+    known = {run.info.run_id for run in view.matched().values()}
+    names = view.records.keys() | view.unfinished.keys() | view.spooled.keys()
+    for run in view.runs:
+        tags, info = run.data.tags, run.info
+        is_ours = tags.get("study") == view.name and info.status in ("FINISHED", "FAILED")
+        if is_ours and info.run_id not in known and info.run_name not in names and tags.get(_STATE) != ORPHAN:
+            what = f"keeps it and says so in its tag {_STATE} = {ORPHAN}; no trial is made up for it"
+            mend = partial(view.client.set_tag, info.run_id, _STATE, ORPHAN)
+            yield Finding("run without a trial", f"{view.name}: {info.run_name}", what, mend)
