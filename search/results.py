@@ -78,9 +78,8 @@ def unknown_runs(study: optuna.Study) -> list[str]:
 
 
 def forget_run_id(study: optuna.Study, run_name: str) -> None:
-    """The run of an ended training is about to be replaced: should this process die meanwhile, its id is looked up."""
-    key = int(run_name.removeprefix(_TRIAL)) if run_name.startswith(_TRIAL) else run_name
-    study.set_user_attr(f"{RUN_ID}:{key}", "")
+    """A run is about to be replaced: should this process die meanwhile, its id is looked up."""
+    note_run_id(study, run_name, "")
 
 
 def note_run_id(study: optuna.Study, run_name: str, run_id: str) -> None:

@@ -17,6 +17,7 @@ from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Repor
 from search.progress import Observer, Progress, SlotView
 from search.results import (
     files_of,
+    forget_run_id,
     metrics_of,
     note_run_id,
     result_of,
@@ -273,7 +274,10 @@ class Scheduler:
         self._pool.submit(
             slot, Task(running.trial.number, running.hyperparameters, running.start.params["seed"], deadline)
         )
-        self._tracker.open(running.start, replace=running.attempt > 1 or is_parked(running.trial))
+        again = running.attempt > 1 or is_parked(running.trial)
+        if again:
+            forget_run_id(self._study, running.start.run_name)
+        self._tracker.open(running.start, replace=again)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
