@@ -148,8 +148,9 @@ def make_database(address: str) -> None:
     MLflow makes it by some fifty migrations; one that is cut off half-way is in the way of the next process for ever.
     """
     path = Path(address.removeprefix("sqlite:///"))
-    if path.exists():
+    if path.exists() or not path.parent.is_dir():  # the second is told by whoever opens it
         return
+    _hush()
     from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
 
     with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
@@ -166,14 +167,19 @@ def status_of(state: str) -> str:
     return {"FAIL": "FAILED", "INTERRUPTED": "KILLED"}.get(state, "FINISHED")
 
 
+def _hush() -> None:
+    """Keeps MLflow from reporting its migrations on the terminal."""
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
 def connect(settings: Settings) -> Any:
     """MLflow's client.
 
     Raises:
         UnavailableError: A server does not answer.
     """
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _hush()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # A request that is sent again within MLflow's client may open a run twice; the tracker looks before it tries again.

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from pipelines.errors import UnavailableError
 from search.runs import DatasetInput, Runs
 from search.settings import Settings, prepare_home, read_settings
-from search.spool import MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
+from search.spool import CURVES_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
 from search.tracking import Tracker
 
 DATABASES = ["sqlite", "postgresql"]
@@ -211,7 +211,7 @@ class TestRuns:
             run = place.run("story", number)
             content = Path(place.client.download_artifacts(run.info.run_id, MODEL_FILE, str(tmp_path))).read_bytes()
             assert content == MODEL
-        assert place.client.list_artifacts(place.run("story", 2).info.run_id) == []
+        assert [file.path for file in place.client.list_artifacts(place.run("story", 2).info.run_id)] == [CURVES_FILE]
 
     def test_the_experiment_is_described_and_opens_as_model_training(self, place: Place) -> None:
         experiment = place.client.get_experiment_by_name("story")
