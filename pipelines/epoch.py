@@ -116,7 +116,11 @@ def backward(error: Any, inputs: Sequence[Any], weights: Sequence[Any], dropout:
 
 def _scores(logits: Any, labels: Any) -> tuple[Any, Any, Any]:
     """Summed cross-entropy, number of right answers, and the loss's gradient by the logits."""
-    losses, error = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=labels)
+    if tf.config.list_physical_devices("GPU"):  # whose fused kernel refuses to run where operations are deterministic
+        truth, shares = tf.one_hot(labels, tf.shape(logits)[1]), tf.nn.log_softmax(logits)
+        losses, error = -tf.reduce_sum(truth * shares, -1), tf.exp(shares) - truth
+    else:
+        losses, error = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=labels)
     right = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
     return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32)), error
 

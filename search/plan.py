@@ -20,8 +20,8 @@ from search.capacity import require_fit
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
 from search.sampling import derive_seed, is_audited, make_pruner, make_sampler
+from search.session import local_slots
 from search.settings import read_settings
-from search.slots import find_slots
 from search.spec import StudySpec
 from search.tasks import Outcome, Task
 
@@ -87,7 +87,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     warm_up()
     settings = read_settings(home)
     dataset = load(spec.data, settings.data_folders)
-    slots = find_slots(spec.workers.slots, settings.visible_devices)
+    slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
     drawn = simulate(spec)
     size = Size.of(dataset)

@@ -29,12 +29,14 @@ def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -
         "model_sha256": outcome.model_sha256,
         "n_parameters": outcome.n_parameters,
         "stop_reason": outcome.stop_reason,
+        "usage": dict(outcome.usage),
     }
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     """The once-per-run metrics of a record."""
-    return {key: result[key] for key in _METRICS if result[key] is not None}
+    usage: Mapping[str, float] = result.get("usage", {})
+    return {**{key: result[key] for key in _METRICS if result[key] is not None}, **usage}
 
 
 def files_of(outcome: Outcome) -> dict[str, bytes]:

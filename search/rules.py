@@ -88,6 +88,15 @@ SECONDS = _number("a number of seconds > 0", gt=0)
 SHARE = _number("a number between 0 and 1, both excluded", gt=0, lt=1)
 AUDIT = _number("a number from 0 to 1", ge=0, le=1)
 _POSITIVE = _number("a number > 0", gt=0)
+_GPU_RULE = 'must be a number of GPUs, or a list of their indexes or UUIDs such as "0,2"'
+GPUS = Annotated[
+    Annotated[int, Field(strict=True, ge=0, le=1024)]
+    | Annotated[str, Field(strict=True, pattern=r"^ *[\w-]+ *(, *[\w-]+ *)*,? *$")],
+    _rule(_GPU_RULE),
+]
+TRIALS_PER_GPU = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=1024)] | Literal["auto"], _rule('must be a whole number >= 1, or "auto"')
+]
 _BOOL = Annotated[bool, Strict(), _rule("must be true or false")]
 
 # The rule of each hyperparameter's value: alone, in a list, or as an end of a range.

@@ -53,6 +53,7 @@ class _Running:
     epochs: list[Epoch]
     pruned_at: int = 0
     timed_out: bool = False
+    alone: bool = False
 
 
 class Scheduler:
@@ -220,19 +221,26 @@ class Scheduler:
                 self._pool.answer(running.slot, running.epochs[-1].step if running.epochs else 0, self._stop)
 
     def _fill_slots(self) -> None:
-        while self._free and not self._stop:
+        while not self._stop and (slot := self._next_slot()):
             left = self._time_left_s()
             if left is not None and left < self._longest_epoch_s:
                 self._out_of_time = True
                 return
-            if self._again:
-                self._submit(self._again.pop(0), self._free.pop(0))
-            elif (running := self._ask(self._free[0])) is None:
+            if again := next((r for r in self._again if not r.alone or r.slot.device == slot.device), None):
+                self._again.remove(again)
+                self._submit(again, slot)
+            elif (running := self._ask(slot)) is None:
                 return
             elif running.trial.number in self._sampler.repeated and (done := self._twin(running)):
                 self._copy(running, done)
             else:
-                self._submit(running, self._free.pop(0))
+                self._submit(running, slot)
+
+    def _next_slot(self) -> Slot | None:
+        """A free slot; the device that a trial is to have alone gives none until all of its slots are free."""
+        kept = {r.slot.device for r in (*self._running.values(), *self._again) if r.alone}
+        busy = {slot.device for slot in self._pool.slots if slot not in self._free} if kept else set()
+        return next((slot for slot in self._free if slot.device not in kept & busy), None)
 
     def _ask(self, slot: Slot) -> _Running | None:
         """Takes a trial from Optuna, one that waits to be trained again first; None where nothing is left to take."""
@@ -265,15 +273,16 @@ class Scheduler:
         return twin(self._study, self._spec.space.params(running.hyperparameters))
 
     def _submit(self, running: _Running, slot: Slot) -> None:
+        self._free.remove(slot)
         running.slot, running.submitted, running.epochs = slot, time.monotonic(), []
         running.start = replace(running.start, tags={**running.start.tags, "device": slot.device})
         self._running[running.trial.number] = running
         self.progress.slots[slot.number] = SlotView(slot.device, running.start.run_name, running.hyperparameters)
         left = self._time_left_s()
         deadline = None if left is None else time.time() + left
-        self._pool.submit(
-            slot, Task(running.trial.number, running.hyperparameters, running.start.params["seed"], deadline)
-        )
+        seed = running.start.params["seed"]
+        task = Task(running.trial.number, running.hyperparameters, seed, deadline, alone=running.alone)
+        self._pool.submit(slot, task)
         again = running.attempt > 1 or is_parked(running.trial)
         if again:
             forget_run_id(self._study, running.start.run_name)
@@ -287,13 +296,17 @@ class Scheduler:
             self.progress.slots[event.slot.number] = SlotView(event.slot.device)
         elif isinstance(event, Gone):
             self.progress.slots.pop(event.slot.number, None)
-            self._observer.note(f"{event.slot.device} is gone; the study goes on without it")
+            for waiting in self._again:
+                waiting.alone = waiting.alone and waiting.slot.device != event.slot.device
+            why = f": {event.message}" if event.message else ""
+            self._observer.note(f"{event.slot.device} is gone{why}; the study goes on without it")
         elif isinstance(event, Reported):
             self._report(self._running[event.number], event.report)
         elif isinstance(event, Finished):
             self._finish(self._running[event.number], event.outcome)
         elif isinstance(event, Failed):
-            self._fail(self._running[event.number], event.message, event.traceback)
+            fail = self._train_alone if event.out_of_memory else self._fail
+            fail(self._running[event.number], event.message, event.traceback)
         elif isinstance(event, Lost):
             self._retry(self._running[event.number], event.message)
 
@@ -362,16 +375,30 @@ class Scheduler:
         elif running.attempt >= MAX_ATTEMPTS:
             self._fail(running, f"{message}, {running.attempt} times with this configuration")
         else:
-            running.attempt += 1
-            running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
-            self._again.append(self._running.pop(running.trial.number))
-            self._vacate(running)
-            self._observer.note(f"{running.start.run_name}: {message}; it is trained again")
+            self._queue_again(running, f"{message}; it is trained again")
+
+    def _train_alone(self, running: _Running, message: str, traceback: str) -> None:
+        """Gives a trial that a share of its device's memory did not suffice for all of the device, once."""
+        device = running.slot.device
+        if running.alone or sum(slot.device == device for slot in self._pool.slots) < 2:
+            advice = f"{device} has not enough memory for it alone: lower the space's width, depth or batch_size"
+            self._fail(running, f"{advice} ({message})", traceback)
+        else:
+            running.alone = True
+            self._queue_again(running, f"ran out of its share of {device}'s memory; it is trained again, alone there")
+
+    def _queue_again(self, running: _Running, note: str) -> None:
+        running.attempt += 1
+        running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
+        self._again.append(self._running.pop(running.trial.number))
+        self._vacate(running)
+        self._observer.note(f"{running.start.run_name}: {note}")
 
     def _copy(self, running: _Running, done: optuna.trial.FrozenTrial) -> None:
         """Gives a configuration that was trained before the result it had: equal training is not repeated."""
         result = done.user_attrs[RESULT] | {"copied_from": done.number, "duration_s": 0.0}
         result.pop(PRUNED_AT, None)  # one training is one observation of what pruning misses
+        result.pop("usage", None)
         metrics = metrics_of(result)
         self._tracker.open(running.start)
         state = done.state.name

@@ -14,7 +14,22 @@ from pydantic_core import ErrorDetails
 
 from pipelines.config import Scaling
 from pipelines.errors import SpecError
-from search.rules import AUDIT, COUNT, NAME, SECONDS, SEED, SHARE, VALUES, RangeTable, Table, dimension, one_of, string
+from search.rules import (
+    AUDIT,
+    COUNT,
+    GPUS,
+    NAME,
+    SECONDS,
+    SEED,
+    SHARE,
+    TRIALS_PER_GPU,
+    VALUES,
+    RangeTable,
+    Table,
+    dimension,
+    one_of,
+    string,
+)
 
 Objective = Literal["val_accuracy"]
 Sampler = Literal["tpe", "random", "grid", "gp", "cmaes"]
@@ -50,7 +65,7 @@ TABLES: dict[str, type[Table]] = {
         pruner=one_of(get_args(Pruner)),
         audit=AUDIT,
     ),
-    "workers": _table(slots=COUNT, trial_timeout_s=SECONDS, memory_mb=COUNT),
+    "workers": _table(slots=COUNT, trial_timeout_s=SECONDS, memory_mb=COUNT, gpus=GPUS, trials_per_gpu=TRIALS_PER_GPU),
     "start": _table(**VALUES),
 }
 

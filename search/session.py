@@ -17,8 +17,10 @@ import psutil
 
 from pipelines.datasets import Dataset
 from pipelines.errors import SpecError
-from search.pools import Pool
+from search.capacity import gpu_trial_mb
+from search.pools import Pool, Slot
 from search.settings import Settings, prepare_home
+from search.slots import find_slots
 from search.spec import StudySpec
 from search.storage import open_storage
 
@@ -76,12 +78,28 @@ def _make_pool(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings)
         from search.pools.cluster import RayPool
 
         workers = spec.workers
+        if workers.gpus is not None or workers.trials_per_gpu is not None:
+            raise SpecError("workers.gpus and workers.trials_per_gpu: are for --pool local; with ray take --workers N")
         return RayPool(dataset, settings.ray_address, count=workers.slots, memory_mb=workers.memory_mb)
     from search.pools.local import LocalPool
-    from search.slots import find_slots
 
-    slots = find_slots(spec.workers.slots, settings.visible_devices)
-    return LocalPool(dataset, slots, memory_mb=spec.workers.memory_mb)
+    return LocalPool(dataset, local_slots(spec, dataset, settings), memory_mb=spec.workers.memory_mb)
+
+
+def local_slots(
+    spec: StudySpec, dataset: Dataset, settings: Settings, note: Callable[[str], None] = lambda _: None
+) -> list[Slot]:
+    """The slots of this machine that a study asks for; ``note`` gets a line about each GPU that is left out.
+
+    Raises:
+        SpecError: There are no such GPUs, or too many trials are to share one.
+        UnavailableError: No GPU has enough free memory.
+    """
+    workers = spec.workers
+    return find_slots(
+        workers.slots, settings.visible_devices, gpus=workers.gpus, trials_per_gpu=workers.trials_per_gpu,
+        trial_mb=gpu_trial_mb(spec.space, dataset), note=note,
+    )  # fmt: skip
 
 
 def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:

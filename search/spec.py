@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
@@ -49,11 +49,15 @@ class WorkerSettings:
         slots: Trials that train at the same time; None means one per GPU, or per core without GPUs.
         trial_timeout_s: Longest time for one trial, in seconds; None means no limit.
         memory_mb: A worker that holds more is replaced between trials, in MB.
+        gpus: How many of the visible GPUs, or which, as ``CUDA_VISIBLE_DEVICES`` names them; 0 means cores, None all.
+        trials_per_gpu: Trials that share a GPU; ``auto`` forecasts how many fit, None means one.
     """
 
     slots: int | None = None
     trial_timeout_s: float | None = None
     memory_mb: int = 1000
+    gpus: int | str | None = None
+    trials_per_gpu: int | Literal["auto"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +122,10 @@ class Options(TypedDict, total=False):
     timeout_s: float | None
     target: str | None
     slots: int | None
+    gpus: int | str | None
 
 
-_TABLE_OF = {"target": "data", "slots": "workers"}  # the others are of [study]
+_TABLE_OF = {"target": "data", "slots": "workers", "gpus": "workers"}  # the others are of [study]
 
 
 def read_spec(path: str | Path) -> StudySpec:

@@ -13,9 +13,8 @@ from search.claims import has_spooled, study_lock
 from search.progress import Observer, Silent
 from search.results import unknown_runs
 from search.sampling import make_sampler
-from search.session import facts, interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
+from search.session import facts, interruptible, local_slots, open_home, open_runs, prepare_pool, run_tags, started_pool
 from search.settings import Settings, read_settings
-from search.slots import find_slots
 from search.spec import StudySpec
 from search.storage import (
     ELAPSED,
@@ -116,7 +115,7 @@ def run_study(
     prepare_pool(pool)
     dataset = load(spec.data, settings.data_folders)
     if pool == "local":
-        require_fit(spec.space.largest_network(), dataset, find_slots(spec.workers.slots, settings.visible_devices))
+        require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
         if spent := _spent_study(settings, spec, dataset.fingerprint):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.config import Hyperparameters
@@ -40,6 +41,7 @@ class Task:
             them is made after each epoch.
         keep_last: Whether the outcome's model has the last epoch's weights, not the best one's: so where the
             validation rows were trained on, and cannot choose.
+        alone: Whether it is to have all of its slot's device: other slots there hold no memory while it trains.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Task:
     start: Checkpoint | SavedCheckpoint | None = None
     keep_state: bool = False
     keep_last: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Outcome:
         stop_reason: Why training ended.
         duration_s: From the task's arrival in the slot to this outcome.
         memory_mb: Resident memory of the worker at the end.
+        usage: Metrics of the device that trained it, by MLflow's names.
     """
 
     history: tuple[EpochReport, ...]
@@ -78,3 +82,4 @@ class Outcome:
     stop_reason: StopReason
     duration_s: float
     memory_mb: int
+    usage: Mapping[str, float] = field(default_factory=dict)

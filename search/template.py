@@ -43,6 +43,8 @@ audit = 0.0                   # share of the trials to be pruned that run on: "r
 [workers]
 # slots = 2                   # trials at a time; left out: one per GPU, else one per core
 # trial_timeout_s = 600       # the longest that one trial may take
+# gpus = "0,2"                # which GPUs, or how many; 0: cores; left out: all
+# trials_per_gpu = 1          # trials that share a GPU; "auto": as many as a forecast of memory allows
 memory_mb = 1000              # a worker that holds more is replaced between trials
 
 [[start]]                     # known-good configurations are tried first; each has to lie in the space.

@@ -25,16 +25,22 @@ from pipelines.model import build_model, load_h5, read_checkpoint, restore_model
 from pipelines.training import Training, TrainingRows
 from search.tasks import Outcome, SavedCheckpoint, StopReason, Task
 
+OutOfMemoryError: type[Exception] = tf.errors.ResourceExhaustedError
+
 Verdict = Callable[[int], StopReason | None]
 """verdict(epoch) waits until it is known whether training goes on after that epoch, None meaning that it does; for
 epoch 0 it does not wait, and gives a stop that has come already."""
 
 
-def configure_device(threads: int | None) -> None:
+def configure_device(threads: int | None, memory_limit_mb: int | None = None) -> bool:
     """Settles how TensorFlow uses this process's device; call it before the first operation.
 
     Args:
         threads: Threads on a CPU; None leaves it to TensorFlow, as for a GPU.
+        memory_limit_mb: This process's share of its GPU; None lets it take what it needs, bit by bit.
+
+    Returns:
+        Whether TensorFlow has a GPU.
     """
     tf.get_logger().setLevel("ERROR")  # a function for each depth and optimizer looks like needless tracing to it
     if threads is not None:
@@ -43,11 +49,16 @@ def configure_device(threads: int | None) -> None:
     with quiet():
         gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+        if memory_limit_mb is None:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        else:
+            share = tf.config.LogicalDeviceConfiguration(memory_limit=memory_limit_mb)
+            tf.config.set_logical_device_configuration(gpu, [share])
     if gpus:
         tf.config.experimental.enable_op_determinism()
     with quiet():
         tf.zeros(())  # TensorFlow sets its devices up now, and says so
+    return bool(gpus)
 
 
 def train_task(

@@ -69,6 +69,10 @@ Home = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", autocompletion=complete_study)]
 Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="For tables: the column that holds the labels.")]
+Gpus = Annotated[
+    str | None,
+    typer.Option(metavar="N|LIST", help="How many GPUs, or which: 0,2 or UUIDs; 0 trains on cores. Else all."),
+]
 Workers = Annotated[
     int | None, typer.Option(metavar="N", help="Trials that train at the same time; else one per GPU, or per core.")
 ]

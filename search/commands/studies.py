@@ -14,6 +14,7 @@ import typer
 
 from pipelines.errors import SpecError, TrainingError
 from search.commands.options import (
+    Gpus,
     Home,
     Json,
     Study,
@@ -35,6 +36,7 @@ _OPTION_OF = {
     "study.seed": "--seed",
     "study.timeout_s": "--timeout",
     "study.trials": "--trials",
+    "workers.gpus": "--gpus",
     "workers.slots": "--workers",
 }
 
@@ -45,6 +47,7 @@ def plan(
     ],
     target: Target = None,
     workers: Workers = None,
+    gpus: Gpus = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -52,7 +55,7 @@ def plan(
     from search import display
     from search.plan import plan_study
 
-    spec = _read(study, target=target, slots=workers)
+    spec = _read(study, target=target, slots=workers, gpus=gpus)
     forecast = plan_study(spec, home=home)
     names = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
     document = {name: getattr(forecast, name) for name in names}
@@ -72,6 +75,7 @@ def run(
     trials: Annotated[int | None, typer.Option(metavar="N", help="The most trials, over all runs.")] = None,
     timeout: Annotated[float | None, typer.Option(metavar="S", help="The most seconds, over all runs.")] = None,
     workers: Workers = None,
+    gpus: Gpus = None,
     pool: Annotated[str, typer.Option(metavar="local|ray", help="Where trials train.")] = "local",
     seed: Annotated[int | None, typer.Option(metavar="N", help="Same seed, same trials.")] = None,
     target: Target = None,
@@ -82,7 +86,8 @@ def run(
     from search.live import watching
     from search.study import run_study
 
-    spec = _read(study, name=name, trials=trials, timeout_s=timeout, slots=workers, seed=seed, target=target)
+    where = {"slots": workers, "gpus": gpus}
+    spec = _read(study, name=name, trials=trials, timeout_s=timeout, seed=seed, target=target, **where)
     with resumable():
         with watching(plain=as_json) as observer:
             result = run_study(spec, home=home, pool=pool, observer=observer)

@@ -18,11 +18,13 @@ class Slot:
         number: From 0.
         device: What a run's ``device`` tag says: ``cpu:0``, ``gpu:0``.
         visible_devices: ``CUDA_VISIBLE_DEVICES`` of the slot's process; "" hides every GPU.
+        memory_limit_mb: Its share of a GPU that other slots of the same device have too; None means no limit.
     """
 
     number: int
     device: str
     visible_devices: str = ""
+    memory_limit_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,14 @@ class Failed:
         number: The task's number.
         message: One line for people.
         traceback: Where it happened; "" for what the user can mend.
+        out_of_memory: Whether the device's memory did not suffice, which may be otherwise with the device to itself.
     """
 
     slot: Slot
     number: int
     message: str
     traceback: str = ""
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,15 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The slot has left, with its machine or its GPU, and takes no task any more; one in it was reported as lost."""
+    """The slot has left, with its machine or its GPU, and takes no task any more; one in it was reported as lost.
+
+    Attributes:
+        slot: Which.
+        message: Why, as one line for people; "" where there is no more to say.
+    """
 
     slot: Slot
+    message: str = ""
 
 
 Event = Ready | Reported | Finished | Failed | Lost | Gone
@@ -98,7 +108,7 @@ class Pool(Protocol):
         """The slots there are now."""
 
     def submit(self, slot: Slot, task: Task) -> None:
-        """Starts a task in a slot that is ready."""
+        """Starts a task in a slot that is ready; one that wants its device alone, while the device's others idle."""
 
     def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
         """Lets the slot's task go on after that epoch, or ends it there."""

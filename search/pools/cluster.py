@@ -12,7 +12,7 @@ from pipelines.errors import UnavailableError
 from search.pools import Event, Failed, Finished, Gone, Lost, Ready, Slot
 from search.pools.actor import SlotActor
 from search.pools.joining import connect, require_ray
-from search.pools.serving import event_of
+from search.pools.serving import event_of, is_too_large
 from search.tasks import StopReason, Task
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class RayPool:
         """What has happened since the last call; waits for the first event up to ``timeout_s``.
 
         Raises:
-            UnavailableError: The cluster has had no slot for too long, or an actor ends whenever it is started.
+            UnavailableError: The cluster has had no slot for too long, an actor ends whenever it is started, or
+                TensorFlow cannot use a GPU that Ray gave it.
         """
         events = self._look_at_nodes()
         sources = {seat.messages: seat for seat in self._seats.values()}
@@ -104,6 +105,8 @@ class RayPool:
             return self._replace_lost(seat, error)
         event = event_of(message, seat.slot, seat.number)
         self._last_sign, seat.n_stillborn = time.monotonic(), 0
+        if isinstance(event, Gone):
+            raise UnavailableError(event.message)
         if isinstance(event, Ready):
             seat.is_up = True
             if seat.number >= 0:
@@ -111,7 +114,7 @@ class RayPool:
         if not isinstance(event, Finished | Failed):
             return [event]
         seat.number = -1
-        if isinstance(event, Finished) and event.outcome.memory_mb > self._memory_mb:
+        if isinstance(event, Finished) and is_too_large(seat.slot, event, self._memory_mb):
             self._ray.kill(seat.actor)
             self._start(seat.slot, seat.node)
             return [event]

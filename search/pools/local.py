@@ -16,8 +16,9 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import UnavailableError
+from search.gpus import find_gpus
 from search.pools import Event, Failed, Finished, Gone, Lost, Ready, Slot
-from search.pools.serving import event_of, serve
+from search.pools.serving import event_of, is_too_large, serve
 from search.pools.shared import SharedDataset
 from search.tasks import StopReason, Task
 
@@ -64,7 +65,7 @@ class LocalPool:
         self._context: Any = multiprocessing.get_context("spawn" if uses_gpus or os.name != "posix" else "forkserver")
         if self._context.get_start_method() == "forkserver":
             warm_up()
-        self._workers = {slot: self._start(slot) for slot in slots}
+        self._workers = {slot: self._start(slot, slot.memory_limit_mb) for slot in slots}
 
     @property
     def slots(self) -> Sequence[Slot]:
@@ -76,11 +77,11 @@ class LocalPool:
         """The process of each slot."""
         return {slot: worker.process.pid for slot, worker in self._workers.items()}
 
-    def _start(self, slot: Slot) -> _Worker:
+    def _start(self, slot: Slot, memory_limit_mb: int | None) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(theirs, self._data, slot.visible_devices), name=f"mlp-search {slot.device}",
-            daemon=True,
+            target=_work, args=(theirs, self._data, slot.visible_devices, memory_limit_mb),
+            name=f"mlp-search {slot.device}", daemon=True,
         )  # fmt: skip
         with _no_main_module():
             process.start()
@@ -88,9 +89,13 @@ class LocalPool:
         return _Worker(slot, process, ours)
 
     def submit(self, slot: Slot, task: Task) -> None:
-        """Starts a task in a slot that is ready."""
+        """Starts a task in a slot that is ready; one that wants its device alone, while the device's others idle."""
+        if task.alone:  # idle processes hold memory too
+            for other in self._sharing(slot):
+                self._workers[other].end()
+            self._workers[slot] = self._start(slot, None)
         worker = self._workers[slot]
-        worker.number = task.number
+        worker.number, worker.is_alone = task.number, task.alone
         worker.send(task)
 
     def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
@@ -103,9 +108,14 @@ class LocalPool:
         Raises:
             UnavailableError: The process of the last slot ends whenever it is started.
         """
-        sources = {worker.connection: worker for worker in self._workers.values()}
-        ready = wait(list(sources), timeout_s)
-        return [event for source in ready for event in self._receive(sources[source])]  # type: ignore[index]
+        sources = {worker.connection: worker for worker in self._workers.values() if not worker.connection.closed}
+        events: list[Event] = []
+        for source in wait(list(sources), timeout_s):
+            worker = sources[source]  # type: ignore[index]
+            # An event before this one may have ended it.
+            if self._workers.get(worker.slot) is worker and not worker.connection.closed:
+                events += self._receive(worker)
+        return events
 
     def _receive(self, worker: _Worker) -> list[Event]:
         try:
@@ -113,6 +123,10 @@ class LocalPool:
         except (EOFError, OSError):
             return self._replace_lost(worker)
         event = event_of(message, worker.slot, worker.number)
+        if isinstance(event, Gone):
+            return self._give_up(worker.slot, event.message)
+        if isinstance(event, Failed) and event.traceback and _is_gone(worker.slot):
+            return self._give_up(worker.slot, f"{worker.slot.device} does not answer any more")
         if isinstance(event, Ready):
             del self._stillborn[worker.slot]
             if worker.number >= 0:
@@ -120,25 +134,44 @@ class LocalPool:
         if not isinstance(event, Finished | Failed):
             return [event]
         worker.number = -1
-        too_large = isinstance(event, Finished) and event.outcome.memory_mb > self._memory_mb
-        if too_large:
-            worker.stop()
-            self._workers[worker.slot] = self._start(worker.slot)
+        if worker.is_alone or (isinstance(event, Finished) and is_too_large(worker.slot, event, self._memory_mb)):
+            self._renew(worker)
             return [event]
         return [event, Ready(worker.slot)]
+
+    def _renew(self, worker: _Worker) -> None:
+        """Gives a slot a new process; after a task that was alone the device's others too."""
+        for slot in self._sharing(worker.slot) if worker.is_alone else [worker.slot]:
+            self._workers[slot].stop()
+            self._workers[slot] = self._start(slot, slot.memory_limit_mb)
+
+    def _sharing(self, slot: Slot) -> list[Slot]:
+        """The slots of a device."""
+        return [other for other in self._workers if other.device == slot.device]
+
+    def _give_up(self, slot: Slot, message: str) -> list[Event]:
+        """The slots of a device that cannot be used leave; what trained there is lost."""
+        events: list[Event] = []
+        for other in self._sharing(slot):
+            worker = self._workers.pop(other)
+            worker.end()
+            events += [Lost(other, worker.number, message)] if worker.number >= 0 else []
+            events.append(Gone(other, message))
+        if not self._workers:
+            raise UnavailableError(message)
+        return events
 
     def _replace_lost(self, worker: _Worker) -> list[Event]:
         worker.stop()
         code = worker.process.exitcode
         why = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         message = f"the process of {worker.slot.device} died ({why})"
+        if _is_gone(worker.slot):
+            return self._give_up(worker.slot, f"{message}, and {worker.slot.device} does not answer any more")
         self._stillborn[worker.slot] += worker.number < 0
-        if (times := self._stillborn[worker.slot]) > _MAX_STILLBORN:  # its GPU may be gone
-            if len(self._workers) == 1:
-                raise UnavailableError(f"{message} before it could take a trial, {times} times in a row")
-            del self._workers[worker.slot]
-            return [Gone(worker.slot)]
-        self._workers[worker.slot] = self._start(worker.slot)
+        if (times := self._stillborn[worker.slot]) > _MAX_STILLBORN:
+            return self._give_up(worker.slot, f"{message} before it could take a trial, {times} times in a row")
+        self._renew(worker)
         return [Lost(worker.slot, worker.number, message)] if worker.number >= 0 else []
 
     def kill(self, slot: Slot) -> None:
@@ -171,11 +204,16 @@ class _Worker:
     def __init__(self, slot: Slot, process: Any, connection: Connection) -> None:
         self.slot, self.process, self.connection = slot, process, connection
         self.number = -1
+        self.is_alone = False
 
     def send(self, message: object) -> None:
         # A process that has just died cannot be told anything; the next poll finds it lost.
         with contextlib.suppress(OSError):
             self.connection.send(message)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.stop()
 
     def stop(self) -> None:
         self.connection.close()
@@ -185,7 +223,12 @@ class _Worker:
             self.process.join()
 
 
-def _work(connection: Connection, dataset: Dataset, visible_devices: str) -> None:
+def _is_gone(slot: Slot) -> bool:
+    """Whether NVML knows a slot's GPU no more: it fell off the bus, or was taken away."""
+    return bool(slot.visible_devices) and not find_gpus(slot.visible_devices)
+
+
+def _work(connection: Connection, dataset: Dataset, visible_devices: str, memory_limit_mb: int | None) -> None:
     """The life of a slot's process: it ends when the searching process hangs up or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
-    serve(connection, dataset, visible_devices)
+    serve(connection, dataset, visible_devices, memory_limit_mb)

@@ -9,7 +9,7 @@ from pipelines.history import EpochReport
 from search.pools import Event, Failed, Finished, Gone, Lost, Ready, Reported, Slot
 from search.tasks import Outcome, StopReason, Task
 
-LOST, FAILED, HANGS, DIVERGED = "lost", "failed", "hangs", "diverged"
+LOST, FAILED, HANGS, DIVERGED, FULL = "lost", "failed", "hangs", "diverged", "full"
 
 Script = Callable[[Task, int], Iterable[float | str]]
 """script(task, attempt): the validation accuracy of each epoch, and what befalls the task between two of them."""
@@ -28,8 +28,8 @@ class ScriptedPool:
         tasks: Every task that was submitted, with the slot it went to.
     """
 
-    def __init__(self, n_slots: int = 1, script: Script = by_width) -> None:
-        self.slots = [Slot(number, f"scripted:{number}") for number in range(n_slots)]
+    def __init__(self, n_slots: int = 1, script: Script = by_width, *, per_device: int = 1) -> None:
+        self.slots = [Slot(number, f"scripted:{number // per_device}") for number in range(n_slots)]
         self.tasks: list[tuple[Slot, Task]] = []
         self._script = script
         self._events: list[Event] = [Ready(slot) for slot in self.slots]
@@ -39,6 +39,10 @@ class ScriptedPool:
     def submit(self, slot: Slot, task: Task) -> None:
         assert slot not in self._plays, "a slot takes one task at a time"
         assert slot in self.slots, "a slot that is gone takes none"
+        if task.alone:
+            others = [other for other in self._plays if other.device == slot.device]
+            assert not others, "a task that is alone finds its device idle"
+        assert not any(other.device == slot.device and play[0].alone for other, play in self._plays.items())
         self.tasks.append((slot, task))
         self._attempts[task.number] += 1
         self._plays[slot] = (task, iter(self._script(task, self._attempts[task.number])), [])
@@ -52,6 +56,8 @@ class ScriptedPool:
             self._events.append(Reported(slot, task.number, history[-1]))
         elif step == LOST:
             self.kill(slot)
+        elif step == FULL:
+            self._end(slot, Failed(slot, task.number, "out of memory", "Traceback: here", out_of_memory=True))
         elif step == FAILED:
             self._end(slot, Failed(slot, task.number, "it cannot be trained", "Traceback: here"))
         elif step is None or step == DIVERGED:

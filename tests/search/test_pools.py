@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from fake_driver import FakeGpu, fake_machine
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.datasets import Dataset, load
@@ -36,7 +37,10 @@ from search.tasks import Outcome, StopReason, Task
 
 HP = Hyperparameters(width=16, depth=1, dropout=0.1, optimizer="adam", learning_rate=0.01, epochs=4, batch_size=64)
 LONG = replace(HP, width=256, depth=3, epochs=100_000)
+LONGER = replace(HP, epochs=40)
+GPU_FIGURES = ("utilization_percentage", "memory_usage_megabytes", "memory_usage_percentage")
 PATIENCE_S = 60.0
+GPU = FakeGpu("GPU-fake")
 
 
 def forked(dataset: Dataset, n_slots: int) -> LocalPool:
@@ -44,8 +48,8 @@ def forked(dataset: Dataset, n_slots: int) -> LocalPool:
 
 
 def spawned(dataset: Dataset, n_slots: int) -> LocalPool:
-    """Processes as a GPU's slots have them; where there is no GPU they train on the CPU."""
-    return LocalPool(dataset, [Slot(number, f"gpu:{number}", "0") for number in range(n_slots)])
+    """Processes as a GPU's slots have them; the GPU is a fake."""
+    return LocalPool(dataset, [Slot(number, f"gpu:{number}", GPU.uuid) for number in range(n_slots)])
 
 
 def on_ray(dataset: Dataset, n_slots: int) -> RayPool:
@@ -125,6 +129,12 @@ def figures(outcome: Outcome) -> tuple[object, ...]:
     return history, outcome.best_epoch, outcome.best_val_accuracy, outcome.model_sha256
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _fake_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with fake_machine(tmp_path_factory.mktemp("driver") / "gpus.json", GPU):
+        yield
+
+
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return load(DataConfig("digits"))
@@ -197,6 +207,15 @@ class TestContract:
         assert outcome.n_parameters == 64 * 16 + 16 + 16 * 10 + 10
         assert 50 < outcome.memory_mb < 4000
         assert outcome.duration_s >= sum(report.duration_s for report in outcome.history)
+
+    def test_an_outcome_says_how_much_of_its_own_device_it_used(self, driver: Driver) -> None:
+        usage = driver.outcome(Task(0, LONGER, 0)).usage
+        if any(slot.visible_devices for slot in driver.pool.slots):
+            assert set(usage) == {f"system/gpu_0_{name}" for name in GPU_FIGURES}
+        else:
+            assert set(usage) == {"system/cpu_utilization_percentage", "system/memory_usage_megabytes"}
+            assert 5 < usage["system/cpu_utilization_percentage"] < 150
+            assert 50 < usage["system/memory_usage_megabytes"] < 4000
 
     def test_the_same_task_comes_to_the_same(self, driver: Driver) -> None:
         first, again, other = (driver.outcome(Task(0, HP, seed)) for seed in (5, 5, 6))
@@ -418,7 +437,8 @@ def test_a_slot_whose_processes_cannot_start_any_more_is_given_up_and_the_others
             assert time.monotonic() < until
             os.kill(pool.pids[doomed], signal.SIGKILL)
             events += pool.poll(1.0)
-        assert events[-1] == Gone(doomed)
+        assert isinstance(events[-1], Gone)
+        assert events[-1].slot == doomed
         driver.free = [healthy]
         assert len(driver.outcome(Task(0, HP, 0)).history) == HP.epochs
     finally:
@@ -450,7 +470,7 @@ SCRIPT = """
 """
 
 
-@pytest.mark.parametrize("visible_devices", ["", "0"], ids=["forked", "spawned"])
+@pytest.mark.parametrize("visible_devices", ["", GPU.uuid], ids=["forked", "spawned"])
 def test_a_script_without_a_main_guard_that_is_killed_leaves_nothing(tmp_path: Path, visible_devices: str) -> None:
     script = tmp_path / "search_all.py"
     script.write_text(textwrap.dedent(SCRIPT))

@@ -87,7 +87,7 @@ def test_keys_and_documents_that_no_file_can_hold():
     lines = problems(lambda: spec_from_dict({"data": {"source": "mnist"}, "workers": {1: 2}, 3: 4}))
     assert lines == [
         "spec, 3: unknown key; valid are study, data, space, search, workers, start",
-        "spec, workers[1]: unknown key; valid are slots, trial_timeout_s, memory_mb",
+        "spec, workers[1]: unknown key; valid are slots, trial_timeout_s, memory_mb, gpus, trials_per_gpu",
     ]
 
 
@@ -117,6 +117,8 @@ def test_a_full_file(folder):
         [workers]
         slots = 2
         memory_mb = 900
+        gpus = "0, GPU-1a"
+        trials_per_gpu = "auto"
         [[start]]
         width = 64
         dropout = 0.5
@@ -143,7 +145,7 @@ def test_a_full_file(folder):
         ),
         sampler="random",
         pruner="hyperband",
-        workers=WorkerSettings(slots=2, memory_mb=900),
+        workers=WorkerSettings(slots=2, memory_mb=900, gpus="0, GPU-1a", trials_per_gpu="auto"),
         start=(Hyperparameters(64, 3, 0.5, "sgd", 0.01, "constant", 15, 128),),
     )
 

@@ -54,7 +54,21 @@ WRONG = {
     ),
     "key-far-off": (
         "[workers]\nqqq = 1",
-        ["workers.qqq: unknown key; valid are slots, trial_timeout_s, memory_mb"],
+        ["workers.qqq: unknown key; valid are slots, trial_timeout_s, memory_mb, gpus, trials_per_gpu"],
+    ),
+    "gpus": (
+        '[workers]\ngpus = "0;1"\ntrials_per_gpu = "many"',
+        [
+            'workers.gpus: must be a number of GPUs, or a list of their indexes or UUIDs such as "0,2", got "0;1"',
+            'workers.trials_per_gpu: must be a whole number >= 1, or "auto", got "many"',
+        ],
+    ),
+    "gpus-negative": (
+        "[workers]\ngpus = -1\ntrials_per_gpu = 0",
+        [
+            'workers.gpus: must be a number of GPUs, or a list of their indexes or UUIDs such as "0,2", got -1',
+            'workers.trials_per_gpu: must be a whole number >= 1, or "auto", got 0',
+        ],
     ),
     "key-escaped": (
         '[study]\n"a\\u001bb\\nc" = 1',
