@@ -233,9 +233,12 @@ def test_a_lambda_layer_is_refused_even_with_the_right_hash(tmp_path: Path):
 
 
 def png_header(width: int, height: int) -> bytes:
-    """The beginning of a picture of that size."""
+    """The beginning of a picture of that size, with a first piece of its content."""
+    content = zlib.compress(bytes(100))
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+              for chunk in (head, b"IDAT" + content)]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import UnavailableError
+from search.claims import park
 from search.sampling import (
     ATTEMPTS,
     TrialSampler,
@@ -29,7 +30,6 @@ from search.sampling import (
 )
 from search.space import Choice, Range, SearchSpace
 from search.spec import StudySpec
-from search.storage import park
 
 WIDE = SearchSpace(
     {"width": Range(8, 64), "learning_rate": Range(1e-3, 1e-1, log=True), "optimizer": Choice(("sgd", "adam"))}
