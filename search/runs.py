@@ -18,7 +18,7 @@ from pipelines.curves import learning_curves
 from pipelines.errors import UnavailableError
 from search.page import experiment_tags
 from search.redaction import one_line, redact
-from search.settings import Settings, prepare_sqlite
+from search.settings import MIGRATING, Settings, prepare_sqlite
 from search.spool import CURVES_FILE, Entry, Epoch, RunStart, artifacts
 
 _MAX_METRICS = 1000  # MLflow's limit for one call
@@ -156,7 +156,8 @@ def make_database(address: str) -> None:
     with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
         made = Path(folder, path.name)
         engine = create_sqlalchemy_engine(f"sqlite:///{made}")
-        _initialize_tables(engine)
+        with MIGRATING:
+            _initialize_tables(engine)
         engine.dispose()
         with suppress(FileExistsError):  # another process was faster, and may have runs in its own by now
             path.hardlink_to(made)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -12,7 +12,9 @@ from optuna.trial import TrialState
 
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.history import EpochReport
+from search.attempts import Attempt, is_pruned
 from search.claims import alone, is_parked, park
+from search.clock import StudyClock
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
 from search.results import (
@@ -24,11 +26,11 @@ from search.results import (
     tags_of,
     trial_run,
 )
-from search.sampling import TrialSampler, draw, is_audited, is_exhausted, judge_again, trial_seed, twin
+from search.sampling import TrialSampler, draw, is_exhausted, trial_seed, twin
 from search.settings import Settings
 from search.spec import StudySpec
 from search.spool import Entry, Epoch, RunStart, remove_entry, write_entry
-from search.storage import ELAPSED, PRUNED_AT, RESULT, trial_row
+from search.storage import PRUNED_AT, RESULT, trial_row
 from search.takeover import Takeover, tell
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
@@ -37,23 +39,6 @@ MAX_ATTEMPTS = 3
 """A trial whose process died is trained again, at most twice."""
 _TICK_S = 0.5
 _BOOKKEEPING_S = 10.0
-
-
-@dataclass(slots=True)
-class _Running:
-    """A trial in a slot."""
-
-    trial: optuna.Trial
-    hyperparameters: Hyperparameters
-    start: RunStart
-    slot: Slot
-    attempt: int
-    submitted: float
-    reported_before: int
-    epochs: list[Epoch]
-    pruned_at: int = 0
-    timed_out: bool = False
-    alone: bool = False
 
 
 class Scheduler:
@@ -90,11 +75,10 @@ class Scheduler:
         self._n_features, self._n_classes = n_features, n_classes
         self._sampler = TrialSampler(spec, study, shared=settings.is_shared)
         study.sampler = self._sampler
-        self._elapsed_before = float(study.user_attrs.get(ELAPSED, 0.0))
-        self._started = started
-        self._running: dict[int, _Running] = {}
+        self._clock = StudyClock(study, spec.timeout_s, started)
+        self._running: dict[int, Attempt] = {}
         self._takeover = Takeover(study, settings, tracker, self._running)
-        self._again: list[_Running] = []
+        self._again: list[Attempt] = []
         self._free: list[Slot] = []
         self._stop: StopReason | None = None
         self._exhausted = self._out_of_time = self._waits = False
@@ -134,7 +118,7 @@ class Scheduler:
             # Only an error or a second Ctrl-C leaves trials here: they stay in the budget and are trained again.
             for running in (*self._running.values(), *self._again):
                 self._park(running)
-            self._note_elapsed()
+            self._clock.note()
 
     def _is_over(self) -> bool:
         if self._running:
@@ -149,12 +133,6 @@ class Scheduler:
             self._observer.note(f"waiting for {others} of the study's trials that other processes train")
         self._waits = others > 0
         return self._waits
-
-    def _elapsed_s(self) -> float:
-        return self._elapsed_before + time.monotonic() - self._started
-
-    def _time_left_s(self) -> float | None:
-        return None if self._spec.timeout_s is None else self._spec.timeout_s - self._elapsed_s()
 
     def _count(self, frozen: optuna.trial.FrozenTrial) -> None:
         progress = self.progress
@@ -179,7 +157,7 @@ class Scheduler:
 
     def _keep_books(self) -> None:
         """What is due now and then: the deadline, hung trials, run ids, heartbeats, the time used."""
-        left = self._time_left_s()
+        left = self._clock.left_s()
         self.progress.time_left_s = None if left is None else max(0.0, left)
         if left is not None and left <= 0:
             self._stop = self._stop or "timeout"
@@ -188,7 +166,7 @@ class Scheduler:
         self._end_hung_trials()
         if time.monotonic() >= self._next_bookkeeping:
             self._next_bookkeeping = time.monotonic() + _BOOKKEEPING_S
-            self._note_elapsed()
+            self._clock.note()
             if self._settings.is_shared:
                 self._beat(running.trial for running in (*self._running.values(), *self._again))
                 self._exhausted = not self._takeover.adopt() and self._exhausted
@@ -210,9 +188,6 @@ class Scheduler:
                 running.timed_out = True
                 self._pool.kill(running.slot)
 
-    def _note_elapsed(self) -> None:
-        self._study.set_user_attr(ELAPSED, round(self._elapsed_s(), 1))
-
     def _tell_slots(self) -> None:
         """After an interruption no slot starts another epoch, whatever it has been answered so far."""
         if not self._told:
@@ -222,7 +197,7 @@ class Scheduler:
 
     def _fill_slots(self) -> None:
         while not self._stop and (slot := self._next_slot()):
-            left = self._time_left_s()
+            left = self._clock.left_s()
             if left is not None and left < self._longest_epoch_s:
                 self._out_of_time = True
                 return
@@ -242,7 +217,7 @@ class Scheduler:
         busy = {slot.device for slot in self._pool.slots if slot not in self._free} if kept else set()
         return next((slot for slot in self._free if slot.device not in kept & busy), None)
 
-    def _ask(self, slot: Slot) -> _Running | None:
+    def _ask(self, slot: Slot) -> Attempt | None:
         """Takes a trial from Optuna, one that waits to be trained again first; None where nothing is left to take."""
         with alone(self._settings, self._study):
             if self._exhausted or self._budget_left() <= 0:
@@ -261,7 +236,7 @@ class Scheduler:
         start = RunStart(self._spec.name, trial_run(trial.number), _now_ms(), params, tags)
         known = self._study._storage.get_trial(trial._trial_id)
         reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
-        return _Running(trial, hyperparameters, start, slot, 1, 0.0, reported, [], audited)
+        return Attempt(trial, hyperparameters, start, slot, 1, 0.0, reported, [], audited)
 
     def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
         space = self._spec.space
@@ -269,21 +244,21 @@ class Scheduler:
             return space.suggest(trial)
         return space.hyperparameters(draw(self._study, trial, space.distributions()))
 
-    def _twin(self, running: _Running) -> optuna.trial.FrozenTrial | None:
+    def _twin(self, running: Attempt) -> optuna.trial.FrozenTrial | None:
         return twin(self._study, self._spec.space.params(running.hyperparameters))
 
-    def _submit(self, running: _Running, slot: Slot) -> None:
+    def _submit(self, running: Attempt, slot: Slot) -> None:
         self._free.remove(slot)
         running.slot, running.submitted, running.epochs = slot, time.monotonic(), []
         running.start = replace(running.start, tags={**running.start.tags, "device": slot.device})
         self._running[running.trial.number] = running
         self.progress.slots[slot.number] = SlotView(slot.device, running.start.run_name, running.hyperparameters)
-        left = self._time_left_s()
+        left = self._clock.left_s()
         deadline = None if left is None else time.time() + left
         seed = running.start.params["seed"]
         task = Task(running.trial.number, running.hyperparameters, seed, deadline, alone=running.alone)
         self._pool.submit(slot, task)
-        again = running.attempt > 1 or is_parked(running.trial)
+        again = running.number > 1 or is_parked(running.trial)
         if again:
             forget_run_id(self._study, running.start.run_name)
         self._tracker.open(running.start, replace=again)
@@ -310,7 +285,7 @@ class Scheduler:
         elif isinstance(event, Lost):
             self._retry(self._running[event.number], event.message)
 
-    def _report(self, running: _Running, report: EpochReport) -> None:
+    def _report(self, running: Attempt, report: EpochReport) -> None:
         """Notes an epoch and decides whether the trial goes on."""
         epoch = Epoch.of(report)
         running.epochs.append(epoch)
@@ -318,40 +293,14 @@ class Scheduler:
         self.progress.slots[running.slot.number].report = report
         stop = self._stop
         try:
-            if self._is_pruned(running, report):
+            if is_pruned(self._study, self._spec, running, report):
                 stop = stop or "pruned"
         except optuna.exceptions.UpdateFinishedTrialError:  # by another process, which had taken this one for dead
             stop = "interrupted"
         self._tracker.log_epoch(running.start.run_name, epoch)
         self._pool.answer(running.slot, report.epoch, stop)
 
-    def _is_pruned(self, running: _Running, report: EpochReport) -> bool:
-        """Whether a trial ends after an epoch; one that is audited only notes where it would have ended.
-
-        From there on Optuna is told nothing of it before its end, so that no other trial is judged by its epochs.
-        """
-        if running.pruned_at:
-            return False
-        is_pruned = self._is_judged_out(running, report)
-        if is_pruned and is_audited(self._spec, running.trial.number):
-            running.pruned_at = report.epoch
-            running.trial.set_user_attr(PRUNED_AT, report.epoch)
-            return False
-        return is_pruned
-
-    def _is_judged_out(self, running: _Running, report: EpochReport) -> bool:
-        """Reports an epoch to Optuna and asks its pruner.
-
-        A trial that is trained again was told to go on up to the epoch before its last report, and is not asked about
-        those; the answer about the last one may have been lost.
-        """
-        is_last = report.epoch == running.hyperparameters.epochs
-        if report.epoch > running.reported_before:
-            running.trial.report(report.val_accuracy, report.epoch)
-            return not is_last and running.trial.should_prune()
-        return not is_last and report.epoch == running.reported_before and judge_again(self._study, running.trial)
-
-    def _finish(self, running: _Running, outcome: Outcome) -> None:
+    def _finish(self, running: Attempt, outcome: Outcome) -> None:
         if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
             self._park(self._running.pop(running.trial.number))
             return
@@ -362,22 +311,22 @@ class Scheduler:
             result[PRUNED_AT] = running.pruned_at
         self._end(running, state, value, result, metrics_of(result), files_of(outcome))
 
-    def _fail(self, running: _Running, message: str, traceback: str = "") -> None:
+    def _fail(self, running: Attempt, message: str, traceback: str = "") -> None:
         result: dict[str, Any] = {"params": asdict(running.hyperparameters), "message": message}
         result |= {"device": running.slot.device, "epochs_trained": len(running.epochs), "stop_reason": "failed"}
         self._end(running, "FAIL", None, result, {}, {"traceback.txt": traceback.encode()})
         self._observer.note(f"{running.start.run_name} failed: {message}")
 
-    def _retry(self, running: _Running, message: str) -> None:
+    def _retry(self, running: Attempt, message: str) -> None:
         if running.timed_out:
             limit = self._spec.workers.trial_timeout_s
             self._fail(running, f"workers.trial_timeout_s: took longer than {limit:g} s and was ended")
-        elif running.attempt >= MAX_ATTEMPTS:
-            self._fail(running, f"{message}, {running.attempt} times with this configuration")
+        elif running.number >= MAX_ATTEMPTS:
+            self._fail(running, f"{message}, {running.number} times with this configuration")
         else:
             self._queue_again(running, f"{message}; it is trained again")
 
-    def _train_alone(self, running: _Running, message: str, traceback: str) -> None:
+    def _train_alone(self, running: Attempt, message: str, traceback: str) -> None:
         """Gives a trial that a share of its device's memory did not suffice for all of the device, once."""
         device = running.slot.device
         if running.alone or sum(slot.device == device for slot in self._pool.slots) < 2:
@@ -387,14 +336,14 @@ class Scheduler:
             running.alone = True
             self._queue_again(running, f"ran out of its share of {device}'s memory; it is trained again, alone there")
 
-    def _queue_again(self, running: _Running, note: str) -> None:
-        running.attempt += 1
+    def _queue_again(self, running: Attempt, note: str) -> None:
+        running.number += 1
         running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
         self._again.append(self._running.pop(running.trial.number))
         self._vacate(running)
         self._observer.note(f"{running.start.run_name}: {note}")
 
-    def _copy(self, running: _Running, done: optuna.trial.FrozenTrial) -> None:
+    def _copy(self, running: Attempt, done: optuna.trial.FrozenTrial) -> None:
         """Gives a configuration that was trained before the result it had: equal training is not repeated."""
         result = done.user_attrs[RESULT] | {"copied_from": done.number, "duration_s": 0.0}
         result.pop(PRUNED_AT, None)  # one training is one observation of what pruning misses
@@ -406,7 +355,7 @@ class Scheduler:
 
     def _end(
         self,
-        running: _Running,
+        running: Attempt,
         state: str,
         value: float | None,
         result: dict[str, Any],
@@ -429,11 +378,11 @@ class Scheduler:
         self._vacate(running)
         self._observer.note(_summary(entry))
 
-    def _vacate(self, running: _Running) -> None:
+    def _vacate(self, running: Attempt) -> None:
         if (view := self.progress.slots.get(running.slot.number)) and view.run_name == running.start.run_name:
             self.progress.slots[running.slot.number] = SlotView(running.slot.device)
 
-    def _park(self, running: _Running) -> None:
+    def _park(self, running: Attempt) -> None:
         if park(self._study, running.trial._trial_id):
             self._tracker.kill(running.start.run_name)
         else:

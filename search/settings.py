@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from pipelines.errors import UnavailableError
 from search.redaction import redact
 
 _TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+
+MIGRATING = threading.Lock()
+"""Held while tables are made: Optuna and MLflow both use Alembic, which keeps its place once for a whole process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from search.mirror import MirroredStorage
 from search.patience import PatientStorage
 from search.redaction import one_line, redact
 from search.sampling import make_pruner
-from search.settings import Settings, prepare_sqlite
+from search.settings import MIGRATING, Settings, prepare_sqlite
 from search.spec import StudySpec
 
 HEARTBEAT_S = 20
@@ -43,7 +43,8 @@ def open_storage(settings: Settings) -> RDBStorage:
         # Optuna would say so with each trial that is asked for; heartbeats are recorded by the scheduler.
         warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
     try:
-        return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
+        with MIGRATING:
+            return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
         missing = isinstance(error, ImportError) and settings.optuna_storage.startswith("postgresql")
         why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)

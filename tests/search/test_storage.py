@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.claims import gather_spools, has_spooled, park, park_abandoned, study_lock
+from search.runs import make_database
 from search.sampling import TrialSampler, draw
-from search.settings import Settings, read_settings
+from search.settings import Settings, prepare_home, read_settings
 from search.space import Choice, Range, SearchSpace
 from search.spec import StudySpec, WorkerSettings
 from search.spool import Entry, RunStart, entries, read_entry, write_entry
@@ -436,3 +439,14 @@ def test_the_embedded_database_waits_for_other_writers(tmp_path: Path) -> None:
     with storage.engine.connect() as connection:
         assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(sa.text("PRAGMA busy_timeout")).scalar() >= 30_000
+
+
+def test_databases_may_be_made_at_once_in_one_process(tmp_path: Path) -> None:
+    """The thread that tracks makes MLflow's while the search makes Optuna's, both with Alembic."""
+    homes = [read_settings(tmp_path / str(number), {}) for number in range(2)]
+    for place in homes:
+        prepare_home(place)
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(make_database, [place.tracking_uri for place in homes]))
+    for place in homes:
+        assert MlflowClient(place.tracking_uri).search_experiments()

@@ -399,16 +399,16 @@ def test_models_of_mnist_take_pixels_from_0_to_255_and_score_as_logged(
 class TestBudgets:
     def test_the_timeout_keeps_what_running_trials_reached_and_counts_over_runs(self, home: Path) -> None:
         changes = {"space": {"epochs": 1_000_000, "width": 64, "learning_rate": 0.001}, "search": {"pruner": "none"}}
-        spec = replace(small_spec("timeout", trials=None, slots=2, **changes), trials=None, timeout_s=4.0)
+        spec = replace(small_spec("timeout", trials=None, slots=2, **changes), trials=None, timeout_s=9.0)
         result = run_study(spec, home=home)
-        assert 3 < result.wall_s < 6
+        assert 8 < result.wall_s < 12
         assert [row.state for row in result.rows] == ["COMPLETE", "COMPLETE"]
         assert all(row.epochs_trained > 1 and row.value and row.value > 0.5 for row in result.rows)
         again = run_study(spec, home=home)
         assert again.rows == result.rows, "the time was used up"
-        more = run_study(replace(spec, timeout_s=result.wall_s + 3.0), home=home)
+        more = run_study(replace(spec, timeout_s=result.wall_s + 7.0), home=home)
         assert len(more.rows) == 4
-        assert more.wall_s < 5
+        assert more.wall_s < 10
 
     def test_a_small_space_is_trained_once_and_the_study_ends(self, home: Path) -> None:
         fixed = {"width": [8, 16], "depth": 1, "dropout": 0.0, "optimizer": "adam", "learning_rate": 0.01}

@@ -1,0 +1,77 @@
+"""A trial in a slot, and whether it goes on after an epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import optuna
+
+from pipelines.config import Hyperparameters
+from pipelines.history import EpochReport
+from search.pools import Slot
+from search.sampling import is_audited, judge_again
+from search.spec import StudySpec
+from search.spool import Epoch, RunStart
+from search.storage import PRUNED_AT
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try to train a trial.
+
+    Attributes:
+        trial: Optuna's.
+        hyperparameters: Its configuration.
+        start: What its run begins with.
+        slot: Where it trains, or trained last.
+        number: From 1; a trial whose process died gets another.
+        submitted: ``time.monotonic()`` when the slot got it.
+        reported_before: The last epoch that Optuna knows of an earlier attempt.
+        epochs: What was reported since.
+        pruned_at: The epoch at which it was spared by an audit; 0 where it was not.
+        timed_out: Whether it took too long and its process was ended.
+        alone: Whether it is to have its device for itself.
+    """
+
+    trial: optuna.Trial
+    hyperparameters: Hyperparameters
+    start: RunStart
+    slot: Slot
+    number: int
+    submitted: float
+    reported_before: int
+    epochs: list[Epoch]
+    pruned_at: int = 0
+    timed_out: bool = False
+    alone: bool = False
+
+
+def is_pruned(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> bool:
+    """Whether a trial ends after an epoch; one that is audited only notes where it would have ended.
+
+    From there on Optuna is told nothing of it before its end, so that no other trial is judged by its epochs.
+
+    Raises:
+        optuna.exceptions.UpdateFinishedTrialError: Another process, which took this one for dead, has finished it.
+    """
+    if attempt.pruned_at:
+        return False
+    is_out = _is_judged_out(study, attempt, report)
+    if is_out and is_audited(spec, attempt.trial.number):
+        attempt.pruned_at = report.epoch
+        attempt.trial.set_user_attr(PRUNED_AT, report.epoch)
+        return False
+    return is_out
+
+
+def _is_judged_out(study: optuna.Study, attempt: Attempt, report: EpochReport) -> bool:
+    """Reports an epoch to Optuna and asks its pruner.
+
+    A trial that is trained again was told to go on up to the epoch before its last report, and is not asked about
+    those; the answer about the last one may have been lost.
+    """
+    is_last = report.epoch == attempt.hyperparameters.epochs
+    if report.epoch > attempt.reported_before:
+        attempt.trial.report(report.val_accuracy, report.epoch)
+        return not is_last and attempt.trial.should_prune()
+    return not is_last and report.epoch == attempt.reported_before and judge_again(study, attempt.trial)
