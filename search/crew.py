@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,22 +9,19 @@ from typing import Any
 import optuna
 
 from pipelines.history import EpochReport
-from search.claims import gather_spools
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
 from search.results import (
     files_of,
-    forget_run_id,
     metrics_of,
     note_result,
-    note_run_id,
     result_of,
     tags_of,
-    unknown_runs,
 )
 from search.scheduler import MAX_ATTEMPTS
 from search.settings import Settings
-from search.spool import Entry, Epoch, RunStart, entries, read_entry, write_entry
+from search.spool import Entry, Epoch, RunStart, now_ms, write_entry
+from search.takeover import note_runs
 from search.tasks import Outcome, Task
 from search.tracking import Tracker
 
@@ -116,7 +112,7 @@ class Crew:
                 return
             slot = self._free.pop(0)
             job.slot, job.epochs = slot, []
-            job.start = replace(job.start, started_ms=_now_ms(), tags={**job.start.tags, "device": slot.device})
+            job.start = replace(job.start, started_ms=now_ms(), tags={**job.start.tags, "device": slot.device})
             self._running[job.task.number] = job
             self._progress.slots[slot.number] = SlotView(slot.device, job.start.run_name, job.task.hyperparameters)
             self._pool.submit(slot, job.task)
@@ -178,7 +174,7 @@ class Crew:
         epochs = tuple(job.epochs[: result["epochs_trained"]])
         metrics = metrics_of(result) if state == "COMPLETE" else {}
         value = result.get("best_val_accuracy")
-        entry = Entry(job.start, _now_ms(), state, value, result, epochs, metrics, tags_of(state, result))
+        entry = Entry(job.start, now_ms(), state, value, result, epochs, metrics, tags_of(state, result))
         folder = write_entry(self._settings.spool, entry, files)
         note_result(self._study, entry)
         self._tracker.end(job.start.run_name, folder)
@@ -186,34 +182,3 @@ class Crew:
         self._progress.failed += state == "FAIL"
         reached = f" val_accuracy {value:.4f} at epoch {result['best_epoch']}" if value else ""
         self._observer.note(f"{job.start.run_name} {state.lower()}{reached}{result.get('message', '')}")
-
-
-def note_runs(study: optuna.Study, tracker: Tracker) -> None:
-    """Notes the runs in MLflow that were opened since the last call."""
-    for run_name, run_id in tracker.opened():
-        note_run_id(study, run_name, run_id)
-
-
-def take_over(study: optuna.Study, settings: Settings, tracker: Tracker) -> None:
-    """Notes and delivers what an earlier process left in the spool; trials wait for the search to go on.
-
-    Args:
-        study: Whose runs they are.
-        settings: Where the spool is.
-        tracker: Carries them to MLflow.
-    """
-    gather_spools(settings, study.study_name)
-    finished = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
-    for folder in entries(settings.spool, study.study_name):
-        entry = read_entry(folder)
-        if entry.number is None:
-            note_result(study, entry)
-        if entry.number is None or entry.number in finished:
-            forget_run_id(study, entry.start.run_name)
-            tracker.deliver(folder)
-    for run_name in unknown_runs(study):
-        tracker.look_up(run_name)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

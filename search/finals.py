@@ -14,7 +14,7 @@ from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.datasets import Dataset, Split, load
 from pipelines.errors import SpecError
 from search.claims import study_lock
-from search.crew import Crew, Job, note_runs, take_over
+from search.crew import Crew, Job
 from search.finalists import (
     Candidate,
     Finalist,
@@ -35,6 +35,7 @@ from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import RunStart
 from search.storage import FINGERPRINT, SPEC, load_study, storage_errors
+from search.takeover import deliver_left, note_runs
 from search.tasks import Task
 from search.tracking import Tracker
 from search.winner import VERDICT, refit_run, seal_opened
@@ -145,7 +146,7 @@ class _Finals:
         self._tracker = Tracker(lambda: open_runs(self._settings, self._spec, self._dataset), self._observer.note)
         try:
             self._tracker.wait_connected()
-            take_over(study, self._settings, self._tracker)
+            deliver_left(study, self._settings, self._tracker)
             for run_name in self._unfinished():  # one that a dead process had in training may be out by now
                 self._tracker.kill_left(run_name)
             interrupted = self._train_finalists()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
+
+from search.spool import now_ms
 
 VIEW = "trials"
 """The key of the view that each experiment brings along; the page lists it under "Views"."""
@@ -17,8 +18,8 @@ def experiment_tags(description: str, params: Iterable[str]) -> dict[str, str]:
         description: What the page says above the runs, in Markdown.
         params: The hyperparameters that have a column.
     """
-    now_ms = time.time_ns() // 1_000_000
-    view = {"name": "Trials, best first", "createdAt": now_ms, "updatedAt": now_ms, "state": json.dumps(_state(params))}
+    now = now_ms()
+    view = {"name": "Trials, best first", "createdAt": now, "updatedAt": now, "state": json.dumps(_state(params))}
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": description,

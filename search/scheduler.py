@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.history import EpochReport
 from search.attempts import Attempt, is_pruned
-from search.claims import alone, is_parked, park
+from search.claims import is_parked, park
 from search.clock import StudyClock
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
@@ -21,17 +20,15 @@ from search.results import (
     files_of,
     forget_run_id,
     metrics_of,
-    note_run_id,
     result_of,
     tags_of,
-    trial_run,
 )
-from search.sampling import TrialSampler, draw, is_exhausted, trial_seed, twin
 from search.settings import Settings
 from search.spec import StudySpec
-from search.spool import Entry, Epoch, RunStart, remove_entry, write_entry
+from search.spool import Entry, Epoch, now_ms, remove_entry, write_entry
 from search.storage import PRUNED_AT, RESULT, trial_row
-from search.takeover import Takeover, tell
+from search.supply import Supply
+from search.takeover import Takeover, note_runs, tell
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
 
@@ -71,17 +68,15 @@ class Scheduler:
         started: float,
     ) -> None:
         self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
-        self._settings, self._observer, self._run_tags = settings, observer, run_tags
-        self._n_features, self._n_classes = n_features, n_classes
-        self._sampler = TrialSampler(spec, study, shared=settings.is_shared)
-        study.sampler = self._sampler
+        self._settings, self._observer = settings, observer
+        self._supply = Supply(spec, study, settings, n_features, n_classes, run_tags)
         self._clock = StudyClock(study, spec.timeout_s, started)
         self._running: dict[int, Attempt] = {}
         self._takeover = Takeover(study, settings, tracker, self._running)
         self._again: list[Attempt] = []
         self._free: list[Slot] = []
         self._stop: StopReason | None = None
-        self._exhausted = self._out_of_time = self._waits = False
+        self._out_of_time = self._waits = False
         self._told = True
         self._longest_epoch_s = 0.0
         self._next_bookkeeping = 0.0
@@ -123,7 +118,7 @@ class Scheduler:
     def _is_over(self) -> bool:
         if self._running:
             return False
-        done = (self._exhausted or self._budget_left() <= 0) and not self._again
+        done = self._supply.is_over() and not self._again
         return self._stop is not None or self._out_of_time or (done and not self._others_train())
 
     def _others_train(self) -> bool:
@@ -145,16 +140,6 @@ class Scheduler:
         if progress.best_value is None or (row.value or 0) > progress.best_value:
             progress.best_number, progress.best_value, progress.best_params = row.number, row.value, row.params
 
-    def _budget_left(self) -> float:
-        """Trials that may still begin."""
-        if self._spec.trials is None:
-            return float("inf")
-        if self._settings.is_shared:  # other processes have trials of it too
-            states = [trial.state for trial in self._study.get_trials(deepcopy=False)]
-            return self._spec.trials - float(len(states) - states.count(TrialState.WAITING))
-        done = self.progress.complete + self.progress.pruned + self.progress.failed
-        return self._spec.trials - done - len(self._running) - len(self._again)
-
     def _keep_books(self) -> None:
         """What is due now and then: the deadline, hung trials, run ids, heartbeats, the time used."""
         left = self._clock.left_s()
@@ -162,24 +147,15 @@ class Scheduler:
         if left is not None and left <= 0:
             self._stop = self._stop or "timeout"
         self._tracker.require_connected()
-        self.note_runs()
+        note_runs(self._study, self._tracker)
         self._end_hung_trials()
         if time.monotonic() >= self._next_bookkeeping:
             self._next_bookkeeping = time.monotonic() + _BOOKKEEPING_S
             self._clock.note()
             if self._settings.is_shared:
-                self._beat(running.trial for running in (*self._running.values(), *self._again))
-                self._exhausted = not self._takeover.adopt() and self._exhausted
-
-    def _beat(self, trials: Iterable[optuna.Trial]) -> None:
-        """Says on a shared database that somebody is at work on these; without a word a trial is nobody's for ever."""
-        for trial in trials if self._settings.is_shared else ():
-            self._study._storage.record_heartbeat(trial._trial_id)
-
-    def note_runs(self) -> None:
-        """Lets Optuna's trials know the runs that were opened since the last call."""
-        for run_name, run_id in self._tracker.opened():
-            note_run_id(self._study, run_name, run_id)
+                self._supply.beat(running.trial for running in (*self._running.values(), *self._again))
+                if self._takeover.adopt():
+                    self._supply.is_exhausted = False
 
     def _end_hung_trials(self) -> None:
         limit = self._spec.workers.trial_timeout_s
@@ -204,9 +180,9 @@ class Scheduler:
             if again := next((r for r in self._again if not r.alone or r.slot.device == slot.device), None):
                 self._again.remove(again)
                 self._submit(again, slot)
-            elif (running := self._ask(slot)) is None:
+            elif (running := self._supply.take(slot)) is None:
                 return
-            elif running.trial.number in self._sampler.repeated and (done := self._twin(running)):
+            elif done := self._supply.twin(running):
                 self._copy(running, done)
             else:
                 self._submit(running, slot)
@@ -216,36 +192,6 @@ class Scheduler:
         kept = {r.slot.device for r in (*self._running.values(), *self._again) if r.alone}
         busy = {slot.device for slot in self._pool.slots if slot not in self._free} if kept else set()
         return next((slot for slot in self._free if slot.device not in kept & busy), None)
-
-    def _ask(self, slot: Slot) -> Attempt | None:
-        """Takes a trial from Optuna, one that waits to be trained again first; None where nothing is left to take."""
-        with alone(self._settings, self._study):
-            if self._exhausted or self._budget_left() <= 0:
-                return None
-            if is_exhausted(self._study, self._spec.space):
-                self._exhausted = True
-                return None
-            trial = self._study.ask()
-            self._beat([trial])
-            hyperparameters = self._configuration(trial)
-        tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
-        params = asdict(hyperparameters) | {
-            "seed": trial_seed(self._spec.seed, trial.number),
-            "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
-        }
-        start = RunStart(self._spec.name, trial_run(trial.number), _now_ms(), params, tags)
-        known = self._study._storage.get_trial(trial._trial_id)
-        reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
-        return Attempt(trial, hyperparameters, start, slot, 1, 0.0, reported, [], audited)
-
-    def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
-        space = self._spec.space
-        if is_parked(trial):  # it may have all of its values, or a part of them
-            return space.suggest(trial)
-        return space.hyperparameters(draw(self._study, trial, space.distributions()))
-
-    def _twin(self, running: Attempt) -> optuna.trial.FrozenTrial | None:
-        return twin(self._study, self._spec.space.params(running.hyperparameters))
 
     def _submit(self, running: Attempt, slot: Slot) -> None:
         self._free.remove(slot)
@@ -366,7 +312,7 @@ class Scheduler:
         tags = tags_of(state, result)
         # A verdict can come when the next epoch is in training already: what it ended is what counts.
         epochs = tuple(running.epochs[: result["epochs_trained"]])
-        entry = Entry(running.start, _now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None)
+        entry = Entry(running.start, now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None)
         folder = write_entry(self._settings.spool, entry, files)
         self._running.pop(running.trial.number, None)  # not before: what cannot be kept is to be trained again
         if tell(self._settings, self._study, running.trial, entry):
@@ -393,7 +339,3 @@ def _summary(entry: Entry) -> str:
     value = entry.result.get("best_val_accuracy")
     figures = "" if value is None else f" val_accuracy {value:.4f} at epoch {entry.result['best_epoch']}"
     return f"{entry.start.run_name} {entry.state.lower()}{figures}"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

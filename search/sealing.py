@@ -24,7 +24,6 @@ from pipelines.prediction import ModelRecord, Predictor
 from pipelines.preparation import Split
 from pipelines.sealed import open_test
 from search.claims import study_lock
-from search.crew import note_runs, take_over
 from search.finals import study_data
 from search.quiet import prepare_inference
 from search.redaction import one_line
@@ -33,6 +32,7 @@ from search.session import open_home, open_runs
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.storage import load_study, storage_errors
+from search.takeover import deliver_left, note_runs
 from search.tracking import Tracker
 from search.winner import SEAL, Winner, fetch_model, find_winner
 
@@ -136,7 +136,7 @@ def _deliver(study: optuna.Study, spec: StudySpec, dataset: Dataset, settings: S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), lambda _: None)
     try:
         tracker.wait_connected()
-        take_over(study, settings, tracker)
+        deliver_left(study, settings, tracker)
     finally:
         tracker.close()
     note_runs(study, tracker)

@@ -23,6 +23,11 @@ METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 _ENTRY_FILE = "entry.json"
 
 
+def now_ms() -> int:
+    """The time as runs have it: milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class RunStart:
     """What is known of a run when it begins.
@@ -54,7 +59,7 @@ class Epoch:
     def of(cls, report: EpochReport) -> Epoch:
         """What is logged of an epoch that has just ended."""
         metrics = {name: getattr(report, name) for name in METRICS}
-        return cls(report.epoch, time.time_ns() // 1_000_000, metrics)
+        return cls(report.epoch, now_ms(), metrics)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from search.storage import (
     storage_errors,
     study_names,
 )
+from search.takeover import note_runs
 
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 
@@ -144,7 +145,7 @@ def run_study(
                 raise
             finally:
                 undelivered = tracker.close(patience_s)
-        scheduler.note_runs()
+        note_runs(study, tracker)
         rows = tuple(leaderboard(study))
     return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
 

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.claims import alone, gather_spools, park_abandoned
-from search.results import forget_run_id, note_result, trial_run, unknown_runs
+from search.results import forget_run_id, note_result, note_run_id, trial_run, unknown_runs
 from search.settings import Settings
 from search.spool import Entry, entries, read_entry
 from search.storage import RESULT
@@ -83,3 +83,30 @@ def tell(settings: Settings, study: optuna.Study, trial: optuna.Trial, entry: En
         trial.set_user_attr(RESULT, dict(entry.result))
         study.tell(trial, entry.value, TrialState[entry.state])
     return True
+
+
+def note_runs(study: optuna.Study, tracker: Tracker) -> None:
+    """Notes the runs in MLflow that were opened since the last call."""
+    for run_name, run_id in tracker.opened():
+        note_run_id(study, run_name, run_id)
+
+
+def deliver_left(study: optuna.Study, settings: Settings, tracker: Tracker) -> None:
+    """Notes and delivers what an earlier process left in the spool; trials wait for the search to go on.
+
+    Args:
+        study: Whose runs they are.
+        settings: Where the spool is.
+        tracker: Carries them to MLflow.
+    """
+    gather_spools(settings, study.study_name)
+    finished = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
+    for folder in entries(settings.spool, study.study_name):
+        entry = read_entry(folder)
+        if entry.number is None:
+            note_result(study, entry)
+        if entry.number is None or entry.number in finished:
+            forget_run_id(study, entry.start.run_name)
+            tracker.deliver(folder)
+    for run_name in unknown_runs(study):
+        tracker.look_up(run_name)

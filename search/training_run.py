@@ -25,7 +25,7 @@ from search.runs import Runs, plain
 from search.session import dataset_input, interruptible, open_home, run_tags
 from search.settings import Settings, read_settings
 from search.slots import find_slots
-from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
+from search.spool import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, now_ms, write_entry
 from search.storage import TrialRow
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
@@ -157,7 +157,7 @@ class _Run:
         if self._earlier:
             tags["continued_from"] = self._earlier.run_id
         name = f"train-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        return RunStart(self._spec.experiment, name, time.time_ns() // 1_000_000, params, tags)
+        return RunStart(self._spec.experiment, name, now_ms(), params, tags)
 
     def _train(self, start: RunStart, tracker: Tracker, pool: LocalPool) -> TrainingResult:
         earlier = self._earlier
@@ -235,7 +235,7 @@ class _Run:
         files: Mapping[str, bytes],
     ) -> tuple[int, str | None]:
         """Spools the run and waits for MLflow; how many runs it lacks, and this one's id."""
-        entry = Entry(start, time.time_ns() // 1_000_000, state, None, {}, tuple(self._epochs), metrics, tags)
+        entry = Entry(start, now_ms(), state, None, {}, tuple(self._epochs), metrics, tags)
         tracker.end(start.run_name, write_entry(self._settings.spool, entry, files))
         undelivered = tracker.close()
         return undelivered, dict(tracker.opened()).get(start.run_name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
 from search.redaction import one_line
 from search.settings import Settings
-from search.spool import CHECKPOINT_FILE, MODEL_FILE
+from search.spool import CHECKPOINT_FILE, MODEL_FILE, now_ms
 
 LOST = "lost."
 """Begins the tags that note what of a run cannot be brought back: ``lost.model.h5``, ``lost.history``."""
@@ -50,8 +49,7 @@ def _figures(view: StudyView, record: Record, run: Any) -> Iterator[Finding]:
 
         def mend() -> None:  # MLflow shows the figure of the last step, and of that the latest
             steps = {key: [p.step for p in view.client.get_metric_history(run_id, key)] for key in figures}
-            now_ms = time.time_ns() // 1_000_000
-            log([Metric(key, value, now_ms, max(steps[key], default=0)) for key, value in figures.items()])
+            log([Metric(key, value, now_ms(), max(steps[key], default=0)) for key, value in figures.items()])
 
         what = "logs " + ", ".join(f"{key} = {value:g}" for key, value in figures.items())
         yield Finding("wrong figures", subject, what, mend)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -13,7 +12,7 @@ from search.doctor.content import LOST, Copies, damage, put_back
 from search.doctor.findings import Finding
 from search.packaging import ARTIFACTS
 from search.settings import Settings
-from search.spool import MODEL_FILE
+from search.spool import MODEL_FILE, now_ms
 from search.versions import COMPLETE, MADE_BY, STATE, Versions
 
 _HALF_MADE_MS = 3_600_000  # on a registry that other machines use too, where no lock says who is at work
@@ -95,7 +94,7 @@ def logged_model_findings(settings: Settings, client: Any, experiment_ids: list[
 
 def _is_dead(settings: Settings, created_ms: int) -> bool:
     """Whether what is half made is under way no more: the lock in hand says so, elsewhere the time that it had."""
-    return settings.registry_uri.startswith("sqlite") or created_ms < time.time_ns() // 1_000_000 - _HALF_MADE_MS
+    return settings.registry_uri.startswith("sqlite") or created_ms < now_ms() - _HALF_MADE_MS
 
 
 def _is_promoting(settings: Settings) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import Any
 import optuna
 
 from search.claims import abandoned, park
-from search.crew import note_runs
 from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
 from search.results import note_result, note_run_id
 from search.runs import status_of
-from search.spool import read_entry, write_entry
-from search.takeover import tell
+from search.spool import now_ms, read_entry, write_entry
+from search.takeover import note_runs, tell
 from search.tracking import Tracker
 
 ORPHAN = "ORPHAN"
@@ -154,7 +152,7 @@ def _is_dead(view: StudyView, run: Any) -> bool:
     if view.study and not view.settings.is_shared:
         return True
     last_ms = max((metric.timestamp for metric in run.data._metric_objs), default=0)
-    return max(last_ms, run.info.start_time or 0) < time.time_ns() // 1_000_000 - _SILENT_MS
+    return max(last_ms, run.info.start_time or 0) < now_ms() - _SILENT_MS
 
 
 def _without_trial(view: StudyView) -> Iterator[Finding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -19,7 +18,7 @@ from search.results import metrics_of, noted_results, tags_of
 from search.runs import DatasetInput, Runs
 from search.sampling import trial_seed
 from search.settings import Settings
-from search.spool import METRICS, Entry, Epoch, RunStart, read_entry, study_slug
+from search.spool import METRICS, Entry, Epoch, RunStart, now_ms, read_entry, study_slug
 from search.storage import FINGERPRINT, RESULT, SPEC, trial_row
 
 
@@ -191,4 +190,4 @@ def _record(
 
 
 def _ms(at: datetime | None) -> int:
-    return int(at.timestamp() * 1000) if at else time.time_ns() // 1_000_000
+    return int(at.timestamp() * 1000) if at else now_ms()

@@ -29,7 +29,7 @@ from search.space import Choice, Range, SearchSpace
 from search.spec import StudySpec, WorkerSettings
 from search.spool import CURVES_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, study_slug, write_entry
 from search.storage import ELAPSED, RESULT, TrialRow, leaderboard, load_study, open_study, set_run_id
-from search.takeover import Takeover
+from search.takeover import Takeover, note_runs
 from search.tasks import Task
 from search.tracking import Tracker
 
@@ -93,7 +93,7 @@ class World:
         finally:
             watcher.wall_s = time.monotonic() - started
             left = tracker.close()
-            scheduler.note_runs()
+            note_runs(study, tracker)
         assert left == 0
         return watcher
 
