@@ -1,13 +1,21 @@
-"""One home for the tests of the command line: MLflow's database takes seconds to make."""
+"""What several files share: a home for the command line (MLflow takes seconds to make one), places to search in."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import STUDY, Answer, call
+from databases import DATABASES, SPACE
 from mlflow import MlflowClient
 from trainings import SMALL
+from world import World
+
+from pipelines.config import DataConfig
+from search.settings import Settings, prepare_home, read_settings
+from search.spec import StudySpec
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +54,31 @@ def two_epochs(shared_home: Path) -> Answer:
 def client(two_epochs: Answer, shared_home: Path) -> MlflowClient:
     """MLflow's own eyes on the shared home."""
     return MlflowClient(f"sqlite:///{shared_home}/mlflow.db")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """One for each file."""
+    settings = read_settings(tmp_path_factory.mktemp("home"), {})
+    prepare_home(settings)
+    return World(settings)
+
+
+@pytest.fixture(scope="module", params=DATABASES)
+def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A database of each kind, shared by the tests; each has studies of its own."""
+    home = tmp_path_factory.mktemp("home")
+    environ = {}
+    if request.param == "postgresql":
+        make: Callable[[str], str] = request.getfixturevalue("postgres")
+        environ["OPTUNA_STORAGE"] = make("storage")
+    settings = read_settings(home, environ)
+    settings.locks.mkdir()
+    return settings
+
+
+@pytest.fixture
+def spec(request: pytest.FixtureRequest) -> StudySpec:
+    """A study of the test's own."""
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
+    return StudySpec(name=name, data=DataConfig("digits"), space=SPACE, trials=10)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from scripted_pool import ScriptedPool
-from test_scheduler import World, interrupt_after, world  # noqa: F401  (a fixture)
+from world import World, interrupt_after
 
 from pipelines.errors import SpecError
 from search.explain import explain_trial
@@ -18,11 +18,11 @@ from search.storage import PRUNED_AT, RESULT, load_study
 SPACE = SearchSpace({"width": Range(8, 99), "epochs": Choice((9,))})
 
 
-def audited(world: World, audit: float, n_slots: int = 1, **changes: Any) -> StudySpec:  # noqa: F811
+def audited(world: World, audit: float, n_slots: int = 1, **changes: Any) -> StudySpec:
     return replace(world.spec(space=SPACE, trials=16, pruner="asha", seed=3), audit=audit, **changes)
 
 
-def outcome(world: World, spec: StudySpec) -> list[tuple[Any, ...]]:  # noqa: F811
+def outcome(world: World, spec: StudySpec) -> list[tuple[Any, ...]]:
     trials = load_study(world.settings, spec.name).get_trials()
     return [
         (t.params["width"], t.state.name, t.user_attrs[RESULT]["epochs_trained"], t.user_attrs[RESULT].get(PRUNED_AT))
@@ -30,7 +30,7 @@ def outcome(world: World, spec: StudySpec) -> list[tuple[Any, ...]]:  # noqa: F8
     ]
 
 
-def test_only_the_audited_trials_end_otherwise(world: World) -> None:  # noqa: F811
+def test_only_the_audited_trials_end_otherwise(world: World) -> None:
     plain, half = audited(world, 0.0), audited(world, 0.5)
     for spec in (plain, half):
         world.search(spec, ScriptedPool())
@@ -55,7 +55,7 @@ def test_only_the_audited_trials_end_otherwise(world: World) -> None:  # noqa: F
 
 
 @pytest.mark.parametrize("n_epochs", [7, 30, 61])
-def test_an_interruption_changes_nothing(world: World, n_epochs: int) -> None:  # noqa: F811
+def test_an_interruption_changes_nothing(world: World, n_epochs: int) -> None:
     whole, broken = audited(world, 0.5), audited(world, 0.5)
     world.search(whole, ScriptedPool())
     for _ in range(3):

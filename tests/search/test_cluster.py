@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from command_line import call, command
-from test_pools import HP, LONG
+from pool_driver import HP, LONG
 
 from pipelines.config import DataConfig
 from pipelines.datasets import load

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from fake_driver import FakeDriver, FakeGpu, fake_machine
+from pool_driver import Driver, ends
 from scripted_pool import FULL, LOST, ScriptedPool
-from test_pools import Driver, ends
-from test_scheduler import World, script, states, world  # noqa: F401  (a fixture)
+from world import World, script, states
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.datasets import load
@@ -26,7 +26,7 @@ SHARE_MB = 400
 
 
 class TestScheduling:
-    def test_it_trains_again_alone_while_the_device_s_other_slots_idle(self, world: World) -> None:  # noqa: F811
+    def test_it_trains_again_alone_while_the_device_s_other_slots_idle(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(3, script({1: [[0.9, 0.8, FULL]]}), per_device=3)
         watcher = world.search(spec, pool)
         rows = world.rows(spec)
@@ -39,14 +39,14 @@ class TestScheduling:
         )
         assert len(world.runs(spec)) == 6
 
-    def test_other_devices_go_on(self, world: World) -> None:  # noqa: F811
+    def test_other_devices_go_on(self, world: World) -> None:
         spec = world.spec(trials=12)
         pool = ScriptedPool(4, script({n: [[FULL]] for n in (0, 1, 5)}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 12
         assert sum(task.alone for _, task in pool.tasks) == 3
 
-    def test_one_that_fails_alone_too_has_failed(self, world: World) -> None:  # noqa: F811
+    def test_one_that_fails_alone_too_has_failed(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(2, script({2: [[FULL], [FULL]]}), per_device=2)
         watcher = world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 3
@@ -55,19 +55,19 @@ class TestScheduling:
             " batch_size (out of memory)" in watcher.lines
         )
 
-    def test_one_that_had_the_device_to_itself_has_failed_at_once(self, world: World) -> None:  # noqa: F811
+    def test_one_that_had_the_device_to_itself_has_failed_at_once(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(2, script({2: [[FULL]]}))
         world.search(spec, pool)
         assert states(world.rows(spec)).count("FAIL") == 1
         assert len(pool.tasks) == 6
 
-    def test_one_that_is_lost_while_it_is_alone_is_alone_again(self, world: World) -> None:  # noqa: F811
+    def test_one_that_is_lost_while_it_is_alone_is_alone_again(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(2, script({0: [[FULL], [0.5, LOST]]}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 6
         assert [task.alone for _, task in pool.tasks if task.number == 0] == [False, True, True]
 
-    def test_one_whose_device_leaves_trains_elsewhere(self, world: World) -> None:  # noqa: F811
+    def test_one_whose_device_leaves_trains_elsewhere(self, world: World) -> None:
         class Leaving(ScriptedPool):
             """Its first device goes once a trial waits to have it alone."""
 
