@@ -81,15 +81,26 @@ class Runs:
         query = f"attributes.run_name = '{run_name}'"
         return list(self.client.search_runs([self.experiment_id], query, max_results=10))
 
-    def open(self, start: RunStart, *, replace: bool) -> str:
+    def remove(self, run_name: str) -> list[str]:
+        """Deletes the runs of that name, which a dead or interrupted process left; returns those that had ended."""
+        found = self.find(run_name)
+        for left in found:
+            self.client.delete_run(left.info.run_id)
+        return [left.info.run_id for left in found if left.info.status in ("FINISHED", "FAILED")]
+
+    def discard(self, run_id: str, removed: Sequence[str]) -> None:
+        """Deletes a run, and brings back what ``remove`` took for it: another process had ended the same trial."""
+        if self.is_there(run_id):
+            self.client.delete_run(run_id)
+        for ended in removed:
+            self.client.restore_run(ended)
+
+    def open(self, start: RunStart) -> str:
         """Opens a run.
 
         Args:
             start: What is known of it.
-            replace: Whether a dead or interrupted process may have left a run of that name, to be deleted first.
         """
-        for left in self.find(start.run_name) if replace else ():
-            self.client.delete_run(left.info.run_id)
         run = self.client.create_run(self.experiment_id, start.started_ms, dict(start.tags), start.run_name)
         run_id = str(run.info.run_id)
         if self._dataset:

@@ -33,6 +33,7 @@ class _Live:
     killed: bool = False
     discarded: bool = False
     is_deleted: bool = False
+    removed: list[str] = field(default_factory=list)
 
 
 class Tracker:
@@ -190,26 +191,34 @@ class Tracker:
             del self._errands[0]
         for name, live in list(self._live.items()):
             try:
-                if not live.is_deleted:
-                    self._send_run(name, live)
+                self._send_run(name, live)
             except Exception:
                 if live.run_id is None or self._runs.is_there(live.run_id):
                     raise
                 live.is_deleted = True
-                self._warn(f"somebody deleted the run of {name} in MLflow; its result stays in the spool")
+                self._warn(f"somebody deleted the run of {name} in MLflow; its result will be a run of its own")
+                continue
             if live.ended or live.killed or live.discarded:
                 del self._live[name]
 
     def _send_run(self, name: str, live: _Live) -> None:
         if live.discarded:
             if live.run_id:
-                self._runs.client.delete_run(live.run_id)
+                self._runs.discard(live.run_id, live.removed)
             return
-        if live.run_id is None:
-            replace, live.replace = live.replace, True  # an attempt that fails may leave a run behind
-            live.run_id = self._runs.open(live.start, replace=replace)
-            self._opened.put((name, live.run_id))
         entry = read_entry(live.ended) if live.ended else None
+        if live.is_deleted:
+            if not entry:
+                return
+            # A process that took this one for dead may train the same trial now: its run is its own to discard.
+            live.run_id, live.is_deleted, live.replace, live.knows_params = None, False, False, False
+            live.unsent = list(entry.history)
+        if live.run_id is None:
+            if live.replace:
+                live.removed += self._runs.remove(name)
+            live.replace = True  # an attempt that fails may leave a run behind
+            live.run_id = self._runs.open(live.start)
+            self._opened.put((name, live.run_id))
         if live.unsent or entry or live.killed:
             params = {} if live.knows_params else live.start.params
             self._runs.log(live.run_id, params, live.unsent, entry)

@@ -70,7 +70,7 @@ class StudyBuilder:
 
     def track(self, entry: Entry, outcome: Outcome, *, without: Collection[int] = ()) -> str:
         """Its run in MLflow, without the epochs that are named."""
-        run_id = self.runs.open(entry.start, replace=False)
+        run_id = self.runs.open(entry.start)
         epochs = [epoch for epoch in entry.history if epoch.step not in without]
         folder = write_entry(self.settings.spool, entry, files_of(outcome))
         self.runs.log(run_id, entry.start.params, epochs, entry)

@@ -159,7 +159,7 @@ def story(place: Place) -> dict[str, Any]:
     end(place, tracker, finished("story", 2, "FAIL", epochs(1)), model=b"")
     tracker.kill("trial-0003")
     end(place, tracker, finished("story", 4, "COMPLETE", epochs(400)))
-    lost = place.runs("story").open(start("story", 5), replace=False)
+    lost = place.runs("story").open(start("story", 5))
     tracker.open(start("story", 5), replace=True)
     end(place, tracker, finished("story", 5, "COMPLETE", []))
     tracker.deliver(write_entry(place.settings.spool, finished("story", 6, "PRUNED", epochs(3)), {MODEL_FILE: MODEL}))
@@ -226,7 +226,7 @@ class TestRuns:
 
 def test_an_experiment_that_was_deleted_comes_back_with_its_runs(place: Place) -> None:
     first = place.runs("deleted")
-    run_id = first.open(start("deleted", 0), replace=False)
+    run_id = first.open(start("deleted", 0))
     place.client.delete_experiment(first.experiment_id)
     again = place.runs("deleted")
     assert again.experiment_id == first.experiment_id
@@ -310,9 +310,24 @@ class TestAway:
         undelivered = tracker.close(timeout_s=20)
         assert time.monotonic() - started < 10, "nothing is to be waited for"
         assert place.run("gone", 1).info.status == "FINISHED"
-        waiting = list(entries(place.settings.spool, "gone"))
-        assert undelivered == len(waiting) == 1, "the result of the deleted run waits for doctor or the next start"
+        assert undelivered == len(list(entries(place.settings.spool, "gone"))) == 0
+        assert place.run("gone", 0).info.status == "FINISHED", "what was trained is there, in a run of its own"
+        assert len(steps(place, place.run("gone", 0), "loss")) == 1
         assert [line for line in lines if "trial-0000" in line]
+
+    def test_a_run_that_took_the_place_of_one_that_had_ended_gives_it_back(self, place: Place) -> None:
+        """So where two processes train one trial, the first taken for dead, and the first is done before."""
+        first, second = place.tracker("twice"), place.tracker("twice")
+        first.open(start("twice", 0))
+        end(place, first, finished("twice", 0, "COMPLETE", epochs(2)))
+        assert first.close() == 0
+        ended = place.run("twice", 0).info.run_id
+        second.open(start("twice", 0), replace=True)
+        wait_for(lambda: place.run("twice", 0).info.run_id != ended)
+        second.discard("trial-0000")
+        assert second.close() == 0
+        assert place.run("twice", 0).info.run_id == ended
+        assert place.run("twice", 0).info.status == "FINISHED"
 
     def test_no_call_waits_for_mlflow(self, place: Place) -> None:
         tracker = place.tracker("busy")
@@ -347,7 +362,7 @@ def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     runs = Runs(read_settings(tmp_path, {}), "s", "", None)
-    assert runs.is_there(runs.open(start("s", 0), replace=False))
+    assert runs.is_there(runs.open(start("s", 0)))
 
 
 class TestUnavailable:

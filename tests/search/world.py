@@ -154,7 +154,7 @@ class Left:
 
     def opened(self) -> str:
         runs = Runs(self.world.settings, self.spec.name, "", None)
-        run_id = runs.open(self.start, replace=False)
+        run_id = runs.open(self.start)
         runs.log(run_id, self.start.params, self.epochs[:2], None)
         set_run_id(self.study, 0, run_id)
         return run_id
