@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import harness
 from peers.common import CONFIGURATIONS, PANEL_EPOCHS, Range, race_space
 
-# What the default study begins with; the variants with a known start begin with it too.
-KNOWN_START = {
-    "width": 512,
-    "depth": 2,
-    "dropout": 0.3,
-    "optimizer": "adam",
-    "learning_rate": 0.001,
-    "schedule": "cosine",
-    "epochs": 20,
-    "batch_size": 128,
-}
+from search.spec import DEFAULT_STARTS
 
 _DEFAULT_VARIANT = ("tpe", "asha", "searched", "start")
 
@@ -34,7 +24,7 @@ class Variant:
         sampler: ``tpe`` or ``random``.
         pruner: ``asha``, ``hyperband``, ``median`` or ``none``.
         schedule: ``searched``, or the one schedule that all trials have: ``constant`` or ``cosine``.
-        start: ``start`` with the known configuration as first trial, ``cold`` without.
+        start: ``start`` with the known configurations as first trials, ``cold`` without.
     """
 
     sampler: str
@@ -97,7 +87,8 @@ def panel_study(data: Path, limit: int = len(CONFIGURATIONS), epochs: int = PANE
 def variant_study(variant: Variant, seed: int, seconds: float) -> str:
     """A study file for one variant on the race's space."""
     fixed = {} if variant.schedule == "searched" else {"schedule": variant.schedule}
-    start = [_section("[[start]]", KNOWN_START | fixed)] if variant.start == "start" else []
+    starts = DEFAULT_STARTS if variant.start == "start" else ()
+    start = [_section("[[start]]", asdict(known) | fixed) for known in starts]
     return "\n".join(
         [
             _section("[study]", {"name": "race", "seed": seed, "timeout_s": seconds}),

@@ -31,7 +31,7 @@ dropout = { low = 0.0, high = 0.5 }              # share of units dropped after 
 optimizer = ["sgd", "rmsprop", "adam"]           # or adamw, adagrad, adadelta, adamax, nadam, ftrl, lion
 learning_rate = { low = 1e-4, high = 1e-1, log = true }
 schedule = ["constant", "cosine"]                # cosine: down to zero over the trial's epochs
-epochs = { low = 5, high = 20 }
+epochs = { low = 5, high = 30 }
 batch_size = [32, 64, 128, 256]
 
 [search]
@@ -56,4 +56,14 @@ learning_rate = 0.001
 schedule = "cosine"
 epochs = 20
 batch_size = 128
+
+[[start]]
+width = 512
+depth = 2
+dropout = 0.3
+optimizer = "adam"
+learning_rate = 0.002
+schedule = "cosine"
+epochs = 30
+batch_size = 256
 """

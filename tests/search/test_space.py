@@ -90,10 +90,10 @@ def test_distributions_of_the_default_space():
         "optimizer": CategoricalDistribution(("sgd", "rmsprop", "adam")),
         "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
         "schedule": CategoricalDistribution(("constant", "cosine")),
-        "epochs": IntDistribution(5, 20),
+        "epochs": IntDistribution(5, 30),
         "batch_size": CategoricalDistribution((32, 64, 128, 256)),
     }
-    assert default_space().max_epochs == 20
+    assert default_space().max_epochs == 30
 
 
 @pytest.mark.parametrize(

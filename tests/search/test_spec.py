@@ -14,7 +14,7 @@ from pipelines.errors import SpecError
 from search.dimensions import Choice, Fixed, Range
 from search.space import SearchSpace, default_space
 from search.spec import (
-    DEFAULT_START,
+    DEFAULT_STARTS,
     StudySpec,
     WorkerSettings,
     default_spec,
@@ -166,8 +166,8 @@ def test_a_dimension_left_out_of_the_space_is_not_searched():
 
 def test_the_study_without_a_file():
     spec = default_spec("mnist", timeout_s=240, seed=None)
-    assert spec.start == (DEFAULT_START,)
-    assert Hyperparameters(512, 2, 0.3, "adam", 0.001, "cosine", 20, 128) == DEFAULT_START
+    assert spec.start == DEFAULT_STARTS
+    assert DEFAULT_STARTS[0] == Hyperparameters(512, 2, 0.3, "adam", 0.001, "cosine", 20, 128)
     assert (spec.name, spec.space, spec.trials, spec.timeout_s) == ("mnist", default_space(), None, 240.0)
     assert default_spec("iris.csv", name="a", target="t", slots=3).workers == WorkerSettings(slots=3)
     lines = problems(lambda: default_spec("mnist", name="a/b", trials=0))
