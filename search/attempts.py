@@ -25,7 +25,7 @@ class Attempt:
         start: What its run begins with.
         slot: Where it trains, or trained last.
         number: From 1; a trial whose process died gets another.
-        submitted: ``time.monotonic()`` when the slot got it.
+        submitted: The study clock's time when the slot got it.
         reported_before: The last epoch that Optuna knows of an earlier attempt.
         epochs: What was reported since.
         pruned_at: The epoch at which it was spared by an audit; 0 where it was not.

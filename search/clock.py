@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import optuna
 
@@ -15,16 +16,19 @@ class StudyClock:
     Args:
         study: Keeps the time between runs.
         timeout_s: The most seconds, over all runs; None for no limit.
-        started: ``time.monotonic()`` at the start of everything in this run.
+        started: What ``now`` was at the start of everything in this run.
+        now: Seconds since some moment; a simulation has its own.
     """
 
-    def __init__(self, study: optuna.Study, timeout_s: float | None, started: float) -> None:
-        self._study, self._timeout_s, self._started = study, timeout_s, started
+    def __init__(
+        self, study: optuna.Study, timeout_s: float | None, started: float, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._study, self._timeout_s, self._started, self.now = study, timeout_s, started, now
         self._before_s = float(study.user_attrs.get(ELAPSED, 0.0))
 
     def elapsed_s(self) -> float:
         """Seconds used by now."""
-        return self._before_s + time.monotonic() - self._started
+        return self._before_s + self.now() - self._started
 
     def left_s(self) -> float | None:
         """Seconds that are left, below 0 once it is over; None where there is no limit."""

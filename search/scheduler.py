@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -51,7 +51,8 @@ class Scheduler:
         n_classes: Classes.
         run_tags: Tags that every run of this search carries.
         observer: Watches.
-        started: ``time.monotonic()`` at the start of everything, which the timeout counts from.
+        started: What ``now`` was at the start of everything, which the timeout counts from.
+        now: Seconds since some moment; a simulation has its own.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class Scheduler:
         run_tags: Mapping[str, str],
         observer: Observer,
         started: float,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
         self._settings, self._observer = settings, observer
         self._supply = Supply(spec, study, settings, n_features, n_classes, run_tags)
-        self._clock = StudyClock(study, spec.timeout_s, started)
+        self._clock = StudyClock(study, spec.timeout_s, started, now)
         self._running: dict[int, Attempt] = {}
         self._takeover = Takeover(study, settings, tracker, self._running)
         self._again: list[Attempt] = []
@@ -149,8 +151,8 @@ class Scheduler:
         self._tracker.require_connected()
         note_runs(self._study, self._tracker)
         self._end_hung_trials()
-        if time.monotonic() >= self._next_bookkeeping:
-            self._next_bookkeeping = time.monotonic() + _BOOKKEEPING_S
+        if self._clock.now() >= self._next_bookkeeping:
+            self._next_bookkeeping = self._clock.now() + _BOOKKEEPING_S
             self._clock.note()
             if self._settings.is_shared:
                 self._supply.beat(running.trial for running in (*self._running.values(), *self._again))
@@ -160,7 +162,7 @@ class Scheduler:
     def _end_hung_trials(self) -> None:
         limit = self._spec.workers.trial_timeout_s
         for running in self._running.values():
-            if limit and time.monotonic() - running.submitted > limit and not running.timed_out:
+            if limit and self._clock.now() - running.submitted > limit and not running.timed_out:
                 running.timed_out = True
                 self._pool.kill(running.slot)
 
@@ -195,7 +197,7 @@ class Scheduler:
 
     def _submit(self, running: Attempt, slot: Slot) -> None:
         self._free.remove(slot)
-        running.slot, running.submitted, running.epochs = slot, time.monotonic(), []
+        running.slot, running.submitted, running.epochs = slot, self._clock.now(), []
         running.start = replace(running.start, tags={**running.start.tags, "device": slot.device})
         self._running[running.trial.number] = running
         self.progress.slots[slot.number] = SlotView(slot.device, running.start.run_name, running.hyperparameters)
