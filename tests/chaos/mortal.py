@@ -1,9 +1,11 @@
-"""``python -m search`` whose processes die at a named point: ``mortal.py POINT COUNT VICTIM BEAT_S -- run STUDY.toml``.
+"""``python -m search`` that meets its fate at a named point: ``mortal.py POINT COUNT FATE BEAT_S -- run STUDY.toml``.
 
 The product knows nothing of it: public functions are wrapped in this process before the command begins.
-POINT is a key of ``POINTS`` or ``never``; at its COUNT-th passing VICTIM dies by SIGKILL: ``search`` (this process),
-``worker`` (one of its workers; this process goes on) or ``both``. BEAT_S replaces the 20 s between two heartbeats on a
-shared database, so that a campaign need not wait 40 s for each death to be noticed; 0 leaves it.
+POINT is a key of ``POINTS`` or ``never``; at its COUNT-th passing a victim dies by SIGKILL: ``search`` (this process),
+``worker`` (one of its workers; this process goes on) or ``both``. Or nobody dies: ``halt`` stops this process until it
+gets SIGCONT, so that a test can do at that very point what it likes; ``clock`` sets its clock back an hour.
+BEAT_S replaces the 20 s between two heartbeats on a shared database, so that a campaign need not wait 40 s for each
+death to be noticed; 0 leaves it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +57,27 @@ def workers() -> list[psutil.Process]:
     return [process for process in family if process.ppid() != os.getpid()]
 
 
+class SlowClock:
+    """Stands for the clock of this process, and is an hour late once it is told to be.
+
+    It is in place before anybody else has a name for ``time.time``.
+    """
+
+    def __init__(self) -> None:
+        self._time, self._time_ns, self._late_s = time.time, time.time_ns, 0
+        time.time = lambda: self._time() - self._late_s
+        time.time_ns = lambda: self._time_ns() - self._late_s * 1_000_000_000
+
+    def set_back(self) -> None:
+        self._late_s = 3600
+
+
+DEEDS: dict[str, Callable[[], None]] = {
+    "halt": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "clock": SlowClock().set_back,
+}
+
+
 class Reaper:
     """Lets the victim die at the ``count``-th passing, whichever thread comes by."""
 
@@ -64,6 +88,9 @@ class Reaper:
         with self._lock:
             self._left -= 1
             if self._left:
+                return
+            if self._victim in DEEDS:
+                DEEDS[self._victim]()
                 return
             victims = workers() if self._victim != "search" else []
             for process in victims[:1] if self._victim == "worker" else victims:

@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import psutil
 import requests
+from campaign import MORTAL
 
 PATIENCE_S = 120.0
 STUDY = """\
@@ -156,6 +157,7 @@ class Search:
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environ
         )
         self.lines: list[str] = []
+        self._hung: list[psutil.Process] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -172,6 +174,21 @@ class Search:
 
         wait_for(come, f"{pattern!r} in {self.lines}")
         assert len(self.having(pattern)) >= times, f"it ended before {pattern!r}: {self.lines}"
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Waits until it has halted where it is to (``happening``), and lets it go on afterwards."""
+        process = psutil.Process(self.process.pid)
+        wait_for(lambda: process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE), f"a halt in {self.lines}")
+        assert process.status() == psutil.STATUS_STOPPED, f"it ended before it halted: {self.lines}"
+        yield
+        process.resume()
+
+    def hang_worker(self) -> None:
+        """Its only worker stops where it is, for good."""
+        self._hung = self.workers()
+        assert len(self._hung) == 1
+        self._hung[0].suspend()
 
     def having(self, pattern: str) -> list[str]:
         return [line for line in list(self.lines) if re.search(pattern, line)]
@@ -197,6 +214,15 @@ class Search:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        for process in self._hung:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def happening(point: str, count: int, what: str = "halt", *, beat_s: int = 0) -> tuple[str, ...]:
+    """The program to which something happens at a point, as ``mortal.py`` has them; what is done in a halt is certain
+    to be done in the middle of a study, however quick its trials are."""
+    return (str(MORTAL), point, str(count), what, str(beat_s), "--")
 
 
 @contextmanager

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from campaign import MORTAL
 from invariants import Study
-from outages import Search, searching, write_study
+from outages import Search, happening, searching, write_study
 
 
 @pytest.fixture(scope="module")
@@ -44,41 +43,37 @@ def study_of(home: Path, name: str, storage: str) -> Study:
     return Study(name, home, storage, f"sqlite:///{home}/mlflow.db")
 
 
-def quick(beat_s: int) -> tuple[str, ...]:
-    """``python -m search`` that takes another process for dead after twice as many seconds; 0: as it comes."""
-    return (str(MORTAL), "never", "0", "search", str(beat_s), "--") if beat_s else ()
-
-
 def test_postgresql_restarted_in_the_middle_of_a_study(server: Any, tmp_path: Path) -> None:
-    storage, home = address(server, "restarted"), tmp_path / "home"
-    with searching(write_study(tmp_path, "restarted", trials=12), home, OPTUNA_STORAGE=storage) as search:
-        search.wait_line("trial-0002 complete")
-        stop(server)
+    storage, home, program = address(server, "restarted"), tmp_path / "home", happening("Optuna told", 3)
+    with searching(write_study(tmp_path, "restarted", trials=9), home, *program, OPTUNA_STORAGE=storage) as search:
+        with search.halted():
+            stop(server)
         search.wait_line("Optuna's database does not answer; the search waits for it")
         server.ensure_postgres_running()
         search.end()
     assert search.having("Optuna's database answers again")
-    study_of(home, "restarted", storage).at_the_end(12)
+    study_of(home, "restarted", storage).at_the_end(9)
 
 
 def together(server: Any, folder: Path, name: str, *, trials: int, n_processes: int, beat_s: int) -> None:
-    """Several processes search one study; one of them is killed in the middle."""
+    """Several processes search one study; one of them is killed in the middle, with a trial in training."""
     storage, home = address(server, name), folder / "home"
     file = write_study(folder, name, trials=trials, epochs="40", width="128")
     with ExitStack() as stack:
-        searches: list[Search] = []
-        for _ in range(n_processes):
-            search = searching(file, home, *quick(beat_s), OPTUNA_STORAGE=storage)
-            searches.append(stack.enter_context(search))
-        for search in searches:
+
+        def begin(*program: str) -> Search:
+            return stack.enter_context(searching(file, home, *program, OPTUNA_STORAGE=storage))
+
+        victim = begin(*happening("Optuna told", 1, beat_s=beat_s))
+        with victim.halted():
+            victim.hang_worker()  # its next trial lasts until it is killed
+        others = [begin(*happening("never", 0, beat_s=beat_s)) for _ in range(n_processes - 1)]
+        for search in others:
             search.wait_line("complete")
-        [victim, *others] = searches
-        done = len(victim.having("complete"))
-        victim.wait_line("complete", times=done + 1)
         victim.kill()
         for search in others:
             search.end(timeout_s=200)
-    told = Counter(line.split()[0] for search in searches for line in search.having("complete val_accuracy"))
+    told = Counter(line.split()[0] for search in (victim, *others) for line in search.having("complete val_accuracy"))
     assert sorted(told) == [f"trial-{number:04d}" for number in range(trials)] or len(told) == trials - 1
     assert set(told.values()) == {1}, "none was counted twice"
     study_of(home, name, storage).at_the_end(trials)
@@ -97,11 +92,11 @@ def test_three_processes_on_one_study_of_which_one_is_killed(server: Any, tmp_pa
 def locked_for(folder: Path, seconds: float) -> None:
     """Another program holds both SQLite files in the middle of a study."""
     home = folder / "home"
-    with searching(write_study(folder, "locked", trials=8), home) as search:
-        search.wait_line("trial-0001 complete")
-        holders = [sqlite3.connect(home / name, timeout=60) for name in ("optuna.db", "mlflow.db")]
-        for holder in holders:
-            holder.execute("BEGIN EXCLUSIVE")
+    with searching(write_study(folder, "locked", trials=8), home, *happening("Optuna told", 2)) as search:
+        with search.halted():
+            holders = [sqlite3.connect(home / name, timeout=60) for name in ("optuna.db", "mlflow.db")]
+            holders[0].execute("BEGIN EXCLUSIVE")
+        holders[1].execute("BEGIN EXCLUSIVE")  # in the halt its own thread might have had it
         done = len(search.having("complete"))
         time.sleep(seconds)  # the time that the other program holds them
         assert search.process.poll() is None
@@ -123,10 +118,9 @@ def test_sqlite_locked_by_another_program_for_half_a_minute(tmp_path: Path) -> N
 
 
 def test_a_second_run_of_the_same_study_on_one_home_is_refused(tmp_path: Path) -> None:
-    home, file = tmp_path / "home", write_study(tmp_path, "twice", trials=500)
-    with searching(file, home) as first:
-        first.wait_line("trial-0000 complete")
-        with searching(file, home) as second:
+    home, file = tmp_path / "home", write_study(tmp_path, "twice", trials=50)
+    with searching(file, home, *happening("Optuna told", 1)) as first:
+        with first.halted(), searching(file, home) as second:
             second.end(1)
         assert len(second.lines) == 1
         assert "study 'twice': is being searched by another process on this home" in second.lines[0]

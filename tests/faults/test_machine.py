@@ -12,9 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from invariants import Study
-from outages import searching, wait_for, write_study
-
-CLOCK = Path(__file__).with_name("clock.py")
+from outages import happening, searching, write_study
 
 
 def study_of(home: Path, name: str) -> Study:
@@ -37,10 +35,10 @@ def test_the_disk_of_the_spool_is_full(small_disk: Path, tmp_path: Path) -> None
     home, file = tmp_path / "home", write_study(tmp_path, "full", trials=5)
     home.mkdir()
     (home / "spool").symlink_to(small_disk)
-    with searching(file, home) as search:
-        search.wait_line("trial-0000 complete")
-        ballast = small_disk / "ballast"
-        ballast.write_bytes(b"x" * (small_disk_free(small_disk) - 4096))
+    with searching(file, home, *happening("asked", 1)) as search:
+        with search.halted():  # later the spool may hold what the tracker is about to remove
+            ballast = small_disk / "ballast"
+            ballast.write_bytes(b"x" * (small_disk_free(small_disk) - 4096))
         search.end(1)
     assert search.lines[-1].startswith(f"error: spool {home}/spool: must take a finished trial, got No space left")
     ballast.unlink()
@@ -56,11 +54,11 @@ def small_disk_free(folder: Path) -> int:
 def test_a_worker_that_may_not_have_more_memory(tmp_path: Path) -> None:
     """Its address space is limited to what it has: what trains next fails, is tried again elsewhere, and goes on."""
     home, file = tmp_path / "home", write_study(tmp_path, "memory", trials=4)
-    with searching(file, home) as search:
-        search.wait_line("trial-0000 complete")
-        [worker] = search.workers()
-        size = worker.memory_info().vms
-        worker.rlimit(psutil.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+    with searching(file, home, *happening("Optuna told", 1)) as search:
+        with search.halted():
+            [worker] = search.workers()
+            size = worker.memory_info().vms
+            worker.rlimit(psutil.RLIMIT_AS, (size, resource.RLIM_INFINITY))
         search.end()
     states = [trial.state.name for trial in study_of(home, "memory").trials()]
     assert states.count("COMPLETE") >= 1
@@ -69,12 +67,10 @@ def test_a_worker_that_may_not_have_more_memory(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_hangs(tmp_path: Path) -> None:
-    file = write_study(tmp_path, "hangs", trials=3, workers="trial_timeout_s = 3", epochs="{ low = 60, high = 80 }")
-    home = tmp_path / "home"
-    with searching(file, home) as search:
-        search.wait_line("trial-0000 complete")
-        wait_for(lambda: search.workers(), "a worker")
-        search.workers()[0].suspend()
+    home, file = tmp_path / "home", write_study(tmp_path, "hangs", trials=3, workers="trial_timeout_s = 3")
+    with searching(file, home, *happening("Optuna told", 1)) as search:
+        with search.halted():
+            search.hang_worker()
         search.end()
     assert search.having("trial-0001 failed: workers.trial_timeout_s: took longer than 3 s and was ended")
     assert [trial.state.name for trial in study_of(home, "hangs").trials()] == ["COMPLETE", "FAIL", "COMPLETE"]
@@ -82,11 +78,8 @@ def test_a_worker_that_hangs(tmp_path: Path) -> None:
 
 def test_the_clock_is_set_back_an_hour(tmp_path: Path) -> None:
     """In the searching process: ``time.time`` and its like are wrapped there before the command begins."""
-    home, flag = tmp_path / "home", tmp_path / "set-back"
-    file = write_study(tmp_path, "clock", trials=6)
-    with searching(file, home, str(CLOCK), str(flag)) as search:
-        search.wait_line("trial-0001 complete")
-        flag.touch()
+    home, file = tmp_path / "home", write_study(tmp_path, "clock", trials=6)
+    with searching(file, home, *happening("Optuna told", 2, "clock")) as search:
         search.end()
     study = study_of(home, "clock")
     study.at_the_end(6)
@@ -95,10 +88,10 @@ def test_the_clock_is_set_back_an_hour(tmp_path: Path) -> None:
 
 
 def test_the_home_is_deleted(tmp_path: Path) -> None:
-    home, file = tmp_path / "home", write_study(tmp_path, "deleted", trials=300)
-    with searching(file, home) as search:
-        search.wait_line("trial-0001 complete")
-        shutil.rmtree(home)
+    home, file = tmp_path / "home", write_study(tmp_path, "deleted", trials=5)
+    with searching(file, home, *happening("Optuna told", 2)) as search:
+        with search.halted():
+            shutil.rmtree(home)
         search.end(1)
     assert search.lines[-1].startswith("error: ")
     assert str(home) in search.lines[-1]

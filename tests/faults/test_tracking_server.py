@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from invariants import Study
-from outages import Proxy, Search, TrackingServer, searching, wait_for, write_study
+from outages import Proxy, Search, TrackingServer, happening, searching, wait_for, write_study
 
 Begin = Callable[..., Search]
 
@@ -36,9 +36,9 @@ def study_of(server: TrackingServer, home: Path, name: str) -> Study:
 def away_for(server: TrackingServer, home: Path, name: str, *, trials: int, seconds: float) -> None:
     """The server is killed in the middle of a study and comes back."""
     file = write_study(home.parent, name, trials=trials)
-    with searching(file, home, MLFLOW_TRACKING_URI=server.url) as search:
-        search.wait_line("trial-0001 complete")
-        server.kill()
+    with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=server.url) as search:
+        with search.halted():
+            server.kill()
         killed = time.monotonic()
         search.wait_line("MLflow does not answer; training goes on and results wait on disk")
         done = len(search.having("complete"))
@@ -93,9 +93,10 @@ def test_a_minute_without_the_server_costs_less_than_five_percent(
 @pytest.mark.parametrize("status", [500, 429])
 def test_errors_instead_of_answers(server: TrackingServer, proxy: Proxy, tmp_path: Path, status: int) -> None:
     home, name = tmp_path / "home", f"status-{status}"
-    with searching(write_study(tmp_path, name, trials=6), home, MLFLOW_TRACKING_URI=proxy.url) as search:
-        search.wait_line("trial-0001 complete")
-        proxy.status = status
+    file = write_study(tmp_path, name, trials=6)
+    with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=proxy.url) as search:
+        with search.halted():
+            proxy.status = status
         search.wait_line("MLflow does not answer")
         search.wait_line("trial-0005 complete")
         proxy.status = 0
@@ -132,9 +133,9 @@ def test_five_seconds_an_answer(server: TrackingServer, proxy: Proxy, tmp_path: 
 @pytest.mark.chaos
 def test_gone_for_good_and_back_for_the_next_run(server: TrackingServer, tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "gone", trials=6)
-    with searching(file, home, MLFLOW_TRACKING_URI=server.url) as search:
-        search.wait_line("trial-0001 complete")
-        server.kill()
+    with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=server.url) as search:
+        with search.halted():
+            server.kill()
         search.end(timeout_s=180)
     assert len(search.having(r"MLflow has not taken [3-6] runs yet; they wait in the spool for the next run")) == 1
     server.start()
