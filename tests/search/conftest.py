@@ -44,6 +44,12 @@ def finished_home(first_run: Answer, shared_home: Path) -> Path:
     return shared_home
 
 
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A name that no other test registers a model under."""
+    return f"model-{_hashed(request)}"
+
+
 @pytest.fixture(scope="session")
 def two_epochs(shared_home: Path) -> Answer:
     """A training of two epochs."""
@@ -80,5 +86,8 @@ def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def spec(request: pytest.FixtureRequest) -> StudySpec:
     """A study of the test's own."""
-    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
-    return StudySpec(name=name, data=DataConfig("digits"), space=SPACE, trials=10)
+    return StudySpec(name=_hashed(request), data=DataConfig("digits"), space=SPACE, trials=10)
+
+
+def _hashed(request: pytest.FixtureRequest) -> str:
+    return hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]
