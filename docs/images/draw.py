@@ -1,7 +1,7 @@
 """Draws the README's pictures from a real study: ``python docs/images/draw.py [--seconds S]``.
 
 Searches MNIST in a temporary home, keeps the live table as it stands when two thirds of the time are over, then opens
-MLflow's own page on that home in Chromium.
+MLflow's own page on that home in Chromium. With ``--home HOME`` it searches nothing and opens the page on that home.
 """
 
 from __future__ import annotations
@@ -9,20 +9,18 @@ from __future__ import annotations
 import argparse
 import shutil
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
 from pathlib import Path
 
-import requests
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
 import search
 from search.live import draw
 from search.progress import Progress
+from search.server import serving
 
 FOLDER = Path(__file__).parent
 NOTES = 8
@@ -53,55 +51,47 @@ class Photographer:
         self._notes.append(line)
 
 
-def photograph_page(home: Path, study: str) -> None:
-    """Opens the study's experiment in Chromium and keeps its charts."""
+def photograph_pages(home: Path, study: str) -> None:
+    """Opens the study in MLflow's own page in Chromium and keeps its trials and its charts."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "search", "ui", "--home", str(home), "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait_for(f"{address}/health")
-        experiment = requests.get(
-            f"{address}/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": study}, timeout=30
-        ).json()["experiment"]["experiment_id"]
-        with sync_playwright() as playwright:
-            chromium = playwright.chromium.launch(
-                executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-            )
-            page = chromium.new_page(viewport={"width": 1500, "height": 950})
-            page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
-            page.get_by_text("val_accuracy").first.wait_for(timeout=60_000)
-            page.locator(".js-plotly-plot").nth(3).wait_for(timeout=60_000)
-            page.wait_for_timeout(3_000)  # the charts draw their lines one after the other
-            page.screenshot(path=str(FOLDER / "mlflow.png"))
-            chromium.close()
-    finally:
-        server.terminate()
-        server.wait(20)
+    with serving(home, "127.0.0.1", port) as server, sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = chromium.new_page(viewport={"width": 1800, "height": 950})
+        page.goto(server.studies()[study])
+        page.get_by_role("columnheader").filter(has_text="best_val_accuracy").first.wait_for(timeout=60_000)
+        page.get_by_label("Close").first.click()  # MLflow's assistant covers a quarter of the page
+        _photograph(page, "trials.png")
+        page.goto(server.studies()[study] + "&compareRunsMode=CHART")
+        page.locator(".js-plotly-plot").nth(3).wait_for(timeout=60_000)
+        _photograph(page, "charts.png")
+        chromium.close()
 
 
-def _wait_for(address: str, timeout_s: float = 90.0) -> None:
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        try:
-            if requests.get(address, timeout=2).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.3)
-    raise SystemExit(f"{address} does not answer")
+def _photograph(page: Page, name: str) -> None:
+    page.wait_for_timeout(3_000)  # rows and charts are drawn one after the other
+    page.screenshot(path=str(FOLDER / name))
 
 
 def main() -> None:
-    """Searches, then draws."""
+    """Draws."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--home", type=Path)
+    options = parser.parse_args()
+    if options.home:
+        photograph_pages(options.home, "mnist")
+    else:
+        photograph_search(options.seconds)
+
+
+def photograph_search(seconds: float) -> None:
+    """Searches MNIST and keeps all pictures of it."""
     with tempfile.TemporaryDirectory() as folder:
         spec = search.default_spec("mnist", timeout_s=seconds)
         search.run_study(spec, home=Path(folder), observer=Photographer(seconds))
-        photograph_page(Path(folder), spec.name)
+        photograph_pages(Path(folder), spec.name)
 
 
 if __name__ == "__main__":
