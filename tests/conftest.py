@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# One thread, as the workers have: with more of them TensorFlow's sums depend on what else the machine does, and "to the
+# last bit" would be luck. It reads these when it is imported, here and in the commands that tests start.
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
