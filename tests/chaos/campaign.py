@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -10,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
+import mortal
 from invariants import Study
 
-MORTAL = Path(__file__).with_name("mortal.py")
+MORTAL = Path(mortal.__file__)
 PATIENCE_S = 240.0
 SEARCHING = (
     "home opened", "study opened", "left-overs parked", "asked", "configuration half recorded", "configuration drawn",
@@ -79,8 +79,14 @@ class Campaign:
         seed: Of the study and of the plan.
         slots: Workers.
         pruner: The study's.
-        environ: Addresses of databases.
+        environ: Addresses of databases and of a Ray cluster.
         beat_s: Seconds between heartbeats, for a shared database.
+        pool: Where the trials train.
+        victims: What may die while they do.
+        mend: Called after each death, for what does not come back by itself.
+        life_s: The longest time to a death at any moment.
+        budget: The study's, until it is made larger.
+        tally: What was done.
     """
 
     study: Study
@@ -91,6 +97,9 @@ class Campaign:
     environ: dict[str, str] = field(default_factory=dict)
     beat_s: int = 0
     pool: str = "local"
+    victims: tuple[str, ...] = ("search", "both", "worker")
+    mend: Callable[[], None] = lambda: None
+    life_s: float = 9
     budget: int = 10
     tally: Tally = field(default_factory=Tally)
 
@@ -145,7 +154,7 @@ class Campaign:
         name = self.study.name
         self.finish(self.searching)
         for command, points, deaths in (
-            (("finalists", name, "--top", "2", "--seeds", "2", "--refit"), FINALS, 3),
+            (("finalists", name, "--top", "2", "--seeds", "2", "--refit", "--pool", self.pool), FINALS, 3),
             (("evaluate", name), EVALUATING, 1),
             (("promote", name), PROMOTING, 2),
         ):
@@ -161,7 +170,7 @@ class Campaign:
         """Runs a command until it dies at a point or ends before; whether it died."""
         trains = arguments[0] in ("run", "finalists")
         once = point in ONCE
-        victim = self.random.choice(("search", "both", "worker") if trains and not once else ("search",))
+        victim = self.random.choice(self.victims if trains and not once else ("search",))
         process = self.start(arguments, point, self.random.randint(1, 3 if trains and not once else 1), victim)
         code = process.wait(PATIENCE_S)
         struck = code == -signal.SIGKILL or self.said("mortal: struck")
@@ -170,23 +179,20 @@ class Campaign:
         return code != 0
 
     def strike_any_moment(self, arguments: tuple[str, ...]) -> None:
-        """Kills after a random time: the searching process, all of its workers, or both."""
-        victim = self.random.choice(("search", "worker", "both"))
+        """Kills after a random time."""
+        victim = self.random.choice(self.victims)
         process = self.start(arguments, "never", 0, victim)
-        until = time.monotonic() + self.random.uniform(0.5, 9)
+        until = time.monotonic() + self.random.uniform(0.5, self.life_s)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
-        struck = process.poll() is None
-        if struck and victim != "search":
-            struck = kill_workers(process.pid) > 0 or victim == "both"
-        if victim != "worker":
-            process.kill()
+        struck = process.poll() is None and mortal.strike(process.pid, victim)
         self.tally.kills[ANY_MOMENT, victim] += struck
         self.note_end(process.wait(PATIENCE_S))
 
     def note_end(self, code: int, *, grow: bool = True) -> None:
         """A process died as planned, or did its work; every other end is a bug."""
         assert code in (0, -signal.SIGKILL), f"exit code {code}: {self.end_of_log()}"
+        self.mend()
         if code:
             self.tally.restarts += 1
         elif grow and self.is_spent():
@@ -208,14 +214,3 @@ class Campaign:
 
     def end_of_log(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
-
-
-def kill_workers(pid: int) -> int:
-    """Kills the workers of a searching process; returns how many there were."""
-    killed = 0
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for process in psutil.Process(pid).children(recursive=True):
-            if process.ppid() != pid and "forkserver" in " ".join(process.cmdline()):
-                process.kill()
-                killed += 1
-    return killed

@@ -2,10 +2,10 @@
 
 The product knows nothing of it: public functions are wrapped in this process before the command begins.
 POINT is a key of ``POINTS`` or ``never``; at its COUNT-th passing a victim dies by SIGKILL: ``search`` (this process),
-``worker`` (one of its workers; this process goes on) or ``both``. Or nobody dies: ``halt`` stops this process until it
-gets SIGCONT, so that a test can do at that very point what it likes; ``clock`` sets its clock back an hour.
-BEAT_S replaces the 20 s between two heartbeats on a shared database, so that a campaign need not wait 40 s for each
-death to be noticed; 0 leaves it.
+``worker`` (one of its workers; this process goes on), ``both``, or ``node`` (one of the Ray cluster). Or nobody dies:
+``halt`` stops this process until it gets SIGCONT, so that a test can do at that very point what it likes; ``clock``
+sets its clock back an hour. BEAT_S replaces the 20 s between two heartbeats on a shared database, so that a campaign
+need not wait 40 s for each death to be noticed; 0 leaves it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -28,7 +29,7 @@ POINTS: dict[str, tuple[str, ...]] = {
     "left-overs parked": ("search.takeover:park_abandoned",),
     "asked": ("optuna.study:Study.ask",),
     "configuration half recorded": ("optuna.storages:RDBStorage.set_trial_param",),
-    "configuration drawn": ("search.scheduler:draw",),
+    "configuration drawn": ("search.supply:draw",),
     "run created": ("mlflow:MlflowClient.create_run",),
     "run opened": ("search.runs:Runs.open",),
     "in an epoch": ("search.tracking:Tracker.log_epoch",),
@@ -51,54 +52,75 @@ POINTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def workers() -> list[psutil.Process]:
-    """The processes in which trials train: children of the fork server, which is a child of this process."""
-    family = psutil.Process().children(recursive=True)
-    return [process for process in family if process.ppid() != os.getpid()]
+def workers(pid: int) -> list[psutil.Process]:
+    """The processes in which a searching process's trials train.
 
-
-class SlowClock:
-    """Stands for the clock of this process, and is an hour late once it is told to be.
-
-    It is in place before anybody else has a name for ``time.time``.
+    They are children of its fork server, or actors on the nodes of the Ray cluster that the tests started.
     """
-
-    def __init__(self) -> None:
-        self._time, self._time_ns, self._late_s = time.time, time.time_ns, 0
-        time.time = lambda: self._time() - self._late_s
-        time.time_ns = lambda: self._time_ns() - self._late_s * 1_000_000_000
-
-    def set_back(self) -> None:
-        self._late_s = 3600
+    if "RAY_ADDRESS" in psutil.Process(pid).environ():
+        return [process for process in _cluster(pid) if process.name().startswith("ray::SlotActor")]
+    return [process for process in psutil.Process(pid).children(recursive=True) if process.ppid() != pid]
 
 
-DEEDS: dict[str, Callable[[], None]] = {
-    "halt": lambda: os.kill(os.getpid(), signal.SIGSTOP),
-    "clock": SlowClock().set_back,
-}
+def nodes(pid: int) -> list[psutil.Process]:
+    """The nodes of the Ray cluster but its head, those first in which trials train."""
+    busy = {worker.ppid() for worker in workers(pid)}
+    raylets = [process for process in _cluster(pid) if "--node-name=node-" in " ".join(process.cmdline())]
+    return sorted(raylets, key=lambda raylet: raylet.pid not in busy)
+
+
+def _cluster(pid: int) -> list[psutil.Process]:
+    """What the tests have started, who started the searching process and the cluster."""
+    return psutil.Process(psutil.Process(pid).ppid()).children(recursive=True)
+
+
+def strike(pid: int, victim: str) -> bool:
+    """Kills the searching process, one of its workers, both with all of them, or a node; whether there was one."""
+    chosen: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        chosen += workers(pid)[: 1 if victim == "worker" else None] if victim in ("worker", "both") else []
+        chosen += nodes(pid)[:1] if victim == "node" else []
+        chosen += [psutil.Process(pid)] if victim in ("search", "both") else []
+        for process in chosen:
+            process.kill()
+    return bool(chosen)
+
+
+def deed_of(fate: str) -> Callable[[], None]:
+    """What is done at the point."""
+
+    def kill() -> None:
+        if strike(os.getpid(), fate):
+            print("mortal: struck", file=sys.stderr, flush=True)
+
+    deeds: dict[str, Callable[[], None]] = {"halt": lambda: os.kill(os.getpid(), signal.SIGSTOP)}
+    return late_clock() if fate == "clock" else deeds.get(fate, kill)
+
+
+def late_clock() -> Callable[[], None]:
+    """Puts a clock in place, before anybody else has a name for ``time.time``; returns what sets it back."""
+    time_s, time_ns, late_s = time.time, time.time_ns, 0
+
+    def set_back() -> None:
+        nonlocal late_s
+        late_s = 3600
+
+    time.time = lambda: time_s() - late_s
+    time.time_ns = lambda: time_ns() - late_s * 1_000_000_000
+    return set_back
 
 
 class Reaper:
-    """Lets the victim die at the ``count``-th passing, whichever thread comes by."""
+    """Does its deed at the ``count``-th passing, whichever thread comes by."""
 
-    def __init__(self, count: int, victim: str) -> None:
-        self._left, self._victim, self._lock = count, victim, threading.Lock()
+    def __init__(self, count: int, deed: Callable[[], None]) -> None:
+        self._left, self._deed, self._lock = count, deed, threading.Lock()
 
     def pass_by(self) -> None:
         with self._lock:
             self._left -= 1
-            if self._left:
-                return
-            if self._victim in DEEDS:
-                DEEDS[self._victim]()
-                return
-            victims = workers() if self._victim != "search" else []
-            for process in victims[:1] if self._victim == "worker" else victims:
-                process.kill()
-            if victims or self._victim != "worker":
-                print("mortal: struck", file=sys.stderr, flush=True)
-            if self._victim != "worker":
-                os.kill(os.getpid(), signal.SIGKILL)
+            if self._left == 0:
+                self._deed()
 
     def after(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -110,14 +132,19 @@ class Reaper:
         return mortal
 
 
-def arm(point: str, count: int, victim: str) -> None:
+def arm(point: str, count: int, fate: str) -> None:
     """Wraps each function of a point."""
-    reaper = Reaper(count, victim)
+    reaper = Reaper(count, deed_of(fate))
+    for owner, name in functions(point):
+        setattr(owner, name, reaper.after(getattr(owner, name)))
+
+
+def functions(point: str) -> Iterator[tuple[Any, str]]:
+    """The owner and the name of each function of a point."""
     for place in POINTS[point]:
         module, _, path = place.partition(":")
         *owners, name = path.split(".")
-        owner = functools.reduce(getattr, owners, importlib.import_module(module))
-        setattr(owner, name, reaper.after(getattr(owner, name)))
+        yield functools.reduce(getattr, owners, importlib.import_module(module)), name
 
 
 def quicken(beat_s: int) -> None:
@@ -130,11 +157,11 @@ def quicken(beat_s: int) -> None:
 
 
 if __name__ == "__main__":
-    point, count, victim, beat_s, _, *arguments = sys.argv[1:]
+    point, count, fate, beat_s, _, *arguments = sys.argv[1:]
+    if point != "never":
+        arm(point, int(count), fate)
     if int(beat_s):
         quicken(int(beat_s))
-    if point != "never":
-        arm(point, int(count), victim)
     from search.cli import main
 
     sys.argv = ["mlp-search", *arguments]

@@ -5,46 +5,67 @@ The short form runs with every other test; ``make chaos`` runs the long one: ten
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mortal
 import pytest
 from campaign import Campaign, Tally
 from invariants import Study, facts
+from nodes import Nodes
 
 import search
 
-BACKENDS = ["sqlite", "postgresql"]
+BACKENDS = ["sqlite", "postgresql", pytest.param("ray", marks=pytest.mark.chaos)]
+DRIVER = "postgresql+psycopg2"
 N_STUDIES, KILLS = 10, 6
 Begin = Callable[..., Campaign]
 
 
+@dataclass(frozen=True)
+class Backend:
+    """Where the databases and the workers are, as the options of a campaign."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
 @pytest.fixture(scope="session", params=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, str]]:
-    """Where both databases are: with each home, or one of each kind on a server for all studies."""
-    if request.param == "sqlite":
-        return "sqlite", {}
-    make: Callable[[str], str] = request.getfixturevalue("postgres")
-    driver = "postgresql+psycopg2"
-    places = {"OPTUNA_STORAGE": "chaos-optuna", "MLFLOW_TRACKING_URI": "chaos-mlflow"}
-    return request.param, {name: make(base).replace("postgresql", driver, 1) for name, base in places.items()}
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """Both databases with each home, or one of each kind on a server for all studies; workers here, or on a cluster."""
+    match request.param:
+        case "postgresql":
+            make: Callable[[str], str] = request.getfixturevalue("postgres")
+            places = {"OPTUNA_STORAGE": "chaos-optuna", "MLFLOW_TRACKING_URI": "chaos-mlflow"}
+            environ = {name: make(base).replace("postgresql", DRIVER, 1) for name, base in places.items()}
+            yield Backend(request.param, {"environ": environ, "beat_s": 1})
+        case "ray":
+            nodes = Nodes(n_slots=1, n_head_slots=0)
+            mend = functools.partial(nodes.keep, "node-a", "node-b")
+            mend()
+            environ, victims = {"RAY_ADDRESS": nodes.address}, ("search", "both", "worker", "node")
+            yield Backend(
+                request.param, {"environ": environ, "pool": "ray", "victims": victims, "mend": mend, "life_s": 30}
+            )
+            nodes.shutdown()
+        case _:
+            yield Backend(request.param)
 
 
 @pytest.fixture
-def begin(
-    backend: tuple[str, dict[str, str]], tmp_path: Path, tallies: dict[str, Tally], request: pytest.FixtureRequest
-) -> Begin:
+def begin(backend: Backend, tmp_path: Path, tallies: dict[str, Tally], request: pytest.FixtureRequest) -> Begin:
     """Makes a campaign against a study of its own; what it did goes into the summary."""
-    name, environ = backend
 
     def make(seed: int, **options: Any) -> Campaign:
-        home = tmp_path / "home"
+        home, environ = tmp_path / "home", backend.options.get("environ", {})
         storage = environ.get("OPTUNA_STORAGE", f"sqlite:///{home}/optuna.db")
         tracking = environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
         study = Study(f"chaos-{request.node.originalname.rpartition('_')[2]}-{seed}", home, storage, tracking)
-        campaign = Campaign(study, tmp_path, seed, environ=environ, beat_s=1 if environ else 0, **options)
-        request.addfinalizer(lambda: tallies.setdefault(name, Tally()).__iadd__(campaign.tally))
+        campaign = Campaign(study, tmp_path, seed, **backend.options, **options)
+        request.addfinalizer(lambda: tallies.setdefault(backend.name, Tally()).__iadd__(campaign.tally))
         return campaign
 
     return make
@@ -60,20 +81,26 @@ def reference(campaign: Campaign, folder: Path) -> list[Any]:
     return [facts(trial) for trial in undisturbed.trials()]
 
 
-def test_a_few_deaths(begin: Begin, backend: tuple[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("point", mortal.POINTS)
+def test_every_point_is_a_function_of_today(point: str) -> None:
+    assert all(callable(getattr(owner, name)) for owner, name in mortal.functions(point))
+
+
+def test_a_few_deaths(begin: Begin, backend: Backend, tmp_path: Path) -> None:
     """The short form."""
     campaign = begin(seed=3, slots=1, budget=4, pruner="none")
-    campaign.search(kills=3 if backend[0] == "sqlite" else 2)
+    campaign.search(kills=3 if backend.name == "sqlite" else 2)
     assert [facts(trial) for trial in campaign.study.trials()] == reference(campaign, tmp_path)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(N_STUDIES))
-def test_many_deaths(begin: Begin, backend: tuple[str, Any], tmp_path: Path, seed: int) -> None:
+def test_many_deaths(begin: Begin, backend: Backend, tmp_path: Path, seed: int) -> None:
     """Every second study has one worker, and then equals one that was never killed."""
     # ASHA's lost verdicts can be given again behind the lock of an embedded database only.
-    campaign = begin(seed=seed, slots=1 + seed % 2, pruner="asha" if backend[0] == "sqlite" or seed % 2 else "none")
+    pruner = "none" if backend.name == "postgresql" and seed % 2 == 0 else "asha"
+    campaign = begin(seed=seed, slots=1 + seed % 2, pruner=pruner)
     campaign.search(KILLS)
     if campaign.slots == 1:
         assert [facts(trial) for trial in campaign.study.trials()] == reference(campaign, tmp_path)

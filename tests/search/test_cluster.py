@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from command_line import call, command
+from nodes import Nodes
 from pool_driver import HP, LONG
 
 from pipelines.config import DataConfig
@@ -32,34 +32,6 @@ PATIENCE_S = 90.0
 SPACE = "[space]\nwidth = 1024\ndepth = 3\nepochs = 3\nbatch_size = 32\nlearning_rate = { low = 1e-4, high = 1e-2 }\n"
 STUDY = f'[study]\nname = "NAME"\ntrials = 14\n[data]\nsource = "digits"\n{SPACE}[search]\npruner = "none"\n'
 """Trials of a second or two, so that nodes can die in the middle."""
-
-
-class Nodes:
-    """A cluster of nodes with two slots each; the head is one of them."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": quick})
-        self._nodes: dict[str, Any] = {}
-        self.address: str = self._cluster.address
-
-    def add(self, name: str) -> None:
-        self._nodes[name] = self._cluster.add_node(num_cpus=2, node_name=name)
-
-    def kill(self, name: str) -> None:
-        self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
-
-    def keep(self, *names: str) -> None:
-        """Leaves the head and these, and adds what of them is missing."""
-        for name in {*self._nodes} - {*names}:
-            self.kill(name)
-        for name in {*names} - {*self._nodes}:
-            self.add(name)
-
-    def shutdown(self) -> None:
-        self._cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
