@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from command_line import STUDY, Answer, call
+from command_line import STUDY, Answer, call, files
 from databases import DATABASES, SPACE
+from fake_driver import Driver, FakeDriver, FakeGpu
 from mlflow import MlflowClient
 from trainings import SMALL
 from world import World
+from wrong_files import write_wrong_files
 
 from pipelines.config import DataConfig
 from search.settings import Settings, prepare_home, read_settings
@@ -22,6 +24,12 @@ from search.spec import StudySpec
 def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The home that they share, each with studies and runs of its own."""
     return tmp_path_factory.mktemp("command-line") / "home"
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One home for all whole studies: making MLflow's database takes seconds."""
+    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +68,39 @@ def two_epochs(shared_home: Path) -> Answer:
 def client(two_epochs: Answer, shared_home: Path) -> MlflowClient:
     """MLflow's own eyes on the shared home."""
     return MlflowClient(f"sqlite:///{shared_home}/mlflow.db")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with everything that can be wrong."""
+    folder = tmp_path_factory.mktemp("wrong")
+    write_wrong_files(folder)
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory, which must be left as it was found."""
+    for name in ("MLP_SEARCH_HOME", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "MLP_SEARCH_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # what is said of memory is said of cores
+    monkeypatch.chdir(folder)
+    before = files(folder)
+    yield folder
+    assert files(folder) == before
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """Puts a fake driver with these GPUs in the place of the machine's own."""
+
+    def install(gpus: Sequence[str | FakeGpu]) -> FakeDriver:
+        fake = FakeDriver(tmp_path / "gpus.json")
+        fake.hold(*(gpu if isinstance(gpu, FakeGpu) else FakeGpu(gpu) for gpu in gpus))
+        fake.into_nvml(monkeypatch.setattr)
+        return fake
+
+    return install
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ import pynvml
 
 VARIABLE = "FAKE_GPUS"
 SITE = Path(__file__).with_name("fake_gpus")
+
+UUIDS = ["GPU-1a2b3c00-0000", "GPU-1a2b9900-0000", "GPU-ffee0000-0000"]
 
 Handle = tuple[int, int | None]
 
@@ -147,3 +149,7 @@ def fake_machine(path: Path, *gpus: FakeGpu) -> Iterator[FakeDriver]:
         patch.setenv("PYTHONPATH", str(SITE), prepend=os.pathsep)
         driver.into_nvml(patch.setattr)
         yield driver
+
+
+Driver = Callable[[Sequence[str | FakeGpu]], FakeDriver]
+"""Puts a fake driver with these GPUs, healthy where it is a UUID alone, in the place of the machine's own."""

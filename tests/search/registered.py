@@ -1,9 +1,10 @@
-"""What the registry holds, seen through MLflow's own client."""
+"""What a home's MLflow and its registry hold, seen through MLflow's own functions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import mlflow
 from mlflow import MlflowClient
 
 from search.settings import read_settings
@@ -19,3 +20,11 @@ def champion(home: Path, model: str) -> int:
 
 def versions(home: Path, model: str) -> list:
     return client_of(home).search_model_versions(f"name='{model}'")
+
+
+def pyfunc(home: Path, name: str):
+    mlflow.set_tracking_uri(read_settings(home).tracking_uri)  # which is an environment variable from now on
+    try:
+        return mlflow.pyfunc.load_model(f"models:/{name}@champion")
+    finally:
+        mlflow.set_tracking_uri("")

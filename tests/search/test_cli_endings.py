@@ -16,7 +16,7 @@ from pathlib import Path
 import optuna
 import pytest
 from command_line import STUDY, Answer, CtrlC, call, command
-from test_wrong_inputs import free_port
+from wrong_files import free_port
 
 
 def test_a_table_with_text_and_gaps_needs_no_option_but_its_target(finished_home: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whole studies on real data: repeated, interrupted, killed, and what MLflow holds of them afterwards."""
+"""Whole studies: repeated and taken up again to the last bit, and what MLflow holds of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,37 +16,15 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from registered import client_of
+from searching import Search, Watcher, assert_scores_as_logged, runs_of
 from studies import figures, small_spec
 
 from pipelines.config import DataConfig
-from pipelines.datasets import Dataset, load
-from pipelines.errors import SpecError, UnavailableError
-from search.progress import Progress
+from pipelines.datasets import load
 from search.settings import read_settings
 from search.spool import entries
 from search.study import StudyResult, run_study
-
-PATIENCE_S = 60.0
-
-
-@dataclass
-class Watcher:
-    """Keeps what it is told and may act on it."""
-
-    act: Callable[[Progress], None] = lambda progress: None
-    lines: list[str] = field(default_factory=list)
-
-    def update(self, progress: Progress) -> None:
-        self.act(progress)
-
-    def note(self, line: str) -> None:
-        self.lines.append(line)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One home for all studies here: making MLflow's database takes seconds."""
-    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
@@ -69,24 +43,7 @@ def finished(home: Path, commit: str) -> StudyResult:
 
 @pytest.fixture(scope="module")
 def client(home: Path) -> mlflow.MlflowClient:
-    return mlflow.MlflowClient(read_settings(home, {}).tracking_uri)
-
-
-def runs_of(client: mlflow.MlflowClient, study: str) -> dict[str, Any]:
-    experiment = client.get_experiment_by_name(study)
-    assert experiment
-    found = client.search_runs([experiment.experiment_id], max_results=1000)
-    by_name = {run.info.run_name: run for run in found}
-    assert len(by_name) == len(found)
-    return by_name
-
-
-def workers() -> list[psutil.Process]:
-    """The processes in which trials train: children of the fork server, which is a child of ours."""
-    family = psutil.Process().children(recursive=True)
-    return [
-        process for process in family if process.ppid() != os.getpid() and "forkserver" in " ".join(process.cmdline())
-    ]
+    return client_of(home)
 
 
 class TestRepeated:
@@ -122,44 +79,6 @@ class TestRepeated:
         assert {"width", "optimizer", "epochs", "value", "state", "run_id"} <= set(frame.columns)
 
 
-class Search:
-    """A searching process of its own, whose lines can be waited for."""
-
-    def __init__(self, home: Path, name: str) -> None:
-        script = Path(__file__).with_name("studies.py")
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "OPTUNA_"))}
-        self.process = subprocess.Popen(
-            [sys.executable, script, home, name], stdout=subprocess.PIPE, text=True, env=environ,
-            start_new_session=True,
-        )  # fmt: skip
-        self.lines: list[str] = []
-        self._watchdog = threading.Timer(PATIENCE_S, self.process.kill)
-        self._watchdog.start()
-
-    def wait_for(self, pattern: str) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
-            if re.search(pattern, line):
-                return
-        raise AssertionError(f"{pattern!r} did not come: {self.lines}")
-
-    def rest(self) -> int:
-        """Reads to the end; returns the exit code."""
-        assert self.process.stdout
-        self.lines += [line.rstrip() for line in self.process.stdout]
-        return self.process.wait()
-
-    def end(self) -> None:
-        self._watchdog.cancel()
-        for process in [*psutil.Process().children(recursive=True)]:
-            if process.pid == self.process.pid:
-                for child in process.children(recursive=True):
-                    child.kill()
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
 def search(home: Path) -> Iterator[Callable[[str], Search]]:
     started: list[Search] = []
@@ -173,7 +92,7 @@ def search(home: Path) -> Iterator[Callable[[str], Search]]:
         process.end()
 
 
-class TestInterrupted:
+class TestTakenUpAgain:
     def test_ctrl_c_ends_the_epochs_and_the_same_study_goes_on(
         self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[[str], Search]
     ) -> None:
@@ -208,80 +127,6 @@ class TestInterrupted:
             int(name[-4:]): run.info.run_id for name, run in runs.items()
         }
         assert list(entries(read_settings(home, {}).spool, "killed")) == []
-
-    def test_two_workers_interrupted_train_exactly_the_budget(self, home: Path) -> None:
-        spec = small_spec("two", trials=20, slots=2)
-
-        def interrupt(progress: Progress) -> None:
-            if progress.complete + progress.pruned >= 7 and not progress.stopping:
-                signal.raise_signal(signal.SIGINT)
-
-        first = run_study(spec, home=home, observer=Watcher(interrupt))
-        assert first.interrupted
-        assert len(first.rows) < 20
-        second = run_study(spec, home=home)
-        assert sorted(row.number for row in second.rows) == list(range(20))
-        assert second.count("COMPLETE") + second.count("PRUNED") == 20
-
-    def test_a_second_ctrl_c_ends_it_at_once_and_nothing_is_lost(self, home: Path) -> None:
-        spec = small_spec("twice", trials=4, space={"epochs": 100_000, "width": 256}, search={"pruner": "none"})
-        pressed: list[float] = []
-
-        def interrupt(progress: Progress) -> None:
-            reports = [view.report.epoch for view in progress.slots.values() if view.report]
-            if reports and (not pressed or time.monotonic() - pressed[-1] > 0.6):
-                pressed.append(time.monotonic())
-                signal.raise_signal(signal.SIGINT)
-                if len(pressed) == 1:
-                    time.sleep(0.7)  # two presses within half a second count as one
-                    signal.raise_signal(signal.SIGINT)
-
-        with pytest.raises(KeyboardInterrupt):
-            run_study(spec, home=home, observer=Watcher(interrupt))
-        assert time.monotonic() - pressed[0] < 10
-        short = Watcher(lambda progress: signal.raise_signal(signal.SIGINT) if progress.slots else None)
-        resumed = run_study(spec, home=home, observer=short)
-        assert [row.state for row in resumed.rows] == ["WAITING"]
-
-
-class TestWorkersThatDie:
-    def test_kill_9_costs_one_trial_its_time_and_a_deadly_one_fails_after_three(
-        self, home: Path, client: mlflow.MlflowClient
-    ) -> None:
-        start = {"depth": 2, "dropout": 0.1, "optimizer": "adam", "batch_size": 64}
-        spec = small_spec(
-            "deadly", trials=5, space={"width": {"low": 8, "high": 512}, "epochs": {"low": 3, "high": 500}},
-            search={"pruner": "none", "sampler": "random"},
-            start=[{**start, "width": 8, "epochs": 3}, {**start, "width": 512, "epochs": 500},
-                   {**start, "width": 511, "epochs": 40}, {**start, "width": 9, "epochs": 3},
-                   {**start, "width": 10, "epochs": 3}],
-        )  # fmt: skip
-        killed: list[str] = []
-
-        def kill(progress: Progress) -> None:
-            [view] = progress.slots.values() or [None]
-            if view is None or view.report is None or view.report.epoch < 2:
-                return
-            if view.run_name == "trial-0001" or (view.run_name == "trial-0002" and "trial-0002" not in killed):
-                [worker] = workers()
-                killed.append(view.run_name)
-                worker.kill()
-                worker.wait(10)
-
-        watcher = Watcher(kill)
-        result = run_study(spec, home=home, observer=watcher)
-        assert killed == ["trial-0001"] * 3 + ["trial-0002"]
-        states = {row.number: row.state for row in result.rows}
-        assert states == {0: "COMPLETE", 1: "FAIL", 2: "COMPLETE", 3: "COMPLETE", 4: "COMPLETE"}
-        again = [line for line in watcher.lines if "killed by SIGKILL" in line and "trained again" in line]
-        assert [line[:10] for line in again] == ["trial-0001", "trial-0001", "trial-0002"]
-        runs = runs_of(client, "deadly")
-        assert {name: run.info.status for name, run in runs.items() if run.info.status != "FINISHED"} == {
-            "trial-0001": "FAILED"
-        }
-        assert "3 times with this configuration" in runs["trial-0001"].data.tags["message"]
-        steps = [point.step for point in client.get_metric_history(runs["trial-0002"].info.run_id, "loss")]
-        assert sorted(steps) == list(range(1, 41)), "every epoch once, though two were trained twice"
 
 
 class TestInMlflow:
@@ -361,185 +206,3 @@ class TestInMlflow:
         digits = load(DataConfig("digits"))
         for run in runs.values():
             assert_scores_as_logged(client, run, digits, tmp_path)
-
-
-def assert_scores_as_logged(client: mlflow.MlflowClient, run: Any, dataset: Dataset, folder: Path) -> None:
-    import keras
-
-    model = keras.models.load_model(client.download_artifacts(run.info.run_id, "model.h5", str(folder)))
-    rows = dataset.validation
-    assert rows.x.dtype == np.uint8
-    accuracy = np.mean(model.predict(rows.x, 4096, verbose=0).argmax(1) == rows.y)
-    assert accuracy == pytest.approx(run.data.metrics["best_val_accuracy"], abs=1e-4)
-
-
-@pytest.mark.mnist
-def test_models_of_mnist_take_pixels_from_0_to_255_and_score_as_logged(
-    home: Path, client: mlflow.MlflowClient, mnist_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLP_SEARCH_DATA", str(mnist_folder))
-    spec = small_spec(
-        "mnist",
-        trials=4,
-        slots=2,
-        data={"source": "mnist"},
-        space={"width": [32, 64], "epochs": [1, 2], "batch_size": 256},
-    )
-    result = run_study(spec, home=home)
-    assert len(result.rows) == 4
-    assert result.best is not None
-    assert result.best.value is not None
-    assert result.best.value > 0.9
-    dataset = load(spec.data, [mnist_folder])
-    assert dataset.validation.x.max() == 255
-    for run in runs_of(client, "mnist").values():
-        assert_scores_as_logged(client, run, dataset, tmp_path)
-
-
-class TestBudgets:
-    def test_the_timeout_keeps_what_running_trials_reached_and_counts_over_runs(self, home: Path) -> None:
-        changes = {"space": {"epochs": 1_000_000, "width": 64, "learning_rate": 0.001}, "search": {"pruner": "none"}}
-        spec = replace(small_spec("timeout", trials=None, slots=2, **changes), trials=None, timeout_s=9.0)
-        result = run_study(spec, home=home)
-        assert 8 < result.wall_s < 12
-        assert [row.state for row in result.rows] == ["COMPLETE", "COMPLETE"]
-        assert all(row.epochs_trained > 1 and row.value and row.value > 0.5 for row in result.rows)
-        again = run_study(spec, home=home)
-        assert again.rows == result.rows, "the time was used up"
-        more = run_study(replace(spec, timeout_s=result.wall_s + 7.0), home=home)
-        assert len(more.rows) == 4
-        assert more.wall_s < 10
-
-    def test_a_small_space_is_trained_once_and_the_study_ends(self, home: Path) -> None:
-        fixed = {"width": [8, 16], "depth": 1, "dropout": 0.0, "optimizer": "adam", "learning_rate": 0.01}
-        spec = small_spec(
-            "small", trials=50, slots=2,
-            space=fixed | {"schedule": ["constant", "cosine"], "epochs": 2, "batch_size": 64},
-        )  # fmt: skip
-        result = run_study(spec, home=home)
-        assert len(result.rows) == 4
-        assert len({(row.params["width"], row.params["schedule"]) for row in result.rows}) == 4
-
-    def test_another_process_cannot_search_the_same_study(self, home: Path) -> None:
-        refused: list[str] = []
-
-        def try_too(progress: Progress) -> None:
-            if not refused:
-                with pytest.raises(UnavailableError, match="is being searched by another process") as caught:
-                    run_study(small_spec("locked", trials=2), home=home)
-                refused.append(str(caught.value))
-
-        result = run_study(small_spec("locked", trials=2), home=home, observer=Watcher(try_too))
-        assert refused
-        assert len(result.rows) == 2
-
-
-class TestSamplersAndPruners:
-    @pytest.mark.parametrize(
-        ("sampler", "pruner"),
-        [("tpe", "hyperband"), ("random", "median"), ("cmaes", "none"), ("grid", "asha"), ("gp", "asha")],
-    )
-    def test_run_a_short_study(self, home: Path, sampler: str, pruner: str) -> None:
-        space = (
-            {"learning_rate": [0.003, 0.01], "width": [16, 32], "dropout": 0.1, "epochs": [3, 6]}
-            if sampler == "grid"
-            else {}
-        )
-        spec = small_spec(
-            f"{sampler}-{pruner}", trials=7, slots=2, search={"sampler": sampler, "pruner": pruner}, space=space
-        )
-        result = run_study(spec, home=home)
-        assert result.count("COMPLETE") + result.count("PRUNED") == 7
-        assert len({tuple(row.params.items()) for row in result.rows}) == 7
-
-
-def test_a_sampler_without_its_package_ends_before_anything_is_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)  # what an import then finds is what it finds without the package
-    with pytest.raises(UnavailableError, match=r"pip install 'mlp-search\[gp\]'$"):
-        run_study(small_spec("gp", search={"sampler": "gp"}), home=tmp_path / "home")
-    assert not (tmp_path / "home").exists()
-
-
-def test_an_unknown_pool(home: Path) -> None:
-    with pytest.raises(SpecError, match=r"--pool: must be .*, got 'cloud'"):
-        run_study(small_spec("cloud"), home=home, pool="cloud")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
-    """A tracking server of its own: its address, and its process."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
-    environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, *stores], stdout=log, stderr=log, env=environ)
-    until = time.monotonic() + PATIENCE_S
-    while not answers(address):
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    yield address, psutil.Process(process.pid)
-    for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-        child.kill()
-    process.wait()
-
-
-def answers(address: str) -> bool:
-    import requests
-
-    try:
-        return bool(requests.get(address + "/health", timeout=5).ok)
-    except requests.RequestException:
-        return False
-
-
-def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
-    server: tuple[str, psutil.Process],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    address, process = server
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # in seconds; two minutes by default
-    family = [process, *process.children(recursive=True)]
-    ended: dict[int, float] = {}
-    resumed: list[float] = []
-
-    def resume() -> None:
-        resumed.append(time.monotonic())
-        for part in family:
-            part.resume()
-
-    def stop_after_two(progress: Progress) -> None:
-        done = progress.complete + progress.pruned
-        if ended.setdefault(done, time.monotonic()) and done == 2 and not timers:
-            timers.append(threading.Timer(8, resume))
-            timers[0].start()
-            for part in family:
-                part.suspend()
-
-    timers: list[threading.Timer] = []
-    watcher = Watcher(stop_after_two)
-    result = run_study(small_spec("hangs", trials=12), home=tmp_path, observer=watcher)
-    assert ended[12] < resumed[0], "ten trials did not wait for the server"
-    assert [line[:6] for line in watcher.lines if "MLflow" in line] == ["MLflow", "MLflow"], "away, and back"
-    assert result.undelivered == 0
-    assert capfd.readouterr().out == "", "MLflow would print where each run can be seen"
-    client = mlflow.MlflowClient(address)
-    runs = runs_of(client, "hangs")
-    assert sorted(runs) == [f"trial-{number:04d}" for number in range(12)]
-    assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    for row in result.rows:
-        run = runs[f"trial-{row.number:04d}"]
-        steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
-        assert sorted(steps) == list(range(1, row.epochs_trained + 1))
-        assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["learning_curves.svg", "model.h5"]
-        assert row.run_id == run.info.run_id

@@ -6,96 +6,18 @@ A database is taken away by renaming a table: MLflow's store fails as it does wh
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
-import sqlalchemy as sa
+from databases import DATABASES
+from tracked import MODEL, PARAMS, Place, end, epochs, finished, start, steps, wait_for
 
-from pipelines.errors import UnavailableError
-from search.runs import DatasetInput, Runs
-from search.settings import Settings, prepare_home, read_settings
-from search.spool import CURVES_FILE, MODEL_FILE, Entry, Epoch, RunStart, entries, write_entry
-from search.tracking import Tracker
-
-DATABASES = ["sqlite", "postgresql"]
-DATASET = DatasetInput("digits", "f00dbeef", "digits", {"training_rows": 1149})
-PARAMS = {"width": 64, "learning_rate": 1e-3, "optimizer": "adam", "seed": 2**32 - 1}
-MODEL = b"\x89HDF" + bytes(range(256)) * 40
-PATIENCE_S = 30.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """A home whose MLflow lies in one of the databases."""
-
-    settings: Settings
-
-    def runs(self, study: str) -> Runs:
-        return Runs(self.settings, study, f"About {study}.", DATASET)
-
-    def tracker(self, study: str, lines: list[str] | None = None) -> Tracker:
-        tracker = Tracker(lambda: self.runs(study), (lines if lines is not None else []).append)
-        tracker.wait_connected()
-        return tracker
-
-    @property
-    def client(self) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(self.settings.tracking_uri)
-
-    def found(self, study: str) -> list[Any]:
-        experiment = self.client.get_experiment_by_name(study)
-        assert experiment
-        return list(self.client.search_runs([experiment.experiment_id]))
-
-    def run(self, study: str, number: int) -> Any:
-        [run] = [run for run in self.found(study) if run.info.run_name == f"trial-{number:04d}"]
-        return run
-
-    @contextmanager
-    def without(self, table: str) -> Iterator[None]:
-        """Takes a table of MLflow's away for a while."""
-        engine = sa.create_engine(self.settings.tracking_uri)
-        with engine.begin() as connection:
-            connection.execute(sa.text(f"ALTER TABLE {table} RENAME TO {table}_away"))
-        try:
-            yield
-        finally:
-            with engine.begin() as connection:
-                connection.execute(sa.text(f"ALTER TABLE {table}_away RENAME TO {table}"))
-            engine.dispose()
-
-    @contextmanager
-    def refusing_datasets(self) -> Iterator[None]:
-        """Lets every new dataset fail, and nothing else."""
-        refuse, allow = {
-            "sqlite": (
-                "CREATE TRIGGER refuse BEFORE INSERT ON datasets BEGIN SELECT RAISE(ABORT, 'no room'); END",
-                "DROP TRIGGER refuse",
-            ),
-            "postgresql": (
-                "ALTER TABLE datasets ADD CONSTRAINT refuse CHECK (name = '') NOT VALID",
-                "ALTER TABLE datasets DROP CONSTRAINT refuse",
-            ),
-        }[sa.make_url(self.settings.tracking_uri).get_backend_name()]
-        engine = sa.create_engine(self.settings.tracking_uri)
-        with engine.begin() as connection:
-            connection.execute(sa.text(refuse))
-        try:
-            yield
-        finally:
-            with engine.begin() as connection:
-                connection.execute(sa.text(allow))
-            engine.dispose()
+from search.settings import prepare_home, read_settings
+from search.spool import CURVES_FILE, MODEL_FILE, entries, write_entry
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -107,41 +29,6 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     settings = read_settings(tmp_path_factory.mktemp("home"), environ)
     prepare_home(settings)
     return Place(settings)
-
-
-def start(study: str, number: int) -> RunStart:
-    tags = {"study": study, "trial": str(number), "device": "cpu:0"}
-    return RunStart(study, f"trial-{number:04d}", 1_700_000_000_000 + number, PARAMS, tags)
-
-
-def epochs(count: int, first: int = 1) -> list[Epoch]:
-    return [
-        Epoch(step, 1_700_000_000_000 + step, {"loss": 1 / step, "val_accuracy": 1 - 1 / step})
-        for step in range(first, first + count)
-    ]
-
-
-def finished(study: str, number: int, state: str, history: Sequence[Epoch]) -> Entry:
-    return Entry(
-        start(study, number), 1_700_000_009_000, state, 0.9, {}, tuple(history), {"best_val_accuracy": 0.9},
-        {"trial.state": state}, number,
-    )  # fmt: skip
-
-
-def end(place: Place, tracker: Tracker, entry: Entry, model: bytes = MODEL) -> None:
-    tracker.end(entry.start.run_name, write_entry(place.settings.spool, entry, {MODEL_FILE: model}))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.05)
-
-
-def steps(place: Place, run: Any, metric: str) -> list[tuple[int, float]]:
-    history = place.client.get_metric_history(run.info.run_id, metric)
-    return sorted((point.step, point.value) for point in history)
 
 
 @pytest.fixture(scope="module")
@@ -340,46 +227,6 @@ class TestAway:
                 tracker.kill(f"trial-{number:04d}")
             assert time.monotonic() - started < 0.5
             tracker.close(timeout_s=0)
-
-
-CUT_OFF = """
-    import os, signal, sys
-    from pathlib import Path
-    import sqlalchemy as sa
-    from search.runs import Runs
-    from search.settings import read_settings
-
-    @sa.event.listens_for(sa.engine.Engine, "after_cursor_execute")
-    def look(connection, cursor, statement, *rest):
-        if "CREATE TABLE logged_models" in statement:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    Runs(read_settings(Path(sys.argv[1]), {}), "s", "", None)
-"""
-
-
-def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_way(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=60, check=False)
-    assert done.returncode == -signal.SIGKILL
-    runs = Runs(read_settings(tmp_path, {}), "s", "", None)
-    assert runs.is_there(runs.open(start("s", 0)))
-
-
-class TestUnavailable:
-    def test_a_connection_that_fails_is_told_to_who_waits_for_it(self, tmp_path: Path) -> None:
-        settings = read_settings(tmp_path, {"MLFLOW_TRACKING_URI": "http://me:s3cret@127.0.0.1:1"})
-        tracker = Tracker(lambda: Runs(settings, "s", "", None), lambda line: None)
-        with pytest.raises(UnavailableError) as caught:
-            tracker.wait_connected()
-        assert "s3cret" not in str(caught.value)
-        assert "no answer" in str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert tracker.close() == 0
-
-    def test_a_database_that_cannot_be_opened(self, tmp_path: Path) -> None:
-        settings = read_settings(tmp_path / "none", {})
-        with pytest.raises(UnavailableError, match=r"^MLflow at sqlite:.*unable to open"):
-            Runs(settings, "s", "", None)
 
 
 def test_a_failure_keeps_its_traceback_and_its_message(place: Place, tmp_path: Path) -> None:

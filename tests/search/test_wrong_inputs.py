@@ -1,62 +1,15 @@
-"""Wrong study files, data, options and surroundings, each through the command line.
+"""Wrong study files, data and options, each through the command line.
 
 Each is answered with one clear line a problem, exit code 1 or 2, no traceback, and nothing that was half made.
 """
 
 from __future__ import annotations
 
-import socket
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from command_line import call, files
-
-DIGITS = '[data]\nsource = "digits"\n'
-LONG = "a" * 10_000
-IRIS = "a,b,target\n" + "1.5,x,yes\n2.5,y,no\n3.5,x,yes\n4.5,y,no\n" * 5
-
-STUDIES = {
-    "syntax.toml": "[study\n",
-    "typo.toml": DIGITS + "[serach]\n",
-    "text.toml": DIGITS + '[study]\ntrials = "many"\n',
-    "inverted.toml": DIGITS + "[space]\nwidth = { low = 64, high = 32 }\n",
-    "log-zero.toml": DIGITS + "[space]\nlearning_rate = { low = 0, high = 0.1, log = true }\n",
-    "empty.toml": DIGITS + "[space]\noptimizer = []\n",
-    "optimizer.toml": DIGITS + '[space]\noptimizer = ["adams"]\n',
-    "outside.toml": DIGITS + "[space]\nwidth = { low = 8, high = 16 }\n[[start]]\nwidth = 512\n",
-    "grid.toml": DIGITS + '[search]\nsampler = "grid"\n[space]\ndropout = { low = 0, high = 0.5 }\n',
-    "huge.toml": DIGITS + "[space]\nwidth = 60000\ndepth = 8\n",
-    "nan.toml": DIGITS + "[space]\ndropout = nan\n",
-    "several.toml": '[data]\nsource = "digits"\nscaling = "max"\n[study]\nseed = -1\ntimeout_s = 0\n',
-    "no-source.toml": "[study]\ntrials = 3\n",
-    "vast.toml": DIGITS + "[space]\nwidth = { low = 8, high = 45000 }\ndepth = 2\n[workers]\nslots = 1000\n",
-    "target.toml": '[data]\nsource = "iris.csv"\ntarget = "species"\n',
-}
-
-TEXTS = {
-    "iris.csv": IRIS,
-    "empty.csv": "",
-    "no-rows.csv": "a,target\n",
-    "twice.csv": "a,a,target\n1,2,yes\n",
-    "one-class.csv": "a,target\n" + "1,yes\n" * 20,
-    "rare.csv": IRIS + "9.5,x,perhaps\n",
-    "all-missing.csv": "a,target\n" + ",yes\n,no\n" * 10,
-    "ragged.csv": "a,target\n1,yes\n1,2,3,no\n",
-    "notes.txt": "hello\n",
-    "broken.parquet": "not a table\n",
-    "columns.csv": ",".join(f"c{n}" for n in range(5000)) + "\n" + "1," * 4999 + "1\n",
-    "gaps.csv": ",".join(f"c{n}" for n in range(300)) + ",target\n" + ("," * 300 + "1\n" + "," * 300 + "2\n") * 5,
-    "essay.csv": "a,target\n" + "".join(f"{n},{'x' * 20_000}{n}\n" for n in range(4)),
-    "semicolons.csv": "a;target\n1;yes\n",
-    "quote.csv": 'a,target\n"1,yes\n2,no\n',
-    "lines.csv": 'a,"b\nc"\n1,2\n',
-    "fractions.csv": "a,target\n" + "1,0.5\n2,0.7\n" * 5,
-    "unlabelled.csv": IRIS + "1.5,x,\n",
-    "hidden.csv": "a,\x1b[2Jb\n1,2\n",
-}
+from command_line import call
+from wrong_files import LONG, assert_one_line, free_port
 
 # What is typed, the exit code, and what the line has to say; {n} is a free or a taken port.
 CASES: dict[str, tuple[str, int, str]] = {
@@ -158,66 +111,6 @@ CASES: dict[str, tuple[str, int, str]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with everything that can be wrong."""
-    folder = tmp_path_factory.mktemp("wrong")
-    for name, text in (STUDIES | TEXTS).items():
-        (folder / name).write_text(text)
-    (folder / "folder.toml").mkdir()
-    (folder / "binary.toml").write_bytes(b"\xff\xfe")
-    x, y = np.zeros((20, 2), np.float32), np.arange(20) % 3
-    np.savez(folder / "pickled.npz", x=np.array([[{}]] * 20), y=y)
-    np.savez(folder / "other.npz", images=x, labels=y)
-    np.savez(folder / "ragged.npz", x=x, y=y[:-1])
-    np.savez(folder / "infinite.npz", x=np.where(y[:, None] == 1, np.inf, x), y=y)
-    np.savez(folder / "onehot.npz", x=x, y=np.eye(3)[y])
-    with zipfile.ZipFile(folder / "broken.npz", "w") as archive:
-        archive.writestr("x.npy", b"\x93NUMPY\x01\x00 cut off")
-    (folder / "utf16.csv").write_text("ä,target\n1,2\n", encoding="utf-16")
-    (folder / "gzip.csv").write_bytes(b"\x1f\x8b\x08 and so on")
-    save_header(folder / "negative.npz", "{'descr': '<f4', 'fortran_order': False, 'shape': (-20, 2), }")
-    save_header(folder / "header.npz", "{'descr': '<f4', 'fortran_order': False, 'shape': (20, 2")
-    save_header(folder / "bomb.npz", f"{{'descr': '<f4', 'fortran_order': False, 'shape': {(10**9, 10**9)}, }}")
-    return folder
-
-
-def save_header(path: Path, header: str) -> None:
-    """An archive whose arrays promise what ``header`` says, and hold nothing."""
-    text = header.encode() + b"\n"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
-        labels = text.replace(b"<f4", b"|u1").replace(b", 1000000000)", b",)")
-        archive.writestr("y.npy", b"\x93NUMPY\x01\x00" + len(labels).to_bytes(2, "little") + labels)
-
-
-@pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The working directory, which must be left as it was found."""
-    for name in ("MLP_SEARCH_HOME", "MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "MLP_SEARCH_DATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # what is said of memory is said of cores
-    monkeypatch.chdir(folder)
-    before = files(folder)
-    yield folder
-    assert files(folder) == before
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def assert_one_line(typed: str, code: int, says: str, n_lines: int = 1) -> None:
-    answer = call(*typed.split())
-    assert (answer.code, answer.out) == (code, "")
-    lines = answer.err.splitlines()
-    assert [line for line in lines if not line.startswith("error: ")] == []
-    assert len(lines) == n_lines
-    assert says in answer.err
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_one_line_says_what_is_wrong(case: str, here: Path) -> None:
     typed, code, says = CASES[case]
@@ -242,102 +135,3 @@ def test_no_line_is_longer_than_a_screen(here: Path) -> None:
     for typed in (f"run {LONG}.csv", "run essay.csv", f"trials {LONG}", f"predict {LONG} rows.csv"):
         [line] = call(*typed.split()).err.splitlines()
         assert len(line) < 1010
-
-
-HOSTILE = {
-    "SQL": "'; DROP TABLE studies; --",
-    "HTML": "<script>alert(1)</script>",
-    "markup": "[red]a[/red]",
-    "a quote": 'it\'s "so"',
-    "a newline": "a\nb",
-    "an escape": "\x1b[2J\x1b]0;title\x07",
-    "right to left": "\u202egnp.exe",
-    "a folder": "../../etc/passwd",
-    "a format": "%s%n{0}{{7*7}}",
-    "too long": LONG,
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("command", ["trials", "finalists", "evaluate", "promote", "rollback"])
-def test_a_name_that_there_is_not(command: str, name: str, here: Path) -> None:
-    answer = call(command, HOSTILE[name])
-    assert (answer.code, answer.out) == (1, "")
-    [line] = answer.err.splitlines()
-    assert line.isprintable()
-    assert line.startswith(("error: study ", "error: model ", "error: home "))
-
-
-@pytest.mark.parametrize("name", ["a newline", "an escape", "right to left", "a folder", "too long"])
-def test_a_name_that_no_study_may_have(name: str, here: Path) -> None:
-    [line] = call("run", "digits", "--study", HOSTILE[name]).err.splitlines()
-    assert line.isprintable()
-    assert line.startswith("error: --study: must be 1 to 200 printable characters")
-
-
-def test_a_port_in_use(here: Path, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert_one_line(f"ui --port {port} --home {tmp_path}/home", 1, "must be free to listen on, got Address already")
-    assert files(tmp_path) == set()
-
-
-@pytest.mark.parametrize("typed", ["run digits", "train digits"])
-def test_a_tracking_server_that_is_away(
-    typed: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address = f"http://127.0.0.1:{free_port()}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    assert_one_line(f"{typed} --home {tmp_path}/home", 1, f"MLflow at {address}: no answer")
-    assert files(tmp_path) == set()
-
-
-UNREACHABLE = ("postgresql://me:secret@127.0.0.1:1/none", "me:***@127.0.0.1:1/none: ")
-NO_ADDRESS = ("nonsense", "OPTUNA_STORAGE: must be an address such as postgresql://HOST/DATABASE, got nonsense;")
-NO_FOLDER = ("sqlite:////proc/none.db", "sqlite:////proc/none.db: unable to open")
-DATABASES = [(typed, *what) for typed in ("run digits", "studies", "trials a") for what in (UNREACHABLE, NO_ADDRESS)]
-
-
-@pytest.mark.parametrize(("typed", "address", "says"), [*DATABASES, ("run digits", *NO_FOLDER)])
-def test_a_database_that_cannot_be_used(
-    typed: str, address: str, says: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPTUNA_STORAGE", address)
-    assert_one_line(f"{typed} --home {tmp_path}/home", 1, says)
-    assert files(tmp_path) == set()
-
-
-PLACES = {
-    "a home of nobody": ("MLP_SEARCH_HOME", "~nobody9/a", "home: must be a folder's path, got '~nobody9/a'"),
-    "data of nobody": ("MLP_SEARCH_DATA", "~nobody9/a", "MLP_SEARCH_DATA: must be a folder's path"),
-    "a path of 10,000": ("MLP_SEARCH_DATA", LONG, "(File name too long)"),
-    "two @": ("OPTUNA_STORAGE", "postgresql://me:a@b@host/x", "got postgresql://me:***@host/x; a password's own @"),
-    "a bracket": ("OPTUNA_STORAGE", "postgresql://me:secret@[bad/x", "OPTUNA_STORAGE: must be an address such as"),
-    "an escape": ("OPTUNA_STORAGE", "\x1b[31m", "OPTUNA_STORAGE: must be an address such as"),
-    "no number for a port": ("OPTUNA_STORAGE", "postgresql://me:secret@host:port/x", "me:***@host:port/x: invalid"),
-    "a driver that is not there": ("OPTUNA_STORAGE", "mysql://me:secret@host/x", "mysql://me:***@host/x: "),
-    "a word": ("MLFLOW_TRACKING_URI", "nonsense", "MLFLOW_TRACKING_URI: must be an address such as"),
-    "a folder for runs": ("MLFLOW_TRACKING_URI", "file:///tmp/x", "must be the address of a server or a database"),
-    "an address that is cut off": ("MLFLOW_TRACKING_URI", "http://[bad", "MLFLOW_TRACKING_URI: must be an address"),
-    "runs on a database away": ("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/x", "me:***@127.0.0.1:1/x"),
-    "models on a server away": ("MLFLOW_REGISTRY_URI", "http://me:secret@127.0.0.1:1", "correct MLFLOW_REGISTRY_URI"),
-    "models in a folder": ("MLFLOW_REGISTRY_URI", "ftp://x", "MLFLOW_REGISTRY_URI: must be the address of a server"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", PLACES)
-def test_a_variable_that_cannot_be_used(case: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, value, says = PLACES[case]
-    monkeypatch.setenv(name, value)
-    home = "" if name == "MLP_SEARCH_HOME" else f" --home {tmp_path}/home"
-    assert_one_line(f"run digits{home}", 1, says)
-    assert "secret" not in call(*f"run digits{home}".split()).err
-    assert files(tmp_path) == set()
-
-
-def test_a_database_that_is_none(here: Path, tmp_path: Path) -> None:
-    (tmp_path / "optuna.db").write_text("hello" * 1000)
-    assert_one_line(f"trials digits --home {tmp_path}", 1, "file is not a database")
-    assert_one_line(f"run digits --home {tmp_path}", 1, "file is not a database")

@@ -1,0 +1,117 @@
+"""Names that there are not, taken ports, servers that are away, databases and variables that cannot be used.
+
+Each is answered with one clear line a problem, no traceback, and nothing that was half made.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from command_line import call, files
+from wrong_files import LONG, assert_one_line, free_port
+
+HOSTILE = {
+    "SQL": "'; DROP TABLE studies; --",
+    "HTML": "<script>alert(1)</script>",
+    "markup": "[red]a[/red]",
+    "a quote": 'it\'s "so"',
+    "a newline": "a\nb",
+    "an escape": "\x1b[2J\x1b]0;title\x07",
+    "right to left": "\u202egnp.exe",
+    "a folder": "../../etc/passwd",
+    "a format": "%s%n{0}{{7*7}}",
+    "too long": LONG,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("command", ["trials", "finalists", "evaluate", "promote", "rollback"])
+def test_a_name_that_there_is_not(command: str, name: str, here: Path) -> None:
+    answer = call(command, HOSTILE[name])
+    assert (answer.code, answer.out) == (1, "")
+    [line] = answer.err.splitlines()
+    assert line.isprintable()
+    assert line.startswith(("error: study ", "error: model ", "error: home "))
+
+
+@pytest.mark.parametrize("name", ["a newline", "an escape", "right to left", "a folder", "too long"])
+def test_a_name_that_no_study_may_have(name: str, here: Path) -> None:
+    [line] = call("run", "digits", "--study", HOSTILE[name]).err.splitlines()
+    assert line.isprintable()
+    assert line.startswith("error: --study: must be 1 to 200 printable characters")
+
+
+def test_a_port_in_use(here: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert_one_line(f"ui --port {port} --home {tmp_path}/home", 1, "must be free to listen on, got Address already")
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("typed", ["run digits", "train digits"])
+def test_a_tracking_server_that_is_away(
+    typed: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    assert_one_line(f"{typed} --home {tmp_path}/home", 1, f"MLflow at {address}: no answer")
+    assert files(tmp_path) == set()
+
+
+UNREACHABLE = ("postgresql://me:secret@127.0.0.1:1/none", "me:***@127.0.0.1:1/none: ")
+
+
+NO_ADDRESS = ("nonsense", "OPTUNA_STORAGE: must be an address such as postgresql://HOST/DATABASE, got nonsense;")
+
+
+NO_FOLDER = ("sqlite:////proc/none.db", "sqlite:////proc/none.db: unable to open")
+
+
+DATABASES = [(typed, *what) for typed in ("run digits", "studies", "trials a") for what in (UNREACHABLE, NO_ADDRESS)]
+
+
+@pytest.mark.parametrize(("typed", "address", "says"), [*DATABASES, ("run digits", *NO_FOLDER)])
+def test_a_database_that_cannot_be_used(
+    typed: str, address: str, says: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPTUNA_STORAGE", address)
+    assert_one_line(f"{typed} --home {tmp_path}/home", 1, says)
+    assert files(tmp_path) == set()
+
+
+PLACES = {
+    "a home of nobody": ("MLP_SEARCH_HOME", "~nobody9/a", "home: must be a folder's path, got '~nobody9/a'"),
+    "data of nobody": ("MLP_SEARCH_DATA", "~nobody9/a", "MLP_SEARCH_DATA: must be a folder's path"),
+    "a path of 10,000": ("MLP_SEARCH_DATA", LONG, "(File name too long)"),
+    "two @": ("OPTUNA_STORAGE", "postgresql://me:a@b@host/x", "got postgresql://me:***@host/x; a password's own @"),
+    "a bracket": ("OPTUNA_STORAGE", "postgresql://me:secret@[bad/x", "OPTUNA_STORAGE: must be an address such as"),
+    "an escape": ("OPTUNA_STORAGE", "\x1b[31m", "OPTUNA_STORAGE: must be an address such as"),
+    "no number for a port": ("OPTUNA_STORAGE", "postgresql://me:secret@host:port/x", "me:***@host:port/x: invalid"),
+    "a driver that is not there": ("OPTUNA_STORAGE", "mysql://me:secret@host/x", "mysql://me:***@host/x: "),
+    "a word": ("MLFLOW_TRACKING_URI", "nonsense", "MLFLOW_TRACKING_URI: must be an address such as"),
+    "a folder for runs": ("MLFLOW_TRACKING_URI", "file:///tmp/x", "must be the address of a server or a database"),
+    "an address that is cut off": ("MLFLOW_TRACKING_URI", "http://[bad", "MLFLOW_TRACKING_URI: must be an address"),
+    "runs on a database away": ("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/x", "me:***@127.0.0.1:1/x"),
+    "models on a server away": ("MLFLOW_REGISTRY_URI", "http://me:secret@127.0.0.1:1", "correct MLFLOW_REGISTRY_URI"),
+    "models in a folder": ("MLFLOW_REGISTRY_URI", "ftp://x", "MLFLOW_REGISTRY_URI: must be the address of a server"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_a_variable_that_cannot_be_used(case: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, value, says = PLACES[case]
+    monkeypatch.setenv(name, value)
+    home = "" if name == "MLP_SEARCH_HOME" else f" --home {tmp_path}/home"
+    assert_one_line(f"run digits{home}", 1, says)
+    assert "secret" not in call(*f"run digits{home}".split()).err
+    assert files(tmp_path) == set()
+
+
+def test_a_database_that_is_none(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "optuna.db").write_text("hello" * 1000)
+    assert_one_line(f"trials digits --home {tmp_path}", 1, "file is not a database")
+    assert_one_line(f"run digits --home {tmp_path}", 1, "file is not a database")
