@@ -1,16 +1,18 @@
 """What ``docker-compose up`` does before the servers start: checks the settings, and makes the databases.
 
-``python -m search.deployment settings`` says what is wrong with ``.env``, a sentence a setting;
+``python -m search.deployment settings FOLDER`` says what is wrong with ``.env``, a sentence a setting, and whether the
+folder, where ``SEARCH_DATA`` is mounted, can be read;
 ``python -m search.deployment databases`` gives Optuna, MLflow and MLflow's logins a database each.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 from pipelines.errors import InputError, MlpSearchError, UnavailableError
 
@@ -23,14 +25,18 @@ _MIN_PASSWORD, _MIN_KEY, _MIN_MEMORY_MB = 12, 32, 1024
 _UNITS_MB = {"m": 1, "g": 1024}
 
 
-def check_settings(environ: Mapping[str, str]) -> None:
+def check_settings(environ: Mapping[str, str], data: Path) -> None:
     """Checks the values of ``.env``; that none is missing or empty Compose has seen to.
+
+    Args:
+        environ: The settings.
+        data: Where the folder that ``SEARCH_DATA`` names is mounted.
 
     Raises:
         InputError: One sentence for each that breaks its rule; a password itself is never in it.
     """
     problems = []
-    for name, rule in _RULES.items():
+    for name, rule in (_RULES | {"SEARCH_DATA": partial(_folder, data)}).items():
         value = environ.get(name, "")
         if problem := rule(value) if value else "must be set, got nothing":
             problems.append(f".env, {name}: {problem}")
@@ -52,15 +58,10 @@ def _key(value: str) -> str | None:
     return None
 
 
-def _address(value: str) -> str | None:
-    host, _, port = value.rpartition(":")
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-        if 0 < int(port) < 65536:
-            return None
-    except ValueError:
-        pass
-    return f"must be an address and a port like 127.0.0.1:5000, got {value!r}"
+def _port(value: str) -> str | None:
+    if re.fullmatch(r"[1-9][0-9]{0,4}", value) and int(value) < 65536:
+        return None
+    return f"must be a port from 1 to 65535, got {value!r}"
 
 
 def _hosts(value: str) -> str | None:
@@ -76,10 +77,12 @@ def _artifacts(value: str) -> str | None:
     return f"must be /artifacts or an address like s3://bucket/folder, got {value!r}"
 
 
-def _folder(value: str) -> str | None:
-    if value.startswith(("/", "./", "../", "~")):
-        return None
-    return f"must be a folder with a path like ./data or /srv/data, got {value!r}"
+def _folder(mounted: Path, value: str) -> str | None:
+    if not value.startswith(("/", "./", "../", "~")):
+        return f"must be a folder with a path like ./data or /srv/data, got {value!r}"
+    if not (mounted.is_dir() and os.access(mounted, os.R_OK | os.X_OK)):
+        return f"must be a folder that everybody may read, got {value!r}: see its type and mode with ls -ld"
+    return None
 
 
 def _memory(value: str) -> str | None:
@@ -95,11 +98,10 @@ _RULES: dict[str, Callable[[str], str | None]] = {
     "MLFLOW_DB_PASSWORD": _password,
     "MLFLOW_ADMIN_PASSWORD": _password,
     "MLFLOW_SECRET_KEY": _key,
-    "MLFLOW_ADDRESS": _address,
+    "MLFLOW_PORT": _port,
     "MLFLOW_ALLOWED_HOSTS": _hosts,
     "MLFLOW_ARTIFACTS": _artifacts,
-    "DASHBOARD_ADDRESS": _address,
-    "SEARCH_DATA": _folder,
+    "DASHBOARD_PORT": _port,
     "SEARCH_MEMORY": _memory,
 }
 
@@ -142,12 +144,15 @@ def make_databases(environ: Mapping[str, str]) -> None:
     connection.close()
 
 
-def main(step: str) -> int:
+def main(step: str, *arguments: str) -> int:
     """Does a step; returns 1, with a sentence on stderr, where it cannot be done."""
     from search.cli import complain
 
     try:
-        {"settings": check_settings, "databases": make_databases}[step](os.environ)
+        if step == "settings":
+            check_settings(os.environ, Path(arguments[0]))
+        else:
+            make_databases(os.environ)
     except MlpSearchError as error:
         complain(error.problems if isinstance(error, InputError) else [str(error)])
         return 1
@@ -155,4 +160,4 @@ def main(step: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

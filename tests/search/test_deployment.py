@@ -24,8 +24,8 @@ GOOD = {
     "MLFLOW_DB_PASSWORD": SECRET,
     "MLFLOW_ADMIN_PASSWORD": SECRET,
     "MLFLOW_SECRET_KEY": "0123456789abcdef" * 4,
-    "MLFLOW_ADDRESS": "127.0.0.1:5000",
-    "DASHBOARD_ADDRESS": "[::1]:8080",
+    "MLFLOW_PORT": "5000",
+    "DASHBOARD_PORT": "65535",
     "MLFLOW_ALLOWED_HOSTS": "localhost:5000,mlflow.example.org",
     "MLFLOW_ARTIFACTS": "s3://bucket/folder",
     "SEARCH_DATA": "./data",
@@ -37,8 +37,8 @@ WRONG = {
     "MLFLOW_DB_PASSWORD": ["short"],
     "MLFLOW_ADMIN_PASSWORD": ["password"],
     "MLFLOW_SECRET_KEY": ["short"],
-    "MLFLOW_ADDRESS": ["5000", "localhost:5000", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:http", ":5000"],
-    "DASHBOARD_ADDRESS": ["8080"],
+    "MLFLOW_PORT": ["http", "127.0.0.1:5000", "0", "-5000", "65536", "5000-5010", "05000", "5_000", " "],
+    "DASHBOARD_PORT": ["http"],
     "MLFLOW_ALLOWED_HOSTS": ["*", "http://localhost:5000", "a,,b", "a b"],
     "MLFLOW_ARTIFACTS": ["artifacts", "s3:/bucket", "file:///tmp", "/tmp"],
     "SEARCH_DATA": ["data"],
@@ -53,7 +53,7 @@ def keys_of_the_example() -> list[str]:
 
 def problems(environ: dict[str, str]) -> tuple[str, ...]:
     with pytest.raises(InputError) as caught:
-        check_settings(environ)
+        check_settings(environ, ROOT)
     return caught.value.problems
 
 
@@ -63,10 +63,11 @@ def test_the_example_names_every_setting() -> None:
 
 @pytest.mark.parametrize("key", GOOD)
 def test_compose_takes_no_setting_that_is_missing_or_empty(key: str) -> None:
-    text = (ROOT / "docker-compose.yml").read_text()
+    text = (ROOT / "docker-compose.yml").read_text().partition("\nservices:\n")[2]
     used = re.findall(rf"\$\{{?{key}\b[^}}]*}}?", text)
-    assert used
-    assert set(used) == {f"${{{key}:?{key} must be set in .env}}"}
+    assert used[0] == f"${{{key}:?{key} must be set in .env}}"
+    assert set(used[1:]) == {f"${{{key}-}}"}, "the first place says it, and no other warns of it"
+    assert text.count(f"      - {key}\n") == 1, "the check is given it"
 
 
 def test_compose_uses_no_other_setting() -> None:
@@ -74,7 +75,7 @@ def test_compose_uses_no_other_setting() -> None:
 
 
 def test_good_settings_pass() -> None:
-    check_settings(GOOD)
+    check_settings(GOOD, ROOT)
 
 
 @pytest.mark.parametrize("key", GOOD)
@@ -91,6 +92,13 @@ def test_a_wrong_setting(key: str, value: str) -> None:
     assert "PASSWORD" not in key or value not in problem
 
 
+def test_data_that_are_no_folder_or_not_for_the_container(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        check_settings(GOOD, tmp_path / "file")
+    (problem,) = caught.value.problems
+    assert problem.startswith(".env, SEARCH_DATA: must be a folder that everybody may read, got './data'")
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     assert len(problems({})) == len(GOOD)
 
@@ -99,14 +107,14 @@ def test_the_example_asks_for_what_is_secret_and_proposes_the_rest() -> None:
     example = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     secret = {key for key in GOOD if key.endswith(("PASSWORD", "KEY"))}
     assert {key for key, value in example.items() if not value} == secret
-    check_settings(GOOD | {key: value for key, value in example.items() if value})
+    check_settings(GOOD | {key: value for key, value in example.items() if value}, ROOT)
 
 
 def test_the_program_says_it_in_a_line_and_without_a_traceback() -> None:
     environ = {name: value for name, value in os.environ.items() if name not in GOOD}
     done = subprocess.run(
-        [sys.executable, "-m", "search.deployment", "settings"], env=environ | GOOD | {"SEARCH_MEMORY": "lots"},
-        capture_output=True, text=True, cwd=ROOT,
+        [sys.executable, "-m", "search.deployment", "settings", "docs"],
+        env=environ | GOOD | {"SEARCH_MEMORY": "lots"}, capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "error: .env, SEARCH_MEMORY: must be an amount from 1g up, like 1500m or 4g, got 'lots'\n"
