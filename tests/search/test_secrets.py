@@ -18,6 +18,7 @@ import pytest
 import requests
 import sqlalchemy as sa
 from command_line import call, files
+from mlflow import MlflowClient
 
 from search.runs import Runs
 from search.settings import read_settings
@@ -37,6 +38,16 @@ depth = 1
 epochs = 2
 [workers]
 slots = 1
+"""
+
+BUG = """
+import os, search.cli, search.overview
+
+def broken(home):
+    raise OSError(os.environ["OPTUNA_STORAGE"], os.environ["MLFLOW_TRACKING_URI"])
+
+search.overview.studies = broken
+search.cli.main(["studies"])
 """
 
 
@@ -79,19 +90,39 @@ def commands(home: Path, data: Path) -> Iterator[str]:
         ["run", data / "study.toml"], ["run", data / "study.toml", "--json"], ["studies"], ["trials", "secrets"],
         ["show", "secrets", "0"], ["finalists", "secrets", "--top", "1", "--seeds", "1"], ["evaluate", "secrets"],
         ["promote", "secrets"], ["models"], ["predict", "secrets", data / "rows.npz"],
+        ["report", "secrets", "--output", data / "report.html"],
     ):  # fmt: skip
         yield told(*words, "--home", home, code=0)
+    plant_ghost()
+    (home / "spool" / "junk").touch()
+    yield told("doctor", "--home", home, code=3)
+    yield told("doctor", "--repair", "--home", home, code=0)
+    yield told("rollback", "secrets", "--home", home, code=1)
+    yield told("migrate", "--home", home, code=1)
     yield told("ui", "--home", home, code=1)  # names the server's address
     yield told("predict", "nobody", data / "rows.npz", "--home", home, code=1)
+
+
+def plant_ghost() -> None:
+    """A finished trial whose run says RUNNING, so long ago that nobody can be at work on it."""
+    engine = sa.create_engine(os.environ["OPTUNA_STORAGE"].replace("postgresql", "postgresql+psycopg2", 1))
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE trials SET datetime_complete = datetime_complete - interval '1 hour'"))
+    engine.dispose()
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+    [run, *_] = client.search_runs([client.get_experiment_by_name("secrets").experiment_id], "tags.trial = '0'")
+    client.update_run(run.info.run_id, "RUNNING")
 
 
 def failures(home: Path, data: Path) -> Iterator[str]:
     """What they say once the server is gone."""
     for words in (
         ["run", data / "study.toml", "--trials", "3"], ["evaluate", "secrets"], ["promote", "secrets"], ["models"],
-        ["rollback", "secrets"], ["predict", "secrets", data / "rows.npz"], ["train", "digits"],
+        ["rollback", "secrets"], ["predict", "secrets", data / "rows.npz"], ["train", "digits"], ["doctor"],
+        ["finalists", "secrets"],
     ):  # fmt: skip
         yield told(*words, "--home", home, code=1)
+    yield told("report", "secrets", "--output", data / "curves.html", "--home", home, code=0)
 
 
 def test_a_password_is_nowhere(
@@ -112,7 +143,9 @@ def test_a_password_is_nowhere(
     process.wait(30)
     said += [*failures(home, data), went_away(runs)]
     monkeypatch.setenv("OPTUNA_STORAGE", f"postgresql://keeper:{SECRET}@127.0.0.1:1/away")
-    said += [told("studies", "--home", home, code=1), told("run", "digits", "--home", home, code=1)]
+    for words in (["studies"], ["run", "digits"], ["report", "secrets"], ["doctor"]):
+        said.append(told(*words, "--home", home, code=1))
+    said.append(crashed())
 
     assert any("***" in text for text in said)
     assert [text for text in said if SECRET in text] == []
@@ -134,6 +167,13 @@ def went_away(runs: Runs) -> str:
     tracker.close(0.1)
     assert notes[0].startswith("MLflow does not answer")
     return "\n".join(notes)
+
+
+def crashed() -> str:
+    """What a process leaves that dies of a bug with the addresses at hand."""
+    done = subprocess.run([sys.executable, "-c", BUG], capture_output=True, text=True, check=False)
+    assert "Traceback" in done.stderr
+    return done.stdout + done.stderr
 
 
 def holds(path: Path) -> bool:
