@@ -8,15 +8,18 @@ RUN python requirements.py "$EXTRAS" > /requirements.txt
 FROM python:3.13-slim AS dependencies
 # A pip.conf beside this file, for a package mirror, is seen by this stage and the next alone.
 ENV PIP_CONFIG_FILE=/pip.conf PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-RUN python -m venv --without-pip /opt/mlp-search
+RUN apt-get update -q \
+    && apt-get install -q -y --no-install-recommends binutils \
+    && python -m venv --without-pip /opt/mlp-search
 COPY requirements.lock pip.con[f] /
 COPY --from=requirements /requirements.txt /
-# TensorFlow's build for CPUs has the version of the general one; libclang comes with it for who compiles. What is left
-# out need not be compiled to bytecode; the rest is, once, because containers cannot write theirs.
+# TensorFlow's build for CPUs has the version of the general one; libclang comes with it for who compiles, and names of
+# functions for who debugs. What is left is compiled to bytecode once, because containers cannot write theirs.
 RUN sed -i 's/^tensorflow==/tensorflow-cpu==/p; s/^tensorflow-cpu==/tensorflow==/' /requirements.lock \
     && pip --python /opt/mlp-search install --no-compile --constraint /requirements.lock --requirement /requirements.txt \
     && cd /opt/mlp-search/lib/python3.*/site-packages \
     && rm -rf clang \
+    && find tensorflow -name '*.so*' -type f -exec strip --strip-unneeded {} + \
     && find . -mindepth 2 -type d \( -name tests -o -name testing_data -o -name include \) -prune -exec rm -rf {} + \
     && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.a' -o -name '*.h' -o -name '*.map' \) -delete \
     && (python -m compileall -q -j 0 --invalidation-mode unchecked-hash . > /dev/null || true)
