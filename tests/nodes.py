@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import psutil
+
 
 class Nodes:
     """The head is one of them.
@@ -28,6 +30,26 @@ class Nodes:
 
     def kill(self, name: str) -> None:
         self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
+
+    def cut_off(self, name: str) -> None:
+        """Nothing of a node is heard any more, as where its network is gone: all of its processes stand still."""
+        for process in self._processes(name):
+            process.suspend()
+
+    def come_back(self, name: str) -> None:
+        """What was cut off goes on, learns that it was given up, and ends; then it joins again."""
+        family = self._processes(name)
+        for process in family:
+            process.resume()
+        family[0].wait(30)
+        self.kill(name)
+        self.add(name)
+
+    def _processes(self, name: str) -> list[psutil.Process]:
+        """The raylet of a node and its workers."""
+        [started] = self._nodes[name].all_processes["raylet"]
+        raylet = psutil.Process(started.process.pid)
+        return [raylet, *raylet.children(recursive=True)]
 
     def keep(self, *names: str) -> None:
         """Leaves the head and these, and adds what of them is missing or has died."""

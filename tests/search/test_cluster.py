@@ -55,7 +55,7 @@ def gather(pool: RayPool, is_enough: Callable[[list[Event]], bool]) -> list[Even
     return events
 
 
-def test_slots_go_with_their_node_and_come_with_a_new_one(nodes: Nodes) -> None:
+def test_slots_go_with_a_node_that_is_cut_off_and_come_back_with_it(nodes: Nodes) -> None:
     with closing(RayPool(load(DataConfig("digits")), nodes.address)) as pool:
         assert len(pool.slots) == 6
         events = gather(pool, lambda events: len(events) == 6)
@@ -63,17 +63,17 @@ def test_slots_go_with_their_node_and_come_with_a_new_one(nodes: Nodes) -> None:
         busy, idle = (slot for slot in pool.slots if slot.device.endswith("@third"))
         pool.submit(busy, Task(7, LONG, 0))
 
-        nodes.kill("third")
+        nodes.cut_off("third")
         events = gather(pool, lambda events: sum(isinstance(event, Gone) for event in events) == 2)
         ends = [event for event in events if not isinstance(event, Reported)]
         assert ends == [Lost(busy, 7, f"the node of {busy.device} is gone"), Gone(busy), Gone(idle)]
         assert len(pool.slots) == 4
         assert not [slot for slot in pool.slots if slot.device.endswith("@third")]
 
-        nodes.add("fourth")
+        nodes.come_back("third")
         events = gather(pool, lambda events: any(isinstance(event, Ready) for event in events))
         [new] = [event.slot for event in events if isinstance(event, Ready)]
-        assert new.device.endswith("@fourth")
+        assert new.device.endswith("@third")
         assert new.number > 5, "a slot's number is its own for good"
         pool.submit(new, Task(99, HP, 0))
         events = gather(pool, lambda events: any(isinstance(event, Finished) for event in events))
