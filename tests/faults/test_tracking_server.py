@@ -45,7 +45,7 @@ def away_for(server: TrackingServer, home: Path, name: str, *, trials: int, seco
         search.wait_line("complete", times=min(trials, done + 3))
         wait_for(lambda: time.monotonic() - killed >= seconds or search.process.poll() is not None, "the minute")
         server.start()
-        search.end()
+        search.end(timeout_s=400)
     assert len(search.having("MLflow does not answer")) == 1
     assert len(search.having("MLflow answers again and has what was waiting")) == 1
     study_of(server, home, name).at_the_end(trials)
@@ -56,8 +56,9 @@ def test_killed_and_started_again_in_the_middle_of_a_study(server: TrackingServe
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(600)
 def test_gone_for_a_minute(server: TrackingServer, tmp_path: Path) -> None:
-    away_for(server, tmp_path / "home", "minute", trials=400, seconds=60)
+    away_for(server, tmp_path / "home", "minute", trials=300, seconds=60)
 
 
 @pytest.mark.chaos
