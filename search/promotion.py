@@ -15,9 +15,9 @@ from pipelines.errors import SpecError, UnavailableError
 from search.finals import study_data
 from search.gate import ALPHA, GateVerdict, Reading, pass_gate
 from search.packaging import example_rows, model_card, pack
-from search.registry import CHAMPION, now
+from search.registry import CHAMPION
 from search.runs import connect
-from search.sealing import latest_reading, read_right, user
+from search.sealing import latest_reading, now, read_right, user
 from search.session import open_home
 from search.settings import Settings, read_settings
 from search.storage import FINGERPRINT, load_study
