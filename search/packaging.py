@@ -19,7 +19,7 @@ from pipelines.datasets import Dataset
 from pipelines.history import sha256
 from pipelines.prediction import ModelRecord
 from pipelines.tables import read_table
-from search.runs import plain
+from search.page import plain
 from search.spool import MODEL_FILE
 
 RECORD_FILE = "record.json"

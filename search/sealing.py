@@ -24,11 +24,10 @@ from pipelines.prediction import ModelRecord, Predictor
 from pipelines.preparation import Split
 from pipelines.sealed import open_test
 from search.claims import study_lock
-from search.finals import study_data
 from search.quiet import prepare_inference
 from search.redaction import one_line
 from search.runs import connect
-from search.session import open_home, open_runs
+from search.session import open_home, open_runs, study_data
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.storage import load_study, storage_errors

@@ -17,11 +17,12 @@ from pipelines.history import sha256
 from search.capacity import require_fit
 from search.claims import study_lock
 from search.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
+from search.page import plain
 from search.pools import Reported
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
 from search.progress import SilentTraining, TrainingObserver
-from search.runs import Runs, plain
+from search.runs import Runs
 from search.session import dataset_input, interruptible, open_home, run_tags
 from search.settings import Settings, read_settings
 from search.slots import find_slots
