@@ -127,5 +127,5 @@ def _history(client: MlflowClient, run_id: str) -> tuple[Epoch, ...]:
 def _read(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         content = Path(client.download_artifacts(run_id, name, folder)).read_bytes()
-    require_sha256(content, recorded_sha256, f"{name} of run {run_id}")
+    require_sha256(content, recorded_sha256, f"run {run_id}, {name}")
     return content
