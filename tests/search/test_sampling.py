@@ -233,6 +233,20 @@ class TestPruners:
         good, bad = [0.9] * 10, [0.1] * 10
         assert ends(make_spec(pruner="asha"), [good, bad, good, bad]) == [10, 1, 10, 1]
 
+    def test_asha_compares_trials_that_are_equally_far_in_their_own_epochs(self) -> None:
+        """A decaying rate lets the short one look good early, and the long one would be out at epoch 1."""
+        study = optuna.create_study(direction="maximize", pruner=make_pruner(make_spec(pruner="asha")))
+        def run(n_epochs: int, level: float) -> int:
+            trial = study.ask()
+            trial.suggest_int("epochs", n_epochs, n_epochs)
+            for epoch in range(1, n_epochs + 1):
+                trial.report(level * epoch / n_epochs, epoch)
+                if epoch < n_epochs and trial.should_prune():
+                    break
+            return epoch
+
+        assert [run(27, 0.8), run(54, 0.9), run(54, 0.7)] == [27, 54, 2]
+
     def test_hyperband_knows_the_most_epochs_there_can_be(self) -> None:
         """Left to itself it would learn them from the first trial, which may be a short one."""
         space = SearchSpace({"width": Range(8, 64), "epochs": Range(3, 81)})
