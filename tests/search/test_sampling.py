@@ -236,6 +236,7 @@ class TestPruners:
     def test_asha_compares_trials_that_are_equally_far_in_their_own_epochs(self) -> None:
         """A decaying rate lets the short one look good early, and the long one would be out at epoch 1."""
         study = optuna.create_study(direction="maximize", pruner=make_pruner(make_spec(pruner="asha")))
+
         def run(n_epochs: int, level: float) -> int:
             trial = study.ask()
             trial.suggest_int("epochs", n_epochs, n_epochs)
