@@ -101,7 +101,7 @@ class _SuccessiveHalving(SuccessiveHalvingPruner):
             min(self._PARTS * epoch // epochs, self._PARTS - 1): value
             for epoch, value in trial.intermediate_values.items()
         }
-        return super().prune(study, judged)
+        return bool(super().prune(study, judged))
 
 
 class _Hyperband(HyperbandPruner):
