@@ -1,11 +1,14 @@
-"""What training leaves behind: a report an epoch, and where it can go on. NumPy only, so that any process reads it."""
+"""What training leaves behind: a report an epoch, files with their hashes, and where it can go on; no TensorFlow."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
 import numpy as np
+
+from pipelines.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +54,21 @@ class Checkpoint:
     state: tuple[np.ndarray, ...] = ()
     steps: int = 0
     epochs: int = 0
+
+
+def sha256(content: bytes) -> str:
+    """The hash by which a model file is recorded and checked, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def require_sha256(content: bytes, recorded_sha256: str, place: str) -> None:
+    """Looks whether a file is the one that was recorded.
+
+    Raises:
+        InputError: It is not; ``place`` is how the error calls it.
+    """
+    if (found := sha256(content)) != recorded_sha256:
+        raise InputError(
+            f"{place}: sha256 must be the recorded {recorded_sha256[:12]}…, got {found[:12]}…: the file was changed"
+            " after it was saved, restore it or train again"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from pipelines.config import Hyperparameters
 from pipelines.datasets import Preprocessing
 from pipelines.errors import InputError
-from pipelines.history import Checkpoint
+from pipelines.history import Checkpoint, require_sha256
 from pipelines.optimizers import keras_optimizer, state_variables
 
 
@@ -130,11 +129,6 @@ def to_h5(model: Any) -> bytes:
         return path.read_bytes()
 
 
-def sha256(content: bytes) -> str:
-    """The hash by which a model file is recorded and checked, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> Any:
     """Loads a model file whose hash was recorded when it was written.
 
@@ -148,11 +142,7 @@ def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> An
     """
     import keras
 
-    if (found := sha256(content)) != recorded_sha256:
-        raise InputError(
-            f"{place}: sha256 must be the recorded {recorded_sha256[:12]}…, got {found[:12]}…: the file was changed"
-            " after it was saved, restore it or train again"
-        )
+    require_sha256(content, recorded_sha256, place)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
         path.write_bytes(content)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import InputError, NotFoundError, SpecError
+from pipelines.errors import NotFoundError, SpecError
+from pipelines.history import require_sha256
 from search.redaction import one_line
 from search.runs import connect
 from search.settings import Settings
@@ -127,9 +127,5 @@ def _history(client: MlflowClient, run_id: str) -> tuple[Epoch, ...]:
 def _read(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         content = Path(client.download_artifacts(run_id, name, folder)).read_bytes()
-    if (found := hashlib.sha256(content).hexdigest()) != recorded_sha256:
-        raise InputError(
-            f"run {run_id}, {name}: sha256 must be the recorded {recorded_sha256[:12]}…, got {found[:12]}…: the file"
-            " was changed after it was saved, train again"
-        )
+    require_sha256(content, recorded_sha256, f"run {run_id}, {name}")
     return content

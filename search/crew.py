@@ -8,9 +8,11 @@ from typing import Any
 
 import optuna
 
+from pipelines.config import Hyperparameters
 from pipelines.history import EpochReport
-from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
-from search.progress import Observer, Progress, SlotView
+from search.dispatch import Dispatcher
+from search.pools import Event, Finished, Pool, Reported, Slot
+from search.progress import Observer, Progress
 from search.results import (
     files_of,
     metrics_of,
@@ -18,7 +20,6 @@ from search.results import (
     result_of,
     tags_of,
 )
-from search.scheduler import MAX_ATTEMPTS
 from search.settings import Settings
 from search.spool import Entry, Epoch, RunStart, now_ms, write_entry
 from search.takeover import note_runs
@@ -26,6 +27,9 @@ from search.tasks import Outcome, Task
 from search.tracking import Tracker
 
 _TICK_S = 0.5
+
+
+_NOWHERE = Slot(-1, "")
 
 
 @dataclass(slots=True)
@@ -37,18 +41,25 @@ class Job:
         task: What is trained; its number is the job's own.
         last_epoch: Training ends after it, though the configuration's schedule spans more; None: its last.
         metrics: What is logged of each epoch; None: everything.
-        attempt: From 1.
+        number: Of its attempt, from 1.
         epochs: Those that have ended.
-        slot: Where it trains.
+        slot: Where it trains, or trained last.
+        alone: Whether it is to have its device for itself.
     """
 
     start: RunStart
     task: Task
     last_epoch: int | None = None
     metrics: tuple[str, ...] | None = None
-    attempt: int = 1
+    number: int = 1
     epochs: list[Epoch] = field(default_factory=list)
-    slot: Slot | None = None
+    slot: Slot = _NOWHERE
+    alone: bool = False
+
+    @property
+    def hyperparameters(self) -> Hyperparameters:
+        """Its configuration."""
+        return self.task.hyperparameters
 
 
 class Crew:
@@ -77,63 +88,50 @@ class Crew:
         self._study, self._pool, self._tracker = study, pool, tracker
         self._settings, self._observer, self._choose = settings, observer, choose
         self._progress = progress
-        self._running: dict[int, Job] = {}
-        self._again: list[Job] = []
-        self._free: list[Slot] = []
+        self._dispatch = Dispatcher[Job](pool, observer, progress, self._fail)
         self.interrupted = False
 
     def interrupt(self) -> None:
         """Lets the epochs in training end, and nothing begin after them."""
         self.interrupted = True
         self._progress.stopping = "interrupted: finishing the epochs in training"
-        for job in list(self._running.values()):
-            if job.slot:
-                self._pool.answer(job.slot, job.epochs[-1].step if job.epochs else 0, "interrupted")
+        for job in list(self._dispatch.running.values()):
+            self._pool.answer(job.slot, job.epochs[-1].step if job.epochs else 0, "interrupted")
 
     def run(self) -> None:
         """Trains until nothing is left, or an interruption."""
         try:
             while True:
                 self._fill_slots()
-                if not self._running and (self.interrupted or self._free):
+                if not self._dispatch.running and (self.interrupted or self._is_over()):
                     return
                 for event in self._pool.poll(_TICK_S):
                     self._handle(event)
                 note_runs(self._study, self._tracker)
                 self._observer.update(self._progress)
         finally:
-            for job in (*self._running.values(), *self._again):
+            for job in self._dispatch:
                 self._tracker.kill(job.start.run_name)
 
+    def _is_over(self) -> bool:
+        return bool(self._dispatch.free_slots()) and not self._dispatch.again
+
     def _fill_slots(self) -> None:
-        while self._free and not self.interrupted:
-            job = self._again.pop(0) if self._again else self._choose()
+        while not self.interrupted and (slots := self._dispatch.free_slots()):
+            job, slot = self._dispatch.take_again() or (self._choose(), slots[0])
             if job is None:
                 return
-            slot = self._free.pop(0)
-            job.slot, job.epochs = slot, []
             job.start = replace(job.start, started_ms=now_ms(), tags={**job.start.tags, "device": slot.device})
-            self._running[job.task.number] = job
-            self._progress.slots[slot.number] = SlotView(slot.device, job.start.run_name, job.task.hyperparameters)
-            self._pool.submit(slot, job.task)
+            self._dispatch.submit(job, slot, replace(job.task, alone=job.alone))
             self._tracker.open(job.start, replace=True)
 
     def _handle(self, event: Event) -> None:
-        if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
-            self._free = [slot for slot in self._free if slot != event.slot]
-        if isinstance(event, Ready):
-            self._free.append(event.slot)
-            self._progress.slots[event.slot.number] = SlotView(event.slot.device)
-        elif isinstance(event, Gone):
-            self._progress.slots.pop(event.slot.number, None)
-        elif isinstance(event, Reported):
-            self._report(self._running[event.number], event.slot, event.report)
+        if isinstance(event, Reported):
+            self._report(self._dispatch.running[event.number], event.slot, event.report)
         elif isinstance(event, Finished):
-            self._finish(self._running.pop(event.number), event.outcome, event.slot.device)
-        elif isinstance(event, Failed):
-            self._fail(self._running.pop(event.number), event.message, event.traceback)
-        elif isinstance(event, Lost):
-            self._retry(self._running.pop(event.number), event.message)
+            self._finish(self._dispatch.running[event.number], event.outcome, event.slot.device)
+        else:
+            self._dispatch.handle(event)
 
     def _report(self, job: Job, slot: Slot, report: EpochReport) -> None:
         epoch = Epoch.of(report)
@@ -147,7 +145,7 @@ class Crew:
 
     def _finish(self, job: Job, outcome: Outcome, device: str) -> None:
         if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
-            self._tracker.kill(job.start.run_name)
+            self._tracker.kill(self._dispatch.running.pop(job.task.number).start.run_name)
             return
         result = result_of(job.task.hyperparameters, outcome, device) | {"seed": job.task.seed}
         if job.metrics and "val_accuracy" not in job.metrics:
@@ -161,14 +159,6 @@ class Crew:
         result = {"message": message, "epochs_trained": len(job.epochs), "stop_reason": "failed"}
         self._end(job, "FAIL", result, {"traceback.txt": traceback.encode()})
 
-    def _retry(self, job: Job, message: str) -> None:
-        if job.attempt >= MAX_ATTEMPTS:
-            self._fail(job, f"{message}, {job.attempt} times with this configuration")
-            return
-        job.attempt += 1
-        self._again.append(job)
-        self._observer.note(f"{job.start.run_name}: {message}; it is trained again")
-
     def _end(self, job: Job, state: str, result: dict[str, Any], files: dict[str, bytes]) -> None:
         """The order in which nothing is lost: spool, Optuna, MLflow."""
         epochs = tuple(job.epochs[: result["epochs_trained"]])
@@ -176,9 +166,12 @@ class Crew:
         value = result.get("best_val_accuracy")
         entry = Entry(job.start, now_ms(), state, value, result, epochs, metrics, tags_of(state, result))
         folder = write_entry(self._settings.spool, entry, files)
+        del self._dispatch.running[job.task.number]
         note_result(self._study, entry)
         self._tracker.end(job.start.run_name, folder)
+        self._dispatch.vacate(job)
         self._progress.complete += state == "COMPLETE"
         self._progress.failed += state == "FAIL"
-        reached = f" val_accuracy {value:.4f} at epoch {result['best_epoch']}" if value else ""
-        self._observer.note(f"{job.start.run_name} {state.lower()}{reached}{result.get('message', '')}")
+        reached = f"complete val_accuracy {value:.4f} at epoch {result['best_epoch']}" if value else "complete"
+        what = f"failed: {result['message']}" if state == "FAIL" else reached
+        self._observer.note(f"{job.start.run_name} {what}")

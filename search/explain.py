@@ -11,11 +11,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from pipelines.errors import NotFoundError
+from search.sampling import rung
 from search.settings import read_settings
 from search.storage import RESULT, SPEC, TrialRow, leaderboard, load_study
 
 _RULES = {
-    "asha": "asha keeps the best third of those that reached an epoch of 1, 3, 9 and so on",
+    "asha": "asha keeps the best third of those that reached a 27th, a ninth and a third of their own epochs",
     "hyperband": "hyperband keeps the best third of those of its bracket, at epochs that grow by three",
     "median": "the median pruner ends what is below the median of the others at that epoch",
 }
@@ -87,17 +88,26 @@ def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: dict[str, Any]
             f"Trial {row.number} was ended in epoch {epoch + 1}: its loss was no longer a number, with {rate}."
             " A lower learning rate keeps it finite."
         )
-    values = {t.number: t.intermediate_values[epoch] for t in trials if epoch in t.intermediate_values}
+    values, where = _compared(row.number, epoch, trials, pruner)
     if row.number not in values:
         return f"Trial {row.number} was pruned after {epoch} of {params.get('epochs')} epochs."
     own = values[row.number]
     rank = 1 + sum(value > own for value in values.values())
     return (
         f"Trial {row.number} was pruned after {epoch} of {params.get('epochs')} epochs: its validation accuracy there,"
-        f" {own:.4f}, is rank {rank} of the {len(values)} trials that reached epoch {epoch}, whose median is"
+        f" {own:.4f}, is rank {rank} of the {len(values)} trials that reached {where}, whose median is"
         f" {statistics.median(values.values()):.4f} and whose best is {max(values.values()):.4f}"
         + (f"; {_RULES[pruner]}." if pruner in _RULES else ".")
     )
+
+
+def _compared(number: int, epoch: int, trials: Sequence[FrozenTrial], pruner: str) -> tuple[dict[int, float], str]:
+    """The values that a trial's was held against, with its own, by trial number; and where they were reached."""
+    if pruner == "asha":
+        reached = next((rung(t) for t in trials if t.number == number), None)
+        values = {t.number: t.system_attrs[reached] for t in trials if reached in t.system_attrs}
+        return values, "the same share of their epochs"
+    return {t.number: t.intermediate_values[epoch] for t in trials if epoch in t.intermediate_values}, f"epoch {epoch}"
 
 
 def _origin(result: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
-from pipelines.datasets import Dataset, Split, load
+from pipelines.datasets import Dataset, Split
 from pipelines.errors import SpecError
 from search.claims import study_lock
 from search.crew import Crew, Job
@@ -30,11 +30,11 @@ from search.finalists import (
 )
 from search.progress import Observer, Progress, Silent
 from search.results import noted_results
-from search.session import interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool
+from search.session import interruptible, open_home, open_runs, prepare_pool, run_tags, started_pool, study_data
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import RunStart
-from search.storage import FINGERPRINT, SPEC, load_study, storage_errors
+from search.storage import load_study, storage_errors
 from search.takeover import deliver_left, note_runs
 from search.tasks import Task
 from search.tracking import Tracker
@@ -103,22 +103,6 @@ def run_finalists(
     with storage_errors(settings), study_lock(settings, name) as settings:
         finals = _Finals(settings, spec, load_study(settings, name), dataset, observer or Silent(), top, seeds, pool)
         return finals.run(refit=refit)
-
-
-def study_data(study: optuna.Study, settings: Settings) -> tuple[StudySpec, Dataset]:
-    """The specification of a study and its dataset.
-
-    Raises:
-        SpecError: The dataset's rows or its split changed since.
-    """
-    spec = StudySpec.from_json(study.user_attrs[SPEC])
-    dataset = load(spec.data, settings.data_folders)
-    if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
-        raise SpecError(
-            f"study {study.study_name!r}: {spec.data.source} must hold the rows that were searched on (fingerprint"
-            f" {recorded}), got {dataset.fingerprint}: restore the file, or start another study"
-        )
-    return spec, dataset
 
 
 class _Finals:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import inspect
 import logging
@@ -17,9 +16,10 @@ import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.datasets import Dataset
+from pipelines.history import sha256
 from pipelines.prediction import ModelRecord
 from pipelines.tables import read_table
-from search.runs import plain
+from search.page import plain
 from search.spool import MODEL_FILE
 
 RECORD_FILE = "record.json"
@@ -45,7 +45,7 @@ def pack(folder: Path, content: bytes, dataset: Dataset, example: Any, model: An
     from mlflow import pyfunc
 
     x = dataset.training.x
-    record = ModelRecord(dataset.preprocessing, (float(x.min()), float(x.max())), hashlib.sha256(content).hexdigest())
+    record = ModelRecord(dataset.preprocessing, (float(x.min()), float(x.max())), sha256(content))
     files = {MODEL_FILE: content, RECORD_FILE: record.to_json().encode()}
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -41,3 +41,8 @@ def _state(params: Iterable[str]) -> dict[str, object]:
 def study_link(server: str, experiment_id: str) -> str:
     """The address of a study's runs in that view, in MLflow's part for model training."""
     return f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+
+
+def plain(text: str) -> str:
+    """A name from data, without what Markdown or HTML would read in it."""
+    return "".join(f"&#{ord(c)};" if c in "<>&`*_[]()|#!\\~" else c if c.isprintable() else " " for c in text)

@@ -12,13 +12,12 @@ import optuna
 
 from pipelines.datasets import Dataset
 from pipelines.errors import SpecError, UnavailableError
-from search.finals import study_data
 from search.gate import ALPHA, GateVerdict, Reading, pass_gate
 from search.packaging import example_rows, model_card, pack
-from search.registry import CHAMPION, now
+from search.registry import CHAMPION
 from search.runs import connect
-from search.sealing import latest_reading, read_right, user
-from search.session import open_home
+from search.sealing import latest_reading, now, read_right, user
+from search.session import open_home, study_data
 from search.settings import Settings, read_settings
 from search.storage import FINGERPRINT, load_study
 from search.versions import COMPLETE, MADE_BY, PENDING, STATE, Versions, model_lock, registry_errors

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.errors import NotFoundError
 from search.runs import connect
-from search.sealing import user
+from search.sealing import now, user
 from search.session import open_home
 from search.settings import Settings, read_settings
 from search.versions import COMPLETE, STATE, Versions, model_lock, registry_errors
@@ -117,8 +117,3 @@ def require_model(versions: Versions) -> None:
         names = sorted(str(m.name) for m in versions.client.search_registered_models())
         there = f"there is {', '.join(names[:10])}" if names else "there is none yet"
         raise NotFoundError(f"model {versions.name!r}: must be registered; {there}")
-
-
-def now() -> str:
-    """The time, as tags have it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

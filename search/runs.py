@@ -240,13 +240,7 @@ def _require_database(address: str) -> None:
         raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error
 
 
-def plain(text: str) -> str:
-    """A name from data, without what Markdown or HTML would read in it."""
-    return "".join(f"&#{ord(c)};" if c in "<>&`*_[]()|#!\\~" else c if c.isprintable() else " " for c in text)
-
-
 def _as_input(dataset: DatasetInput) -> Any:
-
     from mlflow import entities
 
     source = json.dumps({"uri": dataset.source})

@@ -16,7 +16,6 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, R
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
-from search.recent import Recent, exact, smooth
 from search.space import SearchSpace
 from search.spec import StudySpec
 
@@ -74,10 +73,35 @@ def make_pruner(spec: StudySpec) -> BasePruner:
     """One of Optuna's pruners; the resource is the epoch, and Hyperband is told the most there can be."""
     return {
         "hyperband": lambda: _Hyperband(1, spec.space.max_epochs, REDUCTION_FACTOR),
-        "asha": lambda: SuccessiveHalvingPruner(1, REDUCTION_FACTOR, 0),
+        "asha": lambda: _SuccessiveHalving(spec.space.max_epochs),
         "median": MedianPruner,
         "none": NopPruner,
     }[spec.pruner]()
+
+
+class _SuccessiveHalving(SuccessiveHalvingPruner):
+    """Optuna's, between trials that are equally far in their own epochs: at a 27th, a ninth and a third of them.
+
+    A learning rate that decays over a trial's epochs makes the short trial look good: in epoch 3 of 5 it is nearly
+    done, in epoch 3 of 30 it has hardly begun.
+
+    Args:
+        epochs: Of a trial of which they are not a parameter.
+    """
+
+    _PARTS = REDUCTION_FACTOR**3
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(1, REDUCTION_FACTOR, 0)
+        self._epochs = epochs
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        judged, epochs = copy.copy(trial), trial.params.get("epochs", self._epochs)
+        judged.intermediate_values = {
+            min(self._PARTS * epoch // epochs, self._PARTS - 1): value
+            for epoch, value in trial.intermediate_values.items()
+        }
+        return bool(super().prune(study, judged))
 
 
 class _Hyperband(HyperbandPruner):
@@ -95,6 +119,12 @@ class _Hyperband(HyperbandPruner):
         return int(super()._get_bracket_id(SimpleNamespace(study_name=""), trial))
 
 
+def rung(trial: FrozenTrial) -> str | None:
+    """The attribute of the last rung that a trial has reached, which has its value there; None without one."""
+    rungs = (key for key in trial.system_attrs if key.startswith(_RUNG))
+    return max(rungs, key=lambda key: int(key[len(_RUNG) :]), default=None)
+
+
 def judge_again(study: optuna.Study, trial: optuna.Trial) -> bool:
     """Asks the pruner once more about a trial's last report, of which no answer has come down to us.
 
@@ -104,9 +134,8 @@ def judge_again(study: optuna.Study, trial: optuna.Trial) -> bool:
     """
     frozen = study._storage.get_trial(trial._trial_id)
     last = frozen.intermediate_values.get(frozen.last_step)
-    rungs = sorted((key for key in frozen.system_attrs if key.startswith(_RUNG)), key=lambda k: int(k[len(_RUNG) :]))
-    if rungs and frozen.system_attrs[rungs[-1]] == last:
-        del frozen.system_attrs[rungs[-1]]
+    if (reached := rung(frozen)) and frozen.system_attrs[reached] == last:
+        del frozen.system_attrs[reached]
     return bool(trial.should_prune())
 
 
@@ -120,17 +149,17 @@ class TrialSampler(BaseSampler):
     Args:
         spec: The study.
         study: The whole study; Hyperband shows its samplers only a part.
+        shared: Whether other processes search the study too.
 
     Attributes:
         repeated: Numbers of trials whose configuration another trial has too: nothing new was found to draw.
     """
 
-    def __init__(self, spec: StudySpec, study: optuna.Study) -> None:
+    def __init__(self, spec: StudySpec, study: optuna.Study, *, shared: bool = False) -> None:
         self._spec, self._study = spec, study
         self._distributions = spec.space.distributions()
-        self._smooth = {name: smooth(distribution) for name, distribution in self._distributions.items()}
-        self._tried: set[tuple[Any, ...]] = set()
-        self._n_known = 0
+        self._shared = shared
+        self._tried: set[tuple[Any, ...]] | None = None
         self.repeated: set[int] = set()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -146,10 +175,9 @@ class TrialSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The whole configuration of a trial."""
-        # What was drawn since it looked, by other processes too.
-        trials = self._study.get_trials(deepcopy=False)
-        self._tried |= {_key(t.params) for t in trials[self._n_known :] if t.number != trial.number}
-        self._n_known = len(trials)
+        # Alone on a study, this process knows what was drawn since it looked; others may draw at any time.
+        if self._tried is None or self._shared:
+            self._tried = {_key(t.params) for t in self._study.get_trials(deepcopy=False) if t.number != trial.number}
         for params in self._candidates(study, trial):
             if _key(params) not in self._tried:
                 self._tried.add(_key(params))
@@ -172,13 +200,10 @@ class TrialSampler(BaseSampler):
             trial = copy.copy(study._storage.get_trial(trial._trial_id))
             point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
-        if isinstance(inner, TPESampler):  # it need not look through every trial for a space that never changes
-            seen = Recent(study)
-            space = self._smooth if seen.is_long else self._distributions
-            drawn = inner.sample_relative(seen, trial, space)
-            params = {name: exact(value, self._distributions[name]) for name, value in drawn.items()}
-        else:
-            params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
+        # The space never changes, so TPE need not look through every trial for it.
+        is_tpe = isinstance(inner, TPESampler)
+        space = self._distributions if is_tpe else inner.infer_relative_search_space(study, trial)
+        params = dict(inner.sample_relative(study, trial, space))
         for name, distribution in self._distributions.items():
             if name not in params:
                 params[name] = inner.sample_independent(study, trial, name, distribution)
@@ -209,6 +234,7 @@ def draw(study: optuna.Study, trial: optuna.Trial, distributions: Mapping[str, B
     for name, distribution in distributions.items():
         value = distribution.to_internal_repr(params[name])
         study._storage.set_trial_param(trial._trial_id, name, value, distribution)
+    trial._cached_frozen_trial.params = dict(params)  # what a pruner is shown
     return params
 
 
@@ -218,9 +244,10 @@ def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
     """Whether a trial has each configuration that there is, and none waits to be trained again."""
-    size, trials = space.size(), study.get_trials(deepcopy=False)
-    if size is None or len(trials) < size:
+    size = space.size()
+    if size is None:
         return False
+    trials = study.get_trials(deepcopy=False)
     distinct = {_key(trial.params) for trial in trials if trial.state != TrialState.WAITING}
     return len(distinct) >= size
 

@@ -24,11 +24,10 @@ from pipelines.prediction import ModelRecord, Predictor
 from pipelines.preparation import Split
 from pipelines.sealed import open_test
 from search.claims import study_lock
-from search.finals import study_data
 from search.quiet import prepare_inference
 from search.redaction import one_line
 from search.runs import connect
-from search.session import open_home, open_runs
+from search.session import open_home, open_runs, study_data
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.storage import load_study, storage_errors
@@ -62,6 +61,19 @@ class SealedResult:
         """How much of the accuracy that the leaderboard promised is missing on rows that chose nothing."""
         return self.winner.promised - self.evaluation.accuracy
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What is kept and shown of the reading, in plain values."""
+        evaluation = self.evaluation
+        return {
+            "test_accuracy": evaluation.accuracy,
+            "interval": list(evaluation.interval),
+            "test_loss": evaluation.loss,
+            "right": evaluation.n_right,
+            "wrong": evaluation.n_wrong,
+            "untrained_accuracy": self.untrained_accuracy,
+        }
+
 
 def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
     """Opens the sealed test for a study's winner and records the reading.
@@ -92,7 +104,7 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
             raise RefusedError(_refusal(name, readings))
         client = connect(settings)
         content = fetch_model(client, settings, name, winner)
-        reading = {"run_name": winner.run_name, "run_id": winner.run_id, "at": _now(), "by": user()}
+        reading = {"run_name": winner.run_name, "run_id": winner.run_id, "at": now(), "by": user()}
         study.set_user_attr(SEAL, [*readings[:-1], reading])
         test = open_test(spec.data, settings.data_folders)
         probabilities, untrained = _answers(winner, content, dataset, test)
@@ -117,7 +129,8 @@ def user() -> str:
         return ""
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, as tags and records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -161,17 +174,8 @@ def _accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def _record(result: SealedResult) -> dict[str, Any]:
     """What the study keeps of a reading."""
-    evaluation, winner = result.evaluation, result.winner
-    return {
-        "model_sha256": winner.model_sha256,
-        "test_accuracy": evaluation.accuracy,
-        "interval": list(evaluation.interval),
-        "test_loss": evaluation.loss,
-        "right": evaluation.n_right,
-        "wrong": evaluation.n_wrong,
-        "untrained_accuracy": result.untrained_accuracy,
-        "promised": winner.promised,
-    }
+    winner = result.winner
+    return {"model_sha256": winner.model_sha256, **result.figures, "promised": winner.promised}
 
 
 def _log(client: Any, result: SealedResult, test: Split, probabilities: np.ndarray, class_names: Sequence[str]) -> None:

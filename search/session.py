@@ -13,16 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import optuna
 import psutil
 
-from pipelines.datasets import Dataset
+from pipelines.datasets import Dataset, load
 from pipelines.errors import SpecError
 from search.capacity import gpu_trial_mb
 from search.pools import Pool, Slot
 from search.settings import Settings, prepare_home
 from search.slots import find_slots
 from search.spec import StudySpec
-from search.storage import open_storage
+from search.storage import FINGERPRINT, SPEC, open_storage
 
 if TYPE_CHECKING:
     from search.runs import DatasetInput, Runs
@@ -61,6 +62,22 @@ def open_home(settings: Settings) -> None:
     if str(settings.home) not in settings.optuna_storage:
         open_storage(settings)
     prepare_home(settings)
+
+
+def study_data(study: optuna.Study, settings: Settings) -> tuple[StudySpec, Dataset]:
+    """The specification of a study and its dataset.
+
+    Raises:
+        SpecError: The dataset's rows or its split changed since.
+    """
+    spec = StudySpec.from_json(study.user_attrs[SPEC])
+    dataset = load(spec.data, settings.data_folders)
+    if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
+        raise SpecError(
+            f"study {study.study_name!r}: {spec.data.source} must hold the rows that were searched on (fingerprint"
+            f" {recorded}), got {dataset.fingerprint}: restore the file, or start another study"
+        )
+    return spec, dataset
 
 
 @contextmanager
@@ -104,7 +121,8 @@ def local_slots(
 
 def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     """The runs of a study's experiment."""
-    from search.runs import Runs, plain
+    from search.page import plain
+    from search.runs import Runs
 
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
     description = (

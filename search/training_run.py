@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
 import time
@@ -14,14 +13,16 @@ from typing import Any
 
 from pipelines.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
+from pipelines.history import sha256
 from search.capacity import require_fit
 from search.claims import study_lock
 from search.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
+from search.page import plain
 from search.pools import Reported
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
 from search.progress import SilentTraining, TrainingObserver
-from search.runs import Runs, plain
+from search.runs import Runs
 from search.session import dataset_input, interruptible, open_home, run_tags
 from search.settings import Settings, read_settings
 from search.slots import find_slots
@@ -197,9 +198,9 @@ class _Run:
         metrics = {"duration_s": round(outcome.duration_s, 3), **outcome.usage}
         if best_epoch:
             metrics |= {"best_val_accuracy": best_value, "best_epoch": best_epoch}
-        tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: _sha256(outcome.checkpoint)}
+        tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: sha256(outcome.checkpoint)}
         n_epochs = (self._earlier.checkpoint.epochs if self._earlier else 0) + len(outcome.history)
-        tags |= {EPOCHS_TAG: str(n_epochs)} | ({MODEL_TAG: _sha256(model)} if model else {})
+        tags |= {EPOCHS_TAG: str(n_epochs)} | ({MODEL_TAG: sha256(model)} if model else {})
         files = {MODEL_FILE: model, CHECKPOINT_FILE: outcome.checkpoint}
         undelivered, run_id = self._deliver(start, tracker, state, metrics, tags, files)
         row = TrialRow(
@@ -239,7 +240,3 @@ class _Run:
         tracker.end(start.run_name, write_entry(self._settings.spool, entry, files))
         undelivered = tracker.close()
         return undelivered, dict(tracker.opened()).get(start.run_name)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Any
 import optuna
 
 from pipelines.config import Hyperparameters
-from pipelines.errors import InputError, UnavailableError
+from pipelines.errors import UnavailableError
+from pipelines.history import require_sha256
 from search.finalists import Finalist, candidates, finalist_run, mean_epoch
 from search.redaction import one_line
 from search.results import noted_results
@@ -140,11 +140,7 @@ def fetch_model(client: Any, settings: Settings, study: str, winner: Winner) -> 
         UnavailableError: Neither has it.
     """
     content = _from_spool(settings, study, winner) or _from_mlflow(client, winner)
-    if (found := hashlib.sha256(content).hexdigest()) != winner.model_sha256:
-        raise InputError(
-            f"{MODEL_FILE} of run {winner.run_id}: sha256 must be the recorded {winner.model_sha256[:12]}…, got"
-            f" {found[:12]}…: the file was changed after it was saved, restore it or train again"
-        )
+    require_sha256(content, winner.model_sha256, f"{MODEL_FILE} of run {winner.run_id}")
     return content
 
 

@@ -20,8 +20,8 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
 
 from pipelines.config import TrainingSettings
 from pipelines.datasets import Preprocessing
-from pipelines.history import Checkpoint, EpochReport
-from pipelines.model import build_model, load_h5, read_checkpoint, restore_model, sha256, to_h5
+from pipelines.history import Checkpoint, EpochReport, sha256
+from pipelines.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training import Training, TrainingRows
 from search.tasks import Outcome, SavedCheckpoint, StopReason, Task
 

@@ -57,16 +57,7 @@ def evaluate(
     from search.sealing import evaluate as evaluate_winner
 
     result = evaluate_winner(study, again=again, home=home)
-    evaluation = result.evaluation
-    document = {
-        "test_accuracy": evaluation.accuracy,
-        "interval": list(evaluation.interval),
-        "test_loss": evaluation.loss,
-        "right": evaluation.n_right,
-        "wrong": evaluation.n_wrong,
-        "untrained_accuracy": result.untrained_accuracy,
-        "seal_opened": result.seal_opened,
-    }
+    document = result.figures | {"seal_opened": result.seal_opened}
     display.show(_evaluation_tables(result, study), document, as_json=as_json)
     _say_seal(result.seal_opened)
     display.message(f"next: mlp-search promote {display.quoted(study, home)}")

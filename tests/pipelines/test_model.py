@@ -13,7 +13,8 @@ from keras_counterpart import batches, tiny_dataset
 from pipelines.config import DataConfig, Hyperparameters, Scaling, TrainingSettings
 from pipelines.datasets import Dataset, Preprocessing, Split, load
 from pipelines.errors import InputError
-from pipelines.model import build_model, glorot_weights, load_h5, restore_model, sha256, to_h5
+from pipelines.history import sha256
+from pipelines.model import build_model, glorot_weights, load_h5, restore_model, to_h5
 from pipelines.preprocessing import learn_scaling
 from pipelines.training import Training, TrainingRows, train
 

@@ -17,8 +17,8 @@ from keras_counterpart import batches, keras_model, tiny_dataset
 from pipelines.config import DataConfig, Hyperparameters, TrainingSettings
 from pipelines.datasets import Dataset, load
 from pipelines.epoch import Dropout, backward, forward
-from pipelines.history import Checkpoint, EpochReport
-from pipelines.model import glorot_weights, load_h5, read_checkpoint, restore_model, sha256, to_h5
+from pipelines.history import Checkpoint, EpochReport, sha256
+from pipelines.model import glorot_weights, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training import Training, TrainingRows, learning_rates, row_order, train
 
 HP = Hyperparameters(width=16, depth=2, dropout=0.0, optimizer="adam", learning_rate=0.003, epochs=3, batch_size=64)

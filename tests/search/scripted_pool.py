@@ -109,3 +109,16 @@ class ScriptedPool:
 
     def close(self) -> None:
         self._plays.clear()
+
+
+class Leaving(ScriptedPool):
+    """Its first device, of two slots, goes once what failed there waits to have it alone."""
+
+    failed = False
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        if self.failed and len(self.slots) == 3:
+            self.leave(*self.slots[:2])
+        events = super().poll(timeout_s)
+        self.failed = any(isinstance(event, Failed) for event in events)
+        return events

@@ -98,10 +98,9 @@ def beat(places: Settings, trial: optuna.Trial, seconds_ago: int) -> None:
         connection.execute(
             sa.text(
                 "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - make_interval(secs => :ago)"
-                " WHERE trial_id = (SELECT trial_id FROM trials JOIN studies USING (study_id)"
-                " WHERE number = :number AND study_name = :study)"
+                " WHERE trial_id = :id"
             ),
-            {"ago": seconds_ago, "number": trial.number, "study": trial.study.study_name},
+            {"ago": seconds_ago, "id": trial._trial_id},
         )
     engine.dispose()
 

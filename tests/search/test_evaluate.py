@@ -16,7 +16,8 @@ from mlflow import MlflowClient
 
 from pipelines.config import DataConfig
 from pipelines.errors import InputError, RefusedError
-from pipelines.model import load_h5, sha256
+from pipelines.history import sha256
+from pipelines.model import load_h5
 from pipelines.sealed import open_test
 from search.finals import run_finalists
 from search.sealing import FOLDER, evaluate, read_right

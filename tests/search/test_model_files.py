@@ -12,7 +12,8 @@ from registered import pyfunc
 from sklearn.datasets import load_digits
 
 from pipelines.errors import InputError
-from pipelines.model import load_h5, sha256
+from pipelines.history import sha256
+from pipelines.model import load_h5
 from search.prediction import predict
 from search.promotion import promote
 from search.settings import read_settings

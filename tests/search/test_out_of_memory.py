@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_driver import FakeDriver, FakeGpu, fake_machine
 from pool_driver import Driver, ends
-from scripted_pool import FULL, LOST, ScriptedPool
+from scripted_pool import FULL, LOST, Leaving, ScriptedPool
 from world import World, script, states
 
 from pipelines.config import DataConfig, Hyperparameters
@@ -68,18 +68,6 @@ class TestScheduling:
         assert [task.alone for _, task in pool.tasks if task.number == 0] == [False, True, True]
 
     def test_one_whose_device_leaves_trains_elsewhere(self, world: World) -> None:
-        class Leaving(ScriptedPool):
-            """Its first device goes once a trial waits to have it alone."""
-
-            failed = False
-
-            def poll(self, timeout_s: float) -> list[Event]:
-                if self.failed and len(self.slots) == 3:
-                    self.leave(*self.slots[:2])
-                events = super().poll(timeout_s)
-                self.failed = any(isinstance(event, Failed) for event in events)
-                return events
-
         spec, pool = world.spec(), Leaving(3, script({0: [[FULL]]}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 6

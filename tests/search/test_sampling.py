@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -18,7 +17,6 @@ from optuna.trial import TrialState
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import UnavailableError
 from search.claims import park
-from search.recent import RECENT
 from search.sampling import (
     ATTEMPTS,
     TrialSampler,
@@ -70,33 +68,6 @@ def search(spec: StudySpec, n_trials: int, interrupted_at: Sequence[int] = ()) -
 
 def key(params: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(sorted(params.items()))
-
-
-class TestALongStudy:
-    """TPE looks at the last trials, and at the best of those before them."""
-
-    def drawn_after(self, first: tuple[dict[str, Any], float], seed: int) -> dict[str, Any]:
-        """What is drawn after a first trial and more than TPE looks at."""
-        spec, rng = make_spec(sampler="tpe", seed=seed), np.random.default_rng(0)
-        study = make_study(spec)
-        later = [(self.point(rng), float(rng.random())) for _ in range(RECENT + 50)]
-        for params, value in (first, *later):
-            trial = optuna.trial.create_trial(params=params, distributions=WIDE.distributions(), value=value)
-            study.add_trial(trial)
-        return ask(spec, study)[1]
-
-    def point(self, rng: np.random.Generator) -> dict[str, Any]:
-        return {
-            "width": int(rng.integers(8, 65)), "learning_rate": float(rng.uniform(1e-3, 1e-1)),
-            "optimizer": str(rng.choice(["sgd", "adam"])),
-        }  # fmt: skip
-
-    def test_an_old_trial_counts_if_it_is_among_the_best(self) -> None:
-        one, other = (self.point(np.random.default_rng(seed)) for seed in (1, 2))
-        seeds = range(6)
-        for seed in seeds:
-            assert self.drawn_after((one, 0.5), seed) == self.drawn_after((other, 0.4), seed)
-        assert any(self.drawn_after((one, 1.0), seed) != self.drawn_after((other, 1.0), seed) for seed in seeds)
 
 
 @pytest.mark.parametrize(
@@ -261,6 +232,21 @@ class TestPruners:
     def test_asha_stops_the_worse_of_three_at_each_rung(self) -> None:
         good, bad = [0.9] * 10, [0.1] * 10
         assert ends(make_spec(pruner="asha"), [good, bad, good, bad]) == [10, 1, 10, 1]
+
+    def test_asha_compares_trials_that_are_equally_far_in_their_own_epochs(self) -> None:
+        """A decaying rate lets the short one look good early, and the long one would be out at epoch 1."""
+        study = optuna.create_study(direction="maximize", pruner=make_pruner(make_spec(pruner="asha")))
+
+        def run(n_epochs: int, level: float) -> int:
+            trial = study.ask()
+            trial.suggest_int("epochs", n_epochs, n_epochs)
+            for epoch in range(1, n_epochs + 1):
+                trial.report(level * epoch / n_epochs, epoch)
+                if epoch < n_epochs and trial.should_prune():
+                    break
+            return epoch
+
+        assert [run(27, 0.8), run(54, 0.9), run(54, 0.7)] == [27, 54, 2]
 
     def test_hyperband_knows_the_most_epochs_there_can_be(self) -> None:
         """Left to itself it would learn them from the first trial, which may be a short one."""
