@@ -61,6 +61,9 @@ class Untracked:
     def end(self, run_name: str, folder: Path) -> None:
         self._ended.put(folder)
 
+    def kill(self, run_name: str) -> None:
+        pass
+
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         pass
 

@@ -141,10 +141,14 @@ def park_abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]
 
     With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
     """
+    storage = study._storage
     with alone(settings, study):
+        storage.refresh()
         if settings.is_shared:
             _beat_for_the_silent(settings, study)
         left = abandoned(settings, study)
+        storage.refresh(*(trial._trial_id for trial in left))
+        left = [trial for trial in left if not storage.get_trial(trial._trial_id).state.is_finished()]
         for trial in left:
             park(study, trial._trial_id)
     return left
@@ -155,10 +159,10 @@ def abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
     running: list[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     if not settings.is_shared:
         return running
-    stale, beating = set(study._storage._get_stale_trial_ids(study._study_id)), _beating(open_storage(settings).engine)
-    long_ago = datetime.now() - timedelta(0, SILENT_S)
-    mute = {t._trial_id for t in running if t._trial_id not in beating and (t.datetime_start or long_ago) <= long_ago}
-    return [trial for trial in running if trial._trial_id in stale | mute]
+    long_ago, grace_s = datetime.now() - timedelta(0, SILENT_S), 2 * open_storage(settings).get_heartbeat_interval()
+    mute_s = {t.number: 0.0 if (t.datetime_start or long_ago) > long_ago else grace_s + 1 for t in running}
+    silent_s = mute_s | _silent_s(settings, study.study_name)
+    return [trial for trial in running if silent_s[trial.number] > grace_s]
 
 
 def is_searched(settings: Settings, study: optuna.Study) -> bool:
@@ -174,13 +178,19 @@ def is_searched(settings: Settings, study: optuna.Study) -> bool:
 
 def _beat_for_the_silent(settings: Settings, study: optuna.Study) -> None:
     """A process that died before its trial's first heartbeat would leave it alive for ever: its time runs from now."""
-    beating = _beating(open_storage(settings).engine)
+    beating = _silent_s(settings, study.study_name)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial._trial_id not in beating:
+        if trial.number not in beating:
             study._storage.record_heartbeat(trial._trial_id)
 
 
 @patient
-def _beating(engine: sa.Engine) -> set[int]:
-    with engine.connect() as connection:
-        return set(connection.execute(sa.text("SELECT trial_id FROM trial_heartbeats")).scalars())
+def _silent_s(settings: Settings, name: str) -> dict[int, float]:
+    """Seconds since the last heartbeat of a study's running trials, by number."""
+    query = sa.text(
+        "SELECT number, CURRENT_TIMESTAMP, heartbeat FROM trials JOIN trial_heartbeats USING (trial_id)"
+        " JOIN studies USING (study_id) WHERE study_name = :name AND state = 'RUNNING'"
+    )
+    with open_storage(settings).engine.connect() as connection:
+        beats = connection.execute(query, {"name": name}).all()
+    return {number: (now.replace(tzinfo=None) - beat).total_seconds() for number, now, beat in beats}

@@ -16,6 +16,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, R
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
+from search.recent import Recent, exact, smooth
 from search.space import SearchSpace
 from search.spec import StudySpec
 
@@ -149,17 +150,17 @@ class TrialSampler(BaseSampler):
     Args:
         spec: The study.
         study: The whole study; Hyperband shows its samplers only a part.
-        shared: Whether other processes search the study too.
 
     Attributes:
         repeated: Numbers of trials whose configuration another trial has too: nothing new was found to draw.
     """
 
-    def __init__(self, spec: StudySpec, study: optuna.Study, *, shared: bool = False) -> None:
+    def __init__(self, spec: StudySpec, study: optuna.Study) -> None:
         self._spec, self._study = spec, study
         self._distributions = spec.space.distributions()
-        self._shared = shared
-        self._tried: set[tuple[Any, ...]] | None = None
+        self._smooth = {name: smooth(distribution) for name, distribution in self._distributions.items()}
+        self._tried: set[tuple[Any, ...]] = set()
+        self._n_known = 0
         self.repeated: set[int] = set()
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -175,9 +176,10 @@ class TrialSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The whole configuration of a trial."""
-        # Alone on a study, this process knows what was drawn since it looked; others may draw at any time.
-        if self._tried is None or self._shared:
-            self._tried = {_key(t.params) for t in self._study.get_trials(deepcopy=False) if t.number != trial.number}
+        # What was drawn since it looked, by other processes too.
+        trials = self._study.get_trials(deepcopy=False)
+        self._tried |= {_key(t.params) for t in trials[self._n_known :] if t.number != trial.number}
+        self._n_known = len(trials)
         for params in self._candidates(study, trial):
             if _key(params) not in self._tried:
                 self._tried.add(_key(params))
@@ -200,10 +202,13 @@ class TrialSampler(BaseSampler):
             trial = copy.copy(study._storage.get_trial(trial._trial_id))
             point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
-        # The space never changes, so TPE need not look through every trial for it.
-        is_tpe = isinstance(inner, TPESampler)
-        space = self._distributions if is_tpe else inner.infer_relative_search_space(study, trial)
-        params = dict(inner.sample_relative(study, trial, space))
+        if isinstance(inner, TPESampler):  # it need not look through every trial for a space that never changes
+            seen = Recent(study)
+            space = self._smooth if seen.is_long else self._distributions
+            drawn = inner.sample_relative(seen, trial, space)
+            params = {name: exact(value, self._distributions[name]) for name, value in drawn.items()}
+        else:
+            params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
         for name, distribution in self._distributions.items():
             if name not in params:
                 params[name] = inner.sample_independent(study, trial, name, distribution)
@@ -244,10 +249,9 @@ def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
     """Whether a trial has each configuration that there is, and none waits to be trained again."""
-    size = space.size()
-    if size is None:
+    size, trials = space.size(), study.get_trials(deepcopy=False)
+    if size is None or len(trials) < size:
         return False
-    trials = study.get_trials(deepcopy=False)
     distinct = {_key(trial.params) for trial in trials if trial.state != TrialState.WAITING}
     return len(distinct) >= size
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,6 +16,7 @@ from pipelines.history import EpochReport
 from search.attempts import Attempt, is_pruned
 from search.claims import is_parked, park
 from search.clock import StudyClock
+from search.mirror import OvertakenError
 from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
 from search.progress import Observer, Progress, SlotView
 from search.results import (
@@ -34,7 +37,12 @@ from search.tracking import Tracker
 
 MAX_ATTEMPTS = 3
 """A trial whose process died is trained again, at most twice."""
+_TAKEN_TOGETHER = 8
+"""Trials that are asked for in one transaction: the first of them waits for the last."""
+_DISK_THREADS = 8
+"""The disk writes several files through in the time of one."""
 _TICK_S = 0.5
+_LOOK_S = 1.0
 _BOOKKEEPING_S = 10.0
 
 
@@ -70,18 +78,21 @@ class Scheduler:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
-        self._settings, self._observer = settings, observer
+        self._settings, self._observer, self._storage = settings, observer, study._storage
         self._supply = Supply(spec, study, settings, n_features, n_classes, run_tags)
         self._clock = StudyClock(study, spec.timeout_s, started, now)
         self._running: dict[int, Attempt] = {}
         self._takeover = Takeover(study, settings, tracker, self._running)
         self._again: list[Attempt] = []
         self._free: list[Slot] = []
+        self._verdicts: list[tuple[Attempt, int, StopReason | None]] = []
+        self._ended: list[tuple[Attempt, Entry, Mapping[str, bytes]]] = []
+        self._disk = ThreadPoolExecutor(_DISK_THREADS, "mlp-search spool")
         self._stop: StopReason | None = None
         self._out_of_time = self._waits = False
         self._told = True
         self._longest_epoch_s = 0.0
-        self._next_bookkeeping = 0.0
+        self._next_look = self._next_bookkeeping = 0.0
         self.progress = Progress(spec.name, budget=spec.trials)
 
     def interrupt(self) -> None:
@@ -108,18 +119,19 @@ class Scheduler:
                 self._fill_slots()
                 if self._is_over():
                     return
-                for event in self._pool.poll(_TICK_S):
-                    self._handle(event)
+                self._handle_all(self._pool.poll(_TICK_S))
                 self._observer.update(self.progress)
         finally:
             # Only an error or a second Ctrl-C leaves trials here: they stay in the budget and are trained again.
             for running in (*self._running.values(), *self._again):
                 self._park(running)
+            self._disk.shutdown()
             self._clock.note()
 
     def _is_over(self) -> bool:
         if self._running:
             return False
+        self._storage.refresh()
         done = self._supply.is_over() and not self._again
         return self._stop is not None or self._out_of_time or (done and not self._others_train())
 
@@ -149,8 +161,10 @@ class Scheduler:
         if left is not None and left <= 0:
             self._stop = self._stop or "timeout"
         self._tracker.require_connected()
-        note_runs(self._study, self._tracker)
         self._end_hung_trials()
+        if self._clock.now() >= self._next_look:
+            self._next_look = self._clock.now() + _LOOK_S
+            self._storage.refresh()
         if self._clock.now() >= self._next_bookkeeping:
             self._next_bookkeeping = self._clock.now() + _BOOKKEEPING_S
             self._clock.note()
@@ -174,26 +188,30 @@ class Scheduler:
                 self._pool.answer(running.slot, running.epochs[-1].step if running.epochs else 0, self._stop)
 
     def _fill_slots(self) -> None:
-        while not self._stop and (slot := self._next_slot()):
+        while not self._stop and (slots := self._free_slots()):
             left = self._clock.left_s()
             if left is not None and left < self._longest_epoch_s:
                 self._out_of_time = True
                 return
+            slot = slots[0]
             if again := next((r for r in self._again if not r.alone or r.slot.device == slot.device), None):
                 self._again.remove(again)
                 self._submit(again, slot)
-            elif (running := self._supply.take(slot)) is None:
+                continue
+            if not (taken := self._supply.take(slots[: 1 if self._again else _TAKEN_TOGETHER])):
                 return
-            elif done := self._supply.twin(running):
-                self._copy(running, done)
-            else:
-                self._submit(running, slot)
+            for running in taken:
+                if done := self._supply.twin(running):
+                    self._copy(running, done)
+                else:
+                    self._submit(running, running.slot)
+            self._conclude()
 
-    def _next_slot(self) -> Slot | None:
-        """A free slot; the device that a trial is to have alone gives none until all of its slots are free."""
+    def _free_slots(self) -> list[Slot]:
+        """Those that can take a trial; a device that one is to have alone has none until all of its slots are free."""
         kept = {r.slot.device for r in (*self._running.values(), *self._again) if r.alone}
         busy = {slot.device for slot in self._pool.slots if slot not in self._free} if kept else set()
-        return next((slot for slot in self._free if slot.device not in kept & busy), None)
+        return [slot for slot in self._free if slot.device not in kept & busy]
 
     def _submit(self, running: Attempt, slot: Slot) -> None:
         self._free.remove(slot)
@@ -211,6 +229,22 @@ class Scheduler:
             forget_run_id(self._study, running.start.run_name)
         self._tracker.open(running.start, replace=again)
 
+    def _handle_all(self, events: Sequence[Event]) -> None:
+        """Handles what has happened: what is written comes before what the slots and MLflow are told of it."""
+        # Another process may have finished a trial that it had taken for dead: it shows as finished from now on.
+        with suppress(OvertakenError), self._storage.together():
+            note_runs(self._study, self._tracker)
+            for event in events:
+                if isinstance(event, Reported):
+                    self._report(self._running[event.number], event.report)
+        for running, epoch, stop in self._verdicts:
+            finished = self._storage.get_trial(running.trial._trial_id).state.is_finished()
+            self._pool.answer(running.slot, epoch, "interrupted" if finished else stop)
+        self._verdicts.clear()
+        for event in events:
+            self._handle(event)
+        self._conclude()
+
     def _handle(self, event: Event) -> None:
         if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
             self._free = [slot for slot in self._free if slot != event.slot]
@@ -223,8 +257,6 @@ class Scheduler:
                 waiting.alone = waiting.alone and waiting.slot.device != event.slot.device
             why = f": {event.message}" if event.message else ""
             self._observer.note(f"{event.slot.device} is gone{why}; the study goes on without it")
-        elif isinstance(event, Reported):
-            self._report(self._running[event.number], event.report)
         elif isinstance(event, Finished):
             self._finish(self._running[event.number], event.outcome)
         elif isinstance(event, Failed):
@@ -246,7 +278,7 @@ class Scheduler:
         except optuna.exceptions.UpdateFinishedTrialError:  # by another process, which had taken this one for dead
             stop = "interrupted"
         self._tracker.log_epoch(running.start.run_name, epoch)
-        self._pool.answer(running.slot, report.epoch, stop)
+        self._verdicts.append((running, report.epoch, stop))
 
     def _finish(self, running: Attempt, outcome: Outcome) -> None:
         if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
@@ -310,21 +342,32 @@ class Scheduler:
         metrics: Mapping[str, float],
         files: Mapping[str, bytes],
     ) -> None:
-        """The order in which nothing is lost: spool, Optuna, MLflow."""
+        """What a trial came to; ``_conclude`` keeps it."""
         tags = tags_of(state, result)
         # A verdict can come when the next epoch is in training already: what it ended is what counts.
         epochs = tuple(running.epochs[: result["epochs_trained"]])
         entry = Entry(running.start, now_ms(), state, value, result, epochs, metrics, tags, running.trial.number, None)
-        folder = write_entry(self._settings.spool, entry, files)
-        self._running.pop(running.trial.number, None)  # not before: what cannot be kept is to be trained again
-        if tell(self._settings, self._study, running.trial, entry):
-            self._count(self._study._storage.get_trial(running.trial._trial_id))
-            self._tracker.end(running.start.run_name, folder)
-        else:
-            remove_entry(folder)
-            self._tracker.discard(running.start.run_name)
-        self._vacate(running)
-        self._observer.note(_summary(entry))
+        self._ended.append((running, entry, files))
+
+    def _conclude(self) -> None:
+        """Keeps what has ended, in the order in which nothing is lost: spool, Optuna, MLflow."""
+        if not self._ended:
+            return
+        ended, self._ended = self._ended, []
+        spool = self._settings.spool
+        folders = list(self._disk.map(lambda one: write_entry(spool, one[1], one[2]), ended))
+        for running, _, _ in ended:  # not before: what cannot be kept is to be trained again
+            self._running.pop(running.trial.number, None)
+        told = tell(self._settings, self._study, {running.trial._trial_id: entry for running, entry, _ in ended})
+        for (running, entry, _), folder in zip(ended, folders, strict=True):
+            if running.trial._trial_id in told:
+                self._count(self._storage.get_trial(running.trial._trial_id))
+                self._tracker.end(running.start.run_name, folder)
+            else:
+                remove_entry(folder)
+                self._tracker.discard(running.start.run_name)
+            self._vacate(running)
+            self._observer.note(_summary(entry))
 
     def _vacate(self, running: Attempt) -> None:
         if (view := self.progress.slots.get(running.slot.number)) and view.run_name == running.start.run_name:

@@ -25,6 +25,7 @@ from search.redaction import one_line, redact
 from search.sampling import make_pruner
 from search.settings import MIGRATING, Settings, prepare_sqlite
 from search.spec import StudySpec
+from search.writes import DIALECTS
 
 HEARTBEAT_S = 20
 SPEC, ELAPSED, FINGERPRINT, FACTS = "spec", "elapsed_s", "dataset.fingerprint", "facts"
@@ -39,10 +40,9 @@ def open_storage(settings: Settings) -> RDBStorage:
     Raises:
         UnavailableError: It cannot be reached or opened.
     """
-    if settings.is_shared:
-        # Optuna would say so with each trial that is asked for; heartbeats are recorded by the scheduler.
-        warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
     try:
+        if (kind := sa.make_url(settings.optuna_storage).get_backend_name()) not in DIALECTS:
+            raise ValueError(f"must be SQLite or PostgreSQL, got {kind}")
         with MIGRATING:
             return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
@@ -83,7 +83,7 @@ def _shared(address: str) -> RDBStorage:
     """One for a process: each has connections of its own, and a server has only so many for everybody."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        make = partial(PatientStorage, address, {"pool_pre_ping": True}, heartbeat_interval=HEARTBEAT_S)
+        make = partial(PatientStorage, address, heartbeat_interval=HEARTBEAT_S)
         for _ in range(2):
             with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process makes the tables just now
                 return make()
@@ -98,9 +98,7 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.
         SpecError: The study of that name searches something else.
         UnavailableError: The database cannot be used.
     """
-    database = open_storage(settings)
-    # Behind the study's lock this process is the only writer; on a shared database it is one of several.
-    storage = database if settings.is_shared else MirroredStorage(database, spec.name)
+    storage = MirroredStorage(open_storage(settings), spec.name, shared=settings.is_shared)
     study = optuna.create_study(
         storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True, pruner=make_pruner(spec)
     )
@@ -145,6 +143,12 @@ def load_study(settings: Settings, name: str) -> optuna.Study:
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(names)[:10]) or 'none yet'}"
         raise NotFoundError(f"study {name!r}: must be one of this home, {settings.home}; {hint}")
     storage = open_storage(settings)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def mirrored(settings: Settings, name: str) -> optuna.Study:
+    """A study that there is, to write to it; a trial's id is its number."""
+    storage = MirroredStorage(open_storage(settings), name, shared=settings.is_shared)
     return optuna.load_study(study_name=name, storage=storage)
 
 

@@ -146,6 +146,7 @@ def run_study(
             finally:
                 undelivered = tracker.close(patience_s)
         note_runs(study, tracker)
+        study._storage.refresh()
         rows = tuple(leaderboard(study))
     return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
 

@@ -46,7 +46,7 @@ class Supply:
     ) -> None:
         self._spec, self._study, self._settings, self._run_tags = spec, study, settings, run_tags
         self._n_features, self._n_classes = n_features, n_classes
-        self._sampler = TrialSampler(spec, study, shared=settings.is_shared)
+        self._sampler = TrialSampler(spec, study)
         study.sampler = self._sampler
         self.is_exhausted = False
 
@@ -58,20 +58,28 @@ class Supply:
         """What is left of the budget; trials that wait to be trained again are not spent."""
         if self._spec.trials is None:
             return float("inf")
-        states = [trial.state for trial in self._study.get_trials(deepcopy=False)]
-        return self._spec.trials - float(len(states) - states.count(TrialState.WAITING))
+        n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        return self._spec.trials - float(self._study._storage.get_n_trials(self._study._study_id) - n_waiting)
 
-    def take(self, slot: Slot) -> Attempt | None:
-        """A trial for a slot, one that waits to be trained again first; None where nothing is left to take."""
+    def take(self, slots: Iterable[Slot]) -> list[Attempt]:
+        """A trial for each slot, those that wait to be trained again first; fewer where no more is left to take."""
+        storage, attempts = self._study._storage, []
         with alone(self._settings, self._study):
-            if self.is_over():
-                return None
-            if is_exhausted(self._study, self._spec.space):
-                self.is_exhausted = True
-                return None
-            trial = self._study.ask()
-            self.beat([trial])
-            hyperparameters = self._configuration(trial)
+            storage.refresh()
+            with storage.together():
+                for slot in slots:
+                    if self.is_over():
+                        break
+                    if is_exhausted(self._study, self._spec.space):
+                        self.is_exhausted = True
+                        break
+                    attempts.append(self._take(slot))
+        return attempts
+
+    def _take(self, slot: Slot) -> Attempt:
+        trial = self._study.ask()
+        self.beat([trial])
+        hyperparameters = self._configuration(trial)
         tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
         params = asdict(hyperparameters) | {
             "seed": trial_seed(self._spec.seed, trial.number),
@@ -90,8 +98,9 @@ class Supply:
 
     def beat(self, trials: Iterable[optuna.Trial]) -> None:
         """Says on a shared database that somebody is at work on these; without a word a trial is nobody's for ever."""
-        for trial in trials if self._settings.is_shared else ():
-            self._study._storage.record_heartbeat(trial._trial_id)
+        with self._study._storage.together():
+            for trial in trials if self._settings.is_shared else ():
+                self._study._storage.record_heartbeat(trial._trial_id)
 
     def twin(self, attempt: Attempt) -> FrozenTrial | None:
         """A finished trial with the same configuration, where nothing new was found to draw."""

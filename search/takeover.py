@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
 from search.claims import alone, gather_spools, park_abandoned
+from search.mirror import OvertakenError
 from search.results import forget_run_id, note_result, note_run_id, trial_run, unknown_runs
 from search.settings import Settings
 from search.spool import Entry, entries, read_entry
@@ -56,7 +57,7 @@ class Takeover:
             return
         else:
             trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, entry.number)
-            tell(self._settings, self._study, optuna.Trial(self._study, trial_id), entry)
+            tell(self._settings, self._study, {trial_id: entry})
         forget_run_id(self._study, entry.start.run_name)
         self._tracker.deliver(folder)
 
@@ -68,21 +69,24 @@ class Takeover:
         return sum(trial.number not in self._in_training for trial in running)
 
 
-def tell(settings: Settings, study: optuna.Study, trial: optuna.Trial, entry: Entry) -> bool:
-    """Tells Optuna a result, unless it has one; whether it was told.
+def tell(settings: Settings, study: optuna.Study, entries: Mapping[int, Entry]) -> set[int]:
+    """Tells Optuna results by trial id, in one transaction, unless it has them; the ids of those that were told.
 
     Another process of a shared database, which has taken this one for dead, may have been faster.
     """
     storage = study._storage
-    with alone(settings, study):
-        state = storage.get_trial(trial._trial_id).state
-        if state.is_finished():
-            return False
-        if state == TrialState.WAITING:
-            storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-        trial.set_user_attr(RESULT, dict(entry.result))
-        study.tell(trial, entry.value, TrialState[entry.state])
-    return True
+    told = {trial_id for trial_id in entries if not storage.get_trial(trial_id).state.is_finished()}
+    try:
+        with alone(settings, study), storage.together():
+            for trial_id in told:
+                if storage.get_trial(trial_id).state == TrialState.WAITING:
+                    storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+                entry = entries[trial_id]
+                storage.set_trial_user_attr(trial_id, RESULT, dict(entry.result))
+                study.tell(storage.get_trial(trial_id).number, entry.value, TrialState[entry.state])
+    except OvertakenError as overtaken:
+        return told - overtaken.trial_ids
+    return told
 
 
 def note_runs(study: optuna.Study, tracker: Tracker) -> None:

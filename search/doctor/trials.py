@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from search.claims import abandoned, park
 from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
 from search.results import note_result, note_run_id
 from search.runs import status_of
 from search.spool import now_ms, read_entry, write_entry
+from search.storage import mirrored
 from search.takeover import note_runs, tell
 from search.tracking import Tracker
 
@@ -51,7 +50,7 @@ def deliver(view: StudyView, folder: Path) -> None:
     """Lets both databases have an entry of the spool, in the order in which nothing is lost."""
     entry = read_entry(folder)
     if view.study and (trial := view.unfinished.get(entry.start.run_name)):
-        tell(view.settings, view.study, optuna.Trial(view.study, trial._trial_id), entry)
+        tell(view.settings, mirrored(view.settings, view.name), {trial.number: entry})
     elif view.study and entry.number is None:
         note_result(view.study, entry)
     tracker = Tracker(view.open_runs, lambda _: None)

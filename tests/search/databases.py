@@ -23,7 +23,7 @@ SPACE = SearchSpace({"width": Range(8, 64), "learning_rate": Range(1e-3, 1e-1, l
 def opened(places: Settings, spec: StudySpec, fingerprint: str = "f00d") -> optuna.Study:
     """The study as a search opens it."""
     study = open_study(places, spec, fingerprint)
-    study.sampler = TrialSampler(spec, study, shared=places.is_shared)
+    study.sampler = TrialSampler(spec, study)
     return study
 
 

@@ -98,9 +98,10 @@ def beat(places: Settings, trial: optuna.Trial, seconds_ago: int) -> None:
         connection.execute(
             sa.text(
                 "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - make_interval(secs => :ago)"
-                " WHERE trial_id = :id"
+                " WHERE trial_id = (SELECT trial_id FROM trials JOIN studies USING (study_id)"
+                " WHERE number = :number AND study_name = :study)"
             ),
-            {"ago": seconds_ago, "id": trial._trial_id},
+            {"ago": seconds_ago, "number": trial.number, "study": trial.study.study_name},
         )
     engine.dispose()
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from optuna.trial import TrialState
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import UnavailableError
 from search.claims import park
+from search.recent import RECENT
 from search.sampling import (
     ATTEMPTS,
     TrialSampler,
@@ -68,6 +70,33 @@ def search(spec: StudySpec, n_trials: int, interrupted_at: Sequence[int] = ()) -
 
 def key(params: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(sorted(params.items()))
+
+
+class TestALongStudy:
+    """TPE looks at the last trials, and at the best of those before them."""
+
+    def drawn_after(self, first: tuple[dict[str, Any], float], seed: int) -> dict[str, Any]:
+        """What is drawn after a first trial and more than TPE looks at."""
+        spec, rng = make_spec(sampler="tpe", seed=seed), np.random.default_rng(0)
+        study = make_study(spec)
+        later = [(self.point(rng), float(rng.random())) for _ in range(RECENT + 50)]
+        for params, value in (first, *later):
+            trial = optuna.trial.create_trial(params=params, distributions=WIDE.distributions(), value=value)
+            study.add_trial(trial)
+        return ask(spec, study)[1]
+
+    def point(self, rng: np.random.Generator) -> dict[str, Any]:
+        return {
+            "width": int(rng.integers(8, 65)), "learning_rate": float(rng.uniform(1e-3, 1e-1)),
+            "optimizer": str(rng.choice(["sgd", "adam"])),
+        }  # fmt: skip
+
+    def test_an_old_trial_counts_if_it_is_among_the_best(self) -> None:
+        one, other = (self.point(np.random.default_rng(seed)) for seed in (1, 2))
+        seeds = range(6)
+        for seed in seeds:
+            assert self.drawn_after((one, 0.5), seed) == self.drawn_after((other, 0.4), seed)
+        assert any(self.drawn_after((one, 1.0), seed) != self.drawn_after((other, 1.0), seed) for seed in seeds)
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,12 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[s
 def stop_beating(world: World, trial: optuna.Trial) -> None:
     """The last heartbeat of a trial was an hour ago."""
     engine = sa.create_engine(world.settings.optuna_storage)
-    ago = "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - interval '1 hour' WHERE trial_id = :id"
+    ago = (
+        "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - interval '1 hour' WHERE trial_id ="
+        " (SELECT trial_id FROM trials JOIN studies USING (study_id) WHERE number = :number AND study_name = :study)"
+    )
     with engine.begin() as connection:
-        connection.execute(sa.text(ago), {"id": trial._trial_id})
+        connection.execute(sa.text(ago), {"number": trial.number, "study": trial.study.study_name})
     engine.dispose()
 
 
