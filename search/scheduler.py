@@ -16,9 +16,10 @@ from pipelines.history import EpochReport
 from search.attempts import Attempt, is_pruned
 from search.claims import is_parked, park
 from search.clock import StudyClock
+from search.dispatch import Dispatcher
 from search.mirror import OvertakenError
-from search.pools import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported, Slot
-from search.progress import Observer, Progress, SlotView
+from search.pools import Event, Finished, Lost, Pool, Reported, Slot
+from search.progress import Observer, Progress
 from search.results import (
     files_of,
     forget_run_id,
@@ -35,8 +36,6 @@ from search.takeover import Takeover, note_runs, tell
 from search.tasks import Outcome, StopReason, Task
 from search.tracking import Tracker
 
-MAX_ATTEMPTS = 3
-"""A trial whose process died is trained again, at most twice."""
 _TAKEN_TOGETHER = 8
 """Trials that are asked for in one transaction: the first of them waits for the last."""
 _DISK_THREADS = 8
@@ -81,10 +80,10 @@ class Scheduler:
         self._settings, self._observer, self._storage = settings, observer, study._storage
         self._supply = Supply(spec, study, settings, n_features, n_classes, run_tags)
         self._clock = StudyClock(study, spec.timeout_s, started, now)
-        self._running: dict[int, Attempt] = {}
+        self.progress = Progress(spec.name, budget=spec.trials)
+        self._dispatch = Dispatcher[Attempt](pool, observer, self.progress, self._fail)
+        self._running = self._dispatch.running
         self._takeover = Takeover(study, settings, tracker, self._running)
-        self._again: list[Attempt] = []
-        self._free: list[Slot] = []
         self._verdicts: list[tuple[Attempt, int, StopReason | None]] = []
         self._ended: list[tuple[Attempt, Entry, Mapping[str, bytes]]] = []
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "mlp-search spool")
@@ -93,7 +92,6 @@ class Scheduler:
         self._told = True
         self._longest_epoch_s = 0.0
         self._next_look = self._next_bookkeeping = 0.0
-        self.progress = Progress(spec.name, budget=spec.trials)
 
     def interrupt(self) -> None:
         """Lets the epochs in training end, and nothing begin after them."""
@@ -123,7 +121,7 @@ class Scheduler:
                 self._observer.update(self.progress)
         finally:
             # Only an error or a second Ctrl-C leaves trials here: they stay in the budget and are trained again.
-            for running in (*self._running.values(), *self._again):
+            for running in self._dispatch:
                 self._park(running)
             self._disk.shutdown()
             self._clock.note()
@@ -132,7 +130,7 @@ class Scheduler:
         if self._running:
             return False
         self._storage.refresh()
-        done = self._supply.is_over() and not self._again
+        done = self._supply.is_over() and not self._dispatch.again
         return self._stop is not None or self._out_of_time or (done and not self._others_train())
 
     def _others_train(self) -> bool:
@@ -169,7 +167,7 @@ class Scheduler:
             self._next_bookkeeping = self._clock.now() + _BOOKKEEPING_S
             self._clock.note()
             if self._settings.is_shared:
-                self._supply.beat(running.trial for running in (*self._running.values(), *self._again))
+                self._supply.beat(running.trial for running in self._dispatch)
                 if self._takeover.adopt():
                     self._supply.is_exhausted = False
 
@@ -188,17 +186,15 @@ class Scheduler:
                 self._pool.answer(running.slot, running.epochs[-1].step if running.epochs else 0, self._stop)
 
     def _fill_slots(self) -> None:
-        while not self._stop and (slots := self._free_slots()):
+        while not self._stop and (slots := self._dispatch.free_slots()):
             left = self._clock.left_s()
             if left is not None and left < self._longest_epoch_s:
                 self._out_of_time = True
                 return
-            slot = slots[0]
-            if again := next((r for r in self._again if not r.alone or r.slot.device == slot.device), None):
-                self._again.remove(again)
-                self._submit(again, slot)
+            if again := self._dispatch.take_again():
+                self._submit(*again)
                 continue
-            if not (taken := self._supply.take(slots[: 1 if self._again else _TAKEN_TOGETHER])):
+            if not (taken := self._supply.take(slots[: 1 if self._dispatch.again else _TAKEN_TOGETHER])):
                 return
             for running in taken:
                 if done := self._supply.twin(running):
@@ -207,23 +203,15 @@ class Scheduler:
                     self._submit(running, running.slot)
             self._conclude()
 
-    def _free_slots(self) -> list[Slot]:
-        """Those that can take a trial; a device that one is to have alone has none until all of its slots are free."""
-        kept = {r.slot.device for r in (*self._running.values(), *self._again) if r.alone}
-        busy = {slot.device for slot in self._pool.slots if slot not in self._free} if kept else set()
-        return [slot for slot in self._free if slot.device not in kept & busy]
-
     def _submit(self, running: Attempt, slot: Slot) -> None:
-        self._free.remove(slot)
-        running.slot, running.submitted, running.epochs = slot, self._clock.now(), []
+        running.submitted = self._clock.now()
+        running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
         running.start = replace(running.start, tags={**running.start.tags, "device": slot.device})
-        self._running[running.trial.number] = running
-        self.progress.slots[slot.number] = SlotView(slot.device, running.start.run_name, running.hyperparameters)
         left = self._clock.left_s()
         deadline = None if left is None else time.time() + left
         seed = running.start.params["seed"]
         task = Task(running.trial.number, running.hyperparameters, seed, deadline, alone=running.alone)
-        self._pool.submit(slot, task)
+        self._dispatch.submit(running, slot, task)
         again = running.number > 1 or is_parked(running.trial)
         if again:
             forget_run_id(self._study, running.start.run_name)
@@ -246,24 +234,14 @@ class Scheduler:
         self._conclude()
 
     def _handle(self, event: Event) -> None:
-        if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
-            self._free = [slot for slot in self._free if slot != event.slot]
-        if isinstance(event, Ready):
-            self._free.append(event.slot)
-            self.progress.slots[event.slot.number] = SlotView(event.slot.device)
-        elif isinstance(event, Gone):
-            self.progress.slots.pop(event.slot.number, None)
-            for waiting in self._again:
-                waiting.alone = waiting.alone and waiting.slot.device != event.slot.device
-            why = f": {event.message}" if event.message else ""
-            self._observer.note(f"{event.slot.device} is gone{why}; the study goes on without it")
-        elif isinstance(event, Finished):
+        if isinstance(event, Finished):
             self._finish(self._running[event.number], event.outcome)
-        elif isinstance(event, Failed):
-            fail = self._train_alone if event.out_of_memory else self._fail
-            fail(self._running[event.number], event.message, event.traceback)
-        elif isinstance(event, Lost):
-            self._retry(self._running[event.number], event.message)
+        elif isinstance(event, Lost) and self._running[event.number].timed_out:
+            limit = self._spec.workers.trial_timeout_s
+            message = f"workers.trial_timeout_s: took longer than {limit:g} s and was ended"
+            self._fail(self._running[event.number], message)
+        elif not isinstance(event, Reported):
+            self._dispatch.handle(event)
 
     def _report(self, running: Attempt, report: EpochReport) -> None:
         """Notes an epoch and decides whether the trial goes on."""
@@ -296,32 +274,6 @@ class Scheduler:
         result |= {"device": running.slot.device, "epochs_trained": len(running.epochs), "stop_reason": "failed"}
         self._end(running, "FAIL", None, result, {}, {"traceback.txt": traceback.encode()})
         self._observer.note(f"{running.start.run_name} failed: {message}")
-
-    def _retry(self, running: Attempt, message: str) -> None:
-        if running.timed_out:
-            limit = self._spec.workers.trial_timeout_s
-            self._fail(running, f"workers.trial_timeout_s: took longer than {limit:g} s and was ended")
-        elif running.number >= MAX_ATTEMPTS:
-            self._fail(running, f"{message}, {running.number} times with this configuration")
-        else:
-            self._queue_again(running, f"{message}; it is trained again")
-
-    def _train_alone(self, running: Attempt, message: str, traceback: str) -> None:
-        """Gives a trial that a share of its device's memory did not suffice for all of the device, once."""
-        device = running.slot.device
-        if running.alone or sum(slot.device == device for slot in self._pool.slots) < 2:
-            advice = f"{device} has not enough memory for it alone: lower the space's width, depth or batch_size"
-            self._fail(running, f"{advice} ({message})", traceback)
-        else:
-            running.alone = True
-            self._queue_again(running, f"ran out of its share of {device}'s memory; it is trained again, alone there")
-
-    def _queue_again(self, running: Attempt, note: str) -> None:
-        running.number += 1
-        running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
-        self._again.append(self._running.pop(running.trial.number))
-        self._vacate(running)
-        self._observer.note(f"{running.start.run_name}: {note}")
 
     def _copy(self, running: Attempt, done: optuna.trial.FrozenTrial) -> None:
         """Gives a configuration that was trained before the result it had: equal training is not repeated."""
@@ -366,12 +318,8 @@ class Scheduler:
             else:
                 remove_entry(folder)
                 self._tracker.discard(running.start.run_name)
-            self._vacate(running)
+            self._dispatch.vacate(running)
             self._observer.note(_summary(entry))
-
-    def _vacate(self, running: Attempt) -> None:
-        if (view := self.progress.slots.get(running.slot.number)) and view.run_name == running.start.run_name:
-            self.progress.slots[running.slot.number] = SlotView(running.slot.device)
 
     def _park(self, running: Attempt) -> None:
         if park(self._study, running.trial._trial_id):

@@ -46,6 +46,16 @@ class TestScheduling:
         assert states(world.rows(spec)) == ["COMPLETE"] * 12
         assert sum(task.alone for _, task in pool.tasks) == 3
 
+    def test_it_gets_its_device_though_another_idles_and_the_budget_is_spent(self, world: World) -> None:
+        spec = world.spec(trials=4)
+        pool = ScriptedPool(4, script({0: [[0.5]], 2: [[0.5, 0.5, 0.5, FULL]]}), per_device=2)
+        world.search(spec, pool)
+        assert states(world.rows(spec)) == ["COMPLETE"] * 4
+        assert [(slot.device, task.alone) for slot, task in pool.tasks if task.number == 2] == [
+            ("scripted:1", False),
+            ("scripted:1", True),
+        ]
+
     def test_one_that_fails_alone_too_has_failed(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(2, script({2: [[FULL], [FULL]]}), per_device=2)
         watcher = world.search(spec, pool)
