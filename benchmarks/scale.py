@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +122,13 @@ def search(spec: StudySpec, settings: Settings, tracker: Any, n_slots: int, tria
     scheduler = Scheduler(
         spec, study, pool, tracker, settings, N_FEATURES, N_CLASSES, {}, Silent(), clock.now(), clock.now
     )
-    scheduler.run()
-    assert scheduler.progress.complete + scheduler.progress.pruned == spec.trials
+    with suppress(KeyboardInterrupt):  # it says what it has measured so far
+        scheduler.run()
     until = pool.last_submit
-    busy_s = sum(max(0.0, min(end, until) - start - waited) for start, end, waited in pool.busy)
+    busy_s = sum(max(0.0, min(end, until) - start - waited) for start, end, waited in (*pool.busy, *pool.in_training()))
     return {
         "slots": n_slots,
-        "trials": spec.trials,
+        "trials": len(pool.busy),
         "sampler": spec.sampler,
         "pruner": spec.pruner,
         "trial_s": statistics.fmean(end - start for start, end, _ in pool.busy),
@@ -155,14 +155,13 @@ def costs(pool: VirtualPool) -> dict[str, dict[str, float]]:
 
 def show(rows: list[dict[str, Any]]) -> None:
     """Prints what was measured."""
-    columns = ("trial, s", "epochs", "trials/s", "idle", "work, ms a trial", "most trials/s")
+    columns = ("trial, s", "epochs", "trials/s", "idle", "work, ms a trial")
     table = Table("database", "slots", "trials", "pruner", *columns)
     growth = Table("database", "trials so far", "ask, ms", "report, ms", "tell, ms")
     for row in rows:
         table.add_row(
             row["database"], f"{row['slots']:,}", f"{row['trials']:,}", row["pruner"], f"{row['trial_s']:.1f}",
             f"{row['epochs']:.1f}", f"{row['trials_per_s']:.2f}", f"{row['idle']:.2%}", f"{row['work_ms']:.1f}",
-            f"{1000 / row['work_ms']:.0f}",
         )  # fmt: skip
         for mark in row["costs_ms"]["ask"]:
             ask, report, tell = (f"{row['costs_ms'][what].get(mark, 0):.1f}" for what in ("ask", "report", "tell"))

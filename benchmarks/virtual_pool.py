@@ -184,6 +184,11 @@ class VirtualPool:
         self._note(at, slot, ready=True)
         return Finished(slot, training.task.number, outcome)
 
+    def in_training(self) -> list[tuple[float, float, float]]:
+        """What has not ended, as ``busy`` has what has."""
+        now = self._clock.now()
+        return [(training.started, now, training.waited_s) for training in self._training.values()]
+
     def kill(self, slot: Slot) -> None:
         raise AssertionError("nothing hangs here")
 
