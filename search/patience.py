@@ -55,6 +55,9 @@ def patient(call: Callable[_P, _R]) -> Callable[_P, _R]:
 
 def _is_away(error: Exception) -> bool:
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    # A connection that broke in the middle of an answer is a plain DatabaseError to psycopg2; SQLAlchemy knows better.
+    if isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated:
+        return True
     # A session whose connection broke under it has to be rolled back, which it is by now.
     return isinstance(cause, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.PendingRollbackError))
 

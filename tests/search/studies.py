@@ -15,7 +15,7 @@ from search.study import StudyResult, run_study
 def small_spec(name: str, *, trials: int | None = 15, slots: int = 1, **tables: Any) -> StudySpec:
     """Trials of some hundredths of a second, among them enough that ASHA prunes."""
     document = {
-        "study": {"name": name, "seed": 11, **({"trials": trials} if trials else {})},
+        "study": {"name": name, "seed": 2, **({"trials": trials} if trials else {})},
         "data": {"source": "digits"},
         "space": {
             "width": {"low": 8, "high": 64},
