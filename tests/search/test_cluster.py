@@ -90,7 +90,8 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     wait_for(errors, r"trial-00\d\d complete", 3)
     nodes.kill("doomed")
     out, _ = process.communicate(timeout=PATIENCE_S)
-    lines = errors.read_text().splitlines()
+    # Ray's core says by itself that the rows live on elsewhere; any setting that stops it prints a line of its own.
+    lines = [line for line in errors.read_text().splitlines() if "Attempting to recover 1 lost objects" not in line]
     assert process.returncode == 0, lines
     assert out.count("\n") == 1
     assert json.loads(out)["trials"] == {"complete": 14, "pruned": 0, "failed": 0}
