@@ -98,6 +98,7 @@ def pool_of(*slots: Slot) -> LocalPool:
 
 
 class TestProcessesOnAFakeGpu:
+    @pytest.mark.chaos  # it exhausts real memory, and waits long where the machine has other work
     def test_a_share_is_a_limit_that_a_task_alone_has_not(self, gpu: FakeDriver) -> None:
         """The limit is the fake's, on the process's own memory; TensorFlow's error and the recovery are real."""
         pool = pool_of(*(Slot(number, "gpu:0", "GPU-a", SHARE_MB) for number in (0, 1)))
