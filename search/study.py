@@ -125,7 +125,7 @@ def run_study(
         patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
         tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
         with started_pool(pool, spec, dataset, settings) as running_pool:
-            patience_s = 60.0
+            close_s = None
             try:
                 if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
                     tracker.wait_connected()
@@ -138,13 +138,13 @@ def run_study(
                 with interruptible(scheduler.interrupt):
                     scheduler.run()
             except KeyboardInterrupt:
-                patience_s = 2.0  # asked to end at once; what waits lies in the spool
+                close_s = 2.0  # asked to end at once; what waits lies in the spool
                 raise
             except Exception:
-                patience_s = 10.0  # the error may be MLflow's too, as where the home was deleted
+                close_s = 10.0  # the error may be MLflow's too, as where the home was deleted
                 raise
             finally:
-                undelivered = tracker.close(patience_s)
+                undelivered = tracker.close(close_s)
         note_runs(study, tracker)
         study._storage.refresh()
         rows = tuple(leaderboard(study))

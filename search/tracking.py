@@ -16,6 +16,7 @@ from search.runs import Runs
 from search.spool import Epoch, RunStart, read_entry, remove_entry
 
 FLUSH_S = 1.0
+CLOSE_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Tracker:
         self._opened: queue.Queue[tuple[str, str]] = queue.Queue()
         self._connected = threading.Event()
         self._error: Exception | None = None
-        self._closing_at: float | None = None
+        self._give_up_at: float | None = None
+        self._extension_s = 0.0
         self._pause_s = 0.0
         self._thread = threading.Thread(target=self._work, name="mlp-search tracking", daemon=True)
         self._thread.start()
@@ -130,11 +132,17 @@ class Tracker:
         """(run name, run id) of the runs opened since the last call."""
         return [self._opened.get_nowait() for _ in range(self._opened.qsize())]
 
-    def close(self, timeout_s: float = 60.0) -> int:
-        """Waits until MLflow has everything, up to ``timeout_s``; returns how many results stay in the spool."""
-        self._closing_at = time.monotonic() + timeout_s
+    def close(self, timeout_s: float | None = None) -> int:
+        """Waits until MLflow has everything; returns how many results stay in the spool.
+
+        Args:
+            timeout_s: How long at most; without it, as long as MLflow takes another result within a minute.
+        """
+        self._extension_s = CLOSE_S if timeout_s is None else 0.0
+        self._give_up_at = time.monotonic() + (CLOSE_S if timeout_s is None else timeout_s)
         self._put(lambda: None, urgent=True)
-        self._thread.join(timeout_s + 5)
+        while self._thread.is_alive() and time.monotonic() < self._give_up_at + 5:
+            self._thread.join(1.0)
         return self._handed_over - self._delivered
 
     def _work(self) -> None:
@@ -160,14 +168,14 @@ class Tracker:
             try:
                 return self._connect()
             except Exception:
-                if time.monotonic() >= until or self._closing_at is not None:
+                if time.monotonic() >= until or self._give_up_at is not None:
                     raise
                 time.sleep(1.0)
 
     def _is_done(self) -> bool:
-        if self._closing_at is None or not self._inbox.empty():
+        if self._give_up_at is None or not self._inbox.empty():
             return False
-        return not (self._live or self._errands) or time.monotonic() >= self._closing_at
+        return not (self._live or self._errands) or time.monotonic() >= self._give_up_at
 
     def _take_in(self) -> None:
         """Waits for work, and gathers what comes in until the next flush."""
@@ -227,6 +235,8 @@ class Tracker:
             self._runs.end(live.run_id, entry, live.ended)
             remove_entry(live.ended)
             self._delivered += 1
+            if self._extension_s:
+                self._give_up_at = time.monotonic() + self._extension_s
         elif live.killed:
             self._runs.client.set_terminated(live.run_id, "KILLED")
 
