@@ -13,6 +13,7 @@ from search.sampling import is_audited, judge_again
 from search.spec import StudySpec
 from search.spool import Epoch, RunStart
 from search.storage import PRUNED_AT
+from search.tasks import StopReason, Task
 
 
 @dataclass(slots=True)
@@ -45,14 +46,23 @@ class Attempt:
     timed_out: bool = False
     alone: bool = False
 
+    def task(self, deadline: float | None) -> Task:
+        """What a slot is given to train, until a moment of Unix time."""
+        return Task(self.trial.number, self.hyperparameters, self.start.params["seed"], deadline, alone=self.alone)
 
-def is_pruned(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> bool:
-    """Whether a trial ends after an epoch; one that is audited only notes where it would have ended.
+
+def verdict(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> StopReason | None:
+    """Why a trial ends after an epoch; None where it goes on."""
+    try:
+        return "pruned" if _is_pruned(study, spec, attempt, report) else None
+    except optuna.exceptions.UpdateFinishedTrialError:  # by another process, which had taken this one for dead
+        return "interrupted"
+
+
+def _is_pruned(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> bool:
+    """Whether the pruner ends a trial; one that is audited only notes where it would have ended.
 
     From there on Optuna is told nothing of it before its end, so that no other trial is judged by its epochs.
-
-    Raises:
-        optuna.exceptions.UpdateFinishedTrialError: Another process, which took this one for dead, has finished it.
     """
     if attempt.pruned_at:
         return False

@@ -121,7 +121,7 @@ class Crew:
             job, slot = self._dispatch.take_again() or (self._choose(), slots[0])
             if job is None:
                 return
-            job.start = replace(job.start, started_ms=now_ms(), tags={**job.start.tags, "device": slot.device})
+            job.start = replace(job.start, started_ms=now_ms())
             self._dispatch.submit(job, slot, replace(job.task, alone=job.alone))
             self._tracker.open(job.start, replace=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 from pipelines.config import Hyperparameters
@@ -85,6 +86,7 @@ class Dispatcher(Generic[_T]):
         """Starts one in a slot."""
         self._free.remove(slot)
         attempt.slot, attempt.epochs = slot, []
+        attempt.start = replace(attempt.start, tags={**attempt.start.tags, "device": slot.device})
         self.running[task.number] = attempt
         self._progress.slots[slot.number] = SlotView(slot.device, attempt.start.run_name, attempt.hyperparameters)
         self._pool.submit(slot, task)

@@ -10,6 +10,7 @@ from pipelines.config import Hyperparameters
 from pipelines.history import EpochReport
 
 if TYPE_CHECKING:
+    from search.storage import TrialRow
     from search.training_spec import Layer
 
 
@@ -59,6 +60,14 @@ class Progress:
     best_value: float | None = None
     best_params: Mapping[str, Any] = field(default_factory=dict)
     stopping: str = ""
+
+    def count(self, row: TrialRow) -> None:
+        """Counts a trial that has ended."""
+        self.complete += row.state == "COMPLETE"
+        self.pruned += row.state == "PRUNED"
+        self.failed += row.state == "FAIL"
+        if row.state == "COMPLETE" and (self.best_value is None or (row.value or 0) > self.best_value):
+            self.best_number, self.best_value, self.best_params = row.number, row.value, row.params
 
 
 class Observer(Protocol):

@@ -35,7 +35,7 @@ POINTS: dict[str, tuple[str, ...]] = {
     "in an epoch": ("search.tracking:Tracker.log_epoch",),
     "epochs logged": ("mlflow:MlflowClient.log_batch",),
     "spool being written": ("os:fsync",),
-    "spool written": ("search.scheduler:write_entry", "search.crew:write_entry"),
+    "spool written": ("search.endings:write_entry", "search.crew:write_entry"),
     "result noted": ("search.mirror:MirroredStorage.set_trial_user_attr", "search.crew:note_result"),
     "Optuna told": ("optuna.study:Study.tell",),
     "model uploaded": ("mlflow:MlflowClient.log_artifact",),
