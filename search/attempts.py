@@ -9,7 +9,7 @@ import optuna
 from pipelines.config import Hyperparameters
 from pipelines.history import EpochReport
 from search.pools import Slot
-from search.sampling import is_audited, judge_again
+from search.pruning import is_audited, judge_again
 from search.spec import StudySpec
 from search.spool import Epoch, RunStart
 from search.storage import PRUNED_AT

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from pipelines.errors import NotFoundError
-from search.sampling import rung
+from search.pruning import rung
 from search.settings import read_settings
 from search.storage import RESULT, SPEC, TrialRow, leaderboard, load_study
 

@@ -19,7 +19,8 @@ from pipelines.datasets import Dataset, Split, load
 from search.capacity import require_fit
 from search.pools.batch import train_tasks
 from search.pools.local import LocalPool, warm_up
-from search.sampling import derive_seed, is_audited, make_pruner, make_sampler
+from search.pruning import is_audited, make_pruner
+from search.sampling import derive_seed, make_sampler
 from search.session import local_slots
 from search.settings import read_settings
 from search.spec import StudySpec

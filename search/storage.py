@@ -21,8 +21,8 @@ from optuna.trial import FrozenTrial
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.mirror import MirroredStorage
 from search.patience import PatientStorage
+from search.pruning import make_pruner
 from search.redaction import one_line, redact
-from search.sampling import make_pruner
 from search.settings import MIGRATING, Settings, prepare_sqlite
 from search.spec import StudySpec
 from search.writes import DIALECTS

@@ -17,8 +17,8 @@ from finished import run_small
 
 from search.finals import run_finalists
 from search.promotion import promote
+from search.pruning import make_pruner
 from search.report import write_report
-from search.sampling import make_pruner
 from search.sealing import evaluate
 from search.settings import prepare_home, read_settings
 from search.spec import StudySpec, spec_from_dict
