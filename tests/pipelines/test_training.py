@@ -9,16 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_counterpart import batches, keras_model, tiny_dataset
 
 from pipelines.config import DataConfig, Hyperparameters, TrainingSettings
 from pipelines.datasets import Dataset, load
-from pipelines.epoch import Dropout, backward, forward
 from pipelines.history import Checkpoint, EpochReport, sha256
-from pipelines.model import glorot_weights, load_h5, read_checkpoint, restore_model, to_h5
+from pipelines.model import load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training import Training, TrainingRows, learning_rates, row_order, train
 
 HP = Hyperparameters(width=16, depth=2, dropout=0.0, optimizer="adam", learning_rate=0.003, epochs=3, batch_size=64)
@@ -85,6 +83,13 @@ class TestReports:
         assert (training.best_epoch, training.best_val_accuracy) == (best + 1, reports[best])
         assert same(training.best, snapshots[best])
 
+    def test_validation_is_without_dropout(self, dataset: Dataset, rows: TrainingRows) -> None:
+        hp = replace(HP, dropout=0.6, epochs=1)
+        training, [report] = run(rows, hp)
+        model = keras_model(dataset, hp, training.checkpoint().weights)
+        loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)
+        assert (report.val_loss, report.val_accuracy) == pytest.approx((loss, accuracy), abs=1e-5)
+
 
 class TestOrder:
     @given(n_rows=st.integers(1, 300), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))
@@ -118,49 +123,6 @@ class TestSchedule:
         for ours, theirs in zip(training.checkpoint().weights, model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
         assert [r.learning_rate for r in reports] == pytest.approx([float(decay(step)) for step in (0, 3, 6)])
-
-
-class TestDropout:
-    def masks(self, rate: float, seed: tuple[int, int] = (0, 0), step: int = 0, layer: int = 0) -> np.ndarray:
-        dropout = Dropout(tf.constant(rate), tf.constant(seed, tf.int64), tf.constant(step))
-        return dropout(tf.ones((501, 401)), layer).numpy()
-
-    @pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.9])
-    def test_drops_its_share_and_keeps_the_expected_sum(self, rate: float) -> None:
-        out = self.masks(rate)
-        deviation = np.sqrt(rate * (1 - rate) / out.size)
-        assert np.mean(out == 0) == pytest.approx(rate, abs=4 * deviation + 2**-16)
-        assert np.unique(out[out > 0]) == pytest.approx(1 / (1 - rate), rel=1e-5)
-        assert out.mean() == pytest.approx(1, abs=(4 * deviation + 2**-16) / (1 - rate))
-
-    def test_the_mask_differs_by_seed_epoch_step_and_layer(self) -> None:
-        drawn = [
-            self.masks(0.5), self.masks(0.5, seed=(1, 0)), self.masks(0.5, seed=(0, 1 << 32)),
-            self.masks(0.5, step=1), self.masks(0.5, layer=1),
-        ]  # fmt: skip
-        for i, one in enumerate(drawn):
-            for other in drawn[i + 1 :]:
-                assert np.mean(one == other) == pytest.approx(0.5, abs=0.01), "masks must be independent"
-        np.testing.assert_array_equal(drawn[0], self.masks(0.5))
-
-    def test_the_written_out_gradient_is_the_tape_s(self) -> None:
-        rng = np.random.default_rng(0)
-        x, y = rng.normal(size=(40, 7)).astype(np.float32), rng.integers(0, 3, 40).astype(np.int32)
-        weights = [tf.Variable(weight) for weight in glorot_weights((7, 11, 11, 3), 0)]
-        dropout = Dropout(tf.constant(0.4), tf.constant([3, 1], tf.int64), tf.constant(2))
-        with tf.GradientTape() as tape:
-            inputs, logits = forward(x, weights, dropout)
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
-        error = (tf.nn.softmax(logits) - tf.one_hot(y, 3)) / 40.0
-        for ours, tapes in zip(backward(error, inputs, weights, dropout), tape.gradient(loss, weights), strict=True):
-            np.testing.assert_allclose(ours, tapes, rtol=0, atol=1e-6)
-
-    def test_validation_is_without_dropout(self, dataset: Dataset, rows: TrainingRows) -> None:
-        hp = replace(HP, dropout=0.6, epochs=1)
-        training, [report] = run(rows, hp)
-        model = keras_model(dataset, hp, training.checkpoint().weights)
-        loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)
-        assert (report.val_loss, report.val_accuracy) == pytest.approx((loss, accuracy), abs=1e-5)
 
 
 class TestRepeated:
