@@ -33,10 +33,7 @@ WRONG = {
     "timeout-zero": ("[study]\ntimeout_s = 0", ["study.timeout_s: must be a number of seconds > 0, got 0"]),
     "timeout-nan": ("[study]\ntimeout_s = nan", ["study.timeout_s: must be a number of seconds > 0, got nan"]),
     "timeout-inf": ("[study]\ntimeout_s = inf", ["study.timeout_s: must be a number of seconds > 0, got inf"]),
-    "seed-negative": (
-        "[study]\nseed = -1",
-        ["study.seed: must be a whole number from 0 to 4294967295, got -1"],
-    ),
+    "seed-negative": ("[study]\nseed = -1", ["study.seed: must be a whole number from 0 to 4294967295, got -1"]),
     "name-slash": ('[study]\nname = "a/b"', [f'study.name: {NAME}, got "a/b"']),
     "name-backslash": ("[study]\nname = 'a\\b'", [f'study.name: {NAME}, got "a\\\\b"']),
     "name-newline": ('[study]\nname = "a\\nb"', [f'study.name: {NAME}, got "a\\nb"']),
@@ -48,10 +45,7 @@ WRONG = {
     "name-long": (f'[study]\nname = "{"n" * 201}"', [f'study.name: {NAME}, got "{"n" * 56}...']),
     "unknown-table": ("[serach]\nseed = 1", ["serach: unknown key; did you mean search?"]),
     "key-outside": ("seed = 1", ["seed: unknown key; did you mean study.seed?"]),
-    "key-elsewhere": (
-        '[study]\nsampler = "tpe"',
-        ["study.sampler: unknown key; did you mean search.sampler?"],
-    ),
+    "key-elsewhere": ('[study]\nsampler = "tpe"', ["study.sampler: unknown key; did you mean search.sampler?"]),
     "key-far-off": (
         "[workers]\nqqq = 1",
         ["workers.qqq: unknown key; valid are slots, trial_timeout_s, memory_mb, gpus, trials_per_gpu"],
@@ -76,10 +70,7 @@ WRONG = {
     ),
     "table-is-value": ("search = 3", ["search: must be a table, got 3"]),
     "space-is-list": ("space = [1]", ["space: must be a table, got [1]"]),
-    "space-empty": (
-        "[space]",
-        ["space: must name a dimension, got {}; leave [space] out for the default space"],
-    ),
+    "space-empty": ("[space]", ["space: must name a dimension, got {}; leave [space] out for the default space"]),
     "unknown-dimension": (
         "[space]\nlearning_rat = 0.1",
         ["space.learning_rat: unknown key; did you mean learning_rate?"],
@@ -93,10 +84,7 @@ WRONG = {
         "[space]\nwidth = [32, 0, true]",
         [f"space.width[1]: {COUNT}, got 0", f"space.width[2]: {COUNT}, got true"],
     ),
-    "range-inverted": (
-        "[space]\nwidth = { low = 64, high = 32 }",
-        ["space.width.high: must be >= low = 64, got 32"],
-    ),
+    "range-inverted": ("[space]\nwidth = { low = 64, high = 32 }", ["space.width.high: must be >= low = 64, got 32"]),
     "range-empty": ("[space]\ndepth = {}", ["space.depth.low: must be given", "space.depth.high: must be given"]),
     "range-typo": (
         "[space]\ndepth = { low = 1, hihg = 2 }",
@@ -142,10 +130,7 @@ WRONG = {
         '[space]\noptimizer = ["adam", "rmsporp"]',
         [f'space.optimizer[1]: {OPTIMIZERS}, got "rmsporp"; did you mean rmsprop?'],
     ),
-    "schedule": (
-        '[space]\nschedule = "linear"',
-        ['space.schedule: must be one of constant, cosine, got "linear"'],
-    ),
+    "schedule": ('[space]\nschedule = "linear"', ['space.schedule: must be one of constant, cosine, got "linear"']),
     "sampler": (
         '[search]\nsampler = "TPE"',
         ['search.sampler: must be one of tpe, random, grid, gp, cmaes, got "TPE"; did you mean tpe?'],
@@ -244,20 +229,11 @@ WRONG_DATA = {
 CASES = {key: (f"{text}\n{MNIST}", lines) for key, (text, lines) in WRONG.items()} | WRONG_DATA
 
 
-def problems(call) -> list[str]:
-    with pytest.raises(SpecError) as caught:
-        call()
-    assert all(line.isprintable() for line in caught.value.problems)
-    return list(caught.value.problems)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize(("text", "lines"), CASES.values(), ids=CASES)
-def test_a_wrong_file_is_told_everything_that_is_wrong_with_it(folder, text, lines):
+def test_a_wrong_file_is_told_everything_that_is_wrong_with_it(tmp_path, monkeypatch, text, lines):
+    monkeypatch.chdir(tmp_path)
     Path("study.toml").write_text(text, encoding="utf-8")
-    assert problems(lambda: read_spec("study.toml")) == [f"study.toml, {line}" for line in lines]
+    with pytest.raises(SpecError) as caught:
+        read_spec("study.toml")
+    assert list(caught.value.problems) == [f"study.toml, {line}" for line in lines]
+    assert all(line.isprintable() for line in caught.value.problems)
