@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from command_line import STUDY, Answer, call, files
 from databases import DATABASES, SPACE
-from fake_driver import Driver, FakeDriver, FakeGpu
+from fake_driver import Driver, FakeDriver, FakeGpu, fake_machine
 from mlflow import MlflowClient
+from pool_driver import GPU
 from trainings import SMALL
 from world import World
 from wrong_files import write_wrong_files
 
 from pipelines.config import DataConfig
+from pipelines.datasets import Dataset, load
 from search.settings import Settings, prepare_home, read_settings
 from search.spec import StudySpec
 
@@ -101,6 +103,19 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
         return fake
 
     return install
+
+
+@pytest.fixture(scope="module")
+def fake_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The machine has the one GPU that the tests of pools have."""
+    with fake_machine(tmp_path_factory.mktemp("driver") / "gpus.json", GPU):
+        yield
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """What pools train on."""
+    return load(DataConfig("digits"))
 
 
 @pytest.fixture(scope="module")

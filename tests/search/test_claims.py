@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,7 @@ from search.sampling import draw
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import Entry, RunStart, entries, read_entry, write_entry
-from search.storage import (
-    load_study,
-)
+from search.storage import load_study
 
 
 class TestInterrupted:
@@ -107,41 +106,36 @@ def beat(places: Settings, trial: optuna.Trial, seconds_ago: int) -> None:
 
 
 class TestLock:
-    def hold(self, home: Path, name: str, ready: Any, done: Any) -> None:
-        with study_lock(read_settings(home, {}), name):
+    def hold(self, home: Path, ready: Any) -> None:
+        with study_lock(read_settings(home, {}), "held"):
             ready.set()
-            done.wait(30)
+            time.sleep(60)
 
     @pytest.fixture
-    def held(self, tmp_path: Path) -> Iterator[Path]:
-        """A home on which another process searches the study "held"."""
+    def holder(self, tmp_path: Path) -> Iterator[multiprocessing.context.ForkProcess]:
+        """Another process, which searches the study "held"."""
         (tmp_path / "locks").mkdir()
         context = multiprocessing.get_context("fork")
-        ready, done = context.Event(), context.Event()
-        process = context.Process(target=self.hold, args=(tmp_path, "held", ready, done))
+        ready = context.Event()
+        process = context.Process(target=self.hold, args=(tmp_path, ready))
         process.start()
         assert ready.wait(30)
-        yield tmp_path
-        done.set()
-        process.join()
-
-    def test_one_process_at_a_time_searches_a_study_of_the_embedded_database(self, held: Path) -> None:
-        refused = pytest.raises(UnavailableError, match="study 'held': is being searched by another process")
-        with refused, study_lock(read_settings(held, {}), "held"):
-            pass
-        with study_lock(read_settings(held, {}), "another"):
-            pass
-
-    def test_the_system_lets_go_of_it_when_the_process_ends(self, tmp_path: Path) -> None:
-        (tmp_path / "locks").mkdir()
-        context = multiprocessing.get_context("fork")
-        ready, done = context.Event(), context.Event()
-        process = context.Process(target=self.hold, args=(tmp_path, "held", ready, done))
-        process.start()
-        assert ready.wait(30)
+        yield process
         process.kill()
         process.join()
-        with study_lock(read_settings(tmp_path, {}), "held"):
+
+    def test_one_process_at_a_time_searches_a_study_of_the_embedded_database_until_it_ends(
+        self, tmp_path: Path, holder: multiprocessing.context.ForkProcess
+    ) -> None:
+        places = read_settings(tmp_path, {})
+        refused = pytest.raises(UnavailableError, match="study 'held': is being searched by another process")
+        with refused, study_lock(places, "held"):
+            pass
+        with study_lock(places, "another"):
+            pass
+        holder.kill()
+        holder.join()
+        with study_lock(places, "held"):
             pass
 
     def test_on_a_shared_database_each_process_has_a_spool_of_its_own(self, tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from fake_driver import fake_machine
 from pool_driver import (
     GPU,
     HP,
@@ -34,24 +33,14 @@ from pool_driver import (
     workers_of,
 )
 
-from pipelines.config import DataConfig
-from pipelines.datasets import Dataset, load
+from pipelines.datasets import Dataset
 from pipelines.errors import UnavailableError
 from search.pools import Event, Gone, Lost, Reported, Slot
 from search.pools.local import LocalPool
 from search.pools.shared import folder_for
 from search.tasks import Task
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _fake_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with fake_machine(tmp_path_factory.mktemp("driver") / "gpus.json", GPU):
-        yield
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load(DataConfig("digits"))
+pytestmark = pytest.mark.usefixtures("fake_gpu")
 
 
 @pytest.fixture
@@ -93,15 +82,14 @@ class TestProcesses:
             driver.outcome(Task(number, HP, 0))
         assert forked_pool.pids == before
 
-    def test_rows_are_held_once_for_all_processes(self) -> None:
+    def test_rows_are_held_once_for_all_processes(self, digits: Dataset) -> None:
         """Two more workers on 64 MB of rows cost less than one more copy of them."""
         rows = np.random.default_rng(0).integers(0, 255, (80_000, 800), np.uint8)
         y = (np.arange(80_000) % 3).astype(np.int32)
-        small = load(DataConfig("digits"))
-        preprocessing = replace(small.preprocessing, input_shape=(800,), class_names=("a", "b", "c"))
-        training = replace(small.training, x=rows, y=y)
-        validation = replace(small.validation, x=rows[:100], y=y[:100])
-        dataset = replace(small, training=training, validation=validation, preprocessing=preprocessing)
+        preprocessing = replace(digits.preprocessing, input_shape=(800,), class_names=("a", "b", "c"))
+        training = replace(digits.training, x=rows, y=y)
+        validation = replace(digits.validation, x=rows[:100], y=y[:100])
+        dataset = replace(digits, training=training, validation=validation, preprocessing=preprocessing)
         pool = forked(dataset, 2)
         try:
             Driver(pool).wait_ready()

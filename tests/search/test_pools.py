@@ -11,9 +11,7 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
-from fake_driver import fake_machine
 from pool_driver import (
-    GPU,
     GPU_FIGURES,
     HP,
     LONG,
@@ -27,26 +25,14 @@ from pool_driver import (
     workers_of,
 )
 
-from pipelines.config import DataConfig
-from pipelines.datasets import Dataset, load
+from pipelines.datasets import Dataset
 from pipelines.history import Checkpoint, EpochReport
 from search.pools import Event, Failed, Finished, Gone, Lost, Ready, Reported, Slot
 from search.tasks import StopReason, Task
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _fake_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with fake_machine(tmp_path_factory.mktemp("driver") / "gpus.json", GPU):
-        yield
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return load(DataConfig("digits"))
-
-
 @pytest.fixture(scope="module", params=POOLS)
-def driver(request: pytest.FixtureRequest, digits: Dataset) -> Iterator[Driver]:
+def driver(request: pytest.FixtureRequest, digits: Dataset, fake_gpu: None) -> Iterator[Driver]:
     make, n_slots = POOLS[request.param]
     pool = make(digits, n_slots)
     driver = Driver(pool)
