@@ -52,9 +52,9 @@ class Outcome:
     exit_code: int | None
     load_before: float
 
-    def last_lines(self, n_lines: int = 15) -> str:
+    def last_lines(self) -> str:
         """The end of what it wrote to stderr."""
-        return "\n".join((self.home / "stderr.txt").read_text(errors="replace").splitlines()[-n_lines:])
+        return "\n".join((self.home / "stderr.txt").read_text(errors="replace").splitlines()[-15:])
 
 
 @contextlib.contextmanager

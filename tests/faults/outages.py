@@ -38,7 +38,7 @@ batch_size = 64
 [search]
 pruner = "none"
 [workers]
-slots = {slots}
+slots = 1
 {workers}
 """
 
@@ -48,13 +48,12 @@ def write_study(
     name: str,
     *,
     trials: int,
-    slots: int = 1,
     epochs: str = "{ low = 3, high = 8 }",
     width: str = "{ low = 8, high = 64 }",
     workers: str = "",
 ) -> Path:
     path = folder / f"{name}.toml"
-    tables = {"slots": slots, "epochs": epochs, "width": width, "workers": workers}
+    tables = {"epochs": epochs, "width": width, "workers": workers}
     path.write_text(STUDY.format(name=name, trials=trials, **tables))
     return path
 

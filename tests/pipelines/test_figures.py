@@ -26,11 +26,6 @@ def pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-def has_colour(png: bytes, colour: str) -> bool:
-    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return bool((pixels(png) == wanted).all(axis=-1).any())
-
-
 class TestConfusionMatrix:
     def test_counts_are_written_and_shares_shaded(self) -> None:
         figure = figures.confusion_matrix([[3, 1], [0, 12345]], ["no", "yes"])

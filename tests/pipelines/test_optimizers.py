@@ -35,9 +35,9 @@ def trained_both_ways(dataset: Dataset, hp: Hyperparameters) -> tuple[list[np.nd
     return list(training.checkpoint().weights), model.get_weights()
 
 
-def assert_same_weights(ours: list[np.ndarray], theirs: list[np.ndarray], tolerance: float = 1e-5) -> None:
+def assert_same_weights(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
     for mine, kerass in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(mine, kerass, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(mine, kerass, rtol=0, atol=1e-5)
 
 
 def test_the_three_of_the_default_space_have_a_fused_kernel() -> None:

@@ -55,7 +55,7 @@ class StudyBuilder:
             history, EPOCHS, values[-1], model, hashlib.sha256(model).hexdigest(), b"", 42, "finished", 0.25, 100
         )
 
-    def entry(self, number: int, outcome: Outcome, state: str = "COMPLETE") -> Entry:
+    def entry(self, number: int, outcome: Outcome) -> Entry:
         hyperparameters = Hyperparameters(width=number + 1, epochs=EPOCHS)
         result = result_of(hyperparameters, outcome, "cpu:0")
         params = {**result["params"], "seed": trial_seed(0, number), "n_parameters": 42}
@@ -65,8 +65,8 @@ class StudyBuilder:
             Epoch(report.epoch, ms(ENDED), {name: getattr(report, name) for name in METRICS})
             for report in outcome.history
         )
-        value = outcome.best_val_accuracy if state == "COMPLETE" else None
-        return Entry(start, ms(ENDED), state, value, result, epochs, metrics_of(result), tags_of(state, result), number)
+        value, late = outcome.best_val_accuracy, tags_of("COMPLETE", result)
+        return Entry(start, ms(ENDED), "COMPLETE", value, result, epochs, metrics_of(result), late, number)
 
     def track(self, entry: Entry, outcome: Outcome, *, without: Collection[int] = ()) -> str:
         """Its run in MLflow, without the epochs that are named."""

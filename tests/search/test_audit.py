@@ -18,7 +18,7 @@ from search.storage import PRUNED_AT, RESULT, load_study
 SPACE = SearchSpace({"width": Range(8, 99), "epochs": Choice((9,))})
 
 
-def audited(world: World, audit: float, n_slots: int = 1, **changes: Any) -> StudySpec:
+def audited(world: World, audit: float, **changes: Any) -> StudySpec:
     return replace(world.spec(space=SPACE, trials=16, pruner="asha", seed=3), audit=audit, **changes)
 
 

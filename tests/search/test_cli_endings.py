@@ -78,9 +78,9 @@ def test_ctrl_c_on_a_terminal_and_the_same_command_again(finished_home: Path, tm
     assert again.json()["trials"] == {"complete": 8, "pruned": 0, "failed": 0}
 
 
-def read_until(terminal: int, pattern: str | None, timeout_s: float = 90) -> str:
+def read_until(terminal: int, pattern: str | None) -> str:
     """What the terminal shows until ``pattern`` comes, or until the program ends; without colours and the cursor."""
-    shown, until = "", time.monotonic() + timeout_s
+    shown, until = "", time.monotonic() + 90
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 0.5)[0]:
             continue

@@ -91,7 +91,7 @@ def test_other_data_is_refused(two_epochs: Answer, shared_home: Path, tmp_path: 
     assert f"must hold the rows that run {run_id} was trained on" in answer.err
 
 
-def test_a_changed_checkpoint_is_refused(shared_home: Path, tmp_path: Path) -> None:
+def test_a_changed_checkpoint_is_refused(shared_home: Path) -> None:
     run_id = train(shared_home, *SMALL, "--epochs", 1)["run_id"]
     (file,) = (shared_home / "artifacts").glob(f"{run_id}/**/checkpoint.h5")
     content = bytearray(file.read_bytes())

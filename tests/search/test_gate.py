@@ -8,8 +8,8 @@ import pytest
 from search.gate import Reading, pass_gate
 
 
-def reading(n_right: int, fingerprint: str = "f", name: str = "it", n: int = 100) -> Reading:
-    return Reading(fingerprint, n_right / n, np.arange(n) < n_right, name)
+def reading(n_right: int, fingerprint: str = "f", name: str = "it") -> Reading:
+    return Reading(fingerprint, n_right / 100, np.arange(100) < n_right, name)
 
 
 def test_the_first_needs_no_opponent():

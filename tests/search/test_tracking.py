@@ -229,7 +229,7 @@ class TestAway:
             tracker.close(timeout_s=0)
 
 
-def test_a_failure_keeps_its_traceback_and_its_message(place: Place, tmp_path: Path) -> None:
+def test_a_failure_keeps_its_traceback_and_its_message(place: Place) -> None:
     tracker = place.tracker("failed")
     tracker.open(start("failed", 0))
     entry = replace(finished("failed", 0, "FAIL", []), tags={"trial.state": "FAIL", "message": "x" * 4000}, metrics={})

@@ -15,8 +15,8 @@ SMALL = ("--width", 16, "--depth", 1, "--batch-size", 64)
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
-def train(home: Path, *options: object, source: str | Path = "digits") -> dict[str, Any]:
-    answer = call("train", source, *map(str, options), "--home", home, "--json")
+def train(home: Path, *options: object) -> dict[str, Any]:
+    answer = call("train", "digits", *map(str, options), "--home", home, "--json")
     assert answer.code == 0, answer.err
     found = answer.json()
     assert isinstance(found, dict)

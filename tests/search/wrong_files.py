@@ -96,10 +96,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def assert_one_line(typed: str, code: int, says: str, n_lines: int = 1) -> None:
+def assert_one_line(typed: str, code: int, says: str) -> None:
     answer = call(*typed.split())
     assert (answer.code, answer.out) == (code, "")
     lines = answer.err.splitlines()
     assert [line for line in lines if not line.startswith("error: ")] == []
-    assert len(lines) == n_lines
+    assert len(lines) == 1
     assert says in answer.err
