@@ -34,7 +34,7 @@ from search.session import interruptible, open_home, open_runs, prepare_pool, ru
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import RunStart
-from search.storage import load_study, storage_errors
+from search.storage import load_own_study, storage_errors
 from search.takeover import deliver_left, note_runs
 from search.tasks import Task
 from search.tracking import Tracker
@@ -98,10 +98,12 @@ def run_finalists(
             raise SpecError(f"{option}: must be at least 1, got {value}")
     prepare_pool(pool)
     settings = read_settings(home)
-    spec, dataset = study_data(load_study(settings, name), settings)
+    spec, dataset = study_data(load_own_study(settings, name), settings)
     open_home(settings)
     with storage_errors(settings), study_lock(settings, name) as settings:
-        finals = _Finals(settings, spec, load_study(settings, name), dataset, observer or Silent(), top, seeds, pool)
+        finals = _Finals(
+            settings, spec, load_own_study(settings, name), dataset, observer or Silent(), top, seeds, pool
+        )
         return finals.run(refit=refit)
 
 

@@ -19,7 +19,7 @@ from search.runs import connect
 from search.sealing import latest_reading, now, read_right, user
 from search.session import open_home, study_data
 from search.settings import Settings, read_settings
-from search.storage import FINGERPRINT, load_study
+from search.storage import FINGERPRINT, load_own_study
 from search.versions import COMPLETE, MADE_BY, PENDING, STATE, Versions, model_lock, registry_errors
 from search.winner import fetch_model, find_winner, seal_opened
 
@@ -85,7 +85,7 @@ def promote(
     if force is not None and not force.strip():
         raise SpecError("--force: must give the reason, got an empty text")
     settings = read_settings(home)
-    study = load_study(settings, name)
+    study = load_own_study(settings, name)
     open_home(settings)
     with registry_errors(model or name):
         promotion = _Promotion(settings, study, model or name, alias, alpha, force)

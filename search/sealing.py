@@ -30,7 +30,7 @@ from search.runs import connect
 from search.session import open_home, open_runs, study_data
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
-from search.storage import load_study, storage_errors
+from search.storage import load_own_study, storage_errors
 from search.takeover import deliver_left, note_runs
 from search.tracking import Tracker
 from search.winner import SEAL, Winner, fetch_model, find_winner
@@ -90,10 +90,10 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         UnavailableError: A database, the tracking server or the model file cannot be used.
     """
     settings = read_settings(home)
-    spec, dataset = study_data(load_study(settings, name), settings)
+    spec, dataset = study_data(load_own_study(settings, name), settings)
     open_home(settings)
     with storage_errors(settings), study_lock(settings, name) as settings:
-        study = load_study(settings, name)
+        study = load_own_study(settings, name)
         _deliver(study, spec, dataset, settings)
         winner = find_winner(study)
         readings = list(study.user_attrs.get(SEAL, ()))

@@ -33,6 +33,8 @@ SPEC, ELAPSED, FINGERPRINT, FACTS = "spec", "elapsed_s", "dataset.fingerprint", 
 RESULT, RUN_ID, PRUNED_AT = "result", "run_id", "would_be_pruned_at"
 """Attributes of a trial: what training it came to, its run in MLflow, the epoch at which an audited one was spared."""
 
+_THEIRS = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
+
 
 def open_storage(settings: Settings) -> RDBStorage:
     """Opens Optuna's database, and makes it where there is none.
@@ -95,7 +97,7 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.
     """Starts a study, or goes on with the one of that name.
 
     Raises:
-        SpecError: The study of that name searches something else.
+        SpecError: The study of that name searches something else, or is another program's.
         UnavailableError: The database cannot be used.
     """
     storage = MirroredStorage(open_storage(settings), spec.name, shared=settings.is_shared)
@@ -105,6 +107,8 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.
     recorded = study.user_attrs
     if SPEC in recorded:
         _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
+    elif study.get_trials(deepcopy=False) or study.direction != optuna.study.StudyDirection.MAXIMIZE:
+        raise SpecError(_THEIRS.format(spec.name))
     study.set_user_attr(SPEC, spec.to_json())
     study.set_user_attr(FINGERPRINT, fingerprint)
     return study
@@ -144,6 +148,19 @@ def load_study(settings: Settings, name: str) -> optuna.Study:
         raise NotFoundError(f"study {name!r}: must be one of this home, {settings.home}; {hint}")
     storage = open_storage(settings)
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def load_own_study(settings: Settings, name: str) -> optuna.Study:
+    """Opens a study to read it, one that ``open_study`` started.
+
+    Raises:
+        NotFoundError: There is no study of that name, or another program made it.
+        UnavailableError: The database cannot be used.
+    """
+    study = load_study(settings, name)
+    if SPEC not in study.user_attrs:
+        raise NotFoundError(_THEIRS.format(name))
+    return study
 
 
 def mirrored(settings: Settings, name: str) -> optuna.Study:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import optuna
 import pytest
 from command_line import call, files
 from wrong_files import LONG, assert_one_line, free_port
@@ -115,3 +116,12 @@ def test_a_database_that_is_none(here: Path, tmp_path: Path) -> None:
     (tmp_path / "optuna.db").write_text("hello" * 1000)
     assert_one_line(f"trials digits --home {tmp_path}", 1, "file is not a database")
     assert_one_line(f"run digits --home {tmp_path}", 1, "file is not a database")
+
+
+@pytest.mark.parametrize("typed", ["run digits --study", "report", "finalists", "evaluate", "promote"])
+def test_a_study_of_another_program_is_left_alone(typed: str, here: Path, tmp_path: Path) -> None:
+    theirs = optuna.create_study(storage=f"sqlite:///{tmp_path}/optuna.db", study_name="theirs")
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    theirs = optuna.load_study(study_name="theirs", storage=theirs._storage)
+    assert_one_line(f"{typed} theirs --home {tmp_path}", 1, "study 'theirs': must be one that mlp-search made")
+    assert (theirs.user_attrs, len(theirs.trials)) == ({}, 2)
