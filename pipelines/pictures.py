@@ -25,8 +25,8 @@ def read_picture(
 ) -> Array:
     """Reads a PNG or JPEG of any size and colour.
 
-    It is turned upright, laid on white where it is transparent, brought to the model's channels, padded with the
-    colour of its rim to the model's proportions, and resized. A row of (n * n) values counts as an n x n picture.
+    It is turned upright, laid on white where it is transparent, brought to the model's channels, resized, and padded
+    with the colour of its rim to the model's proportions. A row of (n * n) values counts as an n x n picture.
 
     Args:
         path: The file.
@@ -85,15 +85,16 @@ def _open(path: Path, mode: str) -> Image:
 
 
 def _fit(image: Image, width: int, height: int) -> Image:
-    """Padded to the proportions of width x height with the colour of the rim, then resized."""
+    """Resized to fit into width x height, and padded to it with the colour of the rim."""
     from PIL import Image, ImageOps
 
     if image.size == (width, height):
         return image
     scale = max(image.width / width, image.height / height)
-    canvas = (max(image.width, round(width * scale)), max(image.height, round(height * scale)))
     pixels = np.asarray(image)
     rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     colour: Any = tuple(np.atleast_1d(np.median(rim, axis=0)).astype(int).tolist())
-    padded = ImageOps.pad(image, canvas, color=colour if len(colour) > 1 else colour[0])
-    return padded.resize((width, height), Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BOX)
+    # Padded after it is small: a line of a million pixels would make a square of them.
+    fitting = max(1, round(image.width / scale)), max(1, round(image.height / scale))
+    small = image.resize(fitting, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BOX)
+    return ImageOps.pad(small, (width, height), color=colour if len(colour) > 1 else colour[0])

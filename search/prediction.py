@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.archives import read_arrays, read_headers
+from pipelines.archives import read_arrays, read_headers, require_memory
 from pipelines.errors import DataError, NotFoundError
 from pipelines.pictures import SUFFIXES, read_picture
 from pipelines.prediction import ModelRecord, Predictor, as_rows
@@ -145,4 +145,5 @@ def _read_npz(path: Path) -> np.ndarray:
         )
     if headers["x"].dtype.hasobject:
         raise DataError("x must not hold pickled objects, which are never opened: save plain numbers")
+    require_memory(path, headers["x"].n_bytes_kept)
     return read_arrays(path, headers, ["x"])[0][0]

@@ -21,8 +21,10 @@ from command_line import call
 from PIL import Image
 from registered import pyfunc
 from sklearn.datasets import load_digits
+from wrong_files import save_header
 
 from pipelines.errors import DataError, NotFoundError
+from pipelines.pictures import read_picture
 from search.prediction import predict
 from search.promotion import promote
 from search.settings import read_settings
@@ -158,6 +160,13 @@ def test_a_picture_of_any_size_and_colour_gets_its_class(
         assert [row["label"] for row in answer] == [str(number)]
 
 
+@pytest.mark.parametrize("size", [(50_000_000, 1), (1, 50_000_000)], ids=["wide", "tall"])
+def test_a_line_of_pixels_is_padded_without_a_square_of_its_length(size: tuple[int, int], tmp_path: Path):
+    Image.new("L", size, 255).save(tmp_path / "line.png")
+    row = read_picture(tmp_path / "line.png", (8, 8), (0.0, 16.0))
+    assert np.array_equal(row, np.full((1, 8, 8), 16.0))
+
+
 def test_a_picture_that_is_its_rows_size_is_that_row(home: Path, tmp_path: Path):
     Image.fromarray((DIGITS[7] / 16 * 255).round().astype(np.uint8)).save(tmp_path / "digit.jpg", quality=100)
     found = predict("digits", tmp_path / "digit.jpg", home=home)
@@ -201,7 +210,9 @@ def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):
     Image.new("L", (64, 64)).save(tmp_path / "cut.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-30])
     (tmp_path / "row.csv").write_text("size,count\n1,2\n")
+    save_header(tmp_path / "bomb.npz", f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(10**13, 8, 8)}, }}")
 
+    assert "must fit in memory" in refused("digits", "bomb.npz")
     assert "(n_rows, 8, 8)" in refused("digits", "flat.npz")
     assert "rows as x" in refused("digits", "y.npz")
     assert "finite" in refused("digits", "nan.npz")
