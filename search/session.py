@@ -170,12 +170,15 @@ def run_tags(dataset: Dataset) -> dict[str, str]:
 
 def git_commit() -> str:
     """The commit of this package's own checkout; "" where it was installed from a wheel or git is missing."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
+    command = ["git", "rev-parse", "--show-toplevel", "HEAD"]
     try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, timeout=5)
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5)
+        top, _, commit = answer.stdout.strip().partition("\n")
+        # An environment within a project's folder is in that project's repository.
+        return commit if answer.returncode == 0 and Path(top).samefile(folder) else ""
     except (OSError, subprocess.SubprocessError):
         return ""
-    return answer.stdout.strip()
 
 
 _SECOND_CTRL_C_S = 0.5
