@@ -41,7 +41,9 @@ class Takeover:
 
     def adopt(self) -> bool:
         """Takes up what was left since, as it can be on a shared database; whether trials wait to be trained again."""
-        for folder in gather_spools(self._settings, self._study.study_name):
+        folders = gather_spools(self._settings, self._study.study_name)
+        self._study._storage.refresh()  # their trials may be newer than the last look
+        for folder in folders:
             self._take_up(folder)
         parked = park_abandoned(self._settings, self._study)
         for trial in parked:
@@ -54,6 +56,10 @@ class Takeover:
         if entry.number is None:
             note_result(self._study, entry)
         elif entry.number in self._in_training:  # it will replace the entry
+            return
+        elif entry.number >= len(self._study.get_trials(deepcopy=False)):
+            # A power cut cost Optuna the trial: it is drawn and trained again, and that replaces the entry.
+            self._tracker.kill_left(entry.start.run_name)
             return
         else:
             trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, entry.number)

@@ -10,7 +10,7 @@ from scripted_pool import ScriptedPool
 from world import Left, World, script, states
 
 from search.runs import Runs
-from search.spool import CURVES_FILE, MODEL_FILE, entries, study_slug
+from search.spool import CURVES_FILE, MODEL_FILE, entries, study_slug, write_entry
 from search.takeover import Takeover
 from search.tracking import Tracker
 
@@ -95,6 +95,18 @@ class TestLeftBehind:
         rows = world.rows(spec)
         assert states(rows) == ["COMPLETE", "PRUNED", "COMPLETE"]
         assert rows[1].epochs_trained == 1
+
+    def test_a_result_of_a_trial_that_optuna_lost_is_replaced_when_that_is_trained(self, left: Left) -> None:
+        """A power cut may cost a database its last commits, and the spool none of its files."""
+        without = replace(left.spec, name="without")
+        pool = ScriptedPool(1)
+        entry = replace(left.spooled(), start=replace(left.start, study="without", run_name="trial-0001"), number=1)
+        write_entry(left.world.settings.spool, entry, {MODEL_FILE: b"model"})
+        left.world.search(without, pool)
+        assert [task.number for _, task in pool.tasks] == [0, 1]
+        assert states(left.world.rows(without)) == ["COMPLETE", "COMPLETE"]
+        assert {run.info.status for run in left.world.runs(without).values()} == {"FINISHED"}
+        assert list(entries(left.world.settings.spool, "without")) == []
 
     def test_an_entry_that_was_being_written_is_in_nobody_s_way(self, left: Left) -> None:
         folder = left.world.settings.spool / study_slug(left.spec.name) / "trial-0000.tmp"
