@@ -24,7 +24,7 @@ from search.runs import connect
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import METRICS
-from search.storage import ELAPSED, FACTS, PRUNED_AT, RESULT, SPEC, TrialRow, leaderboard, load_study
+from search.storage import ELAPSED, FACTS, PRUNED_AT, RESULT, SPEC, TrialRow, leaderboard, load_own_study
 from search.winner import SEAL, VERDICT
 
 _TOP, _CURVES = 15, 3
@@ -48,8 +48,11 @@ def write_report(name: str, output: Path | None = None, *, home: Path | None = N
         UnavailableError: The database cannot be read, or the file cannot be written.
     """
     settings = read_settings(home)
-    study = load_study(settings, name)
-    path = (output or Path(f"{name}.html")).expanduser().absolute()
+    study = load_own_study(settings, name)
+    try:
+        path = (output.expanduser() if output else Path(f"{name}.html")).absolute()
+    except RuntimeError as error:  # no such user
+        raise UnavailableError(f"--output {output}: must be a file's path ({error}); choose another") from error
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     page = render(study, settings)
     try:

@@ -156,3 +156,12 @@ def test_the_default_place_and_an_unknown_study(large: Path, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     assert Path(call("report", HOSTILE, "--home", large, "--json").json()["path"]) == tmp_path / f"{HOSTILE}.html"
     assert call("report", "nobody", "--home", large).code == 1
+
+
+def test_a_place_that_would_be_another_user_s_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded(tmp_path / "home", "~nobody9", 1)
+    path = call("report", "~nobody9", "--home", tmp_path / "home", "--json").json()["path"]
+    assert path == str(tmp_path / "~nobody9.html")
+    answer = call("report", "~nobody9", "--home", tmp_path / "home", "--output", "~nobody9/x.html")
+    assert (answer.code, answer.err.count("\n")) == (1, 1)
