@@ -65,7 +65,7 @@ class StudySpec:
         space: What is searched.
         seed: Seed of the sampler and of every trial.
         trials: The most trials, over all runs of the study; None means no limit.
-        timeout_s: The longest a run of the study takes, in seconds; None means no limit.
+        timeout_s: The most seconds, over all runs of the study; None means no limit.
         objective: What trials are ranked by.
         sampler: Which of Optuna's samplers.
         pruner: Which of Optuna's pruners.

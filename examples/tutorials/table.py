@@ -34,7 +34,7 @@ def main(home: Path) -> None:
         training, test, untrained = zip(*(figures(path, seed, home) for seed in SEEDS), strict=True)
         each = ", ".join(f"{accuracy:.4f}" for accuracy in test)
         print(
-            f"| `{path.name}` | {mean(training):.4f} | {mean(test):.4f} | {each} | {mean(untrained):.4f} |", flush=True
+            f"| `{path.name}` | {mean(training):.4f} | {mean(test):.4f} | {mean(untrained):.4f} | {each} |", flush=True
         )
 
 
