@@ -18,6 +18,7 @@ check: .venv/test.stamp  ## lint, format, types, layers, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy fuzz/targets.py
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/audit.py
 

@@ -35,7 +35,8 @@ with atheris.instrument_imports(include=PARSERS):
     from pipelines.config import DataConfig
     from pipelines.datasets import describe
     from pipelines.errors import InputError, MlpSearchError
-    from pipelines.model import load_h5, sha256
+    from pipelines.history import sha256
+    from pipelines.model import load_h5
     from pipelines.pictures import read_picture
     from search.spec import read_spec
     from search.template import STUDY_TEMPLATE
