@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ class _Live:
 
     start: RunStart
     replace: bool = False
+    nth: int = 1
     run_id: str | None = None
     knows_params: bool = False
     unsent: list[Epoch] = field(default_factory=list)
@@ -57,7 +59,8 @@ class Tracker:
         self._live: dict[str, _Live] = {}
         self._errands: list[Callable[[], None]] = []
         self._handed_over, self._delivered = 0, 0
-        self._opened: queue.Queue[tuple[str, str]] = queue.Queue()
+        self._opened: queue.Queue[tuple[str, str, int]] = queue.Queue()
+        self._times_opened: Counter[str] = Counter()
         self._connected = threading.Event()
         self._error: Exception | None = None
         self._give_up_at: float | None = None
@@ -91,7 +94,7 @@ class Tracker:
             start: What is known of it.
             replace: Whether MLflow may hold a run of that name from an attempt that was lost.
         """
-        self._put(lambda: self._live.__setitem__(start.run_name, _Live(start, replace)), urgent=True)
+        self._begin(_Live(start, replace), urgent=True)
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """An epoch of an open run has ended."""
@@ -122,15 +125,21 @@ class Tracker:
         """An entry of an earlier process waits in the spool."""
         self._handed_over += 1
         entry = read_entry(folder)
-        live = _Live(entry.start, replace=True, unsent=list(entry.history), ended=folder)
-        self._put(lambda: self._live.__setitem__(entry.start.run_name, live))
+        self._begin(_Live(entry.start, replace=True, unsent=list(entry.history), ended=folder))
+
+    def _begin(self, live: _Live, *, urgent: bool = False) -> None:
+        name = live.start.run_name
+        self._times_opened[name] += 1
+        live.nth = self._times_opened[name]
+        self._put(lambda: self._live.__setitem__(name, live), urgent=urgent)
 
     def _put(self, change: Callable[[], None], *, urgent: bool = False) -> None:
         self._inbox.put((change, urgent))
 
     def opened(self) -> list[tuple[str, str]]:
-        """(run name, run id) of the runs opened since the last call."""
-        return [self._opened.get_nowait() for _ in range(self._opened.qsize())]
+        """(run name, run id) of the runs opened since the last call, but for those that are to be replaced."""
+        opened = [self._opened.get_nowait() for _ in range(self._opened.qsize())]
+        return [(name, run_id) for name, run_id, nth in opened if nth == self._times_opened[name]]
 
     def close(self, timeout_s: float | None = None) -> int:
         """Waits until MLflow has everything; returns how many results stay in the spool.
@@ -190,8 +199,10 @@ class Tracker:
                 return
 
     def _find(self, run_name: str) -> None:
+        if run_name in self._live:  # it replaces the run that would be found
+            return
         for run in self._runs.find(run_name)[:1]:
-            self._opened.put((run_name, str(run.info.run_id)))
+            self._opened.put((run_name, str(run.info.run_id), self._times_opened[run_name]))
 
     def _send(self) -> None:
         while self._errands:
@@ -226,7 +237,7 @@ class Tracker:
                 live.removed += self._runs.remove(name)
             live.replace = True  # an attempt that fails may leave a run behind
             live.run_id = self._runs.open(live.start)
-            self._opened.put((name, live.run_id))
+            self._opened.put((name, live.run_id, live.nth))
         if live.unsent or entry or live.killed:
             params = {} if live.knows_params else live.start.params
             self._runs.log(live.run_id, params, live.unsent, entry)
