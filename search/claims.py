@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -51,6 +51,31 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
         f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
         " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
     )
+
+
+@contextmanager
+def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
+    """As ``study_lock``, for what only one process may do on a shared database too, whoever searches there.
+
+    Raises:
+        UnavailableError: Another process does it.
+    """
+    with study_lock(settings, name) as own, ExitStack() as stack:
+        if settings.optuna_storage.startswith("postgresql"):
+            # A connection outside of the pool: the server lets go of its lock with it, however this process ends.
+            connection = stack.enter_context(open_storage(settings).engine.connect())
+            connection.execution_options(isolation_level="AUTOCOMMIT").detach()
+            query = sa.text("SELECT pg_try_advisory_lock(:key)")
+            if not connection.execute(query, {"key": -_key(name)}).scalar_one():
+                raise UnavailableError(
+                    f"study {name!r}: another process trains its finalists or opens its sealed test: wait for it"
+                )
+        yield own
+
+
+def _key(name: str) -> int:
+    """Of the server's locks for a study: the number guards its trials, its negative its finalists and its seal."""
+    return int(study_slug(name)[:15], 16)
 
 
 def _lock_file(settings: Settings, name: str) -> Path:
@@ -116,7 +141,7 @@ def alone(settings: Settings, study: optuna.Study) -> Iterator[None]:
     if engine is None or engine.dialect.name != "postgresql":
         yield
         return
-    connection = _locked(engine, int(study_slug(study.study_name)[:15], 16))
+    connection = _locked(engine, _key(study.study_name))
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ import optuna
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.datasets import Dataset, Split
 from pipelines.errors import SpecError
-from search.claims import study_lock
+from search.claims import sole_lock
 from search.crew import Crew, Job
 from search.finalists import (
     Candidate,
@@ -100,7 +100,7 @@ def run_finalists(
     settings = read_settings(home)
     spec, dataset = study_data(load_own_study(settings, name), settings)
     open_home(settings)
-    with storage_errors(settings), study_lock(settings, name) as settings:
+    with storage_errors(settings), sole_lock(settings, name) as settings:
         finals = _Finals(
             settings, spec, load_own_study(settings, name), dataset, observer or Silent(), top, seeds, pool
         )

@@ -23,7 +23,7 @@ from pipelines.evaluation import evaluate as score
 from pipelines.prediction import ModelRecord, Predictor
 from pipelines.preparation import Split
 from pipelines.sealed import open_test
-from search.claims import study_lock
+from search.claims import sole_lock
 from search.quiet import prepare_inference
 from search.redaction import one_line
 from search.runs import connect
@@ -92,7 +92,7 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
     settings = read_settings(home)
     spec, dataset = study_data(load_own_study(settings, name), settings)
     open_home(settings)
-    with storage_errors(settings), study_lock(settings, name) as settings:
+    with storage_errors(settings), sole_lock(settings, name) as settings:
         study = load_own_study(settings, name)
         _deliver(study, spec, dataset, settings)
         winner = find_winner(study)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from databases import SPACE, ask, finish, opened
 
 from pipelines.errors import UnavailableError
-from search.claims import gather_spools, has_spooled, park, park_abandoned, study_lock
+from search.claims import gather_spools, has_spooled, park, park_abandoned, sole_lock, study_lock
 from search.sampling import draw
 from search.settings import Settings, read_settings
 from search.spec import StudySpec
 from search.spool import Entry, RunStart, entries, read_entry, write_entry
-from search.storage import load_study
+from search.storage import load_study, open_storage
 
 
 class TestInterrupted:
@@ -110,6 +110,39 @@ class TestLock:
         with study_lock(read_settings(home, {}), "held"):
             ready.set()
             time.sleep(60)
+
+    def hold_alone(self, places: Settings, ready: Any) -> None:
+        with sole_lock(places, "held"):
+            ready.set()
+            time.sleep(60)
+
+    def test_one_process_at_a_time_has_what_only_one_may_do_on_a_shared_database(
+        self, tmp_path: Path, postgres: Callable[[str], str]
+    ) -> None:
+        places = read_settings(tmp_path, {"OPTUNA_STORAGE": postgres("sole")})
+        (tmp_path / "locks").mkdir()
+        context = multiprocessing.get_context("spawn")
+        ready = context.Event()
+        process = context.Process(target=self.hold_alone, args=(places, ready))
+        process.start()
+        try:
+            assert ready.wait(60)
+            refused = pytest.raises(UnavailableError, match="study 'held': another process trains its finalists")
+            with refused, sole_lock(places, "held"):
+                pass
+            with sole_lock(places, "another"), study_lock(places, "held"):
+                pass
+        finally:
+            process.kill()
+            process.join()
+        engine, deadline = open_storage(places).engine, time.monotonic() + 30
+        with engine.connect() as connection:
+            while connection.execute(sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one():
+                assert time.monotonic() < deadline, "the server has not noticed that the process is gone"
+                time.sleep(0.05)
+        for _ in range(2):
+            with sole_lock(places, "held"):
+                pass
 
     @pytest.fixture
     def holder(self, tmp_path: Path) -> Iterator[multiprocessing.context.ForkProcess]:
