@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from pipelines.errors import DataError, UnavailableError
 Array = npt.NDArray[Any]
 
 _CHUNK_BYTES = 1 << 20
+_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,10 @@ def _stream(path: Path, name: str, header: Header, out: Array | None) -> str:
 def _read_header(member: IO[bytes]) -> Header:
     version = npy.read_magic(member)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, fortran_order, dtype = read(member)
+    length = member.read(2 if version == (1, 0) else 4)
+    # NumPy would read all that a header says it has, up to 4 GB, before it finds that too long.
+    text = member.read(min(int.from_bytes(length, "little"), _HEADER_BYTES))
+    shape, fortran_order, dtype = read(io.BytesIO(length + text))
     if any(size < 0 for size in shape):
         raise ValueError(f"shape {shape}")
     return Header(shape, dtype, fortran_order)

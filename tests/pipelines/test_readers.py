@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -88,6 +89,19 @@ def test_an_archive_that_promises_more_than_memory_is_not_read(tmp_path: Path):
 def test_test_arrays_that_promise_more_than_memory_are_not_read(tmp_path: Path):
     test = {"x_test": npy(X, (10**12, 2)), "y_test": npy(Y, (10**12,))}
     assert "must fit in memory" in told(archive(tmp_path / "bomb.npz", x_train=npy(X), y_train=npy(Y), **test))
+
+
+def test_a_header_that_says_it_is_huge_is_not_read(tmp_path: Path):
+    n_bytes = 1 << 26
+    header = b"\x93NUMPY\x02\x00" + n_bytes.to_bytes(4, "little") + bytes(n_bytes)
+    path = archive(tmp_path / "header.npz", x=header)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="archive that is whole"):
+            read_headers(path)
+        assert tracemalloc.get_traced_memory()[1] < n_bytes / 8
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("shape", [(29, 2), (31, 2)])
