@@ -46,9 +46,9 @@ class Attempt:
     timed_out: bool = False
     alone: bool = False
 
-    def task(self, deadline: float | None) -> Task:
-        """What a slot is given to train, until a moment of Unix time."""
-        return Task(self.trial.number, self.hyperparameters, self.start.params["seed"], deadline, alone=self.alone)
+    def task(self, time_left_s: float) -> Task:
+        """What a slot is given to train, in so many seconds."""
+        return Task(self.trial.number, self.hyperparameters, self.start.params["seed"], time_left_s, alone=self.alone)
 
 
 def verdict(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> StopReason | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -185,8 +186,7 @@ class Scheduler:
         running.submitted = self._clock.now()
         running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
         left = self._clock.left_s()
-        deadline = None if left is None else time.time() + left
-        self._dispatch.submit(running, slot, running.task(deadline))
+        self._dispatch.submit(running, slot, running.task(math.inf if left is None else left))
         again = running.number > 1 or is_parked(running.trial)
         if again:
             forget_run_id(self._study, running.start.run_name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -35,7 +36,7 @@ class Task:
         number: The trial's number; events carry it back.
         hyperparameters: The configuration.
         seed: Seed of the weights, the shuffling and the dropout.
-        deadline: Unix time after which no epoch is started that would end too late; None: no limit.
+        time_left_s: Counted from its arrival in the slot; no epoch is started that would end later.
         start: What to go on from; None starts afresh.
         keep_state: Whether the outcome carries the last epoch's weights and the optimizer's state too: a copy of
             them is made after each epoch.
@@ -47,7 +48,7 @@ class Task:
     number: int
     hyperparameters: Hyperparameters
     seed: int
-    deadline: float | None = None
+    time_left_s: float = math.inf
     start: Checkpoint | SavedCheckpoint | None = None
     keep_state: bool = False
     keep_last: bool = False

@@ -81,7 +81,7 @@ def train_task(
         verdict: Asked about each epoch before the next one counts.
 
     Returns:
-        The outcome, cut after the epoch at which a verdict, the deadline or a loss that is not finite ended it.
+        The outcome, cut after the epoch at which a verdict, the time or a loss that is not finite ended it.
     """
     started = time.monotonic()
     training = Training(rows, task.hyperparameters, TrainingSettings(task.seed), _start(task))
@@ -101,7 +101,7 @@ def train_task(
             best = (epoch_report.epoch, epoch_report.val_accuracy, training.checkpoint().weights)
         checkpoint = training.checkpoint() if task.keep_state else None
         report(epoch_report)
-        late = bool(task.deadline) and time.time() + epoch_report.duration_s > (task.deadline or 0)
+        late = time.monotonic() - started + epoch_report.duration_s > task.time_left_s
         # The last epoch ends training by itself, whatever is said of it and however late it is.
         is_last = epoch_report.epoch == task.hyperparameters.epochs
         if not is_last and (stop := verdict(0) or ("timeout" if late else None)):

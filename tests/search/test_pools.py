@@ -133,17 +133,17 @@ class TestContract:
         assert len(driver.outcome(Task(1, HP, 0)).history) == 4
 
     def test_a_deadline_ends_a_task_after_an_epoch_and_keeps_it(self, driver: Driver) -> None:
-        outcome = driver.outcome(Task(0, LONG, 0, deadline=time.time()))
+        outcome = driver.outcome(Task(0, LONG, 0, time_left_s=0.0))
         assert (outcome.stop_reason, len(outcome.history), outcome.best_epoch) == ("timeout", 1, 1)
         assert outcome.model
         deadline = time.time() + 6
-        outcome = driver.outcome(Task(1, LONG, 0, deadline=deadline))
+        outcome = driver.outcome(Task(1, LONG, 0, time_left_s=6.0))
         assert time.time() < deadline + max(report.duration_s for report in outcome.history) + 1
         assert outcome.stop_reason == "timeout"
         assert len(outcome.history) > 1
 
     def test_a_deadline_that_the_last_epoch_just_meets_is_none(self, driver: Driver) -> None:
-        outcome = driver.outcome(Task(0, replace(HP, epochs=1), 0, deadline=time.time()))
+        outcome = driver.outcome(Task(0, replace(HP, epochs=1), 0, time_left_s=0.0))
         assert outcome.stop_reason == "finished"
 
     def test_a_loss_that_is_not_finite_ends_the_task(self, driver: Driver) -> None:

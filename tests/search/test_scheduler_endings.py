@@ -95,7 +95,7 @@ class TestTime:
         rows = world.rows(spec)
         assert states(rows) == ["COMPLETE", "COMPLETE"]
         assert all(row.value and row.epochs_trained > 3 for row in rows)
-        assert all(abs(task.deadline - time.time()) < 10 for _, task in pool.tasks if task.deadline)
+        assert all(0 < task.time_left_s <= 1.2 for _, task in pool.tasks)
         assert {run.data.tags["stop_reason"] for run in world.runs(spec).values()} == {"timeout"}
 
     def test_no_trial_begins_whose_first_epoch_would_end_too_late(self, world: World) -> None:
