@@ -84,6 +84,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     with parquet.ParquetFile(path) as file:
         require_memory(path, 8 * file.metadata.num_rows * file.metadata.num_columns)
+        for batch in file.iter_batches():  # text that is not UTF-8 would go unnoticed until somebody reads it
+            batch.validate(full=True)
     return pd.read_parquet(path)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 from refusals import Y, load_damaged, told
 
 from pipelines import datasets
@@ -106,6 +108,12 @@ def test_a_parquet_file_that_is_cut_off(tmp_path: Path, n_bytes: int):
     pd.DataFrame({"age": range(30), "target": Y}).to_parquet(path)
     path.write_bytes(path.read_bytes()[:n_bytes])
     assert "cannot be read" in told(path)
+
+
+def test_a_parquet_column_of_text_that_is_not_utf8(tmp_path: Path):
+    text = pa.array([b"red", b"\xff\xfe", b"blue"] * 10).cast(pa.string(), safe=False)
+    parquet.write_table(pa.table({"sort": text, "target": Y}), tmp_path / "own.parquet")
+    assert "Invalid UTF8" in told(tmp_path / "own.parquet")
 
 
 def test_a_parquet_column_of_lists(tmp_path: Path):
