@@ -26,11 +26,9 @@ class Attempt:
         start: What its run begins with.
         slot: Where it trains, or trained last.
         number: From 1; a trial whose process died gets another.
-        submitted: The study clock's time when the slot got it.
         reported_before: The last epoch that Optuna knows of an earlier attempt.
         epochs: What was reported since.
         pruned_at: The epoch at which it was spared by an audit; 0 where it was not.
-        timed_out: Whether it took too long and its process was ended.
         alone: Whether it is to have its device for itself.
     """
 
@@ -39,11 +37,9 @@ class Attempt:
     start: RunStart
     slot: Slot
     number: int
-    submitted: float
     reported_before: int
     epochs: list[Epoch]
     pruned_at: int = 0
-    timed_out: bool = False
     alone: bool = False
 
     def task(self, time_left_s: float) -> Task:

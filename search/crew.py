@@ -73,6 +73,7 @@ class Crew:
         observer: Watches.
         progress: What it sees.
         choose: The next job; None where nothing is left to start.
+        limit_s: The longest that one may take; None means no limit.
     """
 
     def __init__(
@@ -84,11 +85,12 @@ class Crew:
         observer: Observer,
         progress: Progress,
         choose: Callable[[], Job | None],
+        limit_s: float | None = None,
     ) -> None:
         self._study, self._pool, self._tracker = study, pool, tracker
         self._settings, self._observer, self._choose = settings, observer, choose
         self._progress = progress
-        self._dispatch = Dispatcher[Job](pool, observer, progress, self._fail)
+        self._dispatch = Dispatcher[Job](pool, observer, progress, self._fail, limit_s)
         self.interrupted = False
 
     def interrupt(self) -> None:
@@ -102,6 +104,7 @@ class Crew:
         """Trains until nothing is left, or an interruption."""
         try:
             while True:
+                self._dispatch.end_hung()
                 self._fill_slots()
                 if not self._dispatch.running and (self.interrupted or self._is_over()):
                     return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
@@ -49,6 +51,8 @@ class Dispatcher(Generic[_T]):
         observer: Is told why something trains again.
         progress: Shows each slot.
         fail: Ends an attempt that is not to be trained again: it, a message and a traceback.
+        limit_s: The longest that one may take; None means no limit.
+        now: Seconds since some moment; a simulation has its own.
 
     Attributes:
         running: What is in training, by its task's number.
@@ -56,12 +60,21 @@ class Dispatcher(Generic[_T]):
     """
 
     def __init__(
-        self, pool: Pool, observer: Observer, progress: Progress, fail: Callable[[_T, str, str], None]
+        self,
+        pool: Pool,
+        observer: Observer,
+        progress: Progress,
+        fail: Callable[[_T, str, str], None],
+        limit_s: float | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool, self._observer, self._progress, self._fail = pool, observer, progress, fail
         self.running: dict[int, _T] = {}
         self.again: list[_T] = []
         self._free: list[Slot] = []
+        self._limit_s, self._now = limit_s, now
+        self._due: dict[int, float] = {}
+        self._hung: set[int] = set()
 
     def __iter__(self) -> Iterator[_T]:
         """Everything that has not ended."""
@@ -89,7 +102,17 @@ class Dispatcher(Generic[_T]):
         attempt.start = replace(attempt.start, tags={**attempt.start.tags, "device": slot.device})
         self.running[task.number] = attempt
         self._progress.slots[slot.number] = SlotView(slot.device, attempt.start.run_name, attempt.hyperparameters)
+        self._hung.discard(task.number)
+        if self._limit_s:
+            self._due[task.number] = self._now() + self._limit_s
         self._pool.submit(slot, task)
+
+    def end_hung(self) -> None:
+        """Ends the process of what takes longer than it may: that has failed."""
+        for number, attempt in self.running.items():
+            if number not in self._hung and self._now() > self._due.get(number, math.inf):
+                self._hung.add(number)
+                self._pool.kill(attempt.slot)
 
     def handle(self, event: Ready | Gone | Failed | Lost) -> None:
         """Takes note of a slot that came or went, and decides what becomes of an attempt without a result."""
@@ -116,7 +139,10 @@ class Dispatcher(Generic[_T]):
 
     def _retry(self, event: Lost) -> None:
         attempt = self.running[event.number]
-        if attempt.number >= MAX_ATTEMPTS:
+        if event.number in self._hung:
+            what = f"took longer than {self._limit_s:g} s and was ended"
+            self._fail(attempt, f"workers.trial_timeout_s: {what}", "")
+        elif attempt.number >= MAX_ATTEMPTS:
             self._fail(attempt, f"{event.message}, {attempt.number} times with this configuration", "")
         else:
             self._queue(event, f"{event.message}; it is trained again")

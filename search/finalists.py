@@ -40,7 +40,8 @@ class Finalist:
 
     Attributes:
         candidate: The configuration.
-        values: Best validation accuracy of each run, in the order of the seeds; fewer where it was stopped early.
+        seeds: Numbers, from 1, of the seeds it was trained with; fewer where it was stopped early or one failed.
+        values: Best validation accuracy with each of them.
         best_epochs: The epoch of each.
         run_ids: MLflow's runs; None for one that MLflow has not taken yet.
         n_parameters: Weights that training changes.
@@ -49,6 +50,7 @@ class Finalist:
     """
 
     candidate: Candidate
+    seeds: tuple[int, ...]
     values: tuple[float, ...]
     best_epochs: tuple[int, ...]
     run_ids: tuple[str | None, ...]
@@ -193,8 +195,8 @@ def judge(finalists: Sequence[Finalist]) -> Verdict:
     winner = min((f for f in complete if f.mean >= floor), key=lambda f: (f.n_parameters, -f.mean))
     rest = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.mean))
     test = None
-    if rest and (n_pairs := min(len(winner.values), len(rest[0].values))):
-        test = paired_test(winner.values[:n_pairs], rest[0].values[:n_pairs])
+    if rest and rest[0].values:  # the winner has every seed
+        test = paired_test([winner.values[number - 1] for number in rest[0].seeds], rest[0].values)
     verdict = Verdict((winner, *rest), test, "")
     return Verdict(verdict.finalists, test, _explain(verdict, best))
 

@@ -176,7 +176,10 @@ class _Finals:
         if n_slots:
             spec = replace(spec, workers=replace(spec.workers, slots=n_slots))
         with started_pool(self._pool, spec, dataset, self._settings) as pool:
-            crew = Crew(self._study, pool, self._tracker, self._settings, self._observer, self._progress, choose)
+            crew = Crew(
+                self._study, pool, self._tracker, self._settings, self._observer, self._progress, choose,
+                spec.workers.trial_timeout_s,
+            )  # fmt: skip
             with interruptible(crew.interrupt):
                 crew.run()
         return crew.interrupted
@@ -188,14 +191,15 @@ class _Finals:
 
     def _finalist(self, candidate: Candidate, noted: dict[str, dict[str, Any]]) -> Finalist:
         names = [finalist_run(candidate.trial, number) for number in range(1, self._n_seeds + 1)]
-        runs = [noted[name] for name in names if name in noted]
-        done = [run for run in runs if run.get("best_val_accuracy") is not None]
-        failed = [f"trial {candidate.trial}: {run['message']}" for run in runs if run.get("message")]
+        runs = {number: noted[name] for number, name in enumerate(names, 1) if name in noted}
+        done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
+        failed = [f"trial {candidate.trial}: {run['message']}" for run in runs.values() if run.get("message")]
         return Finalist(
             candidate,
-            tuple(run["best_val_accuracy"] for run in done),
-            tuple(run["best_epoch"] for run in done),
-            tuple(run["run_id"] for run in done),
+            tuple(done),
+            tuple(run["best_val_accuracy"] for run in done.values()),
+            tuple(run["best_epoch"] for run in done.values()),
+            tuple(run["run_id"] for run in done.values()),
             self._n_parameters(candidate.hyperparameters),
             self._n_seeds,
             failed[0] if failed else "",

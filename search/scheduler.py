@@ -16,7 +16,7 @@ from search.clock import StudyClock
 from search.dispatch import Dispatcher
 from search.endings import Ending, Keeper, copied, failed, trained
 from search.mirror import OvertakenError
-from search.pools import Event, Finished, Lost, Pool, Reported, Slot
+from search.pools import Event, Finished, Pool, Reported, Slot
 from search.progress import Observer, Progress
 from search.results import forget_run_id
 from search.settings import Settings
@@ -71,7 +71,8 @@ class Scheduler:
         self._supply = Supply(spec, study, settings, n_features, n_classes, run_tags)
         self._clock = StudyClock(study, spec.timeout_s, started, now)
         self.progress = Progress(spec.name, budget=spec.trials)
-        self._dispatch = Dispatcher[Attempt](pool, observer, self.progress, self._fail)
+        limit_s = spec.workers.trial_timeout_s
+        self._dispatch = Dispatcher[Attempt](pool, observer, self.progress, self._fail, limit_s, now)
         self._running = self._dispatch.running
         self._takeover = Takeover(study, settings, tracker, self._running)
         self._keeper = Keeper(study, settings, tracker, self._running)
@@ -137,7 +138,7 @@ class Scheduler:
         if left is not None and left <= 0:
             self._stop = self._stop or "timeout"
         self._tracker.require_connected()
-        self._end_hung_trials()
+        self._dispatch.end_hung()
         if self._clock.now() >= self._next_look:
             self._next_look = self._clock.now() + _LOOK_S
             self._storage.refresh()
@@ -148,13 +149,6 @@ class Scheduler:
                 self._supply.beat(running.trial for running in self._dispatch)
                 if self._takeover.adopt():
                     self._supply.is_exhausted = False
-
-    def _end_hung_trials(self) -> None:
-        limit = self._spec.workers.trial_timeout_s
-        for running in self._running.values():
-            if limit and self._clock.now() - running.submitted > limit and not running.timed_out:
-                running.timed_out = True
-                self._pool.kill(running.slot)
 
     def _tell_slots(self) -> None:
         """After an interruption no slot starts another epoch, whatever it has been answered so far."""
@@ -183,7 +177,6 @@ class Scheduler:
             self._conclude()
 
     def _submit(self, running: Attempt, slot: Slot) -> None:
-        running.submitted = self._clock.now()
         running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
         left = self._clock.left_s()
         self._dispatch.submit(running, slot, running.task(math.inf if left is None else left))
@@ -212,9 +205,6 @@ class Scheduler:
     def _handle(self, event: Event) -> None:
         if isinstance(event, Finished):
             self._finish(self._running[event.number], event.outcome)
-        elif isinstance(event, Lost) and self._running[event.number].timed_out:
-            what = f"took longer than {self._spec.workers.trial_timeout_s:g} s and was ended"
-            self._fail(self._running[event.number], f"workers.trial_timeout_s: {what}")
         elif not isinstance(event, Reported):
             self._dispatch.handle(event)
 

@@ -88,7 +88,7 @@ class Supply:
         start = RunStart(self._spec.name, trial_run(trial.number), now_ms(), params, tags)
         known = self._study._storage.get_trial(trial._trial_id)
         reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
-        return Attempt(trial, hyperparameters, start, slot, 1, 0.0, reported, [], audited)
+        return Attempt(trial, hyperparameters, start, slot, 1, reported, [], audited)
 
     def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
         space = self._spec.space

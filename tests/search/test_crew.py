@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from scripted_pool import FULL, LOST, Leaving, ScriptedPool
+from scripted_pool import FULL, HANGS, LOST, Leaving, ScriptedPool
 from world import Watcher, World, script
 
 from pipelines.config import Hyperparameters
@@ -21,14 +21,16 @@ from search.tracking import Tracker
 HP = Hyperparameters(width=50, epochs=4)
 
 
-def train(world: World, pool: ScriptedPool, n_jobs: int) -> tuple[Watcher, dict[str, dict[str, Any]]]:
+def train(
+    world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None
+) -> tuple[Watcher, dict[str, dict[str, Any]]]:
     """Trains jobs that differ in their numbers; what was said, and what is noted of each."""
     spec, watcher = world.spec(), Watcher()
     study = open_study(world.settings, spec, "f00d")
     tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
     tracker.wait_connected()
     jobs = iter([Job(RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}), Task(n, HP, n)) for n in range(n_jobs)])
-    crew = Crew(study, pool, tracker, world.settings, watcher, Progress(spec.name), lambda: next(jobs, None))
+    crew = Crew(study, pool, tracker, world.settings, watcher, Progress(spec.name), lambda: next(jobs, None), limit_s)
     try:
         crew.run()
     finally:
@@ -74,3 +76,12 @@ def test_one_whose_device_leaves_trains_elsewhere_and_the_user_hears_of_it(world
     assert not [result for result in noted.values() if "message" in result]
     assert where(pool, 0) == [("scripted:0", False), ("scripted:1", False)]
     assert watcher.lines.count("scripted:0 is gone; the study goes on without it") == 2
+
+
+def test_one_that_hangs_is_ended_at_its_limit(world: World) -> None:
+    pool = ScriptedPool(1, script({0: [[0.5, HANGS]]}))
+    _, noted = train(world, pool, 2, limit_s=0.3)
+    assert {name: result.get("message") for name, result in noted.items()} == {
+        "finalist-0": "workers.trial_timeout_s: took longer than 0.3 s and was ended",
+        "finalist-1": None,
+    }

@@ -8,14 +8,23 @@ from hypothesis import strategies as st
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
+from pipelines.evaluation import paired_test
 from search.finalists import Candidate, Finalist, is_out, judge, order
 
 
-def finalist(trial: int, *values: float, n_parameters: int = 1000, n_seeds: int = 0, failure: str = "") -> Finalist:
+def finalist(
+    trial: int,
+    *values: float,
+    n_parameters: int = 1000,
+    n_seeds: int = 0,
+    failure: str = "",
+    seeds: tuple[int, ...] = (),
+) -> Finalist:
     candidate = Candidate(trial, Hyperparameters(), 0.9)
     n_seeds = n_seeds or len(values)
     epochs = tuple(range(1, len(values) + 1))
-    return Finalist(candidate, values, epochs, tuple("r" for _ in values), n_parameters, n_seeds, failure)
+    seeds = seeds or epochs
+    return Finalist(candidate, seeds, values, epochs, tuple("r" for _ in values), n_parameters, n_seeds, failure)
 
 
 def test_the_smallest_network_within_one_standard_error_of_the_best_mean_wins():
@@ -56,6 +65,12 @@ def test_what_failed_or_was_stopped_does_not_win():
 
     with pytest.raises(NotFoundError, match=r"got none \(boom\)"):
         judge([finalist(3, 0.9, failure="boom", n_seeds=2)])
+
+
+def test_only_values_of_the_same_seeds_are_compared():
+    best = finalist(1, 0.91, 0.99, 0.92, 0.93)
+    other = finalist(2, 0.90, 0.91, 0.92, n_seeds=4, failure="boom", seeds=(1, 3, 4))
+    assert judge([best, other]).test == paired_test((0.91, 0.92, 0.93), (0.90, 0.91, 0.92))
 
 
 accuracy = st.floats(0, 1).map(lambda value: round(value, 3))
