@@ -24,11 +24,15 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
+class AwayError(UnavailableError):
+    """The server has been away for too long."""
+
+
 def patient(call: Callable[_P, _R]) -> Callable[_P, _R]:
     """Makes a call to the database that is tried again while the server is away.
 
     Raises:
-        UnavailableError: It has been away for too long.
+        AwayError: It has been away for too long.
     """
 
     @functools.wraps(call)
@@ -68,7 +72,7 @@ def _wait(away_since: float | None) -> float:
         logger.warning("Optuna's database does not answer; the search waits for it")
         away_since = time.monotonic()
     if time.monotonic() - away_since > OUTAGE_S:
-        raise UnavailableError(
+        raise AwayError(
             f"Optuna's database: must answer, but was away for {OUTAGE_S:g} s: once it is back the same command goes on"
         )
     time.sleep(_PAUSE_S)

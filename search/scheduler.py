@@ -16,6 +16,7 @@ from search.clock import StudyClock
 from search.dispatch import Dispatcher
 from search.endings import Ending, Keeper, copied, failed, trained
 from search.mirror import OvertakenError
+from search.patience import AwayError
 from search.pools import Event, Finished, Pool, Reported, Slot
 from search.progress import Observer, Progress
 from search.results import forget_run_id
@@ -97,6 +98,7 @@ class Scheduler:
 
     def run(self) -> None:
         """Searches until the budget is spent, the space is exhausted, or an interruption."""
+        away = False
         self._takeover.begin()
         for frozen in self._study.get_trials(deepcopy=False):
             self.progress.count(trial_row(frozen, {}))
@@ -109,12 +111,16 @@ class Scheduler:
                     return
                 self._handle_all(self._pool.poll(_TICK_S))
                 self._observer.update(self.progress)
+        except AwayError:  # parking would wait as long again; once the heartbeats have stopped others do it
+            away = True
+            raise
         finally:
             # Only an error or a second Ctrl-C leaves trials here: they stay in the budget and are trained again.
-            for running in self._dispatch:
-                self._keeper.park(running)
             self._keeper.close()
-            self._clock.note()
+            if not away:
+                for running in self._dispatch:
+                    self._keeper.park(running)
+                self._clock.note()
 
     def _is_over(self) -> bool:
         if self._running:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,6 +15,8 @@ from optuna.trial import TrialState
 from scripted_pool import ScriptedPool
 from world import SIX, Left, World, interrupt_after, script, states
 
+from pipelines.errors import UnavailableError
+from search import patience
 from search.progress import Progress
 from search.scheduler import Scheduler
 from search.settings import prepare_home, read_settings
@@ -124,3 +128,23 @@ class TestOnASharedDatabase:
             itertools.product((8, 16, 32), (1, 2))
         )
         assert set(states(rows)) <= {"COMPLETE", "PRUNED"}
+
+
+def test_a_server_that_stays_away_is_waited_for_once(
+    tmp_path: Path, start_postgres: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_postgres()
+    places = read_settings(tmp_path, {"OPTUNA_STORAGE": server.get_uri("postgres")})
+    prepare_home(places)
+    monkeypatch.setattr(patience, "OUTAGE_S", 2.0)
+    stopped: list[float] = []
+
+    def stop(scheduler: Scheduler, progress: Progress) -> None:
+        if progress.complete and not stopped:
+            stopped.append(time.monotonic())
+            server.cleanup()
+
+    world = World(places)
+    with pytest.raises(UnavailableError, match="must answer, but was away for 2 s"):
+        world.search(world.spec(trials=30), ScriptedPool(2), stop)
+    assert time.monotonic() - stopped[0] < 8
