@@ -87,8 +87,12 @@ def _is_locked(file: IO[str]) -> bool:
     """Whether another process has locked a file; else this one has now."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError as error:
+        raise UnavailableError(
+            f"{file.name}: must be on a file system with locks, got {error.strerror}: move the home with --home"
+        ) from error
     return False
 
 

@@ -128,7 +128,7 @@ class _Finals:
         self._progress = Progress(spec.name)
 
     def run(self, *, refit: bool) -> FinalistsResult:
-        study, verdict = self._study, None
+        study, verdict, close_s = self._study, None, None
         self._tracker = Tracker(lambda: open_runs(self._settings, self._spec, self._dataset), self._observer.note)
         try:
             self._tracker.wait_connected()
@@ -140,8 +140,11 @@ class _Finals:
                 verdict = judge(self._finalists())
                 study.set_user_attr(VERDICT, as_attribute(verdict, self._top, self._n_seeds))
                 interrupted = refit and self._train_refit(verdict.winner)
+        except KeyboardInterrupt:
+            close_s = 2.0  # asked to end at once; what waits lies in the spool
+            raise
         finally:
-            undelivered = self._tracker.close()
+            undelivered = self._tracker.close(close_s)
         note_runs(study, self._tracker)
         verdict = verdict and judge(self._finalists())  # with the runs that MLflow has taken in the meantime
         run_id = noted_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None

@@ -12,7 +12,7 @@ from search.runs import connect
 from search.sealing import now, user
 from search.session import open_home
 from search.settings import Settings, read_settings
-from search.versions import COMPLETE, STATE, Versions, model_lock, registry_errors
+from search.versions import COMPLETE, STATE, Versions, every, model_lock, registry_errors
 
 CHAMPION = "champion"
 
@@ -68,7 +68,7 @@ def models(*, home: Path | None = None) -> list[VersionRow]:
     client = connect(settings)
     rows = []
     with registry_errors("all"):
-        for registered in sorted(client.search_registered_models(), key=lambda m: str(m.name)):
+        for registered in sorted(every(client.search_registered_models), key=lambda m: str(m.name)):
             aliases: dict[str, list[str]] = {}
             for alias, version in registered.aliases.items():
                 aliases.setdefault(str(version), []).append(alias)
@@ -114,6 +114,6 @@ def require_model(versions: Versions) -> None:
         NotFoundError: It is not.
     """
     if not versions.exists():
-        names = sorted(str(m.name) for m in versions.client.search_registered_models())
+        names = sorted(str(m.name) for m in every(versions.client.search_registered_models))
         there = f"there is {', '.join(names[:10])}" if names else "there is none yet"
         raise NotFoundError(f"model {versions.name!r}: must be registered; {there}")

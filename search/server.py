@@ -90,7 +90,7 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
             command, env=os.environ | _environment(settings), stdout=log, stderr=log, start_new_session=True
         )
         try:
-            server = Server(f"http://{host}:{port}", process, log)
+            server = Server(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", process, log)
             _wait_for_answer(server)
             yield server
         finally:

@@ -206,12 +206,17 @@ class Tracker:
 
     def _send(self) -> None:
         while self._errands:
-            self._errands[0]()
-            del self._errands[0]
+            errand = self._errands.pop(0)
+            try:
+                errand()
+            except Exception:
+                self._errands.append(errand)
+                raise
         for name, live in list(self._live.items()):
             try:
                 self._send_run(name, live)
             except Exception:
+                self._live[name] = self._live.pop(name)  # the others go first next time, should it never be taken
                 if live.run_id is None or self._runs.is_there(live.run_id):
                     raise
                 live.is_deleted = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,17 @@ def model_lock(settings: Settings, name: str) -> Iterator[None]:
     with (settings.locks / f"model-{study_slug(name)}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def every(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
+    """What one of the client's searches finds, beyond the first page of its answer."""
+    token = None
+    while True:
+        page = search(*arguments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 class Versions:

@@ -22,7 +22,7 @@ from search.session import open_home
 from search.settings import Settings, read_settings
 from search.spool import study_slug
 from search.storage import SPEC, load_study, study_names
-from search.versions import model_lock
+from search.versions import every, model_lock
 
 __all__ = ["Diagnosis", "Finding", "examine"]
 
@@ -111,7 +111,7 @@ class _Visit:
 
     def _visit_registry(self, names: list[str]) -> None:
         settings, client = self._settings, self._client
-        for model in [str(model.name) for model in client.search_registered_models()]:
+        for model in [str(model.name) for model in every(client.search_registered_models)]:
             with model_lock(settings, model):
                 self._treat(partial(model_findings, settings, client, model, Copies(settings)))
         experiments = [client.get_experiment_by_name(name) for name in names]

@@ -13,7 +13,7 @@ from search.doctor.findings import Finding
 from search.packaging import ARTIFACTS
 from search.settings import Settings
 from search.spool import MODEL_FILE, now_ms
-from search.versions import COMPLETE, MADE_BY, STATE, Versions
+from search.versions import COMPLETE, MADE_BY, STATE, Versions, every
 
 _HALF_MADE_MS = 3_600_000  # on a registry that other machines use too, where no lock says who is at work
 
@@ -84,7 +84,7 @@ def _version_file(client: Any, version: Any, copies: Copies) -> Iterator[Finding
 def logged_model_findings(settings: Settings, client: Any, experiment_ids: list[str]) -> Iterator[Finding]:
     """Logged models that a promotion began and did not finish."""
     for experiment_id in experiment_ids:
-        for model in client.search_logged_models([experiment_id]):
+        for model in every(client.search_logged_models, [experiment_id]):
             is_half_made = str(model.status) != "READY" and {"study", "run_id", "model_sha256"} <= model.tags.keys()
             if is_half_made and _is_dead(settings, model.creation_timestamp) and not _is_promoting(settings):
                 what = "deletes it: a promotion was cut off, and the next one makes it again"

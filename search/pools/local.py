@@ -100,7 +100,8 @@ class LocalPool:
 
     def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
         """Lets the slot's task go on after that epoch, or ends it there."""
-        self._workers[slot].send((epoch, stop))
+        if slot in self._workers:  # one that shares a GPU with it may have given up both
+            self._workers[slot].send((epoch, stop))
 
     def poll(self, timeout_s: float) -> list[Event]:
         """What has happened since the last call; waits for the first event up to ``timeout_s``.

@@ -11,6 +11,7 @@ from registered import champion, client_of, versions
 from pipelines.errors import NotFoundError
 from search.promotion import promote
 from search.registry import models, rollback
+from search.versions import every
 
 
 def test_better_ones_pass_and_rollback_goes_back_one_by_one(contenders: Path, model: str):
@@ -56,3 +57,13 @@ def test_other_aliases_have_a_history_of_their_own(contenders: Path, model: str)
     assert champion(contenders, model) == 1
     rows = {row.version: row.aliases for row in models(home=contenders) if row.model == model}
     assert rows == {1: ("champion",), 2: ("small",)}
+
+
+def test_more_models_than_a_page_of_the_registry_holds(contenders: Path):
+    client = client_of(contenders)
+    names = {f"page-{number}" for number in range(101)}
+    for name in names:
+        client.create_registered_model(name)
+    assert names <= {model.name for model in every(client.search_registered_models)}
+    for name in names:
+        client.delete_registered_model(name)
