@@ -12,7 +12,7 @@ run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was f
 	$(BIN)/mlp-search run digits --trials 24
 
 test: .venv/test.stamp check  ## everything that CI runs
-	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist loadfile
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/test.stamp  ## lint, format, types, layers, known vulnerabilities
 	$(BIN)/ruff check .
@@ -30,7 +30,7 @@ compose-test: .venv/test.stamp  ## builds the image, brings the containers up an
 	$(BIN)/pytest tests/compose -m compose
 
 chaos: .venv/test.stamp  ## kill -9 and outages, for about an hour
-	$(BIN)/pytest -m chaos tests/chaos tests/faults
+	$(BIN)/pytest -m chaos tests/chaos tests/faults tests/search/test_cluster.py
 
 bench: .venv/test.stamp  ## the benchmarks beside the peers; about an hour
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py

@@ -55,6 +55,7 @@ def gather(pool: RayPool, is_enough: Callable[[list[Event]], bool]) -> list[Even
     return events
 
 
+@pytest.mark.chaos
 def test_slots_go_with_a_node_that_is_cut_off_and_come_back_with_it(nodes: Nodes) -> None:
     with closing(RayPool(load(DataConfig("digits")), nodes.address)) as pool:
         assert len(pool.slots) == 6
