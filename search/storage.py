@@ -74,7 +74,7 @@ def storage_errors(settings: Settings) -> Iterator[None]:
 def _embedded(address: str) -> RDBStorage:
     prepare_sqlite(address)
     storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
-    # A power cut may cost the last commits, never the file; what they held is in the spool.
+    # A power cut may cost the last commits, never the file: a trial that only they held is trained again.
     sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
     storage.engine.dispose()
     return storage
