@@ -12,6 +12,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from search.storage import trial_row
+
 OBJECTIVE = "validation accuracy"
 _ENOUGH = 5
 """Complete trials that a figure of all of them needs to say anything."""
@@ -52,7 +54,7 @@ def _of_all(study: optuna.Study, params: Sequence[str]) -> dict[str, Any]:
 
 def _ends(pruned: Sequence[FrozenTrial]) -> dict[str, Any]:
     """How many trials were pruned after each epoch."""
-    counts = sorted(Counter(len(trial.intermediate_values) for trial in pruned).items())
+    counts = sorted(Counter(trial_row(trial, {}).epochs_trained for trial in pruned).items())
     bars = {"type": "bar", "x": [epoch for epoch, _ in counts], "y": [count for _, count in counts]}
     axes = {"xaxis": {"title": {"text": "epoch"}, "type": "category"}, "yaxis": {"title": {"text": "trials pruned"}}}
     return {"data": [bars], "layout": axes}

@@ -27,6 +27,10 @@ PARKED = "parked"
 """Attribute of a trial: it was in training before."""
 
 
+class SearchedError(UnavailableError):
+    """Another process has the study in hand."""
+
+
 @contextmanager
 def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
     """Keeps a study of the embedded database to one searching process; the system lets go when that ends.
@@ -37,7 +41,8 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
         The settings of this process.
 
     Raises:
-        UnavailableError: Another process searches it.
+        SearchedError: Another process searches it.
+        UnavailableError: The home's file system has no locks.
     """
     for lane in itertools.count() if settings.is_shared else (0,):
         own = replace(settings, lane=lane)
@@ -47,10 +52,17 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
             own.spool.mkdir(exist_ok=True, mode=0o700)
             yield own
             return
-    raise UnavailableError(
+    raise SearchedError(
         f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
         " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
     )
+
+
+@contextmanager
+def unknown_lock(settings: Settings, slug: str) -> Iterator[bool]:
+    """Whether no process of this home has a study in hand of which only the slug is known; none gets it meanwhile."""
+    with (settings.locks / f"{slug}.lock").open("a") as file:
+        yield not _is_locked(file)
 
 
 @contextmanager

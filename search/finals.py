@@ -128,28 +128,23 @@ class _Finals:
         self._progress = Progress(spec.name)
 
     def run(self, *, refit: bool) -> FinalistsResult:
-        study, verdict, close_s = self._study, None, None
-        self._tracker = Tracker(lambda: open_runs(self._settings, self._spec, self._dataset), self._observer.note)
-        try:
-            self._tracker.wait_connected()
-            deliver_left(study, self._settings, self._tracker)
+        study, verdict = self._study, None
+        with Tracker(lambda: open_runs(self._settings, self._spec, self._dataset), self._observer.note) as tracker:
+            self._tracker = tracker
+            tracker.wait_connected()
+            deliver_left(study, self._settings, tracker)
             for run_name in self._unfinished():  # one that a dead process had in training may be out by now
-                self._tracker.kill_left(run_name)
+                tracker.kill_left(run_name)
             interrupted = self._train_finalists()
             if not interrupted:
                 verdict = judge(self._finalists())
                 study.set_user_attr(VERDICT, as_attribute(verdict, self._top, self._n_seeds))
                 interrupted = refit and self._train_refit(verdict.winner)
-        except KeyboardInterrupt:
-            close_s = 2.0  # asked to end at once; what waits lies in the spool
-            raise
-        finally:
-            undelivered = self._tracker.close(close_s)
-        note_runs(study, self._tracker)
+        note_runs(study, tracker)
         verdict = verdict and judge(self._finalists())  # with the runs that MLflow has taken in the meantime
         run_id = noted_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
-        return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, undelivered)
+        return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, tracker.undelivered)
 
     def _unfinished(self) -> list[str]:
         """The names of runs that are not known to have ended."""

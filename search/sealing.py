@@ -146,12 +146,9 @@ def _refusal(name: str, readings: Sequence[Mapping[str, Any]]) -> str:
 
 def _deliver(study: optuna.Study, spec: StudySpec, dataset: Dataset, settings: Settings) -> None:
     """Lets MLflow have what still waits in the spool: the winner's run may be among it."""
-    tracker = Tracker(lambda: open_runs(settings, spec, dataset), lambda _: None)
-    try:
+    with Tracker(lambda: open_runs(settings, spec, dataset), lambda _: None) as tracker:
         tracker.wait_connected()
         deliver_left(study, settings, tracker)
-    finally:
-        tracker.close()
     note_runs(study, tracker)
 
 

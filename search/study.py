@@ -124,31 +124,21 @@ def run_study(
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
         patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
         tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
-        with started_pool(pool, spec, dataset, settings) as running_pool:
-            close_s = None
-            try:
-                if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
-                    tracker.wait_connected()
-                study = open_study(settings, spec, dataset.fingerprint)
-                study.set_user_attr(FACTS, facts(dataset, running_pool))
-                scheduler = Scheduler(
-                    spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,
-                    run_tags(dataset), observer, started,
-                )  # fmt: skip
-                with interruptible(scheduler.interrupt):
-                    scheduler.run()
-            except KeyboardInterrupt:
-                close_s = 2.0  # asked to end at once; what waits lies in the spool
-                raise
-            except Exception:
-                close_s = 10.0  # the error may be MLflow's too, as where the home was deleted
-                raise
-            finally:
-                undelivered = tracker.close(close_s)
+        with started_pool(pool, spec, dataset, settings) as running_pool, tracker:
+            if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
+                tracker.wait_connected()
+            study = open_study(settings, spec, dataset.fingerprint)
+            study.set_user_attr(FACTS, facts(dataset, running_pool))
+            scheduler = Scheduler(
+                spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,
+                run_tags(dataset), observer, started,
+            )  # fmt: skip
+            with interruptible(scheduler.interrupt):
+                scheduler.run()
         note_runs(study, tracker)
         study._storage.refresh()
         rows = tuple(leaderboard(study))
-    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
+    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, tracker.undelivered)
 
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study | None:

@@ -9,34 +9,18 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from search.backlog import Backlog, LiveRun
 from search.redaction import one_line, redact
 from search.runs import Runs
-from search.spool import Epoch, RunStart, read_entry, remove_entry
+from search.spool import Epoch, RunStart, read_entry
 
 FLUSH_S = 1.0
 CLOSE_S = 60.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Live:
-    """A run in progress, as the tracking thread knows it."""
-
-    start: RunStart
-    replace: bool = False
-    nth: int = 1
-    run_id: str | None = None
-    knows_params: bool = False
-    unsent: list[Epoch] = field(default_factory=list)
-    ended: Path | None = None
-    killed: bool = False
-    discarded: bool = False
-    is_deleted: bool = False
-    removed: list[str] = field(default_factory=list)
 
 
 class Tracker:
@@ -56,10 +40,9 @@ class Tracker:
     ) -> None:
         self._connect, self._warn, self._patience_s = connect_runs, warn, patience_s
         self._inbox: queue.Queue[tuple[Callable[[], None], bool]] = queue.Queue()
-        self._live: dict[str, _Live] = {}
-        self._errands: list[Callable[[], None]] = []
-        self._handed_over, self._delivered = 0, 0
         self._opened: queue.Queue[tuple[str, str, int]] = queue.Queue()
+        self._backlog = Backlog(self._opened.put, self._note_delivered, warn)
+        self._handed_over, self._delivered = 0, 0
         self._times_opened: Counter[str] = Counter()
         self._connected = threading.Event()
         self._error: Exception | None = None
@@ -94,44 +77,44 @@ class Tracker:
             start: What is known of it.
             replace: Whether MLflow may hold a run of that name from an attempt that was lost.
         """
-        self._begin(_Live(start, replace), urgent=True)
+        self._begin(start, urgent=True, replace=replace)
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """An epoch of an open run has ended."""
-        self._put(lambda: self._live[run_name].unsent.append(epoch))
+        self._put(lambda: self._backlog.runs[run_name].unsent.append(epoch))
 
     def end(self, run_name: str, folder: Path) -> None:
         """A run has ended and lies in the spool."""
         self._handed_over += 1
-        self._put(lambda: setattr(self._live[run_name], "ended", folder))
+        self._put(lambda: setattr(self._backlog.runs[run_name], "ended", folder))
 
     def kill(self, run_name: str) -> None:
         """A run was interrupted; its trial will be trained again."""
-        self._put(lambda: setattr(self._live[run_name], "killed", True))
+        self._put(lambda: setattr(self._backlog.runs[run_name], "killed", True))
 
     def discard(self, run_name: str) -> None:
         """A run is not wanted any more: another process has trained the same trial to its end."""
-        self._put(lambda: setattr(self._live[run_name], "discarded", True))
+        self._put(lambda: setattr(self._backlog.runs[run_name], "discarded", True))
 
     def look_up(self, run_name: str) -> None:
         """The id of a run that has ended is not known; ``opened`` will tell it."""
-        self._put(lambda: self._errands.append(lambda: self._find(run_name)))
+        nth = self._times_opened[run_name]
+        self._put(lambda: self._backlog.errands.append(lambda mlflow: self._backlog.find(mlflow, run_name, nth)))
 
     def kill_left(self, run_name: str) -> None:
         """A process died while it had this run; its trial may be trained again, or not in this budget."""
-        self._put(lambda: self._errands.append(lambda: self._runs.kill_left(run_name)))
+        self._put(lambda: self._backlog.errands.append(lambda mlflow: mlflow.kill_left(run_name)))
 
     def deliver(self, folder: Path) -> None:
         """An entry of an earlier process waits in the spool."""
         self._handed_over += 1
         entry = read_entry(folder)
-        self._begin(_Live(entry.start, replace=True, unsent=list(entry.history), ended=folder))
+        self._begin(entry.start, replace=True, unsent=list(entry.history), ended=folder)
 
-    def _begin(self, live: _Live, *, urgent: bool = False) -> None:
-        name = live.start.run_name
-        self._times_opened[name] += 1
-        live.nth = self._times_opened[name]
-        self._put(lambda: self._live.__setitem__(name, live), urgent=urgent)
+    def _begin(self, start: RunStart, *, urgent: bool = False, **known: Any) -> None:
+        self._times_opened[start.run_name] += 1
+        live = LiveRun(start, self._times_opened[start.run_name], **known)
+        self._put(lambda: self._backlog.runs.__setitem__(start.run_name, live), urgent=urgent)
 
     def _put(self, change: Callable[[], None], *, urgent: bool = False) -> None:
         self._inbox.put((change, urgent))
@@ -152,11 +135,29 @@ class Tracker:
         self._put(lambda: None, urgent=True)
         while self._thread.is_alive() and time.monotonic() < self._give_up_at + 5:
             self._thread.join(1.0)
+        return self.undelivered
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Closes: at once after a second Ctrl-C, soon after an error, which may be MLflow's, as of a deleted home."""
+        hurry_s = None if error is None else 2.0 if issubclass(error, KeyboardInterrupt) else 10.0
+        self.close(hurry_s)
+
+    @property
+    def undelivered(self) -> int:
+        """How many results MLflow has not taken; they wait in the spool."""
         return self._handed_over - self._delivered
+
+    def _note_delivered(self) -> None:
+        self._delivered += 1
+        if self._extension_s:
+            self._give_up_at = time.monotonic() + self._extension_s
 
     def _work(self) -> None:
         try:
-            self._runs = self._connect_patiently()
+            runs = self._connect_patiently()
         except Exception as error:  # noqa: BLE001  (handed to whoever waits for the connection)
             self._error = error
             return
@@ -165,7 +166,7 @@ class Tracker:
         while not self._is_done():
             self._take_in()
             try:
-                self._send()
+                self._backlog.send(runs)
             except Exception as error:  # noqa: BLE001  (whatever MLflow's stores raise: try again later)
                 self._back_off(error)
             else:
@@ -184,7 +185,7 @@ class Tracker:
     def _is_done(self) -> bool:
         if self._give_up_at is None or not self._inbox.empty():
             return False
-        return not (self._live or self._errands) or time.monotonic() >= self._give_up_at
+        return not self._backlog or time.monotonic() >= self._give_up_at
 
     def _take_in(self) -> None:
         """Waits for work, and gathers what comes in until the next flush."""
@@ -197,64 +198,6 @@ class Tracker:
             change()
             if urgent and self._inbox.empty() and not self._pause_s:
                 return
-
-    def _find(self, run_name: str) -> None:
-        if run_name in self._live:  # it replaces the run that would be found
-            return
-        for run in self._runs.find(run_name)[:1]:
-            self._opened.put((run_name, str(run.info.run_id), self._times_opened[run_name]))
-
-    def _send(self) -> None:
-        while self._errands:
-            errand = self._errands.pop(0)
-            try:
-                errand()
-            except Exception:
-                self._errands.append(errand)
-                raise
-        for name, live in list(self._live.items()):
-            try:
-                self._send_run(name, live)
-            except Exception:
-                self._live[name] = self._live.pop(name)  # the others go first next time, should it never be taken
-                if live.run_id is None or self._runs.is_there(live.run_id):
-                    raise
-                live.is_deleted = True
-                self._warn(f"somebody deleted the run of {name} in MLflow; its result will be a run of its own")
-                continue
-            if live.ended or live.killed or live.discarded:
-                del self._live[name]
-
-    def _send_run(self, name: str, live: _Live) -> None:
-        if live.discarded:
-            if live.run_id:
-                self._runs.discard(live.run_id, live.removed)
-            return
-        entry = read_entry(live.ended) if live.ended else None
-        if live.is_deleted:
-            if not entry:
-                return
-            # A process that took this one for dead may train the same trial now: its run is its own to discard.
-            live.run_id, live.is_deleted, live.replace, live.knows_params = None, False, False, False
-            live.unsent = list(entry.history)
-        if live.run_id is None:
-            if live.replace:
-                live.removed += self._runs.remove(name)
-            live.replace = True  # an attempt that fails may leave a run behind
-            live.run_id = self._runs.open(live.start)
-            self._opened.put((name, live.run_id, live.nth))
-        if live.unsent or entry or live.killed:
-            params = {} if live.knows_params else live.start.params
-            self._runs.log(live.run_id, params, live.unsent, entry)
-            live.knows_params, live.unsent = True, []
-        if entry and live.ended:
-            self._runs.end(live.run_id, entry, live.ended)
-            remove_entry(live.ended)
-            self._delivered += 1
-            if self._extension_s:
-                self._give_up_at = time.monotonic() + self._extension_s
-        elif live.killed:
-            self._runs.client.set_terminated(live.run_id, "KILLED")
 
     def _back_off(self, error: Exception) -> None:
         if not self._pause_s:

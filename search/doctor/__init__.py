@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import NotFoundError, UnavailableError
-from search.claims import gather_spools, is_searched, study_lock
+from search.claims import SearchedError, gather_spools, is_searched, study_lock, unknown_lock
 from search.doctor.content import Copies, content_findings
 from search.doctor.findings import Diagnosis, Finding, treat
-from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unknown_in_spool
+from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unknown_in_spool, unreadable
 from search.doctor.registry import logged_model_findings, model_findings
 from search.doctor.trials import trial_findings
 from search.doctor.view import readable_entry, search_runs, view_study
@@ -66,10 +66,19 @@ class _Visit:
         names = sorted({*studies, *waiting, *self._own_experiments()})
         for name in names:
             self._visit_study(name, is_study=name in studies)
-        self._treat(lambda: unknown_in_spool(self._settings, set(names)))
+        self._visit_unknown(set(names))
         self._visit_registry(names)
         self._visit_artifacts()
         return Diagnosis(tuple(self._found), tuple(self._left), tuple(self._remarks))
+
+    def _visit_unknown(self, names: set[str]) -> None:
+        settings = self._settings
+        folders, _ = unknown_in_spool(settings, names)
+        for folder in folders:
+            with unknown_lock(settings, folder.name) as is_free:
+                if is_free:
+                    self._treat(partial(spool_leftovers, settings, folder))
+        self._treat(lambda: [unreadable(settings, path) for path in unknown_in_spool(settings, names)[1]])
 
     def _treat(self, look: Callable[[], Iterable[Finding]]) -> None:
         found, left = treat(lambda: list(look()), repair=self._repair)
@@ -85,14 +94,14 @@ class _Visit:
         """Experiments of MLflow's, where it is this home's own: on a server there are other people's too."""
         if not self._settings.tracking_uri.startswith("sqlite"):
             return set()
-        return {found.name for found in self._client.search_experiments() if found.experiment_id != "0"}
+        return {found.name for found in every(self._client.search_experiments) if found.experiment_id != "0"}
 
     def _visit_study(self, name: str, *, is_study: bool) -> None:
         settings = self._settings
         with ExitStack() as stack:
             try:
                 gather_spools(stack.enter_context(study_lock(settings, name)), name)
-            except UnavailableError:
+            except SearchedError:
                 self._remarks.append(f"study {name}: left alone, it is being searched")
                 return
             study = load_study(settings, name) if is_study else None
@@ -123,7 +132,7 @@ class _Visit:
 
         if not self._settings.tracking_uri.startswith("sqlite"):
             return
-        ids = [experiment.experiment_id for experiment in self._client.search_experiments(ViewType.ALL)]
+        ids = [experiment.experiment_id for experiment in every(self._client.search_experiments, ViewType.ALL)]
         run_ids = {str(run.info.run_id) for run in search_runs(self._client, ids, ViewType.ALL)}
         self._treat(lambda: artifact_leftovers(self._settings, run_ids)[0])
         self._remarks += artifact_leftovers(self._settings, run_ids)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,20 +25,19 @@ def spool_leftovers(settings: Settings, folder: Path) -> Iterator[Finding]:
             mend = partial(shutil.rmtree, path)
             yield Finding("unfinished file in the spool", _place(settings, path), what, mend)
         elif readable_entry(path) is None:
-            yield _unreadable(settings, path)
+            yield unreadable(settings, path)
 
 
-def unknown_in_spool(settings: Settings, names: set[str]) -> Iterator[Finding]:
-    """What lies in the spool outside of any study's part."""
+def unknown_in_spool(settings: Settings, names: set[str]) -> tuple[list[Path], list[Path]]:
+    """What lies in the spool outside of the studies' parts: folders, and files."""
     known = {study_slug(name) for name in names}
-    for path in sorted(settings.spool.iterdir()) if settings.spool.is_dir() else ():
-        if path.is_dir() and path.name not in known:
-            yield from spool_leftovers(settings, path)
-        elif not path.is_dir():
-            yield _unreadable(settings, path)
+    paths = sorted(settings.spool.iterdir()) if settings.spool.is_dir() else []
+    folders = [path for path in paths if path.is_dir() and path.name not in known]
+    return folders, [path for path in paths if not path.is_dir()]
 
 
-def _unreadable(settings: Settings, path: Path) -> Finding:
+def unreadable(settings: Settings, path: Path) -> Finding:
+    """What is in the spool and is no result that can be read."""
     what = f"moves it to {SET_ASIDE}/ in the home: it cannot be read, and cannot be proven to be worth nothing"
     return Finding("unreadable in the spool", _place(settings, path), what, partial(_set_aside, settings, path))
 
@@ -64,7 +64,7 @@ def artifact_leftovers(settings: Settings, run_ids: set[str]) -> tuple[list[Find
     ]
     full = [path for path in unknown if any(file.is_file() for file in path.rglob("*"))]
     findings = [
-        Finding("empty folder of no run", _place(settings, path), "deletes it", partial(shutil.rmtree, path))
+        Finding("empty folder of no run", _place(settings, path), "deletes it", partial(_remove_empty, path))
         for path in unknown
         if path not in full
     ]
@@ -72,6 +72,13 @@ def artifact_leftovers(settings: Settings, run_ids: set[str]) -> tuple[list[Find
         return findings, []
     many = f"{len(full)} folders of artifacts belong" if len(full) > 1 else "1 folder of artifacts belongs"
     return findings, [f"{many} to no run that MLflow knows here, left alone: {_place(settings, full[0])}"]
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # a file has come since it was looked at
+        for inner in sorted(folder.rglob("*"), reverse=True):
+            inner.rmdir()
+        folder.rmdir()
 
 
 def _place(settings: Settings, path: Path) -> str:

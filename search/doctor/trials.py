@@ -53,12 +53,9 @@ def deliver(view: StudyView, folder: Path) -> None:
         tell(view.settings, mirrored(view.settings, view.name), {trial.number: entry})
     elif view.study and entry.number is None:
         note_result(view.study, entry)
-    tracker = Tracker(view.open_runs, lambda _: None)
-    try:
+    with Tracker(view.open_runs, lambda _: None) as tracker:
         tracker.wait_connected()
         tracker.deliver(folder)
-    finally:
-        tracker.close()
     if view.study and (entry.number is None or entry.start.run_name in view.records | view.unfinished):
         note_runs(view.study, tracker)
 

@@ -20,6 +20,7 @@ from search.sampling import trial_seed
 from search.settings import Settings
 from search.spool import METRICS, Entry, Epoch, RunStart, now_ms, read_entry, study_slug
 from search.storage import FINGERPRINT, RESULT, SPEC, trial_row
+from search.versions import every
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +118,9 @@ def view_study(settings: Settings, client: Any, name: str, study: optuna.Study |
 
 def search_runs(client: Any, experiment_ids: list[str], view_type: int) -> list[Any]:
     """Every run of some experiments."""
-    found, token = [], None
-    while experiment_ids:
-        page = client.search_runs(experiment_ids, "", view_type, max_results=1000, page_token=token)
-        found += page
-        if not (token := page.token):
-            break
-    return found
+    if not experiment_ids:
+        return []
+    return list(every(client.search_runs, experiment_ids, "", view_type, 1000))
 
 
 def _spooled(settings: Settings, name: str) -> Iterable[tuple[str, Path]]:

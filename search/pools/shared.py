@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.datasets import Dataset, Preprocessing, Split
+from pipelines.errors import UnavailableError
 
 _ALIGNMENT = 64  # what TensorFlow wants of memory that it uses in place
 
@@ -32,15 +33,25 @@ class SharedDataset:
 
     Args:
         dataset: The rows to share.
+
+    Raises:
+        UnavailableError: There is no room for them, in memory or among the temporary files.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self._meta = (dataset.name, dataset.preprocessing, dataset.fingerprint, dataset.n_test)
         arrays = [array for split in (dataset.training, dataset.validation) for array in (split.x, split.y)]
         n_bytes = sum(array.nbytes + _ALIGNMENT for array in arrays)
-        self._file = tempfile.TemporaryFile(dir=folder_for(n_bytes))  # noqa: SIM115
-        self._blocks = [self._write(array) for array in arrays]
-        self._file.flush()
+        folder = folder_for(n_bytes)
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            self._blocks = [self._write(array) for array in arrays]
+            self._file.flush()
+        except OSError as error:
+            raise UnavailableError(
+                f"{folder}: must have room for the {-(-n_bytes // 2**20)} MB of {dataset.name}, got {error.strerror}:"
+                " free some, or name another folder in TMPDIR"
+            ) from error
 
     def _write(self, array: np.ndarray) -> _Block:
         offset = -(-self._file.seek(0, 2) // _ALIGNMENT) * _ALIGNMENT

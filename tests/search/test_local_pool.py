@@ -103,6 +103,27 @@ class TestProcesses:
         assert folder_for(1000) == Path("/dev/shm")
         assert folder_for(shutil.disk_usage("/dev/shm").free + 1) == Path(tempfile.gettempdir())
 
+    def test_no_room_for_the_rows_anywhere_is_one_line(self) -> None:
+        """A limit on the size of a file stands for memory and a disk that are full."""
+        program = """
+            import resource
+            from pipelines.config import DataConfig
+            from pipelines.datasets import load
+            from pipelines.errors import UnavailableError
+            from search.pools.shared import SharedDataset
+            dataset = load(DataConfig("digits"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            try:
+                SharedDataset(dataset)
+            except UnavailableError as error:
+                print(error)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert re.fullmatch(
+            r"/dev/shm: must have room for the 1 MB of digits, got File too large: .+", done.stdout.strip()
+        )
+
     def test_a_worker_that_cannot_start_is_told_and_not_tried_for_ever(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
     ) -> None:

@@ -210,7 +210,7 @@ class TestAway:
         assert first.close() == 0
         ended = place.run("twice", 0).info.run_id
         second.open(start("twice", 0), replace=True)
-        wait_for(lambda: place.run("twice", 0).info.run_id != ended)
+        wait_for(lambda: [run.info.run_id for run in place.found("twice")] not in ([], [ended]))
         second.discard("trial-0000")
         assert second.close() == 0
         assert place.run("twice", 0).info.run_id == ended
