@@ -6,6 +6,8 @@ FUZZ ?= study npz csv parquet picture h5
 FUZZ_S ?= 600
 DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
 
+unexport PYTHONDONTWRITEBYTECODE  # images set it, and then every command compiles this project again
+
 .PHONY: run test check chaos fuzz compose-test bench lock clean
 
 run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was found
@@ -54,6 +56,6 @@ clean:
 	touch $@
 
 .venv/test.stamp: .venv/run.stamp
+	$(BIN)/python -m pip install --quiet --no-compile --constraint requirements.lock --editable ".[gp]"  # pip finds local CPU builds
 	$(UV) --editable ".[bench,dev,ray,server]"
-	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable ".[gp]"  # pip finds local CPU builds
 	touch $@

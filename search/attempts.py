@@ -58,11 +58,14 @@ def verdict(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: Epoc
 def _is_pruned(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> bool:
     """Whether the pruner ends a trial; one that is audited only notes where it would have ended.
 
-    From there on Optuna is told nothing of it before its end, so that no other trial is judged by its epochs.
+    From there on Optuna is told nothing of it before its end, so that no other trial is judged by its epochs. A
+    ``[[start]]`` goes on whatever the pruner says: it is known to be good, and the first two would judge each other.
     """
     if attempt.pruned_at:
         return False
     is_out = _is_judged_out(study, attempt, report)
+    if spec.is_start(attempt.trial.number):
+        return False
     if is_out and is_audited(spec, attempt.trial.number):
         attempt.pruned_at = report.epoch
         attempt.trial.set_user_attr(PRUNED_AT, report.epoch)

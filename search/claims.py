@@ -77,12 +77,19 @@ def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
             # A connection outside of the pool: the server lets go of its lock with it, however this process ends.
             connection = stack.enter_context(open_storage(settings).engine.connect())
             connection.execution_options(isolation_level="AUTOCOMMIT").detach()
+            stack.callback(_let_go, connection)
             query = sa.text("SELECT pg_try_advisory_lock(:key)")
             if not connection.execute(query, {"key": -_key(name)}).scalar_one():
                 raise UnavailableError(
                     f"study {name!r}: another process trains its finalists or opens its sealed test: wait for it"
                 )
         yield own
+
+
+def _let_go(connection: sa.Connection) -> None:
+    """At once: the server notices a moment late that a connection has ended, and would refuse who comes until then."""
+    with suppress(sa.exc.SQLAlchemyError):  # it is gone, and the lock with it
+        connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
 
 
 def _key(name: str) -> int:

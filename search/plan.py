@@ -151,7 +151,7 @@ def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
         hp, level = spec.space.suggest(trial), random.random()
         for epoch in range(1, hp.epochs + 1):
             trial.report(level + (random.normal(0, 0.2) - 0.5) / epoch, epoch)
-            if epoch < hp.epochs and trial.should_prune():
+            if epoch < hp.epochs and trial.should_prune() and not spec.is_start(trial.number):
                 epoch = hp.epochs if is_audited(spec, trial.number) else epoch
                 break
         study.tell(trial, level)

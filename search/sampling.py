@@ -88,7 +88,7 @@ class TrialSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """The grid sampler reserves its point here."""
-        if trial.number >= len(self._spec.start):
+        if not self._spec.is_start(trial.number):
             self._inner(trial, 0).before_trial(study, trial)
 
     def sample_relative(
@@ -108,7 +108,7 @@ class TrialSampler(BaseSampler):
 
     def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
         """Configurations to take the first new one of; the last where none is new."""
-        if trial.number < len(self._spec.start):
+        if self._spec.is_start(trial.number):
             yield self._spec.space.params(self._spec.start[trial.number])
             return
         n_points = self._spec.space.size() if self._spec.sampler == "grid" else None

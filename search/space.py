@@ -173,7 +173,7 @@ def default_space() -> SearchSpace:
             "optimizer": Choice(("sgd", "rmsprop", "adam")),
             "learning_rate": Range(1e-4, 1e-1, log=True),
             "schedule": Choice(("constant", "cosine")),
-            "epochs": Range(5, 30),
+            "epochs": Range(5, 40),
             "batch_size": Choice((32, 64, 128, 256)),
         }
     )

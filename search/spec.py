@@ -31,7 +31,7 @@ DEFAULT_PRUNER: Pruner = "asha"
 # A quick one and one that takes its time; measured in docs/adr/0024.
 DEFAULT_STARTS = (
     Hyperparameters(512, 2, 0.3, "adam", learning_rate=0.001, schedule="cosine", epochs=20, batch_size=128),
-    Hyperparameters(512, 2, 0.3, "adam", learning_rate=0.002, schedule="cosine", epochs=30, batch_size=256),
+    Hyperparameters(768, 2, 0.4, "rmsprop", learning_rate=0.0015, schedule="cosine", epochs=40, batch_size=256),
 )
 MAX_WEIGHTS = 2**31
 
@@ -70,7 +70,7 @@ class StudySpec:
         sampler: Which of Optuna's samplers.
         pruner: Which of Optuna's pruners.
         audit: Share of the trials to be pruned that run on to their end, drawn by chance: what pruning misses.
-        start: Configurations that are tried first.
+        start: Configurations that are tried first, each to its end.
         workers: Where trials train.
     """
 
@@ -86,6 +86,10 @@ class StudySpec:
     audit: float = 0.0
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
+
+    def is_start(self, number: int) -> bool:
+        """Whether a trial has one of the ``start`` configurations."""
+        return number < len(self.start)
 
     def to_json(self) -> dict[str, Any]:
         """The study file in full, every default written out, as JSON can hold it."""

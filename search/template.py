@@ -31,7 +31,7 @@ dropout = { low = 0.0, high = 0.5 }              # share of units dropped after 
 optimizer = ["sgd", "rmsprop", "adam"]           # or adamw, adagrad, adadelta, adamax, nadam, ftrl, lion
 learning_rate = { low = 1e-4, high = 1e-1, log = true }
 schedule = ["constant", "cosine"]                # cosine: down to zero over the trial's epochs
-epochs = { low = 5, high = 30 }
+epochs = { low = 5, high = 40 }
 batch_size = [32, 64, 128, 256]
 
 [search]
@@ -47,9 +47,9 @@ audit = 0.0                   # share of the trials to be pruned that run on: "r
 # trials_per_gpu = 1          # trials that share a GPU; "auto": as many as a forecast of memory allows
 memory_mb = 1000              # a worker that holds more is replaced between trials
 
-[[start]]                     # known-good configurations are tried first; each has to lie in the space.
-width = 512                   # May be left out: what [space] fixes, learning_rate (Keras's for the
-depth = 2                     # optimizer) and schedule (constant)
+[[start]]                     # known-good configurations are tried first, none is pruned; each has to lie in
+width = 512                   # the space. May be left out: what [space] fixes, learning_rate (Keras's for
+depth = 2                     # the optimizer) and schedule (constant)
 dropout = 0.3
 optimizer = "adam"
 learning_rate = 0.001
@@ -58,12 +58,12 @@ epochs = 20
 batch_size = 128
 
 [[start]]
-width = 512
+width = 768
 depth = 2
-dropout = 0.3
-optimizer = "adam"
-learning_rate = 0.002
+dropout = 0.4
+optimizer = "rmsprop"
+learning_rate = 0.0015
 schedule = "cosine"
-epochs = 30
+epochs = 40
 batch_size = 256
 """

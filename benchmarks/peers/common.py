@@ -14,7 +14,7 @@ from typing import Any
 
 N_TRAINING_ROWS, N_VALIDATION_ROWS, N_FEATURES, N_CLASSES = 48_000, 12_000, 784, 10
 PANEL_EPOCHS = 3
-RACE_EPOCHS = 30
+RACE_EPOCHS = 40
 
 # What Keras uses where the user names no learning rate; written out because our study file wants a number.
 _KERAS_LEARNING_RATE = {"sgd": 0.01, "rmsprop": 0.001, "adam": 0.001}

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,7 +108,7 @@ class Proxy:
 
     def __init__(self, upstream: str) -> None:
         self.upstream, self.status, self.delay_s = upstream, 0, 0.0
-        self.refused = 0
+        self.refused: Counter[int] = Counter()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -127,8 +128,8 @@ class Proxy:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
         time.sleep(self.delay_s)
         if self.status:
-            self.refused += 1
             status, content, kind = self.status, b"no", "text/plain"
+            self.refused[status] += 1
         else:
             kept = {
                 name: value for name, value in request.headers.items() if name.lower() not in ("host", "connection")
@@ -142,6 +143,10 @@ class Proxy:
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
         request.wfile.write(content)
+
+    def wait_refused(self) -> None:
+        """Waits until somebody has got the present status for an answer."""
+        wait_for(lambda: self.refused[self.status] > 0, f"{self.status} among {self.refused}")
 
     def close(self) -> None:
         self._server.shutdown()

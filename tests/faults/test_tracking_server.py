@@ -78,19 +78,19 @@ def test_a_minute_without_the_server_costs_less_than_five_percent(
     study_of(server, tmp_path / "disturbed", "disturbed").at_the_end(n_trials)
 
 
-@pytest.mark.parametrize("status", [500, 429])
-def test_errors_instead_of_answers(server: TrackingServer, proxy: Proxy, tmp_path: Path, status: int) -> None:
-    home, name = tmp_path / "home", f"status-{status}"
-    file = write_study(tmp_path, name, trials=6)
+def test_errors_instead_of_answers(server: TrackingServer, proxy: Proxy, tmp_path: Path) -> None:
+    home, file = tmp_path / "home", write_study(tmp_path, "errors", trials=6)
     with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=proxy.url) as search:
         with search.halted():
-            proxy.status = status
+            proxy.status = 500
         search.wait_line("MLflow does not answer")
+        proxy.status = 429
         search.wait_line("trial-0005 complete")
+        proxy.wait_refused()
         proxy.status = 0
         search.end()
-    assert proxy.refused >= 1
-    study_of(server, home, name).at_the_end(6)
+    assert proxy.refused.keys() == {500, 429}
+    study_of(server, home, "errors").at_the_end(6)
 
 
 def slow(server: TrackingServer, proxy: Proxy, home: Path, *, delay_s: float, trials: int) -> float:

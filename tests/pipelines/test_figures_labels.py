@@ -51,7 +51,7 @@ class TestLabels:
         assert typed
         assert not any(text.get_parse_math() for text in typed)
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(st.lists(st.text(max_size=30), min_size=2, max_size=3))
     def test_any_text_at_all(self, names: list[str]) -> None:
         assert_all_inside(every_figure(names)["probabilities"]())

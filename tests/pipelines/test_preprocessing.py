@@ -41,7 +41,7 @@ def round_trip(preprocessing: Preprocessing) -> Preprocessing:
     return Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json())))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(columns=FRAMES, suffix=st.sampled_from([".csv", ".parquet"]))
 def test_any_table_is_encoded_alike_when_trained_and_when_predicted(tmp_path_factory, columns, suffix: str):
     frame = pd.DataFrame({**columns, "always": np.arange(N_ROWS), "target": np.arange(N_ROWS) % 2})
@@ -162,7 +162,7 @@ def test_scaling_is_one_number_for_pictures_and_one_per_feature_else():
     wide=st.booleans(),
 )
 @example(values=[0.0, 1e-45], wide=False)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_scaling_never_divides_by_zero_and_survives_a_round_trip(scaling: str, values: list[float], wide: bool):
     x = np.array([values, values[::-1]] if wide else [[value] for value in values], dtype=np.float32)
 

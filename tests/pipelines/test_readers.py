@@ -122,7 +122,7 @@ def test_a_truncated_archive_is_refused(tmp_path: Path):
     assert "must be an .npz archive that is whole" in told(tmp_path / "own.npz")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_damaged_archive_is_never_a_traceback(tmp_path_factory, data: st.DataObject):
     path = tmp_path_factory.mktemp("damaged") / "own.npz"

@@ -22,7 +22,7 @@ from pipelines.splits import labels_of_column
 CELLS = st.text(max_size=6) | st.sampled_from(["1", "-2.5", "1e400", "nan", "NA", "", '"', "a,b", "yes", "\x00", "é"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=1, max_size=3), max_size=12),
     names=st.sampled_from(["a,b,target", "target", ""]),
@@ -36,7 +36,7 @@ def test_any_text_is_a_table_or_refused_in_one_line(tmp_path_factory, rows: list
         assert all("\n" not in problem for problem in error.problems)  # noqa: PT017
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data: st.DataObject):
     path = tmp_path_factory.mktemp("damaged") / "own.parquet"
@@ -44,7 +44,7 @@ def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data: st.
     load_damaged(path, data)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     numbers=st.lists(st.floats(-1e6, 1e6, width=32), min_size=24, max_size=40),
     sorts=st.lists(st.sampled_from(["red", "green", 'b,l"u\ne']), min_size=40, max_size=40),

@@ -102,7 +102,7 @@ class TestOrder:
 
 
 class TestSchedule:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(n_rows=st.integers(1, 500), batch_size=st.integers(1, 200), epochs=st.integers(1, 6))
     def test_cosine_is_keras_cosine_decay(self, n_rows: int, batch_size: int, epochs: int) -> None:
         hp = replace(HP, schedule="cosine", batch_size=batch_size, epochs=epochs)

@@ -9,6 +9,7 @@ import pytest
 from scripted_pool import ScriptedPool
 from world import World, interrupt_after
 
+from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.explain import explain_trial
 from search.space import Choice, Range, SearchSpace
@@ -62,6 +63,17 @@ def test_an_interruption_changes_nothing(world: World, n_epochs: int) -> None:
         world.search(broken, ScriptedPool(), interrupt_after(n_epochs))
     world.search(broken, ScriptedPool())
     assert outcome(world, broken) == outcome(world, whole)
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "asha", "median"])
+def test_a_start_is_trained_to_its_end(world: World, pruner: str) -> None:
+    """The trials after it are still judged by it."""
+    starts = tuple(Hyperparameters(width, 2, 0.2, epochs=9) for width in (99, 9, 8))
+    spec = replace(audited(world, 0.0, start=starts), pruner=pruner)
+    world.search(spec, ScriptedPool(n_slots=2))
+    found = outcome(world, spec)
+    assert [row[:3] for row in found[:3]] == [(width, "COMPLETE", 9) for width in (99, 9, 8)]
+    assert "PRUNED" in {state for _, state, *_ in found[3:]}
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, "0.05"])

@@ -140,7 +140,7 @@ class TestLock:
             while connection.execute(sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one():
                 assert time.monotonic() < deadline, "the server has not noticed that the process is gone"
                 time.sleep(0.05)
-        for _ in range(2):
+        for _ in range(20):
             with sole_lock(places, "held"):
                 pass
 

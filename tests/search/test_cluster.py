@@ -30,7 +30,7 @@ pytest.importorskip("ray")
 
 PATIENCE_S = 90.0
 SPACE = "[space]\nwidth = 1024\ndepth = 3\nepochs = 3\nbatch_size = 32\nlearning_rate = { low = 1e-4, high = 1e-2 }\n"
-STUDY = f'[study]\nname = "NAME"\ntrials = 14\n[data]\nsource = "digits"\n{SPACE}[search]\npruner = "none"\n'
+STUDY = f'[study]\nname = "NAME"\ntrials = 10\n[data]\nsource = "digits"\n{SPACE}[search]\npruner = "none"\n'
 """Trials of a second or two, so that nodes can die in the middle."""
 
 
@@ -95,15 +95,15 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     lines = [line for line in errors.read_text().splitlines() if "Attempting to recover 1 lost objects" not in line]
     assert process.returncode == 0, lines
     assert out.count("\n") == 1
-    assert json.loads(out)["trials"] == {"complete": 14, "pruned": 0, "failed": 0}
+    assert json.loads(out)["trials"] == {"complete": 10, "pruned": 0, "failed": 0}
     assert [line for line in lines if re.search(r"trial-00\d\d: the .* it is trained again$", line)], lines
     assert [
         line
         for line in lines
-        if not re.match(r"trial-00\d\d|\d+ of 14 trials|cpu:\d@doomed is gone|next:|      mlp-search ui", line)
+        if not re.match(r"trial-00\d\d|\d+ of 10 trials|cpu:\d@doomed is gone|next:|      mlp-search ui", line)
     ] == []
     rows = call("trials", "nodes", "--home", tmp_path / "home", "--json").json()
-    assert sorted(row["number"] for row in rows) == list(range(14))
+    assert sorted(row["number"] for row in rows) == list(range(10))
 
 
 def test_ctrl_c_ends_a_ray_of_its_own_and_leaves_no_process(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_ctrl_c_ends_a_ray_of_its_own_and_leaves_no_process(tmp_path: Path) -> N
     assert process.returncode == 130
     assert "Traceback" not in errors.read_text()
     assert not psutil.wait_procs(family, timeout=10)[1]
-    assert 1 <= json.loads(out)["trials"]["complete"] < 14
+    assert 1 <= json.loads(out)["trials"]["complete"] < 10
 
 
 def start(file: Path, folder: Path, errors: Path, *options: str, **environ: str) -> subprocess.Popen[str]:

@@ -36,7 +36,7 @@ STEPS = st.lists(
 
 
 @pytest.mark.filterwarnings("ignore:The reported value is ignored")
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(steps=STEPS)
 def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, steps: list[Any]) -> None:
     """A study is read from memory while it is searched; that and the database must never differ."""

@@ -94,7 +94,7 @@ class TestCost:
         once_s=st.floats(0, 3),
         seed=st.integers(0, 2**16),
     )
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     def test_costs_are_found_again(self, costs: tuple[float, ...], once_s: float, seed: int) -> None:
         size = Size.of(load(DataConfig("digits")))
         probes = [hp for hp, _ in simulate(replace(search.default_spec("digits", trials=12, seed=seed), pruner="none"))]

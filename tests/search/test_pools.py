@@ -136,8 +136,8 @@ class TestContract:
         outcome = driver.outcome(Task(0, LONG, 0, time_left_s=0.0))
         assert (outcome.stop_reason, len(outcome.history), outcome.best_epoch) == ("timeout", 1, 1)
         assert outcome.model
-        deadline = time.time() + 6
-        outcome = driver.outcome(Task(1, LONG, 0, time_left_s=6.0))
+        deadline = time.time() + 3
+        outcome = driver.outcome(Task(1, LONG, 0, time_left_s=3.0))
         assert time.time() < deadline + max(report.duration_s for report in outcome.history) + 1
         assert outcome.stop_reason == "timeout"
         assert len(outcome.history) > 1

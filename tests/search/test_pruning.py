@@ -54,7 +54,7 @@ CURVES = st.lists(st.lists(st.integers(0, 6).map(lambda v: v / 8), min_size=10, 
 
 
 @pytest.mark.parametrize("pruner", ["asha", "hyperband", "median"])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(curves=CURVES, data=st.data())
 def test_a_verdict_that_was_lost_is_given_again(pruner: Any, curves: Curves, data: st.DataObject) -> None:
     """A process that dies between the pruner's word and the trial's end changes nothing of the study."""

@@ -163,7 +163,7 @@ class TestTrouble:
         message = world.runs(spec)["trial-0000"].data.tags["message"]
         assert message == "workers.trial_timeout_s: took longer than 0.3 s and was ended"
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=12)
     @given(
         n_slots=st.integers(1, 4),
         trials=st.integers(1, 9),

@@ -62,14 +62,19 @@ def database(postgres: Callable[[str], str]) -> str:
     return address.set(username="keeper", password=SECRET).render_as_string(hide_password=False)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A real tracking server, by an address with a password in it, and its process."""
+@pytest.fixture(scope="module")
+def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="module")
+def server(server_home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A real tracking server, by an address with a password in it, and its process; the last test ends it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environ = {name: value for name, value in os.environ.items() if name not in ("OPTUNA_STORAGE",)}
-    command = [sys.executable, "-m", "search", "ui", "--port", str(port), "--home", str(tmp_path / "server")]
+    command = [sys.executable, "-m", "search", "ui", "--port", str(port), "--home", str(server_home)]
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout
     assert b"MLflow is at" in process.stdout.readline()
@@ -125,8 +130,22 @@ def failures(home: Path, data: Path) -> Iterator[str]:
     yield told("report", "secrets", "--output", data / "curves.html", "--home", home, code=0)
 
 
+def test_the_page_listens_on_this_machine_alone_and_runs_nothing(server: tuple[str, subprocess.Popen[bytes]]) -> None:
+    address, process = server
+    children = psutil.Process(process.pid).children(recursive=True)
+    heard = [c.laddr.ip for child in children for c in child.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert set(heard) == {"127.0.0.1"}
+    for child in children:
+        environ = child.environ()
+        assert environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+        assert environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
+        assert not any(word.startswith(("sqlite", "postgresql")) for word in child.cmdline())
+    assert requests.get(address, timeout=10).ok
+    assert requests.get(address, headers={"Host": "evil.example"}, timeout=10).status_code == 403
+
+
 def test_a_password_is_nowhere(
-    database: str, server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path,
+    database: str, server: tuple[str, subprocess.Popen[bytes]], server_home: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     caplog.set_level(logging.DEBUG)
@@ -151,7 +170,8 @@ def test_a_password_is_nowhere(
     assert [text for text in said if SECRET in text] == []
     assert SECRET not in caplog.text
     assert len(caplog.text) > 1000
-    assert [name for name in files(tmp_path) if SECRET in name or holds(tmp_path / name)] == []
+    for folder in (tmp_path, server_home):
+        assert [name for name in files(folder) if SECRET in name or holds(folder / name)] == []
     assert SECRET not in rows_of(database)
 
 
@@ -189,17 +209,3 @@ def rows_of(address: str) -> str:
     engine.dispose()
     assert "secrets" in "".join(found)
     return "".join(found)
-
-
-def test_the_page_listens_on_this_machine_alone_and_runs_nothing(server: tuple[str, subprocess.Popen[bytes]]) -> None:
-    address, process = server
-    children = psutil.Process(process.pid).children(recursive=True)
-    heard = [c.laddr.ip for child in children for c in child.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-    assert set(heard) == {"127.0.0.1"}
-    for child in children:
-        environ = child.environ()
-        assert environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
-        assert environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
-        assert not any(word.startswith(("sqlite", "postgresql")) for word in child.cmdline())
-    assert requests.get(address, timeout=10).ok
-    assert requests.get(address, headers={"Host": "evil.example"}, timeout=10).status_code == 403

@@ -90,10 +90,10 @@ def test_distributions_of_the_default_space():
         "optimizer": CategoricalDistribution(("sgd", "rmsprop", "adam")),
         "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
         "schedule": CategoricalDistribution(("constant", "cosine")),
-        "epochs": IntDistribution(5, 30),
+        "epochs": IntDistribution(5, 40),
         "batch_size": CategoricalDistribution((32, 64, 128, 256)),
     }
-    assert default_space().max_epochs == 30
+    assert default_space().max_epochs == 40
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_optunas_samplers_stay_inside_the_default_space(sampler):
 
 
 @pytest.mark.filterwarnings("ignore:The distribution is specified by")  # steps of 17 digits
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SPACES, st.integers(0, 1000))
 def test_what_is_suggested_lies_in_the_space(space, seed):
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
@@ -205,7 +205,7 @@ def test_what_is_suggested_lies_in_the_space(space, seed):
 
 
 @pytest.mark.filterwarnings("ignore:The distribution is specified by")  # steps of 17 digits
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SPACES, SPACES)
 def test_json_says_which_spaces_are_equal(one, other):
     text = json.dumps(one.to_json(), allow_nan=False)
@@ -214,7 +214,7 @@ def test_json_says_which_spaces_are_equal(one, other):
 
 
 @pytest.mark.filterwarnings("ignore:The distribution is specified by")  # steps of 17 digits
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(SPACES)
 def test_size_counts_the_values_that_are_in_the_space(space):
     listed = {name: values(dimension) for name, dimension in space.dimensions.items()}

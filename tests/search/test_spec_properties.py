@@ -47,7 +47,7 @@ def to_toml(value) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(DOCUMENTS)
 def test_a_valid_study_survives_toml_and_json(document):
     spec = spec_from_dict(document)
@@ -83,7 +83,7 @@ NEARLY = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.one_of(JUNK, NEARLY))
 def test_junk_gives_a_study_or_a_spec_error(document):
     try:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tracked import Place, end, epochs, finished, start
+from tracked import Place, end, epochs, finished, start, wait_for
 
 from search.settings import prepare_home, read_settings
 
@@ -30,14 +30,18 @@ def refusing(place: Place, event: str) -> Iterator[None]:
         yield
 
 
+def finished_runs(place: Place) -> list[str]:
+    return sorted(run.info.run_name for run in place.found("refused") if run.info.status == "FINISHED")
+
+
 def test_a_run(place: Place) -> None:
     tracker = place.tracker("refused")
     with refusing(place, "INSERT ON runs WHEN NEW"):
         for number in (0, 1, 2):
             tracker.open(start("refused", number))
             end(place, tracker, finished("refused", number, "COMPLETE", epochs(2)))
-        assert tracker.close(timeout_s=12) == 1
-    assert sorted(run.info.run_name for run in place.found("refused")) == ["trial-0001", "trial-0002"]
+        wait_for(lambda: finished_runs(place) == ["trial-0001", "trial-0002"])
+        assert tracker.close(timeout_s=0) == 1
 
 
 def test_an_errand(place: Place) -> None:
@@ -47,5 +51,5 @@ def test_an_errand(place: Place) -> None:
         tracker.kill_left("trial-0000")
         tracker.open(start("refused", 1))
         end(place, tracker, finished("refused", 1, "COMPLETE", epochs(2)))
-        assert tracker.close(timeout_s=12) == 0
-    assert place.run("refused", 1).info.status == "FINISHED"
+        wait_for(lambda: finished_runs(place) == ["trial-0001"])
+        assert tracker.close(timeout_s=0) == 0
