@@ -13,9 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE  # images set it, and then every command compil
 run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was found
 	$(BIN)/mlp-search run digits --trials 24
 
-# The folders with the long files come first in the order of their names; without the option they would end the suite.
 test: .venv/test.stamp check  ## everything that CI runs
-	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: .venv/test.stamp  ## lint, format, types, layers, known vulnerabilities
 	$(BIN)/ruff check .

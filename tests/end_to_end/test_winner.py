@@ -42,7 +42,7 @@ def test_search_finals_test_registry_predictions_and_back(tmp_path: Path):
     small = mlp_search("evaluate", "small")
     assert mlp_search("promote", "small", "--model", "digits")["version"] == 1
 
-    found = mlp_search("run", "digits", "--trials", "4")
+    found = mlp_search("run", "digits", "--trials", "2")
     assert found["best"]["value"] > 0.95
     finals = mlp_search("finalists", "digits", "--top", "2", "--seeds", "2", "--refit")
     assert finals["winner"] in finals["finalists"]

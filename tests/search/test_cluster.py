@@ -37,7 +37,6 @@ STUDY = f'[study]\nname = "NAME"\ntrials = 10\n[data]\nsource = "digits"\n{SPACE
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
     nodes = Nodes()
-    nodes.keep("second", "third")
     yield nodes
     nodes.shutdown()
 
@@ -57,6 +56,7 @@ def gather(pool: RayPool, is_enough: Callable[[list[Event]], bool]) -> list[Even
 
 @pytest.mark.chaos
 def test_slots_go_with_a_node_that_is_cut_off_and_come_back_with_it(nodes: Nodes) -> None:
+    nodes.keep("second", "third")
     with closing(RayPool(load(DataConfig("digits")), nodes.address)) as pool:
         assert len(pool.slots) == 6
         events = gather(pool, lambda events: len(events) == 6)
