@@ -23,7 +23,7 @@ import requests
 from harness import RESULTS, Outcome, console, machine, temporary_home, write_result
 from rich.table import Table
 
-from search.server import serving
+from search.operations.ui import serving
 
 MB = 2**20
 PORT = 5987

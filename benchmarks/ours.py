@@ -11,7 +11,7 @@ from typing import Any
 import harness
 from peers.common import CONFIGURATIONS, PANEL_EPOCHS, Range, race_space
 
-from search.spec import DEFAULT_STARTS
+from search.spec.study_spec import DEFAULT_STARTS
 
 _DEFAULT_VARIANT = ("tpe", "asha", "searched", "start")
 

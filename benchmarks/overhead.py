@@ -20,17 +20,18 @@ from harness import machine
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.datasets import load
-from pipelines.history import EpochReport
-from search.pools import Event, Finished, Ready, Reported, Slot
-from search.progress import Silent
-from search.runs import DatasetInput, Runs
-from search.scheduler import Scheduler
-from search.settings import prepare_home, read_settings
-from search.spec import default_spec, override
-from search.storage import open_study
-from search.tasks import Outcome, StopReason, Task
-from search.tracking import Tracker
+from pipelines.data.datasets import load
+from pipelines.training.history import EpochReport
+from search.devices.slots import Slot
+from search.home.settings import prepare_home, read_settings
+from search.optimization.studies import open_study
+from search.scheduling.progress import Silent
+from search.scheduling.scheduler import Scheduler
+from search.spec.study_spec import default_spec, override
+from search.tracking.runs import DatasetInput, Runs
+from search.tracking.tracker import Tracker
+from search.workers.pool import Event, Finished, Ready, Reported
+from search.workers.tasks import Outcome, StopReason, Task
 
 EPOCHS = 10
 MODEL_BYTES = 2_700_000  # of an .h5 with two hidden layers of 512
@@ -95,7 +96,7 @@ def measure(n_trials: int, pruner: str) -> dict[str, float]:
         document["search"]["pruner"] = pruner
         document["space"]["epochs"] = EPOCHS
         document["start"] = []
-        from search.spec import spec_from_dict
+        from search.spec.study_spec import spec_from_dict
 
         spec = spec_from_dict(document)
         dataset = load(spec.data)

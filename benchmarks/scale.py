@@ -26,15 +26,15 @@ from harness import RESULTS, console, machine, write_result
 from rich.table import Table
 from virtual_pool import N_CLASSES, N_FEATURES, VirtualClock, VirtualPool
 
-from search.lean import collect_seldom
-from search.progress import Silent
-from search.runs import DatasetInput, Runs
-from search.scheduler import Scheduler
-from search.settings import Settings, prepare_home, read_settings
-from search.spec import StudySpec, default_spec, spec_from_dict
-from search.spool import Epoch, RunStart
-from search.storage import open_study
-from search.tracking import Tracker
+from search.home.settings import Settings, prepare_home, read_settings
+from search.home.startup import collect_seldom
+from search.optimization.studies import open_study
+from search.scheduling.progress import Silent
+from search.scheduling.scheduler import Scheduler
+from search.spec.study_spec import StudySpec, default_spec, spec_from_dict
+from search.tracking.entries import Epoch, RunStart
+from search.tracking.runs import DatasetInput, Runs
+from search.tracking.tracker import Tracker
 
 _MARKS = (100, 1_000, 2_000, 5_000, 10_000)
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.config import count_parameters, layer_sizes
-from pipelines.history import EpochReport
-from search.pools import Event, Finished, Ready, Reported, Slot
-from search.tasks import Outcome, StopReason, Task
+from pipelines.training.history import EpochReport
+from search.devices.slots import Slot
+from search.workers.pool import Event, Finished, Ready, Reported
+from search.workers.tasks import Outcome, StopReason, Task
 
 RECORD = Path(__file__).parent / "scale_record.json"
 N_FEATURES, N_CLASSES = 64, 10  # of digits, which the record is of

@@ -33,13 +33,13 @@ with atheris.instrument_imports(include=PARSERS):
     from PIL import Image, JpegImagePlugin, PngImagePlugin  # noqa: F401
 
     from pipelines.config import DataConfig
-    from pipelines.datasets import describe
+    from pipelines.data.datasets import describe
     from pipelines.errors import InputError, MlpSearchError
-    from pipelines.history import sha256
-    from pipelines.model import load_h5
-    from pipelines.pictures import read_picture
-    from search.spec import read_spec
-    from search.template import STUDY_TEMPLATE
+    from pipelines.files.pictures import read_picture
+    from pipelines.training.history import sha256
+    from pipelines.training.model import load_h5
+    from search.spec.study_spec import read_spec
+    from search.spec.template import STUDY_TEMPLATE
 
 logging.set_verbosity(logging.ERROR)
 _MAX_CONFIG = 60_000  # HDF5 holds no more in an attribute

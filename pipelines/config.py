@@ -77,3 +77,23 @@ def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_classes: in
 def count_parameters(sizes: Sequence[int]) -> int:
     """Weights that training changes, kernels and biases, of layers of these sizes."""
     return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: its name, the values of a row that leave it, and its parameters."""
+
+    name: str
+    n_outputs: int
+    n_parameters: int
+
+
+def layers(hyperparameters: Hyperparameters, n_features: int, n_classes: int) -> tuple[Layer, ...]:
+    """The layers of a configuration, input to output, named as in its ``.h5``."""
+    sizes = layer_sizes(hyperparameters, n_features, n_classes)
+    found = [Layer("flatten", n_features, 0), Layer("scaling", n_features, 0)]
+    for number in range(1, len(sizes)):
+        dense = Layer(f"hidden_{number}", sizes[number], count_parameters(sizes[number - 1 : number + 1]))
+        found += [dense, Layer(f"dropout_{number}", sizes[number], 0)]
+    *hidden, classes, _ = found
+    return (*hidden, Layer("classes", classes.n_outputs, classes.n_parameters))

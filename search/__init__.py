@@ -1,94 +1,76 @@
 """What to train next, where, and what was learned: an Optuna study over Keras MLPs, tracked by MLflow.
 
-What the command line does is one call away: ``search.run_study(search.default_spec("digits", trials=20))``. The names
-below are imported when they are first used, so that ``import search`` costs nothing.
+Each command of the command line is one function here: ``search.run_study(search.default_spec("digits", trials=20))``.
+A name is imported when it is first used, so ``import search`` is quick.
 """
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from search.explain import Explanation, explain_trial
-    from search.finalists import Finalist, Verdict
-    from search.finals import FinalistsResult, run_finalists
-    from search.overview import StudySummary, studies
-    from search.plan import Forecast, plan_study
-    from search.prediction import Predictions, predict
-    from search.promotion import Promotion, promote
-    from search.registry import Rollback, VersionRow, models, rollback
-    from search.sealing import SealedResult, evaluate
-    from search.spec import StudySpec, default_spec, override, read_spec, spec_from_dict
-    from search.storage import TrialRow
-    from search.study import StudyResult, frame, run_study, trials
-    from search.training_run import TrainingResult, continue_training, train_once
-    from search.training_spec import TrainingSpec, default_training
+if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so does _modules
+    from search.finals.finals import FinalistsResult as FinalistsResult, run_finalists as run_finalists
+    from search.finals.sealed_test import SealedResult as SealedResult, evaluate as evaluate
+    from search.finals.selection import Finalist as Finalist, Verdict as Verdict
+    from search.optimization.leaderboard import TrialRow as TrialRow
+    from search.registry.models import (
+        Rollback as Rollback,
+        VersionRow as VersionRow,
+        models as models,
+        rollback as rollback,
+    )
+    from search.registry.predict import Predictions as Predictions, predict as predict
+    from search.registry.promotion import Promotion as Promotion, promote as promote
+    from search.reporting.explain import Explanation as Explanation, explain_trial as explain_trial
+    from search.reporting.study_summaries import StudySummary as StudySummary, studies as studies
+    from search.scheduling.run_study import (
+        StudyResult as StudyResult,
+        frame as frame,
+        run_study as run_study,
+        trials as trials,
+    )
+    from search.spec.study_spec import (
+        StudySpec as StudySpec,
+        default_spec as default_spec,
+        override as override,
+        read_spec as read_spec,
+        spec_from_dict as spec_from_dict,
+    )
+    from search.training.configuration import TrainingSpec as TrainingSpec, default_training as default_training
+    from search.training.forecast import Forecast as Forecast, plan_study as plan_study
+    from search.training.train import (
+        TrainingResult as TrainingResult,
+        continue_training as continue_training,
+        train_once as train_once,
+    )
 
-_PLACES = {
-    "search.explain": ("Explanation", "explain_trial"),
-    "search.finalists": ("Finalist", "Verdict"),
-    "search.finals": ("FinalistsResult", "run_finalists"),
-    "search.overview": ("StudySummary", "studies"),
-    "search.plan": ("Forecast", "plan_study"),
-    "search.prediction": ("Predictions", "predict"),
-    "search.promotion": ("Promotion", "promote"),
-    "search.registry": ("Rollback", "VersionRow", "models", "rollback"),
-    "search.sealing": ("SealedResult", "evaluate"),
-    "search.spec": ("StudySpec", "default_spec", "override", "read_spec", "spec_from_dict"),
-    "search.storage": ("TrialRow",),
-    "search.study": ("StudyResult", "frame", "run_study", "trials"),
-    "search.training_run": ("TrainingResult", "continue_training", "train_once"),
-    "search.training_spec": ("TrainingSpec", "default_training"),
-}
-_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
 
-__all__ = [
-    "Explanation",
-    "Finalist",
-    "FinalistsResult",
-    "Forecast",
-    "Predictions",
-    "Promotion",
-    "Rollback",
-    "SealedResult",
-    "StudyResult",
-    "StudySpec",
-    "StudySummary",
-    "TrainingResult",
-    "TrainingSpec",
-    "TrialRow",
-    "Verdict",
-    "VersionRow",
-    "continue_training",
-    "default_spec",
-    "default_training",
-    "evaluate",
-    "explain_trial",
-    "frame",
-    "models",
-    "override",
-    "plan_study",
-    "predict",
-    "promote",
-    "read_spec",
-    "rollback",
-    "run_finalists",
-    "run_study",
-    "spec_from_dict",
-    "studies",
-    "train_once",
-    "trials",
-]
+@functools.cache
+def _modules() -> dict[str, str]:
+    """The module of each public name."""
+    tree = ast.parse(Path(__file__).read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: node.module
+        for node in imports
+        for alias in node.names
+        if node.module and node.module.startswith(f"{__name__}.")
+    }
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name."""
-    if name not in _PLACE_OF:
+    if name == "__all__":
+        return sorted(_modules())
+    if name not in _modules():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PLACE_OF[name]), name)
+    return getattr(importlib.import_module(_modules()[name]), name)
 
 
 def __dir__() -> list[str]:
-    """For completion in a notebook."""
-    return sorted([*globals(), *__all__])
+    """The public names, for completion."""
+    return sorted(_modules())

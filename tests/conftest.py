@@ -72,7 +72,7 @@ def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from finished import run_small
 
-    from search.sealing import evaluate
+    from search.finals.sealed_test import evaluate
 
     home = tmp_path_factory.mktemp("contenders") / "home"
     strong = {"width": 64, "epochs": 12}

@@ -18,9 +18,9 @@ from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
 import search
-from search.live import draw
-from search.progress import Progress
-from search.server import serving
+from search.cli.live import draw
+from search.operations.ui import serving
+from search.scheduling.progress import Progress
 
 FOLDER = Path(__file__).parent
 NOTES = 8

@@ -9,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import NotFoundError, UnavailableError
-from search.claims import SearchedError, gather_spools, is_searched, study_lock, unknown_lock
 from search.doctor.content import Copies, content_findings
 from search.doctor.findings import Diagnosis, Finding, treat
 from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unknown_in_spool, unreadable
 from search.doctor.registry import logged_model_findings, model_findings
 from search.doctor.trials import trial_findings
 from search.doctor.view import readable_entry, search_runs, view_study
-from search.redaction import one_line, redact
-from search.runs import connect
-from search.session import open_home
-from search.settings import Settings, read_settings
-from search.spool import study_slug
-from search.storage import SPEC, load_study, study_names
-from search.versions import every, model_lock
+from search.home.locks import SearchedError, study_lock, unknown_lock
+from search.home.settings import Settings, read_settings, study_slug
+from search.home.text import one_line, redact
+from search.optimization.studies import load_study, study_names
+from search.registry.versions import every, model_lock
+from search.storage.attributes import SPEC
+from search.storage.heartbeats import is_searched
+from search.tracking.home import open_home
+from search.tracking.runs import connect
+from search.tracking.spool import gather_spools
 
 __all__ = ["Diagnosis", "Finding", "examine"]
 

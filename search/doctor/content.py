@@ -9,12 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from search.continuation import CHECKPOINT_TAG, MODEL_TAG
 from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
-from search.redaction import one_line
-from search.settings import Settings
-from search.spool import CHECKPOINT_FILE, MODEL_FILE, now_ms
+from search.home.settings import Settings
+from search.home.text import one_line
+from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, now_ms
+from search.training.continuation import CHECKPOINT_TAG, MODEL_TAG
 
 LOST = "lost."
 """Begins the tags that note what of a run cannot be brought back: ``lost.model.h5``, ``lost.history``."""

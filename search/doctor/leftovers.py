@@ -10,8 +10,7 @@ from pathlib import Path
 
 from search.doctor.findings import Finding
 from search.doctor.view import readable_entry
-from search.settings import Settings
-from search.spool import study_slug
+from search.home.settings import Settings, study_slug
 
 SET_ASIDE = "set-aside"
 """Folder of the home for what cannot be read, and cannot be proven to be worth nothing either."""

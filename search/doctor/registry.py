@@ -10,10 +10,10 @@ from typing import Any
 
 from search.doctor.content import LOST, Copies, damage, put_back
 from search.doctor.findings import Finding
-from search.packaging import ARTIFACTS
-from search.settings import Settings
-from search.spool import MODEL_FILE, now_ms
-from search.versions import COMPLETE, MADE_BY, STATE, Versions, every
+from search.home.settings import Settings
+from search.registry.packaging import ARTIFACTS
+from search.registry.versions import COMPLETE, MADE_BY, STATE, Versions, every
+from search.tracking.entries import MODEL_FILE, now_ms
 
 _HALF_MADE_MS = 3_600_000  # on a registry that other machines use too, where no lock says who is at work
 

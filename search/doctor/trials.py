@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.claims import abandoned, park
 from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
-from search.results import note_result, note_run_id
-from search.runs import status_of
-from search.spool import now_ms, read_entry, write_entry
-from search.storage import mirrored
-from search.takeover import note_runs, tell
-from search.tracking import Tracker
+from search.optimization.run_records import note_result, note_run_id
+from search.optimization.studies import mirrored
+from search.scheduling.recovery import note_runs, tell
+from search.storage.heartbeats import abandoned, park
+from search.tracking.entries import now_ms
+from search.tracking.runs import status_of
+from search.tracking.spool import read_entry, write_entry
+from search.tracking.tracker import Tracker
 
 ORPHAN = "ORPHAN"
 """``trial.state`` of a run whose trial Optuna does not have."""

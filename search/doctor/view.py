@@ -13,14 +13,16 @@ from typing import Any
 
 import optuna
 
-from search.finals import REFIT_METRICS
-from search.results import metrics_of, noted_results, tags_of
-from search.runs import DatasetInput, Runs
-from search.sampling import trial_seed
-from search.settings import Settings
-from search.spool import METRICS, Entry, Epoch, RunStart, now_ms, read_entry, study_slug
-from search.storage import FINGERPRINT, RESULT, SPEC, trial_row
-from search.versions import every
+from search.finals.finals import REFIT_METRICS
+from search.home.settings import Settings, study_slug
+from search.optimization.leaderboard import trial_row
+from search.optimization.run_records import metrics_of, noted_results, tags_of
+from search.optimization.samplers import trial_seed
+from search.registry.versions import every
+from search.storage.attributes import FINGERPRINT, RESULT, SPEC
+from search.tracking.entries import METRICS, Entry, Epoch, RunStart, now_ms
+from search.tracking.runs import DatasetInput, Runs
+from search.tracking.spool import read_entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def begin(backend: Backend, tmp_path: Path, tallies: dict[str, Tally], request: 
 
 def reference(campaign: Campaign, folder: Path) -> list[Any]:
     """What the same study comes to that was never killed."""
-    from search.spec import read_spec
+    from search.spec.study_spec import read_spec
 
     name, home = campaign.study.name, folder / "undisturbed"
     search.run_study(read_spec(campaign.file), home=home)

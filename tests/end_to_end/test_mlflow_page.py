@@ -12,11 +12,11 @@ import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from search.promotion import promote
-from search.sealing import evaluate
-from search.server import Server, serving
-from search.spec import spec_from_dict
-from search.study import run_study
+from search.finals.sealed_test import evaluate
+from search.operations.ui import Server, serving
+from search.registry.promotion import promote
+from search.scheduling.run_study import run_study
+from search.spec.study_spec import spec_from_dict
 
 N_TRIALS = 12
 STUDY = {

@@ -81,7 +81,7 @@ def test_the_python_runs(folder: Path):
 
 
 def test_every_command_is_in_the_reference():
-    from search.cli import app
+    from search.cli.app import app
 
     group = typer.main.get_command(app)
     reference = (ROOT / "docs" / "reference.md").read_text()

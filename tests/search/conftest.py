@@ -17,9 +17,9 @@ from world import World
 from wrong_files import write_wrong_files
 
 from pipelines.config import DataConfig
-from pipelines.datasets import Dataset, load
-from search.settings import Settings, prepare_home, read_settings
-from search.spec import StudySpec
+from pipelines.data.datasets import Dataset, load
+from search.home.settings import Settings, prepare_home, read_settings
+from search.spec.study_spec import StudySpec
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,115 @@
+"""What is learned from the training rows alone and travels with the model: scaling, imputation, categories.
+
+Rows are kept unscaled. The model itself scales, so whoever predicts hands in rows as the file holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.config import Scaling
+from pipelines.data.table_encoder import TableEncoder
+from pipelines.errors import DataError
+from pipelines.files.archives import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CHUNK_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preprocessing:
+    """All that a model needs to take rows as they are and to name its answers.
+
+    Attributes:
+        input_shape: Shape of one row as the model takes it.
+        class_names: One name per class number.
+        center: Subtracted from a row; one number, or (n_features,) float32.
+        scale: Divides what is left; one number, or (n_features,) float32.
+        columns: How a table's columns become features; None for arrays.
+    """
+
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    center: float | Array
+    scale: float | Array
+    columns: TableEncoder | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Preprocessing) and self.to_json() == other.to_json()
+
+    def encode(self, frame: pd.DataFrame) -> Array:
+        """Rows of a table as the file holds them to (n_rows, n_features) float32, unscaled.
+
+        Raises:
+            DataError: The model was trained on arrays, or the rows do not fit its columns.
+        """
+        if self.columns is None:
+            raise DataError(f"rows: must be arrays of shape {self.input_shape} for this model, got a table")
+        return self.columns.encode(frame)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a JSON document; ``from_json`` reads them back without loss."""
+        return {
+            "input_shape": list(self.input_shape),
+            "class_names": list(self.class_names),
+            "center": np.asarray(self.center).tolist(),
+            "scale": np.asarray(self.scale).tolist(),
+            "columns": None if self.columns is None else self.columns.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of ``to_json``.
+
+        Raises:
+            DataError: Not such a record.
+        """
+        try:
+            columns = record["columns"]
+            return cls(
+                tuple(int(size) for size in record["input_shape"]),
+                tuple(str(name) for name in record["class_names"]),
+                _numbers(record["center"]),
+                _numbers(record["scale"]),
+                None if columns is None else TableEncoder.from_json(columns),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"preprocessing: must be a record that was saved with a model, got one that is not "
+                f"({type(error).__name__}: {error})"
+            ) from error
+
+
+def learn_scaling(x: Array, scaling: Scaling) -> tuple[float | Array, float | Array]:
+    """Center and scale of (n_rows, *input_shape) training rows.
+
+    Pictures (``uint8``, or three axes and more) get one number for all pixels, which keeps their contrast;
+    features of rank 2 have units of their own and get one number each. The scale of equal values is 1.
+    """
+    axis = None if x.dtype == np.uint8 or x.ndim > 2 else 0
+    low, high = np.asarray(x.min(axis=axis), np.float64), np.asarray(x.max(axis=axis), np.float64)
+    if scaling == "none":
+        center, scale = np.zeros_like(low), np.ones_like(low)
+    elif scaling == "minmax":
+        center, scale = low, high - low
+    else:
+        center = x.mean(axis=axis, dtype=np.float64)
+        # In chunks: a float64 copy of 48,000 pictures would take 300 MB.
+        chunks = (x[start : start + _CHUNK_ROWS] for start in range(0, len(x), _CHUNK_ROWS))
+        squares = sum(np.square(chunk - center).sum(axis=axis) for chunk in chunks)
+        scale = np.sqrt(squares * np.size(center) / x.size)
+    limits = np.finfo(np.float32)
+    scale = np.where((high > low) & (scale > limits.tiny), np.minimum(scale, limits.max), 1.0)
+    if axis is None:
+        return float(center), float(scale)
+    return center.astype(np.float32), scale.astype(np.float32)
+
+
+def _numbers(value: float | list[float]) -> float | Array:
+    return np.array(value, dtype=np.float32) if isinstance(value, list) else float(value)

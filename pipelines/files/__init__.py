@@ -1,0 +1,1 @@
+"""Reads files that users give: archives, tables, pictures, and where they are."""

@@ -1,0 +1,100 @@
+"""A picture file -> a row as the model's dataset has them: its size, its channels, its black and its white."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.errors import DataError, NotFoundError
+from pipelines.files.archives import Array
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_FORMATS = ("PNG", "JPEG")  # by content, whatever the name says: Pillow runs programs for some others
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def read_picture(
+    path: Path, input_shape: tuple[int, ...], value_range: tuple[float, float], *, invert: bool = False
+) -> Array:
+    """Reads a PNG or JPEG of any size and colour.
+
+    It is turned upright, laid on white where it is transparent, brought to the model's channels, resized, and padded
+    with the colour of its rim to the model's proportions. A row of (n * n) values counts as an n x n picture.
+
+    Args:
+        path: The file.
+        input_shape: (height, width), (height, width, channels) or (height * width,).
+        value_range: Values of black and white in the model's dataset.
+        invert: Whether dark and light are swapped: MNIST's digits are light on dark, a scan's dark on light.
+
+    Returns:
+        (1, *input_shape) float32.
+
+    Raises:
+        DataError: Not a picture, or a model that does not take pictures.
+        NotFoundError: There is no such file.
+    """
+    height, width, channels = _picture_shape(input_shape)
+    image = _fit(_open(path, _MODES[channels]), width, height)
+    shades = np.asarray(image, dtype=np.float32) / 255
+    low, high = value_range
+    x = low + (1 - shades if invert else shades) * (high - low)
+    return x.reshape(1, *input_shape).astype(np.float32)
+
+
+def _picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    side = math.isqrt(shape[0])
+    if len(shape) == 1 and side > 1 and side**2 == shape[0]:
+        return side, side, 1
+    if len(shape) == 2:
+        return shape[0], shape[1], 1
+    if len(shape) == 3 and shape[2] in _MODES:
+        return shape[0], shape[1], shape[2]
+    raise DataError(f"model: must take pictures to be given one, but its rows are {shape}: give it a file of rows")
+
+
+def _open(path: Path, mode: str) -> Image:
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as file:
+                image: Any = ImageOps.exif_transpose(file)
+                image.load()
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{path}: no such file: check the path") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path}: must be a picture of ordinary size ({error}): make it smaller") from error
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
+        raise DataError(f"{path}: must be a PNG or JPEG picture that is whole ({error})") from error
+    if image.mode.startswith(("I", "F")):  # 16 bits and more a pixel, which Pillow would cut off at 255
+        values = np.asarray(image, dtype=np.float64)
+        image = Image.fromarray(np.clip(values / (65535 if values.max() > 255 else 255) * 255, 0, 255).astype(np.uint8))
+    if mode != "RGBA" and ("A" in image.getbands() or "transparency" in image.info):
+        shown = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+    return image.convert(mode)  # type: ignore[no-any-return]
+
+
+def _fit(image: Image, width: int, height: int) -> Image:
+    """Resized to fit into width x height, and padded to it with the colour of the rim."""
+    from PIL import Image, ImageOps
+
+    if image.size == (width, height):
+        return image
+    scale = max(image.width / width, image.height / height)
+    pixels = np.asarray(image)
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    colour: Any = tuple(np.atleast_1d(np.median(rim, axis=0)).astype(int).tolist())
+    # Padded after it is small: a line of a million pixels would make a square of them.
+    fitting = max(1, round(image.width / scale)), max(1, round(image.height / scale))
+    small = image.resize(fitting, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BOX)
+    return ImageOps.pad(small, (width, height), color=colour if len(colour) > 1 else colour[0])

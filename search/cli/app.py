@@ -1,0 +1,62 @@
+"""The command line: ``mlp-search``, also ``python -m search``.
+
+Exit codes: 0 done; 1 a problem that the message explains; 2 wrong usage; 3 a check said no; 130 interrupted.
+Nothing heavy is imported before a command needs it: the help answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from pipelines.errors import InputError, MlpSearchError, RefusedError
+from search.cli.commands import data, finals, models, reports, server, studies, training, upkeep
+from search.home import startup as lean
+from search.home.text import complain, redact_tracebacks
+
+app = typer.Typer(
+    name="mlp-search",
+    help="Hyperparameter search and experiment tracking for dense networks: Optuna searches, Keras trains, MLflow"
+    " remembers.",
+    epilog="Start with: mlp-search run digits",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+for command in (
+    data.datasets, data.init, studies.plan, training.train, studies.run, studies.studies, studies.trials,
+    studies.show, reports.report, finals.finalists, finals.evaluate, models.promote, models.rollback, models.models,
+    models.predict, server.ui, upkeep.doctor, upkeep.migrate,
+):  # fmt: skip
+    app.command()(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        arguments: What was typed after the program's name; ``sys.argv`` where it is not given.
+
+    Returns:
+        The exit code. A bug keeps its traceback.
+    """
+    if arguments is None:
+        lean.collect_seldom()
+    redact_tracebacks()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what libraries say to programmers is no news to a user
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = get_command(app).main(given or ["--help"], prog_name="mlp-search", standalone_mode=False)
+    except typer.TyperException as error:
+        complain([error.format_message()])
+        return error.exit_code
+    except MlpSearchError as error:
+        complain(error.problems if isinstance(error, InputError) else [str(error)])
+        return 3 if isinstance(error, RefusedError) else 1
+    if code == 130:
+        complain(["interrupted"], "")
+    return code or 0

@@ -1,1 +1,0 @@
-"""The commands of the command line: each reads its options, calls one function and shows what came back."""

@@ -1,0 +1,1 @@
+"""GPUs, cores, the slots they make, and their memory."""

@@ -1,0 +1,53 @@
+"""What the largest network takes of memory, and whether this machine has it, told before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+
+from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.data.datasets import Dataset
+from pipelines.errors import SpecError
+from search.devices.slots import Slot
+from search.spec.space import SearchSpace
+
+_COPIES = 8
+"""Of each weight at the peak: gradient, the optimizer's two, the best epoch's, the files'; measured with Adam: 9."""
+
+
+_GPU_COPIES = 5
+"""Of each weight on a GPU: itself, its gradient, the optimizer's two and one in between."""
+_GPU_LAYER_VALUES = 4
+"""For each row of a step and each value of a layer: itself, its error, its dropout mask and the bits of that."""
+_EVALUATED_ROWS = 2048
+
+
+def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
+    """A forecast of the GPU memory that the largest trial of a space takes, in MB; docs/gpu.md has the formula."""
+    training, validation = dataset.training, dataset.validation
+    sizes = layer_sizes(space.largest_network(), training.x[0].size, dataset.n_classes)
+    batch_size: int = space.highest("batch_size")
+    n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
+    held: int = sum(array.nbytes for split in (training, validation) for array in (split.x, split.y))
+    floats = _GPU_COPIES * count_parameters(sizes) + _GPU_LAYER_VALUES * n_rows * sum(sizes)
+    return (held + 4 * floats >> 20) + 1
+
+
+def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot]) -> None:
+    """Looks whether every slot can train the largest network at the same time; the memory of GPUs is not looked at.
+
+    Raises:
+        SpecError: They cannot.
+    """
+    n_slots = sum(not slot.visible_devices for slot in slots)
+    n_parameters = count_parameters(layer_sizes(largest, dataset.training.x[0].size, dataset.n_classes))
+    needed_bytes = n_parameters * 4 * _COPIES * n_slots
+    free_bytes = psutil.virtual_memory().available
+    if needed_bytes > free_bytes:
+        where = "one slot" if n_slots == 1 else f"{n_slots} slots"
+        raise SpecError(
+            f"width and depth: networks must fit in memory, got {n_parameters:,} weights with width {largest.width} and"
+            f" depth {largest.depth}, about {needed_bytes / 1e9:,.1f} GB for {where} where {free_bytes / 1e9:,.1f} GB"
+            " are free: lower one, or take fewer slots"
+        )

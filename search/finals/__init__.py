@@ -1,0 +1,1 @@
+"""Finalists, the winner and the held-out test."""

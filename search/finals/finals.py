@@ -1,0 +1,251 @@
+"""Trains a study's best configurations again, with several new seeds each, and names the winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.data.datasets import Dataset, Split
+from pipelines.errors import SpecError
+from search.finals.selection import (
+    Candidate,
+    Finalist,
+    Verdict,
+    as_attribute,
+    candidates,
+    finalist_run,
+    finalist_seed,
+    is_out,
+    judge,
+    order,
+    refit_seed,
+)
+from search.finals.winner import VERDICT, refit_run, seal_opened
+from search.home.interrupts import interruptible
+from search.home.settings import Settings, read_settings
+from search.optimization.provenance import open_runs, run_tags
+from search.optimization.run_records import noted_results
+from search.optimization.studies import load_own_study, study_data
+from search.scheduling.progress import Observer, Progress, Silent
+from search.scheduling.recovery import deliver_left, note_runs
+from search.spec.study_spec import StudySpec
+from search.storage.advisory_locks import sole_lock
+from search.storage.database import storage_errors
+from search.tracking.entries import RunStart
+from search.tracking.home import open_home
+from search.tracking.tracker import Tracker
+from search.training.job_runner import Crew, Job
+from search.workers.pools import prepare_pool, started_pool
+from search.workers.tasks import Task
+
+REFIT_METRICS = ("loss", "accuracy")
+"""What is logged of a refit: its validation rows are trained on, and what they gave would mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalistsResult:
+    """What the finals came to.
+
+    Attributes:
+        study: The study's name.
+        verdict: Who has won; None where an interruption came before.
+        refit_run_id: The winner's training on training and validation rows together, where it was asked for.
+        seal_opened: How often the sealed test was opened before.
+        interrupted: Whether Ctrl-C ended it; the same call goes on.
+        undelivered: Runs that MLflow has not taken yet; they wait in the spool.
+    """
+
+    study: str
+    verdict: Verdict | None
+    refit_run_id: str | None
+    seal_opened: int
+    interrupted: bool
+    undelivered: int = 0
+
+
+def run_finalists(
+    name: str,
+    *,
+    top: int = 5,
+    seeds: int = 5,
+    refit: bool = False,
+    home: Path | None = None,
+    pool: str = "local",
+    observer: Observer | None = None,
+) -> FinalistsResult:
+    """Trains the best configurations of a study again and names the winner; nothing is trained twice.
+
+    Args:
+        name: The study.
+        top: How many distinct configurations.
+        seeds: Runs of each, with seeds that no trial had; a configuration that can neither win nor come second any
+            more gets fewer.
+        refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
+            as it took to its best one on average. Nothing is chosen in it: the model is the last epoch's.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        pool: Where they train; see ``run_study``.
+        observer: Watches; nobody does where it is not given.
+
+    Raises:
+        NotFoundError: There is no such study, or no trial of it is complete.
+        SpecError: An option breaks a rule, or the dataset is not the study's any more.
+        DataError, UnavailableError: As for ``run_study``.
+    """
+    for option, value in (("--top", top), ("--seeds", seeds)):
+        if value < 1:
+            raise SpecError(f"{option}: must be at least 1, got {value}")
+    prepare_pool(pool)
+    settings = read_settings(home)
+    spec, dataset = study_data(load_own_study(settings, name), settings)
+    open_home(settings)
+    with storage_errors(settings), sole_lock(settings, name) as settings:
+        finals = _Finals(
+            settings, spec, load_own_study(settings, name), dataset, observer or Silent(), top, seeds, pool
+        )
+        return finals.run(refit=refit)
+
+
+class _Finals:
+    """One call: the finalists, the verdict, and the refit."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spec: StudySpec,
+        study: optuna.Study,
+        dataset: Dataset,
+        observer: Observer,
+        top: int,
+        n_seeds: int,
+        pool: str,
+    ) -> None:
+        self._settings, self._spec, self._study, self._dataset = settings, spec, study, dataset
+        self._observer, self._top, self._n_seeds, self._pool = observer, top, n_seeds, pool
+        self._candidates = candidates(study, top)
+        self._started: set[str] = set()
+        self._progress = Progress(spec.name)
+
+    def run(self, *, refit: bool) -> FinalistsResult:
+        study, verdict = self._study, None
+        with Tracker(lambda: open_runs(self._settings, self._spec, self._dataset), self._observer.note) as tracker:
+            self._tracker = tracker
+            tracker.wait_connected()
+            deliver_left(study, self._settings, tracker)
+            for run_name in self._unfinished():  # one that a dead process had in training may be out by now
+                tracker.kill_left(run_name)
+            interrupted = self._train_finalists()
+            if not interrupted:
+                verdict = judge(self._finalists())
+                study.set_user_attr(VERDICT, as_attribute(verdict, self._top, self._n_seeds))
+                interrupted = refit and self._train_refit(verdict.winner)
+        note_runs(study, tracker)
+        verdict = verdict and judge(self._finalists())  # with the runs that MLflow has taken in the meantime
+        run_id = noted_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None
+        opened = seal_opened(study.user_attrs)
+        return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, tracker.undelivered)
+
+    def _unfinished(self) -> list[str]:
+        """The names of runs that are not known to have ended."""
+        names = {finalist_run(c.trial, n + 1) for c in self._candidates for n in range(self._n_seeds)}
+        return sorted(names - noted_results(self._study).keys())
+
+    def _train_finalists(self) -> bool:
+        """Trains what is missing; whether it was interrupted."""
+        self._started = set(noted_results(self._study))
+        self._progress = Progress(self._spec.name, budget=len(self._candidates) * self._n_seeds)
+        self._progress.complete = sum(len(finalist.values) for finalist in self._finalists())
+        if (first := self._next_finalist()) is None:
+            return False  # no worker has to be started
+        self._started.remove(first.start.run_name)
+        return self._train(self._next_finalist, self._dataset)
+
+    def _train_refit(self, winner: Finalist) -> bool:
+        """Trains the winner on training and validation rows together; whether it was interrupted."""
+        if refit_run(winner) in noted_results(self._study):
+            return False
+        self._progress = Progress(self._spec.name, budget=1)
+        jobs = iter([self._refit_job(winner)])
+        return self._train(lambda: next(jobs, None), joined(self._dataset), n_slots=1)
+
+    def _train(self, choose: Callable[[], Job | None], dataset: Dataset, n_slots: int | None = None) -> bool:
+        spec = self._spec
+        if n_slots:
+            spec = replace(spec, workers=replace(spec.workers, slots=n_slots))
+        with started_pool(self._pool, spec, dataset, self._settings) as pool:
+            crew = Crew(
+                self._study, pool, self._tracker, self._settings, self._observer, self._progress, choose,
+                spec.workers.trial_timeout_s,
+            )  # fmt: skip
+            with interruptible(crew.interrupt):
+                crew.run()
+        return crew.interrupted
+
+    def _finalists(self) -> list[Finalist]:
+        """What is known of each configuration, in the order of the leaderboard."""
+        noted = noted_results(self._study)
+        return [self._finalist(candidate, noted) for candidate in self._candidates]
+
+    def _finalist(self, candidate: Candidate, noted: dict[str, dict[str, Any]]) -> Finalist:
+        names = [finalist_run(candidate.trial, number) for number in range(1, self._n_seeds + 1)]
+        runs = {number: noted[name] for number, name in enumerate(names, 1) if name in noted}
+        done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
+        failed = [f"trial {candidate.trial}: {run['message']}" for run in runs.values() if run.get("message")]
+        return Finalist(
+            candidate,
+            tuple(done),
+            tuple(run["best_val_accuracy"] for run in done.values()),
+            tuple(run["best_epoch"] for run in done.values()),
+            tuple(run["run_id"] for run in done.values()),
+            self._n_parameters(candidate.hyperparameters),
+            self._n_seeds,
+            failed[0] if failed else "",
+        )
+
+    def _n_parameters(self, hyperparameters: Hyperparameters) -> int:
+        n_features = self._dataset.training.x[0].size
+        return count_parameters(layer_sizes(hyperparameters, n_features, self._dataset.n_classes))
+
+    def _next_finalist(self) -> Job | None:
+        """The next run to train; configurations that can neither win nor come second get no more of them."""
+        finalists = self._finalists()
+        self._show_leader(finalists)
+        reached = [value for finalist in finalists for value in (*finalist.values, finalist.candidate.value)]
+        wanted = [not is_out(finalist, finalists, max(reached)) for finalist in finalists]
+        for index, (rank, number) in enumerate(order(len(finalists), self._n_seeds)):
+            candidate = self._candidates[rank]
+            name = finalist_run(candidate.trial, number)
+            if wanted[rank] and name not in self._started:
+                self._started.add(name)
+                return self._job(index, name, candidate, finalist_seed(self._spec.seed, number), "finalist")
+        return None
+
+    def _show_leader(self, finalists: Sequence[Finalist]) -> None:
+        leader = max(finalists, key=lambda finalist: finalist.mean)
+        if leader.values:
+            self._progress.best_number, self._progress.best_value = leader.candidate.trial, leader.mean
+            self._progress.best_params = asdict(leader.candidate.hyperparameters)
+
+    def _refit_job(self, winner: Finalist) -> Job:
+        job = self._job(0, refit_run(winner), winner.candidate, refit_seed(self._spec.seed), "refit")
+        job.task = replace(job.task, keep_last=True)
+        job.last_epoch, job.metrics = winner.epochs, REFIT_METRICS
+        return job
+
+    def _job(self, number: int, run_name: str, candidate: Candidate, seed: int, role: str) -> Job:
+        hyperparameters = candidate.hyperparameters
+        tags = {"study": self._spec.name, "trial": str(candidate.trial), "role": role, **run_tags(self._dataset)}
+        params = asdict(hyperparameters) | {"seed": seed, "n_parameters": self._n_parameters(hyperparameters)}
+        return Job(RunStart(self._spec.name, run_name, 0, params, tags), Task(number, hyperparameters, seed))
+
+
+def joined(dataset: Dataset) -> Dataset:
+    """A dataset whose training rows are its training and its validation rows; the latter stay what they were."""
+    splits = dataset.training, dataset.validation
+    rows = Split(np.concatenate([split.x for split in splits]), np.concatenate([split.y for split in splits]))
+    return replace(dataset, training=rows)

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+_SECOND_CTRL_C_S = 0.5
+
+
+@contextmanager
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C, or SIGTERM, calls ``interrupt``; the second ends everything at once.
+
+    ``timeout`` and service managers send one signal twice, to the process and to its group: that counts as one.
+    """
+    pressed: float | None = None
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(signum: int, stack: object) -> None:  # noqa: ARG001
+        nonlocal pressed
+        if pressed is None:
+            pressed = time.monotonic()
+            interrupt()
+        elif time.monotonic() - pressed > _SECOND_CTRL_C_S:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,71 @@
+"""File locks: one searching process for each study of an embedded database, one spool for each process."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from pipelines.errors import UnavailableError
+from search.home.settings import Settings, study_slug
+
+
+class SearchedError(UnavailableError):
+    """Another process has the study in hand."""
+
+
+@contextmanager
+def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
+    """Keeps a study of the embedded database to one searching process; the system lets go when that ends.
+
+    On a shared database each process gets a lane of its own.
+
+    Yields:
+        The settings of this process.
+
+    Raises:
+        SearchedError: Another process searches it.
+        UnavailableError: The home's file system has no locks.
+    """
+    for lane in itertools.count() if settings.is_shared else (0,):
+        own = replace(settings, lane=lane)
+        with lock_file(own, name).open("a") as file:
+            if is_locked(file):
+                continue
+            own.spool.mkdir(exist_ok=True, mode=0o700)
+            yield own
+            return
+    raise SearchedError(
+        f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
+        " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
+    )
+
+
+@contextmanager
+def unknown_lock(settings: Settings, slug: str) -> Iterator[bool]:
+    """Whether no process of this home has a study in hand of which only the slug is known; none gets it meanwhile."""
+    with (settings.locks / f"{slug}.lock").open("a") as file:
+        yield not is_locked(file)
+
+
+def lock_file(settings: Settings, name: str) -> Path:
+    """The lock file of a study for this process's lane."""
+    lane = f"-{settings.lane}" if settings.lane else ""
+    return settings.locks / f"{study_slug(name)}{lane}.lock"
+
+
+def is_locked(file: IO[str]) -> bool:
+    """Whether another process has locked a file; else this one has now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise UnavailableError(
+            f"{file.name}: must be on a file system with locks, got {error.strerror}: move the home with --home"
+        ) from error
+    return False

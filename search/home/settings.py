@@ -1,0 +1,172 @@
+"""Where things are kept: the only reader of the environment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipelines.errors import UnavailableError
+from search.home.text import redact
+
+_TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+
+MIGRATING = threading.Lock()
+"""Held while tables are made: Optuna and MLflow both use Alembic, which keeps its place once for a whole process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The places a command works on.
+
+    Attributes:
+        home: Folder of the embedded databases, the artifacts and the spool.
+        optuna_storage: SQLAlchemy address of Optuna's database.
+        tracking_uri: MLflow's tracking server or database.
+        registry_uri: MLflow's model registry.
+        artifact_root: Where a new experiment puts its artifacts; None leaves it to the tracking server.
+        data_folders: Folders of ``NAME.npz``, in the order they are looked through.
+        ray_address: Where the Ray cluster is, for ``--pool ray``.
+        visible_devices: The GPUs that the user left visible to CUDA; None means all.
+        lane: From 0; tells several searching processes of one study on one home apart, each of which has a spool.
+    """
+
+    home: Path
+    optuna_storage: str
+    tracking_uri: str
+    registry_uri: str
+    artifact_root: str | None
+    data_folders: tuple[Path, ...]
+    ray_address: str | None = None
+    visible_devices: str | None = None
+    lane: int = 0
+
+    @property
+    def spool(self) -> Path:
+        """Results that MLflow has not taken yet."""
+        return self.home / (f"spool-{self.lane}" if self.lane else "spool")
+
+    @property
+    def locks(self) -> Path:
+        """One lock file a study that is being searched."""
+        return self.home / "locks"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several searching processes may work on one study."""
+        return not self.optuna_storage.startswith("sqlite")
+
+    @property
+    def is_tracked_elsewhere(self) -> bool:
+        """Whether MLflow is a server or a database server, which may be away, and not a file."""
+        return not self.tracking_uri.startswith("sqlite")
+
+
+def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the environment.
+
+    Args:
+        home: What ``--home`` gave; it wins over ``MLP_SEARCH_HOME``.
+        environ: The variables; section "Where things are kept" of the reference lists them.
+
+    Raises:
+        UnavailableError: A path or an address that cannot be one.
+    """
+    home = _folder(home or environ.get("MLP_SEARCH_HOME") or "mlruns", "home")
+    tracking_uri = _tracker(environ, "MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+    data = environ.get("MLP_SEARCH_DATA")
+    return Settings(
+        home=home,
+        optuna_storage=_address(environ, "OPTUNA_STORAGE") or f"sqlite:///{home / 'optuna.db'}",
+        tracking_uri=tracking_uri,
+        registry_uri=_tracker(environ, "MLFLOW_REGISTRY_URI") or tracking_uri,
+        artifact_root=None if tracking_uri.startswith("http") else (home / "artifacts").as_uri(),
+        data_folders=(*([_folder(data, "MLP_SEARCH_DATA")] if data else []), home / "datasets"),
+        ray_address=environ.get("RAY_ADDRESS"),
+        visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
+    )
+
+
+def _folder(path: str | Path, name: str) -> Path:
+    try:
+        folder = Path(path).expanduser().absolute()
+        folder.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise UnavailableError(f"{name}: must be a folder's path, got {str(path)!r} ({reason})") from error
+    return folder
+
+
+def _address(environ: Mapping[str, str], name: str) -> str | None:
+    """An address, with the driver that the extra ``postgres`` brings: SQLAlchemy's own choice depends on its age."""
+    address = environ.get(name)
+    if not address:
+        return None
+    if not address.startswith("sqlite:") and not _is_address(address):
+        raise UnavailableError(
+            f"{name}: must be an address such as postgresql://HOST/DATABASE, got {redact(address)}; a password's own @"
+            " is written %40"
+        )
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", address)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        urlsplit(text)  # stumbles over brackets
+    except ValueError:
+        return False
+    return re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s@]*(@[^\s@]*)?", text) is not None
+
+
+def _tracker(environ: Mapping[str, str], name: str) -> str | None:
+    address = _address(environ, name)
+    if address and re.split(r"[+:]", address)[0] not in _TRACKERS:
+        raise UnavailableError(
+            f"{name}: must be the address of a server or a database ({', '.join(_TRACKERS)}), got {redact(address)}"
+        )
+    return address
+
+
+def prepare_home(settings: Settings) -> None:
+    """Makes the home's folders.
+
+    Raises:
+        UnavailableError: The folder cannot be made or written.
+    """
+    try:
+        own = [settings.home / "artifacts"] if settings.artifact_root else []
+        for folder in (settings.home, settings.spool, settings.locks, *own):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not os.access(settings.home, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise UnavailableError(
+            f"home {settings.home}: must be a folder that can be written, got {error.strerror}: choose another with"
+            " --home or MLP_SEARCH_HOME"
+        ) from error
+
+
+def prepare_sqlite(address: str) -> None:
+    """Makes a SQLite file private to the user, and its readers not wait for its writer (WAL); else does nothing.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened, or is no database.
+    """
+    if address.startswith("sqlite:///") and not address.endswith(":memory:"):
+        path = Path(address.removeprefix("sqlite:///"))
+        with suppress(OSError):  # SQLite says it better
+            path.touch(mode=0o600)
+        with sqlite3.connect(path, timeout=60) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+
+
+def study_slug(study: str) -> str:
+    """A file name for a study, whatever characters its name has."""
+    return hashlib.sha256(study.encode()).hexdigest()[:16]

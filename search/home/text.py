@@ -1,0 +1,54 @@
+"""Texts without the passwords in them: all that is said of an address, or quoted of an error, goes through here."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+
+_HIDDEN = "***"
+# Greedy, up to the last @ of the word: a password may hold an @ that nobody escaped.
+_PASSWORD = re.compile(r"(://[^\s:@/]*:)\S*@")
+_TOKEN = re.compile(r"(https?://)[^\s:@/]+@")
+_PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|api_?key)=)[^\s&;'\"]+", re.IGNORECASE)
+_ERROR_LENGTH = 300
+
+
+def redact(text: str) -> str:
+    """The text with ``***`` for the passwords and tokens of addresses: ``postgresql://me:***@host/database``."""
+    for pattern, kept in ((_PASSWORD, rf"\1{_HIDDEN}@"), (_TOKEN, rf"\1{_HIDDEN}@"), (_PARAMETER, rf"\1{_HIDDEN}")):
+        text = pattern.sub(kept, text)
+    return text
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text on one line of reasonable length, without passwords."""
+    return redact(" ".join(str(error).split()))[:_ERROR_LENGTH] or type(error).__name__
+
+
+def redact_tracebacks() -> None:
+    """Has Python hide passwords in what it prints of a bug: the errors of many libraries quote an address."""
+
+    def report(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
+        sys.stderr.write(redact("".join(traceback.format_exception(kind, error, where))))
+
+    sys.excepthook = report
+    threading.excepthook = lambda thread: report(thread.exc_type, thread.exc_value, thread.exc_traceback)
+
+
+_MAX_PROBLEMS, _MAX_LENGTH = 20, 1000
+
+
+def complain(problems: Iterable[str], prefix: str = "error: ") -> None:
+    """Writes problems to stderr, each on one line that can be read, whatever its text is made of and however long."""
+    lines = list(problems)
+    if len(lines) > _MAX_PROBLEMS:
+        lines = [*lines[:_MAX_PROBLEMS], f"{len(lines) - _MAX_PROBLEMS} more problems: mend these first"]
+    for problem in lines:
+        line = redact(" ".join("".join(c if c.isprintable() else " " for c in f"{prefix}{problem}").split()))
+        if len(line) > _MAX_LENGTH:  # its end says what to do
+            line = f"{line[: _MAX_LENGTH // 2]} … {line[-_MAX_LENGTH // 2 :]}"
+        sys.stderr.write(line + "\n")

@@ -1,0 +1,1 @@
+"""The MLflow server, its login, deployment and migration."""

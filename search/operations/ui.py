@@ -1,0 +1,157 @@
+"""Runs MLflow's own server on a home."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import requests
+
+from pipelines.errors import UnavailableError
+from search.home.settings import Settings, prepare_home, read_settings
+from search.home.text import redact
+from search.tracking.experiment_view import study_link
+
+START_S = 60.0
+_N_STUDIES = 10
+_DEFAULT = "0"  # the experiment that MLflow makes by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers.
+
+    Attributes:
+        url: Where.
+        process: MLflow's.
+        log: What it has written.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def studies(self) -> dict[str, str]:
+        """The address of each study's runs, the study that was worked on last first."""
+        answer = requests.post(
+            f"{self.url}/api/2.0/mlflow/experiments/search",
+            json={"max_results": _N_STUDIES, "order_by": ["last_update_time DESC"]},
+            timeout=30,
+        )
+        found = answer.json().get("experiments", [])
+        return {e["name"]: study_link(self.url, e["experiment_id"]) for e in found if e["experiment_id"] != _DEFAULT}
+
+    def wait(self) -> None:
+        """Waits for the server, which ends with an error only.
+
+        Raises:
+            UnavailableError: It ended.
+        """
+        self.process.wait()
+        raise UnavailableError(f"MLflow's server ended: {_last_line(self.log)}")
+
+
+@contextmanager
+def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
+    """Starts MLflow's server, waits for its first answer, and ends it on leaving; SIGTERM is a Ctrl-C meanwhile.
+
+    Args:
+        home: Whose runs it shows.
+        host: The address to listen on.
+        port: The port.
+
+    Raises:
+        UnavailableError: The port is taken, the runs are on a server already, or MLflow does not start.
+    """
+    settings = read_settings(home)
+    if settings.tracking_uri.startswith("http"):
+        address = redact(settings.tracking_uri)
+        raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
+    _require_free(host, port)
+    prepare_home(settings)
+    # SIGINT too: a shell lets programs in the background start with it ignored.
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    with tempfile.TemporaryFile() as log:
+        # A group of its own: Ctrl-C in the terminal reaches only this process, which then ends the group.
+        command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+        process = subprocess.Popen(
+            command, env=os.environ | _environment(settings), stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            server = Server(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", process, log)
+            _wait_for_answer(server)
+            yield server
+        finally:
+            _end(process)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The server's settings: not on its command line, which every user of the machine can read."""
+    artifacts = settings.artifact_root or ""
+    return {
+        "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
+        "MLFLOW_REGISTRY_STORE_URI": settings.registry_uri,
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,
+        "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
+        # What is not used here shall not be reachable either.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def _interrupt(signum: int, stack: object) -> None:  # noqa: ARG001
+    raise KeyboardInterrupt
+
+
+def _require_free(host: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UnavailableError(
+            f"{host}:{port}: must be free to listen on, got {error.strerror or error}: choose another --port or --host"
+        ) from error
+
+
+def _wait_for_answer(server: Server) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and server.process.poll() is None:
+        with suppress(URLError, OSError), urlopen(f"{server.url}/health", timeout=1):  # noqa: S310
+            return
+        with suppress(subprocess.TimeoutExpired):
+            server.process.wait(0.1)
+    raise UnavailableError(f"MLflow's server did not start: {_last_line(server.log)}")
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").split("\n")
+    return redact(next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing"))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the server and the processes that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,1 @@
+"""Studies, samplers, pruners and leaderboards on top of Optuna."""

@@ -1,0 +1,81 @@
+"""What every command that trains needs: a home, a pool, the runs of an experiment, and a Ctrl-C that ends cleanly."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from pipelines.data.datasets import Dataset
+from search.home.settings import Settings
+from search.spec.study_spec import StudySpec
+from search.workers.pool import Pool
+
+if TYPE_CHECKING:
+    from search.tracking.runs import DatasetInput, Runs
+
+
+def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
+    """The runs of a study's experiment."""
+    from search.tracking.experiment_view import plain
+    from search.tracking.runs import Runs
+
+    searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
+    description = (
+        f"Search over {searched} for an MLP on **{plain(dataset.name)}**: {len(dataset.training.y)} training and"
+        f" {len(dataset.validation.y)} validation rows, {dataset.n_classes} classes; the test rows are sealed."
+        f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
+    )
+    return Runs(settings, spec.name, description, dataset_input(dataset, spec.data.source))
+
+
+def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
+    """What MLflow's page shows of a dataset."""
+    from search.tracking.runs import DatasetInput
+
+    profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
+    return DatasetInput(dataset.name, dataset.fingerprint, source, profile)
+
+
+def facts(dataset: Dataset, pool: Pool) -> dict[str, Any]:
+    """What a report says of a study's data and of the machine that searched it last."""
+    return {
+        "dataset": {
+            "name": dataset.name,
+            "training_rows": len(dataset.training.y),
+            "validation_rows": len(dataset.validation.y),
+            "features": dataset.training.x[0].size,
+            "classes": dataset.n_classes,
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "cores": os.cpu_count(),
+            "memory_mb": psutil.virtual_memory().total >> 20,
+            "devices": [slot.device for slot in pool.slots],
+        },
+        "git_commit": git_commit(),
+    }
+
+
+def run_tags(dataset: Dataset) -> dict[str, str]:
+    """Tags of every run: the dataset, and the code that trained it."""
+    tags = {"dataset.fingerprint": dataset.fingerprint, "mlflow.source.name": "mlp-search"}
+    commit = git_commit()
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+
+
+def git_commit() -> str:
+    """The commit of this package's own checkout; "" where it was installed from a wheel or git is missing."""
+    folder = Path(__file__).parents[2]
+    command = ["git", "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5)
+        top, _, commit = answer.stdout.strip().partition("\n")
+        # An environment within a project's folder is in that project's repository.
+        return commit if answer.returncode == 0 and Path(top).samefile(folder) else ""
+    except (OSError, subprocess.SubprocessError):
+        return ""

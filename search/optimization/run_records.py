@@ -1,0 +1,93 @@
+"""What training came to, as it is kept: from a worker's outcome to the record, the metrics and the files of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+
+from pipelines.config import Hyperparameters
+from search.optimization.leaderboard import set_run_id, trial_row
+from search.storage.attributes import PRUNED_AT, RUN_ID
+from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry
+from search.workers.tasks import Outcome
+
+_METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
+_TRIAL, _RUN = "trial-", "run:"
+
+
+def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, Any]:
+    """The record of a training, in plain values."""
+    return {
+        "params": asdict(hyperparameters),
+        "best_val_accuracy": outcome.best_val_accuracy if outcome.best_epoch else None,
+        "best_epoch": outcome.best_epoch or None,
+        "epochs_trained": len(outcome.history),
+        "duration_s": round(outcome.duration_s, 3),
+        "device": device,
+        "model_sha256": outcome.model_sha256,
+        "n_parameters": outcome.n_parameters,
+        "stop_reason": outcome.stop_reason,
+        "usage": dict(outcome.usage),
+    }
+
+
+def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
+    """The once-per-run metrics of a record."""
+    usage: Mapping[str, float] = result.get("usage", {})
+    return {**{key: result[key] for key in _METRICS if result[key] is not None}, **usage}
+
+
+def files_of(outcome: Outcome) -> dict[str, bytes]:
+    """The files of an outcome; those that are empty are left out when they are written."""
+    return {MODEL_FILE: outcome.model, CHECKPOINT_FILE: outcome.checkpoint}
+
+
+def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a run that are known at its end."""
+    tags = {"trial.state": state, "stop_reason": str(result.get("stop_reason", ""))}
+    noted = ("model_sha256", "copied_from", "message", PRUNED_AT)
+    return tags | {key: str(result[key]) for key in noted if result.get(key) not in (None, "")}
+
+
+def note_result(study: optuna.Study, entry: Entry) -> None:
+    """Keeps the record of a run that is no trial with its study, so that it is not trained again."""
+    study.set_user_attr(_RUN + entry.start.run_name, dict(entry.result))
+
+
+def noted_results(study: optuna.Study) -> dict[str, dict[str, Any]]:
+    """The records that ``note_result`` kept, by run name; each has its ``run_id`` where MLflow has the run."""
+    attributes = study.user_attrs
+    return {
+        name: result | {"run_id": attributes.get(f"{RUN_ID}:{name}")}
+        for key, result in attributes.items()
+        if key.startswith(_RUN) and (name := key.removeprefix(_RUN))
+    }
+
+
+def trial_run(number: int) -> str:
+    """The name of a trial's run."""
+    return f"{_TRIAL}{number:04d}"
+
+
+def unknown_runs(study: optuna.Study) -> list[str]:
+    """The names of ended runs whose ids are not known: a process died between their end in MLflow and its note."""
+    attributes = study.user_attrs
+    rows = [trial_row(t, attributes) for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+    others = [name for name, result in noted_results(study).items() if not result["run_id"]]
+    return [trial_run(row.number) for row in rows if not row.run_id] + others
+
+
+def forget_run_id(study: optuna.Study, run_name: str) -> None:
+    """A run is about to be replaced: should this process die meanwhile, its id is looked up."""
+    note_run_id(study, run_name, "")
+
+
+def note_run_id(study: optuna.Study, run_name: str, run_id: str) -> None:
+    """Lets a trial, or the study for another run of it, know its run in MLflow."""
+    if run_name.startswith(_TRIAL):
+        set_run_id(study, int(run_name.removeprefix(_TRIAL)), run_id)
+    else:
+        study.set_user_attr(f"{RUN_ID}:{run_name}", run_id)

@@ -1,0 +1,182 @@
+"""Optuna's samplers as a study asks for them, seeded for each trial."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from pipelines.errors import UnavailableError
+from search.optimization.trial_window import Recent, exact, smooth
+from search.spec.space import SearchSpace
+from search.spec.study_spec import StudySpec
+
+ATTEMPTS = 20
+"""Draws before a configuration that was tried already is accepted; a space this empty is close to exhausted."""
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def derive_seed(*parts: int) -> int:
+    """A seed of 32 bits that follows from all parts and from nothing else."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """The seed that a trial is trained with; no draw of the sampler has it."""
+    return derive_seed(study_seed, number, 0, 1)
+
+
+def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
+    """One of Optuna's samplers.
+
+    Raises:
+        UnavailableError: The sampler needs a package that is not installed.
+    """
+    if spec.sampler == "gp":
+        try:
+            import torch  # noqa: F401
+        except ImportError as error:
+            raise UnavailableError(
+                "search.sampler: gp needs PyTorch, which is not installed: pip install 'mlp-search[gp]'"
+            ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return {
+            "tpe": lambda: TPESampler(seed=seed),
+            "random": lambda: RandomSampler(seed=seed),
+            # It shuffles the grid by its seed: all trials of a study must go through one order.
+            "grid": lambda: GridSampler(spec.space.grid(), seed=spec.seed),
+            "gp": lambda: GPSampler(seed=seed),
+            "cmaes": lambda: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+        }[spec.sampler]()
+
+
+class TrialSampler(BaseSampler):
+    """Draws each trial's configuration with a sampler whose seed follows from the trial's number.
+
+    What a trial gets depends on the study's seed, its number and the trials that were finished by then: a study that
+    was interrupted goes on as if it had not been, and several searching processes never draw the same numbers.
+    The study's ``[[start]]`` configurations come first; a configuration that a trial has already is drawn again.
+
+    Args:
+        spec: The study.
+        study: The whole study; Hyperband shows its samplers only a part.
+
+    Attributes:
+        repeated: Numbers of trials whose configuration another trial has too: nothing new was found to draw.
+    """
+
+    def __init__(self, spec: StudySpec, study: optuna.Study) -> None:
+        self._spec, self._study = spec, study
+        self._distributions = spec.space.distributions()
+        self._smooth = {name: smooth(distribution) for name, distribution in self._distributions.items()}
+        self._tried: set[tuple[Any, ...]] = set()
+        self._n_known = 0
+        self.repeated: set[int] = set()
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All searched dimensions: they are known before the first trial."""
+        return self._distributions
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """The grid sampler reserves its point here."""
+        if not self._spec.is_start(trial.number):
+            self._inner(trial, 0).before_trial(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The whole configuration of a trial."""
+        # What was drawn since it looked, by other processes too.
+        trials = self._study.get_trials(deepcopy=False)
+        self._tried |= {_key(t.params) for t in trials[self._n_known :] if t.number != trial.number}
+        self._n_known = len(trials)
+        for params in self._candidates(study, trial):
+            if _key(params) not in self._tried:
+                self._tried.add(_key(params))
+                return params
+        self.repeated.add(trial.number)
+        return params
+
+    def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
+        """Configurations to take the first new one of; the last where none is new."""
+        if self._spec.is_start(trial.number):
+            yield self._spec.space.params(self._spec.start[trial.number])
+            return
+        n_points = self._spec.space.size() if self._spec.sampler == "grid" else None
+        for attempt in range(n_points or ATTEMPTS):
+            yield self._draw(study, trial, attempt)
+
+    def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
+        inner = self._inner(trial, attempt)
+        if isinstance(inner, GridSampler):  # it keeps to the point that before_trial reserved; we go on from there
+            trial = copy.copy(study._storage.get_trial(trial._trial_id))
+            point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
+            trial.system_attrs = {**trial.system_attrs, "grid_id": point}
+        if isinstance(inner, TPESampler):  # it need not look through every trial for a space that never changes
+            seen = Recent(study)
+            space = self._smooth if seen.is_long else self._distributions
+            drawn = inner.sample_relative(seen, trial, space)
+            params = {name: exact(value, self._distributions[name]) for name, value in drawn.items()}
+        else:
+            params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
+        for name, distribution in self._distributions.items():
+            if name not in params:
+                params[name] = inner.sample_independent(study, trial, name, distribution)
+        return params
+
+    def _inner(self, trial: FrozenTrial, attempt: int) -> BaseSampler:
+        return make_sampler(self._spec, derive_seed(self._spec.seed, trial.number, attempt))
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Never asked for by a trial of this study; another program's trial gets a random value."""
+        seed = derive_seed(self._spec.seed, trial.number)
+        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Nothing: the grid sampler would stop a loop that is not Optuna's own."""
+
+
+def draw(study: optuna.Study, trial: optuna.Trial, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    """Draws the configuration of a new trial and records it.
+
+    ``trial.suggest_*`` would read the whole trial back from the database before each value it writes.
+    """
+    params = dict(trial.relative_params or {})
+    for name, distribution in distributions.items():
+        value = distribution.to_internal_repr(params[name])
+        study._storage.set_trial_param(trial._trial_id, name, value, distribution)
+    trial._cached_frozen_trial.params = dict(params)  # what a pruner is shown
+    return params
+
+
+def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(sorted(params.items()))
+
+
+def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
+    """Whether a trial has each configuration that there is, and none waits to be trained again."""
+    size, trials = space.size(), study.get_trials(deepcopy=False)
+    if size is None or len(trials) < size:
+        return False
+    distinct = {_key(trial.params) for trial in trials if trial.state != TrialState.WAITING}
+    return len(distinct) >= size
+
+
+def twin(study: optuna.Study, params: Mapping[str, Any]) -> FrozenTrial | None:
+    """A finished trial with the same searched values, if there is one."""
+    key = _key(params)
+    finished = (TrialState.COMPLETE, TrialState.PRUNED)
+    return next((t for t in study.get_trials(deepcopy=False, states=finished) if _key(t.params) == key), None)

@@ -1,0 +1,125 @@
+"""Opens, resumes and loads studies."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+import sqlalchemy as sa
+
+from pipelines.data.datasets import Dataset, load
+from pipelines.errors import NotFoundError, SpecError
+from search.home.settings import Settings
+from search.optimization.pruners import make_pruner
+from search.spec.study_spec import StudySpec
+from search.storage.attributes import FINGERPRINT, SPEC
+from search.storage.cached_storage import MirroredStorage
+from search.storage.database import open_storage
+
+if TYPE_CHECKING:
+    pass
+
+_THEIRS = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
+
+
+def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study:
+    """Starts a study, or goes on with the one of that name.
+
+    Raises:
+        SpecError: The study of that name searches something else, or is another program's.
+        UnavailableError: The database cannot be used.
+    """
+    storage = MirroredStorage(open_storage(settings), spec.name, shared=settings.is_shared)
+    study = optuna.create_study(
+        storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True, pruner=make_pruner(spec)
+    )
+    recorded = study.user_attrs
+    if SPEC in recorded:
+        _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
+    elif study.get_trials(deepcopy=False) or study.direction != optuna.study.StudyDirection.MAXIMIZE:
+        raise SpecError(_THEIRS.format(spec.name))
+    study.set_user_attr(SPEC, spec.to_json())
+    study.set_user_attr(FINGERPRINT, fingerprint)
+    return study
+
+
+def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
+    """A study's budget may change from run to run; what it searches, and on what, may not."""
+    given = spec.to_json()
+    parts = [f"{table}.{key}" for table, key in (("study", "seed"), ("search", "sampler"), ("search", "pruner"))]
+    changed = [part for part in parts if _part(given, part) != _part(recorded, part)]
+    changed += [table for table in ("data", "space", "start") if given.get(table) != recorded.get(table)]
+    if fingerprint != recorded_fingerprint and "data" not in changed:
+        changed.append(f"the rows of {spec.data.source}")
+    if changed:
+        raise SpecError(
+            f"study {spec.name!r}: must go on with what it was started with, but {' and '.join(changed)} changed:"
+            " undo the change, or start another study with --study NAME"
+        )
+
+
+def _part(document: dict[str, Any], place: str) -> Any:
+    table, key = place.split(".")
+    return document.get(table, {}).get(key)
+
+
+def load_study(settings: Settings, name: str) -> optuna.Study:
+    """Opens a study to read it.
+
+    Raises:
+        NotFoundError: There is no study of that name.
+        UnavailableError: The database cannot be used.
+    """
+    names = study_names(settings)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(names)[:10]) or 'none yet'}"
+        raise NotFoundError(f"study {name!r}: must be one of this home, {settings.home}; {hint}")
+    storage = open_storage(settings)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def load_own_study(settings: Settings, name: str) -> optuna.Study:
+    """Opens a study to read it, one that ``open_study`` started.
+
+    Raises:
+        NotFoundError: There is no study of that name, or another program made it.
+        UnavailableError: The database cannot be used.
+    """
+    study = load_study(settings, name)
+    if SPEC not in study.user_attrs:
+        raise NotFoundError(_THEIRS.format(name))
+    return study
+
+
+def mirrored(settings: Settings, name: str) -> optuna.Study:
+    """A study that there is, to write to it; a trial's id is its number."""
+    storage = MirroredStorage(open_storage(settings), name, shared=settings.is_shared)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def study_names(settings: Settings) -> list[str]:
+    """The names of the studies there are, the newest last; a home without a database has none."""
+    if settings.optuna_storage.startswith("sqlite:"):
+        path = sa.make_url(settings.optuna_storage).database
+        if not (path and Path(path).exists()):
+            return []
+    return list(optuna.get_all_study_names(open_storage(settings)))
+
+
+def study_data(study: optuna.Study, settings: Settings) -> tuple[StudySpec, Dataset]:
+    """The specification of a study and its dataset.
+
+    Raises:
+        SpecError: The dataset's rows or its split changed since.
+    """
+    spec = StudySpec.from_json(study.user_attrs[SPEC])
+    dataset = load(spec.data, settings.data_folders)
+    if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
+        raise SpecError(
+            f"study {study.study_name!r}: {spec.data.source} must hold the rows that were searched on (fingerprint"
+            f" {recorded}), got {dataset.fingerprint}: restore the file, or start another study"
+        )
+    return spec, dataset

@@ -1,0 +1,149 @@
+"""Answers of a registered model for a file of rows, or a picture."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.errors import DataError, NotFoundError
+from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
+from pipelines.files.archives import read_arrays, read_headers, require_memory
+from pipelines.files.pictures import SUFFIXES, read_picture
+from pipelines.files.tables import read_table
+from search.home.startup import prepare_inference
+from search.registry.models import CHAMPION, registry_home, require_model
+from search.registry.packaging import RECORD_FILE
+from search.registry.versions import Versions, registry_errors
+from search.tracking.entries import MODEL_FILE
+from search.tracking.runs import connect
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What a model answered.
+
+    Attributes:
+        model: The registered model.
+        version: Its version.
+        class_names: One name per class number.
+        probabilities: (n_rows, n_classes) float32.
+        rows: What was asked: (n_rows, *input_shape) as the model takes them.
+    """
+
+    model: str
+    version: int
+    class_names: tuple[str, ...]
+    probabilities: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each row, by its name."""
+        return [self.class_names[number] for number in self.probabilities.argmax(axis=1)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a prediction: label, probability, and one column a class."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.probabilities, columns=list(self.class_names))
+        frame.insert(0, "label", self.labels, allow_duplicates=True)
+        frame.insert(1, "probability", self.probabilities.max(axis=1), allow_duplicates=True)
+        return frame
+
+
+def predict(
+    model: str, source: str | Path | np.ndarray | pd.DataFrame, *, invert: bool = False, home: Path | None = None
+) -> Predictions:
+    """Classes and probabilities for one example or many.
+
+    Args:
+        model: ``NAME`` or ``NAME@ALIAS``; without an alias the champion.
+        source: A ``.npz`` with the rows as ``x``, a ``.csv`` or ``.parquet`` table, a PNG or JPEG; or, from Python,
+            the rows themselves. As the dataset's own source holds them: nothing is to be scaled.
+        invert: For pictures: whether dark and light are swapped first.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+
+    Raises:
+        NotFoundError: There is no such model, alias or file.
+        DataError: Rows that the model does not take.
+        InputError: The model file was changed since it was promoted, or Keras refuses it.
+        UnavailableError: The registry cannot be used.
+    """
+    if isinstance(source, str | Path):
+        require_file(Path(source), invert=invert)
+    version, content, record = _fetch(model, home)
+    rows = _read(source, record, invert=invert)
+    prepare_inference()
+    predictor = Predictor(content, record, f"{version.name} version {version.version}, {MODEL_FILE}")
+    probabilities = predictor.probabilities(rows)
+    return Predictions(version.name, int(version.version), record.preprocessing.class_names, probabilities, rows)
+
+
+def _fetch(model: str, home: Path | None) -> tuple[Any, bytes, ModelRecord]:
+    """The version that an alias points at, its model file and what was recorded of it."""
+    name, _, alias = model.rpartition("@") if "@" in model else (model, "", CHAMPION)
+    with registry_errors(name):
+        versions = Versions(connect(registry_home(home)), name, alias)
+        require_model(versions)
+        if (version := versions.champion()) is None:
+            aliases = ", ".join(versions.aliases()) or "it has none"
+            raise NotFoundError(f"model {name!r}: must have the alias {alias!r}; {aliases}")
+        record = ModelRecord.from_json(versions.file(version, RECORD_FILE).decode())
+        # The version's tag is in the database; whoever changes the files cannot change it along.
+        record = ModelRecord(record.preprocessing, record.value_range, version.tags.get("model_sha256", ""))
+        return version, versions.file(version, MODEL_FILE), record
+
+
+def require_file(path: Path, *, invert: bool = False) -> None:
+    """Looks whether a file can be an input at all.
+
+    Raises:
+        DataError: A kind of file that is not read.
+        NotFoundError: There is none.
+    """
+    suffix, known = path.suffix.lower(), (".npz", ".csv", ".parquet", *SUFFIXES)
+    if suffix not in known:
+        raise DataError(f"{path}: must end in {', '.join(known)}")
+    if not path.is_file():
+        raise NotFoundError(f"{path}: no such file: check the path")
+    if invert and suffix not in SUFFIXES:
+        raise DataError(f"--invert: only pictures have light and dark, got {path}: leave it out")
+
+
+def _read(source: str | Path | np.ndarray | pd.DataFrame, record: ModelRecord, *, invert: bool) -> np.ndarray:
+    """The rows of an input as the model takes them, (n_rows, *input_shape)."""
+    preprocessing = record.preprocessing
+    if isinstance(source, np.ndarray):
+        return as_rows(source, preprocessing)
+    if not isinstance(source, str | os.PathLike):
+        return preprocessing.encode(source)
+    path = Path(source)
+    if path.suffix.lower() in SUFFIXES:
+        return read_picture(path, preprocessing.input_shape, record.value_range, invert=invert)
+    try:
+        if path.suffix.lower() == ".npz":
+            return as_rows(_read_npz(path), preprocessing, "x")
+        return preprocessing.encode(
+            read_table(path, preprocessing.columns.text_columns if preprocessing.columns else ())
+        )
+    except DataError as error:
+        raise DataError([p if p.startswith(str(path)) else f"{path}: {p}" for p in error.problems]) from error
+
+
+def _read_npz(path: Path) -> np.ndarray:
+    headers = read_headers(path)
+    if "x" not in headers:
+        raise DataError(
+            f"must hold its rows as x, got {', '.join(headers) or 'none'}: save them with np.savez(path, x=...)"
+        )
+    if headers["x"].dtype.hasobject:
+        raise DataError("x must not hold pickled objects, which are never opened: save plain numbers")
+    require_memory(path, headers["x"].n_bytes_kept)
+    return read_arrays(path, headers, ["x"])[0][0]

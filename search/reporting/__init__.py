@@ -1,0 +1,1 @@
+"""Reports, charts, explanations and tables for people."""

@@ -1,0 +1,195 @@
+"""A study as one HTML page that opens without a network: what was searched, found, pruned and tested."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from pipelines.config import Hyperparameters
+from pipelines.errors import MlpSearchError, UnavailableError
+from pipelines.evaluation.curves import learning_curves
+from pipelines.evaluation.metrics import mean_interval
+from search.finals.selection import finalist_run
+from search.finals.winner import SEAL, VERDICT
+from search.home.settings import Settings, read_settings
+from search.optimization.leaderboard import TrialRow, leaderboard
+from search.optimization.run_records import noted_results
+from search.optimization.studies import load_own_study
+from search.registry.promotion import GATE
+from search.reporting.charts import charts
+from search.reporting.display import seconds, short
+from search.reporting.explain import explain_trial
+from search.spec.study_spec import StudySpec
+from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT, SPEC
+from search.tracking.entries import METRICS
+from search.tracking.runs import connect
+from search.training.forecast import Size, trials_per_hour
+
+_TOP, _CURVES = 15, 3
+_FIRST = 10
+"""Trials from which the forecast is made."""
+
+
+def write_report(name: str, output: Path | None = None, *, home: Path | None = None) -> Path:
+    """Writes the page of a study, whole or not at all.
+
+    Args:
+        name: The study.
+        output: Where to; ``NAME.html`` in the working directory where it is not given.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+
+    Returns:
+        Where it lies.
+
+    Raises:
+        NotFoundError: There is no study of that name.
+        UnavailableError: The database cannot be read, or the file cannot be written.
+    """
+    settings = read_settings(home)
+    study = load_own_study(settings, name)
+    try:
+        path = (output.expanduser() if output else Path(f"{name}.html")).absolute()
+    except RuntimeError as error:  # no such user
+        raise UnavailableError(f"--output {output}: must be a file's path ({error}); choose another") from error
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    page = render(study, settings)
+    try:
+        unfinished.write_text(page, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UnavailableError(f"--output {path}: cannot be written ({error.strerror}); choose another") from error
+    return path
+
+
+def render(study: optuna.Study, settings: Settings) -> str:
+    """The page as HTML; whatever comes from data is escaped in it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"seconds": seconds, "short": short}
+    figures = charts(study)
+    page = environment.get_template("report.html.j2")
+    return page.render(_facts(study, settings), charts=figures, plotly=get_plotlyjs() if figures else "")
+
+
+def _facts(study: optuna.Study, settings: Settings) -> dict[str, Any]:
+    """What the template shows."""
+    attributes, rows = study.user_attrs, leaderboard(study)
+    spec = StudySpec.from_json(attributes[SPEC])
+    complete = [row for row in rows if row.state == "COMPLETE"]
+    readings = [reading for reading in attributes.get(SEAL, ()) if "test_accuracy" in reading]
+    return {
+        "name": study.study_name,
+        "spec": spec,
+        "facts": attributes.get(FACTS, {}),
+        "elapsed_s": attributes.get(ELAPSED, 0.0),
+        "trained_s": sum(row.duration_s or 0.0 for row in rows),
+        "counts": {state: sum(row.state == state for row in rows) for state in ("COMPLETE", "PRUNED", "FAIL")},
+        "n_trials": len(rows),
+        "best": complete[0] if complete else None,
+        "why": explain_trial(study.study_name, complete[0].number, home=settings.home).text if complete else "",
+        "rows": rows[:_TOP],
+        "curves": _curves(complete[:_CURVES], settings),
+        "pruning": _pruning(study, rows),
+        "finals": _finals(study),
+        "seal": {"opened": len(attributes.get(SEAL, ())), "reading": readings[-1] if readings else None},
+        "gate": attributes.get(GATE),
+        "forecast": _forecast(spec, attributes, study.get_trials(deepcopy=False)),
+    }
+
+
+def _curves(rows: Sequence[TrialRow], settings: Settings) -> list[tuple[TrialRow, str]]:
+    """The learning curves of some trials, those that MLflow has."""
+    tracked = [row for row in rows if row.run_id]
+    if not tracked:  # MLflow would make a database only to be asked
+        return []
+    try:
+        client = connect(settings)
+        return [(row, _curve(client, row)) for row in tracked]
+    except MlpSearchError:
+        return []
+
+
+def _curve(client: Any, row: TrialRow) -> str:
+    from mlflow.exceptions import MlflowException
+
+    history: dict[int, dict[str, float]] = {}
+    try:
+        for name in METRICS:
+            for point in client.get_metric_history(row.run_id, name):
+                history.setdefault(point.step, {})[name] = point.value
+    except MlflowException as error:
+        raise UnavailableError(f"run {row.run_id}: MLflow does not have its epochs") from error
+    return learning_curves(sorted(history.items()), row.best_epoch)
+
+
+def _pruning(study: optuna.Study, rows: Sequence[TrialRow]) -> dict[str, Any]:
+    """What pruning saved, and, by the audited trials, what it missed."""
+    pruned = [row for row in rows if row.state == "PRUNED"]
+    trials = study.get_trials(deepcopy=False)
+    spared = [
+        (row, trial.user_attrs[RESULT][PRUNED_AT])
+        for row in rows
+        if PRUNED_AT in (trial := trials[row.number]).user_attrs.get(RESULT, {})
+    ]
+    others = [row.value for row in rows if row.state == "COMPLETE" and row not in [row for row, _ in spared]]
+    best = max((value for value in others if value is not None), default=0.0)
+    return {
+        "pruned": len(pruned),
+        "epochs": sum(row.epochs_trained for row in pruned),
+        "planned": sum(int(row.params.get("epochs", row.epochs_trained)) for row in pruned),
+        "audited": spared,
+        "best_other": best,
+        "missed": [row for row, _ in spared if (row.value or 0.0) > best],
+    }
+
+
+def _finals(study: optuna.Study) -> dict[str, Any] | None:
+    """The finalists in the order of the verdict, each with its mean and interval."""
+    verdict = study.user_attrs.get(VERDICT)
+    if not verdict:
+        return None
+    noted, trials = noted_results(study), study.get_trials(deepcopy=False)
+    finalists = []
+    for trial in verdict["trials"]:
+        runs = [noted.get(finalist_run(trial, number), {}) for number in range(1, verdict["seeds"] + 1)]
+        values = [run["best_val_accuracy"] for run in runs if run.get("best_val_accuracy") is not None]
+        mean, low, high = mean_interval(values) if values else (0.0, 0.0, 0.0)
+        result = trials[trial].user_attrs[RESULT]
+        finalists.append(
+            {"trial": trial, "n": len(values), "mean": mean, "low": low, "high": high, "params": result["params"],
+             "promised": result["best_val_accuracy"], "n_parameters": result["n_parameters"]}
+        )  # fmt: skip
+    return {"finalists": finalists, "explanation": verdict["explanation"], "seeds": verdict["seeds"]}
+
+
+def _forecast(
+    spec: StudySpec, attributes: Mapping[str, Any], trials: Sequence[optuna.trial.FrozenTrial]
+) -> dict[str, Any] | None:
+    """What plan's arithmetic makes of the study's first trials, beside what came of it.
+
+    ``plan`` itself records nothing; its own few probes would tell the same less exactly.
+    """
+    results = [t.user_attrs[RESULT] for t in trials if t.state.is_finished() and RESULT in t.user_attrs]
+    trained = [r for r in results if r.get("duration_s") and r.get("epochs_trained") and "copied_from" not in r]
+    facts, elapsed_s = attributes.get(FACTS), attributes.get(ELAPSED, 0.0)
+    if not facts or not elapsed_s or len(trained) <= _FIRST:
+        return None
+    data, n_slots = facts["dataset"], len(facts["machine"]["devices"])
+    size = Size(data["training_rows"], data["features"], data["classes"])
+    first = [(Hyperparameters(**r["params"]), r["epochs_trained"], r["duration_s"]) for r in trained[:_FIRST]]
+    hourly = trials_per_hour(spec, size, n_slots, first)
+    return {
+        "first": _FIRST,
+        "hourly": hourly,
+        "hourly_was": 3600 * len(results) / elapsed_s,
+        "forecast_s": 3600 * len(results) / hourly,
+        "elapsed_s": elapsed_s,
+        "n": len(results),
+    }

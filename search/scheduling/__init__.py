@@ -1,0 +1,1 @@
+"""Runs a study: asks, trains, prunes, reports and recovers."""

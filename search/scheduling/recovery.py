@@ -1,0 +1,124 @@
+"""What processes that are gone have left of a study: results in spools, trials in training, runs still open."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from search.home.settings import Settings
+from search.optimization.run_records import forget_run_id, note_result, note_run_id, trial_run, unknown_runs
+from search.storage.advisory_locks import alone
+from search.storage.attributes import RESULT
+from search.storage.cached_storage import OvertakenError
+from search.storage.heartbeats import park_abandoned
+from search.tracking.entries import Entry
+from search.tracking.spool import entries, gather_spools, read_entry
+from search.tracking.tracker import Tracker
+
+
+class Takeover:
+    """Finishes what others have begun, so that each trial ends once.
+
+    Args:
+        study: The study.
+        settings: Of this process.
+        tracker: Carries the runs to MLflow.
+        in_training: Numbers of the trials that this process has in training.
+    """
+
+    def __init__(self, study: optuna.Study, settings: Settings, tracker: Tracker, in_training: Container[int]) -> None:
+        self._study, self._settings, self._tracker, self._in_training = study, settings, tracker, in_training
+
+    def begin(self) -> None:
+        """Finishes what was left before this process began."""
+        gather_spools(self._settings, self._study.study_name)
+        for folder in entries(self._settings.spool, self._study.study_name):
+            self._take_up(folder)
+        self.adopt()
+        for run_name in unknown_runs(self._study):
+            self._tracker.look_up(run_name)
+
+    def adopt(self) -> bool:
+        """Takes up what was left since, as it can be on a shared database; whether trials wait to be trained again."""
+        folders = gather_spools(self._settings, self._study.study_name)
+        self._study._storage.refresh()  # their trials may be newer than the last look
+        for folder in folders:
+            self._take_up(folder)
+        parked = park_abandoned(self._settings, self._study)
+        for trial in parked:
+            self._tracker.kill_left(trial_run(trial.number))
+        return bool(parked)
+
+    def _take_up(self, folder: Path) -> None:
+        """Finishes a result in the spool: Optuna may not have heard of it, MLflow has not."""
+        entry = read_entry(folder)
+        if entry.number is None:
+            note_result(self._study, entry)
+        elif entry.number in self._in_training:  # it will replace the entry
+            return
+        elif entry.number >= len(self._study.get_trials(deepcopy=False)):
+            # A power cut cost Optuna the trial: it is drawn and trained again, and that replaces the entry.
+            self._tracker.kill_left(entry.start.run_name)
+            return
+        else:
+            trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, entry.number)
+            tell(self._settings, self._study, {trial_id: entry})
+        forget_run_id(self._study, entry.start.run_name)
+        self._tracker.deliver(folder)
+
+    def others_train(self) -> int:
+        """How many trials other processes have in training."""
+        if not self._settings.is_shared:
+            return 0
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(trial.number not in self._in_training for trial in running)
+
+
+def tell(settings: Settings, study: optuna.Study, entries: Mapping[int, Entry]) -> set[int]:
+    """Tells Optuna results by trial id, in one transaction, unless it has them; the ids of those that were told.
+
+    Another process of a shared database, which has taken this one for dead, may have been faster.
+    """
+    storage = study._storage
+    told = {trial_id for trial_id in entries if not storage.get_trial(trial_id).state.is_finished()}
+    try:
+        with alone(settings, study), storage.together():
+            for trial_id in told:
+                if storage.get_trial(trial_id).state == TrialState.WAITING:
+                    storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+                entry = entries[trial_id]
+                storage.set_trial_user_attr(trial_id, RESULT, dict(entry.result))
+                study.tell(storage.get_trial(trial_id).number, entry.value, TrialState[entry.state])
+    except OvertakenError as overtaken:
+        return told - overtaken.trial_ids
+    return told
+
+
+def note_runs(study: optuna.Study, tracker: Tracker) -> None:
+    """Notes the runs in MLflow that were opened since the last call."""
+    for run_name, run_id in tracker.opened():
+        note_run_id(study, run_name, run_id)
+
+
+def deliver_left(study: optuna.Study, settings: Settings, tracker: Tracker) -> None:
+    """Notes and delivers what an earlier process left in the spool; trials wait for the search to go on.
+
+    Args:
+        study: Whose runs they are.
+        settings: Where the spool is.
+        tracker: Carries them to MLflow.
+    """
+    gather_spools(settings, study.study_name)
+    finished = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
+    for folder in entries(settings.spool, study.study_name):
+        entry = read_entry(folder)
+        if entry.number is None:
+            note_result(study, entry)
+        if entry.number is None or entry.number in finished:
+            forget_run_id(study, entry.start.run_name)
+            tracker.deliver(folder)
+    for run_name in unknown_runs(study):
+        tracker.look_up(run_name)

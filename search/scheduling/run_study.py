@@ -1,0 +1,152 @@
+"""What the command line and a notebook call: one function for each thing that can be done with a study."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.data.datasets import load
+from search.devices.memory import require_fit
+from search.home.interrupts import interruptible
+from search.home.locks import study_lock
+from search.home.settings import Settings, read_settings
+from search.optimization.leaderboard import TrialRow, leaderboard
+from search.optimization.provenance import facts, open_runs, run_tags
+from search.optimization.run_records import unknown_runs
+from search.optimization.samplers import make_sampler
+from search.optimization.studies import load_study, open_study, study_names
+from search.scheduling.progress import Observer, Silent
+from search.scheduling.recovery import note_runs
+from search.spec.study_spec import StudySpec
+from search.storage.attributes import ELAPSED, FACTS
+from search.storage.database import storage_errors
+from search.tracking.home import open_home
+from search.tracking.spool import has_spooled
+from search.workers.pools import local_slots, prepare_pool, started_pool
+
+_FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """What a search came to.
+
+    Attributes:
+        study: The study's name.
+        rows: Every trial, the best first.
+        wall_s: Seconds this run took.
+        interrupted: Whether Ctrl-C ended it; the same call goes on.
+        undelivered: Runs that MLflow has not taken yet; they wait in the spool.
+    """
+
+    study: str
+    rows: tuple[TrialRow, ...]
+    wall_s: float
+    interrupted: bool
+    undelivered: int = 0
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best complete trial."""
+        return next((row for row in self.rows if row.state == "COMPLETE"), None)
+
+    def count(self, state: str) -> int:
+        """Trials in a state: COMPLETE, PRUNED, FAIL, RUNNING, WAITING."""
+        return sum(row.state == state for row in self.rows)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The trials as a pandas frame, one column a hyperparameter."""
+        return frame(self.rows)
+
+
+def frame(rows: tuple[TrialRow, ...] | list[TrialRow]) -> pd.DataFrame:
+    """Trials as a pandas frame, indexed by their number, one column a hyperparameter."""
+    import pandas as pd
+
+    records = []
+    for row in rows:
+        record = asdict(row)
+        records.append(record.pop("params") | record)
+    return pd.DataFrame.from_records(records, index="number" if records else None)
+
+
+def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:
+    """The trials of a study, the best first.
+
+    Raises:
+        NotFoundError: There is no study of that name.
+    """
+    return leaderboard(load_study(read_settings(home), name))
+
+
+def run_study(
+    spec: StudySpec, *, home: Path | None = None, pool: str = "local", observer: Observer | None = None
+) -> StudyResult:
+    """Starts a study, or goes on with the one of that name, until its budget is spent.
+
+    Args:
+        spec: The study, from ``read_spec`` or ``default_spec``.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        pool: ``local``, a process per core or GPU of this machine, or ``ray``, an actor per core or GPU of a cluster.
+        observer: Watches; nobody does where it is not given.
+
+    Returns:
+        Every trial of the study. Ctrl-C ends it early and cleanly.
+
+    Raises:
+        DataError: The dataset cannot be used.
+        SpecError: The study of that name searches something else.
+        UnavailableError: A database, the tracking server, the home or the cluster cannot be used.
+    """
+    from search.scheduling.scheduler import Scheduler
+    from search.tracking.tracker import Tracker
+
+    started = time.monotonic()
+    make_sampler(spec, spec.seed)  # says what is missing before anything is begun
+    settings = read_settings(home)
+    observer = observer or Silent()
+    prepare_pool(pool)
+    dataset = load(spec.data, settings.data_folders)
+    if pool == "local":
+        require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
+    open_home(settings)
+    with storage_errors(settings), study_lock(settings, spec.name) as settings:
+        if spent := _spent_study(settings, spec, dataset.fingerprint):
+            observer.note(f"the budget of study {spec.name} was spent before; a larger one lets it go on")
+            return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
+        patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
+        tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
+        with started_pool(pool, spec, dataset, settings) as running_pool, tracker:
+            if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
+                tracker.wait_connected()
+            study = open_study(settings, spec, dataset.fingerprint)
+            study.set_user_attr(FACTS, facts(dataset, running_pool))
+            scheduler = Scheduler(
+                spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,
+                run_tags(dataset), observer, started,
+            )  # fmt: skip
+            with interruptible(scheduler.interrupt):
+                scheduler.run()
+        note_runs(study, tracker)
+        study._storage.refresh()
+        rows = tuple(leaderboard(study))
+    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, tracker.undelivered)
+
+
+def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study | None:
+    """The study, where nothing is left to do for it and no worker has to be started."""
+    if spec.name not in study_names(settings) or has_spooled(settings, spec.name):
+        return None
+    study = open_study(settings, spec, fingerprint)
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died at its last steps
+        return None
+    out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
+    out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
+    return study if out_of_trials or out_of_time else None

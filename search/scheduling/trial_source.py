@@ -1,0 +1,110 @@
+"""Takes trials from Optuna, as many as the budget and the space still have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from search.devices.slots import Slot
+from search.home.settings import Settings
+from search.optimization.run_records import trial_run
+from search.optimization.samplers import TrialSampler, draw, is_exhausted, trial_seed, twin
+from search.scheduling.attempts import Attempt
+from search.spec.study_spec import StudySpec
+from search.storage.advisory_locks import alone
+from search.storage.attributes import PRUNED_AT
+from search.storage.heartbeats import is_parked
+from search.tracking.entries import RunStart, now_ms
+
+
+class Supply:
+    """The trials that may still begin.
+
+    Args:
+        spec: The study.
+        study: Optuna's study of it; its sampler is set.
+        settings: Whether other processes take trials of the study too.
+        n_features: Values of one flattened input row.
+        n_classes: Classes.
+        run_tags: Tags that every run of this search carries.
+
+    Attributes:
+        is_exhausted: Whether each configuration that there is has a trial.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        study: optuna.Study,
+        settings: Settings,
+        n_features: int,
+        n_classes: int,
+        run_tags: Mapping[str, str],
+    ) -> None:
+        self._spec, self._study, self._settings, self._run_tags = spec, study, settings, run_tags
+        self._n_features, self._n_classes = n_features, n_classes
+        self._sampler = TrialSampler(spec, study)
+        study.sampler = self._sampler
+        self.is_exhausted = False
+
+    def is_over(self) -> bool:
+        """Whether no trial may begin any more."""
+        return self.is_exhausted or self._left() <= 0
+
+    def _left(self) -> float:
+        """What is left of the budget; trials that wait to be trained again are not spent."""
+        if self._spec.trials is None:
+            return float("inf")
+        n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        return self._spec.trials - float(self._study._storage.get_n_trials(self._study._study_id) - n_waiting)
+
+    def take(self, slots: Iterable[Slot]) -> list[Attempt]:
+        """A trial for each slot, those that wait to be trained again first; fewer where no more is left to take."""
+        storage, attempts = self._study._storage, []
+        with alone(self._settings, self._study):
+            storage.refresh()
+            with storage.together():
+                for slot in slots:
+                    if self.is_over():
+                        break
+                    if is_exhausted(self._study, self._spec.space):
+                        self.is_exhausted = True
+                        break
+                    attempts.append(self._take(slot))
+        return attempts
+
+    def _take(self, slot: Slot) -> Attempt:
+        trial = self._study.ask()
+        self.beat([trial])
+        hyperparameters = self._configuration(trial)
+        tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
+        params = asdict(hyperparameters) | {
+            "seed": trial_seed(self._spec.seed, trial.number),
+            "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
+        }
+        start = RunStart(self._spec.name, trial_run(trial.number), now_ms(), params, tags)
+        known = self._study._storage.get_trial(trial._trial_id)
+        reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
+        return Attempt(trial, hyperparameters, start, slot, 1, reported, [], audited)
+
+    def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
+        space = self._spec.space
+        if is_parked(trial):  # it may have all of its values, or a part of them
+            return space.suggest(trial)
+        return space.hyperparameters(draw(self._study, trial, space.distributions()))
+
+    def beat(self, trials: Iterable[optuna.Trial]) -> None:
+        """Says on a shared database that somebody is at work on these; without a word a trial is nobody's for ever."""
+        with self._study._storage.together():
+            for trial in trials if self._settings.is_shared else ():
+                self._study._storage.record_heartbeat(trial._trial_id)
+
+    def twin(self, attempt: Attempt) -> FrozenTrial | None:
+        """A finished trial with the same configuration, where nothing new was found to draw."""
+        if attempt.trial.number not in self._sampler.repeated:
+            return None
+        return twin(self._study, self._spec.space.params(attempt.hyperparameters))

@@ -1,0 +1,227 @@
+"""A study file (TOML), or the same as a dict, becomes a StudySpec; or an error with everything wrong in it.
+
+What a file leaves out:
+
+* ``[study]``: the name is that of the source, the seed 0. Without ``trials`` and ``timeout_s`` the budget is
+  ``DEFAULT_TRIALS``; with one of them, that one alone.
+* ``[space]`` as a whole: the default space. A dimension that an existing ``[space]`` leaves out is not
+  searched, as with Optuna and scikit-learn: it stays at its value in ``Hyperparameters()``, the learning
+  rate at Keras's default for the trial's optimizer.
+* In a ``[[start]]``: what the space fixes; the learning rate (Keras's default for the optimizer); the
+  schedule (constant). Everything else must be given, and every value must lie in the space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+from pipelines.config import DataConfig, Hyperparameters
+from pipelines.errors import SpecError
+from search.spec.dimensions import Range, count
+from search.spec.rules import NAME_RULE, is_name
+from search.spec.schema import Objective, Pruner, Sampler, load, parse, printable, show
+from search.spec.space import SearchSpace, default_space
+
+DEFAULT_TRIALS = 64
+DEFAULT_SAMPLER: Sampler = "tpe"
+DEFAULT_PRUNER: Pruner = "asha"
+# A quick one and one that takes its time; measured in docs/adr/0024.
+DEFAULT_STARTS = (
+    Hyperparameters(512, 2, 0.3, "adam", learning_rate=0.001, schedule="cosine", epochs=20, batch_size=128),
+    Hyperparameters(768, 2, 0.4, "rmsprop", learning_rate=0.0015, schedule="cosine", epochs=40, batch_size=256),
+)
+MAX_WEIGHTS = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Where trials train.
+
+    Attributes:
+        slots: Trials that train at the same time; None means one per GPU, or per core without GPUs.
+        trial_timeout_s: Longest time for one trial, in seconds; None means no limit.
+        memory_mb: A worker that holds more is replaced between trials, in MB.
+        gpus: How many of the visible GPUs, or which, as ``CUDA_VISIBLE_DEVICES`` names them; 0 means cores, None all.
+        trials_per_gpu: Trials that share a GPU; ``auto`` forecasts how many fit, None means one.
+    """
+
+    slots: int | None = None
+    trial_timeout_s: float | None = None
+    memory_mb: int = 1000
+    gpus: int | str | None = None
+    trials_per_gpu: int | Literal["auto"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudySpec:
+    """One search over one dataset.
+
+    Attributes:
+        name: The study's name, and its experiment's in MLflow.
+        data: The dataset and its split.
+        space: What is searched.
+        seed: Seed of the sampler and of every trial.
+        trials: The most trials, over all runs of the study; None means no limit.
+        timeout_s: The most seconds, over all runs of the study; None means no limit.
+        objective: What trials are ranked by.
+        sampler: Which of Optuna's samplers.
+        pruner: Which of Optuna's pruners.
+        audit: Share of the trials to be pruned that run on to their end, drawn by chance: what pruning misses.
+        start: Configurations that are tried first, each to its end.
+        workers: Where trials train.
+    """
+
+    name: str
+    data: DataConfig
+    space: SearchSpace = field(default_factory=default_space)
+    seed: int = 0
+    trials: int | None = DEFAULT_TRIALS
+    timeout_s: float | None = None
+    objective: Objective = "val_accuracy"
+    sampler: Sampler = DEFAULT_SAMPLER
+    pruner: Pruner = DEFAULT_PRUNER
+    audit: float = 0.0
+    start: tuple[Hyperparameters, ...] = ()
+    workers: WorkerSettings = field(default_factory=WorkerSettings)
+
+    def is_start(self, number: int) -> bool:
+        """Whether a trial has one of the ``start`` configurations."""
+        return number < len(self.start)
+
+    def to_json(self) -> dict[str, Any]:
+        """The study file in full, every default written out, as JSON can hold it."""
+        document = {
+            "study": {key: getattr(self, key) for key in ("name", "seed", "trials", "timeout_s")},
+            "data": asdict(self.data),
+            "search": {key: getattr(self, key) for key in ("objective", "sampler", "pruner", "audit")},
+            "workers": asdict(self.workers),
+        }
+        given = {name: {k: v for k, v in table.items() if v is not None} for name, table in document.items()}
+        return given | {"space": self.space.to_json(), "start": [asdict(start) for start in self.start]}
+
+    @staticmethod
+    def from_json(document: Mapping[str, Any]) -> StudySpec:
+        """Reads what ``to_json`` wrote.
+
+        Raises:
+            SpecError: It was changed since, or written by a version with other rules.
+        """
+        return spec_from_dict(document, "recorded study")
+
+
+class Options(TypedDict, total=False):
+    """What a caller may set beside the study file; None is as good as left out."""
+
+    name: str | None
+    seed: int | None
+    trials: int | None
+    timeout_s: float | None
+    target: str | None
+    slots: int | None
+    gpus: int | str | None
+
+
+_TABLE_OF = {"target": "data", "slots": "workers", "gpus": "workers"}  # the others are of [study]
+
+
+def read_spec(path: str | Path) -> StudySpec:
+    """Reads a study file.
+
+    Args:
+        path: A TOML file. Paths inside it are relative to the working directory.
+
+    Raises:
+        SpecError: Everything that is wrong with the file, a line each.
+    """
+    return spec_from_dict(load(path), str(path))
+
+
+def default_spec(source: str, **options: Unpack[Options]) -> StudySpec:
+    """The study of ``run SOURCE`` without a file: the default space and known-good starts.
+
+    Args:
+        source: A built-in dataset or the path of a file.
+        **options: Name, budget and the like; without any budget it is ``DEFAULT_TRIALS``.
+
+    Raises:
+        SpecError: An option breaks a rule.
+    """
+    return _with({"data": {"source": source}, "start": [asdict(start) for start in DEFAULT_STARTS]}, options)
+
+
+def override(spec: StudySpec, **options: Unpack[Options]) -> StudySpec:
+    """A study with some of its values replaced; what no option names stays.
+
+    Raises:
+        SpecError: An option breaks a rule.
+    """
+    return _with(spec.to_json(), options)
+
+
+def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpec:
+    """Checks a study given as the tables of its file.
+
+    Args:
+        document: The tables ``study``, ``data``, ``space``, ``search``, ``workers`` and ``start``.
+        place: What error messages call the document: the file's path.
+
+    Raises:
+        SpecError: Everything that is wrong with it, a line each.
+    """
+    tables, problems = parse(document)
+    if "study" in tables and "data" in tables:
+        problems += _fill_study(tables["study"], tables["data"]["source"])
+    if "space" in tables:
+        space = default_space() if tables["space"] is None else SearchSpace(tables["space"])
+        problems += _check_space(space, tables["space"], tables.get("search", {}).get("sampler"))
+        starts = [space.complete(given) for given in tables.get("start", ())]
+        problems += [f"start[{i}].{line}" for i, (_, lines) in enumerate(starts) for line in lines]
+    if problems:
+        raise SpecError([printable(f"{place}, {problem}") for problem in problems])
+    return StudySpec(
+        data=DataConfig(**tables["data"]),
+        space=space,
+        start=tuple(Hyperparameters(**values) for values, _ in starts),
+        workers=WorkerSettings(**tables["workers"]),
+        **tables["study"],
+        **tables["search"],
+    )
+
+
+def _with(document: dict[str, Any], options: Options) -> StudySpec:
+    """Puts options where the study file has them, so that one set of rules serves both."""
+    for key, value in options.items():
+        if value is not None:
+            document.setdefault(_TABLE_OF.get(key, "study"), {})[key] = value
+    return spec_from_dict(document, "options")
+
+
+def _fill_study(study: dict[str, Any], source: str) -> list[str]:
+    """Fills in the name and the budget; the problem, if the source's name cannot be the study's."""
+    if "timeout_s" in study:
+        study.setdefault("trials", None)
+    name = study.setdefault("name", Path(source).stem)
+    rule = f"must be given where the source's own cannot serve: {NAME_RULE}"
+    return [] if is_name(name) else [f"study.name: {rule}, got {show(name)}"]
+
+
+def _check_space(space: SearchSpace, given: dict[str, Any] | None, sampler: str | None) -> Iterator[str]:
+    """What is wrong with a space whose dimensions are each right."""
+    if given == {}:
+        yield "space: must name a dimension, got {}; leave [space] out for the default space"
+    width, depth = space.highest("width"), space.highest("depth")
+    weights = (depth - 1) * width**2 + 3 * width  # with one input and two classes, the fewest there can be
+    if weights > MAX_WEIGHTS:
+        got = f"{weights:,} with width {width} and depth {depth}, {weights * 4 / 1e9:,.0f} GB of memory"
+        yield f"space.width: must keep a network at {MAX_WEIGHTS:,} weights or fewer, got {got}; lower one"
+    searches_numbers = any(isinstance(d, Range) and count(d) != 1 for d in space.searched.values())
+    if sampler == "cmaes" and not searches_numbers:
+        yield 'search.sampler: must not be "cmaes" where no dimension is a range, got "cmaes"; take "tpe"'
+    if sampler == "grid":
+        try:
+            space.grid()
+        except SpecError as error:
+            yield from error.problems

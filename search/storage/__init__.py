@@ -1,0 +1,1 @@
+"""Optuna's database; the only folder that touches Optuna's internals."""

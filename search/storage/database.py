@@ -1,0 +1,79 @@
+"""Optuna's database: opens or resumes studies, takes up trials that a process left, and reads them as rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+
+import optuna
+import sqlalchemy as sa
+from optuna.storages import RDBStorage
+
+from pipelines.errors import UnavailableError
+from search.home.settings import MIGRATING, Settings, prepare_sqlite
+from search.home.text import one_line, redact
+from search.storage.retries import PatientStorage
+from search.storage.transactions import DIALECTS
+
+HEARTBEAT_S = 20
+
+
+def open_storage(settings: Settings) -> RDBStorage:
+    """Opens Optuna's database, and makes it where there is none.
+
+    Raises:
+        UnavailableError: It cannot be reached or opened.
+    """
+    try:
+        if (kind := sa.make_url(settings.optuna_storage).get_backend_name()) not in DIALECTS:
+            raise ValueError(f"must be SQLite or PostgreSQL, got {kind}")
+        with MIGRATING:
+            return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
+        missing = isinstance(error, ImportError) and settings.optuna_storage.startswith("postgresql")
+        why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)
+        raise UnavailableError(f"Optuna's database {redact(settings.optuna_storage)}: {why}") from error
+
+
+@contextmanager
+def storage_errors(settings: Settings) -> Iterator[None]:
+    """Says in one line that Optuna's database has failed in the middle of a study.
+
+    Raises:
+        UnavailableError: It has.
+    """
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sa.exc.SQLAlchemyError, sqlite3.Error) as error:
+        cause = (error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None) or error
+        why = one_line(getattr(cause, "orig", None) or cause)
+        raise UnavailableError(
+            f"Optuna's database {redact(settings.optuna_storage)}: {why}; what was finished is kept, and once this is"
+            " mended the same command goes on"
+        ) from error
+
+
+def _embedded(address: str) -> RDBStorage:
+    prepare_sqlite(address)
+    storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
+    # A power cut may cost the last commits, never the file: a trial that only they held is trained again.
+    sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
+    storage.engine.dispose()
+    return storage
+
+
+@cache
+def _shared(address: str) -> RDBStorage:
+    """One for a process: each has connections of its own, and a server has only so many for everybody."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        make = partial(PatientStorage, address, heartbeat_interval=HEARTBEAT_S)
+        for _ in range(2):
+            with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process makes the tables just now
+                return make()
+            time.sleep(1.0)
+        return make()

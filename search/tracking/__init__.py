@@ -1,0 +1,1 @@
+"""Sends runs to MLflow in the background and keeps them on disk until they arrive."""

@@ -1,0 +1,48 @@
+"""What people see first on MLflow's page: the trials, the best one on top, with the columns they compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from search.tracking.entries import now_ms
+
+VIEW = "trials"
+"""The key of the view that each experiment brings along; the page lists it under "Views"."""
+
+
+def experiment_tags(description: str, params: Iterable[str]) -> dict[str, str]:
+    """Tags of a study's experiment.
+
+    Args:
+        description: What the page says above the runs, in Markdown.
+        params: The hyperparameters that have a column.
+    """
+    now = now_ms()
+    view = {"name": "Trials, best first", "createdAt": now, "updatedAt": now, "state": json.dumps(_state(params))}
+    return {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": description,
+        f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
+    }
+
+
+def _state(params: Iterable[str]) -> dict[str, object]:
+    """The page's own names; by itself it shows no parameter and no metric, and draws ten runs at most."""
+    columns = ["tags.`trial.state`", "metrics.`best_val_accuracy`", *(f"params.`{name}`" for name in params)]
+    return {
+        "orderByKey": "metrics.`best_val_accuracy`",
+        "orderByAsc": False,
+        "selectedColumns": columns,
+        "runsHiddenMode": "SHOWALL",
+    }
+
+
+def study_link(server: str, experiment_id: str) -> str:
+    """The address of a study's runs in that view, in MLflow's part for model training."""
+    return f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+
+
+def plain(text: str) -> str:
+    """A name from data, without what Markdown or HTML would read in it."""
+    return "".join(f"&#{ord(c)};" if c in "<>&`*_[]()|#!\\~" else c if c.isprintable() else " " for c in text)

@@ -1,0 +1,1 @@
+"""One configuration without a study, the job runner and forecasts."""

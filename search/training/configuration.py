@@ -1,0 +1,68 @@
+"""What ``train`` takes: one configuration on one dataset, and the layers that it makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import DataConfig, Hyperparameters
+from search.spec.study_spec import spec_from_dict
+
+HYPERPARAMETERS = tuple(f.name for f in fields(Hyperparameters))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """One configuration on one dataset.
+
+    Attributes:
+        data: The dataset and its split.
+        hyperparameters: The configuration.
+        seed: Seed of the initial weights, the shuffling and the dropout.
+    """
+
+    data: DataConfig
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    seed: int = 0
+
+    @property
+    def experiment(self) -> str:
+        """The experiment of all trainings on this source: ``train-digits``."""
+        return f"train-{Path(self.data.source).stem}"
+
+    def to_json(self) -> str:
+        """One line that ``from_json`` reads back without loss."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingSpec:
+        """Reads what ``to_json`` wrote."""
+        document = json.loads(text)
+        return cls(DataConfig(**document["data"]), Hyperparameters(**document["hyperparameters"]), document["seed"])
+
+
+def default_training(source: str, **options: Any) -> TrainingSpec:
+    """One configuration, under the rules of the study file.
+
+    Args:
+        source: A built-in dataset or the path of a file.
+        **options: Hyperparameters, ``seed`` and what ``[data]`` takes; None is as good as left out. The rest is as
+            in ``Hyperparameters()``, the learning rate Keras's default for the optimizer.
+
+    Raises:
+        SpecError: Everything that breaks a rule, a line each.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    study = {"name": f"train-{Path(source).stem}"} | _pick(given, "seed")
+    data = {"source": source} | {name: value for name, value in given.items() if name not in (*HYPERPARAMETERS, "seed")}
+    document: dict[str, Any] = {"study": study, "data": data}
+    space = _pick(given, *HYPERPARAMETERS)
+    spec = spec_from_dict(document | {"space": space or {"epochs": Hyperparameters().epochs}}, "options")
+    return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed)
+
+
+def _pick(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: given[name] for name in names if name in given}

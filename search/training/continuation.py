@@ -1,0 +1,131 @@
+"""The run that training goes on from: what it was, how far it came, and its checkpoint."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import NotFoundError, SpecError
+from pipelines.training.history import require_sha256
+from search.home.settings import Settings
+from search.home.text import one_line
+from search.tracking.entries import CHECKPOINT_FILE, METRICS, MODEL_FILE, Epoch
+from search.tracking.runs import connect
+from search.training.configuration import TrainingSpec
+from search.workers.tasks import SavedCheckpoint
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SPEC_TAG, EPOCHS_TAG = "training", "checkpoint_epochs"
+CHECKPOINT_TAG, MODEL_TAG = "checkpoint_sha256", "model_sha256"
+"""Tags of a run: its configuration and data, the epochs behind its checkpoint, the hashes of its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A run that can be continued.
+
+    Attributes:
+        run_id: In MLflow.
+        spec: What it trained.
+        fingerprint: Of its dataset.
+        history: Its epochs.
+        best_epoch: The epoch whose weights ``model`` holds.
+        best_val_accuracy: Its validation accuracy.
+        model: The bytes of its ``model.h5``; empty where no epoch ended with a finite loss.
+        checkpoint: Where its training stands.
+    """
+
+    run_id: str
+    spec: TrainingSpec
+    fingerprint: str
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    best_val_accuracy: float
+    model: bytes
+    checkpoint: SavedCheckpoint
+
+    def go_on(self, given: Mapping[str, Any]) -> TrainingSpec:
+        """What to train now.
+
+        Args:
+            given: Options by name. ``epochs`` is how many more; without it, those that an interruption left.
+                ``source`` is where the data is now. The others can only repeat what the run has.
+
+        Raises:
+            SpecError: An option would change the run, or there is nothing left to train.
+        """
+        spec = self.spec
+        recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed}
+        may_change = ("epochs", "source")
+        changed = [n for n, value in given.items() if n not in may_change and value not in (None, recorded[n])]
+        if changed:
+            raise SpecError(
+                [
+                    f"--{name.replace('_', '-')}: must be that of the run that goes on, {recorded[name]}, got"
+                    f" {given[name]}: leave it out, or train without --continue"
+                    for name in changed
+                ]
+            )
+        done, planned = self.checkpoint.epochs, spec.hyperparameters.epochs
+        more = given.get("epochs")
+        if more is None and done >= planned:
+            raise SpecError(f"--epochs: must say how many more: run {self.run_id} has trained all its {planned}")
+        total = planned if more is None else done + more
+        data = replace(spec.data, source=given.get("source") or spec.data.source)
+        return replace(spec, data=data, hyperparameters=replace(spec.hyperparameters, epochs=total))
+
+
+def read_earlier(settings: Settings, run_id: str) -> Earlier:
+    """Reads a run of ``train`` from MLflow.
+
+    Raises:
+        NotFoundError: There is no such run, or it has no checkpoint.
+        InputError: A file is not the one that the run recorded.
+        UnavailableError: The tracking server does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if not settings.tracking_uri.startswith("http") and not settings.home.is_dir():
+        raise NotFoundError(f"--continue: must be a run of this home, {settings.home}, which does not exist")
+    client = connect(settings)
+    try:
+        run = client.get_run(run_id)
+        tags, metrics = run.data.tags, run.data.metrics
+        if SPEC_TAG not in tags or CHECKPOINT_TAG not in tags:
+            raise NotFoundError(f"--continue: must be a run that train made, but {run_id} has no {CHECKPOINT_FILE}")
+        history = _history(client, run_id)
+        content = _read(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
+        model = _read(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b""
+    except MlflowException as error:
+        raise NotFoundError(f"--continue: must be a run of this home: {one_line(error)}") from error
+    return Earlier(
+        run_id=run_id,
+        spec=TrainingSpec.from_json(tags[SPEC_TAG]),
+        fingerprint=tags["dataset.fingerprint"],
+        history=history,
+        best_epoch=int(metrics.get("best_epoch", 0)),
+        best_val_accuracy=metrics.get("best_val_accuracy", -1.0),
+        model=model,
+        checkpoint=SavedCheckpoint(content, tags[CHECKPOINT_TAG], int(tags[EPOCHS_TAG])),
+    )
+
+
+def _history(client: MlflowClient, run_id: str) -> tuple[Epoch, ...]:
+    epochs: dict[int, Epoch] = {}
+    for name in METRICS:
+        for point in client.get_metric_history(run_id, name):
+            epoch = epochs.get(point.step, Epoch(point.step, point.timestamp, {}))
+            epochs[point.step] = replace(epoch, metrics={**epoch.metrics, name: point.value})
+    return tuple(epochs[step] for step in sorted(epochs))
+
+
+def _read(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        content = Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+    require_sha256(content, recorded_sha256, f"run {run_id}, {name}")
+    return content

@@ -1,0 +1,224 @@
+"""What a study will take, forecast from a few short trainings; nothing of it is recorded."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+import psutil
+from scipy.optimize import nnls
+
+from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.data.datasets import Dataset, Split, load
+from search.devices.memory import require_fit
+from search.home.settings import read_settings
+from search.optimization.pruners import is_audited, make_pruner
+from search.optimization.samplers import derive_seed, make_sampler
+from search.spec.study_spec import StudySpec
+from search.training.batch import train_tasks
+from search.workers.local_pool import LocalPool, warm_up
+from search.workers.pools import local_slots
+from search.workers.tasks import Outcome, Task
+
+N_PROBES, PROBE_EPOCHS = 6, 2
+PROBE_ROWS = 8192
+PROBE_PRODUCTS = 1 << 33
+"""Rows times weights of a probe's epoch at most: a second or so of one core, however large the networks."""
+N_DRAWN = 100
+"""Trials that stand for a study without a budget of trials, and at most for one with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a study will take on this machine.
+
+    It knows the space, not what the sampler will make of it: one that comes to like large networks takes longer.
+
+    Attributes:
+        configurations_per_hour: Of all slots together, with what the pruner saves.
+        unpruned_per_hour: The same if each were trained to its last epoch.
+        forecast_s: Of the whole budget, from the start to the end, in seconds.
+        memory_mb: Of the searching process and all slots, in MB; they share some of it, so it will be less.
+        slots: Trials that train at the same time.
+        devices: Where.
+    """
+
+    configurations_per_hour: float
+    unpruned_per_hour: float
+    forecast_s: float
+    memory_mb: int
+    slots: int
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What a dataset weighs in a forecast: training rows, values of a row, classes."""
+
+    n_rows: int
+    n_features: int
+    n_classes: int
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Size:
+        """Of a dataset's training rows."""
+        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_classes)
+
+
+def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
+    """Forecasts a study from short trainings of a few configurations of its space.
+
+    Args:
+        spec: The study, from ``read_spec`` or ``default_spec``.
+        home: Where datasets are looked for; nothing else is read or written there.
+
+    Raises:
+        DataError: The dataset cannot be used.
+        TrainingError: A configuration of the space cannot be trained here.
+        UnavailableError: The sampler needs a package that is not installed.
+    """
+    started = time.monotonic()
+    make_sampler(spec, spec.seed)
+    warm_up()
+    settings = read_settings(home)
+    dataset = load(spec.data, settings.data_folders)
+    slots = local_slots(spec, dataset, settings)
+    require_fit(spec.space.largest_network(), dataset, slots)
+    drawn = simulate(spec)
+    size = Size.of(dataset)
+    few = _few_rows(dataset, max(_n_weights(hp, size) for hp, _ in drawn))
+    probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp, _ in drawn[-N_PROBES:]]
+    with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
+        tasks = [Task(number, hp, derive_seed(spec.seed, number)) for number, hp in enumerate(probes)]
+        by_number = train_tasks(pool, tasks)
+    outcomes = [by_number[task.number] for task in tasks]
+    startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in outcomes) / len(slots)
+    cost = _Cost.fit(probes, outcomes, Size.of(few))
+    full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, size) for hp, _ in drawn)
+    trial_s = statistics.fmean(cost.trial_s(hp, epochs, size) for hp, epochs in drawn)
+    return Forecast(
+        configurations_per_hour=round(3600 * len(slots) / trial_s, 1),
+        unpruned_per_hour=round(3600 * len(slots) / full_s, 1),
+        forecast_s=round(_whole_s(spec, max(0.0, startup_s), trial_s / len(slots)), 1),
+        memory_mb=_memory_mb(outcomes, _n_bytes(dataset) - _n_bytes(few), len(slots)),
+        slots=len(slots),
+        devices=tuple(slot.device for slot in slots),
+    )
+
+
+def trials_per_hour(
+    spec: StudySpec, size: Size, n_slots: int, trained: Sequence[tuple[Hyperparameters, int, float]]
+) -> float:
+    """The same forecast from trials that were trained: what it costs a study nothing to know.
+
+    Args:
+        spec: The study.
+        size: Of its dataset.
+        n_slots: Trials that train at the same time.
+        trained: Configuration, epochs and seconds of each.
+    """
+    work = np.array([(1.0, *(epochs * part for part in _work(hp, size))) for hp, epochs, _ in trained])
+    took, scale = np.array([seconds for *_, seconds in trained]), work.max(axis=0)
+    solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
+    cost = _Cost(float(solution[0] / scale[0]), tuple((solution / scale)[1:]))
+    return 3600 * n_slots / statistics.fmean(cost.trial_s(hp, epochs, size) for hp, epochs in simulate(spec))
+
+
+def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
+    """Trials of a study that trains nothing: the pruner judges made-up curves of configurations drawn at random.
+
+    A curve rises to a level that is drawn at random and wavers less and less, so what ranks well early mostly ranks
+    well at the end.
+
+    Returns:
+        Each configuration, the study's ``[[start]]`` first, with the epochs it would train.
+    """
+    n_trials = min(spec.trials or N_DRAWN, N_DRAWN)
+    random = np.random.default_rng(spec.seed)
+    sampler = optuna.samplers.RandomSampler(spec.seed)
+    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=make_pruner(spec))
+    for start in spec.start[:n_trials]:
+        study.enqueue_trial(spec.space.params(start))
+    drawn = []
+    for _ in range(n_trials):
+        trial = study.ask()
+        hp, level = spec.space.suggest(trial), random.random()
+        for epoch in range(1, hp.epochs + 1):
+            trial.report(level + (random.normal(0, 0.2) - 0.5) / epoch, epoch)
+            if epoch < hp.epochs and trial.should_prune() and not spec.is_start(trial.number):
+                epoch = hp.epochs if is_audited(spec, trial.number) else epoch
+                break
+        study.tell(trial, level)
+        # While an epoch is judged, the next one is in training already.
+        drawn.append((hp, min(epoch + 1, hp.epochs)))
+    return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Seconds of a trial: so much once, and for each epoch a sum over its steps, products and updates."""
+
+    once_s: float
+    per_epoch: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, probes: Sequence[Hyperparameters], outcomes: Sequence[Outcome], size: Size) -> _Cost:
+        """The costs, none below zero, that come closest to what the probes took, in relative terms."""
+        work = np.array([_work(hp, size) for hp in probes])
+        took = np.array([outcome.history[-1].duration_s for outcome in outcomes])
+        scale = work.max(axis=0)
+        solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
+        once = [outcome.duration_s - len(outcome.history) * last for outcome, last in zip(outcomes, took, strict=True)]
+        return cls(max(0.0, statistics.median(once)), tuple(solution / scale))
+
+    def trial_s(self, hp: Hyperparameters, epochs: int, size: Size) -> float:
+        """Seconds of one trial of so many epochs."""
+        epoch_s = sum(a * b for a, b in zip(self.per_epoch, _work(hp, size), strict=True))
+        return self.once_s + epochs * epoch_s
+
+
+def _work(hp: Hyperparameters, size: Size) -> tuple[float, float, float]:
+    """Steps, products of rows and weights, and updates of a weight in one epoch."""
+    weights = _n_weights(hp, size)
+    steps = -(-size.n_rows // hp.batch_size)
+    return float(steps), float(size.n_rows * weights), float(steps * weights)
+
+
+def _n_weights(hp: Hyperparameters, size: Size) -> int:
+    return count_parameters(layer_sizes(hp, size.n_features, size.n_classes))
+
+
+def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
+    """The dataset's first rows, so few that an epoch of the largest network is short."""
+    n_training = len(dataset.training.y)
+    n_rows = min(n_training, max(256, min(PROBE_ROWS, PROBE_PRODUCTS // most_weights)))
+    n_validation = max(1, len(dataset.validation.y) * n_rows // n_training)
+    training, validation = (
+        Split(split.x[:n], split.y[:n]) for split, n in ((dataset.training, n_rows), (dataset.validation, n_validation))
+    )
+    return replace(dataset, training=training, validation=validation)
+
+
+def _n_bytes(dataset: Dataset) -> int:
+    return sum(array.nbytes for split in (dataset.training, dataset.validation) for array in (split.x, split.y))
+
+
+def _memory_mb(outcomes: Sequence[Outcome], more_bytes: int, n_slots: int) -> int:
+    """What the probes held, and the rows that they did not have."""
+    own = psutil.Process().memory_info().rss
+    return ((own + more_bytes) >> 20) + n_slots * max(outcome.memory_mb for outcome in outcomes)
+
+
+def _whole_s(spec: StudySpec, startup_s: float, interval_s: float) -> float:
+    """Seconds until the first of the study's limits is reached."""
+    limits = [spec.timeout_s] if spec.timeout_s is not None else []
+    n_trials = [n for n in (spec.trials, spec.space.size()) if n is not None]
+    if n_trials:
+        limits.append(startup_s + min(n_trials) * interval_s)
+    return min(limits) if limits else float("inf")

@@ -1,0 +1,1 @@
+"""Pools of worker processes, and what runs in them."""

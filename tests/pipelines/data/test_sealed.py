@@ -1,0 +1,89 @@
+"""The test rows: that ``load`` never returns one, and that ``open_test`` returns exactly them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.config import DataConfig
+from pipelines.data import datasets, sealed
+from pipelines.errors import DataError
+
+N_ROWS = 90
+
+
+def own_test_rows(path: Path, y_test: np.ndarray, x_test: np.ndarray | None = None) -> DataConfig:
+    x_train = np.arange(N_ROWS, dtype=np.float32)[:, None]
+    x_test = 1000 + np.arange(len(y_test), dtype=np.float32)[:, None] if x_test is None else x_test
+    np.savez(
+        path, x_train=x_train, y_train=np.array(["a", "b", "c"])[np.arange(N_ROWS) % 3], x_test=x_test, y_test=y_test
+    )
+    return DataConfig(str(path))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_load_and_open_test_share_out_every_row_once(tmp_path: Path, seed: int):
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.arange(N_ROWS, dtype=np.float32)[:, None], y=np.arange(N_ROWS) % 3)
+    config = DataConfig(str(path), split_seed=seed)
+
+    dataset, test = datasets.load(config), sealed.open_test(config)
+
+    rows = np.concatenate([dataset.training.x, dataset.validation.x, test.x])[:, 0]
+    assert sorted(rows.tolist()) == list(range(N_ROWS))
+    assert len(test.y) == dataset.n_test == 18
+    assert np.array_equal(test.y, test.x[:, 0] % 3)
+
+
+def test_the_sources_own_test_rows_come_out_of_open_test_alone(tmp_path: Path):
+    config = own_test_rows(tmp_path / "own.npz", np.array(["c", "a", "b", "a"]))
+
+    dataset, test = datasets.load(config), sealed.open_test(config)
+
+    assert dataset.n_test == 4
+    assert max(dataset.training.x.max(), dataset.validation.x.max()) < 1000
+    assert test.x[:, 0].tolist() == [1000, 1001, 1002, 1003]
+    assert test.y.tolist() == [2, 0, 1, 0]
+    assert test.y.dtype == np.int32
+
+
+def test_load_does_not_look_at_test_rows_that_open_test_refuses(tmp_path: Path):
+    labels = own_test_rows(tmp_path / "labels.npz", np.array(["a", "z", "y"]))
+    values = own_test_rows(tmp_path / "values.npz", np.array(["a"]), np.array([[np.nan]]))
+    assert datasets.load(labels).n_test == 3
+    assert datasets.load(values).n_test == 1
+
+    with pytest.raises(DataError, match="y_test: every label must occur in training, got 'y', 'z'"):
+        sealed.open_test(labels)
+    with pytest.raises(DataError, match="x_test: must hold finite float32 numbers, got 1 NaN or infinite"):
+        sealed.open_test(values)
+
+
+def test_a_tables_test_rows_are_encoded_with_what_training_rows_taught(tmp_path: Path):
+    n_rows = 60
+    frame = pd.DataFrame({"row": np.arange(n_rows, dtype=float), "kind": "common", "target": np.arange(n_rows) % 2})
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    config = DataConfig(str(tmp_path / "own.csv"))
+    sealed_rows = sealed.open_test(config).x[:, 0].astype(int)
+    # In the sealed rows alone: a gap and a category that training rows do not have.
+    frame.loc[sealed_rows, "kind"] = "rare"
+    frame.loc[sealed_rows[0], "row"] = np.nan
+    frame.to_csv(tmp_path / "own.csv", index=False)
+
+    dataset, test = datasets.load(config), sealed.open_test(config)
+
+    assert dataset.input_shape == (2,), "no indicator, no second category"
+    assert test.x[:, 1].tolist() == [0.0] * len(test.y)
+    assert test.x[0, 0] == np.median(dataset.training.x[:, 0])
+    assert np.array_equal(test.x[1:, 0], sealed_rows[1:])
+
+
+@pytest.mark.mnist
+def test_the_sealed_rows_of_mnist(mnist_folder: Path):
+    test = sealed.open_test(DataConfig("mnist"), [mnist_folder])
+    with np.load(mnist_folder / "mnist.npz") as file:
+        assert np.array_equal(test.x, file["x_test"])
+        assert np.array_equal(test.y, file["y_test"])

@@ -1,0 +1,48 @@
+"""The parts of an epoch: dropout's masks, and the gradient that is written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.training.epoch import Dropout, backward, forward
+from pipelines.training.model import glorot_weights
+
+
+def masks(rate: float, seed: tuple[int, int] = (0, 0), step: int = 0, layer: int = 0) -> np.ndarray:
+    dropout = Dropout(tf.constant(rate), tf.constant(seed, tf.int64), tf.constant(step))
+    return dropout(tf.ones((501, 401)), layer).numpy()
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.9])
+def test_dropout_drops_its_share_and_keeps_the_expected_sum(rate: float) -> None:
+    out = masks(rate)
+    deviation = np.sqrt(rate * (1 - rate) / out.size)
+    assert np.mean(out == 0) == pytest.approx(rate, abs=4 * deviation + 2**-16)
+    assert np.unique(out[out > 0]) == pytest.approx(1 / (1 - rate), rel=1e-5)
+    assert out.mean() == pytest.approx(1, abs=(4 * deviation + 2**-16) / (1 - rate))
+
+
+def test_its_mask_differs_by_seed_epoch_step_and_layer() -> None:
+    drawn = [
+        masks(0.5), masks(0.5, seed=(1, 0)), masks(0.5, seed=(0, 1 << 32)),
+        masks(0.5, step=1), masks(0.5, layer=1),
+    ]  # fmt: skip
+    for i, one in enumerate(drawn):
+        for other in drawn[i + 1 :]:
+            assert np.mean(one == other) == pytest.approx(0.5, abs=0.01), "masks must be independent"
+    np.testing.assert_array_equal(drawn[0], masks(0.5))
+
+
+def test_the_written_out_gradient_is_the_tape_s() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 7)).astype(np.float32), rng.integers(0, 3, 40).astype(np.int32)
+    weights = [tf.Variable(weight) for weight in glorot_weights((7, 11, 11, 3), 0)]
+    dropout = Dropout(tf.constant(0.4), tf.constant([3, 1], tf.int64), tf.constant(2))
+    with tf.GradientTape() as tape:
+        inputs, logits = forward(x, weights, dropout)
+        loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+    error = (tf.nn.softmax(logits) - tf.one_hot(y, 3)) / 40.0
+    for ours, tapes in zip(backward(error, inputs, weights, dropout), tape.gradient(loss, weights), strict=True):
+        np.testing.assert_allclose(ours, tapes, rtol=0, atol=1e-6)

@@ -1,0 +1,167 @@
+"""The ``.h5``: it takes rows as the source holds them, answers as training measured, and is not trusted blindly."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras_counterpart import batches, tiny_dataset
+
+from pipelines.config import DataConfig, Hyperparameters, Scaling, TrainingSettings
+from pipelines.data.datasets import Dataset, Preprocessing, Split, load
+from pipelines.data.preprocessing import learn_scaling
+from pipelines.errors import InputError
+from pipelines.training.history import sha256
+from pipelines.training.model import build_model, glorot_weights, load_h5, restore_model, to_h5
+from pipelines.training.training import Training, TrainingRows, train
+
+HP = Hyperparameters(width=24, depth=2, dropout=0.2, optimizer="adam", learning_rate=0.005, epochs=3, batch_size=32)
+
+
+def saved_model(dataset: Dataset, path: Path, hp: Hyperparameters = HP) -> tuple[keras.Model, Training]:
+    """Trains, saves the best weights and opens the file as anybody would, with Keras alone."""
+    training = train(dataset, hp)
+    list(training)
+    path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.best)))
+    return keras.models.load_model(path), training
+
+
+def accuracy(model: keras.Model, split: Split) -> float:
+    return float(np.mean(model.predict(split.x, verbose=0).argmax(1) == split.y))
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "standard", "none"])
+def test_pictures_go_in_as_they_are(tmp_path: Path, scaling: Scaling) -> None:
+    digits = load(DataConfig("digits", scaling=scaling))
+    model, training = saved_model(digits, tmp_path / "model.h5")
+    assert model.input_shape == (None, 8, 8)
+    assert digits.validation.x.max() > 1, "the rows must not be scaled already"
+    assert training.best_val_accuracy > 0.7
+    assert accuracy(model, digits.validation) == pytest.approx(training.best_val_accuracy, abs=1e-4)
+    np.testing.assert_allclose(model.predict(digits.validation.x, verbose=0).sum(1), 1, atol=1e-5)
+    loss, logged = model.evaluate(digits.validation.x, digits.validation.y, verbose=0)
+    assert logged == pytest.approx(training.best_val_accuracy, abs=1e-4)
+    assert np.isfinite(loss)
+
+
+@pytest.mark.parametrize("scaling", ["minmax", "standard", "none"])
+def test_features_of_a_table_keep_their_units(tmp_path: Path, scaling: Scaling) -> None:
+    tiny = tiny_dataset(n_rows=400)
+    factors = np.geomspace(1e-3, 1e3, 12) if scaling != "none" else np.ones(12)
+    dataset = rescaled(tiny, factors, offsets=np.linspace(-5, 5, 12) * factors, scaling=scaling)
+    model, training = saved_model(dataset, tmp_path / "model.h5", replace(HP, epochs=20))
+    assert training.best_val_accuracy > 0.6
+    assert accuracy(model, dataset.validation) == pytest.approx(training.best_val_accuracy, abs=1e-4)
+
+
+@pytest.mark.parametrize("offset", [1e5, 1.7e9], ids=["five digits before the units", "seconds since 1970"])
+def test_a_large_offset_costs_no_accuracy(tmp_path: Path, offset: float) -> None:
+    """Features near 100,000 that differ by a few units, or times of some days: float32 holds both well enough."""
+    tiny = tiny_dataset(n_rows=400)
+    factors = np.full(12, 1.0 if offset < 1e9 else 1e5)
+    dataset = rescaled(tiny, factors, np.full(12, offset), "standard")
+    model, training = saved_model(dataset, tmp_path / "model.h5", replace(HP, epochs=20))
+    plain = train(rescaled(tiny, np.ones(12), np.zeros(12), "standard"), replace(HP, epochs=20))
+    list(plain)
+    assert training.best_val_accuracy == pytest.approx(plain.best_val_accuracy, abs=0.03)
+    assert accuracy(model, dataset.validation) == pytest.approx(training.best_val_accuracy, abs=1e-4)
+
+
+def rescaled(dataset: Dataset, factors: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> Dataset:
+    """The same rows in other units, with a scaling learned from them."""
+
+    def convert(split: Split) -> Split:
+        return Split((split.x * factors + offsets).astype(np.float32), split.y)
+
+    training = convert(dataset.training)
+    center, scale = learn_scaling(training.x, scaling)
+    assert np.shape(center) == (12,), "each feature must have its own scaling"
+    preprocessing = Preprocessing((12,), dataset.class_names, center, scale)
+    return replace(dataset, training=training, validation=convert(dataset.validation), preprocessing=preprocessing)
+
+
+def test_a_scaling_of_many_features_fits_into_the_file(tmp_path: Path) -> None:
+    n_features = 20_000  # as numbers in the configuration they would not fit into an HDF5 attribute
+    rng = np.random.default_rng(0)
+    center, scale = rng.normal(size=(2, n_features)).astype(np.float32)
+    preprocessing = Preprocessing((n_features,), ("a", "b"), center, np.abs(scale) + 1)
+    hp = replace(HP, width=4, depth=1)
+    path = tmp_path / "model.h5"
+    path.write_bytes(to_h5(build_model(hp, preprocessing, glorot_weights((n_features, 4, 2), 0))))
+    model = keras.models.load_model(path)
+    x = rng.normal(size=(5, n_features)).astype(np.float32)
+    kernel, bias = model.get_layer("hidden_1").get_weights()
+    hidden = np.maximum(((x - center) / (np.abs(scale) + 1)) @ kernel + bias, 0)
+    kernel, bias = model.get_layer("classes").get_weights()
+    logits = hidden @ kernel + bias
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-4)
+
+
+def test_fresh_weights_are_drawn_as_keras_draws_them() -> None:
+    kernel, bias = glorot_weights((300, 200), seed=1)
+    limit = np.sqrt(6 / 500)
+    assert not bias.any()
+    assert kernel.dtype == bias.dtype == np.float32
+    assert np.abs(kernel).max() == pytest.approx(limit, rel=1e-3)
+    assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.01)
+    assert not np.array_equal(kernel, glorot_weights((300, 200), seed=2)[0])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nadam"])
+def test_equal_models_are_equal_files(optimizer: str) -> None:
+    hp, preprocessing = replace(HP, optimizer=optimizer), tiny_dataset().preprocessing
+    weights = glorot_weights((12, 24, 24, 3), 0)
+    first, second = (to_h5(build_model(hp, preprocessing, weights)) for _ in range(2))
+    assert sha256(first) == sha256(second)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+def test_keras_goes_on_from_a_saved_checkpoint(optimizer: str) -> None:
+    """The optimizer's state is in the file and in Keras's own order."""
+    dataset = tiny_dataset()
+    hp = replace(HP, optimizer=optimizer, dropout=0.0, epochs=2)
+    training = Training(TrainingRows.of(dataset), hp, TrainingSettings(0))
+    reports = iter(training)
+    next(reports)
+    content = to_h5(restore_model(hp, dataset.preprocessing, training.checkpoint()))
+    model = load_h5(content, sha256(content))
+    next(reports)
+    for x, y in batches(dataset, hp, 0, epoch=1):
+        model.train_on_batch(x, y)
+    for ours, kerass in zip(training.checkpoint().weights, model.trainable_variables, strict=True):
+        np.testing.assert_allclose(ours, kerass.numpy(), rtol=0, atol=1e-5)
+
+
+class TestWhatIsRefused:
+    def test_bytes_that_are_not_the_recorded_ones(self) -> None:
+        with pytest.raises(InputError, match=r"^model\.h5: sha256 must be the recorded .* the file was changed"):
+            load_h5(b"other", sha256(b"recorded"))
+
+    @pytest.mark.parametrize("content", [b"", b"not HDF5 at all", b"\x89HDF\r\n\x1a\n" + bytes(500)])
+    def test_garbage(self, content: bytes) -> None:
+        with pytest.raises(InputError, match=r"^strange\.h5: Keras cannot load it: "):
+            load_h5(content, sha256(content), "strange.h5")
+
+    def test_a_lambda_layer(self, tmp_path: Path) -> None:
+        """A layer that carries code would run it when it is loaded."""
+        marker = tmp_path / "was run"
+
+        touch = f"__import__('pathlib').Path({str(marker)!r}).touch()"
+        write = eval(f"lambda x: ({touch}, x)[1]")  # by itself, so that it carries all it needs
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(write)])
+        model.save(tmp_path / "code.h5")
+        marker.unlink()
+        content = (tmp_path / "code.h5").read_bytes()
+        with pytest.raises(InputError, match=r"code\.h5: Keras cannot load it"):
+            load_h5(content, sha256(content), "code.h5")
+        assert not marker.exists()
+
+    def test_half_a_file(self) -> None:
+        content = to_h5(build_model(HP, tiny_dataset().preprocessing, glorot_weights((12, 24, 24, 3), 0)))
+        half = content[: len(content) // 2]
+        with pytest.raises(InputError, match="Keras cannot load it"):
+            load_h5(half, sha256(half))

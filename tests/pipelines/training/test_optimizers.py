@@ -1,0 +1,74 @@
+"""Ours is the same training as Keras's: the same weights after the same batches, for each kind of update."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras_counterpart import batches, keras_model, tiny_dataset
+
+from pipelines.config import Hyperparameters, TrainingSettings
+from pipelines.data.datasets import Dataset
+from pipelines.errors import TrainingError
+from pipelines.training.optimizers import FUSED
+from pipelines.training.training import Training, TrainingRows
+
+FUSED_NAMES = ["sgd", "rmsprop", "adam"]
+OTHERS = ["adamw", "nadam", "lion", "ftrl"]
+SEED = 3
+
+
+def configuration(optimizer: str, **changes: object) -> Hyperparameters:
+    given = {"width": 17, "depth": 2, "dropout": 0.0, "learning_rate": 0.01, "epochs": 1, "batch_size": 64} | changes
+    return Hyperparameters(optimizer=optimizer, **given)
+
+
+def trained_both_ways(dataset: Dataset, hp: Hyperparameters) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Weights after ``hp.epochs``: ours, and Keras's."""
+    training = Training(TrainingRows.of(dataset), hp, TrainingSettings(SEED))
+    initial = training.checkpoint().weights
+    model = keras_model(dataset, hp, initial)
+    list(training)
+    assert max(np.abs(w - w0).max() for w, w0 in zip(training.checkpoint().weights, initial, strict=True)) > 1e-3
+    for epoch in range(hp.epochs):
+        for x, y in batches(dataset, hp, SEED, epoch):
+            model.train_on_batch(x, y)
+    return list(training.checkpoint().weights), model.get_weights()
+
+
+def assert_same_weights(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
+    for mine, kerass in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(mine, kerass, rtol=0, atol=1e-5)
+
+
+def test_the_three_of_the_default_space_have_a_fused_kernel() -> None:
+    assert sorted(FUSED) == sorted(FUSED_NAMES)
+
+
+@pytest.mark.parametrize("optimizer", FUSED_NAMES + OTHERS)
+def test_one_step_gives_keras_weights(optimizer: str) -> None:
+    dataset = tiny_dataset(n_rows=80)  # 60 training rows: one batch
+    ours, theirs = trained_both_ways(dataset, configuration(optimizer))
+    assert_same_weights(ours, theirs)
+
+
+@pytest.mark.parametrize("optimizer", [*FUSED_NAMES, "adamw"])
+def test_two_epochs_with_a_short_last_batch_give_keras_weights(optimizer: str) -> None:
+    dataset = tiny_dataset(n_rows=200)  # 150 training rows: 64, 64 and 22
+    ours, theirs = trained_both_ways(dataset, configuration(optimizer, epochs=2, learning_rate=0.003))
+    assert_same_weights(ours, theirs)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_every_depth_gives_keras_weights(depth: int) -> None:
+    ours, theirs = trained_both_ways(tiny_dataset(), configuration("adam", depth=depth, learning_rate=0.003))
+    assert_same_weights(ours, theirs)
+
+
+def test_a_batch_larger_than_the_data_is_one_step() -> None:
+    ours, theirs = trained_both_ways(tiny_dataset(), configuration("sgd", batch_size=1000, learning_rate=0.1))
+    assert_same_weights(ours, theirs)
+
+
+def test_an_optimizer_that_keras_does_not_know() -> None:
+    with pytest.raises(TrainingError, match=r"optimizer: must be one that Keras knows by name, got 'adammm'"):
+        Training(TrainingRows.of(tiny_dataset()), configuration("adammm"), TrainingSettings())

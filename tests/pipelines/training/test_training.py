@@ -1,0 +1,214 @@
+"""Training: what it reports, that it can be repeated and gone on with, and when it stops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from keras_counterpart import batches, keras_model, tiny_dataset
+
+from pipelines.config import DataConfig, Hyperparameters, TrainingSettings
+from pipelines.data.datasets import Dataset, load
+from pipelines.training.history import Checkpoint, EpochReport, sha256
+from pipelines.training.model import load_h5, read_checkpoint, restore_model, to_h5
+from pipelines.training.training import Training, TrainingRows, learning_rates, row_order, train
+
+HP = Hyperparameters(width=16, depth=2, dropout=0.0, optimizer="adam", learning_rate=0.003, epochs=3, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return tiny_dataset()
+
+
+@pytest.fixture(scope="module")
+def rows(dataset: Dataset) -> TrainingRows:
+    return TrainingRows.of(dataset)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load(DataConfig("digits"))
+
+
+def run(
+    rows: TrainingRows, hp: Hyperparameters, seed: int = 0, start: Checkpoint | None = None
+) -> tuple[Training, list[EpochReport]]:
+    training = Training(rows, hp, TrainingSettings(seed), start)
+    return training, list(training)
+
+
+def figures(reports: list[EpochReport]) -> list[EpochReport]:
+    """The reports without the time they took."""
+    return [replace(report, duration_s=0.0) for report in reports]
+
+
+def same(ours: tuple[np.ndarray, ...], others: tuple[np.ndarray, ...]) -> bool:
+    """Whether all arrays agree to the last bit."""
+    return len(ours) == len(others) and all(a.tobytes() == b.tobytes() for a, b in zip(ours, others, strict=True))
+
+
+class TestReports:
+    def test_are_what_keras_reports_for_the_same_batches(self, dataset: Dataset, rows: TrainingRows) -> None:
+        training = Training(rows, HP, TrainingSettings(5))
+        model = keras_model(dataset, HP, training.checkpoint().weights)
+        for epoch, report in enumerate(training):
+            x, y = (np.concatenate(parts) for parts in zip(*batches(dataset, HP, 5, epoch), strict=True))
+            logged = model.fit(
+                x, y, HP.batch_size, validation_data=(dataset.validation.x, dataset.validation.y),
+                shuffle=False, verbose=0,
+            ).history  # fmt: skip
+            for name, values in logged.items():
+                assert getattr(report, name) == pytest.approx(values[0], abs=1e-5), name
+
+    def test_one_for_each_epoch(self, rows: TrainingRows) -> None:
+        _, reports = run(rows, HP)
+        assert [report.epoch for report in reports] == [1, 2, 3]
+        assert all(report.duration_s > 0 and report.learning_rate == pytest.approx(0.003) for report in reports)
+
+    def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy(self, dataset: Dataset) -> None:
+        training = train(dataset, replace(HP, epochs=30, learning_rate=0.02))
+        snapshots, reports = [], []
+        for report in training:
+            reports.append(report.val_accuracy)
+            snapshots.append(training.checkpoint().weights)
+        best = int(np.argmax(reports))  # the first of equals
+        assert reports.count(reports[best]) > 1, "the test needs equals: 50 rows validate"
+        assert (training.best_epoch, training.best_val_accuracy) == (best + 1, reports[best])
+        assert same(training.best, snapshots[best])
+
+    def test_validation_is_without_dropout(self, dataset: Dataset, rows: TrainingRows) -> None:
+        hp = replace(HP, dropout=0.6, epochs=1)
+        training, [report] = run(rows, hp)
+        model = keras_model(dataset, hp, training.checkpoint().weights)
+        loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)
+        assert (report.val_loss, report.val_accuracy) == pytest.approx((loss, accuracy), abs=1e-5)
+
+
+class TestOrder:
+    @given(n_rows=st.integers(1, 300), seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))
+    def test_every_row_once_an_epoch(self, n_rows: int, seed: int, epoch: int) -> None:
+        assert sorted(row_order(n_rows, seed, epoch)) == list(range(n_rows))
+
+    def test_differs_by_epoch_and_by_seed(self) -> None:
+        orders = [tuple(row_order(50, seed, epoch)) for seed in range(3) for epoch in range(3)]
+        assert len(set(orders)) == 9
+
+
+class TestSchedule:
+    @settings(max_examples=20)
+    @given(n_rows=st.integers(1, 500), batch_size=st.integers(1, 200), epochs=st.integers(1, 6))
+    def test_cosine_is_keras_cosine_decay(self, n_rows: int, batch_size: int, epochs: int) -> None:
+        hp = replace(HP, schedule="cosine", batch_size=batch_size, epochs=epochs)
+        rates = np.concatenate([learning_rates(hp, n_rows, epoch) for epoch in range(epochs)])
+        decay = keras.optimizers.schedules.CosineDecay(hp.learning_rate, len(rates))
+        np.testing.assert_allclose(rates, decay(np.arange(len(rates))), rtol=1e-5, atol=1e-9)
+
+    @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+    def test_cosine_trains_as_keras_does(self, dataset: Dataset, rows: TrainingRows, optimizer: str) -> None:
+        hp = replace(HP, schedule="cosine", optimizer=optimizer)
+        training = Training(rows, hp, TrainingSettings(1))
+        decay = keras.optimizers.schedules.CosineDecay(hp.learning_rate, 3 * hp.epochs)
+        model = keras_model(dataset, hp, training.checkpoint().weights, decay)
+        reports = list(training)
+        for epoch in range(hp.epochs):
+            for x, y in batches(dataset, hp, 1, epoch):
+                model.train_on_batch(x, y)
+        for ours, theirs in zip(training.checkpoint().weights, model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+        assert [r.learning_rate for r in reports] == pytest.approx([float(decay(step)) for step in (0, 3, 6)])
+
+
+class TestRepeated:
+    @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
+    def test_same_seed_same_weights_to_the_last_bit(self, rows: TrainingRows, optimizer: str) -> None:
+        hp = replace(HP, optimizer=optimizer, dropout=0.3)
+        first, first_reports = run(rows, hp, seed=7)
+        second, second_reports = run(rows, hp, seed=7)
+        assert same(first.checkpoint().weights, second.checkpoint().weights)
+        assert figures(first_reports) == figures(second_reports)
+
+    def test_another_seed_gives_other_weights(self, rows: TrainingRows) -> None:
+        one, two = (Training(rows, HP, TrainingSettings(seed)) for seed in (0, 1))
+        assert not same(one.checkpoint().weights[::2], two.checkpoint().weights[::2])
+        list(one), list(two)
+        assert not same(one.checkpoint().weights, two.checkpoint().weights)
+
+    def test_what_was_trained_before_in_the_process_does_not_matter(self, rows: TrainingRows) -> None:
+        hp = replace(HP, dropout=0.3)
+        first, _ = run(rows, hp, seed=2)
+        run(rows, replace(hp, width=40, batch_size=7), seed=9)  # the same traced function serves both
+        again, _ = run(rows, hp, seed=2)
+        assert same(first.checkpoint().weights, again.checkpoint().weights)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "nadam"])
+@pytest.mark.parametrize("through_file", [False, True], ids=["in memory", "through .h5"])
+def test_training_that_goes_on_is_training_that_was_never_interrupted(
+    dataset: Dataset, rows: TrainingRows, optimizer: str, through_file: bool
+) -> None:
+    hp = replace(HP, optimizer=optimizer, dropout=0.3, epochs=5)
+    whole, whole_reports = run(rows, hp, seed=4)
+    part, part_reports = run(rows, replace(hp, epochs=2), seed=4)
+    checkpoint = part.checkpoint()
+    if through_file:
+        saved = to_h5(restore_model(hp, dataset.preprocessing, checkpoint))
+        checkpoint = read_checkpoint(load_h5(saved, sha256(saved)), epochs=2)
+    rest, rest_reports = run(rows, hp, seed=4, start=checkpoint)
+    assert [report.epoch for report in rest_reports] == [3, 4, 5]
+    assert figures(part_reports + rest_reports) == figures(whole_reports)
+    assert same(rest.checkpoint().weights, whole.checkpoint().weights)
+    assert same(rest.checkpoint().state, whole.checkpoint().state)
+    assert rest.checkpoint().steps == whole.checkpoint().steps == 15
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_a_loss_that_is_not_finite_ends_training(rows: TrainingRows, optimizer: str) -> None:
+    training, reports = run(rows, replace(HP, optimizer=optimizer, learning_rate=1e30, epochs=50))
+    assert len(reports) < 50
+    assert not reports[-1].is_finite
+    assert all(report.is_finite for report in reports[:-1])
+    assert training.best_epoch < len(reports)
+    assert all(np.isfinite(weight).all() for weight in training.best)
+
+
+def mean_accuracies(dataset: Dataset, hp: Hyperparameters) -> tuple[float, float]:
+    """Final validation accuracy, the mean over five seeds: ours, and ``model.fit``'s with its own shuffling."""
+    ours, theirs = [], []
+    for seed in range(5):
+        training = train(dataset, hp, TrainingSettings(seed))
+        keras.utils.set_random_seed(seed)
+        model = keras_model(dataset, hp, training.checkpoint().weights, seed=100 * seed)
+        ours.append(list(training)[-1].val_accuracy)
+        model.fit(dataset.training.x, dataset.training.y, hp.batch_size, hp.epochs, verbose=0)
+        theirs.append(model.evaluate(dataset.validation.x, dataset.validation.y, 1000, verbose=0)[1])
+    return float(np.mean(ours)), float(np.mean(theirs))
+
+
+@pytest.mark.mnist
+def test_accuracy_over_five_seeds_is_that_of_fit(mnist_folder: Path) -> None:
+    data = load(DataConfig("mnist"), [mnist_folder])
+    training = replace(data.training, x=data.training.x[:10_000], y=data.training.y[:10_000])
+    hp = Hyperparameters(64, 1, 0.2, "rmsprop", 0.001, "constant", 3, 128)
+    ours, theirs = mean_accuracies(replace(data, training=training), hp)
+    assert ours > 0.9
+    assert ours == pytest.approx(theirs, abs=0.003)
+
+
+def test_rows_held_in_place_are_the_rows(digits: Dataset) -> None:
+    """Alignment decides whether TensorFlow copies; both ways hold the same values."""
+    held: list[Any] = []
+    for shift in (0, 1):
+        memory = np.empty(digits.training.x.nbytes + 128, np.uint8)
+        first = -memory.ctypes.data % 64 + shift
+        x = memory[first : first + digits.training.x.nbytes].reshape(digits.training.x.shape)
+        x[:] = digits.training.x
+        held.append(TrainingRows.of(replace(digits, training=replace(digits.training, x=x))).training.x.numpy())
+    flat = digits.training.x.reshape(len(digits.training.x), -1)
+    np.testing.assert_array_equal(held[0], flat)
+    np.testing.assert_array_equal(held[1], flat)

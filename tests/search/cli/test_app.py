@@ -1,0 +1,199 @@
+"""The command line around its commands: start, help, completion, what is shown before anything is searched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from command_line import call, command, files, spawn
+from PIL import Image
+
+from search.spec.study_spec import read_spec
+
+COMMANDS = ("datasets", "init", "plan", "train", "run", "studies", "trials", "show", "ui")
+HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "sklearn", "matplotlib")
+
+
+def test_the_help_answers_at_once(tmp_path: Path) -> None:
+    script = shutil.which("mlp-search", path=str(Path(sys.executable).parent))
+    assert script is not None
+    took = []
+    for _ in range(5):
+        started = time.perf_counter()
+        done = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+        took.append(time.perf_counter() - started)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert statistics.median(took) <= 0.5
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_no_help_imports_what_is_heavy(name: str) -> None:
+    code = (
+        "import sys; from search.cli import main; code = main(sys.argv[1:]);"
+        f" print(code, [m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    arguments = [*([name] if name else []), "--help"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr == "0 []\n"
+    assert "--help" in done.stdout
+
+
+def test_every_command_has_home_and_json() -> None:
+    for name in COMMANDS:
+        shown = call(name, "--help").out
+        assert "--home" in shown
+        assert "--json" in shown
+
+
+def test_no_command_shows_the_help() -> None:
+    answer = call()
+    assert answer.code == 0
+    assert "Usage: mlp-search" in answer.out
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    answer = spawn("studies", "--json", cwd=tmp_path)
+    assert (answer.code, answer.json(), answer.err) == (0, [], "")
+    assert files(tmp_path) == set()
+
+
+def test_what_nobody_expected_keeps_its_traceback(tmp_path: Path) -> None:
+    study = optuna.create_study(study_name="odd", storage=f"sqlite:///{tmp_path}/optuna.db")
+    study.set_user_attr("spec", "what no version of this program has written")
+    with pytest.raises(AttributeError):
+        call("studies", "--home", tmp_path)
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    pipe = f"{' '.join(command('datasets', 'digits'))} | head -c 1"
+    done = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
+class TestCompletion:
+    """What the shell is told after the tab key."""
+
+    def complete(self, typed: str, folder: Path) -> list[str]:
+        environ = os.environ | {
+            "_MLP_SEARCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": f"mlp-search {typed}",
+            "COMP_CWORD": str(len(f"{typed} ".split(" ")) - 1),
+            "MLP_SEARCH_HOME": str(folder / "home"),
+        }
+        done = subprocess.run(command(), cwd=folder, env=environ, capture_output=True, text=True, check=False)
+        return done.stdout.split()
+
+    def test_commands(self, tmp_path: Path) -> None:
+        assert self.complete("tr", tmp_path) == ["train", "trials"]
+
+    def test_sources_and_study_files(self, tmp_path: Path) -> None:
+        for name in ("mine.toml", "mine.csv", "mine.txt"):
+            (tmp_path / name).touch()
+        assert self.complete("run m", tmp_path) == ["mine.toml", "mnist", "mine.csv"]
+        assert self.complete("plan m", tmp_path) == ["mine.toml"]
+        assert self.complete("train m", tmp_path) == ["mnist", "mine.csv"]
+
+    def test_studies_of_the_home(self, tmp_path: Path) -> None:
+        (tmp_path / "home").mkdir()
+        for name in ("digits", "dunes", "iris"):
+            optuna.create_study(study_name=name, storage=f"sqlite:///{tmp_path}/home/optuna.db")
+        assert self.complete("trials d", tmp_path) == ["dunes", "digits"]
+        assert self.complete(f"show --home {tmp_path}/none d", tmp_path) == []
+
+    def test_options(self, tmp_path: Path) -> None:
+        assert self.complete("run --tr", tmp_path) == ["--trials"]
+
+
+class TestInit:
+    """``init``."""
+
+    def test_it_writes_a_study_file_that_is_right(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        answer = call("init")
+        assert answer.code == 0
+        assert answer.out == "wrote study.toml\n"
+        assert read_spec("study.toml").data.source == "digits"
+
+    def test_json(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.toml"
+        assert call("init", path, "--json").json() == {"path": str(path)}
+
+    def test_it_never_overwrites(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.toml"
+        path.write_text("mine")
+        assert call("init", path).code == 1
+        assert path.read_text() == "mine"
+
+
+class TestDatasets:
+    """``datasets``."""
+
+    def test_which_are_on_this_machine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLP_SEARCH_DATA", str(tmp_path))
+        (tmp_path / "mnist.npz").touch()
+        found = call("datasets", "--json", "--home", tmp_path / "home").json()
+        available = {"digits": True, "mnist": True, "fashion_mnist": False}
+        assert found == [{"name": name, "available": there} for name, there in available.items()]
+        shown = call("datasets", "--home", tmp_path / "home").out
+        assert [line.split()[1] for line in shown.splitlines() if line.strip().startswith(tuple(available))] == [
+            "yes",
+            "yes",
+            "no:",
+        ]
+
+    def test_one_of_them(self) -> None:
+        shown = call("datasets", "digits").out
+        assert "1,149 training, 288 validation, 360 test (sealed)" in shown
+        assert "8 x 8 uint8, from 0 to 16" in shown
+        found = call("datasets", "digits", "--json").json()
+        assert found["n_rows"] == {"training": 1149, "validation": 288, "test": 360}
+        assert sum(found["class_counts"]["training"]) == 1149
+        assert found["input_shape"] == [8, 8]
+        assert found["value_range"] == [0, 16]
+
+    def test_a_table_with_gaps(self, tmp_path: Path) -> None:
+        path = tmp_path / "iris.csv"
+        rows = [f"{i}.5,{['red', 'blue', ''][i % 3]},{i % 2}" for i in range(30)]
+        path.write_text("\n".join(["length,colour,kind", *rows]))
+        found = call("datasets", path, "--target", "kind", "--json").json()
+        columns = {column["name"]: column for column in found["columns"]}
+        assert columns["length"]["n_missing"] == 0
+        assert columns["colour"]["n_missing"] > 0
+        assert "colour" in call("datasets", path, "--target", "kind").out
+
+    def test_a_grid_of_examples(self, tmp_path: Path) -> None:
+        figure = tmp_path / "examples.png"
+        found = call("datasets", "digits", "--figure", figure, "--json").json()
+        assert found["figure"] == str(figure)
+        with Image.open(figure) as image:
+            assert len(np.unique(np.asarray(image.convert("L")))) > 16
+
+    def test_labels_are_shown_as_they_stand(self, tmp_path: Path) -> None:
+        labels = ("[red]stop[/red]", ":smile:", "a\x1b[31mb")
+        np.savez(tmp_path / "odd.npz", x=np.arange(60.0).reshape(30, 2), y=np.array(labels * 10))
+        shown = call("datasets", tmp_path / "odd.npz").out
+        assert "[red]stop[/red]" in shown
+        assert ":smile:" in shown
+        assert "\x1b" not in shown
+        assert "a\\x1b[31mb" in shown
+
+
+def test_no_colour_without_a_terminal(tmp_path: Path) -> None:
+    answer = spawn("datasets", "digits", cwd=tmp_path, FORCE_COLOR="", TERM="xterm-256color")
+    assert "\x1b" not in answer.out + answer.err
+
+
+def test_json_is_one_line_of_ascii() -> None:
+    answer = call("datasets", "digits", "--json")
+    assert answer.out.isascii()
+    assert json.loads(answer.out)["name"] == "digits"
+    assert answer.err == ""

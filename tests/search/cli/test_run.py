@@ -1,0 +1,159 @@
+"""``run`` and what reads its results, for real on digits."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from command_line import STUDY, Answer, call, files
+
+import search
+
+ROW = ("number", "state", "value", "params", "best_epoch", "epochs_trained", "duration_s", "device", "run_id")
+
+
+def test_run_prints_one_line_of_json(first_run: Answer) -> None:
+    assert first_run.code == 0
+    found = first_run.json()
+    assert list(found) == ["study", "trials", "best", "wall_s"]
+    assert found["study"] == "tiny"
+    assert list(found["trials"]) == ["complete", "pruned", "failed"]
+    assert sum(found["trials"].values()) == 6
+    assert found["trials"]["failed"] == 0
+    assert list(found["best"]) == ["number", "value", "params", "run_id"]
+    assert found["best"]["params"]["depth"] == 1
+    assert 0.2 < found["best"]["value"] <= 1
+    assert re.fullmatch("[0-9a-f]{32}", found["best"]["run_id"])
+    assert 1 < found["wall_s"] < 120
+
+
+def test_on_a_pipe_its_progress_is_plain_lines(first_run: Answer) -> None:
+    lines = first_run.err.splitlines()
+    assert "\x1b" not in first_run.err
+    assert "Traceback" not in first_run.err
+    assert sum(bool(re.match(r"trial-000\d (complete|pruned)", line)) for line in lines) == 6
+    assert lines[-2].startswith("next: mlp-search show tiny ")
+    assert lines[-1].strip().startswith("mlp-search ui --home ")
+
+
+def test_trials_are_rows_with_the_best_first(first_run: Answer, finished_home: Path) -> None:
+    rows = call("trials", "tiny", "--home", finished_home, "--json").json()
+    assert [tuple(row) for row in rows] == [ROW] * 6
+    assert sorted(row["number"] for row in rows) == list(range(6))
+    assert rows[0]["number"] == first_run.json()["best"]["number"]
+    complete = [row["value"] for row in rows if row["state"] == "COMPLETE"]
+    assert complete == sorted(complete, reverse=True)
+    assert all(row["state"] == "PRUNED" for row in rows[len(complete) :])
+    for row in rows:
+        assert 1 <= row["best_epoch"] <= row["epochs_trained"] <= row["params"]["epochs"]
+        assert row["device"].startswith(("cpu:", "gpu:"))
+        assert row["duration_s"] > 0
+        assert len(row["run_id"]) == 32
+    assert call("trials", "tiny", "--top", 2, "--home", finished_home, "--json").json() == rows[:2]
+
+
+def test_trials_are_a_table_for_people(finished_home: Path) -> None:
+    rows = call("trials", "tiny", "--home", finished_home, "--json").json()
+    lines = call("trials", "tiny", "--home", finished_home).out.splitlines()
+    shown = [line for line in lines if "batch 64" in line]
+    assert len(shown) == 6
+    for row, line in zip(rows, shown, strict=True):
+        assert line.split()[:3] == [str(row["number"]), f"{row['value']:.4f}", row["state"]]
+
+
+def test_studies_lists_what_there_is(first_run: Answer, finished_home: Path) -> None:
+    (found,) = [study for study in call("studies", "--home", finished_home, "--json").json() if study["name"] == "tiny"]
+    assert found["source"] == "digits"
+    assert (found["complete"], found["pruned"], found["failed"]) == tuple(first_run.json()["trials"].values())
+    assert found["budget"] == 6
+    assert found["best_value"] == first_run.json()["best"]["value"]
+    assert found["elapsed_s"] > 0
+    assert "tiny" in call("studies", "--home", finished_home).out
+
+
+def test_show_says_why_the_winner_won(first_run: Answer, finished_home: Path) -> None:
+    best = first_run.json()["best"]
+    found = call("show", "tiny", best["number"], "--home", finished_home, "--json").json()
+    assert tuple(found) == (*ROW, "explanation")
+    assert f"Trial {best['number']} reached a validation accuracy of {best['value']:.4f}" in found["explanation"]
+    assert "rank 1 of" in found["explanation"]
+    shown = call("show", "tiny", best["number"], "--home", finished_home).out
+    assert found["explanation"] in shown
+    assert best["run_id"] in shown
+
+
+def test_show_says_why_the_others_did_not(finished_home: Path) -> None:
+    rows = call("trials", "tiny", "--home", finished_home, "--json").json()
+    best = rows[0]
+    for row in rows[1:]:
+        text = call("show", "tiny", row["number"], "--home", finished_home, "--json").json()["explanation"]
+        if row["state"] == "COMPLETE":
+            assert f"{best['value'] - row['value']:.4f} below the best, trial {best['number']}" in text
+        else:
+            assert f"pruned after {row['epochs_trained']} of {row['params']['epochs']} epochs" in text
+            assert "the median pruner ends what is below the median" in text
+
+
+def test_a_trial_that_is_not_there(finished_home: Path) -> None:
+    answer = call("show", "tiny", 99, "--home", finished_home)
+    assert (answer.code, answer.err) == (1, "error: trial 99: must be one of study 'tiny'; the trials are 0 to 5\n")
+
+
+def test_a_misspelled_study(finished_home: Path) -> None:
+    answer = call("trials", "tinny", "--home", finished_home)
+    assert answer.code == 1
+    assert "did you mean tiny?" in answer.err
+
+
+def test_a_spent_budget_is_said_and_trains_nothing(first_run: Answer, study_file: Path, finished_home: Path) -> None:
+    before = files(finished_home / "artifacts")
+    answer = call("run", study_file, "--home", finished_home, "--json")
+    assert answer.code == 0
+    again = answer.json()
+    assert {**again, "wall_s": 0} == {**first_run.json(), "wall_s": 0}
+    assert "the budget of study tiny was spent before" in answer.err
+    assert files(finished_home / "artifacts") == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("high = 64", "high = 65", "space"),
+        ("trials = 6", "trials = 6\nseed = 1", "study.seed"),
+        ('"digits"', '"digits"\nscaling = "none"', "data"),
+        ('"median"', '"none"', "search.pruner"),
+    ],
+)
+def test_a_study_goes_on_with_what_it_was_started_with(
+    before: str, after: str, changed: str, finished_home: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text(STUDY.replace(before, after))
+    answer = call("run", path, "--home", finished_home)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("error: study 'tiny': must go on with what it was started with")
+    assert f"but {changed} changed" in answer.err
+    assert len(call("trials", "tiny", "--home", finished_home, "--json").json()) == 6
+
+
+def test_two_processes_do_not_search_one_study(study_file: Path, finished_home: Path) -> None:
+    from search.home.locks import study_lock
+    from search.home.settings import read_settings
+
+    with study_lock(read_settings(finished_home), "tiny"):
+        answer = call("run", study_file, "--trials", 7, "--home", finished_home)
+    assert (answer.code, answer.out) == (1, "")
+    assert "is being searched by another process on this home" in answer.err
+
+
+def test_from_python(first_run: Answer, study_file: Path, finished_home: Path) -> None:
+    result = search.run_study(search.read_spec(study_file), home=finished_home)
+    assert result.best is not None
+    assert result.best.value == first_run.json()["best"]["value"]
+    frame = result.to_frame()
+    assert len(frame) == 6
+    assert frame.loc[result.best.number, "value"] == result.best.value
+    assert {"width", "learning_rate", "state", "run_id"} <= set(frame.columns)
+    assert next(study.name for study in search.studies(home=finished_home)) == "tiny"
+    assert search.explain_trial("tiny", 0, home=finished_home).row in search.trials("tiny", home=finished_home)

@@ -1,0 +1,212 @@
+"""The doctor: what it finds in a home where much went wrong, what it mends, and what it leaves alone."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from command_line import Answer
+from homes import EPOCHS, StudyBuilder, model_file, multiply, reload
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+from optuna.trial import TrialState
+from ward import Ward, doctor, plant
+
+from search.home.settings import Settings, prepare_home, read_settings, study_slug
+from search.registry.versions import COMPLETE, STATE
+from search.tracking.entries import METRICS
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def ward(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
+    """Over each kind of database for Optuna."""
+    home = tmp_path_factory.mktemp("doctor") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "postgresql":
+            make: Callable[[str], str] = request.getfixturevalue("postgres")
+            patch.setenv("OPTUNA_STORAGE", make("doctor"))
+        settings = read_settings(home)
+        prepare_home(settings)
+        builder = StudyBuilder(settings, "sick")
+        for _ in range(3):
+            builder.add()
+        ward = Ward(builder, MlflowClient(settings.tracking_uri))
+        assert doctor(settings).code == 0, "it was healthy"
+        plant(ward)
+        yield ward
+
+
+@pytest.fixture(scope="module")
+def seen(ward: Ward) -> Answer:
+    """What the doctor says before anything is mended."""
+    return doctor(ward.settings)
+
+
+@pytest.fixture(scope="module")
+def repaired(ward: Ward, seen: Answer) -> Answer:
+    """What it says while it mends."""
+    return doctor(ward.settings, "--repair")
+
+
+def state(settings: Settings) -> set[str]:
+    return {str(path) for path in settings.home.rglob("*") if path.is_file() and ".db" not in path.name}
+
+
+class TestAHomeWhereMuchWentWrong:
+    def test_each_disagreement_has_its_own_line(self, ward: Ward, seen: Answer) -> None:
+        assert seen.code == 3
+        lines = seen.out.splitlines()
+        for kind, where in ward.planted:
+            assert [line for line in lines if line.startswith(f"{kind}: {where}")], (kind, where, lines)
+        assert len({kind for kind, _ in ward.planted}) >= 15
+        assert lines[-1].startswith(f"{len(lines) - 1} found: ")
+        assert len(lines) - 1 == len(ward.planted), "and there is nothing that was not planted"
+        assert "--repair" in seen.err
+
+    def test_looking_changes_nothing_and_json_is_a_list(self, ward: Ward, seen: Answer) -> None:
+        before = state(ward.settings)
+        answer = doctor(ward.settings, "--json")
+        assert answer.code == 3
+        assert [set(finding) for finding in answer.json()] == [{"kind", "subject", "repair"}] * len(ward.planted)
+        assert state(ward.settings) == before
+
+    def test_repair_mends_all_and_a_second_look_says_so(self, ward: Ward, repaired: Answer) -> None:
+        assert repaired.code == 0, repaired.out + repaired.err
+        for kind, where in ward.planted:
+            assert f"{kind}: {where}" in repaired.out
+        again = doctor(ward.settings)
+        assert (again.code, again.out.count("\n")) == (0, 1), again.out
+        assert "agree" in again.out
+        assert doctor(ward.settings, "--repair", "--json").json() == []
+
+
+class TestWhatARepairLeaves:
+    """Seen through Optuna, MlflowClient and the files."""
+
+    @pytest.fixture(autouse=True)
+    def _after(self, repaired: Answer) -> None:
+        """Everything here is seen after the repair."""
+
+    def test_every_finished_trial_has_its_run_and_every_run_an_end(self, ward: Ward) -> None:
+        runs = ward.client.search_runs([ward.experiment], max_results=1000)
+        by_id = {run.info.run_id: run for run in runs}
+        study = reload(ward.builder)
+        for trial in study.trials:
+            if trial.state == TrialState.COMPLETE:
+                run_id = study.user_attrs.get(f"run_id:{trial.number}") or trial.user_attrs["run_id"]
+                run = by_id[run_id]
+                assert (run.info.status, run.data.tags["trial.state"]) == ("FINISHED", "COMPLETE")
+                assert run.data.tags["trial"] == str(trial.number)
+        assert TrialState.RUNNING not in {trial.state for trial in study.trials}
+        assert not [run for run in runs if run.info.status == "RUNNING"]
+        assert len({run.info.run_name for run in runs}) == len(runs)
+
+    def test_a_trial_whose_result_lay_in_the_spool_is_told_and_whole(self, ward: Ward) -> None:
+        (name,) = [w.removeprefix("sick: ") for k, w in ward.planted if k == "result that Optuna does not have"]
+        study = reload(ward.builder)
+        assert study.trials[int(name[-4:])].state == TrialState.COMPLETE
+        (run,) = ward.builder.runs.find(name)
+        assert run.info.run_id == study.user_attrs[f"run_id:{int(name[-4:])}"]
+        for metric in METRICS:
+            assert [p.step for p in ward.client.get_metric_history(run.info.run_id, metric)] == [*range(1, EPOCHS + 1)]
+        assert model_file(ward.settings, run.info.run_id).is_file()
+
+    def test_a_gap_is_filled_where_optuna_knows_it_and_noted_where_not(self, ward: Ward) -> None:
+        (name,) = [w.removeprefix("sick: ") for k, w in ward.planted if k == "history with gaps"]
+        (run,) = ward.builder.runs.find(name)
+        points = ward.client.get_metric_history(run.info.run_id, "val_accuracy")
+        trial = reload(ward.builder).trials[int(name[-4:])]
+        assert {point.step: point.value for point in points} == trial.intermediate_values
+        assert "loss of epoch 2" in run.data.tags["lost.history"]
+
+    def test_a_model_comes_back_from_a_copy_and_is_noted_as_lost_where_there_is_none(self, ward: Ward) -> None:
+        runs = ward.client.search_runs([ward.experiment], max_results=1000)
+        lost = [run for run in runs if "lost.model.h5" in run.data.tags]
+        assert len(lost) == 2, "one missing, one damaged"
+        for run in runs:
+            sha256 = run.data.tags.get("model_sha256")
+            if sha256 and run not in lost:
+                content = model_file(ward.settings, run.info.run_id).read_bytes()
+                assert hashlib.sha256(content).hexdigest() == sha256
+
+    def test_nothing_of_unknown_worth_was_deleted(self, ward: Ward) -> None:
+        kept = {path.name for path in (ward.settings.home / "set-aside").iterdir()}
+        assert kept == {"spool-notes.txt", f"{study_slug('sick')}-trial-0901"}
+        assert ward.client.get_registered_model("somebody else's")
+        (run,) = ward.builder.runs.find("trial-0999")
+        assert run.data.tags["trial.state"] == "ORPHAN"
+        trash = ward.client.search_runs([ward.experiment], run_view_type=ViewType.DELETED_ONLY)
+        assert len(trash) == 1, "of two runs of one trial"
+
+    def test_aliases_point_at_what_is_there(self, ward: Ward) -> None:
+        model = ward.client.get_registered_model("digits")
+        assert model.aliases.keys() == {"champion", "late", "old"}
+        for alias in model.aliases:
+            assert ward.client.get_model_version_by_alias("digits", alias).tags[STATE] == COMPLETE
+        assert json.loads(model.tags["history.champion"]) == ["1", "2"]
+
+    def test_a_training_that_may_be_going_on_is_left_alone(self, ward: Ward) -> None:
+        experiment = ward.client.get_experiment_by_name("train-digits")
+        runs = ward.client.search_runs([experiment.experiment_id])
+        assert {run.info.run_name: run.info.status for run in runs}["train-now"] == "RUNNING"
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An empty home with embedded databases."""
+    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
+    settings = read_settings(tmp_path / "home")
+    prepare_home(settings)
+    return settings
+
+
+class TestAStudyThatIsBeingSearched:
+    def test_is_left_alone_while_its_lock_is_held(self, own_home: Settings) -> None:
+        settings = own_home
+        StudyBuilder(settings, "busy").trial("RUNNING")
+        with (settings.locks / f"{study_slug('busy')}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            answer = doctor(settings, "--repair")
+            assert (answer.code, answer.err) == (0, "study busy: left alone, it is being searched\n")
+        assert doctor(settings).code == 3
+
+    def test_is_left_alone_while_it_beats(
+        self, tmp_path: Path, postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPTUNA_STORAGE", postgres("beating"))
+        settings = read_settings(tmp_path / "home")
+        prepare_home(settings)
+        builder = StudyBuilder(settings, "busy")
+        trial = builder.study.ask()
+        builder.study._storage.record_heartbeat(trial._trial_id)
+        answer = doctor(settings)
+        assert (answer.code, answer.err) == (0, "study busy: left alone, it is being searched\n")
+        with sa.create_engine(settings.optuna_storage).begin() as connection:
+            connection.execute(sa.text("UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '1 hour'"))
+        assert [finding["kind"] for finding in doctor(settings, "--json").json()] == ["trial left in training"]
+
+
+def test_a_home_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    answer = doctor(read_settings(tmp_path / "none", {}))
+    assert answer.code == 1
+    assert "must be there" in answer.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_home_of_500_trials_of_which_one_lacks_its_model_is_looked_through_in_10_s(own_home: Settings) -> None:
+    settings = own_home
+    builder = StudyBuilder(settings, "large")
+    builder.add()
+    multiply(builder, 499)
+    model_file(settings, builder.study.trials[300].user_attrs["run_id"]).unlink()
+    before = time.process_time()  # other programs' share of the machine is not its fault
+    answer = doctor(settings, "--json")
+    took_s = time.process_time() - before
+    assert len(answer.json()) == 1, "it did look, and has nothing to say of the others"
+    assert took_s < 10

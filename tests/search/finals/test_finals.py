@@ -1,0 +1,203 @@
+"""Finals as they are run: the best trained again with new seeds, interrupted, killed, resumed, refitted."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+from finished import run_small
+from registered import client_of
+
+from pipelines.errors import NotFoundError, SpecError
+from search.finals.finals import FinalistsResult, run_finalists
+from search.finals.selection import candidates, finalist_seed
+from search.home.settings import read_settings
+from search.optimization.leaderboard import leaderboard
+from search.optimization.run_records import note_run_id, noted_results
+from search.optimization.samplers import trial_seed
+from search.optimization.studies import load_study
+from search.scheduling.progress import Progress, Silent
+from search.tracking.entries import Entry, Epoch, RunStart
+from search.tracking.spool import write_entry
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the study ``wide``, six configurations."""
+    folder = tmp_path_factory.mktemp("finals") / "home"
+    run_small(folder, "wide", trials=6, width={"low": 8, "high": 64}, learning_rate={"low": 0.001, "high": 0.02})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finals(home: Path) -> FinalistsResult:
+    return run_finalists("wide", top=3, seeds=3, refit=True, home=home)
+
+
+def runs_of(home: Path, study: str, role: str) -> list:
+    client = client_of(home)
+    experiment = client.get_experiment_by_name(study)
+    return client.search_runs([experiment.experiment_id], f"tags.role = '{role}'")
+
+
+def test_the_best_distinct_configurations_are_trained_with_the_same_new_seeds(home: Path, finals: FinalistsResult):
+    best = leaderboard(load_study(read_settings(home), "wide"))[:3]
+    runs = runs_of(home, "wide", "finalist")
+
+    assert {f.candidate.trial for f in finals.verdict.finalists} == {row.number for row in best}
+    seeds = {finalist_seed(0, number) for number in (1, 2, 3)}
+    assert not seeds & {trial_seed(0, number) for number in range(100)}
+    for trial in (row.number for row in best):
+        own = [run for run in runs if run.data.tags["trial"] == str(trial)]
+        assert {int(run.data.params["seed"]) for run in own} == seeds
+        assert {run.info.run_name for run in own} == {f"finalist-{trial:04d}-seed-{k}" for k in (1, 2, 3)}
+    assert all(run.info.status == "FINISHED" for run in runs)
+    assert len(runs) == 9
+
+
+def test_means_intervals_and_runs_are_those_in_mlflow(home: Path, finals: FinalistsResult):
+    client = client_of(home)
+    for found in finals.verdict.finalists:
+        logged = [client.get_run(run_id).data.metrics["best_val_accuracy"] for run_id in found.run_ids]
+        assert logged == pytest.approx(found.values)
+        low, high = found.interval
+        assert low <= found.mean <= high
+    assert finals.verdict.winner.mean >= max(f.mean for f in finals.verdict.finalists) - 0.02
+
+
+def test_the_refit_is_the_last_epoch_on_all_rows_and_shows_no_validation_figures(home: Path, finals: FinalistsResult):
+    run = client_of(home).get_run(finals.refit_run_id)
+    winner = finals.verdict.winner
+
+    assert run.data.tags["role"] == "refit"
+    assert not [name for name in run.data.metrics if name.startswith("val_") or "val_accuracy" in name]
+    assert run.data.metrics["best_epoch"] == winner.epochs
+    losses = client_of(home).get_metric_history(finals.refit_run_id, "loss")
+    assert [point.step for point in losses] == list(range(1, winner.epochs + 1))
+
+
+def test_run_again_it_trains_nothing_and_more_seeds_train_only_those(home: Path, finals: FinalistsResult):
+    before = {run.info.run_id for run in runs_of(home, "wide", "finalist")}
+
+    again = run_finalists("wide", top=3, seeds=3, refit=True, home=home)
+    assert again.verdict == finals.verdict
+    assert again.refit_run_id == finals.refit_run_id
+    assert {run.info.run_id for run in runs_of(home, "wide", "finalist")} == before
+
+    more = run_finalists("wide", top=1, seeds=4, home=home)
+    new = {run.info.run_id for run in runs_of(home, "wide", "finalist")} - before
+    assert new == {more.verdict.winner.run_ids[3]}
+
+
+class OnFirstNote(Silent):
+    """Does something when the first run has ended."""
+
+    def __init__(self, act) -> None:
+        self.act, self.notes = act, []
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+        if len(self.notes) == 1:
+            self.act()
+
+
+def test_interrupted_and_resumed_it_ends_as_if_it_had_not_been(tmp_path: Path):
+    for name in ("whole", "halves"):
+        run_small(tmp_path / name, "s", trials=2, width={"low": 8, "high": 64})
+    whole = run_finalists("s", top=2, seeds=3, home=tmp_path / "whole")
+
+    stop = OnFirstNote(lambda: os.kill(os.getpid(), signal.SIGINT))
+    half = run_finalists("s", top=2, seeds=3, home=tmp_path / "halves", observer=stop)
+    kept = {run.info.run_id for run in runs_of(tmp_path / "halves", "s", "finalist") if run.info.status == "FINISHED"}
+    rest = run_finalists("s", top=2, seeds=3, home=tmp_path / "halves")
+
+    assert half.interrupted
+    assert half.verdict is None
+    assert 1 <= len(kept) < 6
+    assert [f.values for f in rest.verdict.finalists] == [f.values for f in whole.verdict.finalists]
+    after = runs_of(tmp_path / "halves", "s", "finalist")
+    assert len(after) == 6
+    assert kept <= {run.info.run_id for run in after}
+    assert {run.info.status for run in after} == {"FINISHED"}
+
+
+def test_a_worker_that_is_killed_costs_its_run_only(tmp_path: Path):
+    home = tmp_path / "home"
+    run_small(home, "s", trials=1, epochs=60)
+
+    class Killer(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+            self.killed = 0
+
+        def update(self, progress: Progress) -> None:
+            if not self.killed and any(slot.report for slot in progress.slots.values()):
+                workers = [w for server in psutil.Process().children() for w in server.children()]
+                self.killed = len(workers)
+                for worker in workers:
+                    worker.kill()
+
+        def note(self, line: str) -> None:
+            self.notes.append(line)
+
+    killer = Killer()
+    result = run_finalists("s", top=1, seeds=2, home=home, observer=killer)
+
+    assert killer.killed
+    assert any("it is trained again" in note for note in killer.notes)
+    assert len(result.verdict.winner.values) == 2
+    assert len(runs_of(home, "s", "finalist")) == 2
+
+
+def test_a_result_in_the_spool_is_taken_up_and_not_trained_again(tmp_path: Path):
+    home = tmp_path / "home"
+    run_small(home, "s", trials=1)
+    params = asdict(candidates(load_study(read_settings(home), "s"), 1)[0].hyperparameters)
+    start = RunStart(
+        "s", "finalist-0000-seed-1", 1, params | {"seed": 5}, {"study": "s", "trial": "0", "role": "finalist"}
+    )
+    result = {"params": params, "best_val_accuracy": 0.123, "best_epoch": 2, "epochs_trained": 2, "duration_s": 1.0}
+    result |= {"seed": 5, "model_sha256": "x", "n_parameters": 7, "stop_reason": "finished", "device": "cpu:0"}
+    metrics = {"loss": 1.0, "accuracy": 0.1, "val_loss": 1.0, "val_accuracy": 0.123}
+    entry = Entry(start, 2, "COMPLETE", 0.123, result, (Epoch(1, 1, metrics), Epoch(2, 2, metrics)))
+    folder = write_entry(read_settings(home).spool, entry, {"model.h5": b"x"})
+
+    found = run_finalists("s", top=1, seeds=1, home=home)
+
+    assert found.verdict.winner.values == (0.123,)
+    assert not folder.exists()
+    assert client_of(home).get_run(found.verdict.winner.run_ids[0]).data.metrics["val_accuracy"] == 0.123
+
+
+def test_a_late_run_of_a_finalist_is_not_taken_for_a_trials(home: Path, finals: FinalistsResult):
+    study = load_study(read_settings(home), "wide")
+    before = [row.run_id for row in leaderboard(study)]
+    note_run_id(study, "finalist-0000-seed-1", "late")
+    assert [row.run_id for row in leaderboard(study)] == before
+    noted = noted_results(study)
+    assert noted.get("finalist-0000-seed-1", {"run_id": "late"})["run_id"] == "late"
+
+
+def test_ten_identical_configurations_have_no_significant_winner(tmp_path: Path):
+    run_small(tmp_path / "fixed", "same", trials=10)
+    alone = run_finalists("same", top=10, seeds=3, home=tmp_path / "fixed")
+    assert not alone.verdict.significant
+    assert "none is significantly better" in alone.verdict.explanation
+
+    # Ten that differ in name alone: rates of learning that round to the same steps.
+    run_small(tmp_path / "named", "same", trials=10, learning_rate={"low": 0.005, "high": 0.005000001})
+    named = run_finalists("same", top=10, seeds=3, home=tmp_path / "named")
+    assert len(named.verdict.finalists) == 10
+    assert not named.verdict.significant
+    assert "No configuration is significantly better" in named.verdict.explanation
+
+
+def test_wrong_wishes(home: Path):
+    with pytest.raises(NotFoundError, match="did you mean wide"):
+        run_finalists("wyde", home=home)
+    with pytest.raises(SpecError, match="--top: must be at least 1, got 0"):
+        run_finalists("wide", top=0, home=home)

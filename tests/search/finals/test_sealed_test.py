@@ -1,0 +1,177 @@
+"""The sealed test: opened once, for the winner, recorded, and out of reach of whatever chooses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import call
+from finished import run_small
+from mlflow import MlflowClient
+
+from pipelines.config import DataConfig
+from pipelines.data.sealed import open_test
+from pipelines.errors import InputError, RefusedError
+from pipelines.training.history import sha256
+from pipelines.training.model import load_h5
+from search.finals.finals import run_finalists
+from search.finals.sealed_test import FOLDER, evaluate, read_right
+from search.finals.winner import SEAL, find_winner
+from search.home.settings import read_settings
+from search.optimization.studies import load_study
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with the study ``s``, two trials, not evaluated."""
+    run_small(tmp_path / "home", "s", trials=2, width={"low": 8, "high": 32})
+    return tmp_path / "home"
+
+
+def client_of(home: Path) -> MlflowClient:
+    return MlflowClient(read_settings(home).tracking_uri)
+
+
+def readings(home: Path, study: str = "s") -> list[dict]:
+    return load_study(read_settings(home), study).user_attrs.get(SEAL, [])
+
+
+def test_its_figures_are_those_of_the_saved_model_on_the_test_rows(home: Path, tmp_path: Path):
+    result = evaluate("s", home=home)
+
+    client, run_id = client_of(home), result.winner.run_id
+    content = Path(client.download_artifacts(run_id, "model.h5", str(tmp_path))).read_bytes()
+    test = open_test(DataConfig("digits"))
+    probabilities = load_h5(content, sha256(content)).predict(test.x, verbose=0)
+    right = probabilities.argmax(axis=1) == test.y
+    assert result.evaluation.accuracy == pytest.approx(right.mean())
+    assert (result.evaluation.n_right, result.evaluation.n_wrong) == (right.sum(), (~right).sum())
+    assert result.evaluation.loss == pytest.approx(
+        -np.log(probabilities[np.arange(len(test.y)), test.y]).mean(), rel=1e-4
+    )
+    assert np.array_equal(read_right(client, run_id), right)
+    assert result.untrained_accuracy < 0.3 < result.evaluation.accuracy
+    assert result.gap == pytest.approx(result.winner.promised - right.mean())
+
+    metrics = client.get_run(run_id).data.metrics
+    assert metrics["test_accuracy"] == pytest.approx(right.mean())
+    assert metrics["test_accuracy_low"] < metrics["test_accuracy"] < metrics["test_accuracy_high"]
+    files = {item.path.removeprefix(f"{FOLDER}/") for item in client.list_artifacts(run_id, FOLDER)}
+    assert files == {
+        "confusion_matrix.png", "evaluation.json", "predictions_right.png", "predictions_wrong.png", "right.npz",
+    }  # fmt: skip
+
+
+def test_no_other_run_has_a_test_metric(contenders: Path):
+    client = client_of(contenders)
+    experiments = [client.get_experiment_by_name(name).experiment_id for name in ("weak", "strong")]
+    tested = [
+        run.info.run_id
+        for run in client.search_runs(experiments)
+        if any(name.startswith("test_") for name in run.data.metrics)
+    ]
+    assert len(tested) == 2
+    assert set(tested) == {readings(contenders, name)[0]["run_id"] for name in ("weak", "strong")}
+
+
+def test_a_second_reading_is_refused_and_again_is_counted(home: Path):
+    first = call("evaluate", "s", "--json", "--home", home)
+    assert first.code == 0
+    assert first.json().keys() == {
+        "test_accuracy", "interval", "test_loss", "right", "wrong", "untrained_accuracy", "seal_opened",
+    }  # fmt: skip
+    assert first.json()["seal_opened"] == 1
+
+    second = call("evaluate", "s", "--json", "--home", home)
+    assert second.code == 3
+    assert second.out == ""
+    assert "opened once" in second.err
+    assert "--again" in second.err
+
+    third = call("evaluate", "s", "--again", "--home", home)
+    assert third.code == 0
+    assert "2 times" in third.out
+    assert len(readings(home)) == 2
+    with pytest.raises(RefusedError, match="2 times"):
+        evaluate("s", home=home)
+    assert "opened 2 times" in call("finalists", "s", "--top", "1", "--seeds", "1", "--home", home).err
+
+
+def test_a_reading_that_was_cut_off_is_finished_and_counted_once(home: Path):
+    study = load_study(read_settings(home), "s")
+    study.set_user_attr(SEAL, [{"run_name": "trial-0000", "at": "2026-01-01", "by": "me"}])
+
+    result = evaluate("s", home=home)
+
+    assert result.seal_opened == 1
+    assert len(readings(home)) == 1
+    with pytest.raises(RefusedError):
+        evaluate("s", home=home)
+
+
+def test_a_changed_model_file_is_refused_and_the_seal_stays_closed(home: Path):
+    winner = find_winner(load_study(read_settings(home), "s"))
+    (path,) = home.glob(f"artifacts/**/{winner.run_id}/artifacts/model.h5")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(InputError, match="the file was changed"):
+        evaluate("s", home=home)
+    assert readings(home) == []
+
+
+def test_the_median_finalist_stands_for_the_winner_and_a_refit_before_it(home: Path):
+    verdict = run_finalists("s", top=1, seeds=3, home=home).verdict
+    study = load_study(read_settings(home), "s")
+    winner = find_winner(study)
+    assert winner.role == "finalist"
+    value_of = dict(zip(verdict.winner.run_ids, verdict.winner.values, strict=True))
+    assert value_of[winner.run_id] == sorted(value_of.values())[1]
+    assert winner.val_accuracy == pytest.approx(verdict.winner.mean)
+    assert len(winner.seeds) == 3
+
+    refit = run_finalists("s", top=1, seeds=3, refit=True, home=home)
+    winner = find_winner(study)
+    assert (winner.role, winner.run_id) == ("refit", refit.refit_run_id)
+    assert evaluate("s", home=home).winner.run_id == refit.refit_run_id
+
+
+@pytest.mark.parametrize("module", ["search/scheduler.py", "search/finals.py", "search/sampling.py", "search/gate.py"])
+def test_reading_the_test_split_from_the_search_fails(tmp_path: Path, module: str):
+    for name in ("search", "pipelines"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+
+    def check() -> subprocess.CompletedProcess[str]:
+        lint = Path(sys.executable).with_name("lint-imports")
+        command = [str(lint), "--no-cache"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    before = check()
+    assert before.returncode == 0, before.stdout
+    with (tmp_path / module).open("a") as file:
+        file.write("\n\ndef peek():\n    from pipelines.sealed import open_test\n\n    return open_test\n")
+    after = check()
+    assert after.returncode == 1
+    assert "pipelines.data.sealed" in after.stdout
+
+
+def test_what_the_workers_get_has_no_test_rows():
+    from pipelines.data.datasets import load
+
+    dataset, test = load(DataConfig("digits")), open_test(DataConfig("digits"))
+    given = {row.tobytes() for split in (dataset.training, dataset.validation) for row in split.x}
+    assert not given & {row.tobytes() for row in test.x}
+    assert len(given) + len({row.tobytes() for row in test.x}) == 1797
+
+
+def test_the_record_is_json(contenders: Path):
+    assert json.dumps(readings(contenders, "strong"))

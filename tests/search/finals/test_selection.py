@@ -1,0 +1,103 @@
+"""The rules of finalists: who wins, whether significantly, and who is out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, strategies as st
+
+from pipelines.config import Hyperparameters
+from pipelines.errors import NotFoundError
+from pipelines.evaluation.tests import paired_test
+from search.finals.selection import Candidate, Finalist, is_out, judge, order
+
+
+def finalist(
+    trial: int,
+    *values: float,
+    n_parameters: int = 1000,
+    n_seeds: int = 0,
+    failure: str = "",
+    seeds: tuple[int, ...] = (),
+) -> Finalist:
+    candidate = Candidate(trial, Hyperparameters(), 0.9)
+    n_seeds = n_seeds or len(values)
+    epochs = tuple(range(1, len(values) + 1))
+    seeds = seeds or epochs
+    return Finalist(candidate, seeds, values, epochs, tuple("r" for _ in values), n_parameters, n_seeds, failure)
+
+
+def test_the_smallest_network_within_one_standard_error_of_the_best_mean_wins():
+    best = finalist(1, 0.97, 0.98, 0.99, n_parameters=5000)  # mean 0.98, standard error 0.0058
+    near = finalist(2, 0.97, 0.975, 0.985, n_parameters=700)
+    nearest = finalist(3, 0.98, 0.978, 0.977, n_parameters=900)
+    far = finalist(4, 0.95, 0.96, 0.97, n_parameters=100)
+
+    verdict = judge([best, near, nearest, far])
+
+    assert verdict.winner is near
+    assert verdict.runner_up is best
+    assert "smallest network within one standard error" in verdict.explanation
+    assert "700 parameters instead of 5,000" in verdict.explanation
+    assert not verdict.significant
+
+
+def test_a_clear_winner_is_significant_and_the_test_is_named():
+    verdict = judge([finalist(1, 0.90, 0.91, 0.92, 0.9), finalist(2, 0.95, 0.962, 0.97, 0.951)])
+
+    assert verdict.winner.candidate.trial == 2
+    assert verdict.significant
+    assert verdict.p_value < 0.01
+    assert "paired t-test" in verdict.explanation
+
+
+def test_a_smaller_network_that_wins_is_never_called_significantly_better():
+    steady = [0.97, 0.971, 0.972, 0.969]
+    verdict = judge([finalist(1, *(v + 0.0001 for v in steady), n_parameters=9), finalist(2, *steady, n_parameters=3)])
+
+    assert verdict.winner.candidate.trial == 2
+    assert not verdict.significant
+
+
+def test_what_failed_or_was_stopped_does_not_win():
+    verdict = judge([finalist(1, 0.99, n_seeds=2), finalist(2, 0.5, 0.6), finalist(3, 0.9, 0.9, failure="boom")])
+    assert verdict.winner.candidate.trial == 2
+
+    with pytest.raises(NotFoundError, match=r"got none \(boom\)"):
+        judge([finalist(3, 0.9, failure="boom", n_seeds=2)])
+
+
+def test_only_values_of_the_same_seeds_are_compared():
+    best = finalist(1, 0.91, 0.99, 0.92, 0.93)
+    other = finalist(2, 0.90, 0.91, 0.92, n_seeds=4, failure="boom", seeds=(1, 3, 4))
+    assert judge([best, other]).test == paired_test((0.91, 0.92, 0.93), (0.90, 0.91, 0.92))
+
+
+accuracy = st.floats(0, 1).map(lambda value: round(value, 3))
+
+
+@given(st.lists(st.tuples(accuracy, accuracy, accuracy), min_size=3, max_size=5), st.integers(0, 2), accuracy)
+def test_a_configuration_that_is_out_could_not_have_come_first_or_second(
+    runs: list[tuple[float, float, float]], n_done: int, ceiling: float
+):
+    rest = tuple(min(value, ceiling) for value in runs[0][n_done:])
+    cut = finalist(0, *runs[0][:n_done], n_seeds=3, n_parameters=1)
+    others = [finalist(number, *values) for number, values in enumerate(runs[1:], start=1)]
+
+    if is_out(cut, [cut, *others], ceiling):
+        whole = finalist(0, *runs[0][:n_done], *rest, n_parameters=1)
+        verdict = judge([whole, *others])
+        assert whole not in (verdict.winner, verdict.runner_up)
+
+
+def test_a_hopeless_configuration_is_out_once_two_others_are_known():
+    first, second = finalist(1, 0.97, 0.98, 0.975), finalist(2, 0.96, 0.97, 0.965)
+    hopeless = finalist(3, 0.5, n_seeds=3)
+
+    assert is_out(hopeless, [first, second, hopeless], ceiling=0.98)
+    assert not is_out(hopeless, [first, hopeless], ceiling=0.98)
+    assert not is_out(finalist(3, 0.95, n_seeds=3), [first, second], ceiling=0.98)
+
+
+def test_the_first_two_set_the_mark_and_the_others_go_seed_by_seed():
+    runs = order(4, 2)
+    assert runs == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (3, 1), (2, 2), (3, 2)]

@@ -1,0 +1,37 @@
+"""Start-up takes nothing along that is not needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from search.home.startup import importing_without
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a fresh process has after a statement."""
+    program = f"{statement}\nimport sys\nprint(*{{n.split('.')[0] for n, m in sys.modules.items() if m}})"
+    return set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
+def test_a_worker_has_tensorflow_and_keras_and_nothing_they_only_offer_to_others() -> None:
+    loaded = loaded_by("import search.worker")
+    assert {"tensorflow", "keras", "h5py"} <= loaded
+    assert not loaded & {"matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "scipy", "sklearn"}
+
+
+def test_what_was_hidden_can_be_imported_afterwards() -> None:
+    assert "sklearn" in loaded_by("import search.worker\nimport sklearn")
+
+
+def test_a_hidden_package_looks_missing_and_a_loaded_one_stays() -> None:
+    with importing_without("json", "this"):
+        import json
+
+        with pytest.raises(ModuleNotFoundError):
+            import this  # noqa: F401
+    assert json is sys.modules["json"]

@@ -1,0 +1,103 @@
+"""MLflow's server with a login on every route, started as the container starts it, on a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import login_routes
+import pytest
+import requests
+
+ADMIN = ("admin", 'ad:min@/%20"$pass')
+START_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("login")
+    logins = (Path(__file__).parents[3] / "docker" / "basic_auth.ini").read_text()
+    config = folder / "basic_auth.ini"
+    config.write_text(
+        logins.replace("postgresql+psycopg2://mlflow@postgres/mlflow_auth", f"sqlite:///{folder}/logins.db")
+    )
+    return os.environ | {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN[1],
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "k" * 32,
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_ARTIFACTS_DESTINATION": f"{folder}/artifacts",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+@pytest.fixture(scope="module")
+def address(environment: dict[str, str]) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "mlp-search", "--workers", "1"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port)], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    address, until = f"http://127.0.0.1:{port}", time.monotonic() + START_S
+    try:
+        while True:
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < until, "the server does not answer"
+            try:
+                urlopen(f"{address}/health", timeout=1).close()
+                break
+            except (URLError, OSError):
+                time.sleep(0.1)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def routes(environment: dict[str, str], address: str) -> list[login_routes.Route]:
+    listed = subprocess.run(
+        [sys.executable, login_routes.__file__], env=environment | {"_MLFLOW_SGI_NAME": "uvicorn"}, capture_output=True,
+        check=True, text=True,
+    )  # fmt: skip
+    return [(method, path) for method, path in json.loads(listed.stdout)]
+
+
+def test_without_a_login_only_health_answers(address: str, routes: list[login_routes.Route]) -> None:
+    paths = {path for _, path in routes}
+    assert {"/graphql", "/version", "/static-files/1", "/ajax-api/3.0/mlflow/assistant/config"} <= paths
+    assert len(routes) > 300
+    answers = login_routes.let_in(address, routes + login_routes.OUTSIDE, None)
+    assert {path for _, path, _ in answers} == {"/health"}
+    assert ("GET", "/health", 200) in answers
+
+
+@pytest.mark.parametrize("credentials", [("admin", "wrong"), ("nobody", ADMIN[1]), ("", ""), (ADMIN[1], "admin")])
+def test_a_wrong_login_is_none(address: str, credentials: tuple[str, str]) -> None:
+    assert login_routes.let_in(address, login_routes.OUTSIDE, credentials) == []
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic", "Basic !!", "Basic YWRtaW4=", "Bearer x", "Basic /w==", "basic  ", "Digest username=admin"]
+)
+def test_a_header_that_is_no_login(address: str, header: str) -> None:
+    answer = requests.get(f"{address}/version", headers={"Authorization": header}, timeout=30)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Basic")
+
+
+def test_the_admin_gets_in(address: str) -> None:
+    for path in ("/", "/version", "/api/2.0/mlflow/users/current"):
+        assert requests.get(address + path, auth=ADMIN, timeout=30).status_code == 200, path

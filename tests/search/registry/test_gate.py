@@ -1,0 +1,44 @@
+"""The gate: who passes and why the others do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from search.registry.gate import Reading, pass_gate
+
+
+def reading(n_right: int, fingerprint: str = "f", name: str = "it") -> Reading:
+    return Reading(fingerprint, n_right / 100, np.arange(100) < n_right, name)
+
+
+def test_the_first_needs_no_opponent():
+    assert pass_gate(reading(10), None).passed
+
+
+@pytest.mark.parametrize(
+    ("challenger", "reason"),
+    [
+        (reading(70), "not better"),
+        (reading(80), "not better"),
+        (reading(83), "not significantly better"),
+        (reading(99, "g"), "other rows"),
+        (Reading("f", None, None, "it"), "was not evaluated"),
+    ],
+)
+def test_who_does_not_pass(challenger: Reading, reason: str):
+    verdict = pass_gate(challenger, reading(80, name="champion version 1"))
+    assert not verdict.passed
+    assert reason in verdict.reason
+    assert verdict.champion_accuracy == 0.8
+
+
+def test_a_significantly_better_one_passes_and_alpha_decides():
+    better = reading(88)  # 8 rows more, none less: p = 2 / 2**8
+    assert pass_gate(better, reading(80)).passed
+    assert pass_gate(better, reading(80)).p_value == pytest.approx(2 / 2**8)
+    assert not pass_gate(better, reading(80), alpha=0.001).passed
+
+
+def test_a_champion_without_a_sealed_test_cannot_be_beaten_by_the_gate():
+    assert not pass_gate(reading(99), Reading("f", None, None, "it")).passed

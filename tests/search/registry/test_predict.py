@@ -1,0 +1,246 @@
+"""Predictions: the same numbers everywhere, and from any file a user has."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+from command_line import call
+from PIL import Image
+from registered import pyfunc
+from sklearn.datasets import load_digits
+from wrong_files import save_header
+
+from pipelines.errors import DataError, NotFoundError
+from pipelines.files.pictures import read_picture
+from search.home.settings import read_settings
+from search.registry.predict import predict
+from search.registry.promotion import promote
+from search.scheduling.run_study import run_study
+from search.spec.study_spec import spec_from_dict
+
+DIGITS = load_digits().images
+
+
+@pytest.fixture(scope="module")
+def home(contenders: Path) -> Path:
+    promote("strong", model="digits", home=contenders)
+    return contenders
+
+
+def table(n_rows: int = 300) -> pd.DataFrame:
+    """Numbers, whole numbers, text and truth values with gaps, and labels that are names."""
+    rng = np.random.default_rng(0)
+    kind = rng.integers(0, 3, n_rows)
+    frame = pd.DataFrame(
+        {
+            "size": kind + rng.normal(0, 0.2, n_rows),
+            "count": rng.integers(0, 9, n_rows),
+            "colour": np.array(["red", "green", "blue"])[kind],
+            "wet": (rng.random(n_rows) < 0.5).astype(object),
+            "species": np.array(["ant", "bee", "cat's"])[kind],
+        }
+    )
+    for column in ("size", "colour", "wet"):
+        frame.loc[rng.choice(n_rows, 20, replace=False), column] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose model ``animals`` was trained on a table."""
+    folder = tmp_path_factory.mktemp("animals")
+    table().to_csv(folder / "animals.csv", index=False)
+    document = {
+        "study": {"name": "animals", "trials": 1},
+        "data": {"source": str(folder / "animals.csv"), "target": "species"},
+        "space": {"width": 32, "depth": 1, "learning_rate": 0.01, "epochs": 8, "batch_size": 16},
+    }
+    run_study(spec_from_dict(document), home=folder / "home")
+    promote("animals", force="no test of it here", home=folder / "home")
+    return folder / "home"
+
+
+def serve(home: Path, name: str, payload: str, folder: Path) -> np.ndarray:
+    """What ``mlflow models serve`` answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    scripts = Path(sys.executable).parent
+    environment = os.environ | {
+        "MLFLOW_TRACKING_URI": read_settings(home).tracking_uri,
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+    }
+    command = [scripts / "mlflow", "models", "serve", "-m", f"models:/{name}@champion", "--env-manager", "local"]
+    with (folder / "serve.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)], env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        address, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while True:
+            try:
+                requests.get(f"{address}/ping", timeout=5).raise_for_status()
+                break
+            except requests.RequestException:
+                assert time.monotonic() < until, (folder / "serve.log").read_text()
+                assert server.poll() is None, (folder / "serve.log").read_text()
+                time.sleep(0.2)
+        headers = {"Content-Type": "application/json"}
+        answer = requests.post(f"{address}/invocations", data=payload, headers=headers, timeout=60)
+        assert answer.ok, answer.text
+        return np.array(answer.json()["predictions"])
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
+def test_two_hundred_pictures_get_the_same_numbers_from_all_three(home: Path, tmp_path: Path):
+    x = DIGITS[-200:].astype(np.uint8)
+    np.savez(tmp_path / "x.npz", x=x)
+
+    answer = call("predict", "digits@champion", tmp_path / "x.npz", "--json", "--home", home).json()
+
+    ours = np.array([row["probabilities"] for row in answer])
+    assert ours.shape == (200, 10)
+    assert np.allclose(pyfunc(home, "digits").predict(x), ours, atol=1e-5)
+    assert np.allclose(serve(home, "digits", json.dumps({"inputs": x.tolist()}), tmp_path), ours, atol=1e-5)
+    for row in answer:
+        assert row["probability"] == max(row["probabilities"])
+        assert row["label"] == str(np.argmax(row["probabilities"]))
+
+
+def test_rows_of_a_table_get_their_labels_names_and_the_same_numbers(animals: Path, tmp_path: Path):
+    rows = table()[:40]
+    rows.drop(columns="species").to_csv(tmp_path / "rows.csv", index=False)
+    rows.to_parquet(tmp_path / "rows.parquet")
+
+    answer = call("predict", "animals", tmp_path / "rows.csv", "--json", "--home", animals).json()
+
+    ours = np.array([row["probabilities"] for row in answer])
+    assert np.mean([row["label"] for row in answer] == rows["species"]) > 0.9
+    frame = pd.read_csv(tmp_path / "rows.csv")
+    assert np.allclose(pyfunc(animals, "animals").predict(frame), ours, atol=1e-5)
+    payload = '{"dataframe_split": ' + frame.to_json(orient="split") + "}"
+    assert np.allclose(serve(animals, "animals", payload, tmp_path), ours, atol=1e-5)
+    assert np.allclose(predict("animals", tmp_path / "rows.parquet", home=animals).probabilities, ours, atol=1e-5)
+
+
+def test_one_row_of_a_table_and_one_without_a_category(animals: Path, tmp_path: Path):
+    (tmp_path / "row.csv").write_text("wet,colour,count,size\nTrue,green,3,\n")
+    assert predict("animals", tmp_path / "row.csv", home=animals).labels == ["bee"]
+    (tmp_path / "row.csv").write_text("wet,colour,count,size\n,12,3,2.1\n")
+    assert len(predict("animals", tmp_path / "row.csv", home=animals).labels) == 1
+
+
+@pytest.mark.parametrize(("side", "mode", "dark_on_light"), [(8, "L", False), (240, "RGB", False), (100, "RGBA", True)])
+def test_a_picture_of_any_size_and_colour_gets_its_class(
+    home: Path, tmp_path: Path, side: int, mode: str, dark_on_light: bool
+):
+    for number in (0, 3, 6):
+        shades = (DIGITS[number] / 16 * 255).astype(np.uint8)
+        picture = Image.fromarray(255 - shades if dark_on_light else shades)
+        picture.resize((side, side), Image.Resampling.NEAREST).convert(mode).save(tmp_path / "digit.png")
+        options = ["--invert"] if dark_on_light else []
+
+        answer = call("predict", "digits", tmp_path / "digit.png", "--json", "--home", home, *options).json()
+
+        assert [row["label"] for row in answer] == [str(number)]
+
+
+@pytest.mark.parametrize("size", [(50_000_000, 1), (1, 50_000_000)], ids=["wide", "tall"])
+def test_a_line_of_pixels_is_padded_without_a_square_of_its_length(size: tuple[int, int], tmp_path: Path):
+    Image.new("L", size, 255).save(tmp_path / "line.png")
+    row = read_picture(tmp_path / "line.png", (8, 8), (0.0, 16.0))
+    assert np.array_equal(row, np.full((1, 8, 8), 16.0))
+
+
+def test_a_picture_that_is_its_rows_size_is_that_row(home: Path, tmp_path: Path):
+    Image.fromarray((DIGITS[7] / 16 * 255).round().astype(np.uint8)).save(tmp_path / "digit.jpg", quality=100)
+    found = predict("digits", tmp_path / "digit.jpg", home=home)
+    assert np.abs(found.rows[0] - DIGITS[7]).max() < 0.7
+    assert found.probabilities[0] == pytest.approx(predict("digits", DIGITS[7], home=home).probabilities[0], abs=0.1)
+
+
+def test_a_single_example_is_a_batch_of_one_and_draws_a_figure(home: Path, tmp_path: Path):
+    np.savez(tmp_path / "x.npz", x=DIGITS[4])
+    answer = call("predict", "digits", tmp_path / "x.npz", "--home", home, "--figure", tmp_path / "bars.png")
+    assert answer.code == 0
+    assert " 4 " in answer.out
+    with Image.open(tmp_path / "bars.png") as figure:
+        assert figure.width > 300
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a picture of that size, with a first piece of its content."""
+    content = zlib.compress(bytes(100))
+    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+              for chunk in (head, b"IDAT" + content)]  # fmt: skip
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):
+    def refused(model: str, file: str, *options: str, place: Path = home) -> str:
+        answer = call("predict", model, tmp_path / file, "--json", "--home", place, *options)
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err.count("\n") == 1
+        return answer.err
+
+    np.savez(tmp_path / "flat.npz", x=np.zeros((3, 65)))
+    np.savez(tmp_path / "y.npz", y=np.zeros((3, 8, 8)))
+    np.savez(tmp_path / "nan.npz", x=np.full((3, 8, 8), np.nan))
+    np.savez(tmp_path / "good.npz", x=DIGITS[:1])
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    (tmp_path / "program.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    (tmp_path / "vast.png").write_bytes(png_header(60_000, 60_000))
+    Image.new("L", (64, 64)).save(tmp_path / "cut.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:-30])
+    (tmp_path / "row.csv").write_text("size,count\n1,2\n")
+    save_header(tmp_path / "bomb.npz", f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(10**13, 8, 8)}, }}")
+
+    assert "must fit in memory" in refused("digits", "bomb.npz")
+    assert "(n_rows, 8, 8)" in refused("digits", "flat.npz")
+    assert "rows as x" in refused("digits", "y.npz")
+    assert "finite" in refused("digits", "nan.npz")
+    assert "PNG or JPEG" in refused("digits", "bad.png")
+    assert "PNG or JPEG" in refused("digits", "program.png")
+    assert "PNG or JPEG picture that is whole" in refused("digits", "cut.png")
+    assert "picture of ordinary size (Image size (3600000000 pixels) exceeds" in refused("digits", "vast.png")
+    assert "archive" in refused("digits", "bad.npz")
+    assert "no such file" in refused("digits", "gone.npz")
+    assert "must end in" in refused("digits", "row.txt")
+    assert "got a table" in refused("digits", "row.csv")
+    assert "--invert" in refused("digits", "good.npz", "--invert")
+    assert "alias 'best'" in refused("digits@best", "good.npz")
+    assert "must be registered" in refused("nobody", "good.npz")
+    assert "promote a study first" in refused("digits", "good.npz", place=tmp_path / "none")
+    assert "must end in .png" in refused("digits", "good.npz", "--figure", str(tmp_path / "x.gif"))
+    missing = call("predict", "animals", tmp_path / "row.csv", "--home", animals)
+    assert missing.code == 1
+    assert [line for line in missing.err.splitlines() if "column 'colour'" in line]
+    Image.new("L", (8, 8)).save(tmp_path / "digit.png")
+    assert "must take pictures" in refused("animals", "digit.png", place=animals)
+
+
+def test_from_python_rows_are_enough(home: Path, animals: Path):
+    frame = predict("digits", DIGITS[:3], home=home).to_frame()
+    assert list(frame["label"]) == ["0", "1", "2"]
+    assert predict("animals", table()[:2].drop(columns="species"), home=animals).probabilities.shape == (2, 3)
+    with pytest.raises(DataError, match="must hold numbers"):
+        predict("digits", np.array(["a"]), home=home)
+    with pytest.raises(NotFoundError):
+        predict("digits", "nowhere.npz", home=home)

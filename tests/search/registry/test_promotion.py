@@ -1,0 +1,113 @@
+"""Promotions: one version a winner, its lineage, refusals, and the gate passed over by force."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import call
+from registered import champion, client_of, versions
+
+from pipelines.errors import InputError, NotFoundError, SpecError
+from search.home.settings import read_settings
+from search.optimization.studies import load_study
+from search.registry.models import models, rollback
+from search.registry.promotion import GATE, promote
+from search.registry.versions import COMPLETE, STATE
+
+
+def test_the_first_version_has_its_lineage_and_a_card(contenders: Path, model: str):
+    made = promote("strong", model=model, home=contenders)
+    version = client_of(contenders).get_model_version_by_alias(model, "champion")
+    study = load_study(read_settings(contenders), "strong")
+
+    assert (made.promoted, made.version, made.champion_accuracy) == (True, 1, None)
+    tags = version.tags
+    assert (tags["study"], tags["trial"], tags["role"]) == ("strong", "0", "trial")
+    assert tags["run_id"] == version.run_id == study.user_attrs["seal"][0]["run_id"]
+    assert tags["fingerprint"] == study.user_attrs["dataset.fingerprint"]
+    assert float(tags["test_accuracy"]) == made.test_accuracy
+    assert tags["model_sha256"] == study.trials[0].user_attrs["result"]["model_sha256"]
+    assert tags["promoted_by"]
+    assert tags["promoted_at"]
+    assert tags[STATE] == COMPLETE
+    assert version.description.startswith("# digits")
+    assert f"{made.test_accuracy:.4f}" in version.description
+    assert study.user_attrs[GATE]["promoted"]
+
+
+def test_the_same_winner_twice_makes_one_version(contenders: Path, model: str):
+    first, second = (promote("strong", model=model, home=contenders) for _ in range(2))
+    assert first.version == second.version == 1
+    assert second.promoted
+    assert "already" in second.reason
+    assert len(versions(contenders, model)) == 1
+
+
+@pytest.mark.parametrize(
+    ("challenger", "reason"), [("weak", "not better"), ("twin", "not better"), ("other", "other rows")]
+)
+def test_refused_challengers_leave_the_champion(contenders: Path, model: str, challenger: str, reason: str):
+    promote("strong", model=model, home=contenders)
+
+    answer = call("promote", challenger, "--model", model, "--json", "--home", contenders)
+
+    assert answer.code == 3
+    said = answer.json()
+    assert said.keys() == {"promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value"}
+    assert not said["promoted"]
+    assert reason in said["reason"]
+    assert said["version"] is None
+    assert said["test_accuracy"] is not None
+    assert said["champion_accuracy"] is not None
+    assert champion(contenders, model) == 1
+    assert len(versions(contenders, model)) == 1
+
+
+def test_force_is_possible_and_on_record(contenders: Path, model: str):
+    promote("strong", model=model, home=contenders)
+
+    made = promote("weak", model=model, force="a demo", home=contenders)
+
+    assert made.promoted
+    assert champion(contenders, model) == made.version == 2
+    tags = client_of(contenders).get_model_version(model, "2").tags
+    assert tags["gate.forced"] == "a demo"
+    assert "not better" in tags["gate"]
+    assert "a demo" in next(row.gate for row in models(home=contenders) if (row.model, row.version) == (model, 2))
+
+
+def test_one_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(tmp_path: Path, model: str):
+    from finished import run_small
+
+    from search.finals.sealed_test import evaluate
+
+    home = tmp_path / "home"
+    run_small(home, "s", trials=1)
+    refused = promote("s", model=model, home=home)
+    assert not refused.promoted
+    assert "was not evaluated on the sealed test" in refused.reason
+
+    assert promote("s", model=model, force="no time", home=home).promoted
+    accuracy = evaluate("s", home=home).evaluation.accuracy
+    assert promote("s", model=model, home=home).version == 1
+    assert models(home=home)[0].test_accuracy == accuracy
+
+
+def test_wrong_wishes(contenders: Path, model: str, tmp_path: Path):
+    with pytest.raises(SpecError, match="--alpha"):
+        promote("strong", alpha=1.0, home=contenders)
+    with pytest.raises(SpecError, match="--force"):
+        promote("strong", force=" ", home=contenders)
+    with pytest.raises(InputError, match="alias"):
+        promote("strong", model=model, alias="latest", home=contenders)
+    with pytest.raises(InputError, match="model"):
+        promote("strong", model="a/b", home=contenders)
+    with pytest.raises(NotFoundError, match="did you mean strong"):
+        promote("stron", home=contenders)
+    with pytest.raises(NotFoundError, match="must be registered"):
+        rollback("nobody", home=contenders)
+    with pytest.raises(NotFoundError, match="promote a study first"):
+        rollback("nobody", home=tmp_path / "none")
+    assert models(home=tmp_path / "none") == []
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,133 @@
+"""Promotions at the same time, and those that die at any step."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from at_once import promote_at_once
+from mlflow import MlflowClient
+from registered import champion, client_of, versions
+
+import search.registry.promotion
+from search.registry.models import rollback
+from search.registry.promotion import promote
+from search.registry.versions import COMPLETE, PENDING, STATE
+from search.tracking.runs import connect
+
+
+def test_a_champion_whose_promotion_died_after_the_move_outlives_the_next_challenger(contenders: Path, model: str):
+    promote("strong", model=model, home=contenders)
+    client_of(contenders).set_model_version_tag(model, "1", STATE, PENDING)
+    assert not promote("weak", model=model, home=contenders).promoted
+    assert champion(contenders, model) == 1
+
+
+def test_twenty_at_once_leave_one_consistent_champion(contenders: Path, model: str):
+    studies = ["weak", "middle", "strong", "twin"] * 5
+    answers = promote_at_once(contenders, model, studies)
+
+    assert {answer.code for answer in answers} <= {0, 3}, answers
+    assert all(answer.json()["promoted"] == (answer.code == 0) for answer in answers)
+    found = client_of(contenders).get_registered_model(model)
+    history = json.loads(found.tags["history.champion"])
+    by_version = {v.version: v for v in versions(contenders, model)}
+    accuracies = [float(by_version[int(v)].tags["test_accuracy"]) for v in history]
+    assert str(champion(contenders, model)) == history[-1]
+    assert accuracies == sorted(accuracies)
+    assert by_version[int(history[-1])].tags["study"] in ("strong", "twin")
+    assert len(by_version) == len(history) == len({v.run_id for v in by_version.values()})
+    assert {v.tags[STATE] for v in by_version.values()} == {COMPLETE}
+
+
+class Killed(BaseException):
+    """Ends a promotion where it stands, as a signal would: nothing catches it."""
+
+
+class Mortal:
+    """MLflow's client, which dies before or after its n-th change."""
+
+    def __init__(self, client: MlflowClient, step: int, *, after: bool) -> None:
+        self._client, self._left, self._after = client, step, after
+
+    def __getattr__(self, name: str):
+        found = getattr(self._client, name)
+        if not name.startswith(("create_", "set_", "log_", "finalize_", "delete_")):
+            return found
+
+        def change(*arguments, **options):
+            self._left -= 1
+            if self._left == 0 and not self._after:
+                raise Killed(name)
+            result = found(*arguments, **options)
+            if self._left == 0:
+                raise Killed(name)
+            return result
+
+        return change
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
+    contenders: Path, model: str, monkeypatch: pytest.MonkeyPatch, after: bool
+):
+    died, prefix = 0, model
+    for step in range(1, 40):
+        model = f"{prefix}-{step}"
+        promote("weak", model=model, home=contenders)
+        _forget_logged_model(contenders, "strong")
+        monkeypatch.setattr(
+            search.promotion, "connect", lambda settings, step=step: Mortal(connect(settings), step, after=after)
+        )
+        try:
+            promote("strong", model=model, home=contenders)
+        except Killed:
+            died += 1
+        else:
+            break
+        finally:
+            monkeypatch.setattr(search.promotion, "connect", connect)
+        assert champion(contenders, model) in (1, 2)
+        if step % 3 == 0:  # another winner comes first, and clears what was left
+            assert promote("weak", model=model, home=contenders).promoted or champion(contenders, model) == 2
+
+        made = promote("strong", model=model, home=contenders)
+
+        assert made.promoted, (step, made)
+        assert champion(contenders, model) == made.version
+        left = versions(contenders, model)
+        assert len(left) == 2, step
+        assert {v.tags[STATE] for v in left} == {COMPLETE}
+        assert rollback(model, home=contenders).version == 1
+    assert died >= 8
+
+
+def _forget_logged_model(home: Path, study: str) -> None:
+    """So that the next promotion has to log the model again."""
+    client = client_of(home)
+    experiment = client.get_experiment_by_name(study).experiment_id
+    for logged in client.search_logged_models([experiment]):
+        client.delete_logged_model(logged.model_id)
+
+
+def test_a_promotion_that_is_killed_for_real_lets_go_of_the_lock(contenders: Path, model: str):
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        import search.registry.promotion
+        from search.versions import Versions
+        Versions.point = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        search.promotion.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=os.environ, timeout=100, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert [v.tags[STATE] for v in versions(contenders, model)] == ["pending"]
+
+    made = promote("strong", model=model, home=contenders)
+    assert (made.promoted, made.version) == (True, 1)

@@ -1,0 +1,168 @@
+"""The report in a real browser without a network: everything is there, nothing is read as markup, no error appears."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from command_line import call
+from finished import run_small
+
+from search.finals.finals import run_finalists
+from search.finals.sealed_test import evaluate
+from search.home.settings import prepare_home, read_settings
+from search.optimization.pruners import make_pruner
+from search.optimization.studies import open_study
+from search.registry.promotion import promote
+from search.reporting.report import write_report
+from search.spec.study_spec import StudySpec, spec_from_dict
+from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT
+
+HOSTILE = "<script>alert(1)<'&\"{{ 7 * 7 }} <img src=x onerror=alert(2)>"
+MACHINE = {"system": "Linux x86_64, Python 3.11", "cores": 2, "memory_mb": 8000, "devices": ["cpu:0", "cpu:1"]}
+DATA = {"name": HOSTILE, "training_rows": 48000, "validation_rows": 12000, "features": 784, "classes": 10}
+
+
+def recorded(home: Path, name: str, n_trials: int) -> StudySpec:
+    """A study whose trials were recorded, not trained: accuracies made up, verdicts the pruner's own."""
+    settings = read_settings(home, {})
+    prepare_home(settings)
+    spec = spec_from_dict({"study": {"name": name, "trials": n_trials}, "data": {"source": "digits"}})
+    study, random = open_study(settings, spec, "f00d"), np.random.default_rng(0)
+    study.sampler, study.pruner = optuna.samplers.RandomSampler(0), make_pruner(spec)
+    for number in range(n_trials):
+        trial = study.ask()
+        hp, level, pruned_at = spec.space.suggest(trial), 0.9 + 0.08 * random.random(), 0
+        for epoch in range(1, hp.epochs + 1):
+            trial.report(level - 0.2 / epoch, epoch)
+            if epoch < hp.epochs and trial.should_prune():
+                pruned_at = epoch
+                break
+        audited = bool(pruned_at) and number % 20 == 7
+        complete = audited or not pruned_at
+        result: dict[str, Any] = {
+            "params": {name: getattr(hp, name) for name in hp.__dataclass_fields__},
+            "best_val_accuracy": level - 0.2 / hp.epochs, "best_epoch": epoch, "duration_s": 0.1 * epoch,
+            "epochs_trained": hp.epochs if complete else epoch, "device": "cpu:0", "stop_reason": "finished",
+            "model_sha256": "", "n_parameters": 10,
+        }  # fmt: skip
+        trial.set_user_attr(RESULT, result | ({PRUNED_AT: pruned_at} if audited else {}))
+        state = optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.PRUNED
+        study.tell(trial, result["best_val_accuracy"] if complete else None, state)
+    study.set_user_attr(FACTS, {"dataset": DATA, "machine": MACHINE, "git_commit": ""})
+    study.set_user_attr(ELAPSED, 100.0)
+    return spec
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a study of 200 trials with a name made to break a page."""
+    home = tmp_path_factory.mktemp("report") / "home"
+    recorded(home, HOSTILE, 200)
+    return home
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        except api.Error as error:
+            pytest.skip(f"no Chromium can be started: {str(error).splitlines()[0]}")
+        yield found
+        found.close()
+
+
+class Page:
+    """A page that was opened offline, and what went wrong on it."""
+
+    def __init__(self, browser: Any, path: Path, width: int = 1280) -> None:
+        self.errors: list[str] = []
+        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+        self.page = context.new_page()
+        self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.errors.append(f"asked for {request.url}"))
+        self.page.on("dialog", lambda dialog: self.errors.append("a script ran"))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_load_state("load")
+
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", self.page.inner_text("body"))
+
+
+def test_two_hundred_trials_are_quick_and_small(large: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    path = write_report(HOSTILE, tmp_path / "report.html", home=large)
+    assert time.monotonic() - started < 10
+    assert path.stat().st_size < 8e6
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_opens_offline_without_an_error(browser: Any, large: Path, tmp_path: Path, width: int) -> None:
+    page = Page(browser, write_report(HOSTILE, tmp_path / "report.html", home=large), width)
+    assert page.errors == []
+    assert page.page.title().startswith(HOSTILE), "the name is text, not markup"
+    assert page.page.inner_text("h1") == HOSTILE
+    assert page.page.locator("img").count() == 0
+    for chart in ("history", "importances", "parallel", "slices", "pruning"):
+        assert page.page.locator(f"#{chart} .main-svg").count() > 0, chart
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= width, "only tables and figures scroll"
+    assert "ran on as an audit" in page.text()
+    assert page.page.locator("tr", has_text="configurations an hour").locator("td").count() == 3
+
+
+def test_a_study_that_went_all_the_way(browser: Any, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    run_small(home, "whole", trials=4, width={"low": 8, "high": 48})
+    run_finalists("whole", top=2, seeds=2, home=home)
+    tested = evaluate("whole", home=home)
+    said = promote("whole", home=home)
+    answer = call("report", "whole", "--output", tmp_path / "whole.html", "--home", home, "--json")
+    assert answer.json() == {"path": str(tmp_path / "whole.html")}
+    page = Page(browser, tmp_path / "whole.html")
+    assert page.errors == []
+    text = page.text()
+    assert f"{tested.evaluation.accuracy:.4f}" in text
+    assert "The seal was opened once" in text
+    assert said.reason in text
+    assert "2 of 2" in text
+    assert page.page.locator("figure svg").count() == 3, "the learning curves of the best"
+    assert page.page.locator("figure svg .validation").first.get_attribute("stroke")
+
+
+def test_a_study_that_has_hardly_begun(browser: Any, tmp_path: Path) -> None:
+    recorded(tmp_path / "home", "young", 1)
+    page = Page(browser, write_report("young", tmp_path / "young.html", home=tmp_path / "home"))
+    assert page.errors == []
+    assert "None were trained yet" in page.text()
+
+
+def test_a_place_that_cannot_be_written(large: Path, tmp_path: Path) -> None:
+    answer = call("report", HOSTILE, "--output", tmp_path / "nowhere" / "x.html", "--home", large)
+    assert answer.code == 1
+    assert "cannot be written" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_place_and_an_unknown_study(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Path(call("report", HOSTILE, "--home", large, "--json").json()["path"]) == tmp_path / f"{HOSTILE}.html"
+    assert call("report", "nobody", "--home", large).code == 1
+
+
+def test_a_place_that_would_be_another_user_s_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded(tmp_path / "home", "~nobody9", 1)
+    path = call("report", "~nobody9", "--home", tmp_path / "home", "--json").json()["path"]
+    assert path == str(tmp_path / "~nobody9.html")
+    answer = call("report", "~nobody9", "--home", tmp_path / "home", "--output", "~nobody9/x.html")
+    assert (answer.code, answer.err.count("\n")) == (1, 1)

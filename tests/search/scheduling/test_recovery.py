@@ -1,0 +1,117 @@
+"""What a process that died left: its trials, its results in the spool, its runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from scripted_pool import ScriptedPool
+from world import Left, World, script, states
+
+from search.home.settings import study_slug
+from search.scheduling.recovery import Takeover
+from search.tracking.entries import CURVES_FILE, MODEL_FILE
+from search.tracking.runs import Runs
+from search.tracking.spool import entries, write_entry
+from search.tracking.tracker import Tracker
+
+
+class TestLeftBehind:
+    @pytest.fixture
+    def left(self, world: World) -> Left:
+        return Left(world, world.spec(trials=2))
+
+    def check(self, left: Left, trained: list[int], value: float | None = None) -> Any:
+        """Goes on with the study; returns the run of trial 0."""
+        pool = ScriptedPool(1)
+        left.world.search(left.spec, pool)
+        assert [task.number for _, task in pool.tasks] == trained
+        rows = left.world.rows(left.spec)
+        assert states(rows) == ["COMPLETE", "COMPLETE"]
+        assert value is None or rows[0].value == value
+        run = left.world.runs(left.spec)["trial-0000"]
+        assert rows[0].run_id == run.info.run_id, "each knows the other"
+        assert run.info.status == "FINISHED"
+        assert len(left.world.client.get_metric_history(run.info.run_id, "val_accuracy")) == 4
+        assert [f.path for f in left.world.client.list_artifacts(run.info.run_id)] == [CURVES_FILE, MODEL_FILE]
+        assert list(entries(left.world.settings.spool, left.spec.name)) == []
+        return run
+
+    def test_a_result_on_disk_of_which_optuna_did_not_hear_is_told_and_not_trained_again(self, left: Left) -> None:
+        left.opened()
+        left.reported()
+        left.spooled()
+        self.check(left, trained=[1], value=0.77)
+
+    def test_a_result_of_which_mlflow_did_not_hear_is_delivered(self, left: Left) -> None:
+        left.opened()
+        left.reported()
+        left.told(left.spooled())
+        self.check(left, trained=[1], value=0.77)
+
+    def test_a_result_whose_run_was_never_opened_is_delivered(self, left: Left) -> None:
+        left.told(left.spooled())
+        self.check(left, trained=[1], value=0.77)
+
+    def test_a_result_that_mlflow_has_but_for_the_last_step_is_delivered_once(self, left: Left) -> None:
+        run_id = left.opened()
+        entry = left.spooled()
+        left.told(entry)
+        runs = Runs(left.world.settings, left.spec.name, "", None)
+        [folder] = entries(left.world.settings.spool, left.spec.name)
+        runs.log(run_id, {}, left.epochs, entry)
+        runs.end(run_id, entry, folder)
+        self.check(left, trained=[1], value=0.77)
+
+    def test_a_run_that_took_another_s_place_unnoticed_is_known_in_the_end(self, left: Left) -> None:
+        """MLflow has the result under a new run, and the process died before Optuna was told of that."""
+        replaced = left.opened()
+        left.told(left.spooled())
+        runs = Runs(left.world.settings, left.spec.name, "", None)
+        tracker = Tracker(lambda: runs)
+        Takeover(left.study, left.world.settings, tracker, ()).begin()
+        assert tracker.close() == 0
+        run = self.check(left, trained=[1], value=0.77)
+        assert run.info.run_id != replaced
+
+    def test_a_trial_in_training_is_trained_again_from_its_beginning(self, left: Left) -> None:
+        lost = left.opened()
+        left.reported()
+        run = self.check(left, trained=[0, 1])
+        assert run.info.run_id != lost
+        width = left.params["width"]
+        assert left.world.rows(left.spec)[0].value == pytest.approx(width / 100 * (1 - 0.5**4))
+
+    def test_a_trial_that_was_drawn_and_no_more_is_trained(self, left: Left) -> None:
+        self.check(left, trained=[0, 1])
+
+    def test_a_verdict_of_the_pruner_that_was_lost_is_given_again(self, world: World) -> None:
+        spec = world.spec(trials=3, pruner="asha")
+        plays = script({0: [[0.9] * 4], 1: [[0.2] * 4], 2: [[0.95] * 4]})
+        world.search(replace(spec, trials=1), ScriptedPool(1, plays))
+        left = Left(world, replace(spec, trials=1))
+        left.trial.report(0.2, 1)
+        assert left.trial.should_prune(), "here the process dies"
+        world.search(spec, ScriptedPool(1, plays))
+        rows = world.rows(spec)
+        assert states(rows) == ["COMPLETE", "PRUNED", "COMPLETE"]
+        assert rows[1].epochs_trained == 1
+
+    def test_a_result_of_a_trial_that_optuna_lost_is_replaced_when_that_is_trained(self, left: Left) -> None:
+        """A power cut may cost a database its last commits, and the spool none of its files."""
+        without = replace(left.spec, name="without")
+        pool = ScriptedPool(1)
+        entry = replace(left.spooled(), start=replace(left.start, study="without", run_name="trial-0001"), number=1)
+        write_entry(left.world.settings.spool, entry, {MODEL_FILE: b"model"})
+        left.world.search(without, pool)
+        assert [task.number for _, task in pool.tasks] == [0, 1]
+        assert states(left.world.rows(without)) == ["COMPLETE", "COMPLETE"]
+        assert {run.info.status for run in left.world.runs(without).values()} == {"FINISHED"}
+        assert list(entries(left.world.settings.spool, "without")) == []
+
+    def test_an_entry_that_was_being_written_is_in_nobody_s_way(self, left: Left) -> None:
+        folder = left.world.settings.spool / study_slug(left.spec.name) / "trial-0000.tmp"
+        folder.mkdir(parents=True)
+        (folder / "entry.json").write_text('{"half')
+        self.check(left, trained=[0, 1])

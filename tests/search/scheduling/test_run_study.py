@@ -1,0 +1,208 @@
+"""Whole studies: repeated and taken up again to the last bit, and what MLflow holds of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+from registered import client_of
+from searching import Search, Watcher, assert_scores_as_logged, runs_of
+from studies import figures, small_spec
+
+from pipelines.config import DataConfig
+from pipelines.data.datasets import load
+from search.home.settings import read_settings
+from search.scheduling.run_study import StudyResult, run_study
+from search.tracking.spool import entries
+
+
+@pytest.fixture(scope="module")
+def commit() -> str:
+    """The commit that is checked out; "" outside a git checkout."""
+    command = ["git", "rev-parse", "HEAD"]
+    answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return answer.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path, commit: str) -> StudyResult:
+    """A study of 15 trials in one worker, never interrupted."""
+    return run_study(small_spec("finished"), home=home)
+
+
+@pytest.fixture(scope="module")
+def client(home: Path) -> mlflow.MlflowClient:
+    return client_of(home)
+
+
+class TestRepeated:
+    def test_a_study_trains_its_budget(self, finished: StudyResult) -> None:
+        assert sorted(row.number for row in finished.rows) == list(range(15))
+        assert finished.count("COMPLETE") + finished.count("PRUNED") == 15
+        assert finished.count("COMPLETE") >= 2
+        assert finished.count("PRUNED") >= 2
+        assert finished.best is not None
+        assert finished.best.value is not None
+        assert finished.best.value > 0.9
+        assert not finished.interrupted
+        assert finished.undelivered == 0
+
+    def test_the_same_seed_gives_the_same_study_to_the_last_bit(self, finished: StudyResult, home: Path) -> None:
+        again = run_study(small_spec("again"), home=home)
+        assert figures(again) == figures(finished)
+
+    def test_another_seed_gives_another(self, finished: StudyResult, home: Path) -> None:
+        other = run_study(replace(small_spec("other", trials=3), seed=12), home=home)
+        ours = {tuple(row.params.items()) for row in finished.rows}
+        assert not {tuple(row.params.items()) for row in other.rows} & ours
+
+    def test_a_spent_study_is_answered_without_training(self, finished: StudyResult, home: Path) -> None:
+        watcher = Watcher()
+        again = run_study(small_spec("finished"), home=home, observer=watcher)
+        assert again.rows == finished.rows
+        assert watcher.lines == ["the budget of study finished was spent before; a larger one lets it go on"]
+
+    def test_the_frame_has_a_row_a_trial_and_a_column_a_hyperparameter(self, finished: StudyResult) -> None:
+        frame = finished.to_frame()
+        assert list(frame.index) == [row.number for row in finished.rows]
+        assert {"width", "optimizer", "epochs", "value", "state", "run_id"} <= set(frame.columns)
+
+
+@pytest.fixture
+def search(home: Path) -> Iterator[Callable[[str], Search]]:
+    started: list[Search] = []
+
+    def start(name: str) -> Search:
+        started.append(Search(home, name))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+class TestTakenUpAgain:
+    def test_ctrl_c_ends_the_epochs_and_the_same_study_goes_on(
+        self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[[str], Search]
+    ) -> None:
+        process = search("interrupted")
+        process.wait_for(r"^trial-0006 in training")
+        os.killpg(process.process.pid, signal.SIGINT)  # the terminal sends it to every process of the group
+        assert process.rest() == 0
+        assert process.lines[-1] == "interrupted: True"
+        states = {name: run.info.status for name, run in runs_of(client, "interrupted").items()}
+        assert len(states) in range(7, 12), "it ended soon after"
+        assert sorted(set(states.values())) in (["FINISHED", "KILLED"], ["FINISHED"])
+        resumed = run_study(small_spec("interrupted"), home=home)
+        assert figures(resumed) == figures(finished)
+        assert {run.info.status for run in runs_of(client, "interrupted").values()} == {"FINISHED"}
+
+    def test_a_search_that_is_killed_leaves_nothing_and_goes_on(
+        self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[[str], Search]
+    ) -> None:
+        process = search("killed")
+        process.wait_for(r"^trial-0005 in training")
+        family = psutil.Process(process.process.pid).children(recursive=True)
+        assert family
+        os.kill(process.process.pid, signal.SIGKILL)
+        process.rest()
+        assert not psutil.wait_procs(family, timeout=10)[1], "workers end by themselves"
+        resumed = run_study(small_spec("killed"), home=home)
+        assert figures(resumed) == figures(finished)
+        runs = runs_of(client, "killed")
+        assert sorted(runs) == [f"trial-{number:04d}" for number in range(15)]
+        assert {run.info.status for run in runs.values()} == {"FINISHED"}
+        assert {row.number: row.run_id for row in resumed.rows} == {
+            int(name[-4:]): run.info.run_id for name, run in runs.items()
+        }
+        assert list(entries(read_settings(home, {}).spool, "killed")) == []
+
+
+class TestInMlflow:
+    """Through ``MlflowClient`` alone."""
+
+    @pytest.fixture(scope="class")
+    def runs(self, finished: StudyResult, client: mlflow.MlflowClient) -> dict[str, Any]:
+        return runs_of(client, "finished")
+
+    def test_as_many_runs_as_trials_none_nested_none_running(self, runs: dict[str, Any]) -> None:
+        assert sorted(runs) == [f"trial-{number:04d}" for number in range(15)]
+        assert not [run for run in runs.values() if "mlflow.parentRunId" in run.data.tags]
+        assert {run.info.status for run in runs.values()} == {"FINISHED"}, "pruned ones too"
+
+    def test_every_param(self, finished: StudyResult, runs: dict[str, Any]) -> None:
+        for row in finished.rows:
+            params = dict(runs[f"trial-{row.number:04d}"].data.params)
+            n_in, width, depth = 64, int(params["width"]), int(params["depth"])
+            n_parameters = (n_in + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * 10
+            assert int(params.pop("n_parameters")) == n_parameters
+            assert int(params.pop("seed")) >= 0
+            assert params == {name: str(value) for name, value in row.params.items()}
+        assert len({run.data.params["seed"] for run in runs.values()}) == 15
+
+    def test_every_tag(self, finished: StudyResult, runs: dict[str, Any], commit: str) -> None:
+        fingerprint = load(DataConfig("digits")).fingerprint
+        for row in finished.rows:
+            tags = runs[f"trial-{row.number:04d}"].data.tags
+            assert tags["study"] == "finished"
+            assert tags["trial"] == str(row.number)
+            assert tags["trial.state"] == row.state
+            assert tags["device"] == row.device
+            assert re.fullmatch(r"(cpu|gpu):\d+", tags["device"])
+            assert tags["dataset.fingerprint"] == fingerprint
+            assert tags.get("mlflow.source.git.commit", "") == commit
+
+    def test_every_metric_step(self, finished: StudyResult, runs: dict[str, Any], client: mlflow.MlflowClient) -> None:
+        for row in finished.rows:
+            run = runs[f"trial-{row.number:04d}"]
+            for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+                history = client.get_metric_history(run.info.run_id, name)
+                assert sorted(point.step for point in history) == list(range(1, row.epochs_trained + 1))
+                assert all(np.isfinite(point.value) for point in history)
+                if name == "val_accuracy":
+                    best = max(history, key=lambda point: (point.value, -point.step))
+                    assert (best.step, best.value) == (row.best_epoch, row.value)
+            metrics = run.data.metrics
+            assert (metrics["best_val_accuracy"], metrics["best_epoch"]) == (row.value, row.best_epoch)
+            assert metrics["duration_s"] == row.duration_s
+            assert not [name for name in metrics if name.startswith("test")], "the test set is sealed"
+
+    def test_every_input(self, runs: dict[str, Any]) -> None:
+        for run in runs.values():
+            [given] = run.inputs.dataset_inputs
+            assert given.dataset.name == "digits"
+            assert given.dataset.digest == load(DataConfig("digits")).fingerprint
+            assert json.loads(given.dataset.source) == {"uri": "digits"}
+            assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
+
+    def test_the_experiment_says_what_was_searched_on_what(
+        self, client: mlflow.MlflowClient, finished: StudyResult
+    ) -> None:
+        experiment = client.get_experiment_by_name("finished")
+        assert experiment
+        assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+        note = experiment.tags["mlflow.note.content"]
+        assert all(word in note for word in ("width", "learning_rate", "digits", "1149", "288", "tpe", "asha"))
+
+    def test_each_trial_knows_its_run(self, finished: StudyResult, runs: dict[str, Any]) -> None:
+        assert {row.number: row.run_id for row in finished.rows} == {
+            int(name[-4:]): run.info.run_id for name, run in runs.items()
+        }
+
+    def test_the_model_of_every_trial_takes_raw_rows_and_scores_as_logged(
+        self, finished: StudyResult, runs: dict[str, Any], client: mlflow.MlflowClient, tmp_path: Path
+    ) -> None:
+        digits = load(DataConfig("digits"))
+        for run in runs.values():
+            assert_scores_as_logged(client, run, digits, tmp_path)

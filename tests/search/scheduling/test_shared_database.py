@@ -1,0 +1,150 @@
+"""Several processes on one study of a shared database."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from optuna.trial import TrialState
+from scripted_pool import ScriptedPool
+from world import SIX, Left, World, interrupt_after, script, states
+
+from pipelines.errors import UnavailableError
+from search.home.settings import prepare_home, read_settings
+from search.optimization.studies import load_study
+from search.scheduling.progress import Progress
+from search.scheduling.scheduler import Scheduler
+from search.storage import retries as patience
+
+
+@pytest.fixture(scope="module")
+def shared_world(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[str], str]) -> World:
+    """A home whose studies lie on PostgreSQL, where other processes may search them too."""
+    places = read_settings(tmp_path_factory.mktemp("shared"), {"OPTUNA_STORAGE": postgres("scheduler")})
+    prepare_home(places)
+    return World(places)
+
+
+def stop_beating(world: World, trial: optuna.Trial) -> None:
+    """The last heartbeat of a trial was an hour ago."""
+    engine = sa.create_engine(world.settings.optuna_storage)
+    ago = (
+        "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - interval '1 hour' WHERE trial_id ="
+        " (SELECT trial_id FROM trials JOIN studies USING (study_id) WHERE number = :number AND study_name = :study)"
+    )
+    with engine.begin() as connection:
+        connection.execute(sa.text(ago), {"number": trial.number, "study": trial.study.study_name})
+    engine.dispose()
+
+
+class TestOnASharedDatabase:
+    def test_a_trial_has_a_heartbeat_from_its_beginning(self, shared_world: World) -> None:
+        """One that has none is never taken for dead: were its process killed at once, nobody would train it again."""
+        beating: list[int] = []
+        engine = sa.create_engine(shared_world.settings.optuna_storage)
+
+        def look(scheduler: Scheduler, progress: Progress) -> None:
+            if any(view.run_name for view in progress.slots.values()) and not beating:
+                with engine.connect() as connection:
+                    beating.append(connection.execute(sa.text("SELECT count(*) FROM trial_heartbeats")).scalar_one())
+                scheduler.interrupt()
+
+        shared_world.search(shared_world.spec(trials=1), ScriptedPool(1, script({0: [[0.1] * 3]})), look)
+        engine.dispose()
+        assert beating == [1]
+
+    def test_what_another_process_has_in_training_counts_for_the_budget_and_is_waited_for(
+        self, shared_world: World
+    ) -> None:
+        spec = shared_world.spec(trials=4)
+        other = Left(shared_world, spec)
+        other.study._storage.record_heartbeat(other.trial._trial_id)
+
+        looks: list[int] = []
+
+        def finish(scheduler: Scheduler, progress: Progress) -> None:
+            looks.append(progress.complete)
+            if looks.count(3) == 2:
+                other.study.tell(other.trial, 0.5)
+
+        pool = ScriptedPool(2)
+        watcher = shared_world.search(spec, pool, finish)
+        assert sorted(task.number for _, task in pool.tasks) == [1, 2, 3]
+        assert states(shared_world.rows(spec)) == ["COMPLETE"] * 4
+        assert "waiting for 1 of the study's trials that other processes train" in watcher.lines
+
+    @pytest.mark.parametrize("when", ["before", "meanwhile"])
+    def test_what_a_dead_process_had_in_training_is_trained_here(self, shared_world: World, when: str) -> None:
+        spec = shared_world.spec(trials=3)
+        other = Left(shared_world, spec)
+        lost = other.opened()
+        if when == "before":  # the other one dies before its first heartbeat: alive for ever it is not
+            other.study._storage.record_heartbeat(other.trial._trial_id)
+            stop_beating(shared_world, other.trial)
+
+        def die(scheduler: Scheduler, progress: Progress) -> None:
+            if progress.complete == 2:
+                stop_beating(shared_world, other.trial)
+
+        pool = ScriptedPool(1)
+        shared_world.search(spec, pool, die)
+        assert sorted(task.number for _, task in pool.tasks) == [0, 1, 2]
+        assert states(shared_world.rows(spec)) == ["COMPLETE"] * 3
+        runs = shared_world.runs(spec)
+        assert {run.info.status for run in runs.values()} == {"FINISHED"}
+        assert runs["trial-0000"].info.run_id != lost
+
+    def test_a_trial_that_another_process_has_finished_meanwhile_counts_once(self, shared_world: World) -> None:
+        """So after a pause that let this process look dead."""
+        spec = shared_world.spec(trials=2)
+
+        def finish(scheduler: Scheduler, progress: Progress) -> None:
+            [trial, *_] = load_study(shared_world.settings, spec.name).trials or [None]
+            if trial and len(trial.intermediate_values) == 2 and trial.state == TrialState.RUNNING:
+                study = load_study(shared_world.settings, spec.name)
+                study.tell(0, 0.99)
+
+        watcher = shared_world.search(spec, ScriptedPool(1), finish)
+        rows = shared_world.rows(spec)
+        assert states(rows) == ["COMPLETE"] * 2
+        assert rows[0].value == 0.99 or load_study(shared_world.settings, spec.name).trials[0].value == 0.99
+        assert sorted(shared_world.runs(spec)) == ["trial-0001"], "the other process has the run of the first"
+        assert not [line for line in watcher.lines if "deleted" in line]
+
+    @pytest.mark.parametrize("sampler", ["tpe", "grid"])
+    def test_an_interrupted_study_goes_on(self, shared_world: World, sampler: Any) -> None:
+        spec = shared_world.spec(space=SIX, trials=20, sampler=sampler, pruner="asha")
+        for n_epochs in (2, 5):
+            shared_world.search(spec, ScriptedPool(2), interrupt_after(n_epochs))
+        shared_world.search(spec, ScriptedPool(2))
+        rows = shared_world.rows(spec)
+        assert sorted((row.params["width"], row.params["depth"]) for row in rows) == sorted(
+            itertools.product((8, 16, 32), (1, 2))
+        )
+        assert set(states(rows)) <= {"COMPLETE", "PRUNED"}
+
+
+def test_a_server_that_stays_away_is_waited_for_once(
+    tmp_path: Path, start_postgres: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_postgres()
+    places = read_settings(tmp_path, {"OPTUNA_STORAGE": server.get_uri("postgres")})
+    prepare_home(places)
+    monkeypatch.setattr(patience, "OUTAGE_S", 2.0)
+    stopped: list[float] = []
+
+    def stop(scheduler: Scheduler, progress: Progress) -> None:
+        if progress.complete and not stopped:
+            stopped.append(time.monotonic())
+            server.cleanup()
+
+    world = World(places)
+    with pytest.raises(UnavailableError, match="must answer, but was away for 2 s"):
+        world.search(world.spec(trials=30), ScriptedPool(2), stop)
+    assert time.monotonic() - stopped[0] < 8

@@ -1,0 +1,125 @@
+"""Whole studies whose models are of MNIST, or whose tracking server hangs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import psutil
+import pytest
+from registered import client_of
+from searching import PATIENCE_S, Watcher, assert_scores_as_logged, runs_of
+from studies import small_spec
+
+from pipelines.data.datasets import load
+from search.scheduling.progress import Progress
+from search.scheduling.run_study import run_study
+
+
+@pytest.mark.mnist
+def test_models_of_mnist_take_pixels_from_0_to_255_and_score_as_logged(
+    home: Path, mnist_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLP_SEARCH_DATA", str(mnist_folder))
+    spec = small_spec(
+        "mnist",
+        trials=4,
+        slots=2,
+        data={"source": "mnist"},
+        space={"width": [32, 64], "epochs": [1, 2], "batch_size": 256},
+    )
+    result = run_study(spec, home=home)
+    assert len(result.rows) == 4
+    assert result.best is not None
+    assert result.best.value is not None
+    assert result.best.value > 0.9
+    dataset = load(spec.data, [mnist_folder])
+    assert dataset.validation.x.max() == 255
+    client = client_of(home)
+    for run in runs_of(client, "mnist").values():
+        assert_scores_as_logged(client, run, dataset, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
+    """A tracking server of its own: its address, and its process."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
+    environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*command, *stores], stdout=log, stderr=log, env=environ)
+    until = time.monotonic() + PATIENCE_S
+    while not answers(address):
+        assert process.poll() is None, (folder / "log").read_text()
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    yield address, psutil.Process(process.pid)
+    for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        child.kill()
+    process.wait()
+
+
+def answers(address: str) -> bool:
+    import requests
+
+    try:
+        return bool(requests.get(address + "/health", timeout=5).ok)
+    except requests.RequestException:
+        return False
+
+
+def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
+    server: tuple[str, psutil.Process],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    address, process = server
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # in seconds; two minutes by default
+    family = [process, *process.children(recursive=True)]
+    ended: dict[int, float] = {}
+    resumed: list[float] = []
+
+    def resume() -> None:
+        resumed.append(time.monotonic())
+        for part in family:
+            part.resume()
+
+    def stop_after_two(progress: Progress) -> None:
+        done = progress.complete + progress.pruned
+        if ended.setdefault(done, time.monotonic()) and done == 2 and not timers:
+            timers.append(threading.Timer(8, resume))
+            timers[0].start()
+            for part in family:
+                part.suspend()
+
+    timers: list[threading.Timer] = []
+    watcher = Watcher(stop_after_two)
+    result = run_study(small_spec("hangs", trials=12), home=tmp_path, observer=watcher)
+    assert ended[12] < resumed[0], "ten trials did not wait for the server"
+    assert [line[:6] for line in watcher.lines if "MLflow" in line] == ["MLflow", "MLflow"], "away, and back"
+    assert result.undelivered == 0
+    assert capfd.readouterr().out == "", "MLflow would print where each run can be seen"
+    client = mlflow.MlflowClient(address)
+    runs = runs_of(client, "hangs")
+    assert sorted(runs) == [f"trial-{number:04d}" for number in range(12)]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    for row in result.rows:
+        run = runs[f"trial-{row.number:04d}"]
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
+        assert sorted(steps) == list(range(1, row.epochs_trained + 1))
+        assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["learning_curves.svg", "model.h5"]
+        assert row.run_id == run.info.run_id

@@ -1,0 +1,190 @@
+"""Who works on what: trials that are let go or were left, locks, a spool for each process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from databases import SPACE, ask, finish, opened
+
+from pipelines.errors import UnavailableError
+from search.home.locks import study_lock
+from search.home.settings import Settings, read_settings
+from search.optimization.samplers import draw
+from search.optimization.studies import load_study
+from search.spec.study_spec import StudySpec
+from search.storage.advisory_locks import sole_lock
+from search.storage.database import open_storage
+from search.storage.heartbeats import park, park_abandoned
+from search.tracking.entries import Entry, RunStart
+from search.tracking.spool import entries, gather_spools, has_spooled, read_entry, write_entry
+
+
+class TestInterrupted:
+    def test_a_parked_trial_is_asked_next_with_all_it_had(self, places: Settings, spec: StudySpec) -> None:
+        study = opened(places, spec)
+        _, _ = ask(study)
+        trial, params = ask(study)
+        trial.report(0.3, 1)
+        park(study, trial._trial_id)
+        again = opened(places, spec)
+        taken = again.ask()
+        assert (taken.number, taken.params) == (1, params)
+        assert SPACE.suggest(taken) == SPACE.hyperparameters(params)
+        finish(again, taken, "COMPLETE", 0.9)
+        assert load_study(places, spec.name).trials[1].value == 0.9
+        assert ask(again)[0].number == 2
+
+    def test_a_configuration_that_was_half_recorded_is_completed_as_it_would_have_been(
+        self, places: Settings, spec: StudySpec
+    ) -> None:
+        """What a trial gets follows from the study's seed and its number: dying between two values changes none."""
+        study = opened(places, spec)
+        whole = ask(study)[1]
+        half = opened(places, replace(spec, name=spec.name + "-half"))
+        trial = half.ask()
+        first = next(iter(SPACE.searched))
+        distribution = SPACE.distributions()[first]
+        internal = distribution.to_internal_repr(whole[first])
+        half._storage.set_trial_param(trial._trial_id, first, internal, distribution)
+        park(half, trial._trial_id)
+        taken = opened(places, replace(spec, name=spec.name + "-half")).ask()
+        assert taken.number == 0
+        assert SPACE.suggest(taken) == SPACE.hyperparameters(whole)
+
+    def test_a_study_that_was_left_and_resumed_draws_what_one_that_was_not_draws(
+        self, places: Settings, spec: StudySpec
+    ) -> None:
+        drawn: list[list[dict[str, Any]]] = []
+        for name, stops in ((spec.name, ()), (spec.name + "-left", (3, 12))):
+            own = replace(spec, name=name)
+            study, params = opened(places, own), []
+            for number in range(16):
+                if number in stops:
+                    park(study, ask(study)[0]._trial_id)
+                    study = opened(places, own)
+                trial = study.ask()
+                point = trial.params or draw(study, trial, SPACE.distributions())
+                params.append(point)
+                finish(study, trial, "PRUNED" if number % 3 == 2 else "COMPLETE", point["width"] / 100)
+            drawn.append(params)
+        assert drawn[0] == drawn[1]
+
+    def test_what_a_dead_process_left_running_is_parked(self, places: Settings, spec: StudySpec) -> None:
+        study = opened(places, spec)
+        done, left, beating = ask(study)[0], ask(study)[0], ask(study)[0]
+        finish(study, done, "COMPLETE", 0.5)
+        if places.is_shared:
+            beat(places, left, seconds_ago=3600)
+            beat(places, beating, seconds_ago=1)
+        abandoned = park_abandoned(places, opened(places, spec))
+        # Behind the lock of an embedded database nobody else is at work; on a shared one the heartbeat tells.
+        expected = [1] if places.is_shared else [1, 2]
+        assert [trial.number for trial in abandoned] == expected
+        states = {trial.number: trial.state.name for trial in load_study(places, spec.name).trials}
+        assert states == {0: "COMPLETE", 1: "WAITING", 2: "RUNNING" if places.is_shared else "WAITING"}
+
+
+def beat(places: Settings, trial: optuna.Trial, seconds_ago: int) -> None:
+    """A heartbeat that many seconds old, as the clock of the database has it."""
+    storage = trial.study._storage
+    storage.record_heartbeat(trial._trial_id)
+    engine = sa.create_engine(places.optuna_storage)
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "UPDATE trial_heartbeats SET heartbeat = CURRENT_TIMESTAMP - make_interval(secs => :ago)"
+                " WHERE trial_id = (SELECT trial_id FROM trials JOIN studies USING (study_id)"
+                " WHERE number = :number AND study_name = :study)"
+            ),
+            {"ago": seconds_ago, "number": trial.number, "study": trial.study.study_name},
+        )
+    engine.dispose()
+
+
+class TestLock:
+    def hold(self, home: Path, ready: Any) -> None:
+        with study_lock(read_settings(home, {}), "held"):
+            ready.set()
+            time.sleep(60)
+
+    def hold_alone(self, places: Settings, ready: Any) -> None:
+        with sole_lock(places, "held"):
+            ready.set()
+            time.sleep(60)
+
+    def test_one_process_at_a_time_has_what_only_one_may_do_on_a_shared_database(
+        self, tmp_path: Path, postgres: Callable[[str], str]
+    ) -> None:
+        places = read_settings(tmp_path, {"OPTUNA_STORAGE": postgres("sole")})
+        (tmp_path / "locks").mkdir()
+        context = multiprocessing.get_context("spawn")
+        ready = context.Event()
+        process = context.Process(target=self.hold_alone, args=(places, ready))
+        process.start()
+        try:
+            assert ready.wait(60)
+            refused = pytest.raises(UnavailableError, match="study 'held': another process trains its finalists")
+            with refused, sole_lock(places, "held"):
+                pass
+            with sole_lock(places, "another"), study_lock(places, "held"):
+                pass
+        finally:
+            process.kill()
+            process.join()
+        engine, deadline = open_storage(places).engine, time.monotonic() + 30
+        with engine.connect() as connection:
+            while connection.execute(sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one():
+                assert time.monotonic() < deadline, "the server has not noticed that the process is gone"
+                time.sleep(0.05)
+        for _ in range(20):
+            with sole_lock(places, "held"):
+                pass
+
+    @pytest.fixture
+    def holder(self, tmp_path: Path) -> Iterator[multiprocessing.context.ForkProcess]:
+        """Another process, which searches the study "held"."""
+        (tmp_path / "locks").mkdir()
+        context = multiprocessing.get_context("fork")
+        ready = context.Event()
+        process = context.Process(target=self.hold, args=(tmp_path, ready))
+        process.start()
+        assert ready.wait(30)
+        yield process
+        process.kill()
+        process.join()
+
+    def test_one_process_at_a_time_searches_a_study_of_the_embedded_database_until_it_ends(
+        self, tmp_path: Path, holder: multiprocessing.context.ForkProcess
+    ) -> None:
+        places = read_settings(tmp_path, {})
+        refused = pytest.raises(UnavailableError, match="study 'held': is being searched by another process")
+        with refused, study_lock(places, "held"):
+            pass
+        with study_lock(places, "another"):
+            pass
+        holder.kill()
+        holder.join()
+        with study_lock(places, "held"):
+            pass
+
+    def test_on_a_shared_database_each_process_has_a_spool_of_its_own(self, tmp_path: Path) -> None:
+        places = read_settings(tmp_path, {"OPTUNA_STORAGE": "postgresql://host/db"})
+        (tmp_path / "locks").mkdir()
+        with study_lock(places, "s") as one, study_lock(places, "s") as other:
+            assert one.spool != other.spool
+            start = RunStart("s", "trial-0001", 0, {}, {})
+            write_entry(other.spool, Entry(start, 0, "COMPLETE", number=1), {})
+            assert gather_spools(one, "s") == [], "it is at work"
+        assert has_spooled(places, "s")
+        with study_lock(places, "s") as later:
+            assert [folder.name for folder in gather_spools(later, "s")] == ["trial-0001"]
+            assert [read_entry(folder).number for folder in entries(later.spool, "s")] == [1]
+            assert list(entries(other.spool, "s")) == []

@@ -1,0 +1,56 @@
+"""MLflow's database as it is made, and one that cannot be reached or opened."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from tracked import start
+
+from pipelines.errors import UnavailableError
+from search.home.settings import read_settings
+from search.tracking.runs import Runs
+from search.tracking.tracker import Tracker
+
+CUT_OFF = """
+    import os, signal, sys
+    from pathlib import Path
+    import sqlalchemy as sa
+    from search.runs import Runs
+    from search.settings import read_settings
+
+    @sa.event.listens_for(sa.engine.Engine, "after_cursor_execute")
+    def look(connection, cursor, statement, *rest):
+        if "CREATE TABLE logged_models" in statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Runs(read_settings(Path(sys.argv[1]), {}), "s", "", None)
+"""
+
+
+def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_way(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    runs = Runs(read_settings(tmp_path, {}), "s", "", None)
+    assert runs.is_there(runs.open(start("s", 0)))
+
+
+class TestUnavailable:
+    def test_a_connection_that_fails_is_told_to_who_waits_for_it(self, tmp_path: Path) -> None:
+        settings = read_settings(tmp_path, {"MLFLOW_TRACKING_URI": "http://me:s3cret@127.0.0.1:1"})
+        tracker = Tracker(lambda: Runs(settings, "s", "", None), lambda line: None)
+        with pytest.raises(UnavailableError) as caught:
+            tracker.wait_connected()
+        assert "s3cret" not in str(caught.value)
+        assert "no answer" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert tracker.close() == 0
+
+    def test_a_database_that_cannot_be_opened(self, tmp_path: Path) -> None:
+        settings = read_settings(tmp_path / "none", {})
+        with pytest.raises(UnavailableError, match=r"^MLflow at sqlite:.*unable to open"):
+            Runs(settings, "s", "", None)

@@ -1,0 +1,87 @@
+"""Finalists on devices that several slots share: out of memory, alone, and slots that leave, as trials have it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from scripted_pool import FULL, HANGS, LOST, Leaving, ScriptedPool
+from world import Watcher, World, script
+
+from pipelines.config import Hyperparameters
+from search.optimization.run_records import noted_results
+from search.optimization.studies import open_study
+from search.scheduling.progress import Progress
+from search.tracking.entries import RunStart
+from search.tracking.runs import DatasetInput, Runs
+from search.tracking.tracker import Tracker
+from search.training.job_runner import Crew, Job
+from search.workers.tasks import Task
+
+HP = Hyperparameters(width=50, epochs=4)
+
+
+def train(
+    world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None
+) -> tuple[Watcher, dict[str, dict[str, Any]]]:
+    """Trains jobs that differ in their numbers; what was said, and what is noted of each."""
+    spec, watcher = world.spec(), Watcher()
+    study = open_study(world.settings, spec, "f00d")
+    tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
+    tracker.wait_connected()
+    jobs = iter([Job(RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}), Task(n, HP, n)) for n in range(n_jobs)])
+    crew = Crew(study, pool, tracker, world.settings, watcher, Progress(spec.name), lambda: next(jobs, None), limit_s)
+    try:
+        crew.run()
+    finally:
+        assert tracker.close() == 0
+    statuses = {name: run.info.status for name, run in world.runs(spec).items()}
+    noted = noted_results(study)
+    assert statuses == {name: "FAILED" if "message" in result else "FINISHED" for name, result in noted.items()}
+    return watcher, noted
+
+
+def where(pool: ScriptedPool, number: int) -> list[tuple[str, bool]]:
+    return [(slot.device, task.alone) for slot, task in pool.tasks if task.number == number]
+
+
+def test_one_that_ran_out_of_memory_trains_again_alone_on_its_device(world: World) -> None:
+    pool = ScriptedPool(3, script({1: [[0.9, FULL]]}), per_device=3)
+    watcher, noted = train(world, pool, 4)
+    assert [noted[f"finalist-{n}"]["epochs_trained"] for n in range(4)] == [4] * 4
+    assert where(pool, 1) == [("scripted:0", False), ("scripted:0", True)], "the pool itself refuses neighbours"
+    assert "finalist-1: ran out of its share of scripted:0's memory; it is trained again, alone there" in watcher.lines
+
+
+def test_it_gets_its_device_though_another_idles_and_nothing_else_is_left(world: World) -> None:
+    pool = ScriptedPool(4, script({0: [[0.5]], 2: [[0.5, 0.5, 0.5, FULL], [0.5, LOST]]}), per_device=2)
+    _, noted = train(world, pool, 4)
+    assert not [result for result in noted.values() if "message" in result]
+    assert where(pool, 2) == [("scripted:1", False), ("scripted:1", True), ("scripted:1", True)]
+
+
+def test_one_that_fails_alone_too_has_failed(world: World) -> None:
+    pool = ScriptedPool(2, script({2: [[FULL], [FULL]]}), per_device=2)
+    watcher, noted = train(world, pool, 4)
+    assert [name for name, result in noted.items() if "message" in result] == ["finalist-2"]
+    assert (
+        "finalist-2 failed: scripted:0 has not enough memory for it alone: lower the space's width, depth or"
+        " batch_size (out of memory)" in watcher.lines
+    )
+
+
+def test_one_whose_device_leaves_trains_elsewhere_and_the_user_hears_of_it(world: World) -> None:
+    pool = Leaving(3, script({0: [[FULL]]}), per_device=2)
+    watcher, noted = train(world, pool, 3)
+    assert not [result for result in noted.values() if "message" in result]
+    assert where(pool, 0) == [("scripted:0", False), ("scripted:1", False)]
+    assert watcher.lines.count("scripted:0 is gone; the study goes on without it") == 2
+
+
+def test_one_that_hangs_is_ended_at_its_limit(world: World) -> None:
+    pool = ScriptedPool(1, script({0: [[0.5, HANGS]]}))
+    _, noted = train(world, pool, 2, limit_s=0.3)
+    assert {name: result.get("message") for name, result in noted.items()} == {
+        "finalist-0": "workers.trial_timeout_s: took longer than 0.3 s and was ended",
+        "finalist-1": None,
+    }

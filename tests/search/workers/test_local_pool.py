@@ -1,0 +1,209 @@
+"""What only processes of this machine can be asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from pool_driver import (
+    GPU,
+    HP,
+    LONG,
+    PATIENCE_S,
+    Driver,
+    ends,
+    figures,
+    forked,
+    in_shared_memory,
+    spawned,
+    workers_of,
+)
+
+from pipelines.data.datasets import Dataset
+from pipelines.errors import UnavailableError
+from search.devices.slots import Slot
+from search.workers.local_pool import LocalPool
+from search.workers.pool import Event, Gone, Lost, Reported
+from search.workers.shared_dataset import folder_for
+from search.workers.tasks import Task
+
+pytestmark = pytest.mark.usefixtures("fake_gpu")
+
+
+@pytest.fixture
+def forked_pool(digits: Dataset) -> Iterator[LocalPool]:
+    pool = forked(digits, 1)
+    yield pool
+    pool.close()
+
+
+class TestProcesses:
+    def test_a_worker_that_the_system_kills_is_lost_with_its_signal(self, forked_pool: LocalPool) -> None:
+        def kill_at_second(event: Event) -> None:
+            if isinstance(event, Reported) and event.report.epoch == 2:
+                os.kill(forked_pool.pids[event.slot], signal.SIGKILL)
+
+        end = ends(Driver(forked_pool).run([Task(1, LONG, 0)], seen=kill_at_second))[0]
+        assert isinstance(end, Lost)
+        assert end.message == "the process of cpu:0 died (killed by SIGKILL)"
+
+    def test_a_worker_that_has_grown_is_replaced_between_trials(self, digits: Dataset) -> None:
+        pool = LocalPool(digits, [Slot(0, "cpu:0")], memory_mb=1)
+        driver = Driver(pool)
+        pids, outcomes = [], []
+        try:
+            for number in range(3):
+                driver.wait_ready()
+                pids.append(pool.pids[Slot(0, "cpu:0")])
+                outcomes.append(driver.outcome(Task(number, HP, 0)))
+        finally:
+            pool.close()
+        assert len(set(pids)) == 3
+        assert figures(outcomes[0]) == figures(outcomes[2])
+
+    def test_a_worker_that_has_not_grown_stays(self, forked_pool: LocalPool) -> None:
+        driver = Driver(forked_pool)
+        driver.wait_ready()
+        before = forked_pool.pids
+        for number in range(3):
+            driver.outcome(Task(number, HP, 0))
+        assert forked_pool.pids == before
+
+    def test_rows_are_held_once_for_all_processes(self, digits: Dataset) -> None:
+        """Two more workers on 64 MB of rows cost less than one more copy of them."""
+        rows = np.random.default_rng(0).integers(0, 255, (80_000, 800), np.uint8)
+        y = (np.arange(80_000) % 3).astype(np.int32)
+        preprocessing = replace(digits.preprocessing, input_shape=(800,), class_names=("a", "b", "c"))
+        training = replace(digits.training, x=rows, y=y)
+        validation = replace(digits.validation, x=rows[:100], y=y[:100])
+        dataset = replace(digits, training=training, validation=validation, preprocessing=preprocessing)
+        pool = forked(dataset, 2)
+        try:
+            Driver(pool).wait_ready()
+            private_mb = [process.memory_full_info().uss / 1e6 for process in workers_of(pool)]
+        finally:
+            pool.close()
+        assert max(private_mb) < 64 + 40, private_mb
+
+    def test_rows_that_shared_memory_has_no_room_for_lie_in_a_file(self) -> None:
+        """A container has 64 MB of it unless it is told otherwise."""
+        assert folder_for(1000) == Path("/dev/shm")
+        assert folder_for(shutil.disk_usage("/dev/shm").free + 1) == Path(tempfile.gettempdir())
+
+    def test_no_room_for_the_rows_anywhere_is_one_line(self) -> None:
+        """A limit on the size of a file stands for memory and a disk that are full."""
+        program = """
+            import resource
+            from pipelines.config import DataConfig
+            from pipelines.datasets import load
+            from pipelines.errors import UnavailableError
+            from search.pools.shared import SharedDataset
+            dataset = load(DataConfig("digits"))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+            try:
+                SharedDataset(dataset)
+            except UnavailableError as error:
+                print(error)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        assert re.fullmatch(
+            r"/dev/shm: must have room for the 1 MB of digits, got File too large: .+", done.stdout.strip()
+        )
+
+    def test_a_worker_that_cannot_start_is_told_and_not_tried_for_ever(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
+    ) -> None:
+        """A TensorFlow that ends the process that imports it, as a wrong build does."""
+        (tmp_path / "tensorflow.py").write_text("import os\nos._exit(3)\n")
+        monkeypatch.syspath_prepend(tmp_path)
+        pool = spawned(digits, 1)
+        try:
+            with pytest.raises(UnavailableError, match=r"^the process of gpu:0 died \(exit code 3\) before it could"):
+                Driver(pool).wait_ready()
+        finally:
+            pool.close()
+
+
+def test_a_slot_whose_processes_cannot_start_any_more_is_given_up_and_the_others_train(digits: Dataset) -> None:
+    """So a GPU that has fallen off its bus."""
+    pool = forked(digits, 2)
+    try:
+        driver = Driver(pool)
+        driver.wait_ready()
+        healthy, doomed = pool.slots
+        events, until = list[Event](), time.monotonic() + PATIENCE_S
+        while doomed in pool.slots:
+            assert time.monotonic() < until
+            os.kill(pool.pids[doomed], signal.SIGKILL)
+            events += pool.poll(1.0)
+        assert isinstance(events[-1], Gone)
+        assert events[-1].slot == doomed
+        driver.free = [healthy]
+        assert len(driver.outcome(Task(0, HP, 0)).history) == HP.epochs
+    finally:
+        pool.close()
+
+
+SCRIPT = """
+    import sys
+    from pipelines.config import DataConfig, Hyperparameters
+    from pipelines.datasets import load
+    from search.pools import Finished, Ready, Reported, Slot
+    from search.pools.local import LocalPool
+    from search.tasks import Task
+
+    print("script starts", flush=True)
+    slot = Slot(0, "cpu:0", sys.argv[1])
+    pool = LocalPool(load(DataConfig("digits")), [slot])
+    tasks = [Task(n, Hyperparameters(width=64, depth=1, epochs=epochs), 0) for n, epochs in enumerate((2, 10**6))]
+    while True:
+        for event in pool.poll(60):
+            if isinstance(event, Ready):
+                pool.submit(slot, tasks.pop(0))
+            elif isinstance(event, Reported):
+                pool.answer(slot, event.report.epoch, None)
+                if event.number == 1 and event.report.epoch == 1:
+                    print("worker", pool.pids[slot], flush=True)
+            elif isinstance(event, Finished):
+                print("trained", len(event.outcome.history), flush=True)
+"""
+
+
+@pytest.mark.parametrize("visible_devices", ["", GPU.uuid], ids=["forked", "spawned"])
+def test_a_script_without_a_main_guard_that_is_killed_leaves_nothing(tmp_path: Path, visible_devices: str) -> None:
+    script = tmp_path / "search_all.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    before = in_shared_memory()
+    process = subprocess.Popen([sys.executable, script, visible_devices], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert lines[:2] == ["script starts\n", "trained 2\n"], "the script must run once, not once a worker"
+        worker = psutil.Process(int(re.fullmatch(r"worker (\d+)\n", lines[2])[1]))  # type: ignore[index]
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert worker in family
+        os.kill(process.pid, signal.SIGKILL)
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert not alive, f"still there after the searching process was killed: {alive}"
+        assert in_shared_memory() <= before
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        process.kill()
+        process.wait()

@@ -1,0 +1,178 @@
+"""Ray clusters of several nodes, all on this machine: nodes that die and join, and what a user sees of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+from command_line import call, command
+from nodes import Nodes
+from pool_driver import HP, LONG
+
+from pipelines.config import DataConfig
+from pipelines.data.datasets import load
+from pipelines.errors import UnavailableError
+from search.workers.pool import Event, Finished, Gone, Lost, Ready, Reported
+from search.workers.ray_pool import RayPool
+from search.workers.tasks import Task
+
+pytest.importorskip("ray")
+
+PATIENCE_S = 90.0
+SPACE = "[space]\nwidth = 1024\ndepth = 3\nepochs = 3\nbatch_size = 32\nlearning_rate = { low = 1e-4, high = 1e-2 }\n"
+STUDY = f'[study]\nname = "NAME"\ntrials = 10\n[data]\nsource = "digits"\n{SPACE}[search]\npruner = "none"\n'
+"""Trials of a second or two, so that nodes can die in the middle."""
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    nodes = Nodes()
+    yield nodes
+    nodes.shutdown()
+
+
+def gather(pool: RayPool, is_enough: Callable[[list[Event]], bool]) -> list[Event]:
+    """Events, each epoch answered, until there are enough."""
+    events: list[Event] = []
+    until = time.monotonic() + PATIENCE_S
+    while not is_enough(events):
+        assert time.monotonic() < until, events[-20:]
+        for event in pool.poll(1.0):
+            if isinstance(event, Reported):
+                pool.answer(event.slot, event.report.epoch, None)
+            events.append(event)
+    return events
+
+
+@pytest.mark.chaos
+def test_slots_go_with_a_node_that_is_cut_off_and_come_back_with_it(nodes: Nodes) -> None:
+    nodes.keep("second", "third")
+    with closing(RayPool(load(DataConfig("digits")), nodes.address)) as pool:
+        assert len(pool.slots) == 6
+        events = gather(pool, lambda events: len(events) == 6)
+        assert {event.slot for event in events if isinstance(event, Ready)} == set(pool.slots)
+        busy, idle = (slot for slot in pool.slots if slot.device.endswith("@third"))
+        pool.submit(busy, Task(7, LONG, 0))
+
+        nodes.cut_off("third")
+        events = gather(pool, lambda events: sum(isinstance(event, Gone) for event in events) == 2)
+        ends = [event for event in events if not isinstance(event, Reported)]
+        assert ends == [Lost(busy, 7, f"the node of {busy.device} is gone"), Gone(busy), Gone(idle)]
+        assert len(pool.slots) == 4
+        assert not [slot for slot in pool.slots if slot.device.endswith("@third")]
+
+        nodes.come_back("third")
+        events = gather(pool, lambda events: any(isinstance(event, Ready) for event in events))
+        [new] = [event.slot for event in events if isinstance(event, Ready)]
+        assert new.device.endswith("@third")
+        assert new.number > 5, "a slot's number is its own for good"
+        pool.submit(new, Task(99, HP, 0))
+        events = gather(pool, lambda events: any(isinstance(event, Finished) for event in events))
+        assert len(pool.slots) == 6
+
+
+def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path: Path) -> None:
+    """As a user runs it: one line of JSON on stdout, our own lines on stderr, and nothing that Ray has to say."""
+    nodes.keep("second", "doomed")
+    file = tmp_path / "study.toml"
+    file.write_text(STUDY.replace("NAME", "nodes"))
+    errors = tmp_path / "stderr.txt"
+    process = start(file, tmp_path, errors, RAY_ADDRESS=nodes.address)
+    wait_for(errors, r"trial-00\d\d complete", 3)
+    nodes.kill("doomed")
+    out, _ = process.communicate(timeout=PATIENCE_S)
+    # Ray's core says by itself that the rows live on elsewhere; any setting that stops it prints a line of its own.
+    lines = [line for line in errors.read_text().splitlines() if "Attempting to recover 1 lost objects" not in line]
+    assert process.returncode == 0, lines
+    assert out.count("\n") == 1
+    assert json.loads(out)["trials"] == {"complete": 10, "pruned": 0, "failed": 0}
+    assert [line for line in lines if re.search(r"trial-00\d\d: the .* it is trained again$", line)], lines
+    assert [
+        line
+        for line in lines
+        if not re.match(r"trial-00\d\d|\d+ of 10 trials|cpu:\d@doomed is gone|next:|      mlp-search ui", line)
+    ] == []
+    rows = call("trials", "nodes", "--home", tmp_path / "home", "--json").json()
+    assert sorted(row["number"] for row in rows) == list(range(10))
+
+
+def test_ctrl_c_ends_a_ray_of_its_own_and_leaves_no_process(tmp_path: Path) -> None:
+    file = tmp_path / "study.toml"
+    file.write_text(STUDY.replace("NAME", "stopped"))
+    errors = tmp_path / "stderr.txt"
+    process = start(file, tmp_path, errors, "--workers", "1")
+    wait_for(errors, r"trial-00\d\d complete", 1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert [member for member in family if member.name().startswith("ray::SlotActor")]
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert "Traceback" not in errors.read_text()
+    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert 1 <= json.loads(out)["trials"]["complete"] < 10
+
+
+def start(file: Path, folder: Path, errors: Path, *options: str, **environ: str) -> subprocess.Popen[str]:
+    """``run --pool ray --json`` in a process group of its own."""
+    arguments = command("run", file, "--home", folder / "home", "--pool", "ray", "--json", *options)
+    with errors.open("w") as stderr:
+        return subprocess.Popen(
+            arguments,
+            env=os.environ | environ,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def wait_for(errors: Path, pattern: str, times: int) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while len(re.findall(pattern, errors.read_text())) < times:
+        assert time.monotonic() < until, errors.read_text()
+        time.sleep(0.05)
+
+
+def test_a_cluster_without_a_free_slot_is_not_waited_for_for_ever(nodes: Nodes) -> None:
+    dataset = load(DataConfig("digits"))
+    with closing(RayPool(dataset, nodes.address, count=0, patience_s=1.0)) as pool:
+        assert pool.slots == []
+        expected = r"has had no free core or GPU for 1 s: `ray status` shows who has them$"
+        with pytest.raises(UnavailableError, match=expected):
+            gather(pool, lambda events: False)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", r"error: RAY_ADDRESS: no Ray cluster answers at 127\.0\.0\.1:1: .*[Rr]efused"),
+        ("ray://127.0.0.1:10001", r"error: RAY_ADDRESS: must be HOST:PORT .*, got 'ray://127\.0\.0\.1:10001': .+"),
+        ("127.0.0.1:99999", r"error: RAY_ADDRESS: no Ray cluster answers at 127\.0\.0\.1:99999: .+"),
+    ],
+)
+def test_an_address_without_a_cluster_is_one_line(
+    address: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    answer = call("run", "digits", "--pool", "ray", "--trials", 1, "--home", tmp_path)
+    assert answer.code == 1
+    assert answer.out == ""
+    assert re.fullmatch(message + "\n", answer.err)
+
+
+def test_without_ray_the_command_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    answer = call("run", "digits", "--pool", "ray", "--home", tmp_path)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == "error: --pool ray needs Ray, which is not installed: pip install 'mlp-search[ray]'\n"
+    assert not list(tmp_path.iterdir())

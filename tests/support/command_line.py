@@ -1,0 +1,90 @@
+"""Runs the command line as a user does, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.cli.app import main
+
+STUDY = """\
+[study]
+name = "tiny"
+trials = 6
+[data]
+source = "digits"
+[space]
+width = { low = 8, high = 64 }
+depth = 1
+learning_rate = { low = 1e-4, high = 0.1, log = true }
+epochs = { low = 4, high = 6 }
+batch_size = 64
+[search]
+pruner = "median"
+"""
+"""What ``run`` searches here: seconds of small networks on digits."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """The one line of JSON on stdout."""
+        assert self.out.count("\n") == 1, self.out
+        assert self.out.endswith("\n")
+        return json.loads(self.out)
+
+
+class CtrlC(io.StringIO):
+    """A stderr that is answered with Ctrl-C once ``pattern`` has been written so many times."""
+
+    def __init__(self, pattern: str, times: int = 1) -> None:
+        super().__init__()
+        self._pattern, self._times = pattern, times
+
+    def write(self, text: str) -> int:
+        n_written = super().write(text)
+        if self._times and len(re.findall(self._pattern, self.getvalue())) >= self._times:
+            self._times = 0
+            signal.raise_signal(signal.SIGINT)
+        return n_written
+
+
+def call(*arguments: str | Path, err: io.StringIO | None = None) -> Answer:
+    """Runs a command in this process, which spares Python's start and the imports."""
+    out, err = io.StringIO(), err or io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main([str(argument) for argument in arguments])
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """What a shell would start."""
+    return [sys.executable, "-m", "search", *map(str, arguments)]
+
+
+def spawn(*arguments: str | Path, cwd: Path, **environ: str) -> Answer:
+    """Runs a command in a process of its own."""
+    done = subprocess.run(
+        command(*arguments), cwd=cwd, env=os.environ | environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def files(folder: Path) -> set[str]:
+    """Everything in a folder, at any depth."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}

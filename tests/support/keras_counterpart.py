@@ -1,0 +1,63 @@
+"""The same training through Keras's own layers, optimizers and ``train_on_batch``: what ours is measured by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from pipelines.config import Hyperparameters
+from pipelines.data.datasets import Dataset, Preprocessing, Split
+from pipelines.training.training import row_order
+
+
+def tiny_dataset(n_rows: int = 200) -> Dataset:
+    """Classes that can be told apart by a linear map of noisy features; a quarter of the rows validates."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n_rows, 12)).astype(np.float32)
+    y = (x @ rng.normal(size=(12, 3)) + rng.normal(size=(n_rows, 3))).argmax(1).astype(np.int32)
+    preprocessing = Preprocessing((12,), ("a", "b", "c"), 0.5, 2.0)
+    n_training = n_rows * 3 // 4
+    splits = Split(x[:n_training], y[:n_training]), Split(x[n_training:], y[n_training:])
+    return Dataset("tiny", *splits, preprocessing, "0" * 16, 0)
+
+
+def keras_model(
+    dataset: Dataset, hp: Hyperparameters, weights: Sequence[np.ndarray], rate: Any = None, seed: int = 0
+) -> Any:
+    """A Keras model of that configuration, starting from the same weights.
+
+    Args:
+        dataset: Gives the input and the scaling, one number each.
+        hp: The configuration.
+        weights: Kernels and biases to start from.
+        rate: Learning rate or Keras schedule; the configuration's constant rate where none is given.
+        seed: Seed of the dropout.
+    """
+    scale = dataset.preprocessing.scale
+    layers: list[Any] = [
+        keras.Input(dataset.input_shape),
+        keras.layers.Flatten(),
+        keras.layers.Rescaling(1 / scale, -dataset.preprocessing.center / scale),
+    ]
+    for layer in range(hp.depth):
+        layers += [keras.layers.Dense(hp.width, activation="relu"), keras.layers.Dropout(hp.dropout, seed=seed + layer)]
+    layers.append(keras.layers.Dense(dataset.n_classes))
+    model = keras.Sequential(layers)
+    model.set_weights(list(weights))
+    optimizer = keras.optimizers.get(
+        {"class_name": hp.optimizer, "config": {"learning_rate": hp.learning_rate if rate is None else rate}}
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
+    return model
+
+
+def batches(dataset: Dataset, hp: Hyperparameters, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The batches of one epoch, from 0, in the order in which ours goes through them."""
+    order = row_order(len(dataset.training.y), seed, epoch)
+    for first in range(0, len(order), hp.batch_size):
+        rows = order[first : first + hp.batch_size]
+        yield dataset.training.x[rows], dataset.training.y[rows]

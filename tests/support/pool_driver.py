@@ -1,0 +1,127 @@
+"""Every kind of pool, and what uses one as a scheduler does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import psutil
+import pytest
+from fake_driver import FakeGpu
+
+from pipelines.config import Hyperparameters
+from pipelines.data.datasets import Dataset
+from pipelines.training.history import EpochReport
+from search.devices.slots import Slot
+from search.workers.local_pool import LocalPool
+from search.workers.pool import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported
+from search.workers.ray_pool import RayPool
+from search.workers.tasks import Outcome, StopReason, Task
+
+HP = Hyperparameters(width=16, depth=1, dropout=0.1, optimizer="adam", learning_rate=0.01, epochs=4, batch_size=64)
+LONG = replace(HP, width=256, depth=3, epochs=100_000)
+LONGER = replace(HP, epochs=40)
+GPU_FIGURES = ("utilization_percentage", "memory_usage_megabytes", "memory_usage_percentage")
+PATIENCE_S = 60.0
+GPU = FakeGpu("GPU-fake")
+
+
+def forked(dataset: Dataset, n_slots: int) -> LocalPool:
+    return LocalPool(dataset, [Slot(number, f"cpu:{number}") for number in range(n_slots)])
+
+
+def spawned(dataset: Dataset, n_slots: int) -> LocalPool:
+    """Processes as a GPU's slots have them; the GPU is a fake."""
+    return LocalPool(dataset, [Slot(number, f"gpu:{number}", GPU.uuid) for number in range(n_slots)])
+
+
+def on_ray(dataset: Dataset, n_slots: int) -> RayPool:
+    """Actors of a Ray that is there for this pool alone; ``test_cluster.py`` has clusters of several nodes."""
+    pytest.importorskip("ray")
+    return RayPool(dataset, count=n_slots)
+
+
+POOLS: dict[str, tuple[Callable[[Dataset, int], Pool], int]] = {
+    "forked": (forked, 2),
+    "spawned": (spawned, 1),
+    "ray": (on_ray, 2),
+}
+
+
+@dataclass
+class Driver:
+    """Uses a pool as a scheduler does, and remembers which slots are ready."""
+
+    pool: Pool
+    free: list[Slot] = field(default_factory=list)
+
+    def run(
+        self,
+        tasks: Sequence[Task],
+        judge: Callable[[int, EpochReport], StopReason | None] = lambda number, report: None,
+        seen: Callable[[Event], None] = lambda event: None,
+    ) -> list[Event]:
+        """Trains all tasks; returns every event up to the last end."""
+        waiting, running, events = list(tasks), set[int](), list[Event]()
+        until = time.monotonic() + PATIENCE_S
+        while waiting or running:
+            while waiting and self.free:
+                running.add(waiting[0].number)
+                self.pool.submit(self.free.pop(0), waiting.pop(0))
+            assert time.monotonic() < until, f"still waiting for {running or waiting} after {events}"
+            for event in self.pool.poll(1.0):
+                events.append(event)
+                seen(event)
+                if isinstance(event, Ready):
+                    self.free.append(event.slot)
+                elif isinstance(event, Reported):
+                    self.pool.answer(event.slot, event.report.epoch, judge(event.number, event.report))
+                elif not isinstance(event, Gone):
+                    running.discard(event.number)
+        return events
+
+    def one(self, task: Task, judge: Callable[[int, EpochReport], StopReason | None] = lambda n, r: None) -> Event:
+        """The end of one task."""
+        return ends(self.run([task], judge))[0]
+
+    def outcome(
+        self, task: Task, judge: Callable[[int, EpochReport], StopReason | None] = lambda n, r: None
+    ) -> Outcome:
+        """What one task came to."""
+        end = self.one(task, judge)
+        assert isinstance(end, Finished), end
+        return end.outcome
+
+    def wait_ready(self) -> None:
+        """Waits until every slot can take a task."""
+        until = time.monotonic() + PATIENCE_S
+        while len(self.free) < len(self.pool.slots):
+            assert time.monotonic() < until
+            for event in self.pool.poll(1.0):
+                assert isinstance(event, Ready), event
+                self.free.append(event.slot)
+
+
+def ends(events: Sequence[Event]) -> list[Finished | Failed | Lost]:
+    return [event for event in events if isinstance(event, Finished | Failed | Lost)]
+
+
+def figures(outcome: Outcome) -> tuple[object, ...]:
+    """What must not depend on speed."""
+    history = [replace(report, duration_s=0.0) for report in outcome.history]
+    return history, outcome.best_epoch, outcome.best_val_accuracy, outcome.model_sha256
+
+
+def workers_of(pool: Pool) -> list[psutil.Process]:
+    if isinstance(pool, RayPool):
+        return [
+            child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::SlotActor")
+        ]
+    assert isinstance(pool, LocalPool)
+    return [psutil.Process(pid) for pid in pool.pids.values()]
+
+
+def in_shared_memory() -> set[Path]:
+    return {path for path in Path("/dev/shm").iterdir() if not path.name.startswith("PostgreSQL.")}  # of other tests

@@ -1,0 +1,39 @@
+"""Files that are refused: the error's line, and files that are damaged first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from pipelines.config import DataConfig
+from pipelines.data import datasets
+from pipelines.errors import DataError, MlpSearchError
+
+X = np.arange(60, dtype=np.float32).reshape(30, 2)
+
+
+Y = np.arange(30) % 2
+
+
+def told(path: Path, error: type[MlpSearchError] = DataError) -> str:
+    with pytest.raises(error) as caught:
+        datasets.load(DataConfig(str(path)))
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def load_damaged(path: Path, data: st.DataObject) -> None:
+    """Changes some bytes of a file: it loads, for not every byte matters, or is refused in one line."""
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content))
+    try:
+        datasets.load(DataConfig(str(path)))
+    except MlpSearchError as error:
+        assert "\n" not in str(error)  # noqa: PT017

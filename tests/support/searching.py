@@ -1,0 +1,102 @@
+"""Searches that are watched, or run in a process of their own, and what MLflow holds of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+
+from pipelines.data.datasets import Dataset
+from search.scheduling.progress import Progress
+
+PATIENCE_S = 60.0
+
+
+@dataclass
+class Watcher:
+    """Keeps what it is told and may act on it."""
+
+    act: Callable[[Progress], None] = lambda progress: None
+    lines: list[str] = field(default_factory=list)
+
+    def update(self, progress: Progress) -> None:
+        self.act(progress)
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def runs_of(client: mlflow.MlflowClient, study: str) -> dict[str, Any]:
+    experiment = client.get_experiment_by_name(study)
+    assert experiment
+    found = client.search_runs([experiment.experiment_id], max_results=1000)
+    by_name = {run.info.run_name: run for run in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def workers() -> list[psutil.Process]:
+    """The processes in which trials train: children of the fork server, which is a child of ours."""
+    family = psutil.Process().children(recursive=True)
+    return [
+        process for process in family if process.ppid() != os.getpid() and "forkserver" in " ".join(process.cmdline())
+    ]
+
+
+class Search:
+    """A searching process of its own, whose lines can be waited for."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        script = Path(__file__).with_name("studies.py")
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "OPTUNA_"))}
+        self.process = subprocess.Popen(
+            [sys.executable, script, home, name], stdout=subprocess.PIPE, text=True, env=environ,
+            start_new_session=True,
+        )  # fmt: skip
+        self.lines: list[str] = []
+        self._watchdog = threading.Timer(PATIENCE_S, self.process.kill)
+        self._watchdog.start()
+
+    def wait_for(self, pattern: str) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            if re.search(pattern, line):
+                return
+        raise AssertionError(f"{pattern!r} did not come: {self.lines}")
+
+    def rest(self) -> int:
+        """Reads to the end; returns the exit code."""
+        assert self.process.stdout
+        self.lines += [line.rstrip() for line in self.process.stdout]
+        return self.process.wait()
+
+    def end(self) -> None:
+        self._watchdog.cancel()
+        for process in [*psutil.Process().children(recursive=True)]:
+            if process.pid == self.process.pid:
+                for child in process.children(recursive=True):
+                    child.kill()
+        self.process.kill()
+        self.process.wait()
+
+
+def assert_scores_as_logged(client: mlflow.MlflowClient, run: Any, dataset: Dataset, folder: Path) -> None:
+    import keras
+
+    model = keras.models.load_model(client.download_artifacts(run.info.run_id, "model.h5", str(folder)))
+    rows = dataset.validation
+    assert rows.x.dtype == np.uint8
+    accuracy = np.mean(model.predict(rows.x, 4096, verbose=0).argmax(1) == rows.y)
+    assert accuracy == pytest.approx(run.data.metrics["best_val_accuracy"], abs=1e-4)

@@ -1,0 +1,180 @@
+"""A home on which studies are searched by scripts: both databases are real, training is not."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import mlflow
+from scripted_pool import Script, ScriptedPool, by_width
+
+from pipelines.config import DataConfig
+from search.home.settings import Settings
+from search.optimization.leaderboard import TrialRow, leaderboard, set_run_id
+from search.optimization.samplers import TrialSampler, draw
+from search.optimization.studies import load_study, open_study
+from search.scheduling.progress import Progress
+from search.scheduling.recovery import note_runs
+from search.scheduling.scheduler import Scheduler
+from search.spec.space import Choice, Range, SearchSpace
+from search.spec.study_spec import StudySpec
+from search.storage.attributes import RESULT
+from search.tracking.entries import MODEL_FILE, Entry, Epoch, RunStart
+from search.tracking.runs import DatasetInput, Runs
+from search.tracking.spool import write_entry
+from search.tracking.tracker import Tracker
+from search.workers.tasks import Task
+
+SPACE = SearchSpace({"width": Range(8, 64), "depth": Choice((1, 2)), "epochs": Choice((4,))})
+SIX = SearchSpace({"width": Choice((8, 16, 32)), "depth": Choice((1, 2)), "epochs": Choice((4,))})
+_names = itertools.count()
+
+
+@dataclass
+class Watcher:
+    """Keeps what it is told, and may act on it."""
+
+    lines: list[str] = field(default_factory=list)
+    act: Any = None
+    wall_s: float = 0.0
+
+    def update(self, progress: Progress) -> None:
+        if self.act:
+            self.act(progress)
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@dataclass
+class World:
+    """A home on which studies are searched by scripts."""
+
+    settings: Settings
+
+    def spec(self, **changes: Any) -> StudySpec:
+        name = f"study-{next(_names)}"
+        return replace(
+            StudySpec(name=name, data=DataConfig("digits"), space=SPACE, trials=6, sampler="random", pruner="none"),
+            **changes,
+        )
+
+    def search(self, spec: StudySpec, pool: ScriptedPool, act: Any = None) -> Watcher:
+        """Runs a scheduler to its end; ``act(scheduler, progress)`` is called as the observer is."""
+        watcher = Watcher()
+        tracker = Tracker(
+            lambda: Runs(self.settings, spec.name, "", DatasetInput("digits", "f00d", "digits")), watcher.note
+        )
+        tracker.wait_connected()
+        study = open_study(self.settings, spec, "f00d")
+        scheduler = Scheduler(
+            spec,
+            study,
+            pool,
+            tracker,
+            self.settings,
+            64,
+            10,
+            {"dataset.fingerprint": "f00d"},
+            watcher,
+            time.monotonic(),
+        )
+        watcher.act = act and (lambda progress: act(scheduler, progress))
+        started = time.monotonic()
+        try:
+            scheduler.run()
+        finally:
+            watcher.wall_s = time.monotonic() - started
+            left = tracker.close()
+            note_runs(study, tracker)
+        assert left == 0
+        return watcher
+
+    def rows(self, spec: StudySpec) -> list[TrialRow]:
+        return sorted(leaderboard(load_study(self.settings, spec.name)), key=lambda row: row.number)
+
+    def runs(self, spec: StudySpec) -> dict[str, Any]:
+        client = self.client
+        experiment = client.get_experiment_by_name(spec.name)
+        assert experiment
+        found = client.search_runs([experiment.experiment_id])
+        assert len({run.info.run_name for run in found}) == len(found), "one run a trial"
+        return {run.info.run_name: run for run in found}
+
+    @property
+    def client(self) -> mlflow.MlflowClient:
+        return mlflow.MlflowClient(self.settings.tracking_uri)
+
+
+def states(rows: Iterable[TrialRow]) -> list[str]:
+    return [row.state for row in rows]
+
+
+def script(by_number: Mapping[int, list[list[float | str]]]) -> Script:
+    """What befalls single trials, attempt by attempt; the others go by their width."""
+
+    def play(task: Task, attempt: int) -> Iterable[float | str]:
+        attempts = by_number.get(task.number, [])
+        return attempts[attempt - 1] if attempt <= len(attempts) else by_width(task, attempt)
+
+    return play
+
+
+def interrupt_after(n_epochs: int) -> Any:
+    """Interrupts at the first look after that many epochs were reported."""
+    seen: Counter[str] = Counter()
+
+    def act(scheduler: Scheduler, progress: Progress) -> None:
+        for view in progress.slots.values():
+            if view.report:
+                seen[f"{view.run_name} {view.report.epoch}"] = 1
+        if len(seen) >= n_epochs:
+            scheduler.interrupt()
+
+    return act
+
+
+@dataclass
+class Left:
+    """What a process that was killed left of trial 0, after each of its steps."""
+
+    world: World
+    spec: StudySpec
+
+    def __post_init__(self) -> None:
+        self.study = open_study(self.world.settings, self.spec, "f00d")
+        self.study.sampler = TrialSampler(self.spec, self.study)
+        self.trial = self.study.ask()
+        self.params = draw(self.study, self.trial, self.spec.space.distributions())
+        hp = self.spec.space.hyperparameters(self.params)
+        tags = {"study": self.spec.name, "trial": "0", "device": "gone:0"}
+        self.start = RunStart(self.spec.name, "trial-0000", 1_700_000_000_000, asdict(hp) | {"seed": 1}, tags)
+        self.epochs = tuple(Epoch(n, 1_700_000_000_000 + n, {"loss": 0.5, "val_accuracy": 0.77}) for n in (1, 2, 3, 4))
+
+    def opened(self) -> str:
+        runs = Runs(self.world.settings, self.spec.name, "", None)
+        run_id = runs.open(self.start)
+        runs.log(run_id, self.start.params, self.epochs[:2], None)
+        set_run_id(self.study, 0, run_id)
+        return run_id
+
+    def reported(self) -> None:
+        for epoch in (1, 2):
+            self.trial.report(0.77, epoch)
+
+    def spooled(self) -> Entry:
+        result = {"params": dict(self.start.params), "best_val_accuracy": 0.77, "best_epoch": 1, "epochs_trained": 4}
+        entry = Entry(
+            self.start, 1_700_000_009_000, "COMPLETE", 0.77, result, self.epochs, {"best_val_accuracy": 0.77},
+            {"trial.state": "COMPLETE"}, 0,
+        )  # fmt: skip
+        write_entry(self.world.settings.spool, entry, {MODEL_FILE: b"model"})
+        return entry
+
+    def told(self, entry: Entry) -> None:
+        self.trial.set_user_attr(RESULT, dict(entry.result))
+        self.study.tell(self.trial, entry.value)
