@@ -16,7 +16,7 @@ from typer.main import get_command
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search.cli.commands import data, finals, models, reports, server, studies, training, upkeep
 from search.home import startup as lean
-from search.home.text import complain, redact_tracebacks
+from search.home.text import redact_tracebacks, report_problems
 
 app = typer.Typer(
     name="mlp-search",
@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = get_command(app).main(given or ["--help"], prog_name="mlp-search", standalone_mode=False)
     except typer.TyperException as error:
-        complain([error.format_message()])
+        report_problems([error.format_message()])
         return error.exit_code
     except MlpSearchError as error:
-        complain(error.problems if isinstance(error, InputError) else [str(error)])
+        report_problems(error.problems if isinstance(error, InputError) else [str(error)])
         return 3 if isinstance(error, RefusedError) else 1
     if code == 130:
-        complain(["interrupted"], "")
+        report_problems(["interrupted"], "")
     return code or 0

@@ -13,6 +13,7 @@ from rich.live import Live
 from search.reporting import display
 from search.scheduling.progress import Observer, Progress, SlotView
 from search.spec.schema import printable
+from search.tracking.run_names import trial_run_name
 
 REDRAW_S = 0.3
 """A redraw takes a few milliseconds of a core that trains."""
@@ -99,7 +100,7 @@ def draw(progress: Progress, left_s: float | None = None) -> RenderableType:
         display.add_row(slots, slot.device, *_slot_cells(slot))
     best = None if progress.best_value is None else f"{progress.best_value:.4f}"
     slots.add_section()
-    name = None if progress.best_number is None else f"trial-{progress.best_number:04d}"
+    name = None if progress.best_number is None else trial_run_name(progress.best_number)
     display.add_row(slots, "best", name, None, best, display.short(progress.best_params) if best else "none yet")
     where = f"{progress.study}: {', '.join(_counts(progress, left_s))}"
     lines = [printable(where), *([progress.stopping] if progress.stopping else [])]

@@ -10,12 +10,13 @@ from typing import Any
 
 from pipelines.errors import NotFoundError, UnavailableError
 from search.doctor.content import Copies, content_findings
-from search.doctor.findings import Diagnosis, Finding, treat
+from search.doctor.findings import Diagnosis, Finding, repair
 from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unknown_in_spool, unreadable
 from search.doctor.registry import logged_model_findings, model_findings
 from search.doctor.trials import trial_findings
 from search.doctor.view import readable_entry, search_runs, view_study
-from search.home.locks import SearchedError, study_lock, unknown_lock
+from search.home.addresses import is_sqlite
+from search.home.locks import SearchedError, slug_lock, study_lock
 from search.home.settings import Settings, read_settings, study_slug
 from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
@@ -24,7 +25,7 @@ from search.storage.attributes import SPEC
 from search.storage.heartbeats import is_searched
 from search.tracking.home import open_home
 from search.tracking.runs import connect
-from search.tracking.spool import gather_spools
+from search.tracking.spool import collect_spools
 
 __all__ = ["Diagnosis", "Finding", "examine"]
 
@@ -47,12 +48,12 @@ def examine(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
         raise NotFoundError(f"home {settings.home}: must be there, but is not: correct --home or MLP_SEARCH_HOME")
     open_home(settings)
     try:
-        return _Visit(settings, repair=repair).run()
+        return _Check(settings, repair=repair).run()
     except MlflowException as error:
         raise UnavailableError(f"MLflow at {redact(settings.tracking_uri)}: {one_line(error)}") from error
 
 
-class _Visit:
+class _Check:
     """One walk through a home."""
 
     def __init__(self, settings: Settings, *, repair: bool) -> None:
@@ -77,13 +78,13 @@ class _Visit:
         settings = self._settings
         folders, _ = unknown_in_spool(settings, names)
         for folder in folders:
-            with unknown_lock(settings, folder.name) as is_free:
+            with slug_lock(settings, folder.name) as is_free:
                 if is_free:
                     self._treat(partial(spool_leftovers, settings, folder))
         self._treat(lambda: [unreadable(settings, path) for path in unknown_in_spool(settings, names)[1]])
 
     def _treat(self, look: Callable[[], Iterable[Finding]]) -> None:
-        found, left = treat(lambda: list(look()), repair=self._repair)
+        found, left = repair(lambda: list(look()), repair=self._repair)
         self._found += found
         self._left += left
 
@@ -94,7 +95,7 @@ class _Visit:
 
     def _own_experiments(self) -> set[str]:
         """Experiments of MLflow's, where it is this home's own: on a server there are other people's too."""
-        if not self._settings.tracking_uri.startswith("sqlite"):
+        if not is_sqlite(self._settings.tracking_uri):
             return set()
         return {found.name for found in every(self._client.search_experiments) if found.experiment_id != "0"}
 
@@ -102,7 +103,7 @@ class _Visit:
         settings = self._settings
         with ExitStack() as stack:
             try:
-                gather_spools(stack.enter_context(study_lock(settings, name)), name)
+                collect_spools(stack.enter_context(study_lock(settings, name)), name)
             except SearchedError:
                 self._remarks.append(f"study {name}: left alone, it is being searched")
                 return
@@ -132,7 +133,7 @@ class _Visit:
     def _visit_artifacts(self) -> None:
         from mlflow.entities import ViewType
 
-        if not self._settings.tracking_uri.startswith("sqlite"):
+        if not is_sqlite(self._settings.tracking_uri):
             return
         ids = [experiment.experiment_id for experiment in every(self._client.search_experiments, ViewType.ALL)]
         run_ids = {str(run.info.run_id) for run in search_runs(self._client, ids, ViewType.ALL)}

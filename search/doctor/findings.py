@@ -41,7 +41,7 @@ class Diagnosis:
     remarks: tuple[str, ...] = ()
 
 
-def treat(look: Callable[[], Sequence[Finding]], *, repair: bool) -> tuple[list[Finding], list[Finding]]:
+def repair(look: Callable[[], Sequence[Finding]], *, repair: bool) -> tuple[list[Finding], list[Finding]]:
     """Looks, and mends until a look finds nothing more to mend; what was found in all, and what is left."""
     left = list(look())
     found = list(left)

@@ -10,6 +10,7 @@ from typing import Any
 
 from search.doctor.content import LOST, Copies, damage, put_back
 from search.doctor.findings import Finding
+from search.home.addresses import is_sqlite
 from search.home.settings import Settings
 from search.registry.packaging import ARTIFACTS
 from search.registry.versions import COMPLETE, MADE_BY, STATE, Versions, every
@@ -94,7 +95,7 @@ def logged_model_findings(settings: Settings, client: Any, experiment_ids: list[
 
 def _is_dead(settings: Settings, created_ms: int) -> bool:
     """Whether what is half made is under way no more: the lock in hand says so, elsewhere the time that it had."""
-    return settings.registry_uri.startswith("sqlite") or created_ms < now_ms() - _HALF_MADE_MS
+    return is_sqlite(settings.registry_uri) or created_ms < now_ms() - _HALF_MADE_MS
 
 
 def _is_promoting(settings: Settings) -> bool:

@@ -9,11 +9,12 @@ from typing import Any
 
 from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
-from search.optimization.run_records import note_result, note_run_id
-from search.optimization.studies import mirrored
-from search.scheduling.recovery import note_runs, tell
-from search.storage.heartbeats import abandoned, park
+from search.optimization.run_records import record_result, record_run_id
+from search.optimization.studies import load_writable_study
+from search.scheduling.recovery import record_runs, tell
+from search.storage.heartbeats import abandoned, requeue
 from search.tracking.entries import now_ms
+from search.tracking.run_names import trial_run_name
 from search.tracking.runs import status_of
 from search.tracking.spool import read_entry, write_entry
 from search.tracking.tracker import Tracker
@@ -51,22 +52,22 @@ def deliver(view: StudyView, folder: Path) -> None:
     """Lets both databases have an entry of the spool, in the order in which nothing is lost."""
     entry = read_entry(folder)
     if view.study and (trial := view.unfinished.get(entry.start.run_name)):
-        tell(view.settings, mirrored(view.settings, view.name), {trial.number: entry})
+        tell(view.settings, load_writable_study(view.settings, view.name), {trial.number: entry})
     elif view.study and entry.number is None:
-        note_result(view.study, entry)
+        record_result(view.study, entry)
     with Tracker(view.open_runs, lambda _: None) as tracker:
         tracker.wait_connected()
         tracker.deliver(folder)
     if view.study and (entry.number is None or entry.start.run_name in view.records | view.unfinished):
-        note_runs(view.study, tracker)
+        record_runs(view.study, tracker)
 
 
 def _left_running(view: StudyView) -> Iterator[Finding]:
     if view.study is None:
         return
     for trial in abandoned(view.settings, view.study):
-        if (name := f"trial-{trial.number:04d}") not in view.spooled:
-            mend = partial(park, view.study, trial._trial_id)
+        if (name := trial_run_name(trial.number)) not in view.spooled:
+            mend = partial(requeue, view.study, trial._trial_id)
             what = "lets the next run train it again, under its own number with its own seed"
             yield Finding("trial left in training", f"{view.name}: {name}", what, mend)
 
@@ -117,7 +118,7 @@ def _twice(view: StudyView) -> Iterator[Finding]:
 def _unknown_runs(view: StudyView) -> Iterator[Finding]:
     for name, run in view.matched().items():
         if view.study and view.records[name].run_id != run.info.run_id and name not in view.spooled:
-            mend = partial(note_run_id, view.study, name, run.info.run_id)
+            mend = partial(record_run_id, view.study, name, run.info.run_id)
             yield Finding("trial that does not know its run", f"{view.name}: {name}", "notes the run with it", mend)
 
 

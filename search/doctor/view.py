@@ -16,11 +16,12 @@ import optuna
 from search.finals.finals import REFIT_METRICS
 from search.home.settings import Settings, study_slug
 from search.optimization.leaderboard import trial_row
-from search.optimization.run_records import metrics_of, noted_results, tags_of
+from search.optimization.run_records import metrics_of, recorded_results, tags_of
 from search.optimization.samplers import trial_seed
 from search.registry.versions import every
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.tracking.entries import METRICS, Entry, Epoch, RunStart, now_ms
+from search.tracking.run_names import trial_run_name
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.spool import read_entry
 
@@ -114,7 +115,7 @@ def view_study(settings: Settings, client: Any, name: str, study: optuna.Study |
         records = [*_trials(study), *_others(study)]
         view.records = {record.name: record for record in records}
         trials = study.get_trials(deepcopy=False)
-        view.unfinished = {f"trial-{t.number:04d}": t for t in trials if not t.state.is_finished()}
+        view.unfinished = {trial_run_name(t.number): t for t in trials if not t.state.is_finished()}
     return view
 
 
@@ -144,7 +145,7 @@ def _trials(study: optuna.Study) -> Iterable[Record]:
     attributes, seed = study.user_attrs, study.user_attrs[SPEC]["study"].get("seed", 0)
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished():
-            name, result = f"trial-{trial.number:04d}", trial.user_attrs.get(RESULT, {})
+            name, result = trial_run_name(trial.number), trial.user_attrs.get(RESULT, {})
             row = trial_row(trial, attributes)
             given = {"params": row.params, "epochs_trained": row.epochs_trained, "seed": trial_seed(seed, trial.number)}
             record = _record(
@@ -155,7 +156,7 @@ def _trials(study: optuna.Study) -> Iterable[Record]:
 
 
 def _others(study: optuna.Study) -> Iterable[Record]:
-    for name, result in noted_results(study).items():
+    for name, result in recorded_results(study).items():
         number, state = int(name.split("-")[1]), "FAIL" if result.get("message") else "COMPLETE"
         at_ms = _ms(None)
         yield _record(study, name, None, state, {"trial": number, **result}, {}, result["run_id"], (at_ms, at_ms))

@@ -19,7 +19,6 @@ from search.finals.selection import (
     Verdict,
     as_attribute,
     candidates,
-    finalist_run,
     finalist_seed,
     is_out,
     judge,
@@ -30,17 +29,18 @@ from search.finals.winner import VERDICT, refit_run, seal_opened
 from search.home.interrupts import interruptible
 from search.home.settings import Settings, read_settings
 from search.optimization.provenance import open_runs, run_tags
-from search.optimization.run_records import noted_results
+from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study, study_data
 from search.scheduling.progress import Observer, Progress, Silent
-from search.scheduling.recovery import deliver_left, note_runs
+from search.scheduling.recovery import deliver_left, record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
 from search.storage.database import storage_errors
 from search.tracking.entries import RunStart
 from search.tracking.home import open_home
+from search.tracking.run_names import finalist_run_name
 from search.tracking.tracker import Tracker
-from search.training.job_runner import Crew, Job
+from search.training.job_runner import Job, JobRunner
 from search.workers.pools import prepare_pool, started_pool
 from search.workers.tasks import Task
 
@@ -144,20 +144,20 @@ class _Finals:
                 verdict = judge(self._finalists())
                 study.set_user_attr(VERDICT, as_attribute(verdict, self._top, self._n_seeds))
                 interrupted = refit and self._train_refit(verdict.winner)
-        note_runs(study, tracker)
+        record_runs(study, tracker)
         verdict = verdict and judge(self._finalists())  # with the runs that MLflow has taken in the meantime
-        run_id = noted_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None
+        run_id = recorded_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
         return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, tracker.undelivered)
 
     def _unfinished(self) -> list[str]:
         """The names of runs that are not known to have ended."""
-        names = {finalist_run(c.trial, n + 1) for c in self._candidates for n in range(self._n_seeds)}
-        return sorted(names - noted_results(self._study).keys())
+        names = {finalist_run_name(c.trial, n + 1) for c in self._candidates for n in range(self._n_seeds)}
+        return sorted(names - recorded_results(self._study).keys())
 
     def _train_finalists(self) -> bool:
         """Trains what is missing; whether it was interrupted."""
-        self._started = set(noted_results(self._study))
+        self._started = set(recorded_results(self._study))
         self._progress = Progress(self._spec.name, budget=len(self._candidates) * self._n_seeds)
         self._progress.complete = sum(len(finalist.values) for finalist in self._finalists())
         if (first := self._next_finalist()) is None:
@@ -167,7 +167,7 @@ class _Finals:
 
     def _train_refit(self, winner: Finalist) -> bool:
         """Trains the winner on training and validation rows together; whether it was interrupted."""
-        if refit_run(winner) in noted_results(self._study):
+        if refit_run(winner) in recorded_results(self._study):
             return False
         self._progress = Progress(self._spec.name, budget=1)
         jobs = iter([self._refit_job(winner)])
@@ -178,21 +178,21 @@ class _Finals:
         if n_slots:
             spec = replace(spec, workers=replace(spec.workers, slots=n_slots))
         with started_pool(self._pool, spec, dataset, self._settings) as pool:
-            crew = Crew(
+            job_runner = JobRunner(
                 self._study, pool, self._tracker, self._settings, self._observer, self._progress, choose,
                 spec.workers.trial_timeout_s,
             )  # fmt: skip
-            with interruptible(crew.interrupt):
-                crew.run()
-        return crew.interrupted
+            with interruptible(job_runner.interrupt):
+                job_runner.run()
+        return job_runner.interrupted
 
     def _finalists(self) -> list[Finalist]:
         """What is known of each configuration, in the order of the leaderboard."""
-        noted = noted_results(self._study)
+        noted = recorded_results(self._study)
         return [self._finalist(candidate, noted) for candidate in self._candidates]
 
     def _finalist(self, candidate: Candidate, noted: dict[str, dict[str, Any]]) -> Finalist:
-        names = [finalist_run(candidate.trial, number) for number in range(1, self._n_seeds + 1)]
+        names = [finalist_run_name(candidate.trial, number) for number in range(1, self._n_seeds + 1)]
         runs = {number: noted[name] for number, name in enumerate(names, 1) if name in noted}
         done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
         failed = [f"trial {candidate.trial}: {run['message']}" for run in runs.values() if run.get("message")]
@@ -219,7 +219,7 @@ class _Finals:
         wanted = [not is_out(finalist, finalists, max(reached)) for finalist in finalists]
         for index, (rank, number) in enumerate(order(len(finalists), self._n_seeds)):
             candidate = self._candidates[rank]
-            name = finalist_run(candidate.trial, number)
+            name = finalist_run_name(candidate.trial, number)
             if wanted[rank] and name not in self._started:
                 self._started.add(name)
                 return self._job(index, name, candidate, finalist_seed(self._spec.seed, number), "finalist")

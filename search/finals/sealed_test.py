@@ -28,7 +28,7 @@ from search.home.startup import prepare_inference
 from search.home.text import one_line
 from search.optimization.provenance import open_runs
 from search.optimization.studies import load_own_study, study_data
-from search.scheduling.recovery import deliver_left, note_runs
+from search.scheduling.recovery import deliver_left, record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
 from search.storage.database import storage_errors
@@ -150,7 +150,7 @@ def _deliver(study: optuna.Study, spec: StudySpec, dataset: Dataset, settings: S
     with Tracker(lambda: open_runs(settings, spec, dataset), lambda _: None) as tracker:
         tracker.wait_connected()
         deliver_left(study, settings, tracker)
-    note_runs(study, tracker)
+    record_runs(study, tracker)
 
 
 def _answers(winner: Winner, content: bytes, dataset: Dataset, test: Split) -> tuple[np.ndarray, np.ndarray]:

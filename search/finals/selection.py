@@ -141,11 +141,6 @@ def refit_seed(study_seed: int) -> int:
     return derive_seed(study_seed, 0, 0, _REFIT)
 
 
-def finalist_run(trial: int, number: int) -> str:
-    """The name of a configuration's run with the seed of this number."""
-    return f"finalist-{trial:04d}-seed-{number}"
-
-
 def mean_epoch(best_epochs: Sequence[int]) -> int:
     """The mean of some best epochs, as a number of epochs."""
     return max(1, round(sum(best_epochs) / len(best_epochs)))

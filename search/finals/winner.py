@@ -13,14 +13,15 @@ import optuna
 from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
 from pipelines.training.history import require_sha256
-from search.finals.selection import Finalist, candidates, finalist_run, mean_epoch
+from search.finals.selection import Finalist, candidates, mean_epoch
 from search.home.settings import Settings
 from search.home.text import one_line
 from search.optimization.leaderboard import trial_row
-from search.optimization.run_records import noted_results
+from search.optimization.run_records import recorded_results
 from search.optimization.samplers import trial_seed
 from search.storage.attributes import RESULT, SPEC
 from search.tracking.entries import MODEL_FILE
+from search.tracking.run_names import finalist_run_name, refit_run_name, trial_run_name
 from search.tracking.spool import entries, read_entry
 
 VERDICT, SEAL = "finalists", "seal"
@@ -62,11 +63,7 @@ class Winner:
 
 def refit_run(winner: Finalist) -> str:
     """The name of the run that trains a winner on training and validation rows together."""
-    return _refit_name(winner.candidate.trial, winner.epochs)
-
-
-def _refit_name(trial: int, epochs: int) -> str:
-    return f"refit-{trial:04d}-epochs-{epochs}"
+    return refit_run_name(winner.candidate.trial, winner.epochs)
 
 
 def seal_opened(attributes: Mapping[str, Any]) -> int:
@@ -90,11 +87,11 @@ def find_winner(study: optuna.Study) -> Winner:
 
 def _finals_winner(study: optuna.Study, verdict: Mapping[str, Any]) -> Winner:
     """A mean belongs to no model; the run with the median value stands for its configuration, the lower of two."""
-    trial, noted = int(verdict["winner"]), noted_results(study)
-    names = [finalist_run(trial, number) for number in range(1, int(verdict["seeds"]) + 1)]
+    trial, noted = int(verdict["winner"]), recorded_results(study)
+    names = [finalist_run_name(trial, number) for number in range(1, int(verdict["seeds"]) + 1)]
     runs = sorted((noted[name]["best_val_accuracy"], name) for name in names)
     name, role = runs[(len(runs) - 1) // 2][1], "finalist"
-    refit = _refit_name(trial, mean_epoch([noted[name]["best_epoch"] for name in names]))
+    refit = refit_run_name(trial, mean_epoch([noted[name]["best_epoch"] for name in names]))
     if noted.get(refit, {}).get("model_sha256"):
         name, role = refit, "refit"
     run = noted[name]
@@ -119,7 +116,7 @@ def _best_trial(study: optuna.Study) -> Winner:
     trial = study.get_trials(deepcopy=False)[best.trial]
     result, seed = trial.user_attrs[RESULT], trial_seed(study.user_attrs[SPEC]["study"]["seed"], best.trial)
     return Winner(
-        run_name=f"trial-{best.trial:04d}",
+        run_name=trial_run_name(best.trial),
         run_id=trial_row(trial, study.user_attrs).run_id or "",
         trial=best.trial,
         role="trial",

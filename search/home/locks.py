@@ -46,7 +46,7 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
 
 
 @contextmanager
-def unknown_lock(settings: Settings, slug: str) -> Iterator[bool]:
+def slug_lock(settings: Settings, slug: str) -> Iterator[bool]:
     """Whether no process of this home has a study in hand of which only the slug is known; none gets it meanwhile."""
     with (settings.locks / f"{slug}.lock").open("a") as file:
         yield not is_locked(file)

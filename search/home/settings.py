@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipelines.errors import UnavailableError
+from search.home.addresses import is_http, is_sqlite, sqlite_file
 from search.home.text import redact
 
 _TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
@@ -61,12 +62,12 @@ class Settings:
     @property
     def is_shared(self) -> bool:
         """Whether several searching processes may work on one study."""
-        return not self.optuna_storage.startswith("sqlite")
+        return not is_sqlite(self.optuna_storage)
 
     @property
     def is_tracked_elsewhere(self) -> bool:
         """Whether MLflow is a server or a database server, which may be away, and not a file."""
-        return not self.tracking_uri.startswith("sqlite")
+        return not is_sqlite(self.tracking_uri)
 
 
 def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -87,7 +88,7 @@ def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.envi
         optuna_storage=_address(environ, "OPTUNA_STORAGE") or f"sqlite:///{home / 'optuna.db'}",
         tracking_uri=tracking_uri,
         registry_uri=_tracker(environ, "MLFLOW_REGISTRY_URI") or tracking_uri,
-        artifact_root=None if tracking_uri.startswith("http") else (home / "artifacts").as_uri(),
+        artifact_root=None if is_http(tracking_uri) else (home / "artifacts").as_uri(),
         data_folders=(*([_folder(data, "MLP_SEARCH_DATA")] if data else []), home / "datasets"),
         ray_address=environ.get("RAY_ADDRESS"),
         visible_devices=environ.get("CUDA_VISIBLE_DEVICES"),
@@ -109,7 +110,7 @@ def _address(environ: Mapping[str, str], name: str) -> str | None:
     address = environ.get(name)
     if not address:
         return None
-    if not address.startswith("sqlite:") and not _is_address(address):
+    if not is_sqlite(address) and not _is_address(address):
         raise UnavailableError(
             f"{name}: must be an address such as postgresql://HOST/DATABASE, got {redact(address)}; a password's own @"
             " is written %40"
@@ -159,8 +160,7 @@ def prepare_sqlite(address: str) -> None:
     Raises:
         sqlite3.Error: The file cannot be opened, or is no database.
     """
-    if address.startswith("sqlite:///") and not address.endswith(":memory:"):
-        path = Path(address.removeprefix("sqlite:///"))
+    if path := sqlite_file(address):
         with suppress(OSError):  # SQLite says it better
             path.touch(mode=0o600)
         with sqlite3.connect(path, timeout=60) as connection:

@@ -42,7 +42,7 @@ def redact_tracebacks() -> None:
 _MAX_PROBLEMS, _MAX_LENGTH = 20, 1000
 
 
-def complain(problems: Iterable[str], prefix: str = "error: ") -> None:
+def report_problems(problems: Iterable[str], prefix: str = "error: ") -> None:
     """Writes problems to stderr, each on one line that can be read, whatever its text is made of and however long."""
     lines = list(problems)
     if len(lines) > _MAX_PROBLEMS:

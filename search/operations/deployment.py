@@ -146,7 +146,7 @@ def make_databases(environ: Mapping[str, str]) -> None:
 
 def main(step: str, *arguments: str) -> int:
     """Does a step; returns 1, with a sentence on stderr, where it cannot be done."""
-    from search.home.text import complain
+    from search.home.text import report_problems
 
     try:
         if step == "settings":
@@ -154,7 +154,7 @@ def main(step: str, *arguments: str) -> int:
         else:
             make_databases(os.environ)
     except MlpSearchError as error:
-        complain(error.problems if isinstance(error, InputError) else [str(error)])
+        report_problems(error.problems if isinstance(error, InputError) else [str(error)])
         return 1
     return 0
 

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
+from search.home.addresses import is_http, is_postgresql
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
 from search.home.text import one_line, redact
@@ -73,12 +74,12 @@ def _check_addresses(target: Settings) -> None:
     places = {"OPTUNA_STORAGE": target.optuna_storage, "MLFLOW_TRACKING_URI": target.tracking_uri}
     problems = []
     for variable, address in places.items():
-        if address.startswith("http"):
+        if is_http(address):
             problems.append(
                 f"{variable}: must be a database's address to move to, got the server {redact(address)}: name the"
                 " database behind it"
             )
-        elif not address.startswith("postgresql"):
+        elif not is_postgresql(address):
             problems.append(
                 f"{variable}: must be the PostgreSQL database to move to, postgresql://…, got {redact(address)}"
             )

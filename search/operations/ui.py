@@ -20,6 +20,7 @@ from urllib.request import urlopen
 import requests
 
 from pipelines.errors import UnavailableError
+from search.home.addresses import is_http
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.tracking.experiment_view import study_link
@@ -76,7 +77,7 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
         UnavailableError: The port is taken, the runs are on a server already, or MLflow does not start.
     """
     settings = read_settings(home)
-    if settings.tracking_uri.startswith("http"):
+    if is_http(settings.tracking_uri):
         address = redact(settings.tracking_uri)
         raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
     _require_free(host, port)

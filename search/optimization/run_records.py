@@ -12,10 +12,11 @@ from pipelines.config import Hyperparameters
 from search.optimization.leaderboard import set_run_id, trial_row
 from search.storage.attributes import PRUNED_AT, RUN_ID
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry
+from search.tracking.run_names import trial_number, trial_run_name
 from search.workers.tasks import Outcome
 
 _METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
-_TRIAL, _RUN = "trial-", "run:"
+_RUN = "run:"
 
 
 def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, Any]:
@@ -52,12 +53,12 @@ def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
     return tags | {key: str(result[key]) for key in noted if result.get(key) not in (None, "")}
 
 
-def note_result(study: optuna.Study, entry: Entry) -> None:
+def record_result(study: optuna.Study, entry: Entry) -> None:
     """Keeps the record of a run that is no trial with its study, so that it is not trained again."""
     study.set_user_attr(_RUN + entry.start.run_name, dict(entry.result))
 
 
-def noted_results(study: optuna.Study) -> dict[str, dict[str, Any]]:
+def recorded_results(study: optuna.Study) -> dict[str, dict[str, Any]]:
     """The records that ``note_result`` kept, by run name; each has its ``run_id`` where MLflow has the run."""
     attributes = study.user_attrs
     return {
@@ -67,27 +68,23 @@ def noted_results(study: optuna.Study) -> dict[str, dict[str, Any]]:
     }
 
 
-def trial_run(number: int) -> str:
-    """The name of a trial's run."""
-    return f"{_TRIAL}{number:04d}"
-
-
 def unknown_runs(study: optuna.Study) -> list[str]:
     """The names of ended runs whose ids are not known: a process died between their end in MLflow and its note."""
     attributes = study.user_attrs
     rows = [trial_row(t, attributes) for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
-    others = [name for name, result in noted_results(study).items() if not result["run_id"]]
-    return [trial_run(row.number) for row in rows if not row.run_id] + others
+    others = [name for name, result in recorded_results(study).items() if not result["run_id"]]
+    return [trial_run_name(row.number) for row in rows if not row.run_id] + others
 
 
 def forget_run_id(study: optuna.Study, run_name: str) -> None:
     """A run is about to be replaced: should this process die meanwhile, its id is looked up."""
-    note_run_id(study, run_name, "")
+    record_run_id(study, run_name, "")
 
 
-def note_run_id(study: optuna.Study, run_name: str, run_id: str) -> None:
+def record_run_id(study: optuna.Study, run_name: str, run_id: str) -> None:
     """Lets a trial, or the study for another run of it, know its run in MLflow."""
-    if run_name.startswith(_TRIAL):
-        set_run_id(study, int(run_name.removeprefix(_TRIAL)), run_id)
+    number = trial_number(run_name)
+    if number is not None:
+        set_run_id(study, number, run_id)
     else:
         study.set_user_attr(f"{RUN_ID}:{run_name}", run_id)

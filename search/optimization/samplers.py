@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, R
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
-from search.optimization.trial_window import Recent, exact, smooth
+from search.optimization.trial_window import TrialWindow, exact, smooth
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 
@@ -122,7 +122,7 @@ class TrialSampler(BaseSampler):
             point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
         if isinstance(inner, TPESampler):  # it need not look through every trial for a space that never changes
-            seen = Recent(study)
+            seen = TrialWindow(study)
             space = self._smooth if seen.is_long else self._distributions
             drawn = inner.sample_relative(seen, trial, space)
             params = {name: exact(value, self._distributions[name]) for name, value in drawn.items()}
@@ -175,7 +175,7 @@ def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
     return len(distinct) >= size
 
 
-def twin(study: optuna.Study, params: Mapping[str, Any]) -> FrozenTrial | None:
+def duplicate_of(study: optuna.Study, params: Mapping[str, Any]) -> FrozenTrial | None:
     """A finished trial with the same searched values, if there is one."""
     key = _key(params)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
-import sqlalchemy as sa
 
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import NotFoundError, SpecError
+from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.optimization.pruners import make_pruner
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import FINGERPRINT, SPEC
-from search.storage.cached_storage import MirroredStorage
+from search.storage.cached_storage import CachedStorage
 from search.storage.database import open_storage
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.
         SpecError: The study of that name searches something else, or is another program's.
         UnavailableError: The database cannot be used.
     """
-    storage = MirroredStorage(open_storage(settings), spec.name, shared=settings.is_shared)
+    storage = CachedStorage(open_storage(settings), spec.name, shared=settings.is_shared)
     study = optuna.create_study(
         storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True, pruner=make_pruner(spec)
     )
@@ -94,18 +93,17 @@ def load_own_study(settings: Settings, name: str) -> optuna.Study:
     return study
 
 
-def mirrored(settings: Settings, name: str) -> optuna.Study:
+def load_writable_study(settings: Settings, name: str) -> optuna.Study:
     """A study that there is, to write to it; a trial's id is its number."""
-    storage = MirroredStorage(open_storage(settings), name, shared=settings.is_shared)
+    storage = CachedStorage(open_storage(settings), name, shared=settings.is_shared)
     return optuna.load_study(study_name=name, storage=storage)
 
 
 def study_names(settings: Settings) -> list[str]:
     """The names of the studies there are, the newest last; a home without a database has none."""
-    if settings.optuna_storage.startswith("sqlite:"):
-        path = sa.make_url(settings.optuna_storage).database
-        if not (path and Path(path).exists()):
-            return []
+    file = sqlite_file(settings.optuna_storage)
+    if file and not file.exists():
+        return []
     return list(optuna.get_all_study_names(open_storage(settings)))
 
 

@@ -35,7 +35,7 @@ def exact(value: Any, distribution: BaseDistribution) -> Any:
     return min(max(distribution.low + steps * distribution.step, distribution.low), distribution.high)
 
 
-class Recent:
+class TrialWindow:
     """What TPE sees of a study: its last trials, and the best of all, from which it draws.
 
     Args:

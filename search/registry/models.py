@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.errors import NotFoundError
 from search.finals.sealed_test import now, user
+from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
 from search.registry.versions import COMPLETE, STATE, Versions, every, model_lock, registry_errors
 from search.tracking.home import open_home
@@ -63,7 +64,7 @@ def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> 
 def models(*, home: Path | None = None) -> list[VersionRow]:
     """Every version of every registered model, the newest of each first."""
     settings = read_settings(home)
-    if settings.registry_uri.startswith("sqlite") and not Path(settings.registry_uri[10:]).exists():
+    if (file := sqlite_file(settings.registry_uri)) and not file.exists():
         return []
     client = connect(settings)
     rows = []
@@ -101,7 +102,7 @@ def registry_home(home: Path | None) -> Settings:
         NotFoundError: Nothing was ever registered there.
     """
     settings = read_settings(home)
-    if settings.registry_uri.startswith("sqlite") and not Path(settings.registry_uri[10:]).exists():
+    if (file := sqlite_file(settings.registry_uri)) and not file.exists():
         raise NotFoundError(f"home {settings.home}: must have registered models, got none: promote a study first")
     open_home(settings)
     return settings

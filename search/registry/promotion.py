@@ -14,6 +14,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError, UnavailableError
 from search.finals.sealed_test import latest_reading, now, read_right, user
 from search.finals.winner import fetch_model, find_winner, seal_opened
+from search.home.addresses import is_sqlite
 from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study, study_data
 from search.registry.gate import ALPHA, GateVerdict, Reading, pass_gate
@@ -153,7 +154,7 @@ class _Promotion:
 
         On a registry that other machines use too, it may be under way there.
         """
-        if self._settings.registry_uri.startswith("sqlite") and self._versions.exists():
+        if is_sqlite(self._settings.registry_uri) and self._versions.exists():
             for version in self._versions.cut_off(pointed=False):
                 if version.run_id != self._winner.run_id:
                     self._client.delete_model_version(version.name, version.version)

@@ -13,11 +13,10 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import MlpSearchError, UnavailableError
 from pipelines.evaluation.curves import learning_curves
 from pipelines.evaluation.metrics import mean_interval
-from search.finals.selection import finalist_run
 from search.finals.winner import SEAL, VERDICT
 from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
-from search.optimization.run_records import noted_results
+from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.registry.promotion import GATE
 from search.reporting.charts import charts
@@ -26,6 +25,7 @@ from search.reporting.explain import explain_trial
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT, SPEC
 from search.tracking.entries import METRICS
+from search.tracking.run_names import finalist_run_name
 from search.tracking.runs import connect
 from search.training.forecast import Size, trials_per_hour
 
@@ -155,10 +155,10 @@ def _finals(study: optuna.Study) -> dict[str, Any] | None:
     verdict = study.user_attrs.get(VERDICT)
     if not verdict:
         return None
-    noted, trials = noted_results(study), study.get_trials(deepcopy=False)
+    noted, trials = recorded_results(study), study.get_trials(deepcopy=False)
     finalists = []
     for trial in verdict["trials"]:
-        runs = [noted.get(finalist_run(trial, number), {}) for number in range(1, verdict["seeds"] + 1)]
+        runs = [noted.get(finalist_run_name(trial, number), {}) for number in range(1, verdict["seeds"] + 1)]
         values = [run["best_val_accuracy"] for run in runs if run.get("best_val_accuracy") is not None]
         mean, low, high = mean_interval(values) if values else (0.0, 0.0, 0.0)
         result = trials[trial].user_attrs[RESULT]

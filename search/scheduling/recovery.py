@@ -9,17 +9,18 @@ import optuna
 from optuna.trial import TrialState
 
 from search.home.settings import Settings
-from search.optimization.run_records import forget_run_id, note_result, note_run_id, trial_run, unknown_runs
+from search.optimization.run_records import forget_run_id, record_result, record_run_id, unknown_runs
 from search.storage.advisory_locks import alone
 from search.storage.attributes import RESULT
-from search.storage.cached_storage import OvertakenError
-from search.storage.heartbeats import park_abandoned
+from search.storage.cached_storage import FinishedElsewhereError
+from search.storage.heartbeats import requeue_abandoned
 from search.tracking.entries import Entry
-from search.tracking.spool import entries, gather_spools, read_entry
+from search.tracking.run_names import trial_run_name
+from search.tracking.spool import collect_spools, entries, read_entry
 from search.tracking.tracker import Tracker
 
 
-class Takeover:
+class Recovery:
     """Finishes what others have begun, so that each trial ends once.
 
     Args:
@@ -34,29 +35,29 @@ class Takeover:
 
     def begin(self) -> None:
         """Finishes what was left before this process began."""
-        gather_spools(self._settings, self._study.study_name)
+        collect_spools(self._settings, self._study.study_name)
         for folder in entries(self._settings.spool, self._study.study_name):
             self._take_up(folder)
-        self.adopt()
+        self.recover()
         for run_name in unknown_runs(self._study):
             self._tracker.look_up(run_name)
 
-    def adopt(self) -> bool:
+    def recover(self) -> bool:
         """Takes up what was left since, as it can be on a shared database; whether trials wait to be trained again."""
-        folders = gather_spools(self._settings, self._study.study_name)
+        folders = collect_spools(self._settings, self._study.study_name)
         self._study._storage.refresh()  # their trials may be newer than the last look
         for folder in folders:
             self._take_up(folder)
-        parked = park_abandoned(self._settings, self._study)
+        parked = requeue_abandoned(self._settings, self._study)
         for trial in parked:
-            self._tracker.kill_left(trial_run(trial.number))
+            self._tracker.kill_left(trial_run_name(trial.number))
         return bool(parked)
 
     def _take_up(self, folder: Path) -> None:
         """Finishes a result in the spool: Optuna may not have heard of it, MLflow has not."""
         entry = read_entry(folder)
         if entry.number is None:
-            note_result(self._study, entry)
+            record_result(self._study, entry)
         elif entry.number in self._in_training:  # it will replace the entry
             return
         elif entry.number >= len(self._study.get_trials(deepcopy=False)):
@@ -92,15 +93,15 @@ def tell(settings: Settings, study: optuna.Study, entries: Mapping[int, Entry]) 
                 entry = entries[trial_id]
                 storage.set_trial_user_attr(trial_id, RESULT, dict(entry.result))
                 study.tell(storage.get_trial(trial_id).number, entry.value, TrialState[entry.state])
-    except OvertakenError as overtaken:
+    except FinishedElsewhereError as overtaken:
         return told - overtaken.trial_ids
     return told
 
 
-def note_runs(study: optuna.Study, tracker: Tracker) -> None:
+def record_runs(study: optuna.Study, tracker: Tracker) -> None:
     """Notes the runs in MLflow that were opened since the last call."""
     for run_name, run_id in tracker.opened():
-        note_run_id(study, run_name, run_id)
+        record_run_id(study, run_name, run_id)
 
 
 def deliver_left(study: optuna.Study, settings: Settings, tracker: Tracker) -> None:
@@ -111,12 +112,12 @@ def deliver_left(study: optuna.Study, settings: Settings, tracker: Tracker) -> N
         settings: Where the spool is.
         tracker: Carries them to MLflow.
     """
-    gather_spools(settings, study.study_name)
+    collect_spools(settings, study.study_name)
     finished = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
     for folder in entries(settings.spool, study.study_name):
         entry = read_entry(folder)
         if entry.number is None:
-            note_result(study, entry)
+            record_result(study, entry)
         if entry.number is None or entry.number in finished:
             forget_run_id(study, entry.start.run_name)
             tracker.deliver(folder)

@@ -18,7 +18,7 @@ from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import make_sampler
 from search.optimization.studies import load_study, open_study, study_names
 from search.scheduling.progress import Observer, Silent
-from search.scheduling.recovery import note_runs
+from search.scheduling.recovery import record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
 from search.storage.database import storage_errors
@@ -133,7 +133,7 @@ def run_study(
             )  # fmt: skip
             with interruptible(scheduler.interrupt):
                 scheduler.run()
-        note_runs(study, tracker)
+        record_runs(study, tracker)
         study._storage.refresh()
         rows = tuple(leaderboard(study))
     return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, tracker.undelivered)

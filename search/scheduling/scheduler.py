@@ -18,13 +18,13 @@ from search.scheduling.attempts import Attempt, verdict
 from search.scheduling.clock import StudyClock
 from search.scheduling.dispatcher import Dispatcher
 from search.scheduling.progress import Observer, Progress
-from search.scheduling.recovery import Takeover, note_runs
-from search.scheduling.trial_results import Ending, Keeper, copied, failed, trained
-from search.scheduling.trial_source import Supply
+from search.scheduling.recovery import Recovery, record_runs
+from search.scheduling.trial_results import ResultWriter, TrialResult, copied, failed, trained
+from search.scheduling.trial_source import TrialSource
 from search.spec.study_spec import StudySpec
-from search.storage.cached_storage import OvertakenError
-from search.storage.heartbeats import is_parked
-from search.storage.retries import AwayError
+from search.storage.cached_storage import FinishedElsewhereError
+from search.storage.heartbeats import is_requeued
+from search.storage.retries import DatabaseAwayError
 from search.tracking.entries import Epoch
 from search.tracking.tracker import Tracker
 from search.workers.pool import Event, Finished, Pool, Reported
@@ -70,15 +70,15 @@ class Scheduler:
     ) -> None:
         self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
         self._settings, self._observer, self._storage = settings, observer, study._storage
-        self._supply = Supply(spec, study, settings, n_features, n_classes, run_tags)
+        self._trial_source = TrialSource(spec, study, settings, n_features, n_classes, run_tags)
         self._clock = StudyClock(study, spec.timeout_s, started, now)
         self.progress = Progress(spec.name, budget=spec.trials)
         limit_s = spec.workers.trial_timeout_s
         self._dispatch = Dispatcher[Attempt](pool, observer, self.progress, self._fail, limit_s, now)
         self._running = self._dispatch.running
-        self._takeover = Takeover(study, settings, tracker, self._running)
-        self._keeper = Keeper(study, settings, tracker, self._running)
-        self._ended: list[Ending] = []
+        self._recovery = Recovery(study, settings, tracker, self._running)
+        self._result_writer = ResultWriter(study, settings, tracker, self._running)
+        self._ended: list[TrialResult] = []
         self._stop: StopReason | None = None
         self._out_of_time = self._waits = False
         self._told = True
@@ -100,7 +100,7 @@ class Scheduler:
     def run(self) -> None:
         """Searches until the budget is spent, the space is exhausted, or an interruption."""
         away = False
-        self._takeover.begin()
+        self._recovery.begin()
         for frozen in self._study.get_trials(deepcopy=False):
             self.progress.count(trial_row(frozen, {}))
         try:
@@ -112,27 +112,27 @@ class Scheduler:
                     return
                 self._handle_all(self._pool.poll(_TICK_S))
                 self._observer.update(self.progress)
-        except AwayError:  # parking would wait as long again; once the heartbeats have stopped others do it
+        except DatabaseAwayError:  # parking would wait as long again; once the heartbeats have stopped others do it
             away = True
             raise
         finally:
             # Only an error or a second Ctrl-C leaves trials here: they stay in the budget and are trained again.
-            self._keeper.close()
+            self._result_writer.close()
             if not away:
                 for running in self._dispatch:
-                    self._keeper.park(running)
+                    self._result_writer.requeue(running)
                 self._clock.note()
 
     def _is_over(self) -> bool:
         if self._running:
             return False
         self._storage.refresh()
-        done = self._supply.is_over() and not self._dispatch.again
+        done = self._trial_source.is_over() and not self._dispatch.again
         return self._stop is not None or self._out_of_time or (done and not self._others_train())
 
     def _others_train(self) -> bool:
         """Whether other processes train trials of the study: should one die, its trial is to be finished here."""
-        others = self._takeover.others_train()
+        others = self._recovery.others_train()
         if others and not self._waits:
             self._observer.note(f"waiting for {others} of the study's trials that other processes train")
         self._waits = others > 0
@@ -153,9 +153,9 @@ class Scheduler:
             self._next_bookkeeping = self._clock.now() + _BOOKKEEPING_S
             self._clock.note()
             if self._settings.is_shared:
-                self._supply.beat(running.trial for running in self._dispatch)
-                if self._takeover.adopt():
-                    self._supply.is_exhausted = False
+                self._trial_source.beat(running.trial for running in self._dispatch)
+                if self._recovery.recover():
+                    self._trial_source.is_exhausted = False
 
     def _tell_slots(self) -> None:
         """After an interruption no slot starts another epoch, whatever it has been answered so far."""
@@ -173,10 +173,10 @@ class Scheduler:
             if again := self._dispatch.take_again():
                 self._submit(*again)
                 continue
-            if not (taken := self._supply.take(slots[: 1 if self._dispatch.again else _TAKEN_TOGETHER])):
+            if not (taken := self._trial_source.take(slots[: 1 if self._dispatch.again else _TAKEN_TOGETHER])):
                 return
             for running in taken:
-                if done := self._supply.twin(running):
+                if done := self._trial_source.duplicate_of(running):
                     self._tracker.open(running.start)
                     self._ended.append(copied(running, done))
                 else:
@@ -187,7 +187,7 @@ class Scheduler:
         running.reported_before = max((epoch.step for epoch in running.epochs), default=running.reported_before)
         left = self._clock.left_s()
         self._dispatch.submit(running, slot, running.task(math.inf if left is None else left))
-        again = running.number > 1 or is_parked(running.trial)
+        again = running.number > 1 or is_requeued(running.trial)
         if again:
             forget_run_id(self._study, running.start.run_name)
         self._tracker.open(running.start, replace=again)
@@ -196,8 +196,8 @@ class Scheduler:
         """Handles what has happened: what is written comes before what the slots and MLflow are told of it."""
         verdicts: list[tuple[Attempt, int, StopReason | None]] = []
         # Another process may have finished a trial that it had taken for dead: it shows as finished from now on.
-        with suppress(OvertakenError), self._storage.together():
-            note_runs(self._study, self._tracker)
+        with suppress(FinishedElsewhereError), self._storage.together():
+            record_runs(self._study, self._tracker)
             for event in events:
                 if isinstance(event, Reported):
                     running = self._running[event.number]
@@ -227,7 +227,7 @@ class Scheduler:
 
     def _finish(self, running: Attempt, outcome: Outcome) -> None:
         if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
-            self._keeper.park(self._running.pop(running.trial.number))
+            self._result_writer.requeue(self._running.pop(running.trial.number))
         else:
             self._ended.append(trained(running, outcome))
 
@@ -240,7 +240,7 @@ class Scheduler:
         if not self._ended:
             return
         ended, self._ended = self._ended, []
-        for told in self._keeper.keep(ended):
+        for told in self._result_writer.keep(ended):
             self.progress.count(told)
         for ending in ended:
             self._dispatch.vacate(ending.attempt)

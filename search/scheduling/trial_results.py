@@ -15,7 +15,7 @@ from search.optimization.run_records import files_of, metrics_of, result_of, tag
 from search.scheduling.attempts import Attempt
 from search.scheduling.recovery import tell
 from search.storage.attributes import PRUNED_AT, RESULT
-from search.storage.heartbeats import park
+from search.storage.heartbeats import requeue
 from search.tracking.entries import Entry, now_ms
 from search.tracking.spool import remove_entry, write_entry
 from search.tracking.tracker import Tracker
@@ -26,7 +26,7 @@ _DISK_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class TrialResult:
     """What a trial came to.
 
     Attributes:
@@ -46,7 +46,7 @@ class Ending:
         return f"{entry.start.run_name} {entry.state.lower()}{figures}"
 
 
-def trained(attempt: Attempt, outcome: Outcome) -> Ending:
+def trained(attempt: Attempt, outcome: Outcome) -> TrialResult:
     """The end of a trial that was trained, to its own end or the pruner's."""
     is_pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
     result = result_of(attempt.hyperparameters, outcome, attempt.slot.device)
@@ -55,14 +55,14 @@ def trained(attempt: Attempt, outcome: Outcome) -> Ending:
     return _ending(attempt, "PRUNED" if is_pruned else "COMPLETE", result, metrics_of(result), files_of(outcome))
 
 
-def failed(attempt: Attempt, message: str, traceback: str) -> Ending:
+def failed(attempt: Attempt, message: str, traceback: str) -> TrialResult:
     """The end of a trial that is not to be trained again."""
     result: dict[str, Any] = {"params": asdict(attempt.hyperparameters), "message": message}
     result |= {"device": attempt.slot.device, "epochs_trained": len(attempt.epochs), "stop_reason": "failed"}
     return _ending(attempt, "FAIL", result, {}, {"traceback.txt": traceback.encode()})
 
 
-def copied(attempt: Attempt, done: optuna.trial.FrozenTrial) -> Ending:
+def copied(attempt: Attempt, done: optuna.trial.FrozenTrial) -> TrialResult:
     """Gives a configuration that was trained before the result it had: equal training is not repeated."""
     result = done.user_attrs[RESULT] | {"copied_from": done.number, "duration_s": 0.0}
     result.pop(PRUNED_AT, None)  # one training is one observation of what pruning misses
@@ -72,15 +72,15 @@ def copied(attempt: Attempt, done: optuna.trial.FrozenTrial) -> Ending:
 
 def _ending(
     attempt: Attempt, state: str, result: dict[str, Any], metrics: Mapping[str, float], files: Mapping[str, bytes]
-) -> Ending:
+) -> TrialResult:
     value = result["best_val_accuracy"] if state == "COMPLETE" else None
     # A verdict can come when the next epoch is in training already: what it ended is what counts.
     epochs, tags = tuple(attempt.epochs[: result["epochs_trained"]]), tags_of(state, result)
     entry = Entry(attempt.start, now_ms(), state, value, result, epochs, metrics, tags, attempt.trial.number)
-    return Ending(attempt, entry, files)
+    return TrialResult(attempt, entry, files)
 
 
-class Keeper:
+class ResultWriter:
     """Keeps what trials came to.
 
     Args:
@@ -94,7 +94,7 @@ class Keeper:
         self._study, self._settings, self._tracker, self._running = study, settings, tracker, running
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "mlp-search spool")
 
-    def keep(self, ended: Sequence[Ending]) -> list[TrialRow]:
+    def keep(self, ended: Sequence[TrialResult]) -> list[TrialRow]:
         """Keeps what has ended, in the order in which nothing is lost.
 
         Returns:
@@ -114,9 +114,9 @@ class Keeper:
         ids = [ending.attempt.trial._trial_id for ending in ended]
         return [trial_row(self._study._storage.get_trial(trial_id), {}) for trial_id in ids if trial_id in told]
 
-    def park(self, attempt: Attempt) -> None:
+    def requeue(self, attempt: Attempt) -> None:
         """Leaves a trial to be trained again, unless another process has finished it."""
-        if park(self._study, attempt.trial._trial_id):
+        if requeue(self._study, attempt.trial._trial_id):
             self._tracker.kill(attempt.start.run_name)
         else:
             self._tracker.discard(attempt.start.run_name)

@@ -11,17 +11,17 @@ from optuna.trial import FrozenTrial, TrialState
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from search.devices.slots import Slot
 from search.home.settings import Settings
-from search.optimization.run_records import trial_run
-from search.optimization.samplers import TrialSampler, draw, is_exhausted, trial_seed, twin
+from search.optimization.samplers import TrialSampler, draw, duplicate_of, is_exhausted, trial_seed
 from search.scheduling.attempts import Attempt
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import alone
 from search.storage.attributes import PRUNED_AT
-from search.storage.heartbeats import is_parked
+from search.storage.heartbeats import is_requeued
 from search.tracking.entries import RunStart, now_ms
+from search.tracking.run_names import trial_run_name
 
 
-class Supply:
+class TrialSource:
     """The trials that may still begin.
 
     Args:
@@ -86,14 +86,14 @@ class Supply:
             "seed": trial_seed(self._spec.seed, trial.number),
             "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
         }
-        start = RunStart(self._spec.name, trial_run(trial.number), now_ms(), params, tags)
+        start = RunStart(self._spec.name, trial_run_name(trial.number), now_ms(), params, tags)
         known = self._study._storage.get_trial(trial._trial_id)
         reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
         return Attempt(trial, hyperparameters, start, slot, 1, reported, [], audited)
 
     def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
         space = self._spec.space
-        if is_parked(trial):  # it may have all of its values, or a part of them
+        if is_requeued(trial):  # it may have all of its values, or a part of them
             return space.suggest(trial)
         return space.hyperparameters(draw(self._study, trial, space.distributions()))
 
@@ -103,8 +103,8 @@ class Supply:
             for trial in trials if self._settings.is_shared else ():
                 self._study._storage.record_heartbeat(trial._trial_id)
 
-    def twin(self, attempt: Attempt) -> FrozenTrial | None:
+    def duplicate_of(self, attempt: Attempt) -> FrozenTrial | None:
         """A finished trial with the same configuration, where nothing new was found to draw."""
         if attempt.trial.number not in self._sampler.repeated:
             return None
-        return twin(self._study, self._spec.space.params(attempt.hyperparameters))
+        return duplicate_of(self._study, self._spec.space.params(attempt.hyperparameters))

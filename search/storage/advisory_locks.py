@@ -9,10 +9,11 @@ import optuna
 import sqlalchemy as sa
 
 from pipelines.errors import UnavailableError
+from search.home.addresses import is_postgresql
 from search.home.locks import study_lock
 from search.home.settings import Settings, study_slug
 from search.storage.database import open_storage
-from search.storage.retries import patient
+from search.storage.retries import retry
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
         UnavailableError: Another process does it.
     """
     with study_lock(settings, name) as own, ExitStack() as stack:
-        if settings.optuna_storage.startswith("postgresql"):
+        if is_postgresql(settings.optuna_storage):
             # A connection outside of the pool: the server lets go of its lock with it, however this process ends.
             connection = stack.enter_context(open_storage(settings).engine.connect())
             connection.execution_options(isolation_level="AUTOCOMMIT").detach()
@@ -65,7 +66,7 @@ def alone(settings: Settings, study: optuna.Study) -> Iterator[None]:
             connection.close()
 
 
-@patient
+@retry
 def _locked(engine: sa.Engine, key: int) -> sa.Connection:
     """A connection that holds a lock of the server's until it is closed."""
     connection = engine.connect()

@@ -10,5 +10,5 @@ RESULT, RUN_ID, PRUNED_AT = "result", "run_id", "would_be_pruned_at"
 """Attributes of a trial: what training it came to, its run in MLflow, the epoch at which an audited one was spared."""
 
 
-PARKED = "parked"
+REQUEUED = "parked"
 """Attribute of a trial: it was in training before."""

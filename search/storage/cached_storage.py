@@ -15,16 +15,16 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.retries import patient
-from search.storage.transactions import Writes, commit, last_id
+from search.storage.retries import retry
+from search.storage.transactions import Transaction, commit, last_id
 
 _NO_ID = 2**31 - 1  # above every id
 _Trial: Any = models.TrialModel
 _Attr: Any = models.TrialSystemAttributeModel
-_patient_commit = patient(commit)
+_retrying_commit = retry(commit)
 
 
-class OvertakenError(UpdateFinishedTrialError):
+class FinishedElsewhereError(UpdateFinishedTrialError):
     """Another process, which had taken this one for dead, has finished trials that it was about to write to.
 
     Args:
@@ -36,7 +36,7 @@ class OvertakenError(UpdateFinishedTrialError):
         self.trial_ids = trial_ids
 
 
-class MirroredStorage(InMemoryStorage):
+class CachedStorage(InMemoryStorage):
     """One study, written through to a database and read from memory.
 
     A sampler, a pruner and Optuna itself look at the trials many times a trial, and each look at a database costs
@@ -55,7 +55,7 @@ class MirroredStorage(InMemoryStorage):
         self._ids: dict[int, int] = {}  # the database's trial ids by number
         self._numbers: dict[int, int] = {}  # and the other way round
         self._others: set[int] = set()  # unfinished trials that this process does not train
-        self._writes, self._depth = Writes(), 0
+        self._writes, self._depth = Transaction(), 0
         try:
             self._row = backend.get_study_id_from_name(name)
         except KeyError:
@@ -81,20 +81,20 @@ class MirroredStorage(InMemoryStorage):
             yield
         except BaseException:
             if self._depth == 1:
-                self._writes = Writes()
+                self._writes = Transaction()
             raise
         finally:
             self._depth -= 1
         if self._depth or not self._writes:
             return
-        writes, self._writes = self._writes, Writes()
+        writes, self._writes = self._writes, Transaction()
         # A file does not come back by waiting.
-        write = _patient_commit if self._shared else commit
+        write = _retrying_commit if self._shared else commit
         overtaken = write(self._backend.engine, self._row, writes, self._ids)
         self._numbers |= {self._ids[number]: number for number in writes.begun}
         if overtaken:
             self._read(self._ids[number] for number in overtaken)
-            raise OvertakenError(overtaken)
+            raise FinishedElsewhereError(overtaken)
 
     def refresh(self, *trial_ids: int) -> None:
         """Takes in what other processes of a shared database wrote of their trials, and of the ones named."""
@@ -110,7 +110,7 @@ class MirroredStorage(InMemoryStorage):
         """The state of a trial as it is known here; None for one that is new."""
         return self._get_trial(self._numbers[row]).state if row in self._numbers else None
 
-    @patient
+    @retry
     def _look(self, rows: list[int]) -> tuple[dict[int, TrialState], list[Any]]:
         """The states of new trials and of these, and what the pruner notes of these."""
         last = last_id(self._ids)

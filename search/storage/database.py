@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from optuna.storages import RDBStorage
 
 from pipelines.errors import UnavailableError
+from search.home.addresses import is_postgresql
 from search.home.settings import MIGRATING, Settings, prepare_sqlite
 from search.home.text import one_line, redact
-from search.storage.retries import PatientStorage
+from search.storage.retries import RetryingStorage
 from search.storage.transactions import DIALECTS
 
 HEARTBEAT_S = 20
@@ -34,7 +35,7 @@ def open_storage(settings: Settings) -> RDBStorage:
         with MIGRATING:
             return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
-        missing = isinstance(error, ImportError) and settings.optuna_storage.startswith("postgresql")
+        missing = isinstance(error, ImportError) and is_postgresql(settings.optuna_storage)
         why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)
         raise UnavailableError(f"Optuna's database {redact(settings.optuna_storage)}: {why}") from error
 
@@ -71,7 +72,7 @@ def _shared(address: str) -> RDBStorage:
     """One for a process: each has connections of its own, and a server has only so many for everybody."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        make = partial(PatientStorage, address, heartbeat_interval=HEARTBEAT_S)
+        make = partial(RetryingStorage, address, heartbeat_interval=HEARTBEAT_S)
         for _ in range(2):
             with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process makes the tables just now
                 return make()

@@ -10,34 +10,34 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.home.settings import Settings
 from search.storage.advisory_locks import alone
-from search.storage.attributes import PARKED
+from search.storage.attributes import REQUEUED
 from search.storage.database import HEARTBEAT_S, open_storage
-from search.storage.retries import patient
+from search.storage.retries import retry
 
 SILENT_S = 3 * HEARTBEAT_S
 """A process that was not heard of for so long is dead."""
 
 
-def park(study: optuna.Study, trial_id: int) -> bool:
+def requeue(study: optuna.Study, trial_id: int) -> bool:
     """Lets go of a trial that was not finished: the next process that asks trains it again, with its own seed.
 
     Returns:
         False where another process of a shared database has finished it meanwhile.
     """
     try:
-        study._storage.set_trial_user_attr(trial_id, PARKED, True)
+        study._storage.set_trial_user_attr(trial_id, REQUEUED, True)
         study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
     except optuna.exceptions.UpdateFinishedTrialError:
         return False
     return True
 
 
-def is_parked(trial: optuna.Trial) -> bool:
+def is_requeued(trial: optuna.Trial) -> bool:
     """Whether a trial was in training before, in a process that let go of it or died."""
-    return PARKED in trial.user_attrs
+    return REQUEUED in trial.user_attrs
 
 
-def park_abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
+def requeue_abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
     """Parks the trials that dead processes left, and returns them.
 
     With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
@@ -51,7 +51,7 @@ def park_abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]
         storage.refresh(*(trial._trial_id for trial in left))
         left = [trial for trial in left if not storage.get_trial(trial._trial_id).state.is_finished()]
         for trial in left:
-            park(study, trial._trial_id)
+            requeue(study, trial._trial_id)
     return left
 
 
@@ -85,7 +85,7 @@ def _beat_for_the_silent(settings: Settings, study: optuna.Study) -> None:
             study._storage.record_heartbeat(trial._trial_id)
 
 
-@patient
+@retry
 def _silent_s(settings: Settings, name: str) -> dict[int, float]:
     """Seconds since the last heartbeat of a study's running trials, by number."""
     query = sa.text(

@@ -24,11 +24,11 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 
-class AwayError(UnavailableError):
+class DatabaseAwayError(UnavailableError):
     """The server has been away for too long."""
 
 
-def patient(call: Callable[_P, _R]) -> Callable[_P, _R]:
+def retry(call: Callable[_P, _R]) -> Callable[_P, _R]:
     """Makes a call to the database that is tried again while the server is away.
 
     Raises:
@@ -36,7 +36,7 @@ def patient(call: Callable[_P, _R]) -> Callable[_P, _R]:
     """
 
     @functools.wraps(call)
-    def patient_call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def retrying_call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         away_since: float | None = None
         while True:
             try:
@@ -54,7 +54,7 @@ def patient(call: Callable[_P, _R]) -> Callable[_P, _R]:
                     logger.warning("Optuna's database answers again")
                 return result
 
-    return patient_call
+    return retrying_call
 
 
 def _is_away(error: Exception) -> bool:
@@ -72,14 +72,14 @@ def _wait(away_since: float | None) -> float:
         logger.warning("Optuna's database does not answer; the search waits for it")
         away_since = time.monotonic()
     if time.monotonic() - away_since > OUTAGE_S:
-        raise AwayError(
+        raise DatabaseAwayError(
             f"Optuna's database: must answer, but was away for {OUTAGE_S:g} s: once it is back the same command goes on"
         )
     time.sleep(_PAUSE_S)
     return away_since
 
 
-class PatientStorage(RDBStorage):
+class RetryingStorage(RDBStorage):
     """Optuna's own, each of whose calls waits for a server that is away."""
 
 
@@ -87,4 +87,4 @@ for _name, _method in vars(RDBStorage).items():
     if inspect.isfunction(_method) and not _name.startswith("__"):
         _names = set(inspect.signature(_method).parameters)
         if "self" in _names and "session" not in _names:  # one that opens a session of its own
-            setattr(PatientStorage, _name, patient(_method))
+            setattr(RetryingStorage, _name, retry(_method))

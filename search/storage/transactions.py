@@ -22,7 +22,7 @@ _Trial: Any = models.TrialModel
 
 
 @dataclass(slots=True)
-class Writes:
+class Transaction:
     """Writes to one study; of two to the same place the last one counts.
 
     Attributes:
@@ -83,7 +83,7 @@ class Writes:
         return (numbers | set(self.moved)) - set(self.begun) - {None}
 
 
-def commit(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]) -> set[int]:
+def commit(engine: sa.Engine, study_id: int, writes: Transaction, ids: dict[int, int]) -> set[int]:
     """Writes it all in one transaction; after an outage the same call may be made again.
 
     Args:

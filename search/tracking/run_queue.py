@@ -42,7 +42,7 @@ class LiveRun:
     removed: list[str] = field(default_factory=list)
 
 
-class Backlog:
+class RunQueue:
     """Sends what waits; what MLflow refuses stays, behind what it might take.
 
     Args:
@@ -63,10 +63,10 @@ class Backlog:
     ) -> None:
         self._note_opened, self._note_delivered, self._warn = note_opened, note_delivered, warn
         self.runs: dict[str, LiveRun] = {}
-        self.errands: list[Callable[[Runs], None]] = []
+        self.pending_tasks: list[Callable[[Runs], None]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.errands)
+        return bool(self.runs or self.pending_tasks)
 
     def find(self, mlflow: Runs, run_name: str, nth: int) -> None:
         """Tells the id of a run that has ended, unless another is about to replace it."""
@@ -77,7 +77,7 @@ class Backlog:
 
     def send(self, mlflow: Runs) -> None:
         """Sends it all, up to the first errand and the first run that are refused, and raises what refused them."""
-        refused = self._do_errands(mlflow)
+        refused = self._run_pending_tasks(mlflow)
         for name, live in list(self.runs.items()):
             try:
                 self._send_run(mlflow, name, live)
@@ -93,13 +93,13 @@ class Backlog:
         if refused:
             raise refused
 
-    def _do_errands(self, mlflow: Runs) -> Exception | None:
-        while self.errands:
-            errand = self.errands.pop(0)
+    def _run_pending_tasks(self, mlflow: Runs) -> Exception | None:
+        while self.pending_tasks:
+            task = self.pending_tasks.pop(0)
             try:
-                errand(mlflow)
+                task(mlflow)
             except Exception as error:  # noqa: BLE001  (whatever MLflow's stores raise; runs come before it is told)
-                self.errands.append(errand)
+                self.pending_tasks.append(task)
                 return error
         return None
 

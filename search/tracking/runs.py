@@ -16,6 +16,7 @@ from typing import Any
 from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
 from pipelines.evaluation.curves import learning_curves
+from search.home.addresses import is_http, is_sqlite
 from search.home.settings import MIGRATING, Settings, prepare_sqlite
 from search.home.text import one_line, redact
 from search.tracking.entries import CURVES_FILE, Entry, Epoch, RunStart
@@ -211,7 +212,7 @@ def require_answer(settings: Settings) -> None:
     """
     variables = {settings.registry_uri: "MLFLOW_REGISTRY_URI", settings.tracking_uri: "MLFLOW_TRACKING_URI"}
     for address, variable in variables.items():
-        if address.startswith("http"):
+        if is_http(address):
             _require_server(address, variable)
         else:
             _require_database(address)
@@ -233,7 +234,7 @@ def _require_database(address: str) -> None:
     import sqlalchemy as sa
 
     try:
-        if not address.startswith("sqlite"):
+        if not is_sqlite(address):
             sa.create_engine(address, poolclass=sa.NullPool).connect().close()
         elif Path(address.removeprefix("sqlite:///")).exists():
             prepare_sqlite(address)

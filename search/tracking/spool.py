@@ -100,7 +100,7 @@ def entries(spool: Path, study: str) -> Iterator[Path]:
         yield from sorted(path for path in folder.iterdir() if (path / _ENTRY_FILE).is_file() and path.suffix != ".tmp")
 
 
-def gather_spools(settings: Settings, name: str) -> list[Path]:
+def collect_spools(settings: Settings, name: str) -> list[Path]:
     """Moves what processes that are gone left in their spools to this process's own; returns the moved entries."""
     moved: list[Path] = []
     for lane in itertools.count():

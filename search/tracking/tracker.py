@@ -14,7 +14,7 @@ from typing import Any
 
 from search.home.text import one_line, redact
 from search.tracking.entries import Epoch, RunStart
-from search.tracking.run_queue import Backlog, LiveRun
+from search.tracking.run_queue import LiveRun, RunQueue
 from search.tracking.runs import Runs
 from search.tracking.spool import read_entry
 
@@ -42,7 +42,7 @@ class Tracker:
         self._connect, self._warn, self._patience_s = connect_runs, warn, patience_s
         self._inbox: queue.Queue[tuple[Callable[[], None], bool]] = queue.Queue()
         self._opened: queue.Queue[tuple[str, str, int]] = queue.Queue()
-        self._backlog = Backlog(self._opened.put, self._note_delivered, warn)
+        self._queue = RunQueue(self._opened.put, self._note_delivered, warn)
         self._handed_over, self._delivered = 0, 0
         self._times_opened: Counter[str] = Counter()
         self._connected = threading.Event()
@@ -82,29 +82,29 @@ class Tracker:
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """An epoch of an open run has ended."""
-        self._put(lambda: self._backlog.runs[run_name].unsent.append(epoch))
+        self._put(lambda: self._queue.runs[run_name].unsent.append(epoch))
 
     def end(self, run_name: str, folder: Path) -> None:
         """A run has ended and lies in the spool."""
         self._handed_over += 1
-        self._put(lambda: setattr(self._backlog.runs[run_name], "ended", folder))
+        self._put(lambda: setattr(self._queue.runs[run_name], "ended", folder))
 
     def kill(self, run_name: str) -> None:
         """A run was interrupted; its trial will be trained again."""
-        self._put(lambda: setattr(self._backlog.runs[run_name], "killed", True))
+        self._put(lambda: setattr(self._queue.runs[run_name], "killed", True))
 
     def discard(self, run_name: str) -> None:
         """A run is not wanted any more: another process has trained the same trial to its end."""
-        self._put(lambda: setattr(self._backlog.runs[run_name], "discarded", True))
+        self._put(lambda: setattr(self._queue.runs[run_name], "discarded", True))
 
     def look_up(self, run_name: str) -> None:
         """The id of a run that has ended is not known; ``opened`` will tell it."""
         nth = self._times_opened[run_name]
-        self._put(lambda: self._backlog.errands.append(lambda mlflow: self._backlog.find(mlflow, run_name, nth)))
+        self._put(lambda: self._queue.pending_tasks.append(lambda mlflow: self._queue.find(mlflow, run_name, nth)))
 
     def kill_left(self, run_name: str) -> None:
         """A process died while it had this run; its trial may be trained again, or not in this budget."""
-        self._put(lambda: self._backlog.errands.append(lambda mlflow: mlflow.kill_left(run_name)))
+        self._put(lambda: self._queue.pending_tasks.append(lambda mlflow: mlflow.kill_left(run_name)))
 
     def deliver(self, folder: Path) -> None:
         """An entry of an earlier process waits in the spool."""
@@ -115,7 +115,7 @@ class Tracker:
     def _begin(self, start: RunStart, *, urgent: bool = False, **known: Any) -> None:
         self._times_opened[start.run_name] += 1
         live = LiveRun(start, self._times_opened[start.run_name], **known)
-        self._put(lambda: self._backlog.runs.__setitem__(start.run_name, live), urgent=urgent)
+        self._put(lambda: self._queue.runs.__setitem__(start.run_name, live), urgent=urgent)
 
     def _put(self, change: Callable[[], None], *, urgent: bool = False) -> None:
         self._inbox.put((change, urgent))
@@ -167,7 +167,7 @@ class Tracker:
         while not self._is_done():
             self._take_in()
             try:
-                self._backlog.send(runs)
+                self._queue.send(runs)
             except Exception as error:  # noqa: BLE001  (whatever MLflow's stores raise: try again later)
                 self._back_off(error)
             else:
@@ -186,7 +186,7 @@ class Tracker:
     def _is_done(self) -> bool:
         if self._give_up_at is None or not self._inbox.empty():
             return False
-        return not self._backlog or time.monotonic() >= self._give_up_at
+        return not self._queue or time.monotonic() >= self._give_up_at
 
     def _take_in(self) -> None:
         """Waits for work, and gathers what comes in until the next flush."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError, SpecError
 from pipelines.training.history import require_sha256
+from search.home.addresses import is_http
 from search.home.settings import Settings
 from search.home.text import one_line
 from search.tracking.entries import CHECKPOINT_FILE, METRICS, MODEL_FILE, Epoch
@@ -90,7 +91,7 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
     """
     from mlflow.exceptions import MlflowException
 
-    if not settings.tracking_uri.startswith("http") and not settings.home.is_dir():
+    if not is_http(settings.tracking_uri) and not settings.home.is_dir():
         raise NotFoundError(f"--continue: must be a run of this home, {settings.home}, which does not exist")
     client = connect(settings)
     try:

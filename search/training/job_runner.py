@@ -12,10 +12,10 @@ from pipelines.config import Hyperparameters
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.home.settings import Settings
-from search.optimization.run_records import files_of, metrics_of, note_result, result_of, tags_of
+from search.optimization.run_records import files_of, metrics_of, record_result, result_of, tags_of
 from search.scheduling.dispatcher import Dispatcher
 from search.scheduling.progress import Observer, Progress
-from search.scheduling.recovery import note_runs
+from search.scheduling.recovery import record_runs
 from search.tracking.entries import Entry, Epoch, RunStart, now_ms
 from search.tracking.spool import write_entry
 from search.tracking.tracker import Tracker
@@ -58,7 +58,7 @@ class Job:
         return self.task.hyperparameters
 
 
-class Crew:
+class JobRunner:
     """Trains one job after the other in each slot until ``choose`` has no more.
 
     Args:
@@ -106,7 +106,7 @@ class Crew:
                     return
                 for event in self._pool.poll(_TICK_S):
                     self._handle(event)
-                note_runs(self._study, self._tracker)
+                record_runs(self._study, self._tracker)
                 self._observer.update(self._progress)
         finally:
             for job in self._dispatch:
@@ -166,7 +166,7 @@ class Crew:
         entry = Entry(job.start, now_ms(), state, value, result, epochs, metrics, tags_of(state, result))
         folder = write_entry(self._settings.spool, entry, files)
         del self._dispatch.running[job.task.number]
-        note_result(self._study, entry)
+        record_result(self._study, entry)
         self._tracker.end(job.start.run_name, folder)
         self._dispatch.vacate(job)
         self._progress.complete += state == "COMPLETE"

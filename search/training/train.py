@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +24,7 @@ from search.scheduling.progress import SilentTraining, TrainingObserver
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, now_ms
 from search.tracking.experiment_view import plain
 from search.tracking.home import open_home
+from search.tracking.run_names import training_run_name
 from search.tracking.runs import Runs
 from search.tracking.spool import entries, write_entry
 from search.tracking.tracker import Tracker
@@ -161,7 +160,7 @@ class _Run:
         tags = {"device": self._slot.device, SPEC_TAG: self._spec.to_json(), **run_tags(dataset)}
         if self._earlier:
             tags["continued_from"] = self._earlier.run_id
-        name = f"train-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        name = training_run_name()
         return RunStart(self._spec.experiment, name, now_ms(), params, tags)
 
     def _train(self, start: RunStart, tracker: Tracker, pool: LocalPool) -> TrainingResult:

@@ -26,9 +26,9 @@ import psutil
 POINTS: dict[str, tuple[str, ...]] = {
     "home opened": ("search.scheduling.run_study:open_home", "search.finals.finals:open_home"),
     "study opened": ("search.scheduling.run_study:open_study",),
-    "left-overs parked": ("search.scheduling.recovery:park_abandoned",),
+    "left-overs parked": ("search.scheduling.recovery:requeue_abandoned",),
     "asked": ("optuna.study:Study.ask",),
-    "configuration half recorded": ("search.storage.cached_storage:MirroredStorage.set_trial_param",),
+    "configuration half recorded": ("search.storage.cached_storage:CachedStorage.set_trial_param",),
     "configuration drawn": ("search.scheduling.trial_source:draw",),
     "run created": ("mlflow:MlflowClient.create_run",),
     "run opened": ("search.tracking.runs:Runs.open",),
@@ -37,8 +37,8 @@ POINTS: dict[str, tuple[str, ...]] = {
     "spool being written": ("os:fsync",),
     "spool written": ("search.scheduling.trial_results:write_entry", "search.training.job_runner:write_entry"),
     "result noted": (
-        "search.storage.cached_storage:MirroredStorage.set_trial_user_attr",
-        "search.training.job_runner:note_result",
+        "search.storage.cached_storage:CachedStorage.set_trial_user_attr",
+        "search.training.job_runner:record_result",
     ),
     "Optuna told": ("optuna.study:Study.tell",),
     "model uploaded": ("mlflow:MlflowClient.log_artifact",),

@@ -85,10 +85,10 @@ def plant_files(ward: Ward) -> None:
     model_file(settings, ward.add("missing model.h5")).unlink()
     damaged = model_file(settings, ward.add("damaged model.h5"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    twin = ward.builder.add(b"two runs have this")
+    duplicate_of = ward.builder.add(b"two runs have this")
     damaged = model_file(settings, ward.add("damaged model.h5", model=b"two runs have this"))
     damaged.write_bytes(b"")
-    assert model_file(settings, twin).read_bytes() == b"two runs have this"
+    assert model_file(settings, duplicate_of).read_bytes() == b"two runs have this"
     part = settings.spool / study_slug("sick")
     for name, content in (("trial-0900.tmp", {"model.h5": "half"}), ("trial-0901", {"entry.json": '{"start": {"st'})):
         (part / name).mkdir(parents=True)

@@ -18,7 +18,7 @@ from search.optimization.leaderboard import TrialRow, leaderboard, set_run_id
 from search.optimization.samplers import TrialSampler, draw
 from search.optimization.studies import load_study, open_study
 from search.scheduling.progress import Progress
-from search.scheduling.recovery import note_runs
+from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.space import Choice, Range, SearchSpace
 from search.spec.study_spec import StudySpec
@@ -90,7 +90,7 @@ class World:
         finally:
             watcher.wall_s = time.monotonic() - started
             left = tracker.close()
-            note_runs(study, tracker)
+            record_runs(study, tracker)
         assert left == 0
         return watcher
 

@@ -17,7 +17,7 @@ from search.finals.finals import FinalistsResult, run_finalists
 from search.finals.selection import candidates, finalist_seed
 from search.home.settings import read_settings
 from search.optimization.leaderboard import leaderboard
-from search.optimization.run_records import note_run_id, noted_results
+from search.optimization.run_records import record_run_id, recorded_results
 from search.optimization.samplers import trial_seed
 from search.optimization.studies import load_study
 from search.scheduling.progress import Progress, Silent
@@ -176,9 +176,9 @@ def test_a_result_in_the_spool_is_taken_up_and_not_trained_again(tmp_path: Path)
 def test_a_late_run_of_a_finalist_is_not_taken_for_a_trials(home: Path, finals: FinalistsResult):
     study = load_study(read_settings(home), "wide")
     before = [row.run_id for row in leaderboard(study)]
-    note_run_id(study, "finalist-0000-seed-1", "late")
+    record_run_id(study, "finalist-0000-seed-1", "late")
     assert [row.run_id for row in leaderboard(study)] == before
-    noted = noted_results(study)
+    noted = recorded_results(study)
     assert noted.get("finalist-0000-seed-1", {"run_id": "late"})["run_id"] == "late"
 
 

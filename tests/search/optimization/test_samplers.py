@@ -16,11 +16,11 @@ from optuna.trial import TrialState
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
-from search.optimization.samplers import ATTEMPTS, TrialSampler, derive_seed, make_sampler, trial_seed, twin
+from search.optimization.samplers import ATTEMPTS, TrialSampler, derive_seed, duplicate_of, make_sampler, trial_seed
 from search.optimization.trial_window import RECENT
 from search.spec.space import Choice, Range, SearchSpace
 from search.spec.study_spec import StudySpec
-from search.storage.heartbeats import park
+from search.storage.heartbeats import requeue
 
 SMALL = SearchSpace({"width": Choice((8, 16, 32)), "depth": Choice((1, 2))})
 
@@ -30,7 +30,7 @@ def search(spec: StudySpec, n_trials: int, interrupted_at: Sequence[int] = ()) -
     study, params = make_study(spec), []
     for number in range(n_trials):
         if number in interrupted_at:
-            park(study, ask(spec, study)[0]._trial_id)
+            requeue(study, ask(spec, study)[0]._trial_id)
             study.sampler = TrialSampler(spec, study)
         trial, point = ask(spec, study)
         assert trial.number == number
@@ -171,7 +171,7 @@ def test_a_twin_is_a_finished_trial_with_the_same_configuration() -> None:
             spec.space.suggest(trial)
             if trial.params["width"] == 16:
                 study.tell(trial, None if state != TrialState.COMPLETE else 0.5, state)
-    found = twin(study, {"depth": 2, "width": 16})
+    found = duplicate_of(study, {"depth": 2, "width": 16})
     assert found is not None
     assert found.number == 2, "one that failed says nothing of the configuration"
-    assert twin(study, {"depth": 2, "width": 32}) is None
+    assert duplicate_of(study, {"depth": 2, "width": 32}) is None

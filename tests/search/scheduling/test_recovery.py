@@ -10,7 +10,7 @@ from scripted_pool import ScriptedPool
 from world import Left, World, script, states
 
 from search.home.settings import study_slug
-from search.scheduling.recovery import Takeover
+from search.scheduling.recovery import Recovery
 from search.tracking.entries import CURVES_FILE, MODEL_FILE
 from search.tracking.runs import Runs
 from search.tracking.spool import entries, write_entry
@@ -70,7 +70,7 @@ class TestLeftBehind:
         left.told(left.spooled())
         runs = Runs(left.world.settings, left.spec.name, "", None)
         tracker = Tracker(lambda: runs)
-        Takeover(left.study, left.world.settings, tracker, ()).begin()
+        Recovery(left.study, left.world.settings, tracker, ()).begin()
         assert tracker.close() == 0
         run = self.check(left, trained=[1], value=0.77)
         assert run.info.run_id != replaced

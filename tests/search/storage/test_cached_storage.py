@@ -17,8 +17,8 @@ from search.home.settings import Settings
 from search.optimization.samplers import draw
 from search.optimization.studies import load_study, study_names
 from search.spec.study_spec import StudySpec
-from search.storage.cached_storage import OvertakenError
-from search.storage.heartbeats import park
+from search.storage.cached_storage import FinishedElsewhereError
+from search.storage.heartbeats import requeue
 
 STEPS = st.lists(
     st.one_of(
@@ -63,7 +63,7 @@ def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, s
             study.tell(optuna.Trial(study, chosen._trial_id), values[2] if values[1] == "COMPLETE" else None,
                        TrialState[values[1]])  # fmt: skip
         elif kind == "park":
-            park(study, chosen._trial_id)
+            requeue(study, chosen._trial_id)
         elif kind == "attr":
             study._storage.set_trial_user_attr(chosen._trial_id, "note", values[1])
     database = load_study(places, name)
@@ -108,7 +108,7 @@ class TestTransactions:
                 taken.report(0.1, 1)
                 own.report(0.2, 1)
 
-        with pytest.raises(OvertakenError):
+        with pytest.raises(FinishedElsewhereError):
             report()
         first, second = load_study(places, spec.name).trials
         assert (first.value, first.intermediate_values, second.intermediate_values) == (0.9, {}, {1: 0.2})
@@ -142,7 +142,7 @@ class TestOthersOnASharedDatabase:
         parked, params = ask(other)
         one._storage.refresh()
         assert ask(one)[0].number == 1
-        park(other, parked._trial_id)
+        requeue(other, parked._trial_id)
         one._storage.refresh()
         taken = one.ask()
         assert (taken.number, taken.params) == (0, params)

@@ -22,9 +22,9 @@ from search.optimization.studies import load_study
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
 from search.storage.database import open_storage
-from search.storage.heartbeats import park, park_abandoned
+from search.storage.heartbeats import requeue, requeue_abandoned
 from search.tracking.entries import Entry, RunStart
-from search.tracking.spool import entries, gather_spools, has_spooled, read_entry, write_entry
+from search.tracking.spool import collect_spools, entries, has_spooled, read_entry, write_entry
 
 
 class TestInterrupted:
@@ -33,7 +33,7 @@ class TestInterrupted:
         _, _ = ask(study)
         trial, params = ask(study)
         trial.report(0.3, 1)
-        park(study, trial._trial_id)
+        requeue(study, trial._trial_id)
         again = opened(places, spec)
         taken = again.ask()
         assert (taken.number, taken.params) == (1, params)
@@ -54,7 +54,7 @@ class TestInterrupted:
         distribution = SPACE.distributions()[first]
         internal = distribution.to_internal_repr(whole[first])
         half._storage.set_trial_param(trial._trial_id, first, internal, distribution)
-        park(half, trial._trial_id)
+        requeue(half, trial._trial_id)
         taken = opened(places, replace(spec, name=spec.name + "-half")).ask()
         assert taken.number == 0
         assert SPACE.suggest(taken) == SPACE.hyperparameters(whole)
@@ -68,7 +68,7 @@ class TestInterrupted:
             study, params = opened(places, own), []
             for number in range(16):
                 if number in stops:
-                    park(study, ask(study)[0]._trial_id)
+                    requeue(study, ask(study)[0]._trial_id)
                     study = opened(places, own)
                 trial = study.ask()
                 point = trial.params or draw(study, trial, SPACE.distributions())
@@ -84,7 +84,7 @@ class TestInterrupted:
         if places.is_shared:
             beat(places, left, seconds_ago=3600)
             beat(places, beating, seconds_ago=1)
-        abandoned = park_abandoned(places, opened(places, spec))
+        abandoned = requeue_abandoned(places, opened(places, spec))
         # Behind the lock of an embedded database nobody else is at work; on a shared one the heartbeat tells.
         expected = [1] if places.is_shared else [1, 2]
         assert [trial.number for trial in abandoned] == expected
@@ -182,9 +182,9 @@ class TestLock:
             assert one.spool != other.spool
             start = RunStart("s", "trial-0001", 0, {}, {})
             write_entry(other.spool, Entry(start, 0, "COMPLETE", number=1), {})
-            assert gather_spools(one, "s") == [], "it is at work"
+            assert collect_spools(one, "s") == [], "it is at work"
         assert has_spooled(places, "s")
         with study_lock(places, "s") as later:
-            assert [folder.name for folder in gather_spools(later, "s")] == ["trial-0001"]
+            assert [folder.name for folder in collect_spools(later, "s")] == ["trial-0001"]
             assert [read_entry(folder).number for folder in entries(later.spool, "s")] == [1]
             assert list(entries(other.spool, "s")) == []

@@ -9,13 +9,13 @@ from scripted_pool import FULL, HANGS, LOST, Leaving, ScriptedPool
 from world import Watcher, World, script
 
 from pipelines.config import Hyperparameters
-from search.optimization.run_records import noted_results
+from search.optimization.run_records import recorded_results
 from search.optimization.studies import open_study
 from search.scheduling.progress import Progress
 from search.tracking.entries import RunStart
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.tracker import Tracker
-from search.training.job_runner import Crew, Job
+from search.training.job_runner import Job, JobRunner
 from search.workers.tasks import Task
 
 HP = Hyperparameters(width=50, epochs=4)
@@ -30,13 +30,15 @@ def train(
     tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
     tracker.wait_connected()
     jobs = iter([Job(RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}), Task(n, HP, n)) for n in range(n_jobs)])
-    crew = Crew(study, pool, tracker, world.settings, watcher, Progress(spec.name), lambda: next(jobs, None), limit_s)
+    job_runner = JobRunner(
+        study, pool, tracker, world.settings, watcher, Progress(spec.name), lambda: next(jobs, None), limit_s
+    )
     try:
-        crew.run()
+        job_runner.run()
     finally:
         assert tracker.close() == 0
     statuses = {name: run.info.status for name, run in world.runs(spec).items()}
-    noted = noted_results(study)
+    noted = recorded_results(study)
     assert statuses == {name: "FAILED" if "message" in result else "FINISHED" for name, result in noted.items()}
     return watcher, noted
 

@@ -1,0 +1,33 @@
+"""Names of runs: ``trial-0007``, ``finalist-0007-seed-2``, ``refit-0007-epochs-12``, ``train-20260131-101500-1f2e``."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+_TRIAL = "trial-"
+
+
+def trial_run_name(trial: int) -> str:
+    """The run of a trial."""
+    return f"{_TRIAL}{trial:04d}"
+
+
+def trial_number(run_name: str) -> int | None:
+    """The trial that a run belongs to; None for a run that is not a trial's."""
+    return int(run_name.removeprefix(_TRIAL)) if run_name.startswith(_TRIAL) else None
+
+
+def finalist_run_name(trial: int, seed_number: int) -> str:
+    """The run of a finalist: a trial's configuration trained again with its n-th new seed, n from 1."""
+    return f"finalist-{trial:04d}-seed-{seed_number}"
+
+
+def refit_run_name(trial: int, epochs: int) -> str:
+    """The run of a refit: a trial's configuration trained on training and validation rows together."""
+    return f"refit-{trial:04d}-epochs-{epochs}"
+
+
+def training_run_name() -> str:
+    """A new name for the run of a single training."""
+    return f"train-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
