@@ -155,8 +155,8 @@ def quicken(beat_s: int) -> None:
     import search.scheduling.scheduler
     import search.storage.database
 
-    search.storage.HEARTBEAT_S = beat_s
-    search.scheduler._BOOKKEEPING_S = beat_s / 4
+    search.storage.database.HEARTBEAT_S = beat_s
+    search.scheduling.scheduler._BOOKKEEPING_S = beat_s / 4
 
 
 if __name__ == "__main__":

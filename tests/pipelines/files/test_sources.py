@@ -32,7 +32,7 @@ def test_the_first_folder_that_has_the_file_wins(tmp_path: Path):
 
 def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path):
     code = (
-        "import sys; from pathlib import Path; from pipelines import datasets\n"
+        "import sys; from pathlib import Path; from pipelines.data import datasets\n"
         "from pipelines.config import DataConfig\n"
         "from pipelines.errors import UnavailableError\n"
         "assert not {'tensorflow', 'keras', 'pandas', 'sklearn'} & set(sys.modules)\n"

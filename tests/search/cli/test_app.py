@@ -38,7 +38,7 @@ def test_the_help_answers_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", *COMMANDS])
 def test_no_help_imports_what_is_heavy(name: str) -> None:
     code = (
-        "import sys; from search.cli import main; code = main(sys.argv[1:]);"
+        "import sys; from search.cli.app import main; code = main(sys.argv[1:]);"
         f" print(code, [m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
     arguments = [*([name] if name else []), "--help"]

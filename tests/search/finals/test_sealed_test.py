@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -142,26 +139,6 @@ def test_the_median_finalist_stands_for_the_winner_and_a_refit_before_it(home: P
     winner = find_winner(study)
     assert (winner.role, winner.run_id) == ("refit", refit.refit_run_id)
     assert evaluate("s", home=home).winner.run_id == refit.refit_run_id
-
-
-@pytest.mark.parametrize("module", ["search/scheduler.py", "search/finals.py", "search/sampling.py", "search/gate.py"])
-def test_reading_the_test_split_from_the_search_fails(tmp_path: Path, module: str):
-    for name in ("search", "pipelines"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-
-    def check() -> subprocess.CompletedProcess[str]:
-        lint = Path(sys.executable).with_name("lint-imports")
-        command = [str(lint), "--no-cache"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-
-    before = check()
-    assert before.returncode == 0, before.stdout
-    with (tmp_path / module).open("a") as file:
-        file.write("\n\ndef peek():\n    from pipelines.sealed import open_test\n\n    return open_test\n")
-    after = check()
-    assert after.returncode == 1
-    assert "pipelines.data.sealed" in after.stdout
 
 
 def test_what_the_workers_get_has_no_test_rows():

@@ -19,13 +19,13 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_a_worker_has_tensorflow_and_keras_and_nothing_they_only_offer_to_others() -> None:
-    loaded = loaded_by("import search.worker")
+    loaded = loaded_by("import search.workers.trainer")
     assert {"tensorflow", "keras", "h5py"} <= loaded
     assert not loaded & {"matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "scipy", "sklearn"}
 
 
 def test_what_was_hidden_can_be_imported_afterwards() -> None:
-    assert "sklearn" in loaded_by("import search.worker\nimport sklearn")
+    assert "sklearn" in loaded_by("import search.workers.trainer\nimport sklearn")
 
 
 def test_a_hidden_package_looks_missing_and_a_loaded_one_stays() -> None:

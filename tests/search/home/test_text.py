@@ -43,7 +43,7 @@ def test_an_errors_text_is_one_short_line_without_a_password() -> None:
 def test_a_bug_keeps_its_traceback_and_the_password_is_not_in_it(bug: str) -> None:
     program = f"""
 import threading, time
-from search.cli import main
+from search.cli.app import main
 ADDRESS = "http://me:" + "s3" + "cret" + "@host/"
 def fail():
     raise OSError(ADDRESS) from ValueError(ADDRESS)

@@ -24,6 +24,9 @@ def test_the_commit_is_that_of_this_package_and_not_of_the_project_it_is_install
     for command in (["git", "init", "-q"], ["git", "add", "."], COMMIT):
         subprocess.run(command, cwd=tmp_path, check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    script = "import sys; sys.path.insert(0, sys.argv[1]); from search.session import git_commit; print(git_commit())"
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        " from search.optimization.provenance import git_commit; print(git_commit())"
+    )
     done = subprocess.run([sys.executable, "-c", script, place], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.strip() == (head.stdout.strip() if is_own else ""), done.stderr

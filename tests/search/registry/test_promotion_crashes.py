@@ -121,9 +121,9 @@ def test_a_promotion_that_is_killed_for_real_lets_go_of_the_lock(contenders: Pat
         import os, signal
         from pathlib import Path
         import search.registry.promotion
-        from search.versions import Versions
+        from search.registry.versions import Versions
         Versions.point = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-        search.promotion.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
+        search.registry.promotion.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=os.environ, timeout=100, check=False)
     assert done.returncode == -signal.SIGKILL
