@@ -28,7 +28,7 @@ from search.spec.space import SearchSpace, default_space
 DEFAULT_TRIALS = 64
 DEFAULT_SAMPLER: Sampler = "tpe"
 DEFAULT_PRUNER: Pruner = "asha"
-# A quick one and one that takes its time; measured in docs/adr/0024.
+# A quick one and one that takes its time; measured in docs/adr/0012.
 DEFAULT_STARTS = (
     Hyperparameters(512, 2, 0.3, "adam", learning_rate=0.001, schedule="cosine", epochs=20, batch_size=128),
     Hyperparameters(768, 2, 0.4, "rmsprop", learning_rate=0.0015, schedule="cosine", epochs=40, batch_size=256),
