@@ -34,6 +34,8 @@ ELLIPSIS, UNKNOWN = "…", "\ufffd"
 MEASURED = 400
 MAX_MARKS = 2
 GREY = "#999999"
+# From Okabe and Ito's palette, which colour-blind readers tell apart.
+BLUE, VERMILION = "#0072B2", "#D55E00"
 # A longer row of numbers is drawn as a line.
 MAX_VALUE_BARS = 32
 

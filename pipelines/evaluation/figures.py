@@ -1,4 +1,4 @@
-"""Pictures of one model: the confusion matrix, its answers, and its data. Its learning curves are in ``curves``.
+"""Pictures of one model: the confusion matrix, its answers, and its data.
 
 Every function returns a ``Figure`` of its own and none touches pyplot, so that they work in threads. The same
 input gives the same bytes. Labels come from data: they are never read as markup, and are cut to their room.
@@ -18,8 +18,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from pipelines.errors import InputError, UnavailableError
-from pipelines.evaluation.curves import BLUE, VERMILION
-from pipelines.evaluation.drawing import GREY, draw_example, shown, style, value_range
+from pipelines.evaluation.drawing import BLUE, GREY, VERMILION, draw_example, shown, style, value_range
 
 DPI = 100
 # More bars than these cannot be read side by side.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -13,7 +13,9 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 from search.optimization.leaderboard import trial_row
+from search.tracking.entries import Epoch
 
+_CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's; readable on light and dark pages
 OBJECTIVE = "validation accuracy"
 _ENOUGH = 5
 """Complete trials that a figure of all of them needs to say anything."""
@@ -40,6 +42,30 @@ def charts(study: optuna.Study) -> dict[str, str]:
     if pruned := [trial for trial in trials if trial.state == TrialState.PRUNED]:
         found["pruning"] = _ends(pruned)
     return {name: _embedded(figure) for name, figure in found.items()}
+
+
+def learning_curves(histories: Mapping[int, Sequence[Epoch]]) -> dict[str, str]:
+    """The figure ``curves``: training and validation accuracy over the epochs of a few trials.
+
+    Args:
+        histories: Epochs by trial number; at most three trials, which is how many colours there are.
+
+    Returns:
+        The figure by its name, as ``charts`` gives it; nothing where there is no epoch.
+    """
+    lines = [
+        {
+            "type": "scatter", "mode": "lines", "name": f"trial {number}, {rows}",
+            "x": [epoch.step for epoch in epochs], "y": [epoch.metrics.get(metric) for epoch in epochs],
+            "line": {"color": colour, "dash": dash},
+        }
+        for (number, epochs), colour in zip(histories.items(), _CURVE_COLOURS, strict=False)
+        for rows, metric, dash in (("validation", "val_accuracy", "solid"), ("training", "accuracy", "dot"))
+    ]  # fmt: skip
+    if not any(histories.values()):
+        return {}
+    axes = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": "accuracy"}}}
+    return {"curves": _embedded({"data": lines, "layout": axes})}
 
 
 def _of_all(study: optuna.Study, params: Sequence[str]) -> dict[str, Any]:

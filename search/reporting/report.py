@@ -10,8 +10,7 @@ from typing import Any
 import optuna
 
 from pipelines.config import Hyperparameters
-from pipelines.errors import MlpSearchError, UnavailableError
-from pipelines.evaluation.curves import learning_curves
+from pipelines.errors import UnavailableError
 from pipelines.evaluation.metrics import mean_interval
 from search.finals.winner import SEAL, VERDICT
 from search.home.settings import Settings, read_settings
@@ -19,12 +18,13 @@ from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.registry.promotion import GATE
-from search.reporting.charts import charts
+from search.reporting.charts import charts, learning_curves
 from search.reporting.display import seconds, short
 from search.reporting.explain import explain_trial
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT, SPEC
-from search.tracking.entries import METRICS
+from search.tracking.entries import Epoch
+from search.tracking.history import read_history
 from search.tracking.run_names import finalist_run_name
 from search.tracking.runs import connect
 from search.training.forecast import Size, trials_per_hour
@@ -73,7 +73,7 @@ def render(study: optuna.Study, settings: Settings) -> str:
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"seconds": seconds, "short": short}
-    figures = charts(study)
+    figures = charts(study) | learning_curves(_histories(study, settings))
     page = environment.get_template("report.html.j2")
     return page.render(_facts(study, settings), charts=figures, plotly=get_plotlyjs() if figures else "")
 
@@ -95,7 +95,6 @@ def _facts(study: optuna.Study, settings: Settings) -> dict[str, Any]:
         "best": complete[0] if complete else None,
         "why": explain_trial(study.study_name, complete[0].number, home=settings.home).text if complete else "",
         "rows": rows[:_TOP],
-        "curves": _curves(complete[:_CURVES], settings),
         "pruning": _pruning(study, rows),
         "finals": _finals(study),
         "seal": {"opened": len(attributes.get(SEAL, ())), "reading": readings[-1] if readings else None},
@@ -104,29 +103,19 @@ def _facts(study: optuna.Study, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _curves(rows: Sequence[TrialRow], settings: Settings) -> list[tuple[TrialRow, str]]:
-    """The learning curves of some trials, those that MLflow has."""
-    tracked = [row for row in rows if row.run_id]
-    if not tracked:  # MLflow would make a database only to be asked
-        return []
-    try:
-        client = connect(settings)
-        return [(row, _curve(client, row)) for row in tracked]
-    except MlpSearchError:
-        return []
-
-
-def _curve(client: Any, row: TrialRow) -> str:
+def _histories(study: optuna.Study, settings: Settings) -> dict[int, tuple[Epoch, ...]]:
+    """The epochs of the best trials by trial number; none where MLflow does not have them."""
+    complete = [row for row in leaderboard(study) if row.state == "COMPLETE"]
+    tracked = {row.number: row.run_id for row in complete[:_CURVES] if row.run_id}
+    if not tracked:  # connecting would create an MLflow database
+        return {}
     from mlflow.exceptions import MlflowException
 
-    history: dict[int, dict[str, float]] = {}
     try:
-        for name in METRICS:
-            for point in client.get_metric_history(row.run_id, name):
-                history.setdefault(point.step, {})[name] = point.value
-    except MlflowException as error:
-        raise UnavailableError(f"run {row.run_id}: MLflow does not have its epochs") from error
-    return learning_curves(sorted(history.items()), row.best_epoch)
+        client = connect(settings)
+        return {number: read_history(client, run_id) for number, run_id in tracked.items()}
+    except (UnavailableError, MlflowException):
+        return {}
 
 
 def _pruning(study: optuna.Study, rows: Sequence[TrialRow]) -> dict[str, Any]:

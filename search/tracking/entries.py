@@ -15,9 +15,6 @@ MODEL_FILE = "model.h5"
 CHECKPOINT_FILE = "checkpoint.h5"
 
 
-CURVES_FILE = "learning_curves.svg"
-
-
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 """What is logged of each epoch."""
 

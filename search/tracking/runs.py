@@ -15,11 +15,10 @@ from typing import Any
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
-from pipelines.evaluation.curves import learning_curves
 from search.home.addresses import is_http, is_sqlite
 from search.home.settings import MIGRATING, Settings, prepare_sqlite
 from search.home.text import one_line, redact
-from search.tracking.entries import CURVES_FILE, Entry, Epoch, RunStart
+from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.experiment_view import experiment_tags
 from search.tracking.spool import artifacts
 
@@ -134,11 +133,7 @@ class Runs:
             self.client.log_batch(run_id, points[first : first + _MAX_METRICS])
 
     def end(self, run_id: str, entry: Entry, folder: Path) -> None:
-        """Gives a run its files and its learning curves, and closes it."""
-        if entry.history:
-            best = int(entry.metrics.get("best_epoch", 0))
-            svg = learning_curves([(epoch.step, epoch.metrics) for epoch in entry.history], best)
-            (folder / CURVES_FILE).write_text(svg)
+        """Uploads the files of a run and closes it."""
         for path in artifacts(folder):
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, status_of(entry.state), entry.ended_ms)

@@ -13,7 +13,8 @@ from pipelines.training.history import require_sha256
 from search.home.addresses import is_http
 from search.home.settings import Settings
 from search.home.text import one_line
-from search.tracking.entries import CHECKPOINT_FILE, METRICS, MODEL_FILE, Epoch
+from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Epoch
+from search.tracking.history import read_history
 from search.tracking.runs import connect
 from search.training.configuration import TrainingSpec
 from search.workers.tasks import SavedCheckpoint
@@ -99,7 +100,7 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         tags, metrics = run.data.tags, run.data.metrics
         if SPEC_TAG not in tags or CHECKPOINT_TAG not in tags:
             raise NotFoundError(f"--continue: must be a run that train made, but {run_id} has no {CHECKPOINT_FILE}")
-        history = _history(client, run_id)
+        history = read_history(client, run_id)
         content = _read(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
         model = _read(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b""
     except MlflowException as error:
@@ -114,15 +115,6 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         model=model,
         checkpoint=SavedCheckpoint(content, tags[CHECKPOINT_TAG], int(tags[EPOCHS_TAG])),
     )
-
-
-def _history(client: MlflowClient, run_id: str) -> tuple[Epoch, ...]:
-    epochs: dict[int, Epoch] = {}
-    for name in METRICS:
-        for point in client.get_metric_history(run_id, name):
-            epoch = epochs.get(point.step, Epoch(point.step, point.timestamp, {}))
-            epochs[point.step] = replace(epoch, metrics={**epoch.metrics, name: point.value})
-    return tuple(epochs[step] for step in sorted(epochs))
 
 
 def _read(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:

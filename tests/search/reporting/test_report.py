@@ -135,8 +135,7 @@ def test_a_study_that_went_all_the_way(browser: Any, tmp_path: Path) -> None:
     assert "The seal was opened once" in text
     assert said.reason in text
     assert "2 of 2" in text
-    assert page.page.locator("figure svg").count() == 3, "the learning curves of the best"
-    assert page.page.locator("figure svg .validation").first.get_attribute("stroke")
+    assert page.page.locator("#curves .scatterlayer .trace").count() == 6, "two curves of each of the best three trials"
 
 
 def test_a_study_that_has_hardly_begun(browser: Any, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from world import Left, World, script, states
 
 from search.home.settings import study_slug
 from search.scheduling.recovery import Recovery
-from search.tracking.entries import CURVES_FILE, MODEL_FILE
+from search.tracking.entries import MODEL_FILE
 from search.tracking.runs import Runs
 from search.tracking.spool import entries, write_entry
 from search.tracking.tracker import Tracker
@@ -34,7 +34,7 @@ class TestLeftBehind:
         assert rows[0].run_id == run.info.run_id, "each knows the other"
         assert run.info.status == "FINISHED"
         assert len(left.world.client.get_metric_history(run.info.run_id, "val_accuracy")) == 4
-        assert [f.path for f in left.world.client.list_artifacts(run.info.run_id)] == [CURVES_FILE, MODEL_FILE]
+        assert [f.path for f in left.world.client.list_artifacts(run.info.run_id)] == [MODEL_FILE]
         assert list(entries(left.world.settings.spool, left.spec.name)) == []
         return run
 

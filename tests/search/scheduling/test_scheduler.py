@@ -18,7 +18,7 @@ from search.scheduling.progress import Progress
 from search.scheduling.scheduler import Scheduler
 from search.spec.space import Choice, Range, SearchSpace
 from search.spec.study_spec import WorkerSettings
-from search.tracking.entries import CURVES_FILE, MODEL_FILE
+from search.tracking.entries import MODEL_FILE
 from search.tracking.spool import entries
 
 
@@ -65,7 +65,7 @@ class TestASearch:
         run = world.runs(spec)["trial-0001"]
         assert run.info.status == "FINISHED"
         assert run.data.tags["trial.state"] == "PRUNED"
-        assert [file.path for file in world.client.list_artifacts(run.info.run_id)] == [CURVES_FILE, MODEL_FILE]
+        assert [file.path for file in world.client.list_artifacts(run.info.run_id)] == [MODEL_FILE]
 
     def test_the_last_epoch_ends_a_trial_by_itself(self, world: World) -> None:
         """A pruner that stops a trial after its last epoch would only make a complete trial a pruned one."""
