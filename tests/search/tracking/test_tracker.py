@@ -17,7 +17,7 @@ from databases import DATABASES
 from tracked import MODEL, PARAMS, Place, end, epochs, finished, start, steps, wait_for
 
 from search.home.settings import prepare_home, read_settings
-from search.tracking.entries import CURVES_FILE, MODEL_FILE
+from search.tracking.entries import MODEL_FILE
 from search.tracking.spool import entries, write_entry
 
 
@@ -99,7 +99,7 @@ class TestRuns:
             run = place.run("story", number)
             content = Path(place.client.download_artifacts(run.info.run_id, MODEL_FILE, str(tmp_path))).read_bytes()
             assert content == MODEL
-        assert [file.path for file in place.client.list_artifacts(place.run("story", 2).info.run_id)] == [CURVES_FILE]
+        assert [file.path for file in place.client.list_artifacts(place.run("story", 2).info.run_id)] == []
 
     def test_the_experiment_is_described_and_opens_as_model_training(self, place: Place) -> None:
         experiment = place.client.get_experiment_by_name("story")
