@@ -14,7 +14,7 @@ run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was f
 	$(BIN)/mlp-search run digits --trials 24
 
 test: .venv/test.stamp check  ## everything that CI runs
-	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist loadfile
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 check: .venv/test.stamp  ## lint, format, types, layers, known vulnerabilities
 	$(BIN)/ruff check .

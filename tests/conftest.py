@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from sharing import run_lock
 
 # One thread, as the workers have: with more of them TensorFlow's sums depend on what else the machine does, and "to the
 # last bit" would be luck. It reads these when it is imported, here and in the commands that tests start.
@@ -84,3 +85,19 @@ def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for study in ("weak", "middle", "strong", "twin", "other"):
         evaluate(study, home=home)
     return home
+
+
+@pytest.fixture(scope="module")  # an open Playwright occupies the thread's event loop
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser; its tests are skipped where none is found and none can be installed."""
+    api = pytest.importorskip("playwright.sync_api")
+    from browser import launch_chromium
+
+    with api.sync_playwright() as playwright:
+        with run_lock(tmp_path_factory, "no-browser") as nothing_found:
+            browser = None if nothing_found.exists() else launch_chromium(playwright)
+            if browser is None:
+                nothing_found.touch()
+                pytest.skip("no Chromium or Chrome was found, and none could be installed: install one to run this")
+        yield browser
+        browser.close()

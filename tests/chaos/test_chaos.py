@@ -95,7 +95,6 @@ def test_a_few_deaths(begin: Begin, tmp_path: Path) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(N_STUDIES))
 def test_many_deaths(begin: Begin, backend: Backend, tmp_path: Path, seed: int) -> None:
     """Every second study has one worker, and then equals one that was never killed."""
@@ -108,7 +107,6 @@ def test_many_deaths(begin: Begin, backend: Backend, tmp_path: Path, seed: int) 
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_champion_in_spite_of_deaths(begin: Begin, seed: int) -> None:
     begin(seed=seed, slots=2, budget=4, pruner="none").crown()

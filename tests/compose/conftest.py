@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import mlflow
 import numpy as np
 import pytest
-from containers import ADMIN, Stack, free_port
+from containers import ADMIN, Stack
+from ports import free_port
 from sklearn.datasets import load_digits
 
 

@@ -8,7 +8,7 @@ import tarfile
 import pytest
 from containers import Stack, docker
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.compose
 
 
 @pytest.fixture(scope="module")

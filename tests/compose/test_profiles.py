@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
 import requests
-from containers import PATIENCE_S, Stack
+from containers import Stack
+from waiting import wait_for
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.compose
 
 COUNT_NODES = "import ray; ray.init('auto', log_to_driver=False); print(sum(node['Alive'] for node in ray.nodes()))"
 
@@ -22,9 +22,7 @@ def devices(stack: Stack) -> Iterator[list[str]]:
     stack.compose("--profile", "cluster", "build", "ray-head", timeout_s=1000)
     try:
         stack.compose("--profile", "cluster", "up", "-d", "--scale", "ray-worker=2", "ray-worker")
-        until = time.monotonic() + PATIENCE_S
-        while stack.compose("exec", "-T", "ray-head", "python", "-c", COUNT_NODES).stdout.split()[-1] != "3":
-            assert time.monotonic() < until, "the workers do not join"
+        wait_for(lambda: count_nodes(stack) == "3", "both workers to join")
         run = ["run", "digits", "--study", "many", "--trials", "6", "--pool", "ray", "--json"]
         result = json.loads(stack.compose("exec", "-T", "ray-head", "mlp-search", *run).stdout)
         assert result["trials"]["complete"] + result["trials"]["pruned"] == 6
@@ -42,11 +40,18 @@ def test_a_study_on_every_container_of_a_ray_cluster(stack: Stack, devices: list
 def test_the_dashboard_shows_a_study(stack: Stack, devices: list[str]) -> None:
     try:
         stack.compose("--profile", "dashboard", "up", "-d", "dashboard")
-        until, names = time.monotonic() + PATIENCE_S, []
-        while "many" not in names:
-            assert time.monotonic() < until, stack.compose("logs", "--tail=40", "dashboard").stdout
-            with suppress(requests.ConnectionError):
-                answer = requests.get(f"http://127.0.0.1:{stack.settings['DASHBOARD_PORT']}/api/studies", timeout=30)
-                names = [study["study_name"] for study in answer.json()["study_summaries"]]
+        wait_for(lambda: "many" in shown_studies(stack), lambda: stack.compose("logs", "--tail=40", "dashboard").stdout)
     finally:
         stack.compose("--profile", "dashboard", "rm", "--stop", "--force", "dashboard")
+
+
+def count_nodes(stack: Stack) -> str:
+    return stack.compose("exec", "-T", "ray-head", "python", "-c", COUNT_NODES).stdout.split()[-1]
+
+
+def shown_studies(stack: Stack) -> list[str]:
+    """The names of the studies that Optuna's dashboard lists."""
+    with suppress(requests.ConnectionError):
+        answer = requests.get(f"http://127.0.0.1:{stack.settings['DASHBOARD_PORT']}/api/studies", timeout=30)
+        return [study["study_name"] for study in answer.json()["study_summaries"]]
+    return []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from containers import Stack, docker
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.compose
 
 BY_US = [
     ("POSTGRES_PASSWORD", "short"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +11,10 @@ import login_routes
 import mlflow
 import pytest
 import requests
-from containers import ADMIN, PATIENCE_S, Stack, docker
+from containers import ADMIN, Stack, docker
+from waiting import wait_for
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.compose
 
 ANN, BOB = ("ann", "ann's p@ss:word"), ("bob", "bob's p@ss:word")
 TRIALS = 20
@@ -145,12 +145,11 @@ def ended(stack: Stack) -> list[str]:
 
 def wait_for_more_runs(stack: Stack) -> None:
     """Waits until two more runs have ended."""
-    before, until = None, time.monotonic() + PATIENCE_S
-    while True:
+    counts: list[int] = []
+
+    def have_come() -> bool:
         with suppress(requests.ConnectionError, KeyError):  # no experiment yet
-            now = len(ended(stack))
-            before = now if before is None else before
-            if now >= before + 2:
-                return
-        assert time.monotonic() < until, "the search does not go on"
-        time.sleep(0.5)
+            counts.append(len(ended(stack)))
+        return bool(counts) and counts[-1] >= counts[0] + 2
+
+    wait_for(have_come, "two more runs to end")

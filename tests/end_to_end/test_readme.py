@@ -8,11 +8,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import typer
+from ports import free_port
+from waiting import PATIENCE_S, answers, wait_for
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -29,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "MLP_SEARCH_HOME": str(folder / "home")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def test_it_shows_the_two_commands_and_a_tour():
@@ -47,30 +48,18 @@ def test_a_command_runs(folder: Path, command: str):
 
 def test_the_page_opens_and_ctrl_c_ends_it(folder: Path):
     assert "mlp-search ui" in COMMANDS
-    import socket
 
-    import requests
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "MLP_SEARCH_HOME": str(folder / "home")}
     server = subprocess.Popen(
         [sys.executable, "-m", "search", "ui", "--port", str(port)], env=environment, start_new_session=True
     )
     try:
-        until = time.monotonic() + 90
-        while True:
-            try:
-                assert requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok
-                break
-            except requests.ConnectionError:
-                assert server.poll() is None, "the server has ended"
-                assert time.monotonic() < until, "the server does not answer"
-                time.sleep(0.2)
+        wait_for(lambda: server.poll() is not None or answers(f"http://127.0.0.1:{port}/health"), "MLflow's page")
+        assert server.poll() is None, "the server has ended"
     finally:
         os.killpg(server.pid, signal.SIGINT)
-    assert server.wait(30) in (0, 130)
+    assert server.wait(PATIENCE_S) in (0, 130)
 
 
 def test_the_python_runs(folder: Path):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
+from waiting import PATIENCE_S
 
 STUDY = """
 [study]
@@ -33,7 +34,7 @@ def test_search_finals_test_registry_predictions_and_back(tmp_path: Path):
 
     def mlp_search(*arguments: str) -> Any:
         command = [sys.executable, "-m", "search", *arguments, "--json", "--home", str(tmp_path / "home")]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

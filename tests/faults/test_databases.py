@@ -68,7 +68,7 @@ def together(server: Any, folder: Path, name: str, *, trials: int, n_processes: 
             search.wait_line("complete")
         victim.kill()
         for search in others:
-            search.end(timeout_s=200)
+            search.end()
     told = Counter(line.split()[0] for search in (victim, *others) for line in search.having("complete val_accuracy"))
     assert sorted(told) == [f"trial-{number:04d}" for number in range(trials)] or len(told) == trials - 1
     assert set(told.values()) == {1}, "none was counted twice"

@@ -49,7 +49,6 @@ def test_killed_and_started_again_in_the_middle_of_a_study(server: TrackingServe
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 def test_a_minute_without_the_server_costs_less_than_five_percent(
     server: TrackingServer, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -70,7 +69,7 @@ def test_a_minute_without_the_server_costs_less_than_five_percent(
         assert disturbed.process.poll() is None, "the study must be longer than the outage"
         server.start()
         for search in searches:
-            search.end(timeout_s=300)
+            search.end()
     walls = [search.answer()["wall_s"] for search in searches]
     print(f"wall time undisturbed {walls[0]:.1f} s, with the server away for 60 s {walls[1]:.1f} s")
     assert walls[1] < walls[0] * 1.05, walls
@@ -101,7 +100,7 @@ def slow(server: TrackingServer, proxy: Proxy, home: Path, *, delay_s: float, tr
         started = time.monotonic()
         search.wait_line(f"trial-{trials - 1:04d} complete")
         trained = time.monotonic()
-        search.end(timeout_s=500)
+        search.end()
     assert trained - started < 60 + 4 * delay_s, "only the first connection is waited for"
     assert not search.having("has not taken")
     study_of(server, home, "slow").at_the_end(trials)
@@ -113,7 +112,6 @@ def test_slow(server: TrackingServer, proxy: Proxy, tmp_path: Path) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(600)
 def test_five_seconds_an_answer(server: TrackingServer, proxy: Proxy, tmp_path: Path) -> None:
     waited_s = slow(server, proxy, tmp_path / "home", delay_s=5, trials=4)
     assert waited_s > 70, "the end waits longer than a minute for a server that takes one result after the other"
@@ -125,7 +123,7 @@ def test_gone_for_good_and_back_for_the_next_run(server: TrackingServer, tmp_pat
     with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=server.url) as search:
         with search.halted():
             server.kill()
-        search.end(timeout_s=180)
+        search.end()
     assert len(search.having(r"MLflow has not taken [3-6] runs yet; they wait in the spool for the next run")) == 1
     server.start()
     with searching(file, home, MLFLOW_TRACKING_URI=server.url) as again:

@@ -19,6 +19,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from command_line import Answer, call
+from waiting import PATIENCE_S
 
 _IMPORTS = (
     "search.registry.promotion", "search.reporting.display", "optuna.storages", "alembic.command", "sklearn.datasets",
@@ -30,7 +31,7 @@ _IMPORTS = (
 def promote_at_once(home: Path, model: str, studies: Sequence[str]) -> list[Answer]:
     """What ``mlp-search promote --json`` answers for each study, all of them called at once."""
     command = [sys.executable, __file__, str(home), model, *studies]
-    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=200, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=True)
     return [Answer(*answer) for answer in json.loads(done.stdout)]
 
 

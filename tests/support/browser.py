@@ -1,4 +1,4 @@
-"""Finds a Chromium for the tests of pages: the system's, else Playwright's download, else the distribution's package."""
+"""Finds Chromium for tests of pages: the system's, else Playwright's download, else the distribution's package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def launch_chromium(playwright: Playwright) -> Browser | None:
     """Starts the first Chromium that can be found or installed; None where there is none."""
     for executable in _executables():
         with suppress(Error):  # missing, or without a library that it needs
-            return playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])  # root needs it
+            return playwright.chromium.launch(executable_path=executable, chromium_sandbox=False)  # root has none
     return None
 
 

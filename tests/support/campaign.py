@@ -15,9 +15,9 @@ from pathlib import Path
 
 import mortal
 from invariants import Study
+from waiting import PATIENCE_S
 
 MORTAL = Path(mortal.__file__)
-PATIENCE_S = 240.0
 SEARCHING = (
     "home opened", "study opened", "left-overs parked", "asked", "configuration half recorded", "configuration drawn",
     "run created", "run opened", "in an epoch", "epochs logged", "spool being written", "spool written", "result noted",

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE_S
+
 from search.cli.app import main
 
 STUDY = """\
@@ -80,7 +82,13 @@ def command(*arguments: str | Path) -> list[str]:
 def spawn(*arguments: str | Path, cwd: Path, **environ: str) -> Answer:
     """Runs a command in a process of its own."""
     done = subprocess.run(
-        command(*arguments), cwd=cwd, env=os.environ | environ, capture_output=True, text=True, timeout=120, check=False
+        command(*arguments),
+        cwd=cwd,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     return Answer(done.returncode, done.stdout, done.stderr)
 

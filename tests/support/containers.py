@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,10 +15,11 @@ from typing import Any
 
 import pytest
 import requests
+from ports import free_port
+from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 ADMIN = ("admin", 'ad:min@/%20"pass')
-PATIENCE_S = 120.0
 
 
 def find_compose() -> list[str]:
@@ -105,11 +105,11 @@ class Stack:
         return self.compose("ps", "-q", service).stdout.strip()
 
     def wait_healthy(self, service: str) -> None:
-        until = time.monotonic() + PATIENCE_S
-        form = "{{.State.Health.Status}}"
-        while docker("inspect", "--format", form, self.container(service)).strip() != "healthy":
-            assert time.monotonic() < until, self.compose("logs", "--tail=40", service).stdout
-            time.sleep(0.2)
+        def is_healthy() -> bool:
+            form = "{{.State.Health.Status}}"
+            return docker("inspect", "--format", form, self.container(service)).strip() == "healthy"
+
+        wait_for(is_healthy, lambda: self.compose("logs", "--tail=40", service).stdout)
 
     def api(self, method: str, path: str, user: tuple[str, str] = ADMIN, **request: Any) -> requests.Response:
         """One request to MLflow."""
@@ -126,9 +126,3 @@ class Stack:
 def docker(*arguments: str) -> str:
     """Runs Docker; its answer."""
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -6,13 +6,12 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,8 +20,9 @@ from typing import Any
 import psutil
 import requests
 from campaign import MORTAL
+from ports import free_port
+from waiting import PATIENCE_S, answers, wait_for
 
-PATIENCE_S = 120.0
 STUDY = """\
 [study]
 name = "{name}"
@@ -59,19 +59,6 @@ def write_study(
     return path
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout_s: float = PATIENCE_S) -> None:
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, f"it did not come to pass: {what}"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class TrackingServer:
     """A real ``mlflow server`` on a port and a folder of its own."""
 
@@ -89,13 +76,7 @@ class TrackingServer:
                 [sys.executable, "-m", "mlflow", *command, *stores],
                 stdout=log, stderr=log, env=environ, start_new_session=True,
             )  # fmt: skip
-        wait_for(self.answers, f"the server's start: {(self.folder / 'log').read_text()[-500:]}")
-
-    def answers(self) -> bool:
-        try:
-            return bool(requests.get(self.url + "/health", timeout=5).ok)
-        except requests.RequestException:
-            return False
+        wait_for(lambda: answers(f"{self.url}/health"), lambda: f"MLflow's server: {(self.folder / 'log').read_text()}")
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):  # a test that failed may have left it dead
@@ -209,10 +190,10 @@ class Search:
         family = psutil.Process(self.process.pid).children(recursive=True)
         return [p for p in family if p.ppid() != self.process.pid and "forkserver" in " ".join(p.cmdline())]
 
-    def end(self, code: int = 0, timeout_s: float = PATIENCE_S) -> None:
+    def end(self, code: int = 0) -> None:
         """Waits for the end, which must come with this exit code and without a traceback."""
-        found = self.process.wait(timeout_s)
-        self._reader.join(10)
+        found = self.process.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
         assert found == code, (found, self.lines)
         assert "Traceback" not in "\n".join(self.lines), self.lines
 

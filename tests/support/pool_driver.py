@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_driver import FakeGpu
+from waiting import PATIENCE_S
 
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
@@ -24,7 +25,6 @@ HP = Hyperparameters(width=16, depth=1, dropout=0.1, optimizer="adam", learning_
 LONG = replace(HP, width=256, depth=3, epochs=100_000)
 LONGER = replace(HP, epochs=40)
 GPU_FIGURES = ("utilization_percentage", "memory_usage_megabytes", "memory_usage_percentage")
-PATIENCE_S = 60.0
 GPU = FakeGpu("GPU-fake")
 
 

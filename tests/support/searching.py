@@ -16,11 +16,10 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from waiting import PATIENCE_S
 
 from pipelines.data.datasets import Dataset
 from search.scheduling.progress import Progress
-
-PATIENCE_S = 60.0
 
 
 @dataclass

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +23,6 @@ PARAMS = {"width": 64, "learning_rate": 1e-3, "optimizer": "adam", "seed": 2**32
 
 
 MODEL = b"\x89HDF" + bytes(range(256)) * 40
-
-
-PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -114,13 +110,6 @@ def finished(study: str, number: int, state: str, history: Sequence[Epoch]) -> E
 
 def end(place: Place, tracker: Tracker, entry: Entry, model: bytes = MODEL) -> None:
     tracker.end(entry.start.run_name, write_entry(place.settings.spool, entry, {MODEL_FILE: model}))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def steps(place: Place, run: Any, metric: str) -> list[tuple[int, float]]:

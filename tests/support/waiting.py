@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import requests
+
 PATIENCE_S = 600.0
 
 
@@ -15,3 +17,11 @@ def wait_for(condition: Callable[[], object], what: object = "the condition", ti
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout_s:.0f} s for {what() if callable(what) else what}")
         time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers a GET with success."""
+    try:
+        return bool(requests.get(url, timeout=5).ok)
+    except requests.RequestException:
+        return False

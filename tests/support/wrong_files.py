@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import zipfile
 from pathlib import Path
 
@@ -88,12 +87,6 @@ def save_header(path: Path, header: str) -> None:
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
         labels = text.replace(b"<f4", b"|u1").replace(b", 1000000000)", b",)")
         archive.writestr("y.npy", b"\x93NUMPY\x01\x00" + len(labels).to_bytes(2, "little") + labels)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def assert_one_line(typed: str, code: int, says: str) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 import optuna
 import pytest
 from command_line import STUDY, Answer, CtrlC, call, command
-from wrong_files import free_port
+from ports import free_port
+from waiting import PATIENCE_S
 
 
 def test_a_table_with_text_and_gaps_needs_no_option_but_its_target(finished_home: Path, tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_ctrl_c_on_a_terminal_and_the_same_command_again(finished_home: Path, tm
 
 def read_until(terminal: int, pattern: str | None) -> str:
     """What the terminal shows until ``pattern`` comes, or until the program ends; without colours and the cursor."""
-    shown, until = "", time.monotonic() + 90
+    shown, until = "", time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 0.5)[0]:
             continue
@@ -117,12 +118,12 @@ def test_ui_is_mlflows_page_on_this_home(first_run: Answer, finished_home: Path)
     url = json.loads(process.stdout.readline())["url"]
     assert url == f"http://127.0.0.1:{port}"
     run_id = first_run.json()["best"]["run_id"]
-    with urllib.request.urlopen(f"{url}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{url}/api/2.0/mlflow/runs/get?run_id={run_id}", timeout=PATIENCE_S) as answer:
         assert json.load(answer)["run"]["info"]["run_id"] == run_id
-    with urllib.request.urlopen(f"{url}/get-artifact?path=model.h5&run_uuid={run_id}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{url}/get-artifact?path=model.h5&run_uuid={run_id}", timeout=PATIENCE_S) as answer:
         assert answer.read(4) == b"\x89HDF"
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == ("", "")
+    assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(url, timeout=5)

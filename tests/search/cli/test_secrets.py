@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +17,8 @@ import requests
 import sqlalchemy as sa
 from command_line import call, files
 from mlflow import MlflowClient
+from ports import free_port
+from waiting import PATIENCE_S, wait_for
 
 from search.home.settings import read_settings
 from search.tracking.entries import RunStart
@@ -70,9 +70,7 @@ def server_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(server_home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A real tracking server, by an address with a password in it, and its process; the last test ends it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environ = {name: value for name, value in os.environ.items() if name not in ("OPTUNA_STORAGE",)}
     command = [sys.executable, "-m", "search", "ui", "--port", str(port), "--home", str(server_home)]
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -80,7 +78,7 @@ def server(server_home: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     assert b"MLflow is at" in process.stdout.readline()
     yield f"http://keeper:{SECRET}@127.0.0.1:{port}", process
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    process.wait(PATIENCE_S)
 
 
 def told(*arguments: str | Path, code: int) -> str:
@@ -140,8 +138,8 @@ def test_the_page_listens_on_this_machine_alone_and_runs_nothing(server: tuple[s
         assert environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
         assert environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] == "false"
         assert not any(word.startswith(("sqlite", "postgresql")) for word in child.cmdline())
-    assert requests.get(address, timeout=10).ok
-    assert requests.get(address, headers={"Host": "evil.example"}, timeout=10).status_code == 403
+    assert requests.get(address, timeout=PATIENCE_S).ok
+    assert requests.get(address, headers={"Host": "evil.example"}, timeout=PATIENCE_S).status_code == 403
 
 
 def test_a_password_is_nowhere(
@@ -159,7 +157,7 @@ def test_a_password_is_nowhere(
     said = list(commands(home, data))
     runs = Runs(read_settings(home), "secrets", "", None)
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    process.wait(PATIENCE_S)
     said += [*failures(home, data), went_away(runs)]
     monkeypatch.setenv("OPTUNA_STORAGE", f"postgresql://keeper:{SECRET}@127.0.0.1:1/away")
     for words in (["studies"], ["run", "digits"], ["report", "secrets"], ["doctor"]):
@@ -180,10 +178,7 @@ def went_away(runs: Runs) -> str:
     notes: list[str] = []
     tracker = Tracker(lambda: runs, notes.append)
     tracker.open(RunStart("secrets", "trial-0009", 0, {}, {}))
-    until = time.monotonic() + 60
-    while not notes:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for(lambda: notes, "the tracker's note")
     tracker.close(0.1)
     assert notes[0].startswith("MLflow does not answer")
     return "\n".join(notes)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from command_line import call
-from wrong_files import LONG, assert_one_line, free_port
+from ports import free_port
+from wrong_files import LONG, assert_one_line
 
 # What is typed, the exit code, and what the line has to say; {n} is a free or a taken port.
 CASES: dict[str, tuple[str, int, str]] = {

@@ -11,7 +11,8 @@ from pathlib import Path
 import optuna
 import pytest
 from command_line import call, files
-from wrong_files import LONG, assert_one_line, free_port
+from ports import free_port
+from wrong_files import LONG, assert_one_line
 
 HOSTILE = {
     "SQL": "'; DROP TABLE studies; --",

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import login_routes
 import pytest
 import requests
+from ports import free_port
+from waiting import PATIENCE_S, answers, wait_for
 
 ADMIN = ("admin", 'ad:min@/%20"$pass')
-START_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +40,15 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def address(environment: dict[str, str]) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--app-name", "mlp-search", "--workers", "1"]
     server = subprocess.Popen(
         [*command, "--port", str(port)], env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    address, until = f"http://127.0.0.1:{port}", time.monotonic() + START_S
+    address = f"http://127.0.0.1:{port}"
     try:
-        while True:
-            assert server.poll() is None, "the server ended"
-            assert time.monotonic() < until, "the server does not answer"
-            try:
-                urlopen(f"{address}/health", timeout=1).close()
-                break
-            except (URLError, OSError):
-                time.sleep(0.1)
+        wait_for(lambda: server.poll() is not None or answers(f"{address}/health"), "MLflow's server")
+        assert server.poll() is None, "the server ended"
         yield address
     finally:
         os.killpg(server.pid, signal.SIGKILL)
@@ -93,11 +82,11 @@ def test_a_wrong_login_is_none(address: str, credentials: tuple[str, str]) -> No
     "header", ["Basic", "Basic !!", "Basic YWRtaW4=", "Bearer x", "Basic /w==", "basic  ", "Digest username=admin"]
 )
 def test_a_header_that_is_no_login(address: str, header: str) -> None:
-    answer = requests.get(f"{address}/version", headers={"Authorization": header}, timeout=30)
+    answer = requests.get(f"{address}/version", headers={"Authorization": header}, timeout=PATIENCE_S)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic")
 
 
 def test_the_admin_gets_in(address: str) -> None:
     for path in ("/", "/version", "/api/2.0/mlflow/users/current"):
-        assert requests.get(address + path, auth=ADMIN, timeout=30).status_code == 200, path
+        assert requests.get(address + path, auth=ADMIN, timeout=PATIENCE_S).status_code == 200, path

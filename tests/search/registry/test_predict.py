@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -19,8 +17,10 @@ import pytest
 import requests
 from command_line import call
 from PIL import Image
+from ports import free_port
 from registered import pyfunc
 from sklearn.datasets import load_digits
+from waiting import PATIENCE_S, answers, wait_for
 from wrong_files import save_header
 
 from pipelines.errors import DataError, NotFoundError
@@ -75,9 +75,7 @@ def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def serve(home: Path, name: str, payload: str, folder: Path) -> np.ndarray:
     """What ``mlflow models serve`` answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     scripts = Path(sys.executable).parent
     environment = os.environ | {
         "MLFLOW_TRACKING_URI": read_settings(home).tracking_uri,
@@ -89,22 +87,16 @@ def serve(home: Path, name: str, payload: str, folder: Path) -> np.ndarray:
             [*command, "--port", str(port)], env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        address, until = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while True:
-            try:
-                requests.get(f"{address}/ping", timeout=5).raise_for_status()
-                break
-            except requests.RequestException:
-                assert time.monotonic() < until, (folder / "serve.log").read_text()
-                assert server.poll() is None, (folder / "serve.log").read_text()
-                time.sleep(0.2)
+        address = f"http://127.0.0.1:{port}"
+        wait_for(lambda: server.poll() is not None or answers(f"{address}/ping"), "the server of models")
+        assert server.poll() is None, (folder / "serve.log").read_text()
         headers = {"Content-Type": "application/json"}
-        answer = requests.post(f"{address}/invocations", data=payload, headers=headers, timeout=60)
+        answer = requests.post(f"{address}/invocations", data=payload, headers=headers, timeout=PATIENCE_S)
         assert answer.ok, answer.text
         return np.array(answer.json()["predictions"])
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        server.wait(PATIENCE_S)
 
 
 def test_two_hundred_pictures_get_the_same_numbers_from_all_three(home: Path, tmp_path: Path):

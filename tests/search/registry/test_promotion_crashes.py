@@ -14,6 +14,7 @@ import pytest
 from at_once import promote_at_once
 from mlflow import MlflowClient
 from registered import champion, client_of, versions
+from waiting import PATIENCE_S
 
 import search.registry.promotion
 from search.registry.models import rollback
@@ -125,7 +126,9 @@ def test_a_promotion_that_is_killed_for_real_lets_go_of_the_lock(contenders: Pat
         Versions.point = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         search.registry.promotion.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=os.environ, timeout=100, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=os.environ, timeout=PATIENCE_S, check=False
+    )
     assert done.returncode == -signal.SIGKILL
     assert [v.tags[STATE] for v in versions(contenders, model)] == ["pending"]
 

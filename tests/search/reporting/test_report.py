@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +67,12 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        try:
-            found = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        except api.Error as error:
-            pytest.skip(f"no Chromium can be started: {str(error).splitlines()[0]}")
-        yield found
-        found.close()
-
-
 class Page:
     """A page that was opened offline, and what went wrong on it."""
 
-    def __init__(self, browser: Any, path: Path, width: int = 1280) -> None:
+    def __init__(self, chromium: Any, path: Path, width: int = 1280) -> None:
         self.errors: list[str] = []
-        context = browser.new_context(viewport={"width": width, "height": 900}, offline=True)
+        context = chromium.new_context(viewport={"width": width, "height": 900}, offline=True)
         self.page = context.new_page()
         self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -107,8 +93,8 @@ def test_two_hundred_trials_are_quick_and_small(large: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_opens_offline_without_an_error(browser: Any, large: Path, tmp_path: Path, width: int) -> None:
-    page = Page(browser, write_report(HOSTILE, tmp_path / "report.html", home=large), width)
+def test_it_opens_offline_without_an_error(chromium: Any, large: Path, tmp_path: Path, width: int) -> None:
+    page = Page(chromium, write_report(HOSTILE, tmp_path / "report.html", home=large), width)
     assert page.errors == []
     assert page.page.title().startswith(HOSTILE), "the name is text, not markup"
     assert page.page.inner_text("h1") == HOSTILE
@@ -120,7 +106,7 @@ def test_it_opens_offline_without_an_error(browser: Any, large: Path, tmp_path: 
     assert page.page.locator("tr", has_text="configurations an hour").locator("td").count() == 3
 
 
-def test_a_study_that_went_all_the_way(browser: Any, tmp_path: Path) -> None:
+def test_a_study_that_went_all_the_way(chromium: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
     run_small(home, "whole", trials=4, width={"low": 8, "high": 48})
     run_finalists("whole", top=2, seeds=2, home=home)
@@ -128,7 +114,7 @@ def test_a_study_that_went_all_the_way(browser: Any, tmp_path: Path) -> None:
     said = promote("whole", home=home)
     answer = call("report", "whole", "--output", tmp_path / "whole.html", "--home", home, "--json")
     assert answer.json() == {"path": str(tmp_path / "whole.html")}
-    page = Page(browser, tmp_path / "whole.html")
+    page = Page(chromium, tmp_path / "whole.html")
     assert page.errors == []
     text = page.text()
     assert f"{tested.evaluation.accuracy:.4f}" in text
@@ -138,9 +124,9 @@ def test_a_study_that_went_all_the_way(browser: Any, tmp_path: Path) -> None:
     assert page.page.locator("#curves .scatterlayer .trace").count() == 6, "two curves of each of the best three trials"
 
 
-def test_a_study_that_has_hardly_begun(browser: Any, tmp_path: Path) -> None:
+def test_a_study_that_has_hardly_begun(chromium: Any, tmp_path: Path) -> None:
     recorded(tmp_path / "home", "young", 1)
-    page = Page(browser, write_report("young", tmp_path / "young.html", home=tmp_path / "home"))
+    page = Page(chromium, write_report("young", tmp_path / "young.html", home=tmp_path / "home"))
     assert page.errors == []
     assert "None were trained yet" in page.text()
 

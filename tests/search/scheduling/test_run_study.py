@@ -19,6 +19,7 @@ import pytest
 from registered import client_of
 from searching import Search, Watcher, assert_scores_as_logged, runs_of
 from studies import figures, small_spec
+from waiting import PATIENCE_S
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import load
@@ -117,7 +118,7 @@ class TestTakenUpAgain:
         assert family
         os.kill(process.process.pid, signal.SIGKILL)
         process.rest()
-        assert not psutil.wait_procs(family, timeout=10)[1], "workers end by themselves"
+        assert not psutil.wait_procs(family, timeout=PATIENCE_S)[1], "workers end by themselves"
         resumed = run_study(small_spec("killed"), home=home)
         assert figures(resumed) == figures(finished)
         runs = runs_of(client, "killed")

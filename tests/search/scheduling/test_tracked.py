@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -14,9 +13,11 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+from ports import free_port
 from registered import client_of
-from searching import PATIENCE_S, Watcher, assert_scores_as_logged, runs_of
+from searching import Watcher, assert_scores_as_logged, runs_of
 from studies import small_spec
+from waiting import answers, wait_for
 
 from pipelines.data.datasets import load
 from search.scheduling.progress import Progress
@@ -51,33 +52,19 @@ def test_models_of_mnist_take_pixels_from_0_to_255_and_score_as_logged(
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
     """A tracking server of its own: its address, and its process."""
     folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
     environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, *stores], stdout=log, stderr=log, env=environ)
-    until = time.monotonic() + PATIENCE_S
-    while not answers(address):
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    wait_for(lambda: process.poll() is not None or answers(f"{address}/health"), "MLflow's server")
+    assert process.poll() is None, (folder / "log").read_text()
     yield address, psutil.Process(process.pid)
     for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
         child.kill()
     process.wait()
-
-
-def answers(address: str) -> bool:
-    import requests
-
-    try:
-        return bool(requests.get(address + "/health", timeout=5).ok)
-    except requests.RequestException:
-        return False
 
 
 def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(

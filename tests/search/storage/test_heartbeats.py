@@ -13,6 +13,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 from databases import SPACE, ask, finish, opened
+from waiting import PATIENCE_S, wait_for
 
 from pipelines.errors import UnavailableError
 from search.home.locks import study_lock
@@ -113,12 +114,12 @@ class TestLock:
     def hold(self, home: Path, ready: Any) -> None:
         with study_lock(read_settings(home, {}), "held"):
             ready.set()
-            time.sleep(60)
+            time.sleep(PATIENCE_S)
 
     def hold_alone(self, places: Settings, ready: Any) -> None:
         with sole_lock(places, "held"):
             ready.set()
-            time.sleep(60)
+            time.sleep(PATIENCE_S)
 
     def test_one_process_at_a_time_has_what_only_one_may_do_on_a_shared_database(
         self, tmp_path: Path, postgres: Callable[[str], str]
@@ -130,7 +131,7 @@ class TestLock:
         process = context.Process(target=self.hold_alone, args=(places, ready))
         process.start()
         try:
-            assert ready.wait(60)
+            assert ready.wait(PATIENCE_S)
             refused = pytest.raises(UnavailableError, match="study 'held': another process trains its finalists")
             with refused, sole_lock(places, "held"):
                 pass
@@ -139,11 +140,9 @@ class TestLock:
         finally:
             process.kill()
             process.join()
-        engine, deadline = open_storage(places).engine, time.monotonic() + 30
-        with engine.connect() as connection:
-            while connection.execute(sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one():
-                assert time.monotonic() < deadline, "the server has not noticed that the process is gone"
-                time.sleep(0.05)
+        count = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        with open_storage(places).engine.connect() as connection:
+            wait_for(lambda: not connection.execute(count).scalar_one(), "the server to notice the process's end")
         for _ in range(20):
             with sole_lock(places, "held"):
                 pass
@@ -156,7 +155,7 @@ class TestLock:
         ready = context.Event()
         process = context.Process(target=self.hold, args=(tmp_path, ready))
         process.start()
-        assert ready.wait(30)
+        assert ready.wait(PATIENCE_S)
         yield process
         process.kill()
         process.join()

@@ -8,7 +8,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from tracked import Place, end, epochs, finished, start, wait_for
+from tracked import Place, end, epochs, finished, start
+from waiting import wait_for
 
 from search.home.settings import prepare_home, read_settings
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tracked import MODEL, Place, end, epochs, finished, start, wait_for
+from tracked import MODEL, Place, end, epochs, finished, start
+from waiting import wait_for
 
 from search.home.settings import prepare_home, read_settings
 from search.tracking.entries import MODEL_FILE

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from databases import DATABASES
-from tracked import MODEL, PARAMS, Place, end, epochs, finished, start, steps, wait_for
+from tracked import MODEL, PARAMS, Place, end, epochs, finished, start, steps
+from waiting import wait_for
 
 from search.home.settings import prepare_home, read_settings
 from search.tracking.entries import MODEL_FILE

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tracked import start
+from waiting import PATIENCE_S
 
 from pipelines.errors import UnavailableError
 from search.home.settings import read_settings
@@ -33,7 +34,7 @@ CUT_OFF = """
 
 
 def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_way(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=PATIENCE_S, check=False)
     assert done.returncode == -signal.SIGKILL
     runs = Runs(read_settings(tmp_path, {}), "s", "", None)
     assert runs.is_there(runs.open(start("s", 0)))

@@ -18,6 +18,7 @@ import pytest
 from command_line import call, command
 from nodes import Nodes
 from pool_driver import HP, LONG
+from waiting import PATIENCE_S, wait_for
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import load
@@ -28,7 +29,6 @@ from search.workers.tasks import Task
 
 pytest.importorskip("ray")
 
-PATIENCE_S = 90.0
 SPACE = "[space]\nwidth = 1024\ndepth = 3\nepochs = 3\nbatch_size = 32\nlearning_rate = { low = 1e-4, high = 1e-2 }\n"
 STUDY = f'[study]\nname = "NAME"\ntrials = 10\n[data]\nsource = "digits"\n{SPACE}[search]\npruner = "none"\n'
 """Trials of a second or two, so that nodes can die in the middle."""
@@ -88,7 +88,7 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     file.write_text(STUDY.replace("NAME", "nodes"))
     errors = tmp_path / "stderr.txt"
     process = start(file, tmp_path, errors, RAY_ADDRESS=nodes.address)
-    wait_for(errors, r"trial-00\d\d complete", 3)
+    wait_for_lines(errors, r"trial-00\d\d complete", 3, process)
     nodes.kill("doomed")
     out, _ = process.communicate(timeout=PATIENCE_S)
     # Ray's core says by itself that the rows live on elsewhere; any setting that stops it prints a line of its own.
@@ -111,14 +111,14 @@ def test_ctrl_c_ends_a_ray_of_its_own_and_leaves_no_process(tmp_path: Path) -> N
     file.write_text(STUDY.replace("NAME", "stopped"))
     errors = tmp_path / "stderr.txt"
     process = start(file, tmp_path, errors, "--workers", "1")
-    wait_for(errors, r"trial-00\d\d complete", 1)
+    wait_for_lines(errors, r"trial-00\d\d complete", 1, process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert [member for member in family if member.name().startswith("ray::SlotActor")]
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "Traceback" not in errors.read_text()
-    assert not psutil.wait_procs(family, timeout=10)[1]
+    assert not psutil.wait_procs(family, timeout=PATIENCE_S)[1]
     assert 1 <= json.loads(out)["trials"]["complete"] < 10
 
 
@@ -136,11 +136,12 @@ def start(file: Path, folder: Path, errors: Path, *options: str, **environ: str)
         )
 
 
-def wait_for(errors: Path, pattern: str, times: int) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while len(re.findall(pattern, errors.read_text())) < times:
-        assert time.monotonic() < until, errors.read_text()
-        time.sleep(0.05)
+def wait_for_lines(errors: Path, pattern: str, times: int, process: subprocess.Popen[str]) -> None:
+    def is_there() -> bool:
+        return len(re.findall(pattern, errors.read_text())) >= times or process.poll() is not None
+
+    wait_for(is_there, lambda: f"{pattern!r} in {errors.read_text()}")
+    assert len(re.findall(pattern, errors.read_text())) >= times, errors.read_text()
 
 
 def test_a_cluster_without_a_free_slot_is_not_waited_for_for_ever(nodes: Nodes) -> None:
