@@ -21,8 +21,8 @@ CUT_OFF = """
     import os, signal, sys
     from pathlib import Path
     import sqlalchemy as sa
-    from search.runs import Runs
-    from search.settings import read_settings
+    from search.tracking.runs import Runs
+    from search.home.settings import read_settings
 
     @sa.event.listens_for(sa.engine.Engine, "after_cursor_execute")
     def look(connection, cursor, statement, *rest):

@@ -108,9 +108,9 @@ class TestProcesses:
         program = """
             import resource
             from pipelines.config import DataConfig
-            from pipelines.datasets import load
+            from pipelines.data.datasets import load
             from pipelines.errors import UnavailableError
-            from search.pools.shared import SharedDataset
+            from search.workers.shared_dataset import SharedDataset
             dataset = load(DataConfig("digits"))
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
             try:
@@ -160,10 +160,11 @@ def test_a_slot_whose_processes_cannot_start_any_more_is_given_up_and_the_others
 SCRIPT = """
     import sys
     from pipelines.config import DataConfig, Hyperparameters
-    from pipelines.datasets import load
-    from search.pools import Finished, Ready, Reported, Slot
-    from search.pools.local import LocalPool
-    from search.tasks import Task
+    from pipelines.data.datasets import load
+    from search.devices.slots import Slot
+    from search.workers.local_pool import LocalPool
+    from search.workers.pool import Finished, Ready, Reported
+    from search.workers.tasks import Task
 
     print("script starts", flush=True)
     slot = Slot(0, "cpu:0", sys.argv[1])
