@@ -25,7 +25,7 @@ from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.home.settings import prepare_home, read_settings
 from search.optimization.studies import open_study
-from search.scheduling.progress import Silent
+from search.scheduling.progress import Observer
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import default_spec, override
 from search.tracking.runs import DatasetInput, Runs
@@ -77,7 +77,7 @@ class FreePool:
         pass
 
 
-class Marks(Silent):
+class Marks(Observer):
     """Notes when each trial ended."""
 
     def __init__(self) -> None:

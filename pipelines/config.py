@@ -58,17 +58,6 @@ class Hyperparameters:
     batch_size: int = 128
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """How a configuration is trained, beside what is searched.
-
-    Attributes:
-        seed: Seed of the initial weights, the shuffling and the dropout.
-    """
-
-    seed: int = 0
-
-
 def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_classes: int) -> tuple[int, ...]:
     """Values at the input, after each hidden layer and at the output."""
     return (n_features, *[hyperparameters.width] * hyperparameters.depth, n_classes)

@@ -20,13 +20,13 @@ from rich.console import Console
 import search
 from search.cli.live import draw
 from search.operations.ui import serving
-from search.scheduling.progress import Progress
+from search.scheduling.progress import Observer, Progress
 
 FOLDER = Path(__file__).parent
 NOTES = 8
 
 
-class Photographer:
+class Photographer(Observer):
     """Keeps the live table, with the notes above it, as a terminal shows them at one moment."""
 
     def __init__(self, seconds: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines.config import Hyperparameters, TrainingSettings, layer_sizes
+from pipelines.config import Hyperparameters, layer_sizes
 from pipelines.data.datasets import Dataset, Preprocessing, Split
 from pipelines.errors import TrainingError
 from pipelines.training.epoch import Rows, build_epoch, evaluate, fused_epoch
@@ -68,7 +68,7 @@ class Training:
     Args:
         rows: The training and validation rows.
         hyperparameters: The configuration; ``epochs`` is the epoch to train up to.
-        settings: The seed.
+        seed: Seed of the initial weights, the order of the rows and the dropout.
         start: Where to go on from; None starts with fresh weights.
 
     Attributes:
@@ -84,12 +84,12 @@ class Training:
         self,
         rows: TrainingRows,
         hyperparameters: Hyperparameters,
-        settings: TrainingSettings,
+        seed: int,
         start: Checkpoint | None = None,
     ) -> None:
-        self._rows, self._hp, self._seed = rows, hyperparameters, settings.seed
+        self._rows, self._hp, self._seed = rows, hyperparameters, seed
         self._epoch, self._steps = (start.epochs, start.steps) if start else (0, 0)
-        initial = start.weights if start else _initial_weights(rows, hyperparameters, settings.seed)
+        initial = start.weights if start else _initial_weights(rows, hyperparameters, seed)
         self.best: tuple[np.ndarray, ...] = tuple(initial)
         self.best_epoch, self.best_val_accuracy = 0, -1.0
         if hyperparameters.optimizer in FUSED:
@@ -203,18 +203,18 @@ def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:
     return (hp.learning_rate * 0.5 * (1 + np.cos(np.pi * done))).astype(np.float32)
 
 
-def train(dataset: Dataset, hyperparameters: Hyperparameters, settings: TrainingSettings | None = None) -> Training:
+def train(dataset: Dataset, hyperparameters: Hyperparameters, seed: int = 0) -> Training:
     """Sets up the training of one configuration; iterating over the result trains it.
 
     Args:
         dataset: What to train on; its test rows are not in it.
         hyperparameters: The configuration.
-        settings: The seed; 0 where none is given.
+        seed: As for ``Training``.
 
     Raises:
         TrainingError: The network does not fit into memory, or Keras has no optimizer of that name.
     """
     try:
-        return Training(TrainingRows.of(dataset), hyperparameters, settings or TrainingSettings())
+        return Training(TrainingRows.of(dataset), hyperparameters, seed)
     except tf.errors.ResourceExhaustedError as error:
         raise TrainingError(f"the network does not fit into memory: {error.message}") from error

@@ -36,7 +36,7 @@ def watching(*, plain: bool) -> Iterator[Observer]:
         yield LiveTable(live)
 
 
-class PlainLines:
+class PlainLines(Observer):
     """Each note as a line, and now and then one on how far the search is."""
 
     def __init__(self, console: Console) -> None:
@@ -58,7 +58,7 @@ class PlainLines:
         self._console.print(printable(line), soft_wrap=True)
 
 
-class LiveTable:
+class LiveTable(Observer):
     """Each slot with what it trains, and under them where the search stands; notes scroll by above."""
 
     def __init__(self, live: Live) -> None:

@@ -31,7 +31,7 @@ from search.home.settings import Settings, read_settings
 from search.optimization.provenance import open_runs, run_tags
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study, study_data
-from search.scheduling.progress import Observer, Progress, Silent
+from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import deliver_left, record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
@@ -106,7 +106,7 @@ def run_finalists(
     open_home(settings)
     with storage_errors(settings), sole_lock(settings, name) as settings:
         finals = _Finals(
-            settings, spec, load_own_study(settings, name), dataset, observer or Silent(), top, seeds, pool
+            settings, spec, load_own_study(settings, name), dataset, observer or Observer(), top, seeds, pool
         )
         return finals.run(refit=refit)
 

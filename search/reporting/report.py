@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 
-from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
 from pipelines.evaluation.metrics import mean_interval
 from search.finals.winner import SEAL, VERDICT
@@ -27,11 +26,8 @@ from search.tracking.entries import Epoch
 from search.tracking.history import read_history
 from search.tracking.run_names import finalist_run_name
 from search.tracking.runs import connect
-from search.training.forecast import Size, trials_per_hour
 
 _TOP, _CURVES = 15, 3
-_FIRST = 10
-"""Trials from which the forecast is made."""
 
 
 def write_report(name: str, output: Path | None = None, *, home: Path | None = None) -> Path:
@@ -99,7 +95,6 @@ def _facts(study: optuna.Study, settings: Settings) -> dict[str, Any]:
         "finals": _finals(study),
         "seal": {"opened": len(attributes.get(SEAL, ())), "reading": readings[-1] if readings else None},
         "gate": attributes.get(GATE),
-        "forecast": _forecast(spec, attributes, study.get_trials(deepcopy=False)),
     }
 
 
@@ -156,29 +151,3 @@ def _finals(study: optuna.Study) -> dict[str, Any] | None:
              "promised": result["best_val_accuracy"], "n_parameters": result["n_parameters"]}
         )  # fmt: skip
     return {"finalists": finalists, "explanation": verdict["explanation"], "seeds": verdict["seeds"]}
-
-
-def _forecast(
-    spec: StudySpec, attributes: Mapping[str, Any], trials: Sequence[optuna.trial.FrozenTrial]
-) -> dict[str, Any] | None:
-    """What plan's arithmetic makes of the study's first trials, beside what came of it.
-
-    ``plan`` itself records nothing; its own few probes would tell the same less exactly.
-    """
-    results = [t.user_attrs[RESULT] for t in trials if t.state.is_finished() and RESULT in t.user_attrs]
-    trained = [r for r in results if r.get("duration_s") and r.get("epochs_trained") and "copied_from" not in r]
-    facts, elapsed_s = attributes.get(FACTS), attributes.get(ELAPSED, 0.0)
-    if not facts or not elapsed_s or len(trained) <= _FIRST:
-        return None
-    data, n_slots = facts["dataset"], len(facts["machine"]["devices"])
-    size = Size(data["training_rows"], data["features"], data["classes"])
-    first = [(Hyperparameters(**r["params"]), r["epochs_trained"], r["duration_s"]) for r in trained[:_FIRST]]
-    hourly = trials_per_hour(spec, size, n_slots, first)
-    return {
-        "first": _FIRST,
-        "hourly": hourly,
-        "hourly_was": 3600 * len(results) / elapsed_s,
-        "forecast_s": 3600 * len(results) / hourly,
-        "elapsed_s": elapsed_s,
-        "n": len(results),
-    }

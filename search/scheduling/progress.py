@@ -1,16 +1,14 @@
-"""What a search tells whoever watches it."""
+"""Progress of a search and the observer that it reports to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-from pipelines.config import Hyperparameters
-from pipelines.training.history import EpochReport
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipelines.config import Layer
+    from pipelines.config import Hyperparameters, Layer
+    from pipelines.training.history import EpochReport
     from search.optimization.leaderboard import TrialRow
 
 
@@ -58,7 +56,7 @@ class Progress:
     time_left_s: float | None = None
     best_number: int | None = None
     best_value: float | None = None
-    best_params: Mapping[str, Any] = field(default_factory=dict)
+    best_params: Mapping[str, object] = field(default_factory=dict)
     stopping: str = ""
 
     def count(self, row: TrialRow) -> None:
@@ -70,47 +68,20 @@ class Progress:
             self.best_number, self.best_value, self.best_params = row.number, row.value, row.params
 
 
-class Observer(Protocol):
-    """Watches a search; called while it waits, so it must be quick."""
+class Observer:
+    """Watches a study, its finalists or a single training; each method does nothing unless a subclass overrides it.
 
-    def update(self, progress: Progress) -> None:
-        """Something has changed, or a moment has passed; called in the searching thread."""
-
-    def note(self, line: str) -> None:
-        """One line worth keeping: a trial has ended, a warning; the tracking thread calls it too."""
-
-
-class Silent:
-    """Watches nothing."""
-
-    def update(self, progress: Progress) -> None:
-        """Nothing."""
-
-    def note(self, line: str) -> None:
-        """Nothing."""
-
-
-class TrainingObserver(Protocol):
-    """Watches the training of one configuration."""
+    The searching thread calls it between two polls of the pool, so a method must return within milliseconds.
+    """
 
     def begin(self, layers: tuple[Layer, ...]) -> None:
-        """The data is there and training begins."""
+        """A single training begins; ``layers`` are those of its network."""
 
     def epoch(self, report: EpochReport) -> None:
-        """An epoch has ended."""
+        """An epoch of a single training has ended."""
+
+    def update(self, progress: Progress) -> None:
+        """The progress may have changed; called at least twice a second."""
 
     def note(self, line: str) -> None:
-        """One line worth keeping: a warning."""
-
-
-class SilentTraining:
-    """Watches nothing."""
-
-    def begin(self, layers: tuple[Layer, ...]) -> None:
-        """Nothing."""
-
-    def epoch(self, report: EpochReport) -> None:
-        """Nothing."""
-
-    def note(self, line: str) -> None:
-        """Nothing."""
+        """One line to show: a result, a retry, a warning."""

@@ -17,7 +17,7 @@ from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import make_sampler
 from search.optimization.studies import load_study, open_study, study_names
-from search.scheduling.progress import Observer, Silent
+from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
@@ -110,7 +110,7 @@ def run_study(
     started = time.monotonic()
     make_sampler(spec, spec.seed)  # says what is missing before anything is begun
     settings = read_settings(home)
-    observer = observer or Silent()
+    observer = observer or Observer()
     prepare_pool(pool)
     dataset = load(spec.data, settings.data_folders)
     if pool == "local":

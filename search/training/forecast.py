@@ -112,24 +112,6 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     )
 
 
-def trials_per_hour(
-    spec: StudySpec, size: Size, n_slots: int, trained: Sequence[tuple[Hyperparameters, int, float]]
-) -> float:
-    """The same forecast from trials that were trained: what it costs a study nothing to know.
-
-    Args:
-        spec: The study.
-        size: Of its dataset.
-        n_slots: Trials that train at the same time.
-        trained: Configuration, epochs and seconds of each.
-    """
-    work = np.array([(1.0, *(epochs * part for part in _work(hp, size))) for hp, epochs, _ in trained])
-    took, scale = np.array([seconds for *_, seconds in trained]), work.max(axis=0)
-    solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
-    cost = _Cost(float(solution[0] / scale[0]), tuple((solution / scale)[1:]))
-    return 3600 * n_slots / statistics.fmean(cost.trial_s(hp, epochs, size) for hp, epochs in simulate(spec))
-
-
 def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
     """Trials of a study that trains nothing: the pruner judges made-up curves of configurations drawn at random.
 

@@ -20,7 +20,7 @@ from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow
 from search.optimization.provenance import dataset_input, run_tags
-from search.scheduling.progress import SilentTraining, TrainingObserver
+from search.scheduling.progress import Observer
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart, now_ms
 from search.tracking.experiment_view import plain
 from search.tracking.home import open_home
@@ -53,9 +53,7 @@ class TrainingResult:
     undelivered: int = 0
 
 
-def train_once(
-    spec: TrainingSpec, *, home: Path | None = None, observer: TrainingObserver | None = None
-) -> TrainingResult:
+def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observer | None = None) -> TrainingResult:
     """Trains one configuration and logs it as a run of the experiment ``train-SOURCE``.
 
     The run has ``model.h5``, the best epoch's weights, and ``checkpoint.h5``, the last epoch's with the optimizer's
@@ -74,14 +72,14 @@ def train_once(
         TrainingError: It cannot be trained; the run is there, FAILED.
         UnavailableError: The tracking server or the home cannot be used.
     """
-    return _Run(spec, read_settings(home), observer or SilentTraining(), None).train()
+    return _Run(spec, read_settings(home), observer or Observer(), None).train()
 
 
 def continue_training(
     run_id: str,
     *,
     home: Path | None = None,
-    observer: TrainingObserver | None = None,
+    observer: Observer | None = None,
     **given: Any,
 ) -> TrainingResult:
     """Goes on exactly where a run of ``train_once`` stopped: five epochs and five more are ten.
@@ -103,15 +101,13 @@ def continue_training(
     """
     settings = read_settings(home)
     earlier = read_earlier(settings, run_id)
-    return _Run(earlier.go_on(given), settings, observer or SilentTraining(), earlier).train()
+    return _Run(earlier.go_on(given), settings, observer or Observer(), earlier).train()
 
 
 class _Run:
     """One training, from its data to the end of its run."""
 
-    def __init__(
-        self, spec: TrainingSpec, settings: Settings, observer: TrainingObserver, earlier: Earlier | None
-    ) -> None:
+    def __init__(self, spec: TrainingSpec, settings: Settings, observer: Observer, earlier: Earlier | None) -> None:
         self._spec, self._settings, self._observer, self._earlier = spec, settings, observer, earlier
         self._slot = find_slots(1, settings.visible_devices)[0]
         self._interrupted = threading.Event()

@@ -18,7 +18,6 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
     import keras  # noqa: F401  (needed by the first model that is saved; imported once in a fork server)
     import tensorflow as tf
 
-from pipelines.config import TrainingSettings
 from pipelines.data.datasets import Preprocessing
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
@@ -84,7 +83,7 @@ def train_task(
         The outcome, cut after the epoch at which a verdict, the time or a loss that is not finite ended it.
     """
     started = time.monotonic()
-    training = Training(rows, task.hyperparameters, TrainingSettings(task.seed), _start(task))
+    training = Training(rows, task.hyperparameters, task.seed, _start(task))
     checkpoint = training.checkpoint() if task.keep_state else None
     history: list[EpochReport] = []
     best = (0, -1.0, training.best)

@@ -19,11 +19,11 @@ import pytest
 from waiting import PATIENCE_S
 
 from pipelines.data.datasets import Dataset
-from search.scheduling.progress import Progress
+from search.scheduling.progress import Observer, Progress
 
 
 @dataclass
-class Watcher:
+class Watcher(Observer):
     """Keeps what it is told and may act on it."""
 
     act: Callable[[Progress], None] = lambda progress: None

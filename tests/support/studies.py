@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from search.optimization.leaderboard import TrialRow
-from search.scheduling.progress import Progress
+from search.scheduling.progress import Observer, Progress
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import StudySpec, spec_from_dict
 
@@ -43,7 +43,7 @@ def figure(row: TrialRow) -> tuple[Any, ...]:
     return row.number, row.state, row.params, row.value, row.best_epoch, row.epochs_trained
 
 
-class Printer:
+class Printer(Observer):
     """Prints what happens, a line each."""
 
     def update(self, progress: Progress) -> None:

@@ -17,7 +17,7 @@ from search.home.settings import Settings
 from search.optimization.leaderboard import TrialRow, leaderboard, set_run_id
 from search.optimization.samplers import TrialSampler, draw
 from search.optimization.studies import load_study, open_study
-from search.scheduling.progress import Progress
+from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.space import Choice, Range, SearchSpace
@@ -35,7 +35,7 @@ _names = itertools.count()
 
 
 @dataclass
-class Watcher:
+class Watcher(Observer):
     """Keeps what it is told, and may act on it."""
 
     lines: list[str] = field(default_factory=list)

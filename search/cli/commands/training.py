@@ -11,6 +11,7 @@ import typer
 
 from pipelines.errors import SpecError
 from search.cli.options import Home, Json, Target, complete_source
+from search.scheduling.progress import Observer
 
 if TYPE_CHECKING:
     from pipelines.config import Layer
@@ -81,7 +82,7 @@ def _as_option(problem: str) -> str:
     return f"{'data.source' if name in ('name', 'source') else f'--{name}'}{colon}{rest}"
 
 
-class _Lines:
+class _Lines(Observer):
     """The layers, then a line an epoch; with --json all of it on stderr."""
 
     def __init__(self, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras_counterpart import batches, tiny_dataset
 
-from pipelines.config import DataConfig, Hyperparameters, Scaling, TrainingSettings
+from pipelines.config import DataConfig, Hyperparameters, Scaling
 from pipelines.data.datasets import Dataset, Preprocessing, Split, load
 from pipelines.data.preprocessing import learn_scaling
 from pipelines.errors import InputError
@@ -124,7 +124,7 @@ def test_keras_goes_on_from_a_saved_checkpoint(optimizer: str) -> None:
     """The optimizer's state is in the file and in Keras's own order."""
     dataset = tiny_dataset()
     hp = replace(HP, optimizer=optimizer, dropout=0.0, epochs=2)
-    training = Training(TrainingRows.of(dataset), hp, TrainingSettings(0))
+    training = Training(TrainingRows.of(dataset), hp, 0)
     reports = iter(training)
     next(reports)
     content = to_h5(restore_model(hp, dataset.preprocessing, training.checkpoint()))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras_counterpart import batches, keras_model, tiny_dataset
 
-from pipelines.config import Hyperparameters, TrainingSettings
+from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.errors import TrainingError
 from pipelines.training.optimizers import FUSED
@@ -24,7 +24,7 @@ def configuration(optimizer: str, **changes: object) -> Hyperparameters:
 
 def trained_both_ways(dataset: Dataset, hp: Hyperparameters) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Weights after ``hp.epochs``: ours, and Keras's."""
-    training = Training(TrainingRows.of(dataset), hp, TrainingSettings(SEED))
+    training = Training(TrainingRows.of(dataset), hp, SEED)
     initial = training.checkpoint().weights
     model = keras_model(dataset, hp, initial)
     list(training)
@@ -71,4 +71,4 @@ def test_a_batch_larger_than_the_data_is_one_step() -> None:
 
 def test_an_optimizer_that_keras_does_not_know() -> None:
     with pytest.raises(TrainingError, match=r"optimizer: must be one that Keras knows by name, got 'adammm'"):
-        Training(TrainingRows.of(tiny_dataset()), configuration("adammm"), TrainingSettings())
+        Training(TrainingRows.of(tiny_dataset()), configuration("adammm"), 0)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from keras_counterpart import batches, keras_model, tiny_dataset
 
-from pipelines.config import DataConfig, Hyperparameters, TrainingSettings
+from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset, load
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import load_h5, read_checkpoint, restore_model, to_h5
@@ -39,7 +39,7 @@ def digits() -> Dataset:
 def run(
     rows: TrainingRows, hp: Hyperparameters, seed: int = 0, start: Checkpoint | None = None
 ) -> tuple[Training, list[EpochReport]]:
-    training = Training(rows, hp, TrainingSettings(seed), start)
+    training = Training(rows, hp, seed, start)
     return training, list(training)
 
 
@@ -55,7 +55,7 @@ def same(ours: tuple[np.ndarray, ...], others: tuple[np.ndarray, ...]) -> bool:
 
 class TestReports:
     def test_are_what_keras_reports_for_the_same_batches(self, dataset: Dataset, rows: TrainingRows) -> None:
-        training = Training(rows, HP, TrainingSettings(5))
+        training = Training(rows, HP, 5)
         model = keras_model(dataset, HP, training.checkpoint().weights)
         for epoch, report in enumerate(training):
             x, y = (np.concatenate(parts) for parts in zip(*batches(dataset, HP, 5, epoch), strict=True))
@@ -112,7 +112,7 @@ class TestSchedule:
     @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
     def test_cosine_trains_as_keras_does(self, dataset: Dataset, rows: TrainingRows, optimizer: str) -> None:
         hp = replace(HP, schedule="cosine", optimizer=optimizer)
-        training = Training(rows, hp, TrainingSettings(1))
+        training = Training(rows, hp, 1)
         decay = keras.optimizers.schedules.CosineDecay(hp.learning_rate, 3 * hp.epochs)
         model = keras_model(dataset, hp, training.checkpoint().weights, decay)
         reports = list(training)
@@ -134,7 +134,7 @@ class TestRepeated:
         assert figures(first_reports) == figures(second_reports)
 
     def test_another_seed_gives_other_weights(self, rows: TrainingRows) -> None:
-        one, two = (Training(rows, HP, TrainingSettings(seed)) for seed in (0, 1))
+        one, two = (Training(rows, HP, seed) for seed in (0, 1))
         assert not same(one.checkpoint().weights[::2], two.checkpoint().weights[::2])
         list(one), list(two)
         assert not same(one.checkpoint().weights, two.checkpoint().weights)
@@ -181,7 +181,7 @@ def mean_accuracies(dataset: Dataset, hp: Hyperparameters) -> tuple[float, float
     """Final validation accuracy, the mean over five seeds: ours, and ``model.fit``'s with its own shuffling."""
     ours, theirs = [], []
     for seed in range(5):
-        training = train(dataset, hp, TrainingSettings(seed))
+        training = train(dataset, hp, seed)
         keras.utils.set_random_seed(seed)
         model = keras_model(dataset, hp, training.checkpoint().weights, seed=100 * seed)
         ours.append(list(training)[-1].val_accuracy)

@@ -20,7 +20,7 @@ from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id, recorded_results
 from search.optimization.samplers import trial_seed
 from search.optimization.studies import load_study
-from search.scheduling.progress import Progress, Silent
+from search.scheduling.progress import Observer, Progress
 from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.spool import write_entry
 
@@ -93,7 +93,7 @@ def test_run_again_it_trains_nothing_and_more_seeds_train_only_those(home: Path,
     assert new == {more.verdict.winner.run_ids[3]}
 
 
-class OnFirstNote(Silent):
+class OnFirstNote(Observer):
     """Does something when the first run has ended."""
 
     def __init__(self, act) -> None:
@@ -129,7 +129,7 @@ def test_a_worker_that_is_killed_costs_its_run_only(tmp_path: Path):
     home = tmp_path / "home"
     run_small(home, "s", trials=1, epochs=60)
 
-    class Killer(Silent):
+    class Killer(Observer):
         def __init__(self) -> None:
             self.notes: list[str] = []
             self.killed = 0
