@@ -33,7 +33,7 @@ with atheris.instrument_imports(include=PARSERS):
     from PIL import Image, JpegImagePlugin, PngImagePlugin  # noqa: F401
 
     from pipelines.config import DataConfig
-    from pipelines.data.datasets import describe
+    from pipelines.data.description import describe
     from pipelines.errors import InputError, MlpSearchError
     from pipelines.files.pictures import read_picture
     from pipelines.training.history import sha256

@@ -1,38 +1,57 @@
-"""A named source or a file -> a Dataset: training and validation rows, class names, fingerprint.
+"""Loads a named source or a file as a Dataset: training and validation rows, class names, fingerprint.
 
-Test rows are sealed. Where a source has test rows of its own, they pass through the fingerprint's hash and
-are never kept; where it has none, a stratified share is drawn and dropped. ``sealed.open_test`` returns them.
+Test rows are held out. Where a source has test rows of its own, they pass through the fingerprint's hash and
+are not kept; where it has none, a stratified share is drawn and left out. ``sealed.open_test`` returns them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from pipelines.config import DataConfig
-from pipelines.data.preparation import Prepared, Split, prepare
-from pipelines.data.preprocessing import Preprocessing
-from pipelines.files.sources import SOURCES, is_available
+from pipelines.config import DataConfig, Scaling
+from pipelines.data.preprocessing import Preprocessing, learn_scaling
+from pipelines.data.readers import Source, read_source
+from pipelines.data.splits import Shares, number_labels, share_rows
+from pipelines.data.table_encoder import TableEncoder
+from pipelines.errors import DataError
+from pipelines.files.archives import Array
 
-__all__ = ["SOURCES", "Dataset", "Description", "Preprocessing", "Split", "describe", "is_available", "load"]
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_NAMES = {"fashion_mnist": {str(number): name for number, name in enumerate(_FASHION)}}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Rows of one split.
+
+    Attributes:
+        x: (n_rows, *input_shape) uint8 or float32, unscaled.
+        y: (n_rows,) int32 class numbers.
+    """
+
+    x: Array
+    y: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """What may be looked at of a source.
+    """All of a source but its test rows.
 
     Attributes:
         name: Short name, for people.
-        training: Rows that fit weights, and all that preprocessing learns from.
+        training: Rows that fit weights and preprocessing.
         validation: Rows that pick epochs and rank trials.
-        preprocessing: What a model takes with it.
-        fingerprint: 16 hexadecimal digits; the same arrays and split give the same ones on any machine.
-        n_test: Rows that are sealed.
+        preprocessing: Saved with a model.
+        fingerprint: 16 hexadecimal digits; the same arrays and split have the same ones on every machine.
+        n_test: Number of test rows.
     """
 
     name: str
@@ -48,56 +67,37 @@ class Dataset:
         return self.preprocessing.class_names
 
     @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one row."""
         return self.preprocessing.input_shape
 
-    @property
-    def n_classes(self) -> int:
-        """How many classes there are."""
-        return len(self.class_names)
 
-
-@dataclass(frozen=True, slots=True)
-class ColumnSummary:
-    """One column of a table; ``n_missing`` leaves test rows out, ``note`` says why a column is ignored."""
-
-    name: str
-    kind: str
-    n_missing: int
-    n_features: int
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a person looks at before training; nothing in it was counted on test rows.
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A dataset with what it was made from.
 
     Attributes:
-        name: Short name of the source.
-        fingerprint: Of its arrays and split.
-        input_shape: Shape of one row as a model takes it.
-        dtype: Type of the values.
-        value_range: Lowest and highest value of the training rows.
-        class_names: One name per class number.
-        n_rows: Rows of each split; ``test`` is known by its size alone.
-        class_counts: Rows of each class, for training and validation.
-        columns: Of a table; empty for arrays.
+        dataset: The dataset.
+        source: Rows and labels as read.
+        classes: The labels as texts, in the order of their numbers.
+        numbers: (n_rows,) int32 class numbers of the source's rows.
+        shares: Row numbers of each split.
     """
 
-    name: str
-    fingerprint: str
-    input_shape: tuple[int, ...]
-    dtype: str
-    value_range: tuple[float, float]
-    class_names: tuple[str, ...]
-    n_rows: dict[str, int]
-    class_counts: dict[str, tuple[int, ...]]
-    columns: tuple[ColumnSummary, ...]
+    dataset: Dataset
+    source: Source
+    classes: tuple[str, ...]
+    numbers: Array
+    shares: Shares
 
 
 def load(config: DataConfig, folders: Sequence[Path] = ()) -> Dataset:
-    """Load what may be looked at; never holds or returns a test row of the source's own.
+    """Loads training and validation rows; never holds or returns a test row of the source's own.
 
     Args:
         config: The source, its target column, the split and the scaling.
@@ -109,50 +109,78 @@ def load(config: DataConfig, folders: Sequence[Path] = ()) -> Dataset:
         NotFoundError: The file does not exist.
         UnavailableError: The file cannot be opened, or a download failed.
     """
-    return _dataset(config, prepare(config, folders))
+    return prepare(config, folders).dataset
 
 
-def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
-    """Shapes, ranges, class counts and missing values; arguments and errors are those of ``load``."""
-    prepared = prepare(config, folders)
-    dataset = _dataset(config, prepared)
-    x, n_classes = dataset.training.x, dataset.n_classes
-    splits = {"training": dataset.training, "validation": dataset.validation}
-    counts = {name: np.bincount(split.y, minlength=n_classes).tolist() for name, split in splits.items()}
-    return Description(
-        name=dataset.name,
-        fingerprint=dataset.fingerprint,
-        input_shape=dataset.input_shape,
-        dtype=str(x.dtype),
-        value_range=(float(x.min()), float(x.max())),
-        class_names=dataset.class_names,
-        n_rows={**{name: len(split.y) for name, split in splits.items()}, "test": dataset.n_test},
-        class_counts={name: tuple(per_class) for name, per_class in counts.items()},
-        columns=_summaries(prepared),
-    )
-
-
-def _dataset(config: DataConfig, prepared: Prepared) -> Dataset:
-    source, shares = prepared.source, prepared.shares
-    own_test = source.archive is not None
-    split = [config.validation_fraction, None if own_test else config.test_fraction, config.split_seed]
-    return Dataset(
+def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
+    """Reads a source, splits its rows and learns the preprocessing; arguments and errors are those of ``load``."""
+    _require_valid(config)
+    source = read_source(config, folders)
+    place = f"{source.place}, labels"
+    classes = tuple(str(label) for label in np.unique(source.labels))
+    numbers = number_labels(source.labels, classes, place)
+    is_split_off = source.n_own_test is None
+    shares = share_rows(numbers, classes, config, is_split_off, place)
+    encoder = _learn_encoder(source, shares.training)
+    training = take(source, encoder, numbers, shares.training)
+    center, scale = learn_scaling(training.x, config.scaling)
+    names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
+    split = [config.validation_fraction, config.test_fraction if is_split_off else None, config.split_seed]
+    dataset = Dataset(
         name=source.name,
-        training=prepared.training,
-        validation=prepared.split(shares.validation),
-        preprocessing=prepared.preprocessing,
+        training=training,
+        validation=take(source, encoder, numbers, shares.validation),
+        preprocessing=Preprocessing(training.x.shape[1:], names, center, scale, encoder),
         fingerprint=hashlib.sha256(json.dumps([source.digests, split]).encode()).hexdigest()[:16],
-        n_test=source.n_test if own_test else len(shares.test),
+        n_test=len(shares.test) if source.n_own_test is None else source.n_own_test,
     )
+    return Prepared(dataset, source, classes, numbers, shares)
 
 
-def _summaries(prepared: Prepared) -> tuple[ColumnSummary, ...]:
-    encoder, table = prepared.preprocessing.columns, prepared.source.rows
-    if encoder is None or isinstance(table, np.ndarray):
-        return ()
-    seen = table.iloc[np.concatenate([prepared.shares.training, prepared.shares.validation])]
-    n_missing = seen.isna().sum()
-    return tuple(
-        ColumnSummary(column.name, column.kind, int(n_missing[column.name]), column.n_features, column.reason)
-        for column in encoder.columns
-    )
+def take(source: Source, encoder: TableEncoder | None, numbers: Array, rows: Array) -> Split:
+    """Returns the rows of these numbers, encoded.
+
+    Args:
+        source: Where the rows are from.
+        encoder: Encodes a table; None for arrays.
+        numbers: (n_rows,) class numbers of the source's rows.
+        rows: (n,) row numbers.
+
+    Raises:
+        DataError: A row of a table cannot be encoded.
+    """
+    if encoder is None or isinstance(source.rows, np.ndarray):
+        return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), numbers[rows])
+    with _placed(source):
+        return Split(encoder.encode(source.rows.iloc[rows]), numbers[rows])
+
+
+def _learn_encoder(source: Source, rows: Array) -> TableEncoder | None:
+    if isinstance(source.rows, np.ndarray):
+        return None
+    with _placed(source):
+        return TableEncoder.learn(source.rows.iloc[rows])
+
+
+@contextmanager
+def _placed(source: Source) -> Iterator[None]:
+    """Names the file in errors about its columns."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError([f"{source.place}: {problem}" for problem in error.problems]) from error
+
+
+def _require_valid(config: DataConfig) -> None:
+    problems = [
+        f"data.{name}: must be above 0 and below 1, got {getattr(config, name)}: 0.2 is a common choice"
+        for name in ("validation_fraction", "test_fraction")
+        if not 0 < getattr(config, name) < 1
+    ]
+    scalings = get_args(Scaling)
+    if config.scaling not in scalings:
+        problems.append(f"data.scaling: must be one of {', '.join(scalings)}, got {config.scaling!r}")
+    if not 0 <= config.split_seed < 2**32:
+        problems.append(f"data.split_seed: must be at least 0 and below 2**32, got {config.split_seed}")
+    if problems:
+        raise DataError(problems)

@@ -1,4 +1,4 @@
-"""Reads arrays of an ``.npz`` file without trusting it: no pickles, and nothing that memory cannot hold."""
+"""Reads arrays of an ``.npz`` file that nobody vouches for: no pickles, and no more than fits in memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 import io
 import math
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,32 +21,39 @@ from pipelines.errors import DataError, UnavailableError
 
 Array = npt.NDArray[Any]
 
-_CHUNK_BYTES = 1 << 20
-_HEADER_BYTES = 1 << 16
+_MAX_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an archive promises of one array, known before a row of it is read."""
+    """What an archive says of one array, known before any value is read.
+
+    Attributes:
+        shape: Shape of the array.
+        dtype: Type of its values.
+        fortran_order: Whether the first axis varies fastest in the file.
+        n_bytes_held: Bytes of values that the archive holds; a damaged file may hold more or less than the shape asks.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran_order: bool
+    n_bytes_held: int
 
     @property
     def n_bytes(self) -> int:
-        """Bytes the array takes as it is read."""
+        """Bytes of the values, by shape and type."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def n_bytes_kept(self) -> int:
-        """Bytes of what is made of it: numbers become float32, where they are not uint8."""
+        """Bytes of the values once loaded: numbers other than uint8 become float32, at least."""
         widened = self.dtype.kind in "biuf" and self.dtype != np.uint8
         return math.prod(self.shape) * max(self.dtype.itemsize, 4 if widened else 1)
 
 
 def require_memory(path: Path, n_bytes: int) -> None:
-    """Raise DataError where ``n_bytes`` of rows and a copy of them do not fit in the memory that is free."""
+    """Raises DataError where ``n_bytes`` of rows and a copy of them exceed the free memory."""
     free_bytes = psutil.virtual_memory().available
     if 2 * n_bytes > free_bytes:
         raise DataError(
@@ -56,83 +63,60 @@ def require_memory(path: Path, n_bytes: int) -> None:
 
 
 def read_headers(path: Path) -> dict[str, Header]:
-    """Shapes and types of every array in the archive, by name.
+    """Reads shape and type of every array in the archive, by name.
 
     Raises:
-        DataError: Not an ``.npz`` archive, or one that is damaged.
+        DataError: Not an ``.npz`` archive, or a damaged one.
         UnavailableError: The file cannot be opened.
     """
-    with _opened(path) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npy")]
-        headers = {}
-        for name in names:
-            with archive.open(name) as member:
-                headers[name.removesuffix(".npy")] = _read_header(member)
-        return headers
+    with _open(path) as archive:
+        members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+        return {member.filename.removesuffix(".npy"): _read_header(archive, member) for member in members}
 
 
-def read_arrays(path: Path, headers: Mapping[str, Header], names: Sequence[str]) -> tuple[list[Array], list[str]]:
-    """Read the named arrays, each with the sha256 of its type, shape and bytes.
+def read_array(path: Path, name: str, header: Header) -> tuple[Array, str]:
+    """Reads one array and the sha256 of its name, type, shape and bytes.
+
+    Args:
+        path: The archive.
+        name: Name of the array.
+        header: Its header, as ``read_headers`` returned it.
 
     Raises:
-        DataError: The archive is damaged.
+        DataError: The archive is damaged, or the array holds Python objects.
     """
-    arrays, digests = [], []
-    for name in names:
-        header = headers[name]
-        flat = np.empty(header.n_bytes, dtype=np.uint8)
-        digests.append(_stream(path, name, header, flat))
-        order: Any = "F" if header.fortran_order else "C"
-        arrays.append(np.ndarray(header.shape, header.dtype, flat.data, order=order))
-    return arrays, digests
-
-
-def hash_arrays(path: Path, headers: Mapping[str, Header], names: Sequence[str]) -> list[str]:
-    """The sha256 of each named array, in one pass that keeps none of its bytes."""
-    return [_stream(path, name, headers[name], None) for name in names]
-
-
-def _stream(path: Path, name: str, header: Header, out: Array | None) -> str:
-    """Pass one array's bytes through sha256 and, where ``out`` is given, into it."""
+    if header.n_bytes != header.n_bytes_held:
+        raise DataError(
+            f"{path}: {name} must hold {header.n_bytes} bytes, got {header.n_bytes_held}: write the file again"
+        )
+    with _open(path) as archive, archive.open(f"{name}.npy") as member:
+        array = npy.read_array(member, allow_pickle=False)
     digest = hashlib.sha256(f"{name} {header.dtype.str} {header.shape} {header.fortran_order}".encode())
-    position = 0
-    with _opened(path) as archive, archive.open(f"{name}.npy") as member:
-        _read_header(member)
-        while chunk := member.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            # An archive may hold more bytes than its header promises; the count below catches it.
-            if out is not None and position + len(chunk) <= len(out):
-                out[position : position + len(chunk)] = np.frombuffer(chunk, dtype=np.uint8)
-            position += len(chunk)
-            if position > header.n_bytes:
-                break
-    if position != header.n_bytes:
-        raise DataError(f"{path}: {name} must hold {header.n_bytes} bytes, got {position}: write the file again")
-    return digest.hexdigest()
+    digest.update((array.T if header.fortran_order else array).data)  # the bytes in the order of the file
+    return array, digest.hexdigest()
 
 
-def _read_header(member: IO[bytes]) -> Header:
-    version = npy.read_magic(member)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    length = member.read(2 if version == (1, 0) else 4)
-    # NumPy would read all that a header says it has, up to 4 GB, before it finds that too long.
-    text = member.read(min(int.from_bytes(length, "little"), _HEADER_BYTES))
-    shape, fortran_order, dtype = read(io.BytesIO(length + text))
+def _read_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Header:
+    with archive.open(member) as file:
+        # A header says how long it is, up to 4 GB, and NumPy would read all of that before it checks the length.
+        start = io.BytesIO(file.read(_MAX_HEADER_BYTES))
+    read = npy.read_array_header_1_0 if npy.read_magic(start) == (1, 0) else npy.read_array_header_2_0
+    shape, fortran_order, dtype = read(start)
     if any(size < 0 for size in shape):
         raise ValueError(f"shape {shape}")
-    return Header(shape, dtype, fortran_order)
+    return Header(shape, dtype, fortran_order, member.file_size - start.tell())
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive, with what can go wrong in it told as ours."""
+def _open(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Opens an archive and translates whatever goes wrong with it."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except OSError as error:
         raise UnavailableError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # zipfile, its decompressors and NumPy's header reader each have their own
+    except Exception as error:  # zipfile, its decompressors and NumPy's header reader each raise their own
         raise DataError(
-            f"{path}: must be an .npz archive that is whole, got {type(error).__name__} "
+            f"{path}: must be a complete .npz archive, got {type(error).__name__} "
             f"({' '.join(str(error).split())[:200]}): write it again with numpy.savez_compressed"
         ) from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.config import Hyperparameters
-from pipelines.data.datasets import Preprocessing
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import InputError
 from pipelines.training.history import Checkpoint, require_sha256
 from pipelines.training.optimizers import keras_optimizer, state_variables

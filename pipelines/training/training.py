@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.config import Hyperparameters, layer_sizes
-from pipelines.data.datasets import Dataset, Preprocessing, Split
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import TrainingError
 from pipelines.training.epoch import Rows, build_epoch, evaluate, fused_epoch
 from pipelines.training.history import Checkpoint, EpochReport

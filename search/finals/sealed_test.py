@@ -16,8 +16,7 @@ import numpy as np
 import optuna
 
 from pipelines.config import layer_sizes
-from pipelines.data.datasets import Dataset
-from pipelines.data.preparation import Split
+from pipelines.data.datasets import Dataset, Split
 from pipelines.data.sealed import open_test
 from pipelines.errors import RefusedError, UnavailableError
 from pipelines.evaluation.metrics import Evaluation, evaluate as score, pick_examples

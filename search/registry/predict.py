@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.errors import DataError, NotFoundError
 from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
-from pipelines.files.archives import read_arrays, read_headers, require_memory
+from pipelines.files.archives import read_array, read_headers, require_memory
 from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.tables import read_table
 from search.home.startup import prepare_inference
@@ -146,4 +146,4 @@ def _read_npz(path: Path) -> np.ndarray:
     if headers["x"].dtype.hasobject:
         raise DataError("x must not hold pickled objects, which are never opened: save plain numbers")
     require_memory(path, headers["x"].n_bytes_kept)
-    return read_arrays(path, headers, ["x"])[0][0]
+    return read_array(path, "x", headers["x"])[0]

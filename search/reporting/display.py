@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.config import Layer
-    from pipelines.data.datasets import Description
+    from pipelines.data.description import Description
     from search.optimization.leaderboard import TrialRow
     from search.reporting.study_summaries import StudySummary
     from search.spec.study_spec import StudySpec

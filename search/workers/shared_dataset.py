@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.data.datasets import Dataset, Preprocessing, Split
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import UnavailableError
 
 _ALIGNMENT = 64  # what TensorFlow wants of memory that it uses in place

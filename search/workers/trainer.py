@@ -18,7 +18,7 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
     import keras  # noqa: F401  (needed by the first model that is saved; imported once in a fork server)
     import tensorflow as tf
 
-from pipelines.data.datasets import Preprocessing
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training.training import Training, TrainingRows

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from pipelines.config import Hyperparameters
-from pipelines.data.datasets import Dataset, Preprocessing, Split
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.training.training import row_order
 
 

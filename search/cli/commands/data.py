@@ -32,7 +32,8 @@ def datasets(
 ) -> None:
     """Show the built-in datasets; or one dataset: shapes, ranges, classes, missing values, splits, examples."""
     from pipelines.config import DataConfig
-    from pipelines.data.datasets import SOURCES, describe, is_available
+    from pipelines.data.description import describe
+    from pipelines.files.sources import SOURCES, is_available
     from search.reporting import display
 
     folders = read_settings(home).data_folders

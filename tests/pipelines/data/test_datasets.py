@@ -14,6 +14,7 @@ import pytest
 from pipelines.config import DataConfig
 from pipelines.data import datasets
 from pipelines.data.datasets import Dataset
+from pipelines.data.description import describe
 
 N_ROWS = 120
 
@@ -174,7 +175,7 @@ def test_a_saved_index_and_a_name_column_are_not_learned_from(tmp_path: Path):
     frame = table().assign(name=[f"pet {number}" for number in range(N_ROWS)])
     frame.to_csv(tmp_path / "pets.csv")
 
-    description = datasets.describe(DataConfig(str(tmp_path / "pets.csv"), target="species"))
+    description = describe(DataConfig(str(tmp_path / "pets.csv"), target="species"))
 
     ignored = {column.name: column.note for column in description.columns if column.kind == "ignored"}
     assert ignored.keys() == {"Unnamed: 0", "name"}
@@ -187,7 +188,7 @@ def test_describe_counts_what_may_be_looked_at(tmp_path: Path):
     frame.to_csv(tmp_path / "pets.csv", index=False)
     config = DataConfig(str(tmp_path / "pets.csv"), target="species")
 
-    description = datasets.describe(config)
+    description = describe(config)
 
     assert description.n_rows == {"training": 76, "validation": 20, "test": 24}
     assert {name: sum(counts) for name, counts in description.class_counts.items()} == {

@@ -15,6 +15,8 @@ from refusals import Y, load_damaged, told
 
 from pipelines.config import DataConfig
 from pipelines.data import datasets
+from pipelines.data.description import describe
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.data.splits import labels_of_column
 from pipelines.errors import DataError
 
@@ -30,7 +32,7 @@ def test_any_text_is_a_table_or_refused_in_one_line(tmp_path_factory, rows: list
     path = tmp_path_factory.mktemp("any") / "own.csv"
     path.write_text("\n".join([names, *(",".join(row) for row in rows)]), encoding="utf-8", errors="surrogatepass")
     try:
-        datasets.describe(DataConfig(str(path)))
+        describe(DataConfig(str(path)))
     except DataError as error:  # it may also load
         assert all("\n" not in problem for problem in error.problems)  # noqa: PT017
 
@@ -56,7 +58,7 @@ def test_a_table_means_the_same_as_csv_and_as_parquet(tmp_path_factory, numbers:
     one, other = (datasets.load(DataConfig(str(folder / f"own.{kind}"))) for kind in ("csv", "parquet"))
     assert np.allclose(one.training.x, other.training.x, rtol=1e-6)
     assert np.array_equal(one.validation.y, other.validation.y)
-    again = datasets.Preprocessing.from_json(json.loads(json.dumps(one.preprocessing.to_json())))
+    again = Preprocessing.from_json(json.loads(json.dumps(one.preprocessing.to_json())))
     assert again == one.preprocessing
 
 

@@ -13,6 +13,7 @@ import pytest
 from pipelines.config import DataConfig
 from pipelines.data import datasets
 from pipelines.errors import DataError
+from pipelines.files.sources import is_available
 
 
 def test_the_first_folder_that_has_the_file_wins(tmp_path: Path):
@@ -24,10 +25,10 @@ def test_the_first_folder_that_has_the_file_wins(tmp_path: Path):
     folders = [tmp_path / "empty", tmp_path / "first", tmp_path / "second"]
 
     assert 90 < datasets.load(DataConfig("mnist"), folders).training.x.mean() < 110
-    assert datasets.is_available("mnist", folders)
-    assert not datasets.is_available("mnist", folders[:1])
-    assert not datasets.is_available("nothing", folders)
-    assert datasets.is_available("digits")
+    assert is_available("mnist", folders)
+    assert not is_available("mnist", folders[:1])
+    assert not is_available("nothing", folders)
+    assert is_available("digits")
 
 
 def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path):

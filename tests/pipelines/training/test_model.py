@@ -11,8 +11,8 @@ import pytest
 from keras_counterpart import batches, tiny_dataset
 
 from pipelines.config import DataConfig, Hyperparameters, Scaling
-from pipelines.data.datasets import Dataset, Preprocessing, Split, load
-from pipelines.data.preprocessing import learn_scaling
+from pipelines.data.datasets import Dataset, Split, load
+from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.errors import InputError
 from pipelines.training.history import sha256
 from pipelines.training.model import build_model, glorot_weights, load_h5, restore_model, to_h5

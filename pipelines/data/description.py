@@ -1,0 +1,88 @@
+"""Describes a dataset before anything is trained: shapes, ranges, class counts, missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.config import DataConfig
+from pipelines.data.datasets import Prepared, prepare
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSummary:
+    """One column of a table.
+
+    Attributes:
+        name: Its name.
+        kind: ``numeric``, ``boolean``, ``category`` or ``ignored``.
+        n_missing: Training and validation rows without a value.
+        n_features: Inputs of the model that come from it.
+        note: Why it is ignored.
+    """
+
+    name: str
+    kind: str
+    n_missing: int
+    n_features: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Facts about a dataset; nothing in it was counted on test rows.
+
+    Attributes:
+        name: Short name of the source.
+        fingerprint: Of its arrays and split.
+        input_shape: Shape of one row as a model takes it.
+        dtype: Type of the values.
+        value_range: Lowest and highest value of the training rows.
+        class_names: One name per class number.
+        n_rows: Rows of each split, ``test`` included.
+        class_counts: Rows of each class, for training and validation.
+        columns: Of a table; empty for arrays.
+    """
+
+    name: str
+    fingerprint: str
+    input_shape: tuple[int, ...]
+    dtype: str
+    value_range: tuple[float, float]
+    class_names: tuple[str, ...]
+    n_rows: dict[str, int]
+    class_counts: dict[str, tuple[int, ...]]
+    columns: tuple[ColumnSummary, ...]
+
+
+def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
+    """Describes a source; arguments and errors are those of ``datasets.load``."""
+    prepared = prepare(config, folders)
+    dataset = prepared.dataset
+    x, splits = dataset.training.x, {"training": dataset.training, "validation": dataset.validation}
+    counts = {name: np.bincount(split.y, minlength=dataset.n_classes) for name, split in splits.items()}
+    return Description(
+        name=dataset.name,
+        fingerprint=dataset.fingerprint,
+        input_shape=dataset.input_shape,
+        dtype=str(x.dtype),
+        value_range=(float(x.min()), float(x.max())),
+        class_names=dataset.class_names,
+        n_rows={**{name: len(split.y) for name, split in splits.items()}, "test": dataset.n_test},
+        class_counts={name: tuple(per_class.tolist()) for name, per_class in counts.items()},
+        columns=_summarize_columns(prepared),
+    )
+
+
+def _summarize_columns(prepared: Prepared) -> tuple[ColumnSummary, ...]:
+    encoder, table, shares = prepared.dataset.preprocessing.columns, prepared.source.rows, prepared.shares
+    if encoder is None or isinstance(table, np.ndarray):
+        return ()
+    n_missing = table.iloc[np.concatenate([shares.training, shares.validation])].isna().sum()
+    return tuple(
+        ColumnSummary(column.name, column.kind, int(n_missing[column.name]), column.n_features, column.reason)
+        for column in encoder.columns
+    )
