@@ -12,7 +12,7 @@ from search.doctor.view import Record, StudyView
 from search.optimization.run_records import record_result, record_run_id
 from search.optimization.studies import load_writable_study
 from search.scheduling.recovery import record_runs, tell
-from search.storage.heartbeats import abandoned, requeue
+from search.storage.heartbeats import abandoned
 from search.tracking.entries import now_ms
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import status_of
@@ -67,7 +67,7 @@ def _left_running(view: StudyView) -> Iterator[Finding]:
         return
     for trial in abandoned(view.settings, view.study):
         if (name := trial_run_name(trial.number)) not in view.spooled:
-            mend = partial(requeue, view.study, trial._trial_id)
+            mend = partial(view.study.requeue, trial.number)
             what = "lets the next run train it again, under its own number with its own seed"
             yield Finding("trial left in training", f"{view.name}: {name}", what, mend)
 

@@ -20,6 +20,7 @@ from search.optimization.run_records import metrics_of, recorded_results, tags_o
 from search.optimization.samplers import trial_seed
 from search.registry.versions import every
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import METRICS, Entry, Epoch, RunStart, now_ms
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import DatasetInput, Runs
@@ -68,7 +69,7 @@ class StudyView:
     settings: Settings
     client: Any
     name: str
-    study: optuna.Study | None
+    study: StoredStudy | None
     experiment: Any = None
     runs: list[Any] = field(default_factory=list)
     deleted: list[Any] = field(default_factory=list)
@@ -101,7 +102,7 @@ class StudyView:
         return found
 
 
-def view_study(settings: Settings, client: Any, name: str, study: optuna.Study | None) -> StudyView:
+def view_study(settings: Settings, client: Any, name: str, study: StoredStudy | None) -> StudyView:
     """Reads all three."""
     from mlflow.entities import ViewType
 
@@ -155,7 +156,7 @@ def _trials(study: optuna.Study) -> Iterable[Record]:
             yield record
 
 
-def _others(study: optuna.Study) -> Iterable[Record]:
+def _others(study: StoredStudy) -> Iterable[Record]:
     for name, result in recorded_results(study).items():
         number, state = int(name.split("-")[1]), "FAIL" if result.get("message") else "COMPLETE"
         at_ms = _ms(None)

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.storage.attributes import RESULT, RUN_ID
+from search.storage.stored_study import StoredStudy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,9 @@ def leaderboard(study: optuna.Study) -> list[TrialRow]:
     return sorted(rows, key=lambda r: (order.get(r.state, 2), -(r.value if r.value is not None else -1), r.number))
 
 
-def set_run_id(study: optuna.Study, number: int, run_id: str) -> None:
+def set_run_id(study: StoredStudy, number: int, run_id: str) -> None:
     """Notes a trial's run; Optuna takes no attribute of a trial that has ended, so then the study keeps it."""
-    storage = study._storage
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
     try:
-        storage.set_trial_user_attr(trial_id, RUN_ID, run_id)
+        study.set_trial_attr(number, RUN_ID, run_id)
     except optuna.exceptions.UpdateFinishedTrialError:
         study.set_user_attr(f"{RUN_ID}:{number}", run_id)

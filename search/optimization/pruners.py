@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from search.optimization.samplers import derive_seed
 from search.spec.study_spec import StudySpec
+from search.storage.stored_study import StoredStudy
 
 _REDUCTION_FACTOR = 3
 _AUDIT = 4  # last part of the ancestry of the draw that audits a trial; trials, finalists and refits have others
@@ -79,14 +80,14 @@ def rung(trial: FrozenTrial) -> str | None:
     return max(rungs, key=lambda key: int(key[len(_RUNG) :]), default=None)
 
 
-def judge_again(study: optuna.Study, trial: optuna.Trial) -> bool:
+def judge_again(study: StoredStudy, trial: optuna.Trial) -> bool:
     """Asks the pruner once more about a trial's last report, of which no answer has come down to us.
 
     Successive halving notes the rungs that a trial has reached, and judges none twice. A rung noted at the last
     report is therefore taken back first, in memory, which is what the one searcher of an embedded database reads; on
     a shared one, where nothing can be taken back, the trial goes on.
     """
-    frozen = study._storage.get_trial(trial._trial_id)
+    frozen = study.trial(trial.number)
     last = frozen.intermediate_values.get(frozen.last_step)
     if (reached := rung(frozen)) and frozen.system_attrs[reached] == last:
         del frozen.system_attrs[reached]

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import optuna
-
 from pipelines.config import Hyperparameters
 from search.optimization.leaderboard import set_run_id, trial_row
 from search.storage.attributes import PRUNED_AT, RUN_ID
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry
 from search.tracking.run_names import trial_number, trial_run_name
 from search.workers.tasks import Outcome
@@ -53,12 +52,12 @@ def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
     return tags | {key: str(result[key]) for key in noted if result.get(key) not in (None, "")}
 
 
-def record_result(study: optuna.Study, entry: Entry) -> None:
+def record_result(study: StoredStudy, entry: Entry) -> None:
     """Keeps the record of a run that is no trial with its study, so that it is not trained again."""
     study.set_user_attr(_RUN + entry.start.run_name, dict(entry.result))
 
 
-def recorded_results(study: optuna.Study) -> dict[str, dict[str, Any]]:
+def recorded_results(study: StoredStudy) -> dict[str, dict[str, Any]]:
     """The records that ``note_result`` kept, by run name; each has its ``run_id`` where MLflow has the run."""
     attributes = study.user_attrs
     return {
@@ -68,7 +67,7 @@ def recorded_results(study: optuna.Study) -> dict[str, dict[str, Any]]:
     }
 
 
-def unknown_runs(study: optuna.Study) -> list[str]:
+def unknown_runs(study: StoredStudy) -> list[str]:
     """The names of ended runs whose ids are not known: a process died between their end in MLflow and its note."""
     attributes = study.user_attrs
     rows = [trial_row(t, attributes) for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
@@ -76,12 +75,12 @@ def unknown_runs(study: optuna.Study) -> list[str]:
     return [trial_run_name(row.number) for row in rows if not row.run_id] + others
 
 
-def forget_run_id(study: optuna.Study, run_name: str) -> None:
+def forget_run_id(study: StoredStudy, run_name: str) -> None:
     """A run is about to be replaced: should this process die meanwhile, its id is looked up."""
     record_run_id(study, run_name, "")
 
 
-def record_run_id(study: optuna.Study, run_name: str, run_id: str) -> None:
+def record_run_id(study: StoredStudy, run_name: str, run_id: str) -> None:
     """Lets a trial, or the study for another run of it, know its run in MLflow."""
     number = trial_number(run_name)
     if number is not None:

@@ -17,6 +17,7 @@ from pipelines.errors import UnavailableError
 from search.optimization.trial_window import TrialWindow, exact, smooth
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
+from search.storage.stored_study import StoredStudy
 
 ATTEMPTS = 20
 """Draws before a configuration that was tried already is accepted; a space this empty is close to exhausted."""
@@ -74,7 +75,7 @@ class TrialSampler(BaseSampler):
         repeated: Numbers of trials whose configuration another trial has too: nothing new was found to draw.
     """
 
-    def __init__(self, spec: StudySpec, study: optuna.Study) -> None:
+    def __init__(self, spec: StudySpec, study: StoredStudy) -> None:
         self._spec, self._study = spec, study
         self._distributions = spec.space.distributions()
         self._smooth = {name: smooth(distribution) for name, distribution in self._distributions.items()}
@@ -118,13 +119,13 @@ class TrialSampler(BaseSampler):
     def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
         inner = self._inner(trial, attempt)
         if isinstance(inner, GridSampler):  # it keeps to the point that before_trial reserved; we go on from there
-            trial = copy.copy(study._storage.get_trial(trial._trial_id))
+            trial = copy.copy(self._study.trial(trial.number))
             point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
         if isinstance(inner, TPESampler):  # it need not look through every trial for a space that never changes
-            seen = TrialWindow(study)
-            space = self._smooth if seen.is_long else self._distributions
-            drawn = inner.sample_relative(seen, trial, space)
+            window = TrialWindow(self._study)
+            space = self._smooth if window.is_long else self._distributions
+            drawn = inner.sample_relative(window.study, trial, space)
             params = {name: exact(value, self._distributions[name]) for name, value in drawn.items()}
         else:
             params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
@@ -147,19 +148,6 @@ class TrialSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Nothing: the grid sampler would stop a loop that is not Optuna's own."""
-
-
-def draw(study: optuna.Study, trial: optuna.Trial, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    """Draws the configuration of a new trial and records it.
-
-    ``trial.suggest_*`` would read the whole trial back from the database before each value it writes.
-    """
-    params = dict(trial.relative_params or {})
-    for name, distribution in distributions.items():
-        value = distribution.to_internal_repr(params[name])
-        study._storage.set_trial_param(trial._trial_id, name, value, distribution)
-    trial._cached_frozen_trial.params = dict(params)  # what a pruner is shown
-    return params
 
 
 def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 
@@ -16,14 +16,12 @@ from search.spec.study_spec import StudySpec
 from search.storage.attributes import FINGERPRINT, SPEC
 from search.storage.cached_storage import CachedStorage
 from search.storage.database import open_storage
-
-if TYPE_CHECKING:
-    pass
+from search.storage.stored_study import StoredStudy
 
 _THEIRS = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
 
 
-def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study:
+def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy:
     """Starts a study, or goes on with the one of that name.
 
     Raises:
@@ -31,9 +29,7 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.
         UnavailableError: The database cannot be used.
     """
     storage = CachedStorage(open_storage(settings), spec.name, shared=settings.is_shared)
-    study = optuna.create_study(
-        storage=storage, study_name=spec.name, direction="maximize", load_if_exists=True, pruner=make_pruner(spec)
-    )
+    study = StoredStudy(spec.name, storage, make_pruner(spec))
     recorded = study.user_attrs
     if SPEC in recorded:
         _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
@@ -64,7 +60,7 @@ def _part(document: dict[str, Any], place: str) -> Any:
     return document.get(table, {}).get(key)
 
 
-def load_study(settings: Settings, name: str) -> optuna.Study:
+def load_study(settings: Settings, name: str) -> StoredStudy:
     """Opens a study to read it.
 
     Raises:
@@ -76,11 +72,10 @@ def load_study(settings: Settings, name: str) -> optuna.Study:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(names)[:10]) or 'none yet'}"
         raise NotFoundError(f"study {name!r}: must be one of this home, {settings.home}; {hint}")
-    storage = open_storage(settings)
-    return optuna.load_study(study_name=name, storage=storage)
+    return StoredStudy(name, open_storage(settings))
 
 
-def load_own_study(settings: Settings, name: str) -> optuna.Study:
+def load_own_study(settings: Settings, name: str) -> StoredStudy:
     """Opens a study to read it, one that ``open_study`` started.
 
     Raises:
@@ -93,10 +88,10 @@ def load_own_study(settings: Settings, name: str) -> optuna.Study:
     return study
 
 
-def load_writable_study(settings: Settings, name: str) -> optuna.Study:
+def load_writable_study(settings: Settings, name: str) -> StoredStudy:
     """A study that there is, to write to it; a trial's id is its number."""
     storage = CachedStorage(open_storage(settings), name, shared=settings.is_shared)
-    return optuna.load_study(study_name=name, storage=storage)
+    return StoredStudy(name, storage)
 
 
 def study_names(settings: Settings) -> list[str]:

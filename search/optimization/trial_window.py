@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Container
 from operator import attrgetter
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 RECENT = 500
 """Trials that TPE looks at besides the best: those before them it knows by these alone."""
 _MANY_STEPS = 64
+_NAME = "window"
 _BEST = 25  # as many as TPE draws from, at most
 
 
@@ -36,32 +39,41 @@ def exact(value: Any, distribution: BaseDistribution) -> Any:
 
 
 class TrialWindow:
-    """What TPE sees of a study: its last trials, and the best of all, from which it draws.
+    """The part of a long study that TPE looks at: its last trials, and the best of all, from which it draws.
 
     Args:
         study: The study.
 
     Attributes:
-        is_long: Whether it is less than the whole.
+        is_long: Whether the window is less than the whole.
+        study: A study of the trials in the window.
     """
 
     def __init__(self, study: optuna.Study) -> None:
-        self._study, self._storage = study, _Nowhere()
-        trials = study._get_trials(deepcopy=False)
+        trials = study.get_trials(deepcopy=False)
         self.is_long = len(trials) > RECENT
         older = [trial for trial in trials[:-RECENT] if trial.state == TrialState.COMPLETE]
         best = heapq.nlargest(_BEST, older, key=attrgetter("value"))
-        self._trials = sorted(best, key=attrgetter("number")) + trials[-RECENT:]
-
-    def _get_trials(self, states: Sequence[TrialState], **_: bool) -> list[FrozenTrial]:
-        return [trial for trial in self._trials if trial.state in states]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._study, name)
+        storage = _WindowStorage(sorted(best, key=attrgetter("number")) + trials[-RECENT:])
+        self.study = optuna.load_study(study_name=_NAME, storage=storage, sampler=study.sampler, pruner=study.pruner)
 
 
-class _Nowhere:
-    """A storage that keeps nothing: the other processes see a trial no sooner than it has its configuration."""
+class _WindowStorage(InMemoryStorage):
+    """Shows the trials of a window.
 
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Nothing: TPE would publish what it has drawn before it is recorded."""
+    TPE writes what it has drawn to the trial before that is recorded; here this is dropped, so that other processes
+    see a trial no sooner than it has its configuration.
+    """
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self.create_new_study([StudyDirection.MAXIMIZE], _NAME)
+        self._window = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._window if states is None or trial.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        pass

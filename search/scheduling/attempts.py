@@ -12,6 +12,7 @@ from search.devices.slots import Slot
 from search.optimization.pruners import is_audited, judge_again
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import PRUNED_AT
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Epoch, RunStart
 from search.workers.tasks import StopReason, Task
 
@@ -47,7 +48,7 @@ class Attempt:
         return Task(self.trial.number, self.hyperparameters, self.start.params["seed"], time_left_s, alone=self.alone)
 
 
-def verdict(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> StopReason | None:
+def verdict(study: StoredStudy, spec: StudySpec, attempt: Attempt, report: EpochReport) -> StopReason | None:
     """Why a trial ends after an epoch; None where it goes on."""
     try:
         return "pruned" if _is_pruned(study, spec, attempt, report) else None
@@ -55,7 +56,7 @@ def verdict(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: Epoc
         return "interrupted"
 
 
-def _is_pruned(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: EpochReport) -> bool:
+def _is_pruned(study: StoredStudy, spec: StudySpec, attempt: Attempt, report: EpochReport) -> bool:
     """Whether the pruner ends a trial; one that is audited only notes where it would have ended.
 
     From there on Optuna is told nothing of it before its end, so that no other trial is judged by its epochs. A
@@ -73,7 +74,7 @@ def _is_pruned(study: optuna.Study, spec: StudySpec, attempt: Attempt, report: E
     return is_out
 
 
-def _is_judged_out(study: optuna.Study, attempt: Attempt, report: EpochReport) -> bool:
+def _is_judged_out(study: StoredStudy, attempt: Attempt, report: EpochReport) -> bool:
     """Reports an epoch to Optuna and asks its pruner.
 
     A trial that is trained again was told to go on up to the epoch before its last report, and is not asked about

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from pathlib import Path
 
-import optuna
 from optuna.trial import TrialState
 
 from search.home.settings import Settings
@@ -14,6 +13,7 @@ from search.storage.advisory_locks import alone
 from search.storage.attributes import RESULT
 from search.storage.cached_storage import FinishedElsewhereError
 from search.storage.heartbeats import requeue_abandoned
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Entry
 from search.tracking.run_names import trial_run_name
 from search.tracking.spool import collect_spools, entries, read_entry
@@ -30,7 +30,7 @@ class Recovery:
         in_training: Numbers of the trials that this process has in training.
     """
 
-    def __init__(self, study: optuna.Study, settings: Settings, tracker: Tracker, in_training: Container[int]) -> None:
+    def __init__(self, study: StoredStudy, settings: Settings, tracker: Tracker, in_training: Container[int]) -> None:
         self._study, self._settings, self._tracker, self._in_training = study, settings, tracker, in_training
 
     def begin(self) -> None:
@@ -45,7 +45,7 @@ class Recovery:
     def recover(self) -> bool:
         """Takes up what was left since, as it can be on a shared database; whether trials wait to be trained again."""
         folders = collect_spools(self._settings, self._study.study_name)
-        self._study._storage.refresh()  # their trials may be newer than the last look
+        self._study.refresh()  # their trials may be newer than the last look
         for folder in folders:
             self._take_up(folder)
         parked = requeue_abandoned(self._settings, self._study)
@@ -65,8 +65,7 @@ class Recovery:
             self._tracker.kill_left(entry.start.run_name)
             return
         else:
-            trial_id = self._study._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, entry.number)
-            tell(self._settings, self._study, {trial_id: entry})
+            tell(self._settings, self._study, {entry.number: entry})
         forget_run_id(self._study, entry.start.run_name)
         self._tracker.deliver(folder)
 
@@ -78,33 +77,32 @@ class Recovery:
         return sum(trial.number not in self._in_training for trial in running)
 
 
-def tell(settings: Settings, study: optuna.Study, entries: Mapping[int, Entry]) -> set[int]:
-    """Tells Optuna results by trial id, in one transaction, unless it has them; the ids of those that were told.
+def tell(settings: Settings, study: StoredStudy, entries: Mapping[int, Entry]) -> set[int]:
+    """Tells Optuna results by trial number, in one transaction, unless it has them; the numbers that were told.
 
     Another process of a shared database, which has taken this one for dead, may have been faster.
     """
-    storage = study._storage
-    told = {trial_id for trial_id in entries if not storage.get_trial(trial_id).state.is_finished()}
+    told = {number for number in entries if not study.trial(number).state.is_finished()}
     try:
-        with alone(settings, study), storage.together():
-            for trial_id in told:
-                if storage.get_trial(trial_id).state == TrialState.WAITING:
-                    storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-                entry = entries[trial_id]
-                storage.set_trial_user_attr(trial_id, RESULT, dict(entry.result))
-                study.tell(storage.get_trial(trial_id).number, entry.value, TrialState[entry.state])
+        with alone(settings, study), study.transaction():
+            for number in told:
+                if study.trial(number).state == TrialState.WAITING:
+                    study.start(number)
+                entry = entries[number]
+                study.set_trial_attr(number, RESULT, dict(entry.result))
+                study.tell(number, entry.value, TrialState[entry.state])
     except FinishedElsewhereError as overtaken:
-        return told - overtaken.trial_ids
+        return told - overtaken.numbers
     return told
 
 
-def record_runs(study: optuna.Study, tracker: Tracker) -> None:
+def record_runs(study: StoredStudy, tracker: Tracker) -> None:
     """Notes the runs in MLflow that were opened since the last call."""
     for run_name, run_id in tracker.opened():
         record_run_id(study, run_name, run_id)
 
 
-def deliver_left(study: optuna.Study, settings: Settings, tracker: Tracker) -> None:
+def deliver_left(study: StoredStudy, settings: Settings, tracker: Tracker) -> None:
     """Notes and delivers what an earlier process left in the spool; trials wait for the search to go on.
 
     Args:

@@ -22,6 +22,7 @@ from search.scheduling.recovery import record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
 from search.storage.database import storage_errors
+from search.storage.stored_study import StoredStudy
 from search.tracking.home import open_home
 from search.tracking.spool import has_spooled
 from search.workers.pools import local_slots, prepare_pool, started_pool
@@ -29,7 +30,6 @@ from search.workers.pools import local_slots, prepare_pool, started_pool
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 
 if TYPE_CHECKING:
-    import optuna
     import pandas as pd
 
 
@@ -134,12 +134,12 @@ def run_study(
             with interruptible(scheduler.interrupt):
                 scheduler.run()
         record_runs(study, tracker)
-        study._storage.refresh()
+        study.refresh()
         rows = tuple(leaderboard(study))
     return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, tracker.undelivered)
 
 
-def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> optuna.Study | None:
+def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
     """The study, where nothing is left to do for it and no worker has to be started."""
     if spec.name not in study_names(settings) or has_spooled(settings, spec.name):
         return None

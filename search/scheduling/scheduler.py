@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-import optuna
-
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.home.settings import Settings
@@ -25,6 +23,7 @@ from search.spec.study_spec import StudySpec
 from search.storage.cached_storage import FinishedElsewhereError
 from search.storage.heartbeats import is_requeued
 from search.storage.retries import DatabaseAwayError
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Epoch
 from search.tracking.tracker import Tracker
 from search.workers.pool import Event, Finished, Pool, Reported
@@ -57,7 +56,7 @@ class Scheduler:
     def __init__(
         self,
         spec: StudySpec,
-        study: optuna.Study,
+        study: StoredStudy,
         pool: Pool,
         tracker: Tracker,
         settings: Settings,
@@ -69,7 +68,7 @@ class Scheduler:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._spec, self._study, self._pool, self._tracker = spec, study, pool, tracker
-        self._settings, self._observer, self._storage = settings, observer, study._storage
+        self._settings, self._observer = settings, observer
         self._trial_source = TrialSource(spec, study, settings, n_features, n_classes, run_tags)
         self._clock = StudyClock(study, spec.timeout_s, started, now)
         self.progress = Progress(spec.name, budget=spec.trials)
@@ -126,7 +125,7 @@ class Scheduler:
     def _is_over(self) -> bool:
         if self._running:
             return False
-        self._storage.refresh()
+        self._study.refresh()
         done = self._trial_source.is_over() and not self._dispatch.again
         return self._stop is not None or self._out_of_time or (done and not self._others_train())
 
@@ -148,7 +147,7 @@ class Scheduler:
         self._dispatch.end_hung()
         if self._clock.now() >= self._next_look:
             self._next_look = self._clock.now() + _LOOK_S
-            self._storage.refresh()
+            self._study.refresh()
         if self._clock.now() >= self._next_bookkeeping:
             self._next_bookkeeping = self._clock.now() + _BOOKKEEPING_S
             self._clock.note()
@@ -196,14 +195,14 @@ class Scheduler:
         """Handles what has happened: what is written comes before what the slots and MLflow are told of it."""
         verdicts: list[tuple[Attempt, int, StopReason | None]] = []
         # Another process may have finished a trial that it had taken for dead: it shows as finished from now on.
-        with suppress(FinishedElsewhereError), self._storage.together():
+        with suppress(FinishedElsewhereError), self._study.transaction():
             record_runs(self._study, self._tracker)
             for event in events:
                 if isinstance(event, Reported):
                     running = self._running[event.number]
                     verdicts.append((running, event.report.epoch, self._report(running, event.report)))
         for running, epoch, stop in verdicts:
-            finished = self._storage.get_trial(running.trial._trial_id).state.is_finished()
+            finished = self._study.trial(running.trial.number).state.is_finished()
             self._pool.answer(running.slot, epoch, "interrupted" if finished else stop)
         for event in events:
             self._handle(event)

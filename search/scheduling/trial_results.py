@@ -15,7 +15,7 @@ from search.optimization.run_records import files_of, metrics_of, result_of, tag
 from search.scheduling.attempts import Attempt
 from search.scheduling.recovery import tell
 from search.storage.attributes import PRUNED_AT, RESULT
-from search.storage.heartbeats import requeue
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Entry, now_ms
 from search.tracking.spool import remove_entry, write_entry
 from search.tracking.tracker import Tracker
@@ -90,7 +90,7 @@ class ResultWriter:
         running: What is in training, by number; a trial leaves it once its result is on disk.
     """
 
-    def __init__(self, study: optuna.Study, settings: Settings, tracker: Tracker, running: dict[int, Attempt]) -> None:
+    def __init__(self, study: StoredStudy, settings: Settings, tracker: Tracker, running: dict[int, Attempt]) -> None:
         self._study, self._settings, self._tracker, self._running = study, settings, tracker, running
         self._disk = ThreadPoolExecutor(_DISK_THREADS, "mlp-search spool")
 
@@ -104,19 +104,19 @@ class ResultWriter:
         folders = list(self._disk.map(lambda ending: write_entry(spool, ending.entry, ending.files), ended))
         for ending in ended:  # not before: what cannot be kept is to be trained again
             self._running.pop(ending.attempt.trial.number, None)
-        told = tell(self._settings, self._study, {e.attempt.trial._trial_id: e.entry for e in ended})
+        told = tell(self._settings, self._study, {e.attempt.trial.number: e.entry for e in ended})
         for ending, folder in zip(ended, folders, strict=True):
-            if ending.attempt.trial._trial_id in told:
+            if ending.attempt.trial.number in told:
                 self._tracker.end(ending.entry.start.run_name, folder)
             else:
                 remove_entry(folder)
                 self._tracker.discard(ending.entry.start.run_name)
-        ids = [ending.attempt.trial._trial_id for ending in ended]
-        return [trial_row(self._study._storage.get_trial(trial_id), {}) for trial_id in ids if trial_id in told]
+        numbers = [ending.attempt.trial.number for ending in ended]
+        return [trial_row(self._study.trial(number), {}) for number in numbers if number in told]
 
     def requeue(self, attempt: Attempt) -> None:
         """Leaves a trial to be trained again, unless another process has finished it."""
-        if requeue(self._study, attempt.trial._trial_id):
+        if self._study.requeue(attempt.trial.number):
             self._tracker.kill(attempt.start.run_name)
         else:
             self._tracker.discard(attempt.start.run_name)

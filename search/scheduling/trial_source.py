@@ -8,15 +8,15 @@ from dataclasses import asdict
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.config import count_parameters, layer_sizes
 from search.devices.slots import Slot
 from search.home.settings import Settings
-from search.optimization.samplers import TrialSampler, draw, duplicate_of, is_exhausted, trial_seed
+from search.optimization.samplers import TrialSampler, duplicate_of, is_exhausted, trial_seed
 from search.scheduling.attempts import Attempt
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import alone
 from search.storage.attributes import PRUNED_AT
-from search.storage.heartbeats import is_requeued
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import RunStart, now_ms
 from search.tracking.run_names import trial_run_name
 
@@ -39,7 +39,7 @@ class TrialSource:
     def __init__(
         self,
         spec: StudySpec,
-        study: optuna.Study,
+        study: StoredStudy,
         settings: Settings,
         n_features: int,
         n_classes: int,
@@ -60,14 +60,14 @@ class TrialSource:
         if self._spec.trials is None:
             return float("inf")
         n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        return self._spec.trials - float(self._study._storage.get_n_trials(self._study._study_id) - n_waiting)
+        return self._spec.trials - (self._study.n_trials - n_waiting)
 
     def take(self, slots: Iterable[Slot]) -> list[Attempt]:
         """A trial for each slot, those that wait to be trained again first; fewer where no more is left to take."""
-        storage, attempts = self._study._storage, []
+        attempts = []
         with alone(self._settings, self._study):
-            storage.refresh()
-            with storage.together():
+            self._study.refresh()
+            with self._study.transaction():
                 for slot in slots:
                     if self.is_over():
                         break
@@ -80,28 +80,22 @@ class TrialSource:
     def _take(self, slot: Slot) -> Attempt:
         trial = self._study.ask()
         self.beat([trial])
-        hyperparameters = self._configuration(trial)
+        hyperparameters = self._spec.space.suggest(trial)
         tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
         params = asdict(hyperparameters) | {
             "seed": trial_seed(self._spec.seed, trial.number),
             "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
         }
         start = RunStart(self._spec.name, trial_run_name(trial.number), now_ms(), params, tags)
-        known = self._study._storage.get_trial(trial._trial_id)
+        known = self._study.trial(trial.number)
         reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
         return Attempt(trial, hyperparameters, start, slot, 1, reported, [], audited)
 
-    def _configuration(self, trial: optuna.Trial) -> Hyperparameters:
-        space = self._spec.space
-        if is_requeued(trial):  # it may have all of its values, or a part of them
-            return space.suggest(trial)
-        return space.hyperparameters(draw(self._study, trial, space.distributions()))
-
     def beat(self, trials: Iterable[optuna.Trial]) -> None:
         """Says on a shared database that somebody is at work on these; without a word a trial is nobody's for ever."""
-        with self._study._storage.together():
+        with self._study.transaction():
             for trial in trials if self._settings.is_shared else ():
-                self._study._storage.record_heartbeat(trial._trial_id)
+                self._study.record_heartbeat(trial.number)
 
     def duplicate_of(self, attempt: Attempt) -> FrozenTrial | None:
         """A finished trial with the same configuration, where nothing new was found to draw."""

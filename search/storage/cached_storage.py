@@ -28,12 +28,12 @@ class FinishedElsewhereError(UpdateFinishedTrialError):
     """Another process, which had taken this one for dead, has finished trials that it was about to write to.
 
     Args:
-        trial_ids: Which.
+        numbers: Their numbers.
     """
 
-    def __init__(self, trial_ids: set[int]) -> None:
-        super().__init__(f"trials {sorted(trial_ids)}: another process has finished them")
-        self.trial_ids = trial_ids
+    def __init__(self, numbers: set[int]) -> None:
+        super().__init__(f"trials {sorted(numbers)}: another process has finished them")
+        self.numbers = numbers
 
 
 class CachedStorage(InMemoryStorage):
@@ -69,7 +69,7 @@ class CachedStorage(InMemoryStorage):
             self._place(trial)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Everything written inside goes to the database at the end, in one transaction: all of it or nothing.
 
         Raises:
@@ -153,13 +153,13 @@ class CachedStorage(InMemoryStorage):
 
     def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
         """Writes an attribute of the study."""
-        with self.together():
+        with self.transaction():
             super().set_study_user_attr(study_id, key, value)
             self._writes.user_attr(None, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         """Writes an attribute of the study that Optuna's own parts keep."""
-        with self.together():
+        with self.transaction():
             super().set_study_system_attr(study_id, key, value)
             self._writes.system_attr(None, key, value)
 
@@ -169,7 +169,7 @@ class CachedStorage(InMemoryStorage):
             row = self._backend.create_new_trial(self._row, template_trial)
             self._read([row])
             return len(self._ids) - 1
-        with self.together():
+        with self.transaction():
             number = int(super().create_new_trial(study_id))
             self._writes.begun[number] = self._get_trial(number)
         return number
@@ -178,13 +178,13 @@ class CachedStorage(InMemoryStorage):
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
         """Writes a value of a trial's configuration."""
-        with self.together():
+        with self.transaction():
             super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
             self._writes.param(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Moves a trial to a state; False where it was to be RUNNING and did not wait."""
-        with self.together():
+        with self.transaction():
             if not super().set_trial_state_values(trial_id, state, values):
                 return False
             self._own(trial_id, state, is_own=state == TrialState.RUNNING)
@@ -195,23 +195,23 @@ class CachedStorage(InMemoryStorage):
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """Writes what a trial reported of an epoch."""
-        with self.together():
+        with self.transaction():
             super().set_trial_intermediate_value(trial_id, step, intermediate_value)
             self._writes.step(trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Writes an attribute of a trial."""
-        with self.together():
+        with self.transaction():
             super().set_trial_user_attr(trial_id, key, value)
             self._writes.user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Writes an attribute of a trial that Optuna's own parts keep."""
-        with self.together():
+        with self.transaction():
             super().set_trial_system_attr(trial_id, key, value)
             self._writes.system_attr(trial_id, key, value)
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Says that somebody is at work on a trial."""
-        with self.together():
+        with self.transaction():
             self._writes.heartbeat(trial_id)

@@ -13,23 +13,10 @@ from search.storage.advisory_locks import alone
 from search.storage.attributes import REQUEUED
 from search.storage.database import HEARTBEAT_S, open_storage
 from search.storage.retries import retry
+from search.storage.stored_study import StoredStudy
 
 SILENT_S = 3 * HEARTBEAT_S
 """A process that was not heard of for so long is dead."""
-
-
-def requeue(study: optuna.Study, trial_id: int) -> bool:
-    """Lets go of a trial that was not finished: the next process that asks trains it again, with its own seed.
-
-    Returns:
-        False where another process of a shared database has finished it meanwhile.
-    """
-    try:
-        study._storage.set_trial_user_attr(trial_id, REQUEUED, True)
-        study._storage.set_trial_state_values(trial_id, TrialState.WAITING)
-    except optuna.exceptions.UpdateFinishedTrialError:
-        return False
-    return True
 
 
 def is_requeued(trial: optuna.Trial) -> bool:
@@ -37,25 +24,24 @@ def is_requeued(trial: optuna.Trial) -> bool:
     return REQUEUED in trial.user_attrs
 
 
-def requeue_abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
+def requeue_abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTrial]:
     """Parks the trials that dead processes left, and returns them.
 
     With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
     """
-    storage = study._storage
     with alone(settings, study):
-        storage.refresh()
+        study.refresh()
         if settings.is_shared:
             _beat_for_the_silent(settings, study)
         left = abandoned(settings, study)
-        storage.refresh(*(trial._trial_id for trial in left))
-        left = [trial for trial in left if not storage.get_trial(trial._trial_id).state.is_finished()]
+        study.refresh(*(trial.number for trial in left))
+        left = [trial for trial in left if not study.trial(trial.number).state.is_finished()]
         for trial in left:
-            requeue(study, trial._trial_id)
+            study.requeue(trial.number)
     return left
 
 
-def abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
+def abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTrial]:
     """The running trials that nobody trains; see ``park_abandoned``."""
     running: list[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     if not settings.is_shared:
@@ -66,7 +52,7 @@ def abandoned(settings: Settings, study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in running if silent_s[trial.number] > grace_s]
 
 
-def is_searched(settings: Settings, study: optuna.Study) -> bool:
+def is_searched(settings: Settings, study: StoredStudy) -> bool:
     """Whether some process works on a study of a shared database: it beats, or has just ended a trial."""
     left = {trial.number for trial in abandoned(settings, study)}
     long_ago = datetime.now() - timedelta(0, SILENT_S)
@@ -77,12 +63,12 @@ def is_searched(settings: Settings, study: optuna.Study) -> bool:
     )
 
 
-def _beat_for_the_silent(settings: Settings, study: optuna.Study) -> None:
+def _beat_for_the_silent(settings: Settings, study: StoredStudy) -> None:
     """A process that died before its trial's first heartbeat would leave it alive for ever: its time runs from now."""
     beating = _silent_s(settings, study.study_name)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if trial.number not in beating:
-            study._storage.record_heartbeat(trial._trial_id)
+            study.record_heartbeat(trial.number)
 
 
 @retry

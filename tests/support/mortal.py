@@ -29,7 +29,7 @@ POINTS: dict[str, tuple[str, ...]] = {
     "left-overs parked": ("search.scheduling.recovery:requeue_abandoned",),
     "asked": ("optuna.study:Study.ask",),
     "configuration half recorded": ("search.storage.cached_storage:CachedStorage.set_trial_param",),
-    "configuration drawn": ("search.scheduling.trial_source:draw",),
+    "configuration drawn": ("search.spec.space:SearchSpace.suggest",),
     "run created": ("mlflow:MlflowClient.create_run",),
     "run opened": ("search.tracking.runs:Runs.open",),
     "in an epoch": ("search.tracking.tracker:Tracker.log_epoch",),

@@ -15,7 +15,7 @@ from scripted_pool import Script, ScriptedPool, by_width
 from pipelines.config import DataConfig
 from search.home.settings import Settings
 from search.optimization.leaderboard import TrialRow, leaderboard, set_run_id
-from search.optimization.samplers import TrialSampler, draw
+from search.optimization.samplers import TrialSampler
 from search.optimization.studies import load_study, open_study
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import record_runs
@@ -149,8 +149,8 @@ class Left:
         self.study = open_study(self.world.settings, self.spec, "f00d")
         self.study.sampler = TrialSampler(self.spec, self.study)
         self.trial = self.study.ask()
-        self.params = draw(self.study, self.trial, self.spec.space.distributions())
-        hp = self.spec.space.hyperparameters(self.params)
+        hp = self.spec.space.suggest(self.trial)
+        self.params = self.trial.params
         tags = {"study": self.spec.name, "trial": "0", "device": "gone:0"}
         self.start = RunStart(self.spec.name, "trial-0000", 1_700_000_000_000, asdict(hp) | {"seed": 1}, tags)
         self.epochs = tuple(Epoch(n, 1_700_000_000_000 + n, {"loss": 0.5, "val_accuracy": 0.77}) for n in (1, 2, 3, 4))

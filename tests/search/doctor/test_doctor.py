@@ -184,7 +184,7 @@ class TestAStudyThatIsBeingSearched:
         prepare_home(settings)
         builder = StudyBuilder(settings, "busy")
         trial = builder.study.ask()
-        builder.study._storage.record_heartbeat(trial._trial_id)
+        builder.study.record_heartbeat(trial.number)
         answer = doctor(settings)
         assert (answer.code, answer.err) == (0, "study busy: left alone, it is being searched\n")
         with sa.create_engine(settings.optuna_storage).begin() as connection:

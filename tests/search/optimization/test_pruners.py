@@ -13,7 +13,6 @@ from optuna.trial import TrialState
 from search.optimization.pruners import judge_again, make_pruner
 from search.spec.space import Range, SearchSpace
 from search.spec.study_spec import StudySpec
-from search.storage.heartbeats import requeue
 
 Curves = list[list[float]]
 
@@ -35,7 +34,7 @@ def ends(spec: StudySpec, curves: Curves, lost_at: tuple[int, int] | None = None
                 trial.report(curve[epoch - 1], epoch)
                 if trial.should_prune() and epoch < lost_at[1]:
                     return []  # it ended before; nothing is lost
-            requeue(study, trial._trial_id)
+            study.requeue(trial.number)
             trial, first = study.ask(), lost_at[1]
         for epoch in range(first, len(curve) + 1):
             again = bool(lost_at) and (number, epoch) == lost_at

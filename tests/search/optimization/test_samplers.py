@@ -20,7 +20,6 @@ from search.optimization.samplers import ATTEMPTS, TrialSampler, derive_seed, du
 from search.optimization.trial_window import RECENT
 from search.spec.space import Choice, Range, SearchSpace
 from search.spec.study_spec import StudySpec
-from search.storage.heartbeats import requeue
 
 SMALL = SearchSpace({"width": Choice((8, 16, 32)), "depth": Choice((1, 2))})
 
@@ -30,7 +29,7 @@ def search(spec: StudySpec, n_trials: int, interrupted_at: Sequence[int] = ()) -
     study, params = make_study(spec), []
     for number in range(n_trials):
         if number in interrupted_at:
-            requeue(study, ask(spec, study)[0]._trial_id)
+            study.requeue(ask(spec, study)[0].number)
             study.sampler = TrialSampler(spec, study)
         trial, point = ask(spec, study)
         assert trial.number == number

@@ -64,7 +64,7 @@ class TestOnASharedDatabase:
     ) -> None:
         spec = shared_world.spec(trials=4)
         other = Left(shared_world, spec)
-        other.study._storage.record_heartbeat(other.trial._trial_id)
+        other.study.record_heartbeat(other.trial.number)
 
         looks: list[int] = []
 
@@ -85,7 +85,7 @@ class TestOnASharedDatabase:
         other = Left(shared_world, spec)
         lost = other.opened()
         if when == "before":  # the other one dies before its first heartbeat: alive for ever it is not
-            other.study._storage.record_heartbeat(other.trial._trial_id)
+            other.study.record_heartbeat(other.trial.number)
             stop_beating(shared_world, other.trial)
 
         def die(scheduler: Scheduler, progress: Progress) -> None:

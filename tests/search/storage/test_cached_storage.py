@@ -14,11 +14,10 @@ from optuna.trial import TrialState
 from pipelines.config import DataConfig
 from pipelines.errors import UnavailableError
 from search.home.settings import Settings
-from search.optimization.samplers import draw
 from search.optimization.studies import load_study, study_names
 from search.spec.study_spec import StudySpec
 from search.storage.cached_storage import FinishedElsewhereError
-from search.storage.heartbeats import requeue
+from search.storage.stored_study import StoredStudy
 
 STEPS = st.lists(
     st.one_of(
@@ -46,9 +45,7 @@ def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, s
         running = [trial for trial in study.trials if trial.state == TrialState.RUNNING]
         chosen = running[values[0] % len(running)] if running and values and isinstance(values[0], int) else None
         if kind == "ask":
-            trial = study.ask()
-            if not trial.params:
-                draw(study, trial, SPACE.distributions())
+            SPACE.suggest(study.ask())
         elif kind == "reopen":
             study = opened(places, spec)
         elif kind == "study attr":
@@ -63,9 +60,9 @@ def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, s
             study.tell(optuna.Trial(study, chosen._trial_id), values[2] if values[1] == "COMPLETE" else None,
                        TrialState[values[1]])  # fmt: skip
         elif kind == "park":
-            requeue(study, chosen._trial_id)
+            study.requeue(chosen.number)
         elif kind == "attr":
-            study._storage.set_trial_user_attr(chosen._trial_id, "note", values[1])
+            study.set_trial_attr(chosen.number, "note", values[1])
     database = load_study(places, name)
     assert [plain(trial) for trial in study.trials] == [plain(trial) for trial in database.trials]
     assert study.user_attrs == database.user_attrs
@@ -81,14 +78,14 @@ def plain(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
 class TestTransactions:
     def test_all_of_a_block_is_written_or_nothing(self, places: Settings, spec: StudySpec) -> None:
         study = opened(places, spec)
-        with suppress(ZeroDivisionError), study._storage.together():
+        with suppress(ZeroDivisionError), study.transaction():
             ask(study)[0].report(0.5, 1)
             _ = 1 / 0
         assert load_study(places, spec.name).trials == []
 
     def test_nothing_of_a_block_is_seen_before_its_end(self, places: Settings, spec: StudySpec) -> None:
         study = opened(places, spec)
-        with study._storage.together():
+        with study.transaction():
             trial, params = ask(study)
             trial.report(0.5, 1)
             finish(study, trial, "COMPLETE", 0.5)
@@ -104,7 +101,7 @@ class TestTransactions:
         load_study(places, spec.name).tell(0, 0.9)
 
         def report() -> None:
-            with study._storage.together():
+            with study.transaction():
                 taken.report(0.1, 1)
                 own.report(0.2, 1)
 
@@ -117,38 +114,38 @@ class TestTransactions:
 
 class TestOthersOnASharedDatabase:
     @pytest.fixture
-    def two(self, places: Settings, spec: StudySpec) -> tuple[optuna.Study, optuna.Study]:
+    def two(self, places: Settings, spec: StudySpec) -> tuple[StoredStudy, StoredStudy]:
         if not places.is_shared:
             pytest.skip("an embedded study has one process")
         return opened(places, spec), opened(places, spec)
 
-    def test_a_look_shows_what_they_began_noted_and_finished(self, two: tuple[optuna.Study, optuna.Study]) -> None:
+    def test_a_look_shows_what_they_began_noted_and_finished(self, two: tuple[StoredStudy, StoredStudy]) -> None:
         one, other = two
         trial, params = ask(other)
         other._storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.25)
         assert one.trials == []
-        one._storage.refresh()
+        one.refresh()
         [seen] = one.trials
         assert (seen.params, seen.system_attrs) == (params, {"completed_rung_0": 0.25})
         other._storage.set_trial_system_attr(trial._trial_id, "completed_rung_1", 0.5)
-        one._storage.refresh()
+        one.refresh()
         assert one.trials[0].system_attrs["completed_rung_1"] == 0.5
         finish(other, trial, "COMPLETE", 0.75)
-        one._storage.refresh()
+        one.refresh()
         assert (one.trials[0].value, ask(one)[0].number) == (0.75, 1)
 
-    def test_a_trial_that_they_let_go_of_is_asked_next(self, two: tuple[optuna.Study, optuna.Study]) -> None:
+    def test_a_trial_that_they_let_go_of_is_asked_next(self, two: tuple[StoredStudy, StoredStudy]) -> None:
         one, other = two
         parked, params = ask(other)
-        one._storage.refresh()
+        one.refresh()
         assert ask(one)[0].number == 1
-        requeue(other, parked._trial_id)
-        one._storage.refresh()
+        other.requeue(parked.number)
+        one.refresh()
         taken = one.ask()
         assert (taken.number, taken.params) == (0, params)
 
     def test_a_number_that_another_program_took_meanwhile_is_not_given_twice(
-        self, places: Settings, spec: StudySpec, two: tuple[optuna.Study, optuna.Study]
+        self, places: Settings, spec: StudySpec, two: tuple[StoredStudy, StoredStudy]
     ) -> None:
         load_study(places, spec.name).enqueue_trial({"width": 8})
         with pytest.raises(UnavailableError, match="another program began a trial of the same number"):

@@ -18,12 +18,12 @@ from waiting import PATIENCE_S, wait_for
 from pipelines.errors import UnavailableError
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
-from search.optimization.samplers import draw
 from search.optimization.studies import load_study
+from search.spec.dimensions import suggest
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
 from search.storage.database import open_storage
-from search.storage.heartbeats import requeue, requeue_abandoned
+from search.storage.heartbeats import requeue_abandoned
 from search.tracking.entries import Entry, RunStart
 from search.tracking.spool import collect_spools, entries, has_spooled, read_entry, write_entry
 
@@ -34,7 +34,7 @@ class TestInterrupted:
         _, _ = ask(study)
         trial, params = ask(study)
         trial.report(0.3, 1)
-        requeue(study, trial._trial_id)
+        study.requeue(trial.number)
         again = opened(places, spec)
         taken = again.ask()
         assert (taken.number, taken.params) == (1, params)
@@ -52,10 +52,8 @@ class TestInterrupted:
         half = opened(places, replace(spec, name=spec.name + "-half"))
         trial = half.ask()
         first = next(iter(SPACE.searched))
-        distribution = SPACE.distributions()[first]
-        internal = distribution.to_internal_repr(whole[first])
-        half._storage.set_trial_param(trial._trial_id, first, internal, distribution)
-        requeue(half, trial._trial_id)
+        suggest(trial, first, SPACE.searched[first])
+        half.requeue(trial.number)
         taken = opened(places, replace(spec, name=spec.name + "-half")).ask()
         assert taken.number == 0
         assert SPACE.suggest(taken) == SPACE.hyperparameters(whole)
@@ -69,10 +67,11 @@ class TestInterrupted:
             study, params = opened(places, own), []
             for number in range(16):
                 if number in stops:
-                    requeue(study, ask(study)[0]._trial_id)
+                    study.requeue(ask(study)[0].number)
                     study = opened(places, own)
                 trial = study.ask()
-                point = trial.params or draw(study, trial, SPACE.distributions())
+                SPACE.suggest(trial)
+                point = trial.params
                 params.append(point)
                 finish(study, trial, "PRUNED" if number % 3 == 2 else "COMPLETE", point["width"] / 100)
             drawn.append(params)
@@ -95,8 +94,7 @@ class TestInterrupted:
 
 def beat(places: Settings, trial: optuna.Trial, seconds_ago: int) -> None:
     """A heartbeat that many seconds old, as the clock of the database has it."""
-    storage = trial.study._storage
-    storage.record_heartbeat(trial._trial_id)
+    trial.study.record_heartbeat(trial.number)
     engine = sa.create_engine(places.optuna_storage)
     with engine.begin() as connection:
         connection.execute(
