@@ -17,7 +17,7 @@ from search.finals.finals import REFIT_METRICS
 from search.home.settings import Settings, study_slug
 from search.optimization.leaderboard import trial_row
 from search.optimization.run_records import metrics_of, recorded_results, tags_of
-from search.optimization.samplers import trial_seed
+from search.optimization.seeds import trial_seed
 from search.registry.versions import every
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.storage.stored_study import StoredStudy

@@ -19,22 +19,22 @@ from search.finals.selection import (
     Verdict,
     as_attribute,
     candidates,
-    finalist_seed,
     is_out,
     judge,
     order,
-    refit_seed,
 )
-from search.finals.winner import VERDICT, refit_run, seal_opened
+from search.finals.winner import refit_run, seal_opened
 from search.home.interrupts import interruptible
 from search.home.settings import Settings, read_settings
 from search.optimization.provenance import open_runs, run_tags
 from search.optimization.run_records import recorded_results
+from search.optimization.seeds import finalist_seed, refit_seed
 from search.optimization.studies import load_own_study, study_data
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import deliver_left, record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
+from search.storage.attributes import VERDICT
 from search.storage.database import storage_errors
 from search.tracking.entries import RunStart
 from search.tracking.home import open_home

@@ -21,7 +21,7 @@ from pipelines.data.sealed import open_test
 from pipelines.errors import RefusedError, UnavailableError
 from pipelines.evaluation.metrics import Evaluation, evaluate as score, pick_examples
 from pipelines.evaluation.predictor import ModelRecord, Predictor
-from search.finals.winner import SEAL, Winner, fetch_model, find_winner
+from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.settings import Settings, read_settings
 from search.home.startup import prepare_inference
 from search.home.text import one_line
@@ -30,6 +30,7 @@ from search.optimization.studies import load_own_study, study_data
 from search.scheduling.recovery import deliver_left, record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
+from search.storage.attributes import SEAL
 from search.storage.database import storage_errors
 from search.tracking.home import open_home
 from search.tracking.runs import connect

@@ -19,11 +19,8 @@ from pipelines.errors import NotFoundError
 from pipelines.evaluation.metrics import mean_interval, standard_error
 from pipelines.evaluation.tests import SAME, PairedTest, paired_test
 from search.optimization.leaderboard import trial_row
-from search.optimization.samplers import derive_seed
 
 ALPHA = 0.05
-_FINALIST, _REFIT = 2, 3
-"""Last parts of the seeds' ancestry: no seed of a trial, a finalist and a refit is another's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +126,6 @@ def candidates(study: optuna.Study, top: int) -> list[Candidate]:
     if not distinct:
         raise NotFoundError(f"study {study.study_name!r}: must have a complete trial, got none: run it first")
     return sorted(distinct.values(), key=lambda c: (-c.value, c.trial))[:top]
-
-
-def finalist_seed(study_seed: int, number: int) -> int:
-    """The seed of the runs with this number, from 1; the same for every configuration, so that runs are paired."""
-    return derive_seed(study_seed, number, 0, _FINALIST)
-
-
-def refit_seed(study_seed: int) -> int:
-    """The seed of the training on training and validation rows together."""
-    return derive_seed(study_seed, 0, 0, _REFIT)
 
 
 def mean_epoch(best_epochs: Sequence[int]) -> int:

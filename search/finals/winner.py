@@ -18,14 +18,11 @@ from search.home.settings import Settings
 from search.home.text import one_line
 from search.optimization.leaderboard import trial_row
 from search.optimization.run_records import recorded_results
-from search.optimization.samplers import trial_seed
-from search.storage.attributes import RESULT, SPEC
+from search.optimization.seeds import trial_seed
+from search.storage.attributes import RESULT, SEAL, SPEC, VERDICT
 from search.tracking.entries import MODEL_FILE
 from search.tracking.run_names import finalist_run_name, refit_run_name, trial_run_name
 from search.tracking.spool import entries, read_entry
-
-VERDICT, SEAL = "finalists", "seal"
-"""Attributes of a study: who won the finals, and every reading of the sealed test."""
 
 
 @dataclass(frozen=True, slots=True)

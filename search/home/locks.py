@@ -15,14 +15,14 @@ from search.home.settings import Settings, study_slug
 
 
 class SearchedError(UnavailableError):
-    """Another process has the study in hand."""
+    """Another process searches the study."""
 
 
 @contextmanager
 def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
-    """Keeps a study of the embedded database to one searching process; the system lets go when that ends.
+    """Locks a study of an embedded database for this process; the operating system frees the lock when it ends.
 
-    On a shared database each process gets a lane of its own.
+    On a shared database each process gets a ``process_index`` of its own, and with it a lock and a spool.
 
     Yields:
         The settings of this process.
@@ -31,8 +31,8 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
         SearchedError: Another process searches it.
         UnavailableError: The home's file system has no locks.
     """
-    for lane in itertools.count() if settings.is_shared else (0,):
-        own = replace(settings, lane=lane)
+    for index in itertools.count() if settings.is_shared else (0,):
+        own = replace(settings, process_index=index)
         with lock_file(own, name).open("a") as file:
             if is_locked(file):
                 continue
@@ -47,19 +47,19 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
 
 @contextmanager
 def slug_lock(settings: Settings, slug: str) -> Iterator[bool]:
-    """Whether no process of this home has a study in hand of which only the slug is known; none gets it meanwhile."""
+    """Whether no process of this home searches the study of a slug; none can start to inside the block."""
     with (settings.locks / f"{slug}.lock").open("a") as file:
         yield not is_locked(file)
 
 
 def lock_file(settings: Settings, name: str) -> Path:
-    """The lock file of a study for this process's lane."""
-    lane = f"-{settings.lane}" if settings.lane else ""
-    return settings.locks / f"{study_slug(name)}{lane}.lock"
+    """The lock file of a study for this process's index."""
+    suffix = f"-{settings.process_index}" if settings.process_index else ""
+    return settings.locks / f"{study_slug(name)}{suffix}.lock"
 
 
 def is_locked(file: IO[str]) -> bool:
-    """Whether another process has locked a file; else this one has now."""
+    """Whether another process holds the lock of a file; where none does, this process takes it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -36,7 +36,8 @@ class Settings:
         data_folders: Folders of ``NAME.npz``, in the order they are looked through.
         ray_address: Where the Ray cluster is, for ``--pool ray``.
         visible_devices: The GPUs that the user left visible to CUDA; None means all.
-        lane: From 0; tells several searching processes of one study on one home apart, each of which has a spool.
+        process_index: Number, from 0, of this process among those that search one study from this home; each has a
+            spool of its own.
     """
 
     home: Path
@@ -47,12 +48,12 @@ class Settings:
     data_folders: tuple[Path, ...]
     ray_address: str | None = None
     visible_devices: str | None = None
-    lane: int = 0
+    process_index: int = 0
 
     @property
     def spool(self) -> Path:
         """Results that MLflow has not taken yet."""
-        return self.home / (f"spool-{self.lane}" if self.lane else "spool")
+        return self.home / (f"spool-{self.process_index}" if self.process_index else "spool")
 
     @property
     def locks(self) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from search.storage.attributes import RESULT, RUN_ID
+from search.storage.attributes import RESULT, RUN_ID, run_id_key
 from search.storage.stored_study import StoredStudy
 
 
@@ -51,7 +51,7 @@ def trial_row(trial: FrozenTrial, late_run_ids: dict[str, Any]) -> TrialRow:
         epochs_trained=result.get("epochs_trained", len(trial.intermediate_values)),
         duration_s=result.get("duration_s"),
         device=result.get("device"),
-        run_id=late_run_ids.get(f"{RUN_ID}:{trial.number}", trial.user_attrs.get(RUN_ID)) or None,
+        run_id=late_run_ids.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None,
     )
 
 
@@ -68,4 +68,4 @@ def set_run_id(study: StoredStudy, number: int, run_id: str) -> None:
     try:
         study.set_trial_attr(number, RUN_ID, run_id)
     except optuna.exceptions.UpdateFinishedTrialError:
-        study.set_user_attr(f"{RUN_ID}:{number}", run_id)
+        study.set_user_attr(run_id_key(number), run_id)

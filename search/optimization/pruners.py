@@ -10,18 +10,17 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial
 
-from search.optimization.samplers import derive_seed
+from search.optimization.seeds import audit_seed
 from search.spec.study_spec import StudySpec
 from search.storage.stored_study import StoredStudy
 
 _REDUCTION_FACTOR = 3
-_AUDIT = 4  # last part of the ancestry of the draw that audits a trial; trials, finalists and refits have others
 _RUNG = "completed_rung_"  # the attribute in which Optuna's SuccessiveHalvingPruner notes a rung
 
 
 def is_audited(spec: StudySpec, number: int) -> bool:
     """Whether a trial runs on where it would be pruned; it follows from the study's seed and the trial's number."""
-    return bool(np.random.default_rng(derive_seed(spec.seed, number, 0, _AUDIT)).random() < spec.audit)
+    return bool(np.random.default_rng(audit_seed(spec.seed, number)).random() < spec.audit)
 
 
 def make_pruner(spec: StudySpec) -> BasePruner:

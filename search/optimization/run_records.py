@@ -8,14 +8,13 @@ from typing import Any
 
 from pipelines.config import Hyperparameters
 from search.optimization.leaderboard import set_run_id, trial_row
-from search.storage.attributes import PRUNED_AT, RUN_ID
+from search.storage.attributes import PRUNED_AT, RECORD, run_id_key
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry
 from search.tracking.run_names import trial_number, trial_run_name
 from search.workers.tasks import Outcome
 
 _METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
-_RUN = "run:"
 
 
 def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, Any]:
@@ -54,16 +53,16 @@ def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
 
 def record_result(study: StoredStudy, entry: Entry) -> None:
     """Keeps the record of a run that is no trial with its study, so that it is not trained again."""
-    study.set_user_attr(_RUN + entry.start.run_name, dict(entry.result))
+    study.set_user_attr(RECORD + entry.start.run_name, dict(entry.result))
 
 
 def recorded_results(study: StoredStudy) -> dict[str, dict[str, Any]]:
     """The records that ``note_result`` kept, by run name; each has its ``run_id`` where MLflow has the run."""
     attributes = study.user_attrs
     return {
-        name: result | {"run_id": attributes.get(f"{RUN_ID}:{name}")}
+        name: result | {"run_id": attributes.get(run_id_key(name))}
         for key, result in attributes.items()
-        if key.startswith(_RUN) and (name := key.removeprefix(_RUN))
+        if key.startswith(RECORD) and (name := key.removeprefix(RECORD))
     }
 
 
@@ -86,4 +85,4 @@ def record_run_id(study: StoredStudy, run_name: str, run_id: str) -> None:
     if number is not None:
         set_run_id(study, number, run_id)
     else:
-        study.set_user_attr(f"{RUN_ID}:{run_name}", run_id)
+        study.set_user_attr(run_id_key(run_name), run_id)

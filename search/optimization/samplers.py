@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
+from search.optimization.seeds import draw_seed
 from search.optimization.trial_window import TrialWindow, exact, smooth
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
@@ -23,16 +23,6 @@ ATTEMPTS = 20
 """Draws before a configuration that was tried already is accepted; a space this empty is close to exhausted."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def derive_seed(*parts: int) -> int:
-    """A seed of 32 bits that follows from all parts and from nothing else."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def trial_seed(study_seed: int, number: int) -> int:
-    """The seed that a trial is trained with; no draw of the sampler has it."""
-    return derive_seed(study_seed, number, 0, 1)
 
 
 def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
@@ -135,13 +125,13 @@ class TrialSampler(BaseSampler):
         return params
 
     def _inner(self, trial: FrozenTrial, attempt: int) -> BaseSampler:
-        return make_sampler(self._spec, derive_seed(self._spec.seed, trial.number, attempt))
+        return make_sampler(self._spec, draw_seed(self._spec.seed, trial.number, attempt))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Never asked for by a trial of this study; another program's trial gets a random value."""
-        seed = derive_seed(self._spec.seed, trial.number)
+        seed = draw_seed(self._spec.seed, trial.number)
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(

@@ -11,7 +11,6 @@ import optuna
 
 from pipelines.errors import UnavailableError
 from pipelines.evaluation.metrics import mean_interval
-from search.finals.winner import SEAL, VERDICT
 from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
@@ -21,7 +20,7 @@ from search.reporting.charts import charts, learning_curves
 from search.reporting.display import seconds, short
 from search.reporting.explain import explain_trial
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT, SPEC
+from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT, SEAL, SPEC, VERDICT
 from search.tracking.entries import Epoch
 from search.tracking.history import read_history
 from search.tracking.run_names import finalist_run_name

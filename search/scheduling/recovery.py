@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from search.home.settings import Settings
 from search.optimization.run_records import forget_run_id, record_result, record_run_id, unknown_runs
-from search.storage.advisory_locks import alone
+from search.storage.advisory_locks import exclusive_access
 from search.storage.attributes import RESULT
 from search.storage.cached_storage import FinishedElsewhereError
 from search.storage.heartbeats import requeue_abandoned
@@ -84,7 +84,7 @@ def tell(settings: Settings, study: StoredStudy, entries: Mapping[int, Entry]) -
     """
     told = {number for number in entries if not study.trial(number).state.is_finished()}
     try:
-        with alone(settings, study), study.transaction():
+        with exclusive_access(settings, study), study.transaction():
             for number in told:
                 if study.trial(number).state == TrialState.WAITING:
                     study.start(number)

@@ -11,10 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 from pipelines.config import count_parameters, layer_sizes
 from search.devices.slots import Slot
 from search.home.settings import Settings
-from search.optimization.samplers import TrialSampler, duplicate_of, is_exhausted, trial_seed
+from search.optimization.samplers import TrialSampler, duplicate_of, is_exhausted
+from search.optimization.seeds import trial_seed
 from search.scheduling.attempts import Attempt
 from search.spec.study_spec import StudySpec
-from search.storage.advisory_locks import alone
+from search.storage.advisory_locks import exclusive_access
 from search.storage.attributes import PRUNED_AT
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import RunStart, now_ms
@@ -65,7 +66,7 @@ class TrialSource:
     def take(self, slots: Iterable[Slot]) -> list[Attempt]:
         """A trial for each slot, those that wait to be trained again first; fewer where no more is left to take."""
         attempts = []
-        with alone(self._settings, self._study):
+        with exclusive_access(self._settings, self._study):
             self._study.refresh()
             with self._study.transaction():
                 for slot in slots:

@@ -49,7 +49,7 @@ def _key(name: str) -> int:
 
 
 @contextmanager
-def alone(settings: Settings, study: optuna.Study) -> Iterator[None]:
+def exclusive_access(settings: Settings, study: optuna.Study) -> Iterator[None]:
     """Keeps the other processes of a shared database from asking, telling and parking: what is read stays true.
 
     Behind the lock of an embedded study there are none.

@@ -1,14 +1,29 @@
-"""Keys of the attributes that Optuna keeps for a study and its trials."""
+"""Keys of the attributes that Optuna's database holds for a study and its trials."""
 
 from __future__ import annotations
 
-SPEC, ELAPSED, FINGERPRINT, FACTS = "spec", "elapsed_s", "dataset.fingerprint", "facts"
-"""Attributes of a study: its specification, the seconds its runs took, what it is trained on, and where."""
+# Of a study: its specification, the seconds that its runs took, the fingerprint of its dataset, and facts about the
+# data and the machine for the report.
+SPEC = "spec"
+ELAPSED = "elapsed_s"
+FINGERPRINT = "dataset.fingerprint"
+FACTS = "facts"
 
+# Of a study: the verdict of its finalists, and each reading of its held-out test.
+VERDICT = "finalists"
+SEAL = "seal"
 
-RESULT, RUN_ID, PRUNED_AT = "result", "run_id", "would_be_pruned_at"
-"""Attributes of a trial: what training it came to, its run in MLflow, the epoch at which an audited one was spared."""
-
-
+# Of a trial: its result, its run in MLflow, the epoch at which an audited trial would have been pruned, and whether it
+# was in training before and waits again.
+RESULT = "result"
+RUN_ID = "run_id"
+PRUNED_AT = "would_be_pruned_at"
 REQUEUED = "parked"
-"""Attribute of a trial: it was in training before."""
+
+# Of a study: the record of a run that is no trial, followed by the run's name.
+RECORD = "run:"
+
+
+def run_id_key(run: str | int) -> str:
+    """Key of a study's attribute: the MLflow run of a run name, or of the number of a trial that has ended."""
+    return f"{RUN_ID}:{run}"

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from optuna.trial import FrozenTrial, TrialState
 
 from search.home.settings import Settings
-from search.storage.advisory_locks import alone
+from search.storage.advisory_locks import exclusive_access
 from search.storage.attributes import REQUEUED
 from search.storage.database import HEARTBEAT_S, open_storage
 from search.storage.retries import retry
@@ -29,7 +29,7 @@ def requeue_abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTria
 
     With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
     """
-    with alone(settings, study):
+    with exclusive_access(settings, study):
         study.refresh()
         if settings.is_shared:
             _beat_for_the_silent(settings, study)

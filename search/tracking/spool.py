@@ -103,11 +103,11 @@ def entries(spool: Path, study: str) -> Iterator[Path]:
 def collect_spools(settings: Settings, name: str) -> list[Path]:
     """Moves what processes that are gone left in their spools to this process's own; returns the moved entries."""
     moved: list[Path] = []
-    for lane in itertools.count():
-        other = replace(settings, lane=lane)
+    for index in itertools.count():
+        other = replace(settings, process_index=index)
         if not lock_file(other, name).exists():
             return moved
-        if lane != settings.lane:
+        if index != settings.process_index:
             with lock_file(other, name).open("a") as file:
                 left = [] if is_locked(file) else list(entries(other.spool, name))
                 moved += [move_entry(folder, settings.spool) for folder in left]

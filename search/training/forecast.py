@@ -19,7 +19,8 @@ from pipelines.data.datasets import Dataset, Split, load
 from search.devices.memory import require_fit
 from search.home.settings import read_settings
 from search.optimization.pruners import is_audited, make_pruner
-from search.optimization.samplers import derive_seed, make_sampler
+from search.optimization.samplers import make_sampler
+from search.optimization.seeds import draw_seed
 from search.spec.study_spec import StudySpec
 from search.training.batch import train_tasks
 from search.workers.local_pool import LocalPool, warm_up
@@ -95,7 +96,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     few = _few_rows(dataset, max(_n_weights(hp, size) for hp, _ in drawn))
     probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp, _ in drawn[-N_PROBES:]]
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
-        tasks = [Task(number, hp, derive_seed(spec.seed, number)) for number, hp in enumerate(probes)]
+        tasks = [Task(number, hp, draw_seed(spec.seed, number)) for number, hp in enumerate(probes)]
         by_number = train_tasks(pool, tasks)
     outcomes = [by_number[task.number] for task in tasks]
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in outcomes) / len(slots)

@@ -142,7 +142,7 @@ class _Run:
             own = stack.enter_context(study_lock(self._settings, self._spec.experiment))
         except UnavailableError:
             return []
-        return [] if own.lane else list(entries(self._settings.spool, self._spec.experiment))
+        return [] if own.process_index else list(entries(self._settings.spool, self._spec.experiment))
 
     def _open_runs(self, dataset: Dataset) -> Runs:
         description = (

@@ -20,7 +20,7 @@ from pipelines.config import Hyperparameters
 from pipelines.training.history import EpochReport
 from search.home.settings import Settings
 from search.optimization.run_records import files_of, metrics_of, result_of, tags_of
-from search.optimization.samplers import trial_seed
+from search.optimization.seeds import trial_seed
 from search.optimization.studies import open_study
 from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import RESULT, RUN_ID

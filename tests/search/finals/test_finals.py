@@ -14,11 +14,11 @@ from registered import client_of
 
 from pipelines.errors import NotFoundError, SpecError
 from search.finals.finals import FinalistsResult, run_finalists
-from search.finals.selection import candidates, finalist_seed
+from search.finals.selection import candidates
 from search.home.settings import read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id, recorded_results
-from search.optimization.samplers import trial_seed
+from search.optimization.seeds import finalist_seed, trial_seed
 from search.optimization.studies import load_study
 from search.scheduling.progress import Observer, Progress
 from search.tracking.entries import Entry, Epoch, RunStart

@@ -18,9 +18,10 @@ from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
 from search.finals.finals import run_finalists
 from search.finals.sealed_test import FOLDER, evaluate, read_right
-from search.finals.winner import SEAL, find_winner
+from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
+from search.storage.attributes import SEAL
 
 ROOT = Path(__file__).parents[3]
 

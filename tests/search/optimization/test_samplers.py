@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
-from search.optimization.samplers import ATTEMPTS, TrialSampler, derive_seed, duplicate_of, make_sampler, trial_seed
+from search.optimization.samplers import ATTEMPTS, TrialSampler, duplicate_of, make_sampler
+from search.optimization.seeds import draw_seed, trial_seed
 from search.optimization.trial_window import RECENT
 from search.spec.space import Choice, Range, SearchSpace
 from search.spec.study_spec import StudySpec
@@ -155,7 +156,7 @@ class TestSeeds:
     @given(st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 10_000)), unique=True, max_size=50))
     def test_of_trials_differ_from_each_other_and_from_the_sampler_s(self, trials: list[tuple[int, int]]) -> None:
         trained = [trial_seed(*trial) for trial in trials]
-        drawn = [derive_seed(*trial, attempt) for trial in trials for attempt in (0, 1)]
+        drawn = [draw_seed(*trial, attempt) for trial in trials for attempt in (0, 1)]
         assert len({*trained, *drawn}) == 3 * len(trials)
 
 
