@@ -10,9 +10,9 @@ from dataclasses import asdict
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
+from search.home.text import printable
 from search.reporting import display
 from search.scheduling.progress import Observer, Progress, SlotView
-from search.spec.schema import printable
 from search.tracking.run_names import trial_run_name
 
 REDRAW_S = 0.3

@@ -52,3 +52,8 @@ def report_problems(problems: Iterable[str], prefix: str = "error: ") -> None:
         if len(line) > _MAX_LENGTH:  # its end says what to do
             line = f"{line[: _MAX_LENGTH // 2]} … {line[-_MAX_LENGTH // 2 :]}"
         sys.stderr.write(line + "\n")
+
+
+def printable(line: str) -> str:
+    """The line with escapes for what would break it up or move a terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

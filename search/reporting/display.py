@@ -16,7 +16,7 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from search.spec.schema import printable
+from search.home.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

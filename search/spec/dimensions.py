@@ -1,16 +1,16 @@
-"""One dimension of a search space: a fixed value, a choice or a range, and what each is to Optuna."""
+"""One dimension of a search space: a fixed value, a choice or a range, and its Optuna distribution."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
-Value = int | float | str
+Number: TypeAlias = int | float
+Value: TypeAlias = int | float | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +35,42 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Numbers from ``low`` to ``high``, both included: integers where ``low`` is one.
+    """Numbers from ``low`` to ``high``, both included: integers if ``low`` is one.
 
     Attributes:
         low: The smallest value.
-        high: The largest value; where ``step`` does not lead to it, the last step before it.
+        high: The largest value; if ``step`` does not lead to it, the last step before it.
         log: Whether values are drawn evenly on a logarithmic scale; excludes ``step``.
         step: Distance between two values; None means 1 for integers and none for floats.
     """
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
-    step: int | float | None = None
+    step: Number | None = None
 
     def __str__(self) -> str:
         return f"from {self.low} to {self.high}" + (f" in steps of {self.step}" if self.step else "")
 
+    def broken_rules(self) -> dict[str, str]:
+        """The rule that a value breaks beside the others, by the value's key in a study file."""
+        broken = {}
+        span = self.high - self.low
+        if self.log and self.low <= 0:
+            broken["low"] = "must be > 0 when log = true"
+        if span < 0:
+            broken["high"] = f"must be >= low = {self.low}"
+        if self.step and self.log:
+            broken["step"] = "must be left out when log = true"
+        elif self.step and span >= 0:
+            # Finer steps of floats drown in rounding, and a grid of them fills the memory.
+            too_fine = isinstance(self.step, float) and self.step * 1e6 < span
+            if self.step > span or too_fine:
+                broken["step"] = f"must be at most high - low = {span:g} and at least a millionth of it"
+        return broken
 
-Dimension = Fixed | Choice | Range
+
+Dimension: TypeAlias = Fixed | Choice | Range
 
 
 def distribution(dimension: Choice | Range) -> BaseDistribution:
@@ -61,7 +78,7 @@ def distribution(dimension: Choice | Range) -> BaseDistribution:
     if isinstance(dimension, Choice):
         return CategoricalDistribution(dimension.values)
     low, high, log, step = dimension.low, dimension.high, dimension.log, dimension.step
-    if step is not None:  # Optuna would move high down to the last step too, but with a warning
+    if step is not None:  # Optuna also moves high down to the last step, but with a warning
         start, stride = Decimal(str(low)), Decimal(str(step))
         high = type(low)(start + (Decimal(str(high)) - start) // stride * stride)
     if isinstance(low, int):
@@ -69,29 +86,30 @@ def distribution(dimension: Choice | Range) -> BaseDistribution:
     return FloatDistribution(low, high, log=log, step=step)
 
 
-def values(dimension: Dimension) -> list[Any] | None:
-    """Every value of a dimension, None where it is continuous."""
-    if not isinstance(dimension, Range):
-        return [dimension.value] if isinstance(dimension, Fixed) else list(dimension.values)
-    n_values = count(dimension)
+def values(dimension: Dimension) -> list[Value | None]:
+    """Every value of a dimension that is not continuous."""
+    if isinstance(dimension, Fixed):
+        return [dimension.value]
+    if isinstance(dimension, Choice):
+        return list(dimension.values)
     kind, low, step = type(dimension.low), Decimal(str(dimension.low)), Decimal(str(dimension.step or 1))
-    return None if n_values is None else [kind(low + i * step) for i in range(n_values)]
+    return [kind(low + i * step) for i in range(count(dimension) or 0)]
 
 
 def count(dimension: Dimension) -> int | None:
-    """Number of values of a dimension, None where it is continuous."""
+    """Number of values of a dimension, None if it is continuous."""
     if not isinstance(dimension, Range):
-        return 1 if isinstance(dimension, Fixed) else len(dimension.values)
+        return len(values(dimension))
     inner = distribution(dimension)
-    if inner.low == inner.high:
+    if inner.single():
         return 1
     return None if inner.step is None else round((inner.high - inner.low) / inner.step) + 1
 
 
-def contains(dimension: Dimension, value: Any) -> bool:
+def contains(dimension: Dimension, value: Value) -> bool:
     """Whether a value of the dimension's type lies in it."""
     if not isinstance(dimension, Range):
-        return value in (values(dimension) or ())
+        return value in values(dimension)
     inner = distribution(dimension)
     steps = (value - inner.low) / (inner.step or 1)
     return inner.low <= value <= inner.high and (inner.step is None or abs(steps - round(steps)) < 1e-8)
@@ -106,25 +124,8 @@ def suggest(trial: BaseTrial, name: str, dimension: Choice | Range) -> Any:
     return draw(name, inner.low, inner.high, log=inner.log, step=inner.step)
 
 
-def as_floats(dimension: Dimension) -> Dimension:
-    """The same dimension in floats: 0 and 0.0 are one value, but two distributions and two JSONs."""
-    if isinstance(dimension, Range):
-        step = None if dimension.step is None else float(dimension.step)
-        return Range(float(dimension.low), float(dimension.high), dimension.log, step)
-    if isinstance(dimension, Choice):
-        return Choice(tuple(map(float, dimension.values)))
-    return Fixed(None if dimension.value is None else float(dimension.value))
-
-
-def to_json(dimension: Dimension) -> Any:
+def to_json(dimension: Dimension) -> object:
     """The dimension as a study file writes it: a value, a list or a table."""
     if isinstance(dimension, Range):
         return {key: value for key, value in asdict(dimension).items() if value is not None}
     return dimension.value if isinstance(dimension, Fixed) else list(dimension.values)
-
-
-def from_json(value: Any) -> Dimension:
-    """Reads what ``to_json`` wrote."""
-    if isinstance(value, Mapping):
-        return Range(**value)
-    return Choice(tuple(value)) if isinstance(value, list) else Fixed(value)

@@ -1,175 +1,137 @@
-"""The rule of each value in a study file, as pydantic types whose errors state that rule."""
+"""The rule of each value in a study file: the sentence that an error states, and its check."""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    Strict,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    create_model,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
-
-from pipelines.config import Schedule
-from search.spec.dimensions import Choice, Dimension, Fixed, Range
+from pipelines.config import Scaling, Schedule
 from search.spec.space import KERAS_LEARNING_RATES
 
+Objective = Literal["val_accuracy"]
+Sampler = Literal["tpe", "random", "grid", "gp", "cmaes"]
+Pruner = Literal["hyperband", "asha", "median", "none"]
 
-def is_name(text: str) -> bool:
-    """Whether a study may be called so: folders, URLs and shells have to take its name as it is."""
-    first, last = text[:1], text[-1:]
-    return (
-        1 <= len(text) <= 200
-        and text.isprintable()
-        and first not in " .-"
-        and last != " "
-        and not ({"/", "\\"} & set(text))
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a value must be.
+
+    Attributes:
+        text: The rule as an error states it: "must be ...".
+        allows: Whether a value keeps the rule.
+        names: The valid values, for a closed set of names.
+        is_float: Whether whole numbers become floats: 0 and 0.0 are one value, but two distributions and two JSONs.
+        required: Whether its table must have it.
+    """
+
+    text: str
+    allows: Callable[[object], bool]
+    names: tuple[str, ...] = ()
+    is_float: bool = False
+    required: bool = False
+
+
+def whole_number(low: int, high: int) -> Rule:
+    """An integer from ``low`` to ``high``; true and false are none."""
+    return Rule(
+        f"must be a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high
     )
 
 
-def _rule(text: str, names: tuple[str, ...] = ()) -> WrapValidator:
-    """States one rule for whatever pydantic finds wrong with a value, and the nearest of the valid names."""
+def number(what: str, allows: Callable[[float], bool]) -> Rule:
+    """A finite number for which ``allows`` holds; whole numbers count, true and false do not."""
 
-    def check(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return handler(value)
-        except ValidationError:
-            near = get_close_matches(value.lower(), names, 1) if isinstance(value, str) else []
-            raise PydanticCustomError("rule", text, {"near": near}) from None
+    def check(value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return abs(value) <= sys.float_info.max and allows(value)
 
-    return WrapValidator(check)
+    return Rule(f"must be {what}", check, is_float=True)
 
 
-def _integer(low: int, high: int) -> Any:
-    return Annotated[int, Field(strict=True, ge=low, le=high), _rule(f"must be a whole number from {low} to {high}")]
-
-
-def _number(what: str, **bounds: Any) -> Any:
-    return Annotated[float, Field(strict=True, allow_inf_nan=False, **bounds), _rule(f"must be {what}")]
-
-
-def one_of(names: tuple[str, ...]) -> Any:
+def one_of(names: tuple[str, ...]) -> Rule:
     """A closed set of names."""
-    return Annotated[Literal[names], _rule(f"must be one of {', '.join(names)}", names)]
+    return Rule(f"must be one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names, names)
 
 
-def string(rule: str, valid: Callable[[str], bool]) -> Any:
-    """A string for which ``valid`` holds."""
+def string(text: str, allows: Callable[[str], bool]) -> Rule:
+    """A string for which ``allows`` holds."""
+    return Rule(text, lambda value: isinstance(value, str) and allows(value))
 
-    def check(value: str) -> str:
-        if not valid(value):
-            raise ValueError(rule)
-        return value
 
-    return Annotated[str, Strict(), AfterValidator(check), _rule(rule)]
+def is_filled(text: str) -> bool:
+    """Whether a text has characters, all of them printable."""
+    return text != "" and text.isprintable()
+
+
+def is_name(text: str) -> bool:
+    """Whether a study may have this name: folders, URLs and shells must take it unchanged."""
+    return 1 <= len(text) <= 200 and text.isprintable() and re.search(r"^[ .-]| $|[/\\]", text) is None
 
 
 NAME_RULE = (
     "must be 1 to 200 printable characters without a slash or backslash, "
     'not beginning with a space, "." or "-" nor ending with a space'
 )
+_GPU_LIST = r" *[\w-]+ *(, *[\w-]+ *)*,? *"
+_GPU_COUNT = whole_number(0, 1024)
+
 NAME = string(NAME_RULE, is_name)
-COUNT = _integer(1, 2**31 - 1)
-SEED = _integer(0, 2**32 - 1)
-SECONDS = _number("a number of seconds > 0", gt=0)
-SHARE = _number("a number between 0 and 1, both excluded", gt=0, lt=1)
-AUDIT = _number("a number from 0 to 1", ge=0, le=1)
-_POSITIVE = _number("a number > 0", gt=0)
-_GPU_RULE = 'must be a number of GPUs, or a list of their indexes or UUIDs such as "0,2"'
-GPUS = Annotated[
-    Annotated[int, Field(strict=True, ge=0, le=1024)]
-    | Annotated[str, Field(strict=True, pattern=r"^ *[\w-]+ *(, *[\w-]+ *)*,? *$")],
-    _rule(_GPU_RULE),
-]
-TRIALS_PER_GPU = Annotated[
-    Annotated[int, Field(strict=True, ge=1, le=1024)] | Literal["auto"], _rule('must be a whole number >= 1, or "auto"')
-]
-_BOOL = Annotated[bool, Strict(), _rule("must be true or false")]
+COUNT = whole_number(1, 2**31 - 1)
+SEED = whole_number(0, 2**32 - 1)
+SECONDS = number("a number of seconds > 0", lambda value: value > 0)
+POSITIVE = number("a number > 0", lambda value: value > 0)
+SHARE = number("a number between 0 and 1, both excluded", lambda value: 0 < value < 1)
+AUDIT = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
+BOOL = Rule("must be true or false", lambda value: isinstance(value, bool))
+GPUS = Rule(
+    'must be a number of GPUs, or a list of their indexes or UUIDs such as "0,2"',
+    lambda value: _GPU_COUNT.allows(value) or (isinstance(value, str) and bool(re.fullmatch(_GPU_LIST, value))),
+)
+TRIALS_PER_GPU = Rule(
+    'must be a whole number >= 1, or "auto"', lambda value: value == "auto" or whole_number(1, 1024).allows(value)
+)
 
 # The rule of each hyperparameter's value: alone, in a list, or as an end of a range.
-VALUES: dict[str, Any] = {
+VALUES = {
     "width": COUNT,
     "depth": COUNT,
-    "dropout": _number("a number from 0 to below 1", ge=0, lt=1),
+    "dropout": number("a number from 0 to below 1", lambda value: 0 <= value < 1),
     "optimizer": one_of(tuple(KERAS_LEARNING_RATES)),
-    "learning_rate": _POSITIVE,
+    "learning_rate": POSITIVE,
     "schedule": one_of(get_args(Schedule)),
     "epochs": COUNT,
     "batch_size": COUNT,
 }
-_STEPS = dict.fromkeys(VALUES, COUNT) | dict.fromkeys(("dropout", "learning_rate"), _POSITIVE)
 
-
-class Table(BaseModel):
-    """A table of a study file: only the keys that it names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RangeTable(Table):
-    """A range; ``log`` comes first because the rules of the others depend on it."""
-
-    log: _BOOL = False
-    low: Any
-    high: Any
-    step: Any = None
-
-    @field_validator("low", mode="before")
-    @classmethod
-    def _positive_when_log(cls, value: Any, info: ValidationInfo) -> Any:
-        if info.data.get("log") and isinstance(value, int | float) and value <= 0:
-            raise PydanticCustomError("rule", "must be > 0 when log = true")
-        return value
-
-    @field_validator("high")
-    @classmethod
-    def _not_inverted(cls, value: Any, info: ValidationInfo) -> Any:
-        if "low" in info.data and value < info.data["low"]:
-            raise PydanticCustomError("rule", f"must be >= low = {info.data['low']}")
-        return value
-
-    @field_validator("step")
-    @classmethod
-    def _fits(cls, value: Any, info: ValidationInfo) -> Any:
-        if info.data.get("log"):
-            raise PydanticCustomError("rule", "must be left out when log = true")
-        if {"low", "high"} <= info.data.keys():
-            span = info.data["high"] - info.data["low"]
-            if value > span or (isinstance(value, float) and value * 1e6 < span):
-                text = f"must be at most high - low = {span:g} and at least a millionth of it"
-                raise PydanticCustomError("rule", text)
-        return value
-
-
-def dimension(name: str) -> Any:
-    """What ``[space]`` may say of a hyperparameter: a value, a list or, for numbers, a range."""
-    value_type = VALUES[name]
-    one, several = TypeAdapter(value_type), TypeAdapter(list[value_type])  # type: ignore[valid-type]
-    ends: dict[str, Any] = {"low": (value_type, ...), "high": (value_type, ...), "step": (_STEPS[name], None)}
-    table = create_model("Range", __base__=RangeTable, **ends)
-
-    def read(value: Any) -> Dimension:
-        if isinstance(value, dict) and name not in ("optimizer", "schedule"):
-            limits = table.model_validate(value)
-            return Range(limits.low, limits.high, limits.log, limits.step)
-        if not isinstance(value, list | tuple):
-            return Fixed(one.validate_python(value))
-        values = tuple(several.validate_python(value))
-        if not values or len(set(values)) < len(values):
-            raise PydanticCustomError("rule", "must hold at least one value and none twice")
-        return Choice(values)
-
-    return Annotated[Any, PlainValidator(read)]
+_SOURCE = string("must be digits, mnist, fashion_mnist or the path of a .npz, .csv or .parquet file", is_filled)
+TABLES: dict[str, dict[str, Rule]] = {
+    "study": {"name": NAME, "seed": SEED, "trials": COUNT, "timeout_s": SECONDS},
+    "data": {
+        "source": replace(_SOURCE, required=True),
+        "target": string("must be the name of a column", is_filled),
+        "validation_fraction": SHARE,
+        "test_fraction": SHARE,
+        "scaling": one_of(get_args(Scaling)),
+        "split_seed": SEED,
+    },
+    "space": VALUES,
+    "search": {
+        "objective": one_of(get_args(Objective)),
+        "sampler": one_of(get_args(Sampler)),
+        "pruner": one_of(get_args(Pruner)),
+        "audit": AUDIT,
+    },
+    "workers": {
+        "slots": COUNT,
+        "trial_timeout_s": SECONDS,
+        "memory_mb": COUNT,
+        "gpus": GPUS,
+        "trials_per_gpu": TRIALS_PER_GPU,
+    },
+    "start": VALUES,
+}

@@ -1,76 +1,25 @@
-"""From a study file to its tables, each checked by itself; one line for each thing that is wrong."""
+"""From a study file to its tables, each checked by itself, with one line for each problem."""
 
 from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, TypeAlias
 
-from pydantic import TypeAdapter, ValidationError, create_model
-from pydantic_core import ErrorDetails
-
-from pipelines.config import Scaling
 from pipelines.errors import SpecError
-from search.spec.rules import (
-    AUDIT,
-    COUNT,
-    GPUS,
-    NAME,
-    SECONDS,
-    SEED,
-    SHARE,
-    TRIALS_PER_GPU,
-    VALUES,
-    RangeTable,
-    Table,
-    dimension,
-    one_of,
-    string,
-)
+from search.home.text import printable
+from search.spec.dimensions import Choice, Dimension, Fixed, Range
+from search.spec.rules import BOOL, COUNT, POSITIVE, TABLES, Rule
 
-Objective = Literal["val_accuracy"]
-Sampler = Literal["tpe", "random", "grid", "gp", "cmaes"]
-Pruner = Literal["hyperband", "asha", "median", "none"]
+Table: TypeAlias = dict[str, Any]
+"""The values of a table by key; its rules say their types."""
 
 
-def _is_filled(text: str) -> bool:
-    return text != "" and text.isprintable()
-
-
-def _table(*required: str, **types: Any) -> type[Table]:
-    """A table whose optional keys default to None: the dataclass that is built from it has the defaults."""
-    keys: dict[str, Any] = {k: (t, ...) if k in required else (t | None, None) for k, t in types.items()}
-    return create_model("Table", __base__=Table, **keys)
-
-
-_SOURCE = string("must be digits, mnist, fashion_mnist or the path of a .npz, .csv or .parquet file", _is_filled)
-TABLES: dict[str, type[Table]] = {
-    "study": _table(name=NAME, seed=SEED, trials=COUNT, timeout_s=SECONDS),
-    "data": _table(
-        "source",
-        source=_SOURCE,
-        target=string("must be the name of a column", _is_filled),
-        validation_fraction=SHARE,
-        test_fraction=SHARE,
-        scaling=one_of(get_args(Scaling)),
-        split_seed=SEED,
-    ),
-    "space": _table(**{name: dimension(name) for name in VALUES}),
-    "search": _table(
-        objective=one_of(get_args(Objective)),
-        sampler=one_of(get_args(Sampler)),
-        pruner=one_of(get_args(Pruner)),
-        audit=AUDIT,
-    ),
-    "workers": _table(slots=COUNT, trial_timeout_s=SECONDS, memory_mb=COUNT, gpus=GPUS, trials_per_gpu=TRIALS_PER_GPU),
-    "start": _table(**VALUES),
-}
-
-
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> Table:
     """Reads a TOML file.
 
     Raises:
@@ -95,48 +44,6 @@ def load(path: str | Path) -> dict[str, Any]:
     raise SpecError(printable(problem))
 
 
-def parse(document: Any) -> tuple[dict[str, Any], list[str]]:
-    """Checks each table by itself.
-
-    Args:
-        document: What ``load`` returned, or a dict of the same form.
-
-    Returns:
-        The tables without a problem, each a dict of the keys that were given, ``start`` a list of such and
-        ``space`` None where there is none; and the problems, each "KEY: RULE, got VALUE".
-    """
-    if not isinstance(document, Mapping):
-        return {}, [f"document: must be a table of tables, got {show(document)}"]
-    tables: dict[str, Any] = {}
-    problems = [f"{key}: {_unknown(str(key), TABLES)}" for key in document if key not in TABLES]
-    for name, table in TABLES.items():
-        try:
-            if name == "start":
-                starts = TypeAdapter(list[table])  # type: ignore[valid-type]
-                tables[name] = [_given(start) for start in starts.validate_python(document.get(name, []))]
-            elif name == "space" and document.get(name) is None:
-                tables[name] = None
-            else:
-                tables[name] = _given(table.model_validate(document.get(name, {})))
-        except ValidationError as error:
-            problems += [_line(name, details) for details in error.errors(include_url=False)]
-    return tables, problems
-
-
-def show(value: Any) -> str:
-    """A value as the study file would write it, in 60 characters at most."""
-    try:
-        text = repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError, RecursionError):
-        text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def printable(line: str) -> str:
-    """The line without what would break it up or move a terminal's cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-
-
 def _syntax(message: str, text: str) -> str:
     """The parser's "What (at line 1, column 2)" as "line 1, column 2: what"."""
     what, _, at = message.rpartition(" (at ")
@@ -145,27 +52,109 @@ def _syntax(message: str, text: str) -> str:
     return f"{at.rstrip(')')}: {what[:1].lower()}{what[1:]}"
 
 
-def _given(table: Table) -> dict[str, Any]:
-    return {key: value for key, value in table if value is not None}
+def parse(document: object) -> tuple[dict[str, Any], list[str]]:
+    """Checks each table by itself.
+
+    Args:
+        document: What ``load`` returned, or a dict of the same form.
+
+    Returns:
+        The tables without a problem, each a dict of the keys that were given, ``start`` a list of such and
+        ``space`` None if there is none; and the problems, each "KEY: RULE, got VALUE".
+    """
+    if not isinstance(document, Mapping):
+        return {}, [f"document: must be a table of tables, got {show(document)}"]
+    tables: dict[str, Any] = {}
+    problems = [f"{key}: {_unknown(str(key), TABLES)}" for key in document if key not in TABLES]
+    for name, rules in TABLES.items():
+        check = _Check()
+        if name == "start":
+            table: object = check.starts(document.get(name, []), rules)
+        elif name == "space" and document.get(name) is None:
+            table = None
+        else:
+            read = check.dimension if name == "space" else check.value
+            table = check.table(name, document.get(name, {}), rules, read)
+        problems += check.problems
+        if not check.problems:
+            tables[name] = table
+    return tables, problems
 
 
-def _line(table: str, details: ErrorDetails) -> str:
-    """One of pydantic's errors as "KEY: RULE, got VALUE; hint"."""
-    loc = details["loc"]
-    place = table + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in loc)
-    if details["type"] in ("extra_forbidden", "invalid_key"):  # invalid: not even a string
-        valid = RangeTable if table == "space" and len(loc) > 1 else TABLES[table]
-        return f"{place}: {_unknown(str(loc[-1]), valid.model_fields)}"
-    if details["type"] == "missing":
-        return f"{place}: must be given"
-    rules = {"rule": details["msg"], "list_type": "must be a list of tables, each headed [[start]]"}
-    near = details.get("ctx", {}).get("near")
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{place}: {rules.get(details['type'], 'must be a table')}, got {show(details['input'])}{hint}"
+class _Check:
+    """Reads values and collects a line for each that breaks its rule."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def starts(self, given: object, rules: Mapping[str, Rule]) -> list[Table]:
+        """Reads the list of ``[[start]]`` tables."""
+        if isinstance(given, list | tuple):
+            return [self.table(f"start[{i}]", start, rules, self.value) for i, start in enumerate(given)]
+        self.problems.append(f"start: must be a list of tables, each headed [[start]], got {show(given)}")
+        return []
+
+    def table(
+        self, place: str, given: object, rules: Mapping[str, Rule], read: Callable[[str, Rule, object], Any]
+    ) -> Table:
+        """Reads the keys of a table that are given."""
+        if not isinstance(given, Mapping):
+            self.problems.append(f"{place}: must be a table, got {show(given)}")
+            return {}
+        found = {}
+        for key, rule in rules.items():
+            if given.get(key) is not None:
+                found[key] = read(f"{place}.{key}", rule, given[key])
+            elif rule.required:
+                self.problems.append(f"{place}.{key}: must be given")
+        self.problems += [f"{place}.{key}: {_unknown(str(key), rules)}" for key in given if key not in rules]
+        return found
+
+    def value(self, place: str, rule: Rule, given: object) -> Any:
+        """Reads a value; None if it breaks its rule."""
+        if rule.allows(given):
+            return float(given) if rule.is_float else given  # type: ignore[arg-type]  # the rule allows numbers alone
+        near = get_close_matches(given.lower(), rule.names, 1) if isinstance(given, str) else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.problems.append(f"{place}: {rule.text}, got {show(given)}{hint}")
+        return None
+
+    def dimension(self, place: str, rule: Rule, given: object) -> Dimension | None:
+        """Reads what ``[space]`` has for a hyperparameter: a value, a list or, for numbers, a range."""
+        if isinstance(given, Mapping) and not rule.names:
+            return self._range(place, rule, given)
+        if not isinstance(given, list | tuple):
+            return Fixed(self.value(place, rule, given))
+        n_problems = len(self.problems)
+        values = [self.value(f"{place}[{i}]", rule, value) for i, value in enumerate(given)]
+        is_right = len(self.problems) == n_problems
+        if is_right and (not values or len(set(values)) < len(values)):
+            self.problems.append(f"{place}: must hold at least one value and none twice, got {show(given)}")
+        return Choice(tuple(values))
+
+    def _range(self, place: str, rule: Rule, given: Mapping[str, object]) -> Range | None:
+        end, step = replace(rule, required=True), POSITIVE if rule.is_float else COUNT
+        n_problems = len(self.problems)
+        values = self.table(place, given, {"log": BOOL, "low": end, "high": end, "step": step}, self.value)
+        if len(self.problems) > n_problems:
+            return None
+        found = Range(**values)
+        broken = found.broken_rules().items()
+        self.problems += [f"{place}.{key}: {text}, got {show(given[key])}" for key, text in broken]
+        return found
 
 
-def _unknown(key: str, valid: Mapping[str, Any]) -> str:
-    """What to say of an unknown key: the nearest one here, else the table that has it, else all."""
+def show(value: object) -> str:
+    """A value as the study file would write it, in 60 characters at most."""
+    try:
+        text = repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _unknown(key: str, valid: Mapping[str, object]) -> str:
+    """The problem of an unknown key: the nearest one here, else the table that has it, else all."""
     near = get_close_matches(key.lower(), valid, 1)
-    near += [f"{name}.{key}" for name, table in TABLES.items() if key in table.model_fields]
+    near += [f"{name}.{key}" for name, table in TABLES.items() if key in table]
     return "unknown key; " + (f"did you mean {near[0]}?" if near else f"valid are {', '.join(valid)}")

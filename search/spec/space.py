@@ -1,12 +1,11 @@
-"""The search space: the eight hyperparameters as dimensions, and what they are to an Optuna trial."""
+"""The search space: the eight hyperparameters as dimensions, and as Optuna's distributions."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
@@ -14,24 +13,22 @@ from optuna.trial import BaseTrial
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.spec.dimensions import (
-    Choice,
+    Choice as Choice,
     Dimension,
-    Fixed,
-    Range,
-    as_floats,
+    Fixed as Fixed,
+    Range as Range,
     contains,
     count,
     distribution,
-    from_json,
     suggest,
     to_json,
     values,
 )
 
-__all__ = ["Choice", "Dimension", "Fixed", "Range", "SearchSpace", "default_space"]
+Params: TypeAlias = dict[str, Any]
+"""Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
 NAMES = tuple(field.name for field in fields(Hyperparameters))
-FLOATS = ("dropout", "learning_rate")
 GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory
 
 # Keras's default learning rate of each optimizer that a study may name; Keras finds no lamb by name.
@@ -53,18 +50,19 @@ class SearchSpace:
     dimensions: Mapping[str, Dimension]
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.dimensions if name not in NAMES]
-        if unknown:
-            raise SpecError(f"space: must name only {', '.join(NAMES)}, got {', '.join(unknown)}")
-        rest: dict[str, Dimension] = {name: Fixed(value) for name, value in asdict(Hyperparameters()).items()}
-        given = rest | {"learning_rate": Fixed(None)} | dict(self.dimensions)
-        ordered = {name: as_floats(given[name]) if name in FLOATS else given[name] for name in NAMES}
-        object.__setattr__(self, "dimensions", ordered)
+        fixed: dict[str, Dimension] = {name: Fixed(value) for name, value in asdict(Hyperparameters()).items()}
+        fixed["learning_rate"] = Fixed(None)
+        object.__setattr__(self, "dimensions", fixed | dict(self.dimensions))
 
     @property
     def searched(self) -> dict[str, Choice | Range]:
         """The dimensions that are not fixed."""
         return {name: d for name, d in self.dimensions.items() if not isinstance(d, Fixed)}
+
+    @property
+    def _fixed(self) -> Params:
+        fixed = {name: d.value for name, d in self.dimensions.items() if isinstance(d, Fixed)}
+        return {name: value for name, value in fixed.items() if value is not None}
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distribution of each searched dimension, as ``study.ask`` takes them."""
@@ -75,7 +73,7 @@ class SearchSpace:
         return self.hyperparameters({name: suggest(trial, name, d) for name, d in self.searched.items()})
 
     def hyperparameters(self, params: Mapping[str, Any]) -> Hyperparameters:
-        """The configuration that a trial's params stand for.
+        """The configuration of a trial's params.
 
         Args:
             params: A value for each searched dimension, as Optuna keeps them.
@@ -86,18 +84,16 @@ class SearchSpace:
         if params.keys() != self.searched.keys():
             names, got = (", ".join(keys) or "none" for keys in (self.searched, params))
             raise SpecError(f"space: the trial's params must be {names}, got {got}")
-        fixed = {name: d.value for name, d in self.dimensions.items() if isinstance(d, Fixed)}
-        point: dict[str, Any] = {**fixed, **params}
-        if point["learning_rate"] is None:
-            point["learning_rate"] = KERAS_LEARNING_RATES[point["optimizer"]]
+        point = self._fixed | dict(params)
+        point.setdefault("learning_rate", KERAS_LEARNING_RATES[point["optimizer"]])
         return Hyperparameters(**point)
 
-    def params(self, configuration: Hyperparameters) -> dict[str, Any]:
+    def params(self, configuration: Hyperparameters) -> Params:
         """The searched values of a configuration, as ``study.enqueue_trial`` takes them."""
         return {name: getattr(configuration, name) for name in self.searched}
 
-    def complete(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """Fills a configuration in: what is fixed, Keras's learning rate, a constant schedule.
+    def complete(self, given: Mapping[str, Any]) -> tuple[Params, list[str]]:
+        """Adds to a configuration what is fixed, Keras's learning rate and a constant schedule.
 
         Args:
             given: Values of the right types by name.
@@ -105,10 +101,10 @@ class SearchSpace:
         Returns:
             All values, and the problems: "NAME: RULE, got VALUE" for each that is missing or outside.
         """
-        fixed = {name: d.value for name, d in self.dimensions.items() if isinstance(d, Fixed) and d != Fixed(None)}
-        point: dict[str, Any] = {"schedule": "constant"} | fixed | dict(given)
+        point = {"schedule": "constant"} | self._fixed | dict(given)
         rate = KERAS_LEARNING_RATES.get(point.get("optimizer", ""))
-        point = {"learning_rate": rate} | point if rate else point
+        if rate is not None:
+            point.setdefault("learning_rate", rate)
         problems = []
         for name, dimension in self.dimensions.items():
             allowed = Fixed(rate) if dimension == Fixed(None) else dimension
@@ -120,9 +116,14 @@ class SearchSpace:
         return point, problems
 
     def size(self) -> int | None:
-        """Number of distinct configurations, None where a dimension is continuous."""
-        counts = [n for dimension in self.dimensions.values() if (n := count(dimension)) is not None]
-        return math.prod(counts) if len(counts) == len(NAMES) else None
+        """Number of distinct configurations, None if a dimension is continuous."""
+        size = 1
+        for dimension in self.dimensions.values():
+            n_values = count(dimension)
+            if n_values is None:
+                return None
+            size *= n_values
+        return size
 
     def grid(self) -> dict[str, list[Any]]:
         """The values of each searched dimension, for Optuna's GridSampler.
@@ -132,35 +133,33 @@ class SearchSpace:
         """
         rule = "must be a value, a list or a range with a step for the grid sampler, got a range without a step"
         problems = [f"space.{name}: {rule}" for name, d in self.searched.items() if count(d) is None]
-        if (self.size() or 0) > GRID_LIMIT:
+        size = self.size() or 0
+        if size > GRID_LIMIT:
             rule = f"must hold at most {GRID_LIMIT} configurations for the grid sampler"
-            problems.append(f"space: {rule}, got {self.size()}; give the ranges a step")
+            problems.append(f"space: {rule}, got {size}; give the ranges a step")
         if problems:
             raise SpecError(problems)
-        return {name: values(dimension) or [] for name, dimension in self.searched.items()}
+        return {name: values(dimension) for name, dimension in self.searched.items()}
 
     @property
     def max_epochs(self) -> int:
         """The longest training, in epochs: the resource of Hyperband."""
-        return int(self.highest("epochs"))
+        return self.highest("epochs")
 
-    def highest(self, name: str) -> Any:
-        """The largest value of a dimension of numbers."""
-        d = self.dimensions[name]
-        return distribution(d).high if isinstance(d, Range) else max(values(d) or ())
+    def highest(self, name: str) -> int:
+        """The largest value of a dimension of whole numbers."""
+        dimension = self.dimensions[name]
+        if isinstance(dimension, Range):
+            return int(distribution(dimension).high)
+        return max(int(value or 0) for value in values(dimension))
 
     def largest_network(self) -> Hyperparameters:
-        """The widest and deepest that it holds."""
+        """The widest and deepest network in the space."""
         return Hyperparameters(width=self.highest("width"), depth=self.highest("depth"))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The ``[space]`` table in full; equal spaces give equal JSON."""
         return {name: to_json(d) for name, d in self.dimensions.items() if d != Fixed(None)}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> SearchSpace:
-        """Reads what ``to_json`` wrote; the study file's rules are not checked again."""
-        return cls({name: from_json(value) for name, value in document.items()})
 
 
 def default_space() -> SearchSpace:

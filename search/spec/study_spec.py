@@ -1,6 +1,6 @@
-"""A study file (TOML), or the same as a dict, becomes a StudySpec; or an error with everything wrong in it.
+"""A study file (TOML), or the same as a dict, becomes a StudySpec, or an error with every problem in it.
 
-What a file leaves out:
+Defaults of what a file leaves out:
 
 * ``[study]``: the name is that of the source, the seed 0. Without ``trials`` and ``timeout_s`` the budget is
   ``DEFAULT_TRIALS``; with one of them, that one alone.
@@ -20,15 +20,16 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
+from search.home.text import printable
 from search.spec.dimensions import Range, count
-from search.spec.rules import NAME_RULE, is_name
-from search.spec.schema import Objective, Pruner, Sampler, load, parse, printable, show
+from search.spec.rules import NAME_RULE, Objective, Pruner, Sampler, is_name
+from search.spec.schema import Table, load, parse, show
 from search.spec.space import SearchSpace, default_space
 
 DEFAULT_TRIALS = 64
 DEFAULT_SAMPLER: Sampler = "tpe"
 DEFAULT_PRUNER: Pruner = "asha"
-# A quick one and one that takes its time; measured in docs/adr/0012.
+# A quick start and a slow, more accurate one; measured in docs/adr/0012.
 DEFAULT_STARTS = (
     Hyperparameters(512, 2, 0.3, "adam", learning_rate=0.001, schedule="cosine", epochs=20, batch_size=128),
     Hyperparameters(768, 2, 0.4, "rmsprop", learning_rate=0.0015, schedule="cosine", epochs=40, batch_size=256),
@@ -43,8 +44,8 @@ class WorkerSettings:
     Attributes:
         slots: Trials that train at the same time; None means one per GPU, or per core without GPUs.
         trial_timeout_s: Longest time for one trial, in seconds; None means no limit.
-        memory_mb: A worker that holds more is replaced between trials, in MB.
-        gpus: How many of the visible GPUs, or which, as ``CUDA_VISIBLE_DEVICES`` names them; 0 means cores, None all.
+        memory_mb: Resident memory in MB above which a worker is replaced between trials.
+        gpus: Number of visible GPUs, or their list as ``CUDA_VISIBLE_DEVICES`` names them; 0 means cores, None all.
         trials_per_gpu: Trials that share a GPU; ``auto`` forecasts how many fit, None means one.
     """
 
@@ -62,15 +63,16 @@ class StudySpec:
     Attributes:
         name: The study's name, and its experiment's in MLflow.
         data: The dataset and its split.
-        space: What is searched.
+        space: The search space.
         seed: Seed of the sampler and of every trial.
         trials: The most trials, over all runs of the study; None means no limit.
         timeout_s: The most seconds, over all runs of the study; None means no limit.
-        objective: What trials are ranked by.
-        sampler: Which of Optuna's samplers.
-        pruner: Which of Optuna's pruners.
-        audit: Share of the trials to be pruned that run on to their end, drawn by chance: what pruning misses.
-        start: Configurations that are tried first, each to its end.
+        objective: The validation metric that ranks trials.
+        sampler: Optuna's sampler.
+        pruner: Optuna's pruner.
+        audit: Share of the trials to be pruned that train to their last epoch, drawn at random: they show what
+            pruning misses.
+        start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
     """
 
@@ -92,7 +94,7 @@ class StudySpec:
         return number < len(self.start)
 
     def to_json(self) -> dict[str, Any]:
-        """The study file in full, every default written out, as JSON can hold it."""
+        """The study file as JSON, with every default."""
         document = {
             "study": {key: getattr(self, key) for key in ("name", "seed", "trials", "timeout_s")},
             "data": asdict(self.data),
@@ -107,13 +109,13 @@ class StudySpec:
         """Reads what ``to_json`` wrote.
 
         Raises:
-            SpecError: It was changed since, or written by a version with other rules.
+            SpecError: The record was changed, or written by a version with other rules.
         """
         return spec_from_dict(document, "recorded study")
 
 
 class Options(TypedDict, total=False):
-    """What a caller may set beside the study file; None is as good as left out."""
+    """Values that a caller may set beside the study file; None means not set."""
 
     name: str | None
     seed: int | None
@@ -134,7 +136,7 @@ def read_spec(path: str | Path) -> StudySpec:
         path: A TOML file. Paths inside it are relative to the working directory.
 
     Raises:
-        SpecError: Everything that is wrong with the file, a line each.
+        SpecError: Every problem of the file, a line each.
     """
     return spec_from_dict(load(path), str(path))
 
@@ -144,7 +146,7 @@ def default_spec(source: str, **options: Unpack[Options]) -> StudySpec:
 
     Args:
         source: A built-in dataset or the path of a file.
-        **options: Name, budget and the like; without any budget it is ``DEFAULT_TRIALS``.
+        **options: Values of the study file; without a budget it is ``DEFAULT_TRIALS``.
 
     Raises:
         SpecError: An option breaks a rule.
@@ -153,7 +155,7 @@ def default_spec(source: str, **options: Unpack[Options]) -> StudySpec:
 
 
 def override(spec: StudySpec, **options: Unpack[Options]) -> StudySpec:
-    """A study with some of its values replaced; what no option names stays.
+    """A copy of a study with some values replaced.
 
     Raises:
         SpecError: An option breaks a rule.
@@ -166,10 +168,10 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
 
     Args:
         document: The tables ``study``, ``data``, ``space``, ``search``, ``workers`` and ``start``.
-        place: What error messages call the document: the file's path.
+        place: The document's name in error messages: the file's path.
 
     Raises:
-        SpecError: Everything that is wrong with it, a line each.
+        SpecError: Every problem of the document, a line each.
     """
     tables, problems = parse(document)
     if "study" in tables and "data" in tables:
@@ -192,15 +194,19 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
 
 
 def _with(document: dict[str, Any], options: Options) -> StudySpec:
-    """Puts options where the study file has them, so that one set of rules serves both."""
+    """Puts options at their place in the study file, so that one set of rules serves both."""
     for key, value in options.items():
         if value is not None:
             document.setdefault(_TABLE_OF.get(key, "study"), {})[key] = value
     return spec_from_dict(document, "options")
 
 
-def _fill_study(study: dict[str, Any], source: str) -> list[str]:
-    """Fills in the name and the budget; the problem, if the source's name cannot be the study's."""
+def _fill_study(study: Table, source: str) -> list[str]:
+    """Fills in the name and the budget.
+
+    Returns:
+        The problem, if the source's name cannot be the study's.
+    """
     if "timeout_s" in study:
         study.setdefault("trials", None)
     name = study.setdefault("name", Path(source).stem)
@@ -208,8 +214,8 @@ def _fill_study(study: dict[str, Any], source: str) -> list[str]:
     return [] if is_name(name) else [f"study.name: {rule}, got {show(name)}"]
 
 
-def _check_space(space: SearchSpace, given: dict[str, Any] | None, sampler: str | None) -> Iterator[str]:
-    """What is wrong with a space whose dimensions are each right."""
+def _check_space(space: SearchSpace, given: Table | None, sampler: str | None) -> Iterator[str]:
+    """The problems of a space whose dimensions are each right."""
     if given == {}:
         yield "space: must name a dimension, got {}; leave [space] out for the default space"
     width, depth = space.highest("width"), space.highest("depth")

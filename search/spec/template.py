@@ -1,23 +1,23 @@
-"""The study file that ``mlp-search init`` writes: every key with its default, and what else it may be."""
+"""The study file that ``mlp-search init`` writes: every key with its default and its alternatives."""
 
 from __future__ import annotations
 
 STUDY_TEMPLATE = """\
-# A study: one search over one dataset. Check it with "mlp-search plan", start it with "mlp-search run",
-# and start it again to go on where it was interrupted. A line left out takes the value shown here,
-# except in [space] and [[start]], which say what they do then; a whole table may be left out too.
+# A study: one search over one dataset. Check it with "mlp-search plan" and start it with "mlp-search run";
+# the same command resumes an interrupted study. A line left out takes the value shown here, except in
+# [space] and [[start]], whose comments give their defaults. A whole table may be left out too.
 
 [study]
-name = "digits"               # left out: the name of the source
+name = "digits"               # default: the name of the source
 seed = 0                      # same seed, same trials
-trials = 64                   # the budget: so many trials,
-# timeout_s = 1800            # or so many seconds, whichever ends first
+trials = 64                   # the budget in trials,
+# timeout_s = 1800            # and in seconds; the study ends at the first of the two
 
 [data]
 source = "digits"             # digits, mnist, fashion_mnist, or the path of a .npz, .csv or .parquet file
 # target = "species"          # for tables: the column that holds the labels
 validation_fraction = 0.2     # of the training rows: they choose epochs and rank trials
-test_fraction = 0.2           # of all rows, sealed, where the source has no test rows of its own
+test_fraction = 0.2           # of all rows, held out, if the source has no test rows of its own
 scaling = "minmax"            # minmax, standard, none
 split_seed = 0                # studies with the same split can be compared
 
@@ -36,20 +36,21 @@ batch_size = [32, 64, 128, 256]
 
 [search]
 objective = "val_accuracy"
-sampler = "tpe"               # tpe, random, grid, gp, cmaes; grid wants no range without a step
+sampler = "tpe"               # tpe, random, grid, gp, cmaes; grid needs a step in every range
 pruner = "asha"               # hyperband, asha, median, none
-audit = 0.0                   # share of the trials to be pruned that run on: "report" says what was missed
+audit = 0.0                   # share of the trials to be pruned that train to the end: "report" shows what
+                              # pruning missed
 
 [workers]
-# slots = 2                   # trials at a time; left out: one per GPU, else one per core
-# trial_timeout_s = 600       # the longest that one trial may take
-# gpus = "0,2"                # which GPUs, or how many; 0: cores; left out: all
+# slots = 2                   # trials that train at the same time; default: one per GPU, else one per core
+# trial_timeout_s = 600       # time limit of one trial
+# gpus = "0,2"                # the GPUs, or their number; 0: cores; default: all
 # trials_per_gpu = 1          # trials that share a GPU; "auto": as many as a forecast of memory allows
-memory_mb = 1000              # a worker that holds more is replaced between trials
+memory_mb = 1000              # a worker with more resident memory is replaced between trials
 
-[[start]]                     # known-good configurations are tried first, none is pruned; each has to lie in
-width = 512                   # the space. May be left out: what [space] fixes, learning_rate (Keras's for
-depth = 2                     # the optimizer) and schedule (constant)
+[[start]]                     # A known-good configuration: tried first and never pruned. It must lie in the
+width = 512                   # space. Defaults: what [space] fixes, Keras's learning_rate for the optimizer,
+depth = 2                     # schedule "constant"
 dropout = 0.3
 optimizer = "adam"
 learning_rate = 0.001

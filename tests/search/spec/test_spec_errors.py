@@ -92,7 +92,11 @@ WRONG = {
     ),
     "range-log-zero": (
         "[space]\nlearning_rate = { low = 0, high = 1, log = true }",
-        ["space.learning_rate.low: must be > 0 when log = true, got 0"],
+        [f"space.learning_rate.low: {RATE}, got 0"],
+    ),
+    "range-log-zero-dropout": (
+        "[space]\ndropout = { low = 0, high = 0.5, log = true }",
+        ["space.dropout.low: must be > 0 when log = true, got 0"],
     ),
     "range-log-text": (
         '[space]\ndepth = { low = 1, high = 2, log = "yes" }',

@@ -6,7 +6,7 @@ import tomllib
 from hypothesis import given, settings, strategies as st
 
 from pipelines.errors import SpecError
-from search.spec.schema import TABLES
+from search.spec.rules import TABLES
 from search.spec.space import NAMES
 from search.spec.study_spec import StudySpec, spec_from_dict
 
@@ -60,7 +60,7 @@ def test_a_valid_study_survives_toml_and_json(document):
     assert spec_from_dict(tomllib.loads(full)) == spec
 
 
-KEYS = sorted({key for table in TABLES.values() for key in table.model_fields} | {"low", "high", "log", "step"})
+KEYS = sorted({key for table in TABLES.values() for key in table} | {"low", "high", "log", "step"})
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.dates())
 JUNK = st.recursive(
     SCALARS,
@@ -74,7 +74,7 @@ JUNK = st.recursive(
 NEARLY = st.fixed_dictionaries(
     {"data": st.just({"source": "a"})},
     optional={
-        name: st.fixed_dictionaries({}, optional=dict.fromkeys(table.model_fields, JUNK))
+        name: st.fixed_dictionaries({}, optional=dict.fromkeys(table, JUNK))
         for name, table in TABLES.items()
         if name not in ("data", "start")
     }
