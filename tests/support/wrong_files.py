@@ -1,4 +1,4 @@
-"""Everything that can be wrong about a study file or data, as files."""
+"""Study files and data files, each wrong in one way."""
 
 from __future__ import annotations
 
@@ -9,32 +9,16 @@ import numpy as np
 from command_line import call
 
 DIGITS = '[data]\nsource = "digits"\n'
-
-
 LONG = "a" * 10_000
-
-
 IRIS = "a,b,target\n" + "1.5,x,yes\n2.5,y,no\n3.5,x,yes\n4.5,y,no\n" * 5
-
 
 STUDIES = {
     "syntax.toml": "[study\n",
     "typo.toml": DIGITS + "[serach]\n",
-    "text.toml": DIGITS + '[study]\ntrials = "many"\n',
-    "inverted.toml": DIGITS + "[space]\nwidth = { low = 64, high = 32 }\n",
-    "log-zero.toml": DIGITS + "[space]\nlearning_rate = { low = 0, high = 0.1, log = true }\n",
-    "empty.toml": DIGITS + "[space]\noptimizer = []\n",
-    "optimizer.toml": DIGITS + '[space]\noptimizer = ["adams"]\n',
-    "outside.toml": DIGITS + "[space]\nwidth = { low = 8, high = 16 }\n[[start]]\nwidth = 512\n",
-    "grid.toml": DIGITS + '[search]\nsampler = "grid"\n[space]\ndropout = { low = 0, high = 0.5 }\n',
-    "huge.toml": DIGITS + "[space]\nwidth = 60000\ndepth = 8\n",
-    "nan.toml": DIGITS + "[space]\ndropout = nan\n",
     "several.toml": '[data]\nsource = "digits"\nscaling = "max"\n[study]\nseed = -1\ntimeout_s = 0\n',
-    "no-source.toml": "[study]\ntrials = 3\n",
     "vast.toml": DIGITS + "[space]\nwidth = { low = 8, high = 45000 }\ndepth = 2\n[workers]\nslots = 1000\n",
     "target.toml": '[data]\nsource = "iris.csv"\ntarget = "species"\n',
 }
-
 
 TEXTS = {
     "iris.csv": IRIS,
@@ -60,7 +44,7 @@ TEXTS = {
 
 
 def write_wrong_files(folder: Path) -> None:
-    """Puts all of them into a folder."""
+    """Writes all of them into a folder."""
     for name, text in (STUDIES | TEXTS).items():
         (folder / name).write_text(text)
     (folder / "folder.toml").mkdir()
@@ -81,7 +65,7 @@ def write_wrong_files(folder: Path) -> None:
 
 
 def save_header(path: Path, header: str) -> None:
-    """An archive whose arrays promise what ``header`` says, and hold nothing."""
+    """An archive whose arrays have this header and no data."""
     text = header.encode() + b"\n"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)

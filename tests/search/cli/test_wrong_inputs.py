@@ -1,6 +1,6 @@
 """Wrong study files, data and options, each through the command line.
 
-Each is answered with one clear line a problem, exit code 1 or 2, no traceback, and nothing that was half made.
+Each is answered with one clear line a problem and exit code 1 or 2, without a traceback, and leaves no files.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a trial by name": ("show digits best", 2, "'NUMBER': Input should be a valid integer"),
     "no such port": ("ui --port 99999", 2, "'--port': Input should be less than or equal to 65535"),
     "a figure of nothing": ("datasets --figure a.png", 2, "need a dataset"),
-    # options under the study file's rules
+    # options under the rules of the study file: each is named as the user typed it
     "no trials": ("run digits --trials 0", 1, "--trials: must be a whole number from 1 to 2147483647, got 0"),
     "no time": ("run digits --timeout -1", 1, "--timeout: must be a number of seconds > 0, got -1"),
-    "endless time": ("run digits --timeout inf", 1, "--timeout: must be a number of seconds > 0, got inf"),
     "no workers": ("run digits --workers 0", 1, "--workers: must be a whole number from 1"),
     "negative seed": ("run digits --seed -1", 1, "--seed: must be a whole number from 0 to 4294967295, got -1"),
     "a path for a name": ("run digits --study a/b", 1, "--study: must be 1 to 200 printable characters"),
@@ -41,22 +40,12 @@ CASES: dict[str, tuple[str, int, str]] = {
     "nothing to validate": ("train digits --validation-fraction 0", 1, "--validation-fraction: must be a number"),
     "a network beyond all memory": ("train digits --width 60000 --depth 8", 1, "--width: must keep a network at"),
     "no run to continue": ("train digits --continue 0123", 1, "--continue: must be a run of this home"),
-    # study files
+    # study files: test_spec_errors has every rule
     "no such file": ("run absent.toml", 1, "absent.toml: no such file; mlp-search init writes one"),
     "a folder": ("plan folder.toml", 1, "folder.toml: cannot be read: Is a directory"),
     "not text": ("plan binary.toml", 1, "binary.toml: must be UTF-8 text, got byte 0xff at offset 0"),
     "not TOML": ("plan syntax.toml", 1, "syntax.toml, line 1, column 7"),
     "an unknown table": ("plan typo.toml", 1, "serach: unknown key; did you mean search?"),
-    "a text for a count": ("run text.toml", 1, 'text.toml, study.trials: must be a whole number'),
-    "an inverted range": ("run inverted.toml", 1, "space.width.high: must be >= low = 64, got 32"),
-    "log from zero": ("plan log-zero.toml", 1, "learning_rate.low: must be > 0 when log = true, got 0"),
-    "an empty choice": ("plan empty.toml", 1, "space.optimizer: must hold at least one value"),
-    "a misspelled choice": ("plan optimizer.toml", 1, "did you mean adam?"),
-    "a start outside the space": ("plan outside.toml", 1, "start[0].width: must be from 8 to 16, as in the space"),
-    "a grid of a continuum": ("run grid.toml", 1, "space.dropout: must be a value, a list or a range with a step"),
-    "a study of huge networks": ("plan huge.toml", 1, "space.width: must keep a network at"),
-    "no number": ("plan nan.toml", 1, "space.dropout: must be a number from 0 to below 1, got nan"),
-    "no data": ("run no-source.toml", 1, "data.source: must be given"),
     "another column in the file": ("run target.toml", 1, "must have the label's column 'species'"),
     # data
     "a misspelled dataset": ("run mnits", 1, "unknown source, got 'mnits' (did you mean 'mnist'?)"),

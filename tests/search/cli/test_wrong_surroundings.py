@@ -1,6 +1,6 @@
-"""Names that there are not, taken ports, servers that are away, databases and variables that cannot be used.
+"""Unknown names, ports in use, unreachable servers, unusable databases and variables.
 
-Each is answered with one clear line a problem, no traceback, and nothing that was half made.
+Each is answered with one clear line a problem, without a traceback, and leaves no files.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ import pytest
 from command_line import call, files
 from ports import free_port
 from wrong_files import LONG, assert_one_line
+
+from pipelines.errors import NotFoundError
+from search.home.settings import read_settings
+from search.home.text import report_problems
+from search.optimization.studies import load_study
 
 HOSTILE = {
     "SQL": "'; DROP TABLE studies; --",
@@ -29,18 +34,28 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("command", ["trials", "finalists", "evaluate", "promote", "rollback"])
-def test_a_name_that_there_is_not(command: str, name: str, here: Path) -> None:
-    answer = call(command, HOSTILE[name])
+def test_an_unknown_name_is_answered_on_one_printable_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        load_study(read_settings(tmp_path / "home"), HOSTILE[name])
+    report_problems([str(caught.value)])
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.isprintable()
+    assert line.startswith("error: study ")
+
+
+@pytest.mark.parametrize("command", ["trials", "rollback"])
+def test_an_unknown_name_through_the_command_line(command: str, here: Path) -> None:
+    answer = call(command, HOSTILE["an escape"])
     assert (answer.code, answer.out) == (1, "")
     [line] = answer.err.splitlines()
     assert line.isprintable()
     assert line.startswith(("error: study ", "error: model ", "error: home "))
 
 
-@pytest.mark.parametrize("name", ["a newline", "an escape", "right to left", "a folder", "too long"])
-def test_a_name_that_no_study_may_have(name: str, here: Path) -> None:
-    [line] = call("run", "digits", "--study", HOSTILE[name]).err.splitlines()
+def test_a_name_that_no_study_may_have(here: Path) -> None:
+    [line] = call("run", "digits", "--study", HOSTILE["right to left"]).err.splitlines()
     assert line.isprintable()
     assert line.startswith("error: --study: must be 1 to 200 printable characters")
 
