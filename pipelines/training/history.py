@@ -1,4 +1,4 @@
-"""What training leaves behind: a report an epoch, files with their hashes, and where it can go on; no TensorFlow."""
+"""Results of training: epoch reports, checkpoints, hashes of model files. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pipelines.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class EpochReport:
-    """What one epoch came to.
+    """Measurements of one epoch.
 
     Attributes:
-        epoch: From 1.
-        loss: Mean training loss over the epoch's batches, with dropout, as Keras's ``fit`` gives it.
+        epoch: Number of the epoch, from 1.
+        loss: Mean training loss over the epoch's batches, with dropout, as Keras's ``fit`` reports it.
         accuracy: Training accuracy over the same batches, 0 to 1.
         val_loss: Mean loss over the validation rows after the epoch.
         val_accuracy: Accuracy over the validation rows after the epoch, 0 to 1.
-        learning_rate: That of the epoch's first step.
-        duration_s: Training and validation together, in seconds.
+        learning_rate: Learning rate of the epoch's first step.
+        duration_s: Seconds of training and validation together.
     """
 
     epoch: int
@@ -35,19 +35,19 @@ class EpochReport:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the loss is still a number; a configuration that lost it will not come back."""
+        """Whether both losses are finite; training cannot recover once one is not."""
         return math.isfinite(self.loss) and math.isfinite(self.val_loss)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything that training goes on from.
+    """All that training needs to resume.
 
     Attributes:
         weights: A kernel (n_in, n_out) and a bias (n_out,) for each layer, float32.
-        state: What the optimizer keeps between steps, in the order of Keras's optimizer of that name.
-        steps: Steps taken so far.
-        epochs: Epochs trained so far.
+        state: The optimizer's state, in the order of Keras's optimizer of that name.
+        steps: Number of steps so far.
+        epochs: Number of epochs so far.
     """
 
     weights: tuple[np.ndarray, ...]
@@ -57,18 +57,19 @@ class Checkpoint:
 
 
 def sha256(content: bytes) -> str:
-    """The hash by which a model file is recorded and checked, in hexadecimal."""
+    """Returns the hash that identifies a model file, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def require_sha256(content: bytes, recorded_sha256: str, place: str) -> None:
-    """Looks whether a file is the one that was recorded.
+    """Checks that a file has the recorded hash.
 
     Raises:
-        InputError: It is not; ``place`` is how the error calls it.
+        InputError: It has another; the message names the file ``place``.
     """
-    if (found := sha256(content)) != recorded_sha256:
+    found = sha256(content)
+    if found != recorded_sha256:
         raise InputError(
             f"{place}: sha256 must be the recorded {recorded_sha256[:12]}…, got {found[:12]}…: the file was changed"
-            " after it was saved, restore it or train again"
+            " after it was saved: restore it or train again"
         )

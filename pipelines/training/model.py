@@ -6,7 +6,7 @@ import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,13 +16,16 @@ from pipelines.errors import InputError
 from pipelines.training.history import Checkpoint, require_sha256
 from pipelines.training.optimizers import keras_optimizer, state_variables
 
+if TYPE_CHECKING:
+    import keras
+
 
 def glorot_weights(sizes: Sequence[int], seed: int) -> tuple[np.ndarray, ...]:
-    """Fresh weights as Keras's Dense layers have them: Glorot-uniform kernels, zero biases.
+    """Draws initial weights as Keras's Dense layers have them: Glorot-uniform kernels, zero biases.
 
     Args:
         sizes: Values at the input, after each hidden layer and at the output.
-        seed: The same seed gives the same weights.
+        seed: Seed of the draw.
 
     Returns:
         A kernel (n_in, n_out) and a bias (n_out,) for each layer, float32.
@@ -37,7 +40,7 @@ def glorot_weights(sizes: Sequence[int], seed: int) -> tuple[np.ndarray, ...]:
 
 
 def scaling_map(preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    """The scaling as ``x * slope + offset``: float32 scalars, or one value a feature, each (n_features,)."""
+    """Returns slope and offset of the scaling ``x * slope + offset``: float32 scalars, or (n_features,) each."""
     center, scale = (np.asarray(value, np.float64) for value in (preprocessing.center, preprocessing.scale))
     return (1 / scale).astype(np.float32), (-center / scale).astype(np.float32)
 
@@ -46,23 +49,23 @@ def build_model(
     hyperparameters: Hyperparameters,
     preprocessing: Preprocessing,
     weights: Sequence[np.ndarray],
-    optimizer: Any = None,
-) -> Any:
-    """A compiled Keras model that takes rows as the source holds them.
+    optimizer: keras.Optimizer | None = None,
+) -> keras.Sequential:
+    """Builds a compiled Keras model that takes rows as the source holds them.
 
     Args:
         hyperparameters: Width, depth, dropout.
-        preprocessing: Gives the input shape, the classes, and the scaling that becomes the first layer.
+        preprocessing: Input shape, classes, and the scaling that becomes the first layer.
         weights: A kernel and a bias for each layer, input to output.
-        optimizer: What the model is compiled with; by default the configuration's, fresh.
+        optimizer: The optimizer to compile with; by default the configuration's, fresh.
 
     Returns:
-        ``keras.Sequential``: (n_rows, *input_shape) to class probabilities (n_rows, n_classes).
+        A model from (n_rows, *input_shape) to class probabilities (n_rows, n_classes).
     """
     import keras
 
     hp = hyperparameters
-    # Every part is named: Keras would number the names through, and equal models would be unequal files.
+    # Every part has a name: Keras would number unnamed parts per process, and equal models would be unequal files.
     layers = [keras.Input(preprocessing.input_shape, name="rows"), keras.layers.Flatten(name="flatten")]
     layers.append(_scaling_layer(preprocessing))
     for number in range(1, hp.depth + 1):
@@ -70,16 +73,17 @@ def build_model(
         layers.append(keras.layers.Dropout(hp.dropout, name=f"dropout_{number}"))
     layers.append(keras.layers.Dense(len(preprocessing.class_names), activation="softmax", name="classes"))
     model = keras.Sequential(layers, name="mlp")
-    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    for layer, kernel, bias in zip(dense, weights[::2], weights[1::2], strict=True):
-        layer.set_weights([kernel, bias])
+    for variable, weight in zip(model.trainable_variables, weights, strict=True):
+        variable.assign(weight)
     optimizer = optimizer or keras_optimizer(hp.optimizer, hp.learning_rate)
     model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def restore_model(hyperparameters: Hyperparameters, preprocessing: Preprocessing, checkpoint: Checkpoint) -> Any:
-    """The Keras model of a checkpoint, with the optimizer as it stands there: Keras's ``fit`` goes on from it."""
+def restore_model(
+    hyperparameters: Hyperparameters, preprocessing: Preprocessing, checkpoint: Checkpoint
+) -> keras.Sequential:
+    """Builds the Keras model of a checkpoint, optimizer included, so that ``fit`` resumes from it."""
     optimizer = keras_optimizer(hyperparameters.optimizer, hyperparameters.learning_rate)
     model = build_model(hyperparameters, preprocessing, checkpoint.weights, optimizer)
     optimizer.build(model.trainable_variables)
@@ -89,22 +93,22 @@ def restore_model(hyperparameters: Hyperparameters, preprocessing: Preprocessing
     return model
 
 
-def read_checkpoint(model: Any, epochs: int) -> Checkpoint:
-    """Where a model that ``restore_model`` made and ``to_h5`` saved stands.
+def read_checkpoint(model: keras.Model, epochs: int) -> Checkpoint:
+    """Returns the checkpoint in a model that ``restore_model`` built and ``to_h5`` saved.
 
     Args:
         model: As ``load_h5`` returns it.
-        epochs: Epochs it was trained for.
+        epochs: Number of epochs it was trained for.
     """
     weights = tuple(variable.numpy() for variable in model.trainable_variables)
     state = tuple(variable.numpy() for variable in state_variables(model.optimizer))
     return Checkpoint(weights, state, int(model.optimizer.iterations.numpy()), epochs)
 
 
-def _scaling_layer(preprocessing: Preprocessing) -> Any:
-    """``x * slope + offset``: Rescaling for one slope; for one a feature, a BatchNormalization that stands still.
+def _scaling_layer(preprocessing: Preprocessing) -> keras.Layer:
+    """Returns ``x * slope + offset`` as Rescaling for scalars, else as a BatchNormalization that does not train.
 
-    Rescaling would write a slope a feature into the file's configuration, and HDF5 holds no more than 64 KiB there;
+    Rescaling would write one slope per feature into the file's configuration, where HDF5 allows 64 KiB;
     BatchNormalization keeps them with the weights.
     """
     import keras
@@ -118,27 +122,27 @@ def _scaling_layer(preprocessing: Preprocessing) -> Any:
     return layer
 
 
-def to_h5(model: Any) -> bytes:
-    """The model as the bytes of an ``.h5`` file, with the state of its optimizer where that was built."""
+def to_h5(model: keras.Model) -> bytes:
+    """Returns the model as the bytes of an ``.h5`` file, with the optimizer's state if it was built."""
     from absl import logging
 
-    logging.set_verbosity(logging.ERROR)  # Keras would advise its newer format; .h5 is this service's contract
+    logging.set_verbosity(logging.ERROR)  # silences Keras's advice to use its newer format
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
         model.save(path)
         return path.read_bytes()
 
 
-def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> Any:
+def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> keras.Model:
     """Loads a model file whose hash was recorded when it was written.
 
     Args:
         content: The bytes of the file.
-        recorded_sha256: What they must hash to.
-        place: How an error calls the file.
+        recorded_sha256: The hash that they must have.
+        place: Name of the file in errors.
 
     Raises:
-        InputError: The bytes are not those that were recorded, or Keras refuses them: its safe mode stays on.
+        InputError: The hash differs, or Keras rejects the file: its safe mode stays on.
     """
     import keras
 
@@ -154,18 +158,19 @@ def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> An
     return model
 
 
-def _restore_optimizer(model: Any, path: Path) -> None:
-    """Gives the optimizer the state that the file holds: Keras builds it without variables and drops that state."""
+def _restore_optimizer(model: keras.Model, path: Path) -> None:
+    """Gives the optimizer the state in the file.
+
+    ``keras.models.load_model`` should do that. Up to Keras 3.15 it builds the optimizer of an ``.h5`` without the
+    model's variables, and the state is lost without an error; hence the look into the file.
+    """
     import h5py
 
     with h5py.File(path) as file:
-        if (saved := file.get("optimizer_weights")) is None:
-            return
-        names = saved.attrs["weight_names"]
-        optimizer = model.optimizer.from_config(model.optimizer.get_config())
-        optimizer.build(model.trainable_variables)
-        if len(names) < len(optimizer.variables):  # it was fresh when it was saved
-            return
-        for variable, name in zip(optimizer.variables, names, strict=True):
-            variable.assign(saved[name][()])
-    model.optimizer = optimizer
+        saved = file.get("optimizer_weights", {})
+        state = [saved[name][()] for name in saved.attrs["weight_names"]] if saved else []
+    optimizer = model.optimizer.from_config(model.optimizer.get_config())
+    optimizer.build(model.trainable_variables)
+    if len(state) == len(optimizer.variables):  # else it was fresh when it was saved
+        optimizer.set_weights(state)
+        model.optimizer = optimizer

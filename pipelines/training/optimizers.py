@@ -1,25 +1,31 @@
 """Weight updates inside the compiled epoch: TensorFlow's fused kernels, or Keras's own optimizer.
 
-One fused kernel an update reads and writes each weight once, where the Keras object takes several operations;
-the formulas and the constants are Keras's defaults, and the tests hold the two together.
+A fused kernel reads and writes each weight once an update, where the Keras object takes several operations.
+Formulas and constants are Keras's defaults; the tests compare the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import tensorflow as tf
 
 from pipelines.errors import TrainingError
 
+if TYPE_CHECKING:
+    import keras
 
-def _sgd(weight: Any, state: Sequence[Any], gradient: Any, rate: Any, step: Any) -> None:  # noqa: ARG001
+Tensor: TypeAlias = "tf.Tensor | tf.Variable"
+Tensors: TypeAlias = Sequence[Tensor]
+
+
+def _sgd(weight: Tensor, state: Tensors, gradient: Tensor, rate: Tensor, step: Tensor) -> None:  # noqa: ARG001
     tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=rate, delta=gradient)
 
 
-def _rmsprop(weight: Any, state: Sequence[Any], gradient: Any, rate: Any, step: Any) -> None:  # noqa: ARG001
+def _rmsprop(weight: Tensor, state: Tensors, gradient: Tensor, rate: Tensor, step: Tensor) -> None:  # noqa: ARG001
     velocity, momentum = state
     tf.raw_ops.ResourceApplyRMSProp(
         var=weight.handle, ms=velocity.handle, mom=momentum.handle, lr=rate,
@@ -27,7 +33,7 @@ def _rmsprop(weight: Any, state: Sequence[Any], gradient: Any, rate: Any, step: 
     )  # fmt: skip
 
 
-def _adam(weight: Any, state: Sequence[Any], gradient: Any, rate: Any, step: Any) -> None:
+def _adam(weight: Tensor, state: Tensors, gradient: Tensor, rate: Tensor, step: Tensor) -> None:
     momentum, velocity = state
     tf.raw_ops.ResourceApplyAdam(
         var=weight.handle, m=momentum.handle, v=velocity.handle, lr=rate,
@@ -43,11 +49,11 @@ class FusedRule:
     Attributes:
         update: ``update(weight, state, gradient, rate, step)`` changes the weight and its state in place; step is
             a float32 scalar from 1.
-        n_state: State arrays a weight, in the order in which Keras's optimizer of that name keeps them.
-        n_scratch: Arrays a weight that the kernel wants besides; zero at the start and not worth keeping.
+        n_state: State arrays per weight, in the order of Keras's optimizer of that name.
+        n_scratch: Further arrays per weight that the kernel needs; they start at zero and are not saved.
     """
 
-    update: Callable[[Any, Sequence[Any], Any, Any, Any], None]
+    update: Callable[[Tensor, Tensors, Tensor, Tensor, Tensor], None]
     n_state: int = 0
     n_scratch: int = 0
 
@@ -55,8 +61,8 @@ class FusedRule:
 FUSED = {"sgd": FusedRule(_sgd), "rmsprop": FusedRule(_rmsprop, 1, 1), "adam": FusedRule(_adam, 2)}
 
 
-def keras_optimizer(name: str, learning_rate: float) -> Any:
-    """Keras's optimizer of that name, with its defaults but for the learning rate.
+def keras_optimizer(name: str, learning_rate: float) -> keras.Optimizer:
+    """Returns Keras's optimizer of that name with its defaults, but for the learning rate.
 
     Raises:
         TrainingError: Keras has no optimizer of that name.
@@ -70,6 +76,6 @@ def keras_optimizer(name: str, learning_rate: float) -> Any:
         raise TrainingError(f"optimizer: must be one that Keras knows by name, got {name!r}") from error
 
 
-def state_variables(optimizer: Any) -> list[Any]:
-    """What a built Keras optimizer keeps between steps, beside its step count and its learning rate."""
+def state_variables(optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """Returns the variables of a built Keras optimizer, without its step count and learning rate."""
     return list(optimizer.variables[2:])

@@ -1,30 +1,27 @@
-"""Trains one configuration: a report an epoch, and the weights of the best one kept."""
+"""Trains one configuration: reports each epoch and keeps the weights of the best one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from pipelines.config import Hyperparameters, layer_sizes
-from pipelines.data.datasets import Dataset, Split
-from pipelines.data.preprocessing import Preprocessing
-from pipelines.errors import TrainingError
+from pipelines.data.datasets import Dataset
 from pipelines.training.epoch import Rows, build_epoch, evaluate, fused_epoch
 from pipelines.training.history import Checkpoint, EpochReport
 from pipelines.training.model import glorot_weights, scaling_map
-from pipelines.training.optimizers import FUSED, keras_optimizer, state_variables
+from pipelines.training.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
 
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """The rows of a dataset as TensorFlow holds them, for every trial of a process."""
+    """The rows of a dataset as TensorFlow holds them, shared by all trials of a process."""
 
     training: Rows
     validation: Rows
@@ -32,28 +29,22 @@ class TrainingRows:
 
     @classmethod
     def of(cls, dataset: Dataset) -> TrainingRows:
-        """Takes over the arrays of a dataset, without a copy where the system allows."""
-        preprocessing = dataset.preprocessing
-        return cls(
-            _rows(dataset.training, preprocessing),
-            _rows(dataset.validation, preprocessing),
-            len(preprocessing.class_names),
+        """Wraps the arrays of a dataset, without a copy where the system allows."""
+        slope, offset = map(tf.constant, scaling_map(dataset.preprocessing))
+        training, validation = (
+            Rows(_tensor(split.x.reshape(len(split.x), -1)), _tensor(split.y), slope, offset)
+            for split in (dataset.training, dataset.validation)
         )
+        return cls(training, validation, dataset.n_classes)
 
     @property
     def n_features(self) -> int:
-        """Values of one flattened input row."""
+        """Number of values in one flattened row."""
         return int(self.training.x.shape[1])
 
 
-def _rows(split: Split, preprocessing: Preprocessing) -> Rows:
-    slope, offset = scaling_map(preprocessing)
-    x = split.x.reshape(len(split.x), -1)
-    return Rows(_tensor(x), _tensor(split.y), tf.constant(slope), tf.constant(offset))
-
-
-def _tensor(array: np.ndarray) -> Any:
-    """Uses an array's memory in place on a CPU, where it may: processes that map the same rows hold them once."""
+def _tensor(array: np.ndarray) -> Tensor:
+    """Uses an array's memory in place on a CPU if possible, so that processes that map the same rows share them."""
     usable = array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
     if usable and not tf.config.list_logical_devices("GPU"):
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
@@ -63,18 +54,18 @@ def _tensor(array: np.ndarray) -> Any:
 class Training:
     """One configuration in training; iterate over it for a report an epoch.
 
-    The initial weights, the order of the rows and the dropout follow from the seed and the number of the epoch
-    alone, so training that goes on from a checkpoint is the training that was never interrupted.
+    Initial weights, row order and dropout depend on the seed and the epoch's number alone, so training that resumes
+    from a checkpoint gives the same weights as training without interruption.
 
     Args:
         rows: The training and validation rows.
         hyperparameters: The configuration; ``epochs`` is the epoch to train up to.
         seed: Seed of the initial weights, the order of the rows and the dropout.
-        start: Where to go on from; None starts with fresh weights.
+        start: The checkpoint to resume from; None starts with fresh weights.
 
     Attributes:
-        best: The weights of the epoch with the best validation accuracy so far, the earliest of equals.
-        best_epoch: That epoch, 0 before the first.
+        best: Weights of the epoch with the best validation accuracy so far, the earliest of equals.
+        best_epoch: Number of that epoch, 0 before the first.
         best_val_accuracy: Its validation accuracy, -1 before the first.
 
     Raises:
@@ -82,57 +73,56 @@ class Training:
     """
 
     def __init__(
-        self,
-        rows: TrainingRows,
-        hyperparameters: Hyperparameters,
-        seed: int,
-        start: Checkpoint | None = None,
+        self, rows: TrainingRows, hyperparameters: Hyperparameters, seed: int, start: Checkpoint | None = None
     ) -> None:
+        if start is None:
+            sizes = layer_sizes(hyperparameters, rows.n_features, rows.n_classes)
+            start = Checkpoint(glorot_weights(sizes, seed))
         self._rows, self._hp, self._seed = rows, hyperparameters, seed
-        self._epoch, self._steps = (start.epochs, start.steps) if start else (0, 0)
-        initial = start.weights if start else _initial_weights(rows, hyperparameters, seed)
-        self.best: tuple[np.ndarray, ...] = tuple(initial)
-        self.best_epoch, self.best_val_accuracy = 0, -1.0
+        self._epoch, self._steps = start.epochs, start.steps
+        self.best = start.weights
+        self.best_epoch = 0
+        self.best_val_accuracy = -1.0
         if hyperparameters.optimizer in FUSED:
-            self._start_fused(initial, start.state if start else ())
+            self._start_fused(start)
         else:
-            self._start_keras(initial, start.state if start else ())
+            self._start_keras(start)
 
-    def _start_fused(self, initial: Sequence[np.ndarray], state: Sequence[np.ndarray]) -> None:
-        """Variables of open shape, so that one traced function serves them all."""
+    def _start_fused(self, start: Checkpoint) -> None:
+        """Creates variables of open shape, so that one traced function serves all sizes."""
         hp = self._hp
         rule = FUSED[hp.optimizer]
         self._train = fused_epoch(hp.optimizer, hp.depth, with_dropout=hp.dropout > 0)
-        self._weights = [_variable(weight) for weight in initial]
+        self._weights = [_variable(weight) for weight in start.weights]
         self._state, self._slots = [], []
-        for i, weight in enumerate(initial):
-            kept = state[i * rule.n_state : (i + 1) * rule.n_state] or [np.zeros_like(weight)] * rule.n_state
-            variables = [_variable(array) for array in kept]
+        for i, weight in enumerate(start.weights):
+            saved = start.state[i * rule.n_state : (i + 1) * rule.n_state] or [np.zeros_like(weight)] * rule.n_state
+            variables = [_variable(array) for array in saved]
             self._state += variables
             self._slots += variables + [_variable(np.zeros_like(weight)) for _ in range(rule.n_scratch)]
 
-    def _start_keras(self, initial: Sequence[np.ndarray], state: Sequence[np.ndarray]) -> None:
-        """Keras's own optimizer object, for the optimizers without a fused kernel; traced for this trial."""
+    def _start_keras(self, start: Checkpoint) -> None:
+        """Creates Keras's own optimizer, for optimizers without a fused kernel; it is traced for this trial alone."""
         import keras
 
         optimizer = keras_optimizer(self._hp.optimizer, self._hp.learning_rate)
-        wrapped = [keras.Variable(weight, name=f"w{i}") for i, weight in enumerate(initial)]
+        wrapped = [keras.Variable(weight, name=f"w{i}") for i, weight in enumerate(start.weights)]
         optimizer.build(wrapped)
-        optimizer.iterations.assign(self._steps)
-        kept = state_variables(optimizer)
-        for variable, array in zip(kept, state, strict=False):
+        optimizer.iterations.assign(start.steps)
+        state = state_variables(optimizer)
+        for variable, array in zip(state, start.state, strict=False):  # a fresh start has no state
             variable.assign(array)
 
-        def apply(weights: Any, state: Any, gradients: Any, rate: Any, step: Any) -> None:  # noqa: ARG001
+        def apply(weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor) -> None:  # noqa: ARG001
             optimizer.learning_rate.assign(rate)
             optimizer.apply(gradients, wrapped)
 
         self._train = build_epoch(apply, with_dropout=self._hp.dropout > 0)
         self._weights = [variable.value for variable in wrapped]
-        self._state, self._slots = [variable.value for variable in kept], []
+        self._state, self._slots = [variable.value for variable in state], []
 
     def __iter__(self) -> Iterator[EpochReport]:
-        """Trains up to the last epoch, or until the loss is no longer finite."""
+        """Trains to the last epoch, or until the loss is not finite."""
         while self._epoch < self._hp.epochs:
             report = self._train_epoch()
             if report.is_finite and report.val_accuracy > self.best_val_accuracy:
@@ -147,7 +137,7 @@ class Training:
         rows, hp = self._rows, self._hp
         order = row_order(len(rows.training.y), self._seed, self._epoch)
         rates = learning_rates(hp, len(order), self._epoch)
-        # The second number of the seed leaves 2**32 values to the steps and layers of each epoch.
+        # The second number of the dropout's seed leaves 2**32 values to the steps and layers of each epoch.
         loss, accuracy = self._train(
             rows.training, tf.constant(order), tf.constant(hp.batch_size), self._weights,
             self._slots, _variable(rates), tf.constant(self._steps + 1), tf.constant(hp.dropout, tf.float32),
@@ -167,32 +157,28 @@ class Training:
         )
 
     def checkpoint(self) -> Checkpoint:
-        """Where training stands now."""
+        """Returns all that resuming after the current epoch needs."""
         weights = tuple(weight.numpy() for weight in self._weights)
         return Checkpoint(weights, tuple(v.numpy() for v in self._state), self._steps, self._epoch)
 
 
-def _initial_weights(rows: TrainingRows, hp: Hyperparameters, seed: int) -> tuple[np.ndarray, ...]:
-    return glorot_weights(layer_sizes(hp, rows.n_features, rows.n_classes), seed)
-
-
-def _variable(array: np.ndarray) -> Any:
-    """A variable of open shape: a function that was traced for one takes those of every size."""
+def _variable(array: np.ndarray) -> tf.Variable:
+    """Creates a variable of open shape: a function traced for one takes those of every size."""
     return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
 
 
 def row_order(n_rows: int, seed: int, epoch: int) -> np.ndarray:
-    """The order, (n_rows,) int32, in which an epoch, counted from 0, goes through the training rows."""
+    """Returns the order of the training rows, (n_rows,) int32, in an epoch counted from 0."""
     return np.random.default_rng([seed, epoch]).permutation(n_rows).astype(np.int32)
 
 
 def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:
-    """The learning rate of each step of an epoch.
+    """Returns the learning rate of each step of an epoch.
 
     Args:
-        hp: Gives the rate, the schedule, the batch size and the epochs that a decay spans.
-        n_rows: Training rows.
-        epoch: From 0.
+        hp: The configuration: rate, schedule, batch size, and the epochs that a decay spans.
+        n_rows: Number of training rows.
+        epoch: Counted from 0.
 
     Returns:
         (n_steps,) float32; for ``cosine`` Keras's ``CosineDecay`` over all steps of the trial.
@@ -202,20 +188,3 @@ def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:
         return np.full(n_steps, hp.learning_rate, np.float32)
     done = (epoch * n_steps + np.arange(n_steps)) / (hp.epochs * n_steps)
     return (hp.learning_rate * 0.5 * (1 + np.cos(np.pi * done))).astype(np.float32)
-
-
-def train(dataset: Dataset, hyperparameters: Hyperparameters, seed: int = 0) -> Training:
-    """Sets up the training of one configuration; iterating over the result trains it.
-
-    Args:
-        dataset: What to train on; its test rows are not in it.
-        hyperparameters: The configuration.
-        seed: As for ``Training``.
-
-    Raises:
-        TrainingError: The network does not fit into memory, or Keras has no optimizer of that name.
-    """
-    try:
-        return Training(TrainingRows.of(dataset), hyperparameters, seed)
-    except tf.errors.ResourceExhaustedError as error:
-        raise TrainingError(f"the network does not fit into memory: {error.message}") from error

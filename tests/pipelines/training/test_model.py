@@ -16,14 +16,14 @@ from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.errors import InputError
 from pipelines.training.history import sha256
 from pipelines.training.model import build_model, glorot_weights, load_h5, restore_model, to_h5
-from pipelines.training.training import Training, TrainingRows, train
+from pipelines.training.training import Training, TrainingRows
 
 HP = Hyperparameters(width=24, depth=2, dropout=0.2, optimizer="adam", learning_rate=0.005, epochs=3, batch_size=32)
 
 
 def saved_model(dataset: Dataset, path: Path, hp: Hyperparameters = HP) -> tuple[keras.Model, Training]:
     """Trains, saves the best weights and opens the file as anybody would, with Keras alone."""
-    training = train(dataset, hp)
+    training = Training(TrainingRows.of(dataset), hp, seed=0)
     list(training)
     path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.best)))
     return keras.models.load_model(path), training
@@ -64,7 +64,8 @@ def test_a_large_offset_costs_no_accuracy(tmp_path: Path, offset: float) -> None
     factors = np.full(12, 1.0 if offset < 1e9 else 1e5)
     dataset = rescaled(tiny, factors, np.full(12, offset), "standard")
     model, training = saved_model(dataset, tmp_path / "model.h5", replace(HP, epochs=20))
-    plain = train(rescaled(tiny, np.ones(12), np.zeros(12), "standard"), replace(HP, epochs=20))
+    units = rescaled(tiny, np.ones(12), np.zeros(12), "standard")
+    plain = Training(TrainingRows.of(units), replace(HP, epochs=20), seed=0)
     list(plain)
     assert training.best_val_accuracy == pytest.approx(plain.best_val_accuracy, abs=0.03)
     assert accuracy(model, dataset.validation) == pytest.approx(training.best_val_accuracy, abs=1e-4)

@@ -16,7 +16,7 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset, load
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import load_h5, read_checkpoint, restore_model, to_h5
-from pipelines.training.training import Training, TrainingRows, learning_rates, row_order, train
+from pipelines.training.training import Training, TrainingRows, learning_rates, row_order
 
 HP = Hyperparameters(width=16, depth=2, dropout=0.0, optimizer="adam", learning_rate=0.003, epochs=3, batch_size=64)
 
@@ -72,7 +72,7 @@ class TestReports:
         assert all(report.duration_s > 0 and report.learning_rate == pytest.approx(0.003) for report in reports)
 
     def test_the_best_epoch_is_the_first_with_the_best_validation_accuracy(self, dataset: Dataset) -> None:
-        training = train(dataset, replace(HP, epochs=30, learning_rate=0.02))
+        training = Training(TrainingRows.of(dataset), replace(HP, epochs=30, learning_rate=0.02), seed=0)
         snapshots, reports = [], []
         for report in training:
             reports.append(report.val_accuracy)
@@ -181,7 +181,7 @@ def mean_accuracies(dataset: Dataset, hp: Hyperparameters) -> tuple[float, float
     """Final validation accuracy, the mean over five seeds: ours, and ``model.fit``'s with its own shuffling."""
     ours, theirs = [], []
     for seed in range(5):
-        training = train(dataset, hp, seed)
+        training = Training(TrainingRows.of(dataset), hp, seed)
         keras.utils.set_random_seed(seed)
         model = keras_model(dataset, hp, training.checkpoint().weights, seed=100 * seed)
         ours.append(list(training)[-1].val_accuracy)

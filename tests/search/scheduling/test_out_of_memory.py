@@ -15,7 +15,7 @@ from world import World, script, states
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import load
 from pipelines.errors import UnavailableError
-from pipelines.training.training import train
+from pipelines.training.training import Training, TrainingRows
 from search.devices.slots import Slot
 from search.workers.local_pool import LocalPool
 from search.workers.pool import Event, Failed, Finished, Gone, Lost, Reported
@@ -122,7 +122,8 @@ class TestProcessesOnAFakeGpu:
             assert gpu.settings().count(f"GPU-a {SHARE_MB}") == 4
             assert not set(before.values()) & set(pool.pids.values()), "idle processes hold memory too"
             outcome = driver.outcome(Task(1, SMALL, 0))
-            on_a_core = [report.val_loss for report in train(load(DataConfig("digits")), SMALL)]
+            training = Training(TrainingRows.of(load(DataConfig("digits"))), SMALL, seed=0)
+            on_a_core = [report.val_loss for report in training]
             assert [report.val_loss for report in outcome.history] == pytest.approx(on_a_core, rel=1e-4)
             assert outcome.usage == {
                 "system/gpu_0_memory_usage_megabytes": 1000.0,
