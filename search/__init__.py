@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so does _modules
+    from search.finals.finalist import Finalist as Finalist
     from search.finals.finals import FinalistsResult as FinalistsResult, run_finalists as run_finalists
-    from search.finals.sealed_test import SealedResult as SealedResult, evaluate as evaluate
-    from search.finals.selection import Finalist as Finalist, Verdict as Verdict
+    from search.finals.readings import SealedResult as SealedResult
+    from search.finals.sealed_test import evaluate as evaluate
+    from search.finals.verdict import Verdict as Verdict
     from search.optimization.leaderboard import TrialRow as TrialRow
     from search.registry.models import (
         Rollback as Rollback,

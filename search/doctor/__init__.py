@@ -20,7 +20,7 @@ from search.home.locks import SearchedError, slug_lock, study_lock
 from search.home.settings import Settings, read_settings, study_slug
 from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
-from search.registry.versions import every, model_lock
+from search.registry.versions import all_pages, model_lock
 from search.storage.attributes import SPEC
 from search.storage.heartbeats import is_searched
 from search.tracking.home import open_home
@@ -97,7 +97,7 @@ class _Check:
         """Experiments of MLflow's, where it is this home's own: on a server there are other people's too."""
         if not is_sqlite(self._settings.tracking_uri):
             return set()
-        return {found.name for found in every(self._client.search_experiments) if found.experiment_id != "0"}
+        return {found.name for found in all_pages(self._client.search_experiments) if found.experiment_id != "0"}
 
     def _visit_study(self, name: str, *, is_study: bool) -> None:
         settings = self._settings
@@ -123,7 +123,7 @@ class _Check:
 
     def _visit_registry(self, names: list[str]) -> None:
         settings, client = self._settings, self._client
-        for model in [str(model.name) for model in every(client.search_registered_models)]:
+        for model in [str(model.name) for model in all_pages(client.search_registered_models)]:
             with model_lock(settings, model):
                 self._treat(partial(model_findings, settings, client, model, Copies(settings)))
         experiments = [client.get_experiment_by_name(name) for name in names]
@@ -135,7 +135,7 @@ class _Check:
 
         if not is_sqlite(self._settings.tracking_uri):
             return
-        ids = [experiment.experiment_id for experiment in every(self._client.search_experiments, ViewType.ALL)]
+        ids = [experiment.experiment_id for experiment in all_pages(self._client.search_experiments, ViewType.ALL)]
         run_ids = {str(run.info.run_id) for run in search_runs(self._client, ids, ViewType.ALL)}
         self._treat(lambda: artifact_leftovers(self._settings, run_ids)[0])
         self._remarks += artifact_leftovers(self._settings, run_ids)[1]

@@ -13,7 +13,7 @@ from search.doctor.findings import Finding
 from search.home.addresses import is_sqlite
 from search.home.settings import Settings
 from search.registry.packaging import ARTIFACTS
-from search.registry.versions import COMPLETE, MADE_BY, STATE, Versions, every
+from search.registry.versions import COMPLETE, MADE_BY, STATE, Versions, all_pages
 from search.tracking.entries import MODEL_FILE, now_ms
 
 _HALF_MADE_MS = 3_600_000  # on a registry that other machines use too, where no lock says who is at work
@@ -22,7 +22,7 @@ _HALF_MADE_MS = 3_600_000  # on a registry that other machines use too, where no
 def model_findings(settings: Settings, client: Any, name: str, copies: Copies) -> Iterator[Finding]:
     """What is wrong with one registered model; its lock is in hand."""
     versions = Versions(client, name, "")
-    if not versions.exists():
+    if not versions.model():
         return
     model = client.get_registered_model(name)
     if not (there := versions.all()):
@@ -35,11 +35,11 @@ def model_findings(settings: Settings, client: Any, name: str, copies: Copies) -
     numbers = {str(version.version) for version in there}
     for alias, version in sorted(model.aliases.items()):
         yield from _alias(Versions(client, name, alias), str(version), numbers)
-    for version in versions.cut_off(pointed=True):
+    for version in versions.unfinished(aliased=True):
         mend = partial(versions.tag, version.version, {STATE: COMPLETE})
         what = "finishes it: the alias had moved already"
         yield Finding("promotion that was cut off", f"{name} version {version.version}", what, mend)
-    for version in versions.cut_off(pointed=False):
+    for version in versions.unfinished(aliased=False):
         if _is_dead(settings, version.creation_timestamp):
             mend = partial(client.delete_model_version, name, version.version)
             what = "deletes the version, which never was a champion; promote makes it again"
@@ -51,11 +51,11 @@ def model_findings(settings: Settings, client: Any, name: str, copies: Copies) -
 def _alias(versions: Versions, current: str, numbers: set[str]) -> Iterator[Finding]:
     client, subject = versions.client, f"{versions.name}@{versions.alias}"
     if current in numbers:
-        if versions.noted() and versions.noted() != versions.history():
-            mend = partial(versions.note, versions.history())
+        if versions.recorded_history() and versions.recorded_history() != versions.history():
+            mend = partial(versions.record_history, versions.history())
             yield Finding("history of an alias", subject, f"writes it anew, up to version {current}", mend)
         return
-    before = [version for version in versions.noted() if version in numbers]
+    before = [version for version in versions.recorded_history() if version in numbers]
     kind = "alias that points nowhere"
     if before:
         mend = partial(versions.point, before[-1], before[:-1])
@@ -85,7 +85,7 @@ def _version_file(client: Any, version: Any, copies: Copies) -> Iterator[Finding
 def logged_model_findings(settings: Settings, client: Any, experiment_ids: list[str]) -> Iterator[Finding]:
     """Logged models that a promotion began and did not finish."""
     for experiment_id in experiment_ids:
-        for model in every(client.search_logged_models, [experiment_id]):
+        for model in all_pages(client.search_logged_models, [experiment_id]):
             is_half_made = str(model.status) != "READY" and {"study", "run_id", "model_sha256"} <= model.tags.keys()
             if is_half_made and _is_dead(settings, model.creation_timestamp) and not _is_promoting(settings):
                 what = "deletes it: a promotion was cut off, and the next one makes it again"

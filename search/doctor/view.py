@@ -18,7 +18,7 @@ from search.home.settings import Settings, study_slug
 from search.optimization.leaderboard import trial_row
 from search.optimization.run_records import metrics_of, recorded_results, tags_of
 from search.optimization.seeds import trial_seed
-from search.registry.versions import every
+from search.registry.versions import all_pages
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import METRICS, Entry, Epoch, RunStart, now_ms
@@ -124,7 +124,7 @@ def search_runs(client: Any, experiment_ids: list[str], view_type: int) -> list[
     """Every run of some experiments."""
     if not experiment_ids:
         return []
-    return list(every(client.search_runs, experiment_ids, "", view_type, 1000))
+    return list(all_pages(client.search_runs, experiment_ids, "", view_type, 1000))
 
 
 def _spooled(settings: Settings, name: str) -> Iterable[tuple[str, Path]]:

@@ -13,17 +13,11 @@ import optuna
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.data.datasets import Dataset, Split
 from pipelines.errors import SpecError
-from search.finals.selection import (
-    Candidate,
-    Finalist,
-    Verdict,
-    as_attribute,
-    candidates,
-    is_out,
-    judge,
-    order,
-)
-from search.finals.winner import refit_run, seal_opened
+from search.finals.finalist import Candidate, Finalist
+from search.finals.readings import seal_opened
+from search.finals.selection import candidates, is_out, order
+from search.finals.verdict import Verdict, as_attribute, judge
+from search.finals.winner import refit_run
 from search.home.interrupts import interruptible
 from search.home.settings import Settings, read_settings
 from search.optimization.provenance import open_runs, run_tags

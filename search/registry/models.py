@@ -1,26 +1,29 @@
-"""The registry: which versions there are, and an alias that goes back to the version before."""
+"""The registry: the versions of every model, and the way back to the version before."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import NotFoundError
-from search.finals.sealed_test import now, user
+from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
-from search.registry.versions import COMPLETE, STATE, Versions, every, model_lock, registry_errors
+from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, registry_errors
 from search.tracking.home import open_home
 from search.tracking.runs import connect
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"
 
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """An alias that went back: the model, the version it points at now, and the one that it left."""
+    """A rollback: the model, the alias, the version it points at now, and the one that it left."""
 
     model: str
     alias: str
@@ -30,7 +33,7 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One version of a registered model; ``test_accuracy`` is None where the sealed test was not opened."""
+    """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test."""
 
     model: str
     version: int
@@ -46,7 +49,7 @@ class VersionRow:
 
 
 def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> Rollback:
-    """Returns an alias to the version it pointed at before; twice goes two back.
+    """Returns an alias to the version it pointed at before; called twice, it goes two versions back.
 
     Raises:
         NotFoundError: There is no such model, or no version before.
@@ -57,64 +60,67 @@ def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> 
         versions = Versions(connect(settings), model, alias)
         require_model(versions)
         version, left = versions.back()
-        versions.client.set_model_version_tag(model, left, "rolled_back", f"{now()} by {user()}")
+        versions.tag(left, {"rolled_back": "{at} by {by}".format(**authorship())})
     return Rollback(model, alias, int(version), int(left))
 
 
 def models(*, home: Path | None = None) -> list[VersionRow]:
     """Every version of every registered model, the newest of each first."""
     settings = read_settings(home)
-    if (file := sqlite_file(settings.registry_uri)) and not file.exists():
+    if _is_empty(settings):
         return []
     client = connect(settings)
-    rows = []
     with registry_errors("all"):
-        for registered in sorted(every(client.search_registered_models), key=lambda m: str(m.name)):
-            aliases: dict[str, list[str]] = {}
-            for alias, version in registered.aliases.items():
-                aliases.setdefault(str(version), []).append(alias)
-            found = Versions(client, registered.name, CHAMPION).all()
-            rows += [_row(version, tuple(sorted(aliases.get(str(version.version), ())))) for version in found]
-    return rows
+        registered = sorted(all_pages(client.search_registered_models), key=lambda model: str(model.name))
+        return [_row(model, version) for model in registered for version in Versions(client, model.name, "").all()]
 
 
-def _row(version: Any, aliases: tuple[str, ...]) -> VersionRow:
+def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
     tags = version.tags
+    aliases = sorted(alias for alias, target in model.aliases.items() if str(target) == str(version.version))
     return VersionRow(
         model=version.name,
         version=int(version.version),
-        aliases=aliases,
+        aliases=tuple(aliases),
         test_accuracy=float(tags["test_accuracy"]) if tags.get("test_accuracy") else None,
         study=tags.get("study", ""),
         trial=int(tags["trial"]) if tags.get("trial") else None,
         run_id=version.run_id,
-        gate=tags.get("gate", "") if tags.get(STATE, COMPLETE) == COMPLETE else "a promotion was cut off",
+        gate=tags.get("gate", "") if tags.get(STATE, COMPLETE) == COMPLETE else "its promotion was cut off",
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
         by=tags.get("promoted_by", ""),
         seal_opened=int(tags.get("seal_opened", 0)),
     )
 
 
+def _is_empty(settings: Settings) -> bool:
+    """Whether the registry's database was never made; MLflow would make it to answer."""
+    file = sqlite_file(settings.registry_uri)
+    return file is not None and not file.exists()
+
+
 def registry_home(home: Path | None) -> Settings:
-    """The settings of a home whose registry is there.
+    """The settings of a home that has a registry.
 
     Raises:
         NotFoundError: Nothing was ever registered there.
     """
     settings = read_settings(home)
-    if (file := sqlite_file(settings.registry_uri)) and not file.exists():
+    if _is_empty(settings):
         raise NotFoundError(f"home {settings.home}: must have registered models, got none: promote a study first")
     open_home(settings)
     return settings
 
 
-def require_model(versions: Versions) -> None:
-    """Looks whether a model is registered.
+def require_model(versions: Versions) -> RegisteredModel:
+    """The registered model of some versions.
 
     Raises:
-        NotFoundError: It is not.
+        NotFoundError: It is not registered.
     """
-    if not versions.exists():
-        names = sorted(str(m.name) for m in every(versions.client.search_registered_models))
+    model = versions.model()
+    if model is None:
+        names = sorted(str(found.name) for found in all_pages(versions.client.search_registered_models))
         there = f"there is {', '.join(names[:10])}" if names else "there is none yet"
         raise NotFoundError(f"model {versions.name!r}: must be registered; {there}")
+    return model

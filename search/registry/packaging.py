@@ -1,4 +1,4 @@
-"""A winner as an MLflow model: its ``.h5``, its preprocessing, a signature, an example, pinned requirements."""
+"""A winner as an MLflow model: its ``.h5``, preprocessing, signature, example, pinned requirements and card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,45 +19,48 @@ from pipelines.data.datasets import Dataset
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import read_table
 from pipelines.training.history import sha256
+from search.finals.readings import times
 from search.tracking.entries import MODEL_FILE
 from search.tracking.experiment_view import plain
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import Model, ModelSignature
+
 RECORD_FILE = "record.json"
 ARTIFACTS = "artifacts"
-"""The folder of a model that holds the files above."""
+"""The folder of an MLflow model that holds the files above."""
 _REQUIRED = ("mlflow", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "psutil", "h5py")
 _N_EXAMPLES = 2
 
 
-def pack(folder: Path, content: bytes, dataset: Dataset, example: Any, model: Any) -> None:
+def pack(folder: Path, content: bytes, dataset: Dataset, example: np.ndarray | pd.DataFrame, model: Model) -> None:
     """Writes an MLflow model into a folder.
 
-    One flavour serves arrays and tables alike: a Python function that is code, not a pickle, and that loads the
-    ``.h5`` only where its hash is the recorded one.
+    One flavour serves arrays and tables: a Python function that is stored as code, not as a pickle, and loads the
+    ``.h5`` only if its hash is the recorded one.
 
     Args:
-        folder: Where; it must not exist.
+        folder: The folder to make; it must not exist.
         content: The bytes of the ``.h5``.
-        dataset: What it was trained on.
+        dataset: The dataset it was trained on.
         example: Rows as their source holds them, an array or a table.
-        model: MLflow's ``Model``, which knows its run and its id.
+        model: MLflow's ``Model`` with its run and its id.
     """
     from mlflow import pyfunc
 
     x = dataset.training.x
     record = ModelRecord(dataset.preprocessing, (float(x.min()), float(x.max())), sha256(content))
-    files = {MODEL_FILE: content, RECORD_FILE: record.to_json().encode()}
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, data in files.items():
-            Path(scratch, name).write_bytes(data)
-        paths = {Path(name).stem: str(Path(scratch, name)) for name in files}
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings(action="ignore"):
+        model_file, record_file = Path(scratch, MODEL_FILE), Path(scratch, RECORD_FILE)
+        model_file.write_bytes(content)
+        record_file.write_text(record.to_json())
         pyfunc.save_model(
             folder,
             python_model=str(Path(__file__).with_name("served_model.py")),
             code_paths=[str(Path(pipelines.__file__).parent)],
-            artifacts=paths,
+            artifacts={"model": str(model_file), "record": str(record_file)},
             signature=signature(dataset),
             input_example=example,
             pip_requirements=requirements(),
@@ -65,11 +68,11 @@ def pack(folder: Path, content: bytes, dataset: Dataset, example: Any, model: An
         )
 
 
-def signature(dataset: Dataset) -> Any:
-    """Rows as the source holds them to class probabilities.
+def signature(dataset: Dataset) -> ModelSignature:
+    """The model's signature: rows as the source holds them in, class probabilities out.
 
-    A number may be missing, and a column of whole numbers becomes one of fractions where one is: MLflow's fixed
-    types would refuse the one or the other, so a table's numbers are of any type.
+    A table's numbers are of any type: one may be missing, which makes a column of whole numbers one of fractions, and
+    each of MLflow's fixed types refuses one or the other.
     """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
@@ -86,62 +89,41 @@ def signature(dataset: Dataset) -> Any:
     return ModelSignature(Schema(columns), outputs)
 
 
-def example_rows(config: DataConfig, dataset: Dataset) -> Any:
+def example_rows(config: DataConfig, dataset: Dataset) -> np.ndarray | pd.DataFrame:
     """The first training rows as their source holds them."""
     if (encoder := dataset.preprocessing.columns) is None:
         return dataset.training.x[:_N_EXAMPLES]
     used = [column.name for column in encoder.columns if column.n_features]
     frame = read_table(Path(config.source).expanduser(), encoder.text_columns)[used]
     encoded = encoder.encode(frame)
-    known = {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]}  # a test row is not shown to anybody
+    # Found by their values among all rows of the file: its first rows may be test rows, which nobody is shown.
+    known = {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]}
     return frame[[row.tobytes() in known for row in encoded]].head(_N_EXAMPLES).reset_index(drop=True)
 
 
 def requirements() -> list[str]:
-    """What a served model needs, pinned to what is installed here."""
+    """The packages that a served model needs, pinned to the versions installed here."""
     pinned = []
     for name in _REQUIRED:
-        with suppress(importlib.metadata.PackageNotFoundError):  # one of TensorFlow's builds is not there
+        with suppress(importlib.metadata.PackageNotFoundError):  # only one of TensorFlow's builds is
             pinned.append(f"{name}=={importlib.metadata.version(name)}")
     return pinned
 
 
-def model_card(tags: Mapping[str, str], dataset: Dataset, source: str, params: Mapping[str, Any]) -> str:
+def model_card(tags: Mapping[str, str], dataset: Dataset, source: str, params: Mapping[str, object]) -> str:
     """The description of a version, in Markdown.
 
     Args:
         tags: The version's own.
-        dataset: What it was trained on.
+        dataset: The dataset it was trained on.
         source: Where the dataset is from.
         params: The configuration.
     """
-    interval = tags.get("test_interval", "")
-    accuracy = f"{float(tags['test_accuracy']):.4f} (95% interval {interval})" if interval else "not measured"
-    times = "once" if tags["seal_opened"] == "1" else f"{tags['seal_opened']} times"
-    rows = f"{len(dataset.training.y):,} training, {len(dataset.validation.y):,} validation, {dataset.n_test:,} test"
-    shape = " x ".join(map(str, dataset.input_shape))
-    names = ", ".join(plain(name) for name in dataset.class_names[:20])
-    more = f" and {dataset.n_classes - 20} more" if dataset.n_classes > 20 else ""
-    table = "\n".join(
-        f"| {name} | {f'{value:.4g}' if isinstance(value, float) else value} |" for name, value in params.items()
-    )
-    return f"""# {plain(dataset.name)}: an MLP found by search
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
-**Test accuracy** {accuracy}; validation accuracy {float(tags["val_accuracy"]):.4f}; the sealed test was opened
-{times}.
-
-**Use.** Takes rows as `{plain(Path(source).name)}` holds them ({shape} values a row; scaling and encoding are in the
-model) and gives a probability for each of {dataset.n_classes} classes: {names}{more}.
-
-**Data.** Rows: {rows}. Fingerprint `{tags["fingerprint"]}`. It knows nothing but what is in these rows: measure it
-on your own before you rely on it.
-
-**Training.** Study `{plain(tags["study"])}`, trial {tags["trial"]}, role {tags["role"]}, run `{tags["run_id"]}`,
-seeds {tags["seeds"]}.
-
-| hyperparameter | value |
-| --- | --- |
-{table}
-
-**Gate.** {plain(tags["gate"])}
-"""
+    # The card is Markdown, not HTML: names that come from data go through the filter "plain".
+    loader = PackageLoader("search.registry", ".")
+    environment = Environment(loader=loader, undefined=StrictUndefined)  # noqa: S701
+    environment.filters |= {"plain": plain, "times": times}
+    card = environment.get_template("model_card.md.j2")
+    return card.render(tags=tags, dataset=dataset, source=Path(source).name, params=params)

@@ -1,11 +1,11 @@
-"""Answers of a registered model for a file of rows, or a picture."""
+"""Predictions of a registered model for a file of rows, a picture, or rows from Python."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,18 +23,19 @@ from search.tracking.runs import connect
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities.model_registry import ModelVersion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """What a model answered.
+    """The predictions of a model.
 
     Attributes:
         model: The registered model.
         version: Its version.
-        class_names: One name per class number.
+        class_names: n_classes names.
         probabilities: (n_rows, n_classes) float32.
-        rows: What was asked: (n_rows, *input_shape) as the model takes them.
+        rows: (n_rows, *input_shape), the rows as the model takes them.
     """
 
     model: str
@@ -45,11 +46,11 @@ class Predictions:
 
     @property
     def labels(self) -> list[str]:
-        """The most probable class of each row, by its name."""
+        """The name of the most probable class of each row."""
         return [self.class_names[number] for number in self.probabilities.argmax(axis=1)]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a prediction: label, probability, and one column a class."""
+        """A row for each prediction: label, probability, and a column for each class."""
         import pandas as pd
 
         frame = pd.DataFrame(self.probabilities, columns=list(self.class_names))
@@ -64,20 +65,20 @@ def predict(
     """Classes and probabilities for one example or many.
 
     Args:
-        model: ``NAME`` or ``NAME@ALIAS``; without an alias the champion.
+        model: ``NAME`` or ``NAME@ALIAS``; the alias is ``champion`` by default.
         source: A ``.npz`` with the rows as ``x``, a ``.csv`` or ``.parquet`` table, a PNG or JPEG; or, from Python,
-            the rows themselves. As the dataset's own source holds them: nothing is to be scaled.
+            the rows themselves. Rows are as in the dataset's own source: nothing is to be scaled.
         invert: For pictures: whether dark and light are swapped first.
-        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
     Raises:
         NotFoundError: There is no such model, alias or file.
-        DataError: Rows that the model does not take.
+        DataError: The model does not take these rows.
         InputError: The model file was changed since it was promoted, or Keras refuses it.
         UnavailableError: The registry cannot be used.
     """
     if isinstance(source, str | Path):
-        require_file(Path(source), invert=invert)
+        _require_file(Path(source), invert=invert)
     version, content, record = _fetch(model, home)
     rows = _read(source, record, invert=invert)
     prepare_inference()
@@ -86,27 +87,28 @@ def predict(
     return Predictions(version.name, int(version.version), record.preprocessing.class_names, probabilities, rows)
 
 
-def _fetch(model: str, home: Path | None) -> tuple[Any, bytes, ModelRecord]:
-    """The version that an alias points at, its model file and what was recorded of it."""
+def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRecord]:
+    """The version that an alias points at, its model file and the record that was saved with it."""
     name, _, alias = model.rpartition("@") if "@" in model else (model, "", CHAMPION)
     with registry_errors(name):
         versions = Versions(connect(registry_home(home)), name, alias)
-        require_model(versions)
-        if (version := versions.champion()) is None:
-            aliases = ", ".join(versions.aliases()) or "it has none"
+        registered = require_model(versions)
+        version = versions.champion()
+        if version is None:
+            aliases = ", ".join(sorted(registered.aliases)) or "it has none"
             raise NotFoundError(f"model {name!r}: must have the alias {alias!r}; {aliases}")
         record = ModelRecord.from_json(versions.file(version, RECORD_FILE).decode())
-        # The version's tag is in the database; whoever changes the files cannot change it along.
-        record = ModelRecord(record.preprocessing, record.value_range, version.tags.get("model_sha256", ""))
+        # The hash in the database counts: whoever can change the files may not be able to change that.
+        record = replace(record, model_sha256=version.tags.get("model_sha256", ""))
         return version, versions.file(version, MODEL_FILE), record
 
 
-def require_file(path: Path, *, invert: bool = False) -> None:
-    """Looks whether a file can be an input at all.
+def _require_file(path: Path, *, invert: bool) -> None:
+    """Checks whether a file can be an input, before anything is fetched.
 
     Raises:
-        DataError: A kind of file that is not read.
-        NotFoundError: There is none.
+        DataError: Files of this kind are not read, or it is no picture and cannot be inverted.
+        NotFoundError: There is no such file.
     """
     suffix, known = path.suffix.lower(), (".npz", ".csv", ".parquet", *SUFFIXES)
     if suffix not in known:
@@ -130,9 +132,8 @@ def _read(source: str | Path | np.ndarray | pd.DataFrame, record: ModelRecord, *
     try:
         if path.suffix.lower() == ".npz":
             return as_rows(_read_npz(path), preprocessing, "x")
-        return preprocessing.encode(
-            read_table(path, preprocessing.columns.text_columns if preprocessing.columns else ())
-        )
+        columns = preprocessing.columns
+        return preprocessing.encode(read_table(path, columns.text_columns if columns else ()))
     except DataError as error:
         raise DataError([p if p.startswith(str(path)) else f"{path}: {p}" for p in error.problems]) from error
 
@@ -140,9 +141,8 @@ def _read(source: str | Path | np.ndarray | pd.DataFrame, record: ModelRecord, *
 def _read_npz(path: Path) -> np.ndarray:
     headers = read_headers(path)
     if "x" not in headers:
-        raise DataError(
-            f"must hold its rows as x, got {', '.join(headers) or 'none'}: save them with np.savez(path, x=...)"
-        )
+        names = ", ".join(headers) or "none"
+        raise DataError(f"must hold its rows as x, got {names}: save them with np.savez(path, x=...)")
     if headers["x"].dtype.hasobject:
         raise DataError("x must not hold pickled objects, which are never opened: save plain numbers")
     require_memory(path, headers["x"].n_bytes_kept)

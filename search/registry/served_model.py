@@ -1,4 +1,4 @@
-"""What MLflow runs of a promoted model: raw rows in, class probabilities out.
+"""The code that MLflow runs of a promoted model: raw rows in, class probabilities out.
 
 MLflow copies this file and the package ``pipelines`` into the model and runs them from there, so that it can be
 served where this project is not installed. Nothing is unpickled.
@@ -7,11 +7,10 @@ served where this project is not installed. Nothing is unpickled.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 
@@ -19,12 +18,14 @@ from pipelines.evaluation.predictor import ModelRecord, Predictor
 class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are untyped here
     """An MLP with its preprocessing."""
 
-    def load_context(self, context: Any) -> None:
-        """Loads the model file, whose hash has to be the recorded one; Keras's safe mode stays on."""
+    def load_context(self, context: PythonModelContext) -> None:
+        """Loads the model file, whose hash must be the recorded one; Keras's safe mode stays on."""
         record = ModelRecord.from_json(Path(context.artifacts["record"]).read_text())
         self._predictor = Predictor(Path(context.artifacts["model"]).read_bytes(), record)
 
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+    def predict(
+        self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, object] | None = None
+    ) -> np.ndarray:
         """(n_rows, *input_shape) numbers, or the rows of a table as a frame, to (n_rows, n_classes) float32."""
         return self._predictor.probabilities(model_input)
 

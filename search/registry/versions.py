@@ -1,35 +1,39 @@
-"""The versions of one registered model: who is champion, who was before, and the files of each."""
+"""The versions of one registered model: its champion, the champions before, and the files of each version."""
 
 from __future__ import annotations
 
 import fcntl
 import json
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError, UnavailableError
-from search.finals.sealed_test import read_right
+from search.finals.artifacts import read_artifact
+from search.finals.evaluation_files import read_right
 from search.home.settings import Settings, study_slug
 from search.home.text import one_line
 from search.registry.gate import Reading
 from search.registry.packaging import ARTIFACTS
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
 STATE, PENDING, COMPLETE = "promotion.state", "pending", "complete"
+"""Tag of a version and its values: it is pending until the alias points at it and all its tags are set."""
 MADE_BY = {"made_by": "mlp-search"}
-"""Tag of a registered model that a promotion made: an empty one without it is somebody else's."""
+"""Tag of a registered model that a promotion made: an empty model without it is another program's."""
 _MAX_HISTORY = 1000
 
 
 @contextmanager
 def registry_errors(name: str) -> Iterator[None]:
-    """Tells what MLflow's registry raises in one line.
+    """Translates errors of MLflow's registry.
 
     Raises:
-        InputError: A name or an alias that it does not take.
-        UnavailableError: Anything else.
+        InputError: The registry does not take a name or an alias.
+        UnavailableError: Any other error.
     """
     from mlflow.exceptions import MlflowException
 
@@ -49,8 +53,8 @@ def model_lock(settings: Settings, name: str) -> Iterator[None]:
         yield
 
 
-def every(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
-    """What one of the client's searches finds, beyond the first page of its answer."""
+def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
+    """All results of one of the client's searches, which answers a page at a time."""
     token = None
     while True:
         page = search(*arguments, page_token=token)
@@ -63,27 +67,26 @@ def every(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
 class Versions:
     """One registered model and one of its aliases.
 
-    The alias is the truth. Its history, a tag of the model, is the list of the versions it has pointed at, without
-    those that were rolled back; where a crash left the two apart, the history is made to agree.
+    The alias is the truth. Its history, a tag of the model, lists the versions it has pointed at, without those that
+    were rolled back; if a crash made the two disagree, the history is corrected.
 
     Args:
-        client: MLflow's.
+        client: MLflow's client.
         name: The model's name.
         alias: The alias.
     """
 
-    def __init__(self, client: Any, name: str, alias: str) -> None:
-        self.client, self.name, self.alias = client, name, alias
+    def __init__(self, client: MlflowClient, name: str, alias: str) -> None:
+        self.client = client
+        self.name = name
+        self.alias = alias
 
     @property
     def _history_tag(self) -> str:
         return f"history.{self.alias}"
 
-    def exists(self) -> bool:
-        """Whether the model is registered."""
-        return self._model() is not None
-
-    def _model(self) -> Any | None:
+    def model(self) -> RegisteredModel | None:
+        """The registered model; None if there is none."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -93,75 +96,70 @@ class Versions:
                 return None
             raise
 
-    def champion(self) -> Any | None:
+    def champion(self) -> ModelVersion | None:
         """The version that the alias points at."""
-        model = self._model()
+        model = self.model()
         version = model and model.aliases.get(self.alias)
         return self.client.get_model_version(self.name, version) if version else None
 
-    def aliases(self) -> list[str]:
-        """The aliases that the model has."""
-        model = self._model()
-        return sorted(model.aliases) if model else []
-
-    def all(self) -> list[Any]:
+    def all(self) -> list[ModelVersion]:
         """Every version, the newest first."""
         quoted = self.name.replace("'", "''")
-        found = self.client.search_model_versions(f"name='{quoted}'")
+        found = all_pages(self.client.search_model_versions, f"name='{quoted}'")
         return sorted(found, key=lambda version: -int(version.version))
 
-    def of_run(self, run_id: str) -> Any | None:
+    def of_run(self, run_id: str) -> ModelVersion | None:
         """The version of a run's model."""
         return next((version for version in self.all() if version.run_id == run_id), None)
 
-    def cut_off(self, *, pointed: bool) -> list[Any]:
-        """The versions of promotions that did not come to their end; with the model's lock in hand none will.
+    def unfinished(self, *, aliased: bool) -> list[ModelVersion]:
+        """The versions of promotions that were cut off; the caller holds the model's lock, so that none is running.
 
         Args:
-            pointed: Whether those that an alias points at, or those that none does.
+            aliased: Whether to return those that an alias points at, or those that none does.
         """
-        model = self._model()  # what a search finds does not know its aliases
-        aliased = {str(version) for version in model.aliases.values()} if model else set()
-        found = [version for version in self.all() if version.tags.get(STATE) == PENDING]
-        return [version for version in found if (str(version.version) in aliased) == pointed]
+        model = self.model()  # the results of a search lack their aliases
+        targets = {str(version) for version in model.aliases.values()} if model else set()
+        pending = [version for version in self.all() if version.tags.get(STATE) == PENDING]
+        return [version for version in pending if (str(version.version) in targets) == aliased]
 
-    def noted(self) -> list[str]:
+    def recorded_history(self) -> list[str]:
         """The history as its tag has it."""
-        model = self._model()
+        model = self.model()
         return [str(version) for version in json.loads(model.tags.get(self._history_tag, "[]"))] if model else []
 
     def history(self) -> list[str]:
         """The versions that the alias has pointed at, the current one last."""
-        model = self._model()
-        if model is None or (current := model.aliases.get(self.alias)) is None:
+        model = self.model()
+        if model is None or self.alias not in model.aliases:
             return []
-        current, noted = str(current), self.noted()
-        if current in noted:
-            return noted[: len(noted) - noted[::-1].index(current)]
-        return [*noted, current]
+        current, recorded = str(model.aliases[self.alias]), self.recorded_history()
+        if current in recorded:
+            return recorded[: len(recorded) - recorded[::-1].index(current)]
+        return [*recorded, current]
 
     def point(self, version: str, history: Sequence[str]) -> None:
-        """Moves the alias forward, the history first: the move is the last step of a promotion."""
-        self.note([*history, version])
+        """Moves the alias forward; the history is written first, since the move completes a promotion."""
+        self.record_history([*history, version])
         self.client.set_registered_model_alias(self.name, self.alias, version)
 
     def back(self) -> tuple[str, str]:
-        """Moves the alias to the version before; returns that one and the one that it left.
+        """Moves the alias to the version before; returns that version and the one that the alias left.
 
         Raises:
             NotFoundError: There is no version before, or it was deleted.
         """
         history = self.history()
-        there = {str(version.version) for version in self.all()}
-        before = [version for version in history[:-1] if version in there]
+        existing = {str(version.version) for version in self.all()}
+        before = [version for version in history[:-1] if version in existing]
         if not before:
             what = f"version {history[-1]} is the first" if history else "no version has been"
             raise NotFoundError(f"model {self.name!r}: {what} that {self.alias} points at; there is none before")
         self.client.set_registered_model_alias(self.name, self.alias, before[-1])
-        self.note(before)
+        self.record_history(before)
         return before[-1], history[-1]
 
-    def note(self, history: Sequence[str]) -> None:
+    def record_history(self, history: Sequence[str]) -> None:
         """Writes the history's tag."""
         self.client.set_registered_model_tag(self.name, self._history_tag, json.dumps(list(history[-_MAX_HISTORY:])))
 
@@ -170,29 +168,24 @@ class Versions:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, version, key, value)
 
-    def reading(self, version: Any) -> Reading:
-        """What the sealed test showed of a version."""
+    def reading(self, version: ModelVersion) -> Reading:
+        """The result of a version on the held-out test."""
         tags, name = version.tags, f"{self.alias} version {version.version}"
         accuracy = float(tags["test_accuracy"]) if tags.get("test_accuracy") else None
         right = None if accuracy is None else read_right(self.client, version.run_id)
         return Reading(tags.get("fingerprint", ""), accuracy, right, name)
 
-    def file(self, version: Any, name: str) -> bytes:
+    def file(self, version: ModelVersion, name: str) -> bytes:
         """One of the files that a version was promoted with.
 
         Raises:
-            UnavailableError: It cannot be fetched.
+            UnavailableError: It cannot be read.
         """
         from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
 
-        source = self.client.get_model_version_download_uri(self.name, version.version)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                uri = f"{source}/{ARTIFACTS}/{name}"
-                path = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.client.tracking_uri)
-                return Path(path).read_bytes()
-            except (MlflowException, OSError) as error:
-                raise UnavailableError(
-                    f"model {self.name!r} version {version.version}: {name} cannot be read ({one_line(error)})"
-                ) from error
+        uri = f"{self.client.get_model_version_download_uri(self.name, version.version)}/{ARTIFACTS}/{name}"
+
+        def download(folder: str) -> str:
+            return str(download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.client.tracking_uri))
+
+        return read_artifact(download, f"model {self.name!r} version {version.version}", name)

@@ -15,12 +15,11 @@ from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
-from search.registry.promotion import GATE
 from search.reporting.charts import charts, learning_curves
 from search.reporting.display import seconds, short
 from search.reporting.explain import explain_trial
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT, SEAL, SPEC, VERDICT
+from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SEAL, SPEC, VERDICT
 from search.tracking.entries import Epoch
 from search.tracking.history import read_history
 from search.tracking.run_names import finalist_run_name

@@ -9,9 +9,10 @@ ELAPSED = "elapsed_s"
 FINGERPRINT = "dataset.fingerprint"
 FACTS = "facts"
 
-# Of a study: the verdict of its finalists, and each reading of its held-out test.
+# Of a study: the verdict of its finalists, each reading of its held-out test, and the last decision of the gate.
 VERDICT = "finalists"
 SEAL = "seal"
+GATE = "gate"
 
 # Of a trial: its result, its run in MLflow, the epoch at which an audited trial would have been pruned, and whether it
 # was in training before and waits again.

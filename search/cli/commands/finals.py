@@ -1,4 +1,4 @@
-"""``finalists`` and ``evaluate``: who has won, and what the winner is worth on rows that chose nothing."""
+"""``finalists`` and ``evaluate``: the winner of a study, and its accuracy on held-out rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from search.cli.options import Home, Json, Study
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from search.finals.sealed_test import SealedResult
-    from search.finals.selection import Finalist, Verdict
+    from search.finals.finalist import Finalist
+    from search.finals.readings import SealedResult
+    from search.finals.verdict import Verdict
 
 
 def finalists(
@@ -43,16 +44,16 @@ def finalists(
         display.message(f"MLflow has not taken {result.undelivered} runs yet; they wait in the spool")
     _say_seal(result.seal_opened)
     if not result.seal_opened:
-        display.message(f"next: mlp-search evaluate {display.quoted(study, home)}   opens the sealed test, once")
+        display.message(f"next: mlp-search evaluate {display.quoted(study, home)}   reads the held-out test, once")
 
 
 def evaluate(
     study: Study,
-    again: Annotated[bool, typer.Option("--again", help="Open it though it was opened before; recorded.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Read it although it was read before; recorded.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Open the sealed test set, once, for the winner."""
+    """Read the held-out test set, once, for the winner."""
     from search.finals.sealed_test import evaluate as evaluate_winner
     from search.reporting import display
 
@@ -64,11 +65,11 @@ def evaluate(
 
 
 def _say_seal(opened: int) -> None:
+    from search.finals.readings import times
     from search.reporting import display
 
     if opened:
-        times = "once" if opened == 1 else f"{opened} times"
-        display.message(f"the sealed test of this study was opened {times}")
+        display.message(f"the held-out test of this study was read {times(opened)}")
 
 
 def _show_verdict(verdict: Verdict, title: str, *, as_json: bool) -> None:
@@ -97,7 +98,7 @@ def _runs(finalist: Finalist) -> str:
     if finalist.failure:
         return "failed"
     done = f"{len(finalist.values)} of {finalist.n_seeds}"
-    return done if finalist.is_complete else f"{done}, stopped: cannot win any more"
+    return done if finalist.is_complete else f"{done}, stopped: can no longer win"
 
 
 def _params(finalist: Finalist) -> dict[str, Any]:
@@ -117,19 +118,20 @@ def _as_json(finalist: Finalist) -> dict[str, Any]:
 
 
 def _evaluation_tables(result: SealedResult, study: str) -> list[RenderableType]:
+    from search.finals.readings import times
     from search.reporting import display
 
     evaluation, winner = result.evaluation, result.winner
     low, high = evaluation.interval
-    facts = display.table("sealed test", f"study {study}")
+    facts = display.table("held-out test", f"study {study}")
     for name, fact in (
         ("model", f"{winner.run_name}, {winner.n_parameters:,} parameters"),
         ("test accuracy", f"{evaluation.accuracy:.4f}, 95% interval {low:.4f} to {high:.4f}"),
         ("right and wrong", f"{evaluation.n_right:,} and {evaluation.n_wrong:,}"),
         ("test loss", f"{evaluation.loss:.4f}"),
         ("before training", f"{result.untrained_accuracy:.4f}"),
-        ("promised by the leaderboard", f"{winner.promised:.4f}, {abs(result.gap):.4f} {_side(result.gap)}"),
-        ("seal opened", "once" if result.seal_opened == 1 else f"{result.seal_opened} times"),
+        ("on the leaderboard", f"{winner.expected_accuracy:.4f}, {abs(result.gap):.4f} {_side(result.gap)}"),
+        ("test read", times(result.seal_opened)),
     ):
         display.add_row(facts, name, fact)
     classes = display.table("class", ">rows", ">precision", ">recall", ">F1")

@@ -16,8 +16,9 @@ from pipelines.data.sealed import open_test
 from pipelines.errors import InputError, RefusedError
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
+from search.finals.evaluation_files import FOLDER, read_right
 from search.finals.finals import run_finalists
-from search.finals.sealed_test import FOLDER, evaluate, read_right
+from search.finals.sealed_test import evaluate
 from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
@@ -56,7 +57,7 @@ def test_its_figures_are_those_of_the_saved_model_on_the_test_rows(home: Path, t
     )
     assert np.array_equal(read_right(client, run_id), right)
     assert result.untrained_accuracy < 0.3 < result.evaluation.accuracy
-    assert result.gap == pytest.approx(result.winner.promised - right.mean())
+    assert result.gap == pytest.approx(result.winner.expected_accuracy - right.mean())
 
     metrics = client.get_run(run_id).data.metrics
     assert metrics["test_accuracy"] == pytest.approx(right.mean())
@@ -90,7 +91,7 @@ def test_a_second_reading_is_refused_and_again_is_counted(home: Path):
     second = call("evaluate", "s", "--json", "--home", home)
     assert second.code == 3
     assert second.out == ""
-    assert "opened once" in second.err
+    assert "was read once" in second.err
     assert "--again" in second.err
 
     third = call("evaluate", "s", "--again", "--home", home)
@@ -99,7 +100,7 @@ def test_a_second_reading_is_refused_and_again_is_counted(home: Path):
     assert len(readings(home)) == 2
     with pytest.raises(RefusedError, match="2 times"):
         evaluate("s", home=home)
-    assert "opened 2 times" in call("finalists", "s", "--top", "1", "--seeds", "1", "--home", home).err
+    assert "read 2 times" in call("finalists", "s", "--top", "1", "--seeds", "1", "--home", home).err
 
 
 def test_a_reading_that_was_cut_off_is_finished_and_counted_once(home: Path):

@@ -8,7 +8,9 @@ from hypothesis import given, strategies as st
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
 from pipelines.evaluation.tests import paired_test
-from search.finals.selection import Candidate, Finalist, is_out, judge, order
+from search.finals.finalist import Candidate, Finalist
+from search.finals.selection import is_out, order
+from search.finals.verdict import judge
 
 
 def finalist(

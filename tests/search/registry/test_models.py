@@ -11,7 +11,7 @@ from registered import champion, client_of, versions
 from pipelines.errors import NotFoundError
 from search.registry.models import models, rollback
 from search.registry.promotion import promote
-from search.registry.versions import every
+from search.registry.versions import all_pages
 
 
 def test_better_ones_pass_and_rollback_goes_back_one_by_one(contenders: Path, model: str):
@@ -64,6 +64,6 @@ def test_more_models_than_a_page_of_the_registry_holds(contenders: Path):
     names = {f"page-{number}" for number in range(101)}
     for name in names:
         client.create_registered_model(name)
-    assert names <= {model.name for model in every(client.search_registered_models)}
+    assert names <= {model.name for model in all_pages(client.search_registered_models)}
     for name in names:
         client.delete_registered_model(name)

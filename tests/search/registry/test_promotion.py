@@ -12,8 +12,9 @@ from pipelines.errors import InputError, NotFoundError, SpecError
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
 from search.registry.models import models, rollback
-from search.registry.promotion import GATE, promote
+from search.registry.promotion import promote
 from search.registry.versions import COMPLETE, STATE
+from search.storage.attributes import GATE
 
 
 def test_the_first_version_has_its_lineage_and_a_card(contenders: Path, model: str):
@@ -86,7 +87,7 @@ def test_one_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(tmp_p
     run_small(home, "s", trials=1)
     refused = promote("s", model=model, home=home)
     assert not refused.promoted
-    assert "was not evaluated on the sealed test" in refused.reason
+    assert "was not evaluated on the held-out test" in refused.reason
 
     assert promote("s", model=model, force="no time", home=home).promoted
     accuracy = evaluate("s", home=home).evaluation.accuracy

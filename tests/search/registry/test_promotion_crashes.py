@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from registered import champion, client_of, versions
 from waiting import PATIENCE_S
 
-import search.registry.promotion
+from search.registry import promotion
 from search.registry.models import rollback
 from search.registry.promotion import promote
 from search.registry.versions import COMPLETE, PENDING, STATE
@@ -84,7 +84,9 @@ def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
         promote("weak", model=model, home=contenders)
         _forget_logged_model(contenders, "strong")
         monkeypatch.setattr(
-            search.promotion, "connect", lambda settings, step=step: Mortal(connect(settings), step, after=after)
+            promotion,
+            "connect",
+            lambda settings, step=step: Mortal(connect(settings), step, after=after),
         )
         try:
             promote("strong", model=model, home=contenders)
@@ -93,7 +95,7 @@ def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
         else:
             break
         finally:
-            monkeypatch.setattr(search.promotion, "connect", connect)
+            monkeypatch.setattr(promotion, "connect", connect)
         assert champion(contenders, model) in (1, 2)
         if step % 3 == 0:  # another winner comes first, and clears what was left
             assert promote("weak", model=model, home=contenders).promoted or champion(contenders, model) == 2
