@@ -1,12 +1,13 @@
-"""The GPUs of this machine through NVML, which looks without touching CUDA: that takes memory on each GPU it sees."""
+"""The GPUs of this machine through NVML, which does not use CUDA: CUDA takes memory on each GPU that it sees."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
+from itertools import chain, takewhile
+
+import pynvml
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +17,10 @@ class Gpu:
     Attributes:
         index: nvidia-smi's number of the whole GPU.
         board: UUID of the whole GPU.
-        uuid: What CUDA calls it: ``GPU-…``, or ``MIG-…`` for a slice.
+        uuid: CUDA's name of it: ``GPU-…``, or ``MIG-…`` for a slice.
         part: Number of the slice; None for a whole GPU.
-        free_mb: Memory that nobody has now; None where NVML does not know, as on chips that share the host's.
-        total_mb: All of it.
+        free_mb: Free memory in MB; None where NVML does not know, as on chips that share the host's memory.
+        total_mb: All of its memory in MB; None where NVML does not know.
     """
 
     index: int
@@ -31,120 +32,109 @@ class Gpu:
 
     @property
     def device(self) -> str:
-        """What people call it: ``gpu:0``, ``gpu:0/mig:1``."""
+        """The name that people read: ``gpu:0``, ``gpu:0/mig:1``."""
         return f"gpu:{self.index}" if self.part is None else f"gpu:{self.index}/mig:{self.part}"
 
 
 def find_gpus(visible_devices: str | None = None) -> list[Gpu]:
-    """The GPUs that this process may use, slices each for itself; none where there is no driver.
+    """The GPUs that this process may use, each slice as one; none where there is no driver.
 
     Args:
-        visible_devices: The user's ``CUDA_VISIBLE_DEVICES``; None where it is not set. Numbers count as nvidia-smi
-            counts, which is CUDA's order where the GPUs are alike or ``CUDA_DEVICE_ORDER=PCI_BUS_ID``.
+        visible_devices: The user's ``CUDA_VISIBLE_DEVICES``; None where it is not set. Numbers are nvidia-smi's,
+            which are CUDA's where the GPUs are alike or ``CUDA_DEVICE_ORDER=PCI_BUS_ID``.
     """
     found: list[Gpu] = []
-    with suppress(_no_gpu()), _nvml() as nvml:
-        for index in range(nvml.nvmlDeviceGetCount()):
-            with suppress(nvml.NVMLError):  # one that fell off the bus is not the others' concern
-                found += _parts(nvml, index)
+    with suppress(pynvml.NVMLError), _nvml():
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with suppress(pynvml.NVMLError):  # a GPU that fell off the bus must not hide the others
+                found += _parts(index)
     if visible_devices is None:
         return found
-    chosen: dict[Gpu, None] = {}
-    for entry in split_entries(visible_devices):  # CUDA's rule: up to the first that names no device
-        if not (named := named_by(entry, found)):
-            break
-        chosen |= dict.fromkeys(named)
-    return list(chosen)
+    # CUDA reads its list up to the first entry that names no device.
+    named = takewhile(bool, (named_by(entry, found) for entry in split_entries(visible_devices)))
+    return list(dict.fromkeys(chain.from_iterable(named)))
 
 
 def split_entries(text: str) -> list[str]:
-    """The entries of a list as ``CUDA_VISIBLE_DEVICES`` has it."""
-    return [entry for part in text.split(",") if (entry := part.strip())]
+    """The entries of a list written as in ``CUDA_VISIBLE_DEVICES``."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
 def named_by(entry: str, gpus: Sequence[Gpu]) -> list[Gpu]:
-    """What an entry names: a number, a UUID or its beginning; a GPU in MIG mode stands for all of its slices."""
+    """The GPUs that an entry names: by a number, or by a UUID or its beginning.
+
+    An entry that names a GPU in MIG mode names all of its slices.
+    """
     if entry.isdigit():
         return [gpu for gpu in gpus if gpu.index == int(entry)]
-    if slices := [gpu for gpu in gpus if gpu.uuid.startswith(entry)][:1]:
-        return slices
-    boards = [list(group) for _, group in groupby(gpus, lambda gpu: gpu.board)]
-    return next((group for group in boards if group[0].board.startswith(entry)), [])
-
-
-def is_there(uuid: str) -> bool:
-    """Whether a GPU of that UUID still answers."""
-    return any(gpu.uuid == uuid for gpu in find_gpus())
+    first = next((gpu for gpu in gpus if gpu.uuid.startswith(entry)), None)
+    if first:
+        return [first]
+    board = next((gpu.board for gpu in gpus if gpu.board.startswith(entry)), None)
+    return [gpu for gpu in gpus if gpu.board == board]
 
 
 class GpuProbe:
-    """Reads the use of one GPU again and again; NVML stays open, for to open it takes far longer than a look.
+    """Reads repeatedly how much one GPU is used. It keeps NVML open, since opening takes far longer than reading.
 
     Args:
-        visible_devices: ``CUDA_VISIBLE_DEVICES`` of the process that uses it.
+        visible_devices: ``CUDA_VISIBLE_DEVICES`` of the process that uses the GPU.
     """
 
     def __init__(self, visible_devices: str) -> None:
-        self._prefix, self._open = "", ExitStack()
-        with suppress(_no_gpu(), IndexError):
+        self._prefix = ""
+        self._open = ExitStack()
+        with suppress(pynvml.NVMLError, IndexError):
             gpu = find_gpus(visible_devices)[0]
-            self._nvml = self._open.enter_context(_nvml())
-            self._handle = self._nvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
+            self._open.enter_context(_nvml())
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
             self._prefix = gpu.device.replace(":", "_").replace("/", "_")
 
     def read(self) -> dict[str, float]:
-        """Its use now, by MLflow's names; without what NVML does not know, as of slices or of a GPU that is gone."""
-        usage: dict[str, float] = {}
+        """Its metrics by MLflow's names, without those that NVML does not know, as of a slice or a GPU that is gone."""
+        metrics: dict[str, float] = {}
         if not self._prefix:
-            return usage
-        with suppress(self._nvml.NVMLError):
-            memory = self._nvml.nvmlDeviceGetMemoryInfo(self._handle)
-            usage[f"{self._prefix}_memory_usage_megabytes"] = memory.used / 2**20
-            usage[f"{self._prefix}_memory_usage_percentage"] = 100 * memory.used / memory.total
-        with suppress(self._nvml.NVMLError):
-            rates = self._nvml.nvmlDeviceGetUtilizationRates(self._handle)
-            usage[f"{self._prefix}_utilization_percentage"] = float(rates.gpu)
-        return usage
+            return metrics
+        with suppress(pynvml.NVMLError):
+            memory = pynvml.nvmlDeviceGetMemoryInfo(self._handle)
+            metrics[f"{self._prefix}_memory_usage_megabytes"] = memory.used / 2**20
+            metrics[f"{self._prefix}_memory_usage_percentage"] = 100 * memory.used / memory.total
+        with suppress(pynvml.NVMLError):
+            rates = pynvml.nvmlDeviceGetUtilizationRates(self._handle)
+            metrics[f"{self._prefix}_utilization_percentage"] = float(rates.gpu)
+        return metrics
 
 
 @contextmanager
-def _nvml() -> Iterator[Any]:
-    import pynvml
-
+def _nvml() -> Iterator[None]:
     pynvml.nvmlInit()
     try:
-        yield pynvml
+        yield
     finally:
         pynvml.nvmlShutdown()
 
 
-def _no_gpu() -> type[Exception]:
-    import pynvml
-
-    return pynvml.NVMLError  # type: ignore[no-any-return]
-
-
-def _parts(nvml: Any, index: int) -> list[Gpu]:
+def _parts(index: int) -> list[Gpu]:
     """One GPU, or its slices."""
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    board = str(nvml.nvmlDeviceGetUUID(handle))
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    board = str(pynvml.nvmlDeviceGetUUID(handle))
     in_mig_mode = False
-    with suppress(nvml.NVMLError):  # most GPUs know no MIG
-        in_mig_mode = nvml.nvmlDeviceGetMigMode(handle)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+    with suppress(pynvml.NVMLError):  # most GPUs have no MIG mode
+        in_mig_mode = pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
     if not in_mig_mode:
-        return [Gpu(index, board, board, None, *_memory(nvml, handle))]
+        return [Gpu(index, board, board, None, *_memory_mb(handle))]
     slices = []
-    for part in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
-        with suppress(nvml.NVMLError):  # numbers without a slice
-            own = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, part)
-            slices.append(Gpu(index, board, str(nvml.nvmlDeviceGetUUID(own)), part, *_memory(nvml, own)))
+    for part in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        with suppress(pynvml.NVMLError):  # there are numbers without a slice
+            own = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, part)
+            slices.append(Gpu(index, board, str(pynvml.nvmlDeviceGetUUID(own)), part, *_memory_mb(own)))
     return slices
 
 
-def _memory(nvml: Any, handle: Any) -> tuple[int | None, int | None]:
+def _memory_mb(handle: pynvml.c_nvmlDevice_t) -> tuple[int | None, int | None]:
     """Free and total memory in MB."""
     try:
-        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-    except nvml.NVMLError:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError:
         return None, None
     return memory.free >> 20, memory.total >> 20

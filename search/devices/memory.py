@@ -1,4 +1,4 @@
-"""What the largest network takes of memory, and whether this machine has it, told before anything is built."""
+"""Forecasts the memory of the largest network, and checks that this machine has it, before anything is built."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from search.devices.slots import Slot
 from search.spec.space import SearchSpace
 
 _COPIES = 8
-"""Of each weight at the peak: gradient, the optimizer's two, the best epoch's, the files'; measured with Adam: 9."""
-
-
+"""Copies of each weight in a process: its gradient, the optimizer's two, the best epoch's, the files'. With Adam a
+process was measured to hold nine at its peak."""
 _GPU_COPIES = 5
-"""Of each weight on a GPU: itself, its gradient, the optimizer's two and one in between."""
+"""Copies of each weight on a GPU: itself, its gradient, the optimizer's two and a temporary one."""
 _GPU_LAYER_VALUES = 4
-"""For each row of a step and each value of a layer: itself, its error, its dropout mask and the bits of that."""
+"""For each row of a step and each value of a layer: itself, its gradient, its dropout mask and the mask's bits."""
 _EVALUATED_ROWS = 2048
 
 
 def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
-    """A forecast of the GPU memory that the largest trial of a space takes, in MB; docs/gpu.md has the formula."""
+    """Forecasts the GPU memory of the largest trial of a space, in MB; docs/gpu.md has the formula."""
     training, validation = dataset.training, dataset.validation
     sizes = layer_sizes(space.largest_network(), training.x[0].size, dataset.n_classes)
     batch_size: int = space.highest("batch_size")
@@ -35,10 +34,10 @@ def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
 
 
 def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot]) -> None:
-    """Looks whether every slot can train the largest network at the same time; the memory of GPUs is not looked at.
+    """Checks that the host's memory suffices where every slot trains the largest network; slots on GPUs do not count.
 
     Raises:
-        SpecError: They cannot.
+        SpecError: It does not.
     """
     n_slots = sum(not slot.visible_devices for slot in slots)
     n_parameters = count_parameters(layer_sizes(largest, dataset.training.x[0].size, dataset.n_classes))

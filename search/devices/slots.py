@@ -1,18 +1,36 @@
-"""Which slots this machine has: its GPUs or shares of them, or its cores."""
+"""The slots of this machine: its GPUs or shares of them, or its cores."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from pipelines.errors import SpecError, UnavailableError
 from search.devices.gpus import Gpu, find_gpus, named_by, split_entries
 
 CONTEXT_MB = 600
-"""What a process takes of a GPU beside TensorFlow's own memory: CUDA's context and libraries. An assumption."""
+"""GPU memory of a process beside TensorFlow's own: CUDA's context and libraries. An assumption."""
 _LEAST_SHARE_MB = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place where one trial trains at a time.
+
+    Attributes:
+        number: From 0.
+        device: The name of its device, as in a run's tag ``device``: ``cpu:0``, ``gpu:0``.
+        visible_devices: ``CUDA_VISIBLE_DEVICES`` of the slot's process; "" hides every GPU.
+        memory_limit_mb: Its share of a GPU that other slots have too; None means no limit.
+    """
+
+    number: int
+    device: str
+    visible_devices: str = ""
+    memory_limit_mb: int | None = None
 
 
 def find_slots(
@@ -24,30 +42,31 @@ def find_slots(
     trial_mb: int = 0,
     note: Callable[[str], None] = lambda _: None,
 ) -> list[Slot]:
-    """One slot a GPU, a share of a GPU, or a core where no GPU is to be used.
+    """One slot for each GPU, share of a GPU, or core where no GPU is used.
 
     Args:
-        count: How many slots; more than there are GPUs share them in turn. None: all there are.
+        count: The number of slots; where there are fewer GPUs, slots share them in turn. None: one a GPU or core.
         visible_devices: The user's ``CUDA_VISIBLE_DEVICES``: indexes or UUIDs; None where it is not set.
-        gpus: Of those, how many or which; None means all.
+        gpus: How many of the visible GPUs to use, or which; None means all.
         trials_per_gpu: Trials that share a GPU; None means as many as ``count`` asks for, else one.
-        trial_mb: Forecast of a GPU's memory that the largest trial takes.
+        trial_mb: Forecast of the GPU memory of the largest trial.
         note: Called with a line about each GPU that is left out.
 
     Raises:
-        SpecError: There are no such GPUs, or a share would be too small for anything.
+        SpecError: There are no such GPUs, or a share of one would be too small.
         UnavailableError: No GPU has enough free memory.
     """
     chosen = _choose(find_gpus(visible_devices), gpus)
     if not chosen:
         return [Slot(number, f"cpu:{number}") for number in range(count or count_cores())]
-    roomy = _with_room(chosen, trial_mb, note)
+    usable = _with_memory(chosen, trial_mb, note)
     if trials_per_gpu is None:
-        seats = [roomy[n % len(roomy)] for n in range(count or len(roomy))]
+        gpu_of_slot = [usable[n % len(usable)] for n in range(count or len(usable))]
     else:
-        room = [_room(gpu, trials_per_gpu, trial_mb, len(roomy)) for gpu in roomy]
-        seats = [gpu for turn in range(max(room)) for gpu, n in zip(roomy, room, strict=True) if turn < n][:count]
-    return [Slot(n, gpu.device, gpu.uuid, _share_mb(gpu, seats.count(gpu))) for n, gpu in enumerate(seats)]
+        n_trials = {gpu: _trials_on(gpu, trials_per_gpu, trial_mb, len(usable)) for gpu in usable}
+        turns = range(max(n_trials.values()))
+        gpu_of_slot = [gpu for turn in turns for gpu in usable if turn < n_trials[gpu]][:count]
+    return [Slot(n, gpu.device, gpu.uuid, _share_mb(gpu, gpu_of_slot.count(gpu))) for n, gpu in enumerate(gpu_of_slot)]
 
 
 def count_cores() -> int:
@@ -56,24 +75,23 @@ def count_cores() -> int:
 
 
 def _choose(gpus: list[Gpu], choice: int | str | None) -> list[Gpu]:
-    """The user's choice among the visible GPUs: a number of them, or a list of numbers and UUIDs."""
+    """The user's choice among the visible GPUs: a number of them, or a list of indexes and UUIDs."""
     if choice is None:
         return gpus
-    have = ", ".join(gpu.device for gpu in gpus) or "none"
+    usable = ", ".join(gpu.device for gpu in gpus) or "none"
     if str(choice).isdigit():
         if int(choice) > len(gpus):
-            raise SpecError(f"workers.gpus (--gpus): must be at most the GPUs that can be used, {have}, got {choice}")
+            raise SpecError(f"workers.gpus (--gpus): must be at most the GPUs that can be used, {usable}, got {choice}")
         return gpus[: int(choice)]
-    chosen: dict[Gpu, None] = {}
-    for entry in split_entries(str(choice)):
-        if not (named := named_by(entry, gpus)):
-            raise SpecError(f"workers.gpus (--gpus): must name GPUs that can be used, {have}, got {entry}")
-        chosen |= dict.fromkeys(named)
-    return list(chosen)
+    named = {entry: named_by(entry, gpus) for entry in split_entries(str(choice))}
+    for entry, found in named.items():
+        if not found:
+            raise SpecError(f"workers.gpus (--gpus): must name GPUs that can be used, {usable}, got {entry}")
+    return list(dict.fromkeys(chain.from_iterable(named.values())))
 
 
-def _with_room(gpus: Sequence[Gpu], trial_mb: int, note: Callable[[str], None]) -> list[Gpu]:
-    """The GPUs on which the largest trial fits by now."""
+def _with_memory(gpus: Sequence[Gpu], trial_mb: int, note: Callable[[str], None]) -> list[Gpu]:
+    """The GPUs that have enough free memory for the largest trial now."""
     needed_mb = CONTEXT_MB + trial_mb
     full = [gpu for gpu in gpus if gpu.free_mb is not None and gpu.free_mb < needed_mb]
     lines = [f"{gpu.device} has {gpu.free_mb:,} of {gpu.total_mb:,} MB free" for gpu in full]
@@ -87,8 +105,8 @@ def _with_room(gpus: Sequence[Gpu], trial_mb: int, note: Callable[[str], None]) 
     return [gpu for gpu in gpus if gpu not in full]
 
 
-def _room(gpu: Gpu, wanted: int | Literal["auto"], trial_mb: int, n_gpus: int) -> int:
-    """Trials that share a GPU; with ``auto`` as many as fit, and no more than there are cores to feed them."""
+def _trials_on(gpu: Gpu, wanted: int | Literal["auto"], trial_mb: int, n_gpus: int) -> int:
+    """Trials that share a GPU; for ``auto`` as many as fit, and no more than there are cores to feed them."""
     if wanted != "auto":
         return wanted
     if gpu.free_mb is None:
@@ -97,7 +115,7 @@ def _room(gpu: Gpu, wanted: int | Literal["auto"], trial_mb: int, n_gpus: int) -
 
 
 def _share_mb(gpu: Gpu, n_trials: int) -> int | None:
-    """What TensorFlow may take in each of the processes that share a GPU; None where one has it alone."""
+    """TensorFlow's memory limit in each process that shares a GPU; None for a process with a GPU of its own."""
     if n_trials == 1 or gpu.free_mb is None:
         return None
     share_mb = gpu.free_mb // n_trials - CONTEXT_MB
@@ -105,20 +123,3 @@ def _share_mb(gpu: Gpu, n_trials: int) -> int | None:
         got = f"{n_trials} with {gpu.free_mb:,} MB free, of which each takes {CONTEXT_MB} before it trains"
         raise SpecError(f"workers.trials_per_gpu: must leave each trial some memory of {gpu.device}, got {got}")
     return share_mb
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place where one trial trains at a time.
-
-    Attributes:
-        number: From 0.
-        device: What a run's ``device`` tag says: ``cpu:0``, ``gpu:0``.
-        visible_devices: ``CUDA_VISIBLE_DEVICES`` of the slot's process; "" hides every GPU.
-        memory_limit_mb: Its share of a GPU that other slots of the same device have too; None means no limit.
-    """
-
-    number: int
-    device: str
-    visible_devices: str = ""
-    memory_limit_mb: int | None = None

@@ -35,7 +35,7 @@ from search.tracking.home import open_home
 from search.tracking.run_names import finalist_run_name
 from search.tracking.tracker import Tracker
 from search.training.job_runner import Job, JobRunner
-from search.workers.pools import prepare_pool, started_pool
+from search.workers.start import prepare_pool, started_pool
 from search.workers.tasks import Task
 
 REFIT_METRICS = ("loss", "accuracy")

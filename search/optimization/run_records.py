@@ -29,7 +29,7 @@ def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -
         "model_sha256": outcome.model_sha256,
         "n_parameters": outcome.n_parameters,
         "stop_reason": outcome.stop_reason,
-        "usage": dict(outcome.usage),
+        "usage": dict(outcome.device_metrics),
     }
 
 

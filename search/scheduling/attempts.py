@@ -45,7 +45,9 @@ class Attempt:
 
     def task(self, time_left_s: float) -> Task:
         """What a slot is given to train, in so many seconds."""
-        return Task(self.trial.number, self.hyperparameters, self.start.params["seed"], time_left_s, alone=self.alone)
+        return Task(
+            self.trial.number, self.hyperparameters, self.start.params["seed"], time_left_s, exclusive=self.alone
+        )
 
 
 def verdict(study: StoredStudy, spec: StudySpec, attempt: Attempt, report: EpochReport) -> StopReason | None:

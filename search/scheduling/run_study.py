@@ -25,7 +25,7 @@ from search.storage.database import storage_errors
 from search.storage.stored_study import StoredStudy
 from search.tracking.home import open_home
 from search.tracking.spool import has_spooled
-from search.workers.pools import local_slots, prepare_pool, started_pool
+from search.workers.start import local_slots, prepare_pool, started_pool
 
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 

@@ -24,7 +24,7 @@ from search.optimization.seeds import draw_seed
 from search.spec.study_spec import StudySpec
 from search.training.batch import train_tasks
 from search.workers.local_pool import LocalPool, warm_up
-from search.workers.pools import local_slots
+from search.workers.start import local_slots
 from search.workers.tasks import Outcome, Task
 
 N_PROBES, PROBE_EPOCHS = 6, 2

@@ -121,7 +121,7 @@ class JobRunner:
             if job is None:
                 return
             job.start = replace(job.start, started_ms=now_ms())
-            self._dispatch.submit(job, slot, replace(job.task, alone=job.alone))
+            self._dispatch.submit(job, slot, replace(job.task, exclusive=job.alone))
             self._tracker.open(job.start, replace=True)
 
     def _handle(self, event: Event) -> None:

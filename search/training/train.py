@@ -194,7 +194,7 @@ class _Run:
             self._fail(start, tracker, message)
             raise TrainingError(message)
         state = "INTERRUPTED" if outcome.stop_reason == "interrupted" else "COMPLETE"
-        metrics = {"duration_s": round(outcome.duration_s, 3), **outcome.usage}
+        metrics = {"duration_s": round(outcome.duration_s, 3), **outcome.device_metrics}
         if best_epoch:
             metrics |= {"best_val_accuracy": best_value, "best_epoch": best_epoch}
         tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: sha256(outcome.checkpoint)}

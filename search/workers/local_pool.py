@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 import threading
 import types
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
 
 from pipelines.errors import UnavailableError
-from search.devices.gpus import find_gpus
 from search.devices.slots import Slot
-from search.workers.pool import Event, Failed, Finished, Gone, Lost, Ready
+from search.workers.pool import BasePool, Event, Gone, Worker
 from search.workers.shared_dataset import SharedDataset
-from search.workers.tasks import StopReason, Task
-from search.workers.worker_loop import event_of, is_too_large, serve
+from search.workers.tasks import Task
+from search.workers.worker_loop import serve
 
 if TYPE_CHECKING:
     from pipelines.data.datasets import Dataset
 
 
-_MAX_STILLBORN = 5
-
-
 def warm_up() -> None:
     """Starts the server process that imports TensorFlow, so that it does so while the dataset is being read."""
-    if os.name != "posix":
-        return
     forkserver.set_forkserver_preload(["search.workers.trainer"])
     in_main_thread = threading.current_thread() is threading.main_thread()
     # Ctrl-C reaches the whole process group: what is ignored when the server starts stays ignored in it.
@@ -45,145 +39,99 @@ def warm_up() -> None:
             signal.signal(signal.SIGINT, before)
 
 
-class LocalPool:
-    """Keeps the contract of ``search.pools.Pool``.
+class LocalPool(BasePool["_LocalWorker"]):
+    """Keeps the contract of ``search.workers.pool.Pool``.
 
-    A process imports TensorFlow for seconds. Without GPUs one server process imports it once and forks the slots'
-    processes from itself, before TensorFlow has started a thread: a slot is there, and a lost one back, in a blink,
-    and all share the memory of the import. A process that shall use CUDA starts afresh.
+    The import of TensorFlow takes seconds. Without GPUs one server process imports it once and forks the slots'
+    processes from itself, before TensorFlow has started a thread: a process starts in some milliseconds, and all
+    share the memory of the import. A process that uses CUDA is spawned.
 
     Args:
         dataset: What the tasks train on.
         slots: One process each.
-        memory_mb: A process that holds more after a task is replaced by a new one.
+        memory_mb: A process that holds more memory after a task is replaced by a new one.
     """
 
     def __init__(self, dataset: Dataset, slots: Sequence[Slot], *, memory_mb: int = 1000) -> None:
+        super().__init__(memory_mb)
         self._data = SharedDataset(dataset)
-        self._stillborn = Counter[Slot]()
-        self._memory_mb = memory_mb
-        uses_gpus = any(slot.visible_devices for slot in slots)
-        self._context: Any = multiprocessing.get_context("spawn" if uses_gpus or os.name != "posix" else "forkserver")
-        if self._context.get_start_method() == "forkserver":
+        self._process_type: type[BaseProcess] = multiprocessing.get_context("spawn").Process
+        if not any(slot.visible_devices for slot in slots):
             warm_up()
-        self._workers = {slot: self._start(slot, slot.memory_limit_mb) for slot in slots}
+            self._process_type = multiprocessing.get_context("forkserver").Process
+        for slot in slots:
+            self._start(slot, slot.memory_limit_mb)
 
-    @property
-    def slots(self) -> Sequence[Slot]:
-        """The slots there are."""
-        return list(self._workers)
-
-    @property
-    def pids(self) -> dict[Slot, int]:
-        """The process of each slot."""
-        return {slot: worker.process.pid for slot, worker in self._workers.items()}
-
-    def _start(self, slot: Slot, memory_limit_mb: int | None) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_work, args=(theirs, self._data, slot.visible_devices, memory_limit_mb),
-            name=f"mlp-search {slot.device}", daemon=True,
-        )  # fmt: skip
+    def _start(self, slot: Slot, memory_limit_mb: int | None) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        process = self._process_type(target=_work, args=(theirs, self._data, slot, memory_limit_mb), daemon=True)
         with _no_main_module():
             process.start()
         theirs.close()
-        return _Worker(slot, process, ours)
+        worker = _LocalWorker(slot=slot, send=ours.send, kill=process.kill, process=process, connection=ours)
+        self._workers[slot] = worker
 
     def submit(self, slot: Slot, task: Task) -> None:
-        """Starts a task in a slot that is ready; one that wants its device alone, while the device's others idle."""
-        if task.alone:  # idle processes hold memory too
-            for other in self._sharing(slot):
-                self._workers[other].end()
-            self._workers[slot] = self._start(slot, None)
-        worker = self._workers[slot]
-        worker.number, worker.is_alone = task.number, task.alone
-        worker.send(task)
+        """Starts a task in a slot that is ready.
 
-    def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
-        """Lets the slot's task go on after that epoch, or ends it there."""
-        if slot in self._workers:  # one that shares a GPU with it may have given up both
-            self._workers[slot].send((epoch, stop))
+        For an exclusive task every process of the device ends, since an idle one holds memory too, and a new one
+        without a limit takes the task. They are replaced when the task has ended.
+        """
+        if task.exclusive:
+            for other in self._sharing(slot):
+                self._workers[other].stop(patience_s=0)
+            self._start(slot, None)
+        super().submit(slot, task)
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """What has happened since the last call; waits for the first event up to ``timeout_s``.
+        """Returns the events since the last call; waits up to ``timeout_s`` for the first one.
 
         Raises:
-            UnavailableError: The process of the last slot ends whenever it is started.
+            UnavailableError: The last slot was removed: its GPU is gone, or its process ends whenever it is started.
         """
-        sources = {worker.connection: worker for worker in self._workers.values() if not worker.connection.closed}
+        workers = {worker.connection: worker for worker in self._workers.values() if not worker.connection.closed}
+        ready = wait(list(workers), timeout_s)
         events: list[Event] = []
-        for source in wait(list(sources), timeout_s):
-            worker = sources[source]  # type: ignore[index]
-            # An event before this one may have ended it.
-            if self._workers.get(worker.slot) is worker and not worker.connection.closed:
-                events += self._receive(worker)
+        for connection, worker in workers.items():
+            if connection in ready and not connection.closed:  # an event before may have ended the process
+                events += self._read(worker)
         return events
 
-    def _receive(self, worker: _Worker) -> list[Event]:
+    def _read(self, worker: _LocalWorker) -> list[Event]:
         try:
-            message = worker.connection.recv()
+            event = worker.connection.recv()
         except (EOFError, OSError):
-            return self._replace_lost(worker)
-        event = event_of(message, worker.slot, worker.number)
-        if isinstance(event, Gone):
-            return self._give_up(worker.slot, event.message)
-        if isinstance(event, Failed) and event.traceback and _is_gone(worker.slot):
-            return self._give_up(worker.slot, f"{worker.slot.device} does not answer any more")
-        if isinstance(event, Ready):
-            del self._stillborn[worker.slot]
-            if worker.number >= 0:
-                return []  # a task was submitted while an idle process was being replaced
-        if not isinstance(event, Finished | Failed):
-            return [event]
-        worker.number = -1
-        if worker.is_alone or (isinstance(event, Finished) and is_too_large(worker.slot, event, self._memory_mb)):
-            self._renew(worker)
-            return [event]
-        return [event, Ready(worker.slot)]
+            worker.stop()
+            code = worker.process.exitcode
+            reason = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
+            return self._replace_dead(worker, f"the process of {worker.slot.device} died ({reason})")
+        return self._receive(worker, event)
 
-    def _renew(self, worker: _Worker) -> None:
-        """Gives a slot a new process; after a task that was alone the device's others too."""
-        for slot in self._sharing(worker.slot) if worker.is_alone else [worker.slot]:
-            self._workers[slot].stop()
-            self._workers[slot] = self._start(slot, slot.memory_limit_mb)
+    def _replace(self, worker: _LocalWorker) -> None:
+        worker.stop()
+        for slot in self._sharing(worker.slot):  # after an exclusive task all of them have ended
+            if self._workers[slot].connection.closed:
+                self._start(slot, slot.memory_limit_mb)
 
     def _sharing(self, slot: Slot) -> list[Slot]:
-        """The slots of a device."""
+        """The slots of a slot's device."""
         return [other for other in self._workers if other.device == slot.device]
 
-    def _give_up(self, slot: Slot, message: str) -> list[Event]:
-        """The slots of a device that cannot be used leave; what trained there is lost."""
+    def _remove(self, slot: Slot, message: str) -> list[Event]:
+        """Removes all slots of a slot's device."""
         events: list[Event] = []
         for other in self._sharing(slot):
             worker = self._workers.pop(other)
-            worker.end()
-            events += [Lost(other, worker.number, message)] if worker.number >= 0 else []
-            events.append(Gone(other, message))
+            worker.stop(patience_s=0)
+            events += [*worker.lost(message), Gone(other, message)]
         if not self._workers:
             raise UnavailableError(message)
         return events
 
-    def _replace_lost(self, worker: _Worker) -> list[Event]:
-        worker.stop()
-        code = worker.process.exitcode
-        why = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
-        message = f"the process of {worker.slot.device} died ({why})"
-        if _is_gone(worker.slot):
-            return self._give_up(worker.slot, f"{message}, and {worker.slot.device} does not answer any more")
-        self._stillborn[worker.slot] += worker.number < 0
-        if (times := self._stillborn[worker.slot]) > _MAX_STILLBORN:
-            return self._give_up(worker.slot, f"{message} before it could take a trial, {times} times in a row")
-        self._renew(worker)
-        return [Lost(worker.slot, worker.number, message)] if worker.number >= 0 else []
-
-    def kill(self, slot: Slot) -> None:
-        """Ends the slot's process at once; its task is reported as lost."""
-        self._workers[slot].process.kill()
-
     def close(self) -> None:
-        """Ends every process at once; tasks still in training are given up."""
+        """Ends every process at once and drops the tasks in training."""
         for worker in self._workers.values():
-            worker.process.kill()
+            worker.kill()
         for worker in self._workers.values():
             worker.stop()
         self._workers.clear()
@@ -191,7 +139,10 @@ class LocalPool:
 
 @contextlib.contextmanager
 def _no_main_module() -> Iterator[None]:
-    """A new process would import the program's main module again; a script without a main guard would run twice."""
+    """Keeps a new process from importing the program's main module again.
+
+    ``multiprocessing`` has no setting for that. A script without a main guard would run once more in each process.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -200,37 +151,22 @@ def _no_main_module() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-class _Worker:
-    """The searching process's end of one slot."""
+@dataclass(eq=False, kw_only=True)
+class _LocalWorker(Worker):
+    """A process of this machine; its connection is closed once it was stopped."""
 
-    def __init__(self, slot: Slot, process: Any, connection: Connection) -> None:
-        self.slot, self.process, self.connection = slot, process, connection
-        self.number = -1
-        self.is_alone = False
+    process: BaseProcess
+    connection: Connection
 
-    def send(self, message: object) -> None:
-        # A process that has just died cannot be told anything; the next poll finds it lost.
-        with contextlib.suppress(OSError):
-            self.connection.send(message)
-
-    def end(self) -> None:
-        self.process.kill()
-        self.stop()
-
-    def stop(self) -> None:
+    def stop(self, patience_s: float = 5.0) -> None:
+        """Hangs up, on which an idle process ends, and kills one that does not end in time."""
         self.connection.close()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        self.process.join(patience_s)
+        self.process.kill()
+        self.process.join()
 
 
-def _is_gone(slot: Slot) -> bool:
-    """Whether NVML knows a slot's GPU no more: it fell off the bus, or was taken away."""
-    return bool(slot.visible_devices) and not find_gpus(slot.visible_devices)
-
-
-def _work(connection: Connection, dataset: Dataset, visible_devices: str, memory_limit_mb: int | None) -> None:
-    """The life of a slot's process: it ends when the searching process hangs up or is gone."""
+def _work(connection: Connection, dataset: Dataset, slot: Slot, memory_limit_mb: int | None) -> None:
+    """Runs in the slot's process; returns when the searching process hangs up or has died."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
-    serve(connection, dataset, visible_devices, memory_limit_mb)
+    serve(connection, dataset, slot, slot.visible_devices, memory_limit_mb)

@@ -1,37 +1,31 @@
-"""Joins a Ray cluster, or starts Ray on this machine."""
+"""Joins a Ray cluster, or starts Ray on this machine. Import Ray from here: it must not be imported before."""
 
 from __future__ import annotations
 
 import logging
 import os
 import socket
-from typing import Any
 
 from pipelines.errors import UnavailableError
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a search sends nothing to Ray's makers
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # `serve` hides GPUs itself
+# Ray prints the deaths of actors and nodes on stdout at any log level. A documented pattern of lines that are not to
+# be printed stops that; Ray reads it when it is imported.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+
+import ray
+from ray.autoscaler.sdk import request_resources
+
+__all__ = ["connect", "ray", "request_slots"]
 
 _ANSWER_S = 5.0
 
 
-def require_ray() -> Any:
-    """Ray itself.
-
-    Raises:
-        UnavailableError: It is not installed.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a search tells nobody outside of it anything
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # `serve` hides GPUs itself
-    try:
-        import ray
-    except ImportError:
-        raise UnavailableError("--pool ray needs Ray, which is not installed: pip install 'mlp-search[ray]'") from None
-    return ray
-
-
-def connect(ray: Any, address: str | None, n_cores: int | None) -> None:
+def connect(address: str | None, n_cores: int | None) -> None:
     """Makes this process a driver; from then on Ray prints nothing here.
 
     Args:
-        ray: From ``require_ray``.
         address: ``HOST:PORT`` of the cluster's head, or ``auto``; None starts Ray.
         n_cores: Cores of a Ray that is started; None: all.
 
@@ -46,11 +40,10 @@ def connect(ray: Any, address: str | None, n_cores: int | None) -> None:
     except (ConnectionError, RuntimeError, ValueError) as error:
         place = f"RAY_ADDRESS: cannot join the Ray cluster at {address}" if address else "cannot start Ray"
         raise UnavailableError(f"{place}: {' '.join(str(error).split())}") from error
-    ray._private.worker._worker_logs_enabled = False  # what dies is printed past every other setting
 
 
 def _require_answer(address: str) -> None:
-    """Looks for a cluster at an address: Ray itself would try for minutes, and print each time."""
+    """Checks that something listens at an address: Ray itself would try for minutes, and print each time."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdigit():
         raise UnavailableError(
@@ -61,3 +54,9 @@ def _require_answer(address: str) -> None:
         socket.create_connection((host, int(port)), _ANSWER_S).close()
     except (OSError, OverflowError) as error:
         raise UnavailableError(f"RAY_ADDRESS: no Ray cluster answers at {address}: {error}") from error
+
+
+def request_slots(n_slots: int) -> None:
+    """Asks the autoscaler, where there is one, for so many slots; 0 withdraws the request."""
+    has_gpus = ray.cluster_resources().get("GPU", 0) >= 1
+    request_resources(bundles=[{"GPU" if has_gpus else "CPU": 1}] * n_slots)

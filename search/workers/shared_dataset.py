@@ -1,36 +1,26 @@
-"""Arrays that processes of one machine share: written once, mapped by each, gone with the last of them."""
+"""A dataset that processes of one machine share: written once, mapped by each, gone with the last of them."""
 
 from __future__ import annotations
 
 import mmap
 import os
+import pickle
 import shutil
 import tempfile
-from dataclasses import dataclass
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipelines.data.datasets import Dataset, Split
-from pipelines.data.preprocessing import Preprocessing
+from pipelines.data.datasets import Dataset
 from pipelines.errors import UnavailableError
 
-_ALIGNMENT = 64  # what TensorFlow wants of memory that it uses in place
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    offset: int
-    shape: tuple[int, ...]
-    dtype: str
+_ALIGNMENT = 64  # bytes; what TensorFlow requires of memory that it uses in place
 
 
 class SharedDataset:
     """A dataset in a file without a name, so that nothing is left behind however the processes end.
 
-    It can be pickled to a process that is being started, and only then.
+    It can be pickled to a process that is being started, and only then. The process gets a ``Dataset``.
 
     Args:
         dataset: The rows to share.
@@ -40,13 +30,15 @@ class SharedDataset:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self._meta = (dataset.name, dataset.preprocessing, dataset.fingerprint, dataset.n_test)
-        arrays = [array for split in (dataset.training, dataset.validation) for array in (split.x, split.y)]
+        buffers: list[pickle.PickleBuffer] = []
+        # Protocol 5 hands out the arrays' own memory and pickles what else there is of the dataset.
+        self._pickled = pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)
+        arrays = [buffer.raw() for buffer in buffers]
         n_bytes = sum(array.nbytes + _ALIGNMENT for array in arrays)
         folder = folder_for(n_bytes)
         try:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-            self._blocks = [self._write(array) for array in arrays]
+            self._spans = [self._write(array) for array in arrays]
             self._file.flush()
         except OSError as error:
             raise UnavailableError(
@@ -54,29 +46,25 @@ class SharedDataset:
                 " free some, or name another folder in TMPDIR"
             ) from error
 
-    def _write(self, array: np.ndarray) -> _Block:
-        offset = -(-self._file.seek(0, 2) // _ALIGNMENT) * _ALIGNMENT
-        self._file.seek(offset)
-        self._file.write(np.ascontiguousarray(array).data)
-        return _Block(offset, array.shape, array.dtype.str)
+    def _write(self, array: memoryview) -> tuple[int, int]:
+        start = -(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT
+        self._file.seek(start)
+        self._file.write(array)
+        return start, start + array.nbytes
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _attach, (reduction.DupFd(self._file.fileno()), self._blocks, self._meta)
+    def __reduce__(self) -> tuple[object, ...]:
+        return _attach, (reduction.DupFd(self._file.fileno()), self._pickled, self._spans)
 
 
 def folder_for(n_bytes: int) -> Path:
-    """Memory where it has room for so many bytes, as a container's may not; else the folder of temporary files."""
+    """The folder of memory where it has room for so many bytes, as a container's may not; else of temporary files."""
     in_memory = Path("/dev/shm")  # noqa: S108
     has_room = in_memory.is_dir() and shutil.disk_usage(in_memory).free > n_bytes
     return in_memory if has_room else Path(tempfile.gettempdir())
 
 
-def _attach(handle: Any, blocks: list[_Block], meta: tuple[str, Preprocessing, str, int]) -> Dataset:
+def _attach(handle: Any, pickled: bytes, spans: list[tuple[int, int]]) -> Dataset:
     with os.fdopen(handle.detach(), "rb+") as file:
-        memory = mmap.mmap(file.fileno(), 0)
-    arrays = [
-        np.frombuffer(memory, block.dtype, int(np.prod(block.shape)), block.offset).reshape(block.shape)
-        for block in blocks
-    ]
-    name, preprocessing, fingerprint, n_test = meta
-    return Dataset(name, Split(*arrays[:2]), Split(*arrays[2:]), preprocessing, fingerprint, n_test)
+        memory = memoryview(mmap.mmap(file.fileno(), 0))
+    dataset: Dataset = pickle.loads(pickled, buffers=[memory[start:stop] for start, stop in spans])  # noqa: S301
+    return dataset

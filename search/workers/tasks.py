@@ -1,4 +1,4 @@
-"""What goes into a slot and what comes out of it. Plain values: any process can pickle and read them."""
+"""What a slot trains and what it returns. Plain values: any process can pickle and read them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ StopReason = Literal["finished", "pruned", "timeout", "interrupted", "diverged"]
 
 @dataclass(frozen=True, slots=True)
 class SavedCheckpoint:
-    """A checkpoint as it lies on disk; the worker reads it, because only it has TensorFlow.
+    """A checkpoint file; the worker reads it, because only the worker has TensorFlow.
 
     Attributes:
         content: The bytes of the ``.h5``.
-        sha256: What they must hash to.
+        sha256: Their recorded hash.
         epochs: Epochs trained so far.
     """
 
@@ -36,13 +36,13 @@ class Task:
         number: The trial's number; events carry it back.
         hyperparameters: The configuration.
         seed: Seed of the weights, the shuffling and the dropout.
-        time_left_s: Counted from its arrival in the slot; no epoch is started that would end later.
-        start: What to go on from; None starts afresh.
-        keep_state: Whether the outcome carries the last epoch's weights and the optimizer's state too: a copy of
-            them is made after each epoch.
-        keep_last: Whether the outcome's model has the last epoch's weights, not the best one's: so where the
-            validation rows were trained on, and cannot choose.
-        alone: Whether it is to have all of its slot's device: other slots there hold no memory while it trains.
+        time_left_s: Seconds from its arrival in the slot; no epoch is started that would end later.
+        start: The checkpoint to continue from; None starts with fresh weights.
+        keep_state: Whether the outcome has the last epoch's weights and the optimizer's state too. They are copied
+            after each epoch.
+        keep_last: Whether the outcome's model has the last epoch's weights, not the best one's. For trainings on the
+            validation rows too, which then cannot pick an epoch.
+        exclusive: Whether it has its slot's device for itself: other slots there hold no memory while it trains.
     """
 
     number: int
@@ -52,25 +52,25 @@ class Task:
     start: Checkpoint | SavedCheckpoint | None = None
     keep_state: bool = False
     keep_last: bool = False
-    alone: bool = False
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What training one configuration came to.
+    """The result of training one configuration.
 
     Attributes:
         history: The reports of the epochs that count.
-        best_epoch: The epoch whose weights ``model`` holds; 0 where no epoch ended with a finite loss.
-        best_val_accuracy: Its validation accuracy.
-        model: The bytes of its ``.h5``; empty where there is none.
+        best_epoch: The epoch whose weights ``model`` has; 0 where no epoch ended with a finite loss.
+        best_val_accuracy: The validation accuracy of that epoch.
+        model: The bytes of its ``.h5``; empty where no epoch ended with a finite loss.
         model_sha256: Their hash.
-        checkpoint: The ``.h5`` of the last epoch that counts with the optimizer's state, where it was asked for.
-        n_parameters: Weights that training changed.
+        checkpoint: The ``.h5`` of the last epoch that counts, with the optimizer's state; empty unless ``keep_state``.
+        n_parameters: The number of trained weights.
         stop_reason: Why training ended.
         duration_s: From the task's arrival in the slot to this outcome.
         memory_mb: Resident memory of the worker at the end.
-        usage: Metrics of the device that trained it, by MLflow's names.
+        device_metrics: What it used of its device, by the names of MLflow's system metrics.
     """
 
     history: tuple[EpochReport, ...]
@@ -83,4 +83,4 @@ class Outcome:
     stop_reason: StopReason
     duration_s: float
     memory_mb: int
-    usage: Mapping[str, float] = field(default_factory=dict)
+    device_metrics: Mapping[str, float] = field(default_factory=dict)

@@ -1,12 +1,11 @@
-"""What runs in a slot: a configuration in, epoch reports and a ``.h5`` out. TensorFlow and NumPy only."""
+"""Trains a task: a configuration in, epoch reports and a ``.h5`` out. Imports TensorFlow and NumPy only."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import psutil
 
 from pipelines.native_output import quiet
@@ -26,22 +25,22 @@ from search.workers.tasks import Outcome, SavedCheckpoint, StopReason, Task
 
 OutOfMemoryError: type[Exception] = tf.errors.ResourceExhaustedError
 
-Verdict = Callable[[int], StopReason | None]
-"""verdict(epoch) waits until it is known whether training goes on after that epoch, None meaning that it does; for
-epoch 0 it does not wait, and gives a stop that has come already."""
+StopDecision = Callable[[int], StopReason | None]
+"""``decide(epoch)`` waits for the scheduler's answer to that epoch and returns why training stops; None lets it
+continue. For epoch 0 it does not wait, and returns a stop that has arrived by now."""
 
 
 def configure_device(threads: int | None, memory_limit_mb: int | None = None) -> bool:
-    """Settles how TensorFlow uses this process's device; call it before the first operation.
+    """Sets how TensorFlow uses this process's device; call it before the first operation.
 
     Args:
-        threads: Threads on a CPU; None leaves it to TensorFlow, as for a GPU.
-        memory_limit_mb: This process's share of its GPU; None lets it take what it needs, bit by bit.
+        threads: Threads on a CPU; None leaves the number to TensorFlow, as for a GPU.
+        memory_limit_mb: This process's share of its GPU's memory; None lets it allocate as it needs.
 
     Returns:
         Whether TensorFlow has a GPU.
     """
-    tf.get_logger().setLevel("ERROR")  # a function for each depth and optimizer looks like needless tracing to it
+    tf.get_logger().setLevel("ERROR")  # it warns of one traced function for each depth and optimizer
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
@@ -56,7 +55,7 @@ def configure_device(threads: int | None, memory_limit_mb: int | None = None) ->
     if gpus:
         tf.config.experimental.enable_op_determinism()
     with quiet():
-        tf.zeros(())  # TensorFlow sets its devices up now, and says so
+        tf.zeros(())  # TensorFlow sets up its devices now, and prints that
     return bool(gpus)
 
 
@@ -65,47 +64,42 @@ def train_task(
     rows: TrainingRows,
     preprocessing: Preprocessing,
     report: Callable[[EpochReport], None],
-    verdict: Verdict,
+    decide: StopDecision,
 ) -> Outcome:
     """Trains one configuration.
 
-    While the report of an epoch is being judged the next epoch is already in training, and none after it: a slot
-    does not wait for its scheduler, and where a trial ends does not depend on how quickly the scheduler answered.
+    The next epoch trains while the scheduler decides on the one before, and none after it: a slot does not wait for
+    its scheduler, and the epoch at which a trial ends does not depend on how quickly the scheduler answers.
 
     Args:
         task: The configuration.
         rows: The training and validation rows.
-        preprocessing: What the saved model takes with it.
+        preprocessing: The preprocessing that is saved with the model.
         report: Called after each epoch with a finite loss.
-        verdict: Asked about each epoch before the next one counts.
+        decide: Called for each epoch before the next one counts.
 
     Returns:
-        The outcome, cut after the epoch at which a verdict, the time or a loss that is not finite ended it.
+        The outcome. Its last epoch is the one at which a decision, the time or a loss that is not finite stopped it.
     """
     started = time.monotonic()
     training = Training(rows, task.hyperparameters, task.seed, _start(task))
-    checkpoint = training.checkpoint() if task.keep_state else None
-    history: list[EpochReport] = []
-    best = (0, -1.0, training.best)
+    kept = _Kept(task, training)
     stop: StopReason | None = None
     for epoch_report in training:
-        stop = verdict(history[-1].epoch) if history else None
+        stop = decide(kept.history[-1].epoch) if kept.history else None
         if not stop and not epoch_report.is_finite:
             stop = "diverged"
         if stop:
             break
-        history.append(epoch_report)
-        best = (training.best_epoch, training.best_val_accuracy, training.best)
-        if task.keep_last:
-            best = (epoch_report.epoch, epoch_report.val_accuracy, training.checkpoint().weights)
-        checkpoint = training.checkpoint() if task.keep_state else None
+        kept.add(epoch_report)
         report(epoch_report)
+        if epoch_report.epoch == task.hyperparameters.epochs:
+            break  # it is finished, even where this epoch ended too late or a stop has arrived
         late = time.monotonic() - started + epoch_report.duration_s > task.time_left_s
-        # The last epoch ends training by itself, whatever is said of it and however late it is.
-        is_last = epoch_report.epoch == task.hyperparameters.epochs
-        if not is_last and (stop := verdict(0) or ("timeout" if late else None)):
+        stop = decide(0) or ("timeout" if late else None)
+        if stop:
             break
-    return _outcome(task, preprocessing, tuple(history), best, checkpoint, stop or "finished", started)
+    return kept.outcome(preprocessing, stop or "finished", started)
 
 
 def _start(task: Task) -> Checkpoint | None:
@@ -115,28 +109,38 @@ def _start(task: Task) -> Checkpoint | None:
     return read_checkpoint(load_h5(saved.content, saved.sha256, "checkpoint.h5"), saved.epochs)
 
 
-def _outcome(
-    task: Task,
-    preprocessing: Preprocessing,
-    history: tuple[EpochReport, ...],
-    best: tuple[int, float, Sequence[np.ndarray]],
-    checkpoint: Checkpoint | None,
-    stop: StopReason,
-    started: float,
-) -> Outcome:
-    hp = task.hyperparameters
-    best_epoch, best_val_accuracy, weights = best
-    model = to_h5(build_model(hp, preprocessing, weights)) if best_epoch else b""
-    state = to_h5(restore_model(hp, preprocessing, checkpoint)) if checkpoint else b""
-    return Outcome(
-        history=history,
-        best_epoch=best_epoch,
-        best_val_accuracy=best_val_accuracy,
-        model=model,
-        model_sha256=sha256(model),
-        checkpoint=state,
-        n_parameters=sum(weight.size for weight in weights),
-        stop_reason=stop,
-        duration_s=time.monotonic() - started,
-        memory_mb=psutil.Process().memory_info().rss >> 20,
-    )
+class _Kept:
+    """The reports and weights of the epochs that count: training itself is one epoch ahead of the decisions."""
+
+    def __init__(self, task: Task, training: Training) -> None:
+        self._task = task
+        self._training = training
+        self.history: list[EpochReport] = []
+        self._best = (0, -1.0, training.best)
+        self._checkpoint = training.checkpoint() if task.keep_state else None
+
+    def add(self, report: EpochReport) -> None:
+        training = self._training
+        self.history.append(report)
+        self._best = (training.best_epoch, training.best_val_accuracy, training.best)
+        if self._task.keep_last:
+            self._best = (report.epoch, report.val_accuracy, training.checkpoint().weights)
+        if self._task.keep_state:
+            self._checkpoint = training.checkpoint()
+
+    def outcome(self, preprocessing: Preprocessing, stop: StopReason, started: float) -> Outcome:
+        hp = self._task.hyperparameters
+        best_epoch, best_val_accuracy, weights = self._best
+        model = to_h5(build_model(hp, preprocessing, weights)) if best_epoch else b""
+        return Outcome(
+            history=tuple(self.history),
+            best_epoch=best_epoch,
+            best_val_accuracy=best_val_accuracy,
+            model=model,
+            model_sha256=sha256(model),
+            checkpoint=to_h5(restore_model(hp, preprocessing, self._checkpoint)) if self._checkpoint else b"",
+            n_parameters=sum(weight.size for weight in weights),
+            stop_reason=stop,
+            duration_s=time.monotonic() - started,
+            memory_mb=psutil.Process().memory_info().rss >> 20,
+        )

@@ -1,7 +1,7 @@
-"""A machine with GPUs that this one has not: a fake at NVML and at TensorFlow's device list, and nowhere else.
+"""Fake GPUs: NVML and TensorFlow's device list report them, and the processes that use them compute on the CPU.
 
-It is read from a file at each call, so that a test can take a GPU away in the middle of a study, also for the
-processes that train: ``fake_gpus/sitecustomize.py`` puts it into those. They compute on the CPU.
+They are read from a file at each call, so that a test can take a GPU away in the middle of a study. In processes that
+train, ``fake_gpus/sitecustomize.py`` installs them.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class FakeGpu:
 
 
 class FakeDriver:
-    """The GPUs in a file; what TensorFlow is told of them is kept beside it."""
+    """The GPUs in a file; a log beside it has the settings that TensorFlow got for them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def hold(self, *gpus: FakeGpu) -> None:
-        """From now on the machine has these."""
+        """Sets the GPUs of the machine."""
         unfinished = self.path.with_suffix(".tmp")
         unfinished.write_text(json.dumps([asdict(gpu) for gpu in gpus]))
         unfinished.rename(self.path)
 
     def settings(self) -> list[str]:
-        """How TensorFlow was set up, a line for each process, sorted."""
+        """TensorFlow's settings, a line for each process, sorted."""
         log = self.path.with_suffix(".log")
         return sorted(log.read_text().splitlines()) if log.exists() else []
 
@@ -137,7 +137,7 @@ class FakeDriver:
 
 @contextmanager
 def fake_machine(path: Path, *gpus: FakeGpu) -> Iterator[FakeDriver]:
-    """This process, and those that it starts, have these GPUs."""
+    """Gives this process, and those that it starts, these GPUs."""
     import pytest
 
     driver = FakeDriver(path)
@@ -152,4 +152,4 @@ def fake_machine(path: Path, *gpus: FakeGpu) -> Iterator[FakeDriver]:
 
 
 Driver = Callable[[Sequence[str | FakeGpu]], FakeDriver]
-"""Puts a fake driver with these GPUs, healthy where it is a UUID alone, in the place of the machine's own."""
+"""Replaces the machine's driver by a fake one with these GPUs; a UUID stands for a healthy GPU."""

@@ -8,11 +8,11 @@ import psutil
 
 
 class Nodes:
-    """The head is one of them.
+    """The head and the nodes that are added to it.
 
     Args:
-        n_slots: Of each node that is added.
-        n_head_slots: Of the head.
+        n_slots: Slots of each node that is added.
+        n_head_slots: Slots of the head.
     """
 
     def __init__(self, n_slots: int = 2, n_head_slots: int = 2) -> None:
@@ -32,12 +32,12 @@ class Nodes:
         self._cluster.remove_node(self._nodes.pop(name), allow_graceful=False)
 
     def cut_off(self, name: str) -> None:
-        """Nothing of a node is heard any more, as where its network is gone: all of its processes stand still."""
+        """Suspends all processes of a node: to the cluster that is a node without a network."""
         for process in self._processes(name):
             process.suspend()
 
     def come_back(self, name: str) -> None:
-        """What was cut off goes on, learns that it was given up, and ends; then it joins again."""
+        """Resumes a node that was cut off: it learns that the cluster gave it up, ends, and joins again."""
         family = self._processes(name)
         for process in family:
             process.resume()
@@ -52,7 +52,7 @@ class Nodes:
         return [raylet, *raylet.children(recursive=True)]
 
     def keep(self, *names: str) -> None:
-        """Leaves the head and these, and adds what of them is missing or has died."""
+        """Leaves the head and these nodes, and adds those that are missing or have died."""
         dead = {name for name, node in self._nodes.items() if node.dead_processes()}
         for name in ({*self._nodes} - {*names}) | dead:
             self.kill(name)

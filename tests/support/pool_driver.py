@@ -1,7 +1,8 @@
-"""Every kind of pool, and what uses one as a scheduler does."""
+"""Every kind of pool, and a driver that uses one as the scheduler does."""
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,6 @@ from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.workers.local_pool import LocalPool
 from search.workers.pool import Event, Failed, Finished, Gone, Lost, Pool, Ready, Reported
-from search.workers.ray_pool import RayPool
 from search.workers.tasks import Outcome, StopReason, Task
 
 HP = Hyperparameters(width=16, depth=1, dropout=0.1, optimizer="adam", learning_rate=0.01, epochs=4, batch_size=64)
@@ -33,13 +33,15 @@ def forked(dataset: Dataset, n_slots: int) -> LocalPool:
 
 
 def spawned(dataset: Dataset, n_slots: int) -> LocalPool:
-    """Processes as a GPU's slots have them; the GPU is a fake."""
+    """Spawned processes, as for slots on a GPU; the GPU is a fake."""
     return LocalPool(dataset, [Slot(number, f"gpu:{number}", GPU.uuid) for number in range(n_slots)])
 
 
-def on_ray(dataset: Dataset, n_slots: int) -> RayPool:
-    """Actors of a Ray that is there for this pool alone; ``test_cluster.py`` has clusters of several nodes."""
+def on_ray(dataset: Dataset, n_slots: int) -> Pool:
+    """Actors of a Ray that this pool starts; ``test_ray_cluster.py`` has clusters of several nodes."""
     pytest.importorskip("ray")
+    from search.workers.ray_pool import RayPool
+
     return RayPool(dataset, count=n_slots)
 
 
@@ -52,7 +54,7 @@ POOLS: dict[str, tuple[Callable[[Dataset, int], Pool], int]] = {
 
 @dataclass
 class Driver:
-    """Uses a pool as a scheduler does, and remembers which slots are ready."""
+    """Uses a pool as the scheduler does, and keeps the list of ready slots."""
 
     pool: Pool
     free: list[Slot] = field(default_factory=list)
@@ -89,7 +91,7 @@ class Driver:
     def outcome(
         self, task: Task, judge: Callable[[int, EpochReport], StopReason | None] = lambda n, r: None
     ) -> Outcome:
-        """What one task came to."""
+        """The outcome of one task."""
         end = self.one(task, judge)
         assert isinstance(end, Finished), end
         return end.outcome
@@ -109,18 +111,16 @@ def ends(events: Sequence[Event]) -> list[Finished | Failed | Lost]:
 
 
 def figures(outcome: Outcome) -> tuple[object, ...]:
-    """What must not depend on speed."""
+    """The values that must not depend on speed."""
     history = [replace(report, duration_s=0.0) for report in outcome.history]
     return history, outcome.best_epoch, outcome.best_val_accuracy, outcome.model_sha256
 
 
 def workers_of(pool: Pool) -> list[psutil.Process]:
-    if isinstance(pool, RayPool):
-        return [
-            child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::SlotActor")
-        ]
-    assert isinstance(pool, LocalPool)
-    return [psutil.Process(pid) for pid in pool.pids.values()]
+    """The processes of a pool, where this process has no other one."""
+    if isinstance(pool, LocalPool):
+        return [psutil.Process(process.pid) for process in multiprocessing.active_children()]
+    return [child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::SlotActor")]
 
 
 def in_shared_memory() -> set[Path]:

@@ -40,10 +40,10 @@ class ScriptedPool:
     def submit(self, slot: Slot, task: Task) -> None:
         assert slot not in self._plays, "a slot takes one task at a time"
         assert slot in self.slots, "a slot that is gone takes none"
-        if task.alone:
+        if task.exclusive:
             others = [other for other in self._plays if other.device == slot.device]
             assert not others, "a task that is alone finds its device idle"
-        assert not any(other.device == slot.device and play[0].alone for other, play in self._plays.items())
+        assert not any(other.device == slot.device and play[0].exclusive for other, play in self._plays.items())
         self.tasks.append((slot, task))
         self._attempts[task.number] += 1
         self._plays[slot] = (task, iter(self._script(task, self._attempts[task.number])), [])

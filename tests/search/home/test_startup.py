@@ -1,4 +1,4 @@
-"""Start-up takes nothing along that is not needed."""
+"""A worker imports only what it needs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def loaded_by(statement: str) -> set[str]:
     )
 
 
-def test_a_worker_has_tensorflow_and_keras_and_nothing_they_only_offer_to_others() -> None:
+def test_a_worker_imports_tensorflow_and_keras_without_their_optional_packages() -> None:
     loaded = loaded_by("import search.workers.trainer")
     assert {"tensorflow", "keras", "h5py"} <= loaded
     assert not loaded & {"matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "scipy", "sklearn"}
 
 
-def test_what_was_hidden_can_be_imported_afterwards() -> None:
+def test_a_package_that_was_hidden_can_be_imported_afterwards() -> None:
     assert "sklearn" in loaded_by("import search.workers.trainer\nimport sklearn")
 
 

@@ -33,7 +33,7 @@ class TestScheduling:
         rows = world.rows(spec)
         assert states(rows) == ["COMPLETE"] * 6, "it spends the budget of one trial, and its result is the second's"
         assert rows[1].value == pytest.approx(rows[1].params["width"] / 100 * (1 - 0.5**4))
-        attempts = [task.alone for _, task in pool.tasks if task.number == 1]
+        attempts = [task.exclusive for _, task in pool.tasks if task.number == 1]
         assert attempts == [False, True], "the pool itself refuses neighbours"
         assert (
             "trial-0001: ran out of its share of scripted:0's memory; it is trained again, alone there" in watcher.lines
@@ -45,14 +45,14 @@ class TestScheduling:
         pool = ScriptedPool(4, script({n: [[FULL]] for n in (0, 1, 5)}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 12
-        assert sum(task.alone for _, task in pool.tasks) == 3
+        assert sum(task.exclusive for _, task in pool.tasks) == 3
 
     def test_it_gets_its_device_though_another_idles_and_the_budget_is_spent(self, world: World) -> None:
         spec = world.spec(trials=4)
         pool = ScriptedPool(4, script({0: [[0.5]], 2: [[0.5, 0.5, 0.5, FULL]]}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 4
-        assert [(slot.device, task.alone) for slot, task in pool.tasks if task.number == 2] == [
+        assert [(slot.device, task.exclusive) for slot, task in pool.tasks if task.number == 2] == [
             ("scripted:1", False),
             ("scripted:1", True),
         ]
@@ -76,13 +76,13 @@ class TestScheduling:
         spec, pool = world.spec(), ScriptedPool(2, script({0: [[FULL], [0.5, LOST]]}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 6
-        assert [task.alone for _, task in pool.tasks if task.number == 0] == [False, True, True]
+        assert [task.exclusive for _, task in pool.tasks if task.number == 0] == [False, True, True]
 
     def test_one_whose_device_leaves_trains_elsewhere(self, world: World) -> None:
         spec, pool = world.spec(), Leaving(3, script({0: [[FULL]]}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 6
-        assert [(slot.device, task.alone) for slot, task in pool.tasks if task.number == 0] == [
+        assert [(slot.device, task.exclusive) for slot, task in pool.tasks if task.number == 0] == [
             ("scripted:0", False),
             ("scripted:1", False),
         ]

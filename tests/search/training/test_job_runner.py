@@ -44,7 +44,7 @@ def train(
 
 
 def where(pool: ScriptedPool, number: int) -> list[tuple[str, bool]]:
-    return [(slot.device, task.alone) for slot, task in pool.tasks if task.number == number]
+    return [(slot.device, task.exclusive) for slot, task in pool.tasks if task.number == number]
 
 
 def test_one_that_ran_out_of_memory_trains_again_alone_on_its_device(world: World) -> None:

@@ -1,4 +1,4 @@
-"""What only processes of this machine can be asked."""
+"""What holds for processes of this machine only; ``test_pools.py`` has the contract of every pool."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TestProcesses:
     def test_a_worker_that_the_system_kills_is_lost_with_its_signal(self, forked_pool: LocalPool) -> None:
         def kill_at_second(event: Event) -> None:
             if isinstance(event, Reported) and event.report.epoch == 2:
-                os.kill(forked_pool.pids[event.slot], signal.SIGKILL)
+                workers_of(forked_pool)[0].kill()
 
         end = ends(Driver(forked_pool).run([Task(1, LONG, 0)], seen=kill_at_second))[0]
         assert isinstance(end, Lost)
@@ -67,7 +67,7 @@ class TestProcesses:
         try:
             for number in range(3):
                 driver.wait_ready()
-                pids.append(pool.pids[Slot(0, "cpu:0")])
+                pids += [process.pid for process in workers_of(pool)]
                 outcomes.append(driver.outcome(Task(number, HP, 0)))
         finally:
             pool.close()
@@ -77,10 +77,10 @@ class TestProcesses:
     def test_a_worker_that_has_not_grown_stays(self, forked_pool: LocalPool) -> None:
         driver = Driver(forked_pool)
         driver.wait_ready()
-        before = forked_pool.pids
+        before = workers_of(forked_pool)
         for number in range(3):
             driver.outcome(Task(number, HP, 0))
-        assert forked_pool.pids == before
+        assert workers_of(forked_pool) == before
 
     def test_rows_are_held_once_for_all_processes(self, digits: Dataset) -> None:
         """Two more workers on 64 MB of rows cost less than one more copy of them."""
@@ -99,7 +99,7 @@ class TestProcesses:
         assert max(private_mb) < 64 + 40, private_mb
 
     def test_rows_that_shared_memory_has_no_room_for_lie_in_a_file(self) -> None:
-        """A container has 64 MB of it unless it is told otherwise."""
+        """A container has 64 MB of shared memory by default."""
         assert folder_for(1000) == Path("/dev/shm")
         assert folder_for(shutil.disk_usage("/dev/shm").free + 1) == Path(tempfile.gettempdir())
 
@@ -124,7 +124,7 @@ class TestProcesses:
             r"/dev/shm: must have room for the 1 MB of digits, got File too large: .+", done.stdout.strip()
         )
 
-    def test_a_worker_that_cannot_start_is_told_and_not_tried_for_ever(
+    def test_a_worker_that_never_starts_is_an_error_after_a_few_attempts(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: Dataset
     ) -> None:
         """A TensorFlow that ends the process that imports it, as a wrong build does."""
@@ -138,8 +138,8 @@ class TestProcesses:
             pool.close()
 
 
-def test_a_slot_whose_processes_cannot_start_any_more_is_given_up_and_the_others_train(digits: Dataset) -> None:
-    """So a GPU that has fallen off its bus."""
+def test_a_slot_whose_processes_never_start_is_removed_and_the_others_train(digits: Dataset) -> None:
+    """For example the slot of a GPU that has fallen off its bus."""
     pool = forked(digits, 2)
     try:
         driver = Driver(pool)
@@ -147,7 +147,7 @@ def test_a_slot_whose_processes_cannot_start_any_more_is_given_up_and_the_others
         healthy, doomed = pool.slots
         events = list[Event]()
         while doomed in pool.slots:
-            os.kill(pool.pids[doomed], signal.SIGKILL)
+            pool.kill(doomed)
             events += pool.poll(1.0)
         assert isinstance(events[-1], Gone)
         assert events[-1].slot == doomed
@@ -158,6 +158,7 @@ def test_a_slot_whose_processes_cannot_start_any_more_is_given_up_and_the_others
 
 
 SCRIPT = """
+    import multiprocessing
     import sys
     from pipelines.config import DataConfig, Hyperparameters
     from pipelines.data.datasets import load
@@ -177,7 +178,7 @@ SCRIPT = """
             elif isinstance(event, Reported):
                 pool.answer(slot, event.report.epoch, None)
                 if event.number == 1 and event.report.epoch == 1:
-                    print("worker", pool.pids[slot], flush=True)
+                    print("worker", multiprocessing.active_children()[0].pid, flush=True)
             elif isinstance(event, Finished):
                 print("trained", len(event.outcome.history), flush=True)
 """
@@ -192,7 +193,7 @@ def test_a_script_without_a_main_guard_that_is_killed_leaves_nothing(tmp_path: P
     try:
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(3)]
-        assert lines[:2] == ["script starts\n", "trained 2\n"], "the script must run once, not once a worker"
+        assert lines[:2] == ["script starts\n", "trained 2\n"], "the script must run once, not once more in each worker"
         worker = psutil.Process(int(re.fullmatch(r"worker (\d+)\n", lines[2])[1]))  # type: ignore[index]
         family = psutil.Process(process.pid).children(recursive=True)
         assert worker in family

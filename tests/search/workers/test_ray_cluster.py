@@ -1,4 +1,4 @@
-"""Ray clusters of several nodes, all on this machine: nodes that die and join, and what a user sees of it."""
+"""Ray clusters of several nodes, all on this machine: nodes that die and join, and the output that a user sees."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from pipelines.config import DataConfig
 from pipelines.data.datasets import load
 from pipelines.errors import UnavailableError
 from search.workers.pool import Event, Finished, Gone, Lost, Ready, Reported
-from search.workers.ray_pool import RayPool
 from search.workers.tasks import Task
 
 pytest.importorskip("ray")
 
+from search.workers import ray_pool
+from search.workers.ray_pool import RayPool
+
 SPACE = "[space]\nwidth = 1024\ndepth = 3\nepochs = 3\nbatch_size = 32\nlearning_rate = { low = 1e-4, high = 1e-2 }\n"
 STUDY = f'[study]\nname = "NAME"\ntrials = 10\n[data]\nsource = "digits"\n{SPACE}[search]\npruner = "none"\n'
-"""Trials of a second or two, so that nodes can die in the middle."""
+"""Trials of a second or two, so that a node can die while it trains one."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def nodes() -> Iterator[Nodes]:
 
 
 def gather(pool: RayPool, is_enough: Callable[[list[Event]], bool]) -> list[Event]:
-    """Events, each epoch answered, until there are enough."""
+    """Answers each report; returns the events once there are enough."""
     events: list[Event] = []
     until = time.monotonic() + PATIENCE_S
     while not is_enough(events):
@@ -55,7 +57,7 @@ def gather(pool: RayPool, is_enough: Callable[[list[Event]], bool]) -> list[Even
 
 
 @pytest.mark.chaos
-def test_slots_go_with_a_node_that_is_cut_off_and_come_back_with_it(nodes: Nodes) -> None:
+def test_slots_leave_with_a_node_that_is_cut_off_and_return_with_it(nodes: Nodes) -> None:
     nodes.keep("second", "third")
     with closing(RayPool(load(DataConfig("digits")), nodes.address)) as pool:
         assert len(pool.slots) == 6
@@ -82,7 +84,7 @@ def test_slots_go_with_a_node_that_is_cut_off_and_come_back_with_it(nodes: Nodes
 
 
 def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path: Path) -> None:
-    """As a user runs it: one line of JSON on stdout, our own lines on stderr, and nothing that Ray has to say."""
+    """A user gets one line of JSON on stdout, our own lines on stderr, and no output of Ray."""
     nodes.keep("second", "doomed")
     file = tmp_path / "study.toml"
     file.write_text(STUDY.replace("NAME", "nodes"))
@@ -91,7 +93,7 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     wait_for_lines(errors, r"trial-00\d\d complete", 3, process)
     nodes.kill("doomed")
     out, _ = process.communicate(timeout=PATIENCE_S)
-    # Ray's core says by itself that the rows live on elsewhere; any setting that stops it prints a line of its own.
+    # Ray's core reports that it recovers the rows from another node; the settings that stop that line print another.
     lines = [line for line in errors.read_text().splitlines() if "Attempting to recover 1 lost objects" not in line]
     assert process.returncode == 0, lines
     assert out.count("\n") == 1
@@ -106,7 +108,7 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     assert sorted(row["number"] for row in rows) == list(range(10))
 
 
-def test_ctrl_c_ends_a_ray_of_its_own_and_leaves_no_process(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_ray_that_a_study_has_started_and_leaves_no_process(tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
     file.write_text(STUDY.replace("NAME", "stopped"))
     errors = tmp_path / "stderr.txt"
@@ -144,9 +146,10 @@ def wait_for_lines(errors: Path, pattern: str, times: int, process: subprocess.P
     assert len(re.findall(pattern, errors.read_text())) >= times, errors.read_text()
 
 
-def test_a_cluster_without_a_free_slot_is_not_waited_for_for_ever(nodes: Nodes) -> None:
+def test_a_cluster_without_a_free_slot_is_an_error_after_a_time(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_pool, "_PATIENCE_S", 1.0)
     dataset = load(DataConfig("digits"))
-    with closing(RayPool(dataset, nodes.address, count=0, patience_s=1.0)) as pool:
+    with closing(RayPool(dataset, nodes.address, count=0)) as pool:
         assert pool.slots == []
         expected = r"has had no free core or GPU for 1 s: `ray status` shows who has them$"
         with pytest.raises(UnavailableError, match=expected):

@@ -1,4 +1,4 @@
-"""Python runs this when a process starts: it puts the fake driver where NVML and TensorFlow's device list are."""
+"""Python runs this when a process starts: it installs the fake driver in NVML and TensorFlow's device list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fake_driver import VARIABLE, FakeDriver
 
 
 class _TensorFlow(MetaPathFinder):
-    """Waits for TensorFlow's import, and ends it with the fake."""
+    """Installs the fake at the end of TensorFlow's import."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "tensorflow":
