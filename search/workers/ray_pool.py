@@ -88,7 +88,7 @@ class RayPool(BasePool["_RayWorker"]):
             events = self._update_nodes()
             if worker.slot not in self._workers:
                 return events
-            reason = str(error).strip().splitlines()[-1].strip()
+            reason = str(error).strip().rpartition("\n")[2].strip()
             return [*events, *self._replace_dead(worker, f"the actor of {worker.slot.device} died", f": {reason}")]
         worker.is_up = True
         return self._receive(worker, event)
