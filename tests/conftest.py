@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ready_home
 from hypothesis import settings
-from sharing import run_lock
+from ready_home import copy_database
+from sharing import made_once, run_lock
+
+from search.home.addresses import sqlite_file
 
 # One thread, as the workers have: with more of them TensorFlow's sums depend on what else the machine does, and "to the
 # last bit" would be luck. It reads these when it is imported, here and in the commands that tests start.
@@ -20,6 +25,27 @@ os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1
 # What else the machine does decides how long an example takes.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrate_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """Lets new homes of this process start from one ready-made MLflow database; gives the function that migrates."""
+    from search.tracking import runs
+
+    migrate = runs.make_database
+
+    def make() -> Path:
+        return made_once(tmp_path_factory, "mlflow.db", lambda path: migrate(f"sqlite:///{path}"))
+
+    def copy(address: str) -> None:
+        path = Path(sqlite_file(address))
+        if path.parent.is_dir() and not path.exists():
+            copy_database(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ready_home, "sources", [make])
+        patch.setattr(runs, "make_database", copy)
+        yield migrate
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +84,12 @@ def postgres(start_postgres: Callable[[], Any]) -> Callable[[str], str]:
         server.psql(f"ALTER SYSTEM SET {setting};")
     server.psql("SELECT pg_reload_conf();")
 
+    numbers = itertools.count()
+
     def make(name: str) -> str:
-        server.psql(f'CREATE DATABASE "{name}";')
-        return str(server.get_uri(name))
+        unique = f"{name}-{next(numbers)}"  # xdist may set a module's fixtures up twice
+        server.psql(f'CREATE DATABASE "{unique}";')
+        return str(server.get_uri(unique))
 
     return make
 

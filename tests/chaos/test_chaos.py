@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import mortal
 import pytest
 from campaign import Campaign, Tally
 from invariants import Study, facts
@@ -80,11 +79,6 @@ def reference(campaign: Campaign, folder: Path) -> list[Any]:
     search.run_study(read_spec(campaign.file), home=home)
     undisturbed = Study(name, home, f"sqlite:///{home}/optuna.db", f"sqlite:///{home}/mlflow.db")
     return [facts(trial) for trial in undisturbed.trials()]
-
-
-@pytest.mark.parametrize("point", mortal.POINTS)
-def test_every_point_is_a_function_of_today(point: str) -> None:
-    assert all(callable(getattr(owner, name)) for owner, name in mortal.functions(point))
 
 
 def test_a_few_deaths(begin: Begin, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The README is true: each of its commands runs, in order, in one home; every command is in the reference."""
+"""The README is true: each of its commands runs, in order, in one home, and every command is in the reference."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import typer
 from ports import free_port
+from ready_home import prepare
 from waiting import PATIENCE_S, answers, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -21,11 +21,6 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line.split("#")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines() if line.strip()
 ]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -38,19 +33,18 @@ def test_it_shows_the_two_commands_and_a_tour():
     assert len([command for command in COMMANDS if command.startswith("mlp-search")]) >= 8
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("mlp-search") and c != "mlp-search ui"])
-def test_a_command_runs(folder: Path, command: str):
-    done = run(folder, sys.executable, "-m", "search", *shlex.split(command)[1:])
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    assert "Traceback" not in done.stderr
+def test_its_commands_run_in_order(tmp_path: Path):
+    for command in [c for c in COMMANDS if c.startswith("mlp-search") and c != "mlp-search ui"]:
+        done = run(tmp_path, sys.executable, "-m", "search", *shlex.split(command)[1:])
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        assert done.stdout.strip(), command
+        assert "Traceback" not in done.stderr, command
 
 
-def test_the_page_opens_and_ctrl_c_ends_it(folder: Path):
+def test_the_page_opens_and_ctrl_c_ends_it(tmp_path: Path):
     assert "mlp-search ui" in COMMANDS
-
     port = free_port()
-    environment = {**os.environ, "MLP_SEARCH_HOME": str(folder / "home")}
+    environment = {**os.environ, "MLP_SEARCH_HOME": str(prepare(tmp_path / "home"))}
     server = subprocess.Popen(
         [sys.executable, "-m", "search", "ui", "--port", str(port)], env=environment, start_new_session=True
     )
@@ -62,9 +56,9 @@ def test_the_page_opens_and_ctrl_c_ends_it(folder: Path):
     assert server.wait(PATIENCE_S) in (0, 130)
 
 
-def test_the_python_runs(folder: Path):
+def test_the_python_runs(tmp_path: Path):
     code = next(block for kind, block in BLOCKS if kind == "python")
-    done = run(folder, sys.executable, "-c", code)
+    done = run(tmp_path, sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     assert re.match(r"0\.9\d* \{'width'", done.stdout)
 

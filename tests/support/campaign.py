@@ -15,6 +15,7 @@ from pathlib import Path
 
 import mortal
 from invariants import Study
+from ready_home import prepare
 from waiting import PATIENCE_S
 
 MORTAL = Path(mortal.__file__)
@@ -123,6 +124,7 @@ class Campaign:
 
     def start(self, arguments: tuple[str, ...], point: str, count: int, victim: str) -> subprocess.Popen[bytes]:
         """A process of the command line that will die at a point; at none it is ``python -m search`` itself."""
+        prepare(self.study.home)
         program = [str(MORTAL), point, str(count), victim, str(self.beat_s), "--"]
         if point == "never" and not self.beat_s:
             program = ["-m", "search"]

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +53,8 @@ POINTS: dict[str, tuple[str, ...]] = {
     "version made": ("mlflow:MlflowClient.create_model_version",),
     "alias moved": ("mlflow:MlflowClient.set_registered_model_alias",),
 }
+INTERVALS = {"search.storage.database:HEARTBEAT_S": 1.0, "search.scheduling.scheduler:_BOOKKEEPING_S": 0.25}
+"""The intervals of a search on a shared database, as shares of the time between two heartbeats."""
 
 
 def workers(pid: int) -> list[psutil.Process]:
@@ -138,25 +140,21 @@ class Reaper:
 def arm(point: str, count: int, fate: str) -> None:
     """Wraps each function of a point."""
     reaper = Reaper(count, deed_of(fate))
-    for owner, name in functions(point):
+    for owner, name in map(resolve, POINTS[point]):
         setattr(owner, name, reaper.after(getattr(owner, name)))
 
 
-def functions(point: str) -> Iterator[tuple[Any, str]]:
-    """The owner and the name of each function of a point."""
-    for place in POINTS[point]:
-        module, _, path = place.partition(":")
-        *owners, name = path.split(".")
-        yield functools.reduce(getattr, owners, importlib.import_module(module)), name
+def resolve(place: str) -> tuple[Any, str]:
+    """The owner and the name of what ``module:path`` names."""
+    module, _, path = place.partition(":")
+    *owners, name = path.split(".")
+    return functools.reduce(getattr, owners, importlib.import_module(module)), name
 
 
 def quicken(beat_s: int) -> None:
     """Shortens the time after which a silent process counts as dead."""
-    import search.scheduling.scheduler
-    import search.storage.database
-
-    search.storage.database.HEARTBEAT_S = beat_s
-    search.scheduling.scheduler._BOOKKEEPING_S = beat_s / 4
+    for place, share in INTERVALS.items():
+        setattr(*resolve(place), beat_s * share)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import psutil
 import requests
 from campaign import MORTAL
 from ports import free_port
+from ready_home import copy_database, prepare
 from waiting import PATIENCE_S, answers, wait_for
 
 STUDY = """\
@@ -70,6 +71,7 @@ class TrackingServer:
         command = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         stores = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
         stores += ["--artifacts-destination", f"{self.folder}/artifacts"]
+        copy_database(self.folder / "mlflow.db")
         environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(
@@ -138,6 +140,7 @@ class Search:
     """``python -m search run`` in a process of its own, and the lines that it writes."""
 
     def __init__(self, study: Path, home: Path, *program: str, **environ: str) -> None:
+        prepare(home)
         command = [sys.executable, *(program or ("-m", "search")), "run", str(study), "--home", str(home), "--json"]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environ

@@ -16,6 +16,7 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from ready_home import prepare
 from waiting import PATIENCE_S
 
 from pipelines.data.datasets import Dataset
@@ -57,6 +58,7 @@ class Search:
     """A searching process of its own, whose lines can be waited for."""
 
     def __init__(self, home: Path, name: str) -> None:
+        prepare(home)
         script = Path(__file__).with_name("studies.py")
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "OPTUNA_"))}
         self.process = subprocess.Popen(

@@ -70,7 +70,7 @@ class Target:
         return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def target(postgres: Callable[[str], str]) -> Iterator[Target]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPTUNA_STORAGE", postgres("move_optuna"))
@@ -129,8 +129,6 @@ def files(home: Settings) -> dict[str, str]:
 
 
 class TestBeforeItMoves:
-    """In this order, because the last class fills the target."""
-
     def test_a_study_that_is_being_searched_stays(self, home: Settings, target: Target) -> None:
         with (home.locks / f"{study_slug('two')}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

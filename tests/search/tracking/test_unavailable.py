@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from waiting import PATIENCE_S
 
 from pipelines.errors import UnavailableError
 from search.home.settings import read_settings
+from search.tracking import runs
 from search.tracking.runs import Runs
 from search.tracking.tracker import Tracker
 
@@ -33,11 +35,14 @@ CUT_OFF = """
 """
 
 
-def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_way(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_way(
+    tmp_path: Path, migrate_mlflow: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "make_database", migrate_mlflow)
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=PATIENCE_S, check=False)
     assert done.returncode == -signal.SIGKILL
-    runs = Runs(read_settings(tmp_path, {}), "s", "", None)
-    assert runs.is_there(runs.open(start("s", 0)))
+    later = Runs(read_settings(tmp_path, {}), "s", "", None)
+    assert later.is_there(later.open(start("s", 0)))
 
 
 class TestUnavailable:
