@@ -1,4 +1,4 @@
-"""The whole of docker-compose.yml, brought up from nothing."""
+"""The services of docker-compose.yml, built and started from nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """All of it, built and up."""
+    """Every service, built and running."""
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True).returncode:
         pytest.skip("no Docker engine answers")
     stack = Stack(tmp_path_factory.mktemp("compose"), free_port())
@@ -26,7 +26,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack.compose("build", timeout_s=1800)
     stack.compose("down", "--volumes", "--remove-orphans")
     try:
-        stack.up_s = stack.up()
+        stack.up()
         yield stack
     finally:
         stack.compose("--profile", "search", "down", "--volumes", "--remove-orphans", check=False)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.compose
 
 @pytest.fixture(scope="module")
 def users(stack: Stack) -> dict[str, str]:
-    """The user id of each process in the containers that stay."""
+    """The user id of each process in the long-running containers."""
     return {
         service: docker("top", stack.container(service), "-eo", "pid,uid,comm") for service in ("mlflow", "postgres")
     }
@@ -40,7 +40,7 @@ def test_ports_are_open_to_this_machine_alone(stack: Stack) -> None:
 
 
 def test_no_secret_is_in_the_image(stack: Stack) -> None:
-    """Looks through the history, the configuration and every file of every layer."""
+    """Searches the history, the configuration and every file of every layer."""
     secrets = [value.encode() for key, value in stack.settings.items() if key.endswith(("PASSWORD", "KEY"))]
     history = docker("history", "--no-trunc", "mlp-search") + docker("inspect", "mlp-search")
     for word in (*(secret.decode() for secret in secrets), "PASSWORD", "index-url", "trusted-host", "pip.conf"):
@@ -55,7 +55,7 @@ def test_no_secret_is_in_the_image(stack: Stack) -> None:
 
 
 def search_layer(image: tarfile.TarFile, layer: tarfile.TarInfo, secrets: list[bytes]) -> list[str]:
-    """Reads a layer, which must hold no secret; the names of its files."""
+    """Checks that a layer holds no secret and returns the names of its files."""
     content = image.extractfile(layer)
     assert content
     if not layer.name.endswith("layer.tar") and "blobs/" not in layer.name:

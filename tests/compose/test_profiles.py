@@ -1,4 +1,4 @@
-"""What is there when asked for: a Ray cluster of several containers, and Optuna's dashboard."""
+"""Services of a profile: a Ray cluster of several containers, and Optuna's dashboard."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COUNT_NODES = "import ray; ray.init('auto', log_to_driver=False); print(sum(node
 
 @pytest.fixture(scope="module")
 def devices(stack: Stack) -> Iterator[list[str]]:
-    """Where the trials of the study ``many`` trained, on a head and two workers."""
+    """The devices of the trials of the study ``many``, on a head and two workers."""
     stack.compose("--profile", "cluster", "build", "ray-head", timeout_s=1000)
     try:
         stack.compose("--profile", "cluster", "up", "-d", "--scale", "ray-worker=2", "ray-worker")

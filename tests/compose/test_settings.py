@@ -1,7 +1,8 @@
-"""Each setting of .env.example missing, empty and wrong, as Compose and its first container tell it."""
+"""Each setting of .env.example missing, empty and wrong, as Compose and its first container report it."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ BY_OTHERS = [
     ("SEARCH_DATA", "/no/such/folder"),
     ("SEARCH_MEMORY", "lots"),
 ]
-"""Those that Compose, or Docker, may refuse before."""
+"""Wrong settings that Compose or Docker may refuse first."""
 
 
 @pytest.mark.parametrize("key", sorted({key for key, _ in BY_US + BY_OTHERS}))
@@ -51,7 +52,9 @@ def test_a_wrong_setting_stops_up(stack: Stack, tmp_path: Path, key: str, value:
         running = docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={project.project}")
         assert not running.strip()
         told = project.compose("run", "--rm", "-T", "settings", check=False).stderr
-        sentences = {line.rpartition(": ")[2] for line in told.splitlines() if key in line or value in line}
+        as_a_word = re.compile(rf"(?<![\w.-]){re.escape(value)}(?![\w.-])")  # a project's name may hold any digits
+        about_it = [line for line in told.splitlines() if key in line or as_a_word.search(line)]
+        sentences = {line.rpartition(": ")[2] for line in about_it}
         assert len(sentences) == 1, told  # whoever says it may repeat it for each service
         assert "Traceback" not in told
         assert (key, value) in BY_OTHERS or f"error: .env, {key}: must " in told

@@ -1,4 +1,4 @@
-"""What people do with the containers, in the order in which they do it."""
+"""What people do with the containers: each test needs those before it."""
 
 from __future__ import annotations
 
@@ -17,27 +17,23 @@ from waiting import wait_for
 pytestmark = pytest.mark.compose
 
 ANN, BOB = ("ann", "ann's p@ss:word"), ("bob", "bob's p@ss:word")
-TRIALS = 20
-STUDY = f"""
+ENDLESS = 10_000
+STUDY = """
 [study]
 name = "killed"
 seed = 3
-trials = {TRIALS}
+trials = {trials}
 [data]
 source = "digits"
 [space]
-width = {{ low = 256, high = 512 }}
-epochs = 20
+width = {{ low = 64, high = 128 }}
+epochs = 5
 batch_size = 32
 [search]
 pruner = "none"
 [workers]
 slots = 2
 """
-
-
-def test_mlflow_is_healthy_within_a_minute(stack: Stack) -> None:
-    assert stack.up_s <= 60
 
 
 def test_without_a_login_only_health_answers(stack: Stack) -> None:
@@ -74,7 +70,7 @@ def test_two_users_with_different_rights(stack: Stack) -> None:
     )
 
 
-def test_a_search_that_may_not_write_says_so_in_a_line(stack: Stack) -> None:
+def test_a_search_with_a_wrong_password_fails_with_one_line(stack: Stack) -> None:
     login = ["-e", f"MLFLOW_TRACKING_USERNAME={BOB[0]}", "-e", "MLFLOW_TRACKING_PASSWORD=wrong password"]
     refused = stack.compose("run", "--rm", "-T", *login, "search", "run", "digits", "--trials", "1", check=False)
     assert refused.returncode == 1
@@ -84,7 +80,7 @@ def test_a_search_that_may_not_write_says_so_in_a_line(stack: Stack) -> None:
     assert "Traceback" not in refused.stdout + refused.stderr
 
 
-def test_a_model_goes_from_the_study_to_predictions(stack: Stack, client: mlflow.MlflowClient) -> None:
+def test_a_model_is_evaluated_promoted_and_used_for_predictions(stack: Stack, client: mlflow.MlflowClient) -> None:
     stack.search("evaluate", "ann", user=ANN)
     promoted = stack.search("promote", "ann", "--model", "digits", user=ANN)
     assert (promoted["promoted"], promoted["version"]) == (True, 1)
@@ -95,8 +91,12 @@ def test_a_model_goes_from_the_study_to_predictions(stack: Stack, client: mlflow
 
 
 def test_each_service_killed_in_the_middle_of_a_study(stack: Stack) -> None:
-    """MLflow and PostgreSQL are killed under a search, then the search itself; the same command goes on."""
-    (stack.folder / "data" / "killed.toml").write_text(STUDY)
+    """MLflow and PostgreSQL are killed during a search, then the search itself; the same command resumes it.
+
+    The budget cannot be used up before the kills, however fast the machine is; the last run gets one that it can reach.
+    """
+    file = stack.folder / "data" / "killed.toml"
+    file.write_text(STUDY.format(trials=ENDLESS))
     command = ("run", "-d", "search", "run", "killed.toml")
     searching = stack.compose(*command).stdout.split()[-1]
     for service in ("mlflow", "postgres"):
@@ -108,14 +108,15 @@ def test_each_service_killed_in_the_middle_of_a_study(stack: Stack) -> None:
             searching = stack.compose(*command).stdout.split()[-1]
     wait_for_more_runs(stack)
     docker("kill", searching)
-    assert len(ended(stack)) < TRIALS, "the study is to be in the middle"
+    budget = len(stack.search("trials", "killed")) + 4
+    file.write_text(STUDY.format(trials=budget))
     result = stack.search("run", "killed.toml")
-    assert result["trials"] == {"complete": TRIALS, "pruned": 0, "failed": 0}
-    assert Counter(ended(stack)) == {f"trial-{number:04d}": 1 for number in range(TRIALS)}
+    assert result["trials"] == {"complete": budget, "pruned": 0, "failed": 0}
+    assert Counter(ended(stack)) == {f"trial-{number:04d}": 1 for number in range(budget)}
 
 
-def test_down_and_up_again_and_everything_is_still_there(stack: Stack, client: mlflow.MlflowClient) -> None:
-    runs, trials = stack.runs("ann"), stack.search("trials", "ann")
+def test_down_and_up_again_keeps_everything(stack: Stack, client: mlflow.MlflowClient) -> None:
+    runs, trials, n_ended = stack.runs("ann"), stack.search("trials", "ann"), len(ended(stack))
     stack.compose("--profile", "search", "down", "--remove-orphans")
     with pytest.raises(requests.ConnectionError):
         stack.api("GET", "2.0/mlflow/users/current")
@@ -125,10 +126,10 @@ def test_down_and_up_again_and_everything_is_still_there(stack: Stack, client: m
     assert stack.api("GET", "2.0/mlflow/users/current", ANN).json()["user"]["username"] == "ann"
     assert client.get_model_version_by_alias("digits", "champion").version == "1"
     assert len(stack.search("predict", "digits", "digits.npz", user=ANN)) == 5
-    assert len(ended(stack)) == TRIALS
+    assert len(ended(stack)) == n_ended
 
 
-def test_a_password_changed_in_the_settings_holds_after_the_next_up(stack: Stack) -> None:
+def test_a_changed_password_is_valid_after_the_next_up(stack: Stack) -> None:
     changed = {"OPTUNA_DB_PASSWORD": "another op@ss:/?", "MLFLOW_ADMIN_PASSWORD": "another ad:min@/"}
     stack.write_settings(stack.env_file, stack.settings | changed)
     stack.up()

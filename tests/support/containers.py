@@ -1,4 +1,4 @@
-"""Docker Compose and MLflow's server in it, as tests drive them: a project with ports and settings of its own."""
+"""Docker Compose and MLflow's server in it, as tests drive them: a project with its own ports and settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,20 +36,18 @@ class Stack:
     Attributes:
         folder: Holds ``.env`` and the folder ``data``.
         port: Where MLflow is.
-        up_s: What ``up`` to a healthy MLflow took, the images built.
     """
 
     folder: Path
     port: int
     project: str = f"mlp-search-test-{os.getpid()}"
-    up_s: float = 0.0
     settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._compose = find_compose()
         self.env_file = self.folder / ".env"
         (self.folder / "data").mkdir()
-        # What a shell, SQL, a URL, YAML and Compose itself could stumble over; \\ and ' are left to the unit tests.
+        # Characters that a shell, SQL, a URL, YAML or Compose could misread; the unit tests cover \\ and '.
         self.settings = {
             "POSTGRES_PASSWORD": "pg p@ss:/w%rd#$HOME",
             "OPTUNA_DB_PASSWORD": 'op@ss:/?#%41"x${HOME}',
@@ -71,7 +68,7 @@ class Stack:
         path.write_text("".join(f"{key}='{value}'\n" for key, value in settings.items()))
 
     def beside(self, env_file: Path) -> Stack:
-        """Another project with settings of its own."""
+        """Another project with its own settings."""
         other = copy.copy(self)
         other.project, other.env_file = f"{self.project}-beside", env_file
         return other
@@ -80,26 +77,24 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def compose(self, *arguments: str, check: bool = True, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
-        """Runs Compose; its answer."""
+    def compose(self, *arguments: str, check: bool = True, timeout_s: float = 1200) -> subprocess.CompletedProcess[str]:
+        """Runs Compose and returns the finished process."""
         command = [*self._compose, "--project-name", self.project, "--env-file", str(self.env_file)]
         done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
         assert not check or done.returncode == 0, f"{' '.join(arguments)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done
 
     def search(self, *arguments: str, user: tuple[str, str] = ADMIN, code: int = 0) -> Any:
-        """Runs a command of the command line; its JSON."""
+        """Runs a command of the command line and returns its JSON."""
         login = ["-e", f"MLFLOW_TRACKING_USERNAME={user[0]}", "-e", f"MLFLOW_TRACKING_PASSWORD={user[1]}"]
         done = self.compose("run", "--rm", "-T", *login, "search", *arguments, "--json", check=False)
         assert done.returncode == code, f"{arguments}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return json.loads(done.stdout) if done.stdout else None
 
-    def up(self) -> float:
-        """Brings it up; the seconds until MLflow was healthy."""
-        started = time.monotonic()
+    def up(self) -> None:
+        """Starts the services and waits until MLflow is healthy."""
         self.compose("up", "-d")
         self.wait_healthy("mlflow")
-        return time.monotonic() - started
 
     def container(self, service: str) -> str:
         return self.compose("ps", "-q", service).stdout.strip()
@@ -112,7 +107,7 @@ class Stack:
         wait_for(is_healthy, lambda: self.compose("logs", "--tail=40", service).stdout)
 
     def api(self, method: str, path: str, user: tuple[str, str] = ADMIN, **request: Any) -> requests.Response:
-        """One request to MLflow."""
+        """Sends one request to MLflow."""
         return requests.request(method, f"{self.url}/api/{path}", auth=user, timeout=60, **request)
 
     def runs(self, study: str, user: tuple[str, str] = ADMIN) -> list[dict[str, Any]]:
@@ -124,5 +119,5 @@ class Stack:
 
 
 def docker(*arguments: str) -> str:
-    """Runs Docker; its answer."""
+    """Runs Docker and returns its output."""
     return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
