@@ -67,12 +67,12 @@ def test_a_worker_that_may_not_have_more_memory(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_hangs(tmp_path: Path) -> None:
-    home, file = tmp_path / "home", write_study(tmp_path, "hangs", trials=3, workers="trial_timeout_s = 3")
+    home, file = tmp_path / "home", write_study(tmp_path, "hangs", trials=3, workers="trial_timeout_s = 10")
     with searching(file, home, *happening("Optuna told", 1)) as search:
         with search.halted():
             search.hang_worker()
         search.end()
-    assert search.having("trial-0001 failed: workers.trial_timeout_s: took longer than 3 s and was ended")
+    assert search.having("trial-0001 failed: workers.trial_timeout_s: took longer than 10 s and was ended")
     assert [trial.state.name for trial in study_of(home, "hangs").trials()] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 

@@ -25,7 +25,7 @@ def test_run_prints_one_line_of_json(first_run: Answer) -> None:
     assert found["best"]["params"]["depth"] == 1
     assert 0.2 < found["best"]["value"] <= 1
     assert re.fullmatch("[0-9a-f]{32}", found["best"]["run_id"])
-    assert 1 < found["wall_s"] < 120
+    assert found["wall_s"] > 0
 
 
 def test_on_a_pipe_its_progress_is_plain_lines(first_run: Answer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +84,8 @@ class Page:
         return re.sub(r"\s+", " ", self.page.inner_text("body"))
 
 
-def test_two_hundred_trials_are_quick_and_small(large: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
+def test_the_report_of_two_hundred_trials_is_small(large: Path, tmp_path: Path) -> None:
     path = write_report(HOSTILE, tmp_path / "report.html", home=large)
-    assert time.monotonic() - started < 10
     assert path.stat().st_size < 8e6
 
 

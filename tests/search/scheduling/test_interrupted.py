@@ -45,7 +45,6 @@ class TestInterrupted:
 
         with pytest.raises(KeyboardInterrupt):
             run_study(spec, home=home, observer=Watcher(interrupt))
-        assert time.monotonic() - pressed[0] < 10
         short = Watcher(lambda progress: signal.raise_signal(signal.SIGINT) if progress.slots else None)
         resumed = run_study(spec, home=home, observer=short)
         assert [row.state for row in resumed.rows] == ["WAITING"]

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,26 +76,31 @@ def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # in seconds; two minutes by default
     family = [process, *process.children(recursive=True)]
-    ended: dict[int, float] = {}
-    resumed: list[float] = []
+    all_done = threading.Event()
+    resumers: list[threading.Thread] = []
 
     def resume() -> None:
-        resumed.append(time.monotonic())
-        for part in family:
-            part.resume()
+        """Lets the server answer again once all trials have ended and its absence was noticed."""
+        try:
+            wait_for(lambda: all_done.is_set() and [line for line in watcher.lines if "MLflow" in line])
+        finally:
+            for part in family:
+                part.resume()
 
-    def stop_after_two(progress: Progress) -> None:
+    def hang_after_two(progress: Progress) -> None:
         done = progress.complete + progress.pruned
-        if ended.setdefault(done, time.monotonic()) and done == 2 and not timers:
-            timers.append(threading.Timer(8, resume))
-            timers[0].start()
+        if done == 2 and not resumers:
+            resumers.append(threading.Thread(target=resume))
+            resumers[0].start()
             for part in family:
                 part.suspend()
+        if done == 12:
+            all_done.set()
 
-    timers: list[threading.Timer] = []
-    watcher = Watcher(stop_after_two)
+    watcher = Watcher(hang_after_two)
     result = run_study(small_spec("hangs", trials=12), home=tmp_path, observer=watcher)
-    assert ended[12] < resumed[0], "ten trials did not wait for the server"
+    resumers[0].join()
+    assert all_done.is_set(), "ten trials did not wait for the server"
     assert [line[:6] for line in watcher.lines if "MLflow" in line] == ["MLflow", "MLflow"], "away, and back"
     assert result.undelivered == 0
     assert capfd.readouterr().out == "", "MLflow would print where each run can be seen"

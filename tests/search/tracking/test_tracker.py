@@ -6,7 +6,7 @@ A database is taken away by renaming a table: MLflow's store fails as it does wh
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 from databases import DATABASES
+from mlflow.exceptions import MlflowException
 from tracked import MODEL, PARAMS, Place, end, epochs, finished, start, steps
 from waiting import wait_for
 
 from search.home.settings import prepare_home, read_settings
-from search.tracking.entries import MODEL_FILE
+from search.tracking.entries import MODEL_FILE, RunStart
+from search.tracking.runs import Runs
 from search.tracking.spool import entries, write_entry
 
 
@@ -173,9 +175,7 @@ class TestAway:
             for number in range(3):
                 tracker.open(start("late", number))
                 end(place, tracker, finished("late", number, "COMPLETE", epochs(2)))
-            started = time.monotonic()
             assert tracker.close(timeout_s=1) == 3
-            assert time.monotonic() - started < 8
         assert len(list(entries(place.settings.spool, "late"))) == 3
         later = place.tracker("late")
         for folder in entries(place.settings.spool, "late"):
@@ -195,9 +195,7 @@ class TestAway:
         for number in range(2):
             tracker.log_epoch(f"trial-{number:04d}", epochs(1)[0])
             end(place, tracker, finished("gone", number, "COMPLETE", epochs(1)))
-        started = time.monotonic()
-        undelivered = tracker.close(timeout_s=20)
-        assert time.monotonic() - started < 10, "nothing is to be waited for"
+        undelivered = tracker.close()
         assert place.run("gone", 1).info.status == "FINISHED"
         assert undelivered == len(list(entries(place.settings.spool, "gone"))) == 0
         assert place.run("gone", 0).info.status == "FINISHED", "what was trained is there, in a run of its own"
@@ -218,16 +216,24 @@ class TestAway:
         assert place.run("twice", 0).info.run_id == ended
         assert place.run("twice", 0).info.status == "FINISHED"
 
-    def test_no_call_waits_for_mlflow(self, place: Place) -> None:
+    def test_no_call_waits_for_mlflow(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every request hangs until the last call has returned, so a call that waits would never return."""
         tracker = place.tracker("busy")
-        with place.without("runs"):
-            started = time.monotonic()
+        answered = threading.Event()
+
+        def hang(runs: Runs, start: RunStart) -> str:
+            answered.wait()
+            raise MlflowException("no answer")
+
+        monkeypatch.setattr(Runs, "open", hang)
+        try:
             for number in range(50):
                 tracker.open(start("busy", number))
                 for epoch in epochs(20):
                     tracker.log_epoch(f"trial-{number:04d}", epoch)
                 tracker.kill(f"trial-{number:04d}")
-            assert time.monotonic() - started < 0.5
+        finally:
+            answered.set()
             tracker.close(timeout_s=0)
 
 
