@@ -1,7 +1,7 @@
 """The command line: ``mlp-search``, also ``python -m search``.
 
 Exit codes: 0 done; 1 a problem that the message explains; 2 wrong usage; 3 a check said no; 130 interrupted.
-Nothing heavy is imported before a command needs it: the help answers at once.
+A command imports what it needs when it runs, so that the help and completion answer at once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search.cli.commands import data, finals, models, reports, server, studies, training, upkeep
-from search.home import startup as lean
+from search.home import startup
 from search.home.text import redact_tracebacks, report_problems
 
 app = typer.Typer(
     name="mlp-search",
     help="Hyperparameter search and experiment tracking for dense networks: Optuna searches, Keras trains, MLflow"
-    " remembers.",
+    " records.",
     epilog="Start with: mlp-search run digits",
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
@@ -38,16 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
     Args:
-        arguments: What was typed after the program's name; ``sys.argv`` where it is not given.
+        arguments: The words after the program's name; those of ``sys.argv`` by default.
 
     Returns:
         The exit code. A bug keeps its traceback.
     """
     if arguments is None:
-        lean.collect_seldom()
+        startup.collect_seldom()
     redact_tracebacks()
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # what libraries say to programmers is no news to a user
+        warnings.simplefilter("ignore")  # libraries warn their programmers, not the users of this program
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = get_command(app).main(given or ["--help"], prog_name="mlp-search", standalone_mode=False)

@@ -1,4 +1,4 @@
-"""Watching a search: a live table on a terminal, plain lines elsewhere."""
+"""Progress of a search: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from search.scheduling.progress import Observer, Progress, SlotView
 from search.tracking.run_names import trial_run_name
 
 REDRAW_S = 0.3
-"""A redraw takes a few milliseconds of a core that trains."""
+"""Between two redraws, each of which takes a few milliseconds of a core that trains."""
 LINE_S = 10.0
+"""Between two lines of progress."""
 
 
 @contextmanager
 def watching(*, plain: bool) -> Iterator[Observer]:
-    """The observer for this terminal; on leaving, the live table is gone and the cursor is back.
+    """The observer for this terminal; at the end the live table is erased and the cursor is back.
 
     Args:
-        plain: Lines, even on a terminal.
+        plain: Print lines, even on a terminal.
     """
     console = display.console(stderr=True)
     if plain or not console.is_terminal or console.is_dumb_terminal:
@@ -37,53 +38,53 @@ def watching(*, plain: bool) -> Iterator[Observer]:
 
 
 class PlainLines(Observer):
-    """Each note as a line, and now and then one on how far the search is."""
+    """Prints each note, and a line of progress every ``LINE_S``."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._next = console, time.monotonic() + LINE_S
-        self._stopping, self._pace = "", Pace()
+        self._console = console
+        self._next = time.monotonic() + LINE_S
+        self._stopping = ""
+        self._pace = Pace()
 
     def update(self, progress: Progress) -> None:
-        """Writes a line where one is due."""
+        """Prints a line of progress if it is due."""
         left_s = self._pace.left_s(progress)
         if progress.stopping != self._stopping:
             self._stopping = progress.stopping
             self.note(progress.stopping)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_S
-            self.note(", ".join((*_counts(progress, left_s), *_best(progress), *_training(progress))))
+            self.note(_line(progress, left_s))
 
     def note(self, line: str) -> None:
-        """Writes a line."""
+        """Prints a line."""
         self._console.print(printable(line), soft_wrap=True)
 
 
-class LiveTable(Observer):
-    """Each slot with what it trains, and under them where the search stands; notes scroll by above."""
+class LiveTable(PlainLines):
+    """Redraws a table of the slots and the progress; notes scroll by above it."""
 
     def __init__(self, live: Live) -> None:
-        self._live, self._next, self._pace = live, 0.0, Pace()
+        super().__init__(live.console)
+        self._live = live
+        self._next = 0.0
 
     def update(self, progress: Progress) -> None:
-        """Draws the table again, a few times a second at most."""
+        """Redraws the table, at most every ``REDRAW_S``."""
         left_s = self._pace.left_s(progress)
         if time.monotonic() >= self._next:
             self._live.update(draw(progress, left_s), refresh=True)
             self._next = time.monotonic() + REDRAW_S
 
-    def note(self, line: str) -> None:
-        """Writes a line above the table."""
-        self._live.console.print(printable(line), soft_wrap=True)
-
 
 class Pace:
-    """How long the rest of the budget takes at the pace of this run, or until the timeout."""
+    """Estimates the time left from the pace of this run and from the timeout."""
 
     def __init__(self) -> None:
         self._start: tuple[float, int] | None = None
 
     def left_s(self, progress: Progress) -> float | None:
-        """Seconds left; None while nothing is known."""
+        """Seconds left; None until the first trial has ended without a timeout."""
         now, done = time.monotonic(), _done(progress)
         self._start = self._start or (now, done)
         since, before = self._start
@@ -95,13 +96,14 @@ class Pace:
 
 def draw(progress: Progress, left_s: float | None = None) -> RenderableType:
     """The live table."""
-    slots = display.table("slot", "trial", ">epoch", ">val_accuracy", "configuration")
-    for _, slot in sorted(progress.slots.items()):
-        display.add_row(slots, slot.device, *_slot_cells(slot))
-    best = None if progress.best_value is None else f"{progress.best_value:.4f}"
+    rows = [(slot.device, *_slot_cells(slot)) for _, slot in sorted(progress.slots.items())]
+    slots = display.table(("slot", "trial", ">epoch", ">val_accuracy", "configuration"), rows)
     slots.add_section()
-    name = None if progress.best_number is None else trial_run_name(progress.best_number)
-    display.add_row(slots, "best", name, None, best, display.short(progress.best_params) if best else "none yet")
+    if progress.best_number is None:
+        display.add_row(slots, "best", None, None, None, "none yet")
+    else:
+        name, best = trial_run_name(progress.best_number), display.accuracy(progress.best_value)
+        display.add_row(slots, "best", name, None, best, display.short(progress.best_params))
     where = f"{progress.study}: {', '.join(_counts(progress, left_s))}"
     lines = [printable(where), *([progress.stopping] if progress.stopping else [])]
     return Group(slots, *lines)
@@ -110,33 +112,34 @@ def draw(progress: Progress, left_s: float | None = None) -> RenderableType:
 def _slot_cells(slot: SlotView) -> tuple[str, str | None, str | None, str]:
     if not slot.run_name or not slot.hyperparameters:
         return "idle", None, None, ""
-    epoch = slot.report.epoch if slot.report else 0
-    value = f"{slot.report.val_accuracy:.4f}" if slot.report else None
-    epochs = f"{epoch}/{slot.hyperparameters.epochs}"
-    return slot.run_name, epochs, value, display.short(asdict(slot.hyperparameters))
+    value = display.accuracy(slot.report.val_accuracy) if slot.report else None
+    return slot.run_name, _epochs(slot), value, display.short(asdict(slot.hyperparameters))
+
+
+def _epochs(slot: SlotView) -> str:
+    n_epochs = slot.hyperparameters.epochs if slot.hyperparameters else 0
+    return f"{slot.report.epoch if slot.report else 0}/{n_epochs}"
 
 
 def _done(progress: Progress) -> int:
     return progress.complete + progress.pruned + progress.failed
 
 
-def _counts(progress: Progress, left_s: float | None) -> Iterator[str]:
-    done = _done(progress)
-    yield f"{done} trials" if progress.budget is None else f"{done} of {progress.budget} trials"
-    yield f"{progress.complete} complete"
-    yield f"{progress.pruned} pruned"
-    yield f"{progress.failed} failed"
-    if left_s is not None:
-        yield f"{display.seconds(left_s)} left"
+def _counts(progress: Progress, left_s: float | None) -> list[str]:
+    budget = "" if progress.budget is None else f" of {progress.budget}"
+    counts = [
+        f"{_done(progress)}{budget} trials",
+        f"{progress.complete} complete",
+        f"{progress.pruned} pruned",
+        f"{progress.failed} failed",
+    ]
+    return counts if left_s is None else [*counts, f"{display.seconds(left_s)} left"]
 
 
-def _best(progress: Progress) -> Iterator[str]:
+def _line(progress: Progress, left_s: float | None) -> str:
+    """The progress in a line: counts, the best trial and the trials in training."""
+    parts = _counts(progress, left_s)
     if progress.best_value is not None:
-        yield f"best {progress.best_value:.4f} (trial {progress.best_number})"
-
-
-def _training(progress: Progress) -> Iterator[str]:
-    for _, slot in sorted(progress.slots.items()):
-        name, epochs, _, _ = _slot_cells(slot)
-        if epochs:
-            yield f"{name} at epoch {epochs}"
+        parts.append(f"best {progress.best_value:.4f} (trial {progress.best_number})")
+    running = [slot for _, slot in sorted(progress.slots.items()) if slot.run_name]
+    return ", ".join([*parts, *(f"{slot.run_name} at epoch {_epochs(slot)}" for slot in running)])

@@ -1,16 +1,18 @@
-"""Options that several commands have, and what the shell completes for them."""
+"""Options that several commands share, shell completion, and the names of options in errors."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
+from pipelines.errors import SpecError
+from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
 
 _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "fashion_mnist": "pieces of clothing"}
@@ -18,7 +20,7 @@ _DATA_SUFFIXES = (".npz", ".csv", ".parquet")
 
 
 def _files(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:
-    """Files and folders that go on from what was typed."""
+    """Files and folders whose path begins with ``incomplete``."""
     typed = Path(incomplete)
     folder, start = (typed, "") if incomplete.endswith("/") else (typed.parent, typed.name)
     try:
@@ -42,37 +44,71 @@ def complete_study_file(incomplete: str) -> list[tuple[str, str]]:
 
 
 def complete_study_or_source(incomplete: str) -> list[tuple[str, str]]:
-    """What ``run`` takes."""
+    """Study files and sources, for ``run``."""
     return complete_study_file(incomplete) + complete_source(incomplete)
 
 
 def complete_study(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The names of this home's studies, straight from its file: a shell cannot wait for Optuna's import."""
-    storage = read_settings(ctx.params.get("home")).optuna_storage
-    path = storage.removeprefix("sqlite:///")
-    if path == storage or not Path(path).is_file():
+    """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
+    path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
+    if path is None:
         return []
-    try:
-        with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=1)) as connection:
-            rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC").fetchall()
-    except sqlite3.Error:
-        return []
-    return [name for (name,) in rows if name.startswith(incomplete)]
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC").fetchall()
+        return [name for (name,) in rows if name.startswith(incomplete)]
+    return []
 
 
-Home = Annotated[
-    Path | None,
-    typer.Option(
-        "--home", metavar="FOLDER", help="Where studies, runs and models are kept; else MLP_SEARCH_HOME, else mlruns/."
-    ),
-]
+def argument(metavar: str, text: str, complete: Callable[..., Sequence[object]] | None = None) -> object:
+    """A positional argument whose values ``complete`` suggests to the shell."""
+    return typer.Argument(metavar=metavar, help=text, autocompletion=complete)
+
+
+def option(
+    metavar: str, text: str, default: object = None, *names: str, low: int | None = None, high: int | None = None
+) -> object:
+    """An option with a value.
+
+    Args:
+        metavar: The value's name in the help.
+        text: The effect of the option.
+        default: The default to show, for an option that is None if not given.
+        *names: Its names, unless it has that of the parameter.
+        low: The least value of a number.
+        high: The greatest value of a number.
+    """
+    shown = True if default is None else str(default)
+    return typer.Option(*names, metavar=metavar, help=text, show_default=shown, min=low, max=high)
+
+
+Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
-Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name.", autocompletion=complete_study)]
-Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="For tables: the column that holds the labels.")]
-Gpus = Annotated[
-    str | None,
-    typer.Option(metavar="N|LIST", help="How many GPUs, or which: 0,2 or UUIDs; 0 trains on cores. Else all."),
-]
-Workers = Annotated[
-    int | None, typer.Option(metavar="N", help="Trials that train at the same time; else one per GPU, or per core.")
-]
+Study = Annotated[str, argument("STUDY", "A study's name.", complete_study)]
+Source = Annotated[str, argument("SOURCE", "digits, mnist, fashion_mnist or a data file.", complete_source)]
+Target = Annotated[str | None, option("COLUMN", "The column of the labels, for tables.", "target")]
+Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
+Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]
+Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
+Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
+Figure = Annotated[Path | None, option("FILE.png", "Draw the examples to this file.", "no figure")]
+
+
+@contextmanager
+def options_named(**names: str) -> Iterator[None]:
+    """Names options in errors as the user typed them: ``options, study.trials: ...`` becomes ``--trials: ...``.
+
+    Args:
+        **names: The option of each key of the study file whose option has another name.
+    """
+
+    def renamed(problem: str) -> str:
+        place, colon, rest = problem.partition(":")
+        if not place.startswith("options, "):  # a problem of the study file itself
+            return problem
+        key = place.rpartition(".")[2]
+        return names.get(key, f"--{key.replace('_', '-')}") + colon + rest
+
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(map(renamed, error.problems)) from error

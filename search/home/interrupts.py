@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends at once."""
+"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -7,20 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 _SECOND_CTRL_C_S = 0.5
 
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C, or SIGTERM, calls ``interrupt``; the second ends everything at once.
+    """The first Ctrl-C or SIGTERM calls ``interrupt``; a second one raises KeyboardInterrupt.
 
-    ``timeout`` and service managers send one signal twice, to the process and to its group: that counts as one.
+    ``timeout`` and service managers send one signal twice, to the process and to its group: two signals within
+    half a second count as one.
     """
     pressed: float | None = None
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Where things are kept: the only reader of the environment."""
+"""The places that a command works on: the only reader of the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pipelines.errors import UnavailableError
 from search.home.addresses import is_http, is_sqlite, sqlite_file
@@ -20,7 +19,10 @@ from search.home.text import redact
 _TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 MIGRATING = threading.Lock()
-"""Held while tables are made: Optuna and MLflow both use Alembic, which keeps its place once for a whole process."""
+"""Held while tables are created: Optuna and MLflow both use Alembic, whose state belongs to the whole process."""
+
+# An address without a second @ and without brackets, but for those of an IPv6 host.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://([^\s@\[\]]*@)?(\[[0-9a-fA-F:.]+\])?[^\s@\[\]]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,10 @@ class Settings:
         optuna_storage: SQLAlchemy address of Optuna's database.
         tracking_uri: MLflow's tracking server or database.
         registry_uri: MLflow's model registry.
-        artifact_root: Where a new experiment puts its artifacts; None leaves it to the tracking server.
-        data_folders: Folders of ``NAME.npz``, in the order they are looked through.
-        ray_address: Where the Ray cluster is, for ``--pool ray``.
-        visible_devices: The GPUs that the user left visible to CUDA; None means all.
+        artifact_root: Folder for the artifacts of a new experiment; None leaves it to the tracking server.
+        data_folders: Folders of ``NAME.npz``, in the order of the search.
+        ray_address: Address of the Ray cluster, for ``--pool ray``.
+        visible_devices: The GPUs that are visible to CUDA; None means all.
         process_index: Number, from 0, of this process among those that search one study from this home; each has a
             spool of its own.
     """
@@ -52,22 +54,22 @@ class Settings:
 
     @property
     def spool(self) -> Path:
-        """Results that MLflow has not taken yet."""
+        """Folder of the results that MLflow has not received."""
         return self.home / (f"spool-{self.process_index}" if self.process_index else "spool")
 
     @property
     def locks(self) -> Path:
-        """One lock file a study that is being searched."""
+        """Folder of the lock files, one for each study in a search."""
         return self.home / "locks"
 
     @property
     def is_shared(self) -> bool:
-        """Whether several searching processes may work on one study."""
+        """Whether several processes may search one study."""
         return not is_sqlite(self.optuna_storage)
 
     @property
     def is_tracked_elsewhere(self) -> bool:
-        """Whether MLflow is a server or a database server, which may be away, and not a file."""
+        """Whether MLflow is a server or a database server, which may be unavailable, and not a file."""
         return not is_sqlite(self.tracking_uri)
 
 
@@ -75,11 +77,11 @@ def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.envi
     """Reads the environment.
 
     Args:
-        home: What ``--home`` gave; it wins over ``MLP_SEARCH_HOME``.
+        home: The option ``--home``; it takes precedence over ``MLP_SEARCH_HOME``.
         environ: The variables; section "Where things are kept" of the reference lists them.
 
     Raises:
-        UnavailableError: A path or an address that cannot be one.
+        UnavailableError: A path or an address is invalid.
     """
     home = _folder(home or environ.get("MLP_SEARCH_HOME") or "mlruns", "home")
     tracking_uri = _tracker(environ, "MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
@@ -107,24 +109,16 @@ def _folder(path: str | Path, name: str) -> Path:
 
 
 def _address(environ: Mapping[str, str], name: str) -> str | None:
-    """An address, with the driver that the extra ``postgres`` brings: SQLAlchemy's own choice depends on its age."""
+    """An address, with the PostgreSQL driver of the extra ``postgres``: SQLAlchemy's default depends on its version."""
     address = environ.get(name)
     if not address:
         return None
-    if not is_sqlite(address) and not _is_address(address):
+    if not is_sqlite(address) and not _ADDRESS.fullmatch(address):
         raise UnavailableError(
             f"{name}: must be an address such as postgresql://HOST/DATABASE, got {redact(address)}; a password's own @"
             " is written %40"
         )
     return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", address)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        urlsplit(text)  # stumbles over brackets
-    except ValueError:
-        return False
-    return re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s@]*(@[^\s@]*)?", text) is not None
 
 
 def _tracker(environ: Mapping[str, str], name: str) -> str | None:
@@ -137,10 +131,10 @@ def _tracker(environ: Mapping[str, str], name: str) -> str | None:
 
 
 def prepare_home(settings: Settings) -> None:
-    """Makes the home's folders.
+    """Creates the home's folders.
 
     Raises:
-        UnavailableError: The folder cannot be made or written.
+        UnavailableError: A folder cannot be created or written.
     """
     try:
         own = [settings.home / "artifacts"] if settings.artifact_root else []
@@ -156,18 +150,20 @@ def prepare_home(settings: Settings) -> None:
 
 
 def prepare_sqlite(address: str) -> None:
-    """Makes a SQLite file private to the user, and its readers not wait for its writer (WAL); else does nothing.
+    """Creates a SQLite file that is private to the user, in WAL mode: readers do not wait for a writer.
+
+    Does nothing for another address.
 
     Raises:
         sqlite3.Error: The file cannot be opened, or is no database.
     """
     if path := sqlite_file(address):
-        with suppress(OSError):  # SQLite says it better
+        with suppress(OSError):  # SQLite's own error, below, is clearer
             path.touch(mode=0o600)
         with sqlite3.connect(path, timeout=60) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
 
 
 def study_slug(study: str) -> str:
-    """A file name for a study, whatever characters its name has."""
+    """A file name for a study, for names with any character."""
     return hashlib.sha256(study.encode()).hexdigest()[:16]

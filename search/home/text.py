@@ -1,4 +1,4 @@
-"""Texts without the passwords in them: all that is said of an address, or quoted of an error, goes through here."""
+"""Text of messages: without passwords, on one line, printable."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def one_line(error: BaseException) -> str:
 
 
 def redact_tracebacks() -> None:
-    """Has Python hide passwords in what it prints of a bug: the errors of many libraries quote an address."""
+    """Hides passwords in the tracebacks that Python prints: errors of many libraries quote an address."""
 
     def report(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
         sys.stderr.write(redact("".join(traceback.format_exception(kind, error, where))))
@@ -43,13 +43,13 @@ _MAX_PROBLEMS, _MAX_LENGTH = 20, 1000
 
 
 def report_problems(problems: Iterable[str], prefix: str = "error: ") -> None:
-    """Writes problems to stderr, each on one line that can be read, whatever its text is made of and however long."""
+    """Writes problems to stderr, each on one printable line of limited length."""
     lines = list(problems)
     if len(lines) > _MAX_PROBLEMS:
-        lines = [*lines[:_MAX_PROBLEMS], f"{len(lines) - _MAX_PROBLEMS} more problems: mend these first"]
+        lines = [*lines[:_MAX_PROBLEMS], f"{len(lines) - _MAX_PROBLEMS} more problems: fix these first"]
     for problem in lines:
         line = redact(" ".join("".join(c if c.isprintable() else " " for c in f"{prefix}{problem}").split()))
-        if len(line) > _MAX_LENGTH:  # its end says what to do
+        if len(line) > _MAX_LENGTH:  # its end has the remedy
             line = f"{line[: _MAX_LENGTH // 2]} … {line[-_MAX_LENGTH // 2 :]}"
         sys.stderr.write(line + "\n")
 

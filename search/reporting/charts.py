@@ -1,8 +1,7 @@
-"""Optuna's figures of a study as plain data for plotly.js: no colour of a theme, and no larger than a page needs."""
+"""Figures of a study as data for plotly.js; the page sets their colours and size."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,15 +16,14 @@ from search.tracking.entries import Epoch
 
 _CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's; readable on light and dark pages
 OBJECTIVE = "validation accuracy"
-_ENOUGH = 5
-"""Complete trials that a figure of all of them needs to say anything."""
+_ENOUGH = 5  # complete trials, the fewest for a figure over all of them
 
 
 def charts(study: optuna.Study) -> dict[str, str]:
     """The figures that a study has enough trials for, by name, each a JSON document safe inside HTML.
 
-    Names: ``history``, ``importances``, ``parallel``, ``slices``, ``pruning``. Importances are PedAnova's, which takes
-    milliseconds where fANOVA's forests take seconds.
+    Names: ``history``, ``importances``, ``parallel``, ``slices``, ``pruning``. PedAnova computes the importances in
+    milliseconds, fANOVA's forests in seconds.
     """
     trials = study.get_trials(deepcopy=False)
     copy = optuna.create_study(direction="maximize")
@@ -48,28 +46,27 @@ def learning_curves(histories: Mapping[int, Sequence[Epoch]]) -> dict[str, str]:
     """The figure ``curves``: training and validation accuracy over the epochs of a few trials.
 
     Args:
-        histories: Epochs by trial number; at most three trials, which is how many colours there are.
+        histories: Epochs by trial number, of at most three trials, one for each colour.
 
     Returns:
-        The figure by its name, as ``charts`` gives it; nothing where there is no epoch.
+        The figure by its name, as from ``charts``; empty without an epoch.
     """
-    lines = [
-        {
-            "type": "scatter", "mode": "lines", "name": f"trial {number}, {rows}",
-            "x": [epoch.step for epoch in epochs], "y": [epoch.metrics.get(metric) for epoch in epochs],
-            "line": {"color": colour, "dash": dash},
-        }
-        for (number, epochs), colour in zip(histories.items(), _CURVE_COLOURS, strict=False)
-        for rows, metric, dash in (("validation", "val_accuracy", "solid"), ("training", "accuracy", "dot"))
-    ]  # fmt: skip
     if not any(histories.values()):
         return {}
-    axes = {"xaxis": {"title": {"text": "epoch"}}, "yaxis": {"title": {"text": "accuracy"}}}
-    return {"curves": _embedded({"data": lines, "layout": axes})}
+    from plotly.graph_objects import Figure
+
+    figure = Figure(layout={"xaxis_title": "epoch", "yaxis_title": "accuracy"})
+    for (number, epochs), colour in zip(histories.items(), _CURVE_COLOURS, strict=False):
+        steps = [epoch.step for epoch in epochs]
+        for rows, metric, dash in (("validation", "val_accuracy", "solid"), ("training", "accuracy", "dot")):
+            values = [epoch.metrics.get(metric) for epoch in epochs]
+            line, name = {"color": colour, "dash": dash}, f"trial {number}, {rows}"
+            figure.add_scatter(x=steps, y=values, mode="lines", name=name, line=line)
+    return {"curves": _embedded(_plain(figure.to_plotly_json()))}
 
 
-def _of_all(study: optuna.Study, params: Sequence[str]) -> dict[str, Any]:
-    view, names = optuna.visualization, list(params)
+def _of_all(study: optuna.Study, names: list[str]) -> dict[str, Any]:
+    view = optuna.visualization
     evaluator = PedAnovaImportanceEvaluator()
     return {
         "importances": view.plot_param_importances(study, evaluator, names, target_name=OBJECTIVE),
@@ -79,23 +76,22 @@ def _of_all(study: optuna.Study, params: Sequence[str]) -> dict[str, Any]:
 
 
 def _ends(pruned: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """How many trials were pruned after each epoch."""
+    """The number of trials pruned after each epoch."""
     counts = sorted(Counter(trial_row(trial, {}).epochs_trained for trial in pruned).items())
-    bars = {"type": "bar", "x": [epoch for epoch, _ in counts], "y": [count for _, count in counts]}
+    epochs, n_trials = zip(*counts, strict=True)
     axes = {"xaxis": {"title": {"text": "epoch"}, "type": "category"}, "yaxis": {"title": {"text": "trials pruned"}}}
-    return {"data": [bars], "layout": axes}
+    return {"data": [{"type": "bar", "x": epochs, "y": n_trials}], "layout": axes}
 
 
 def _plain(figure: dict[str, Any]) -> dict[str, Any]:
-    """Without title and theme, which are the page's."""
+    """The figure without title and theme, which the page has."""
     layout = {key: value for key, value in figure["layout"].items() if key not in ("template", "title", "width")}
     return {"data": figure["data"], "layout": layout}
 
 
 def _embedded(figure: dict[str, Any]) -> str:
-    """JSON that no HTML parser takes for markup."""
+    """The figure as JSON without a character that HTML takes for markup."""
     from plotly.io import to_json
 
     text = str(to_json(figure, validate=False))
-    json.loads(text)  # plotly's own encoder must have left nothing that a browser cannot read
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

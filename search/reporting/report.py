@@ -1,43 +1,46 @@
-"""A study as one HTML page that opens without a network: what was searched, found, pruned and tested."""
+"""A study as one HTML page that opens without a network: its search, results, pruning and held-out test."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import optuna
+from typing import Any, TypeAlias
 
 from pipelines.errors import UnavailableError
 from pipelines.evaluation.metrics import mean_interval
+from search.finals.readings import times
 from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.reporting.charts import charts, learning_curves
-from search.reporting.display import seconds, short
-from search.reporting.explain import explain_trial
+from search.reporting.display import accuracy, seconds, short
+from search.reporting.explain import explain
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SEAL, SPEC, VERDICT
+from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Epoch
 from search.tracking.history import read_history
 from search.tracking.run_names import finalist_run_name
 from search.tracking.runs import connect
 
+Facts: TypeAlias = dict[str, Any]
+"""Values of the template by name."""
+
 _TOP, _CURVES = 15, 3
 
 
 def write_report(name: str, output: Path | None = None, *, home: Path | None = None) -> Path:
-    """Writes the page of a study, whole or not at all.
+    """Writes the page of a study, completely or not at all.
 
     Args:
         name: The study.
-        output: Where to; ``NAME.html`` in the working directory where it is not given.
-        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        output: The file; by default ``NAME.html`` in the working directory.
+        home: The home folder; by default ``MLP_SEARCH_HOME``, else ``mlruns/``.
 
     Returns:
-        Where it lies.
+        The file's absolute path.
 
     Raises:
         NotFoundError: There is no study of that name.
@@ -60,45 +63,46 @@ def write_report(name: str, output: Path | None = None, *, home: Path | None = N
     return path
 
 
-def render(study: optuna.Study, settings: Settings) -> str:
-    """The page as HTML; whatever comes from data is escaped in it."""
+def render(study: StoredStudy, settings: Settings) -> str:
+    """The page as HTML; all values from data are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"seconds": seconds, "short": short}
-    figures = charts(study) | learning_curves(_histories(study, settings))
+    environment.filters |= {"accuracy": accuracy, "seconds": seconds, "short": short, "times": times}
+    rows = leaderboard(study)
+    figures = charts(study) | learning_curves(_histories(rows, settings))
     page = environment.get_template("report.html.j2")
-    return page.render(_facts(study, settings), charts=figures, plotly=get_plotlyjs() if figures else "")
+    return page.render(_facts(study, rows), charts=figures, plotly=get_plotlyjs() if figures else "")
 
 
-def _facts(study: optuna.Study, settings: Settings) -> dict[str, Any]:
-    """What the template shows."""
-    attributes, rows = study.user_attrs, leaderboard(study)
-    spec = StudySpec.from_json(attributes[SPEC])
+def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
+    attributes = study.user_attrs
     complete = [row for row in rows if row.state == "COMPLETE"]
-    readings = [reading for reading in attributes.get(SEAL, ()) if "test_accuracy" in reading]
+    tests = attributes.get(SEAL, ())
+    results = [test for test in tests if "test_accuracy" in test]
     return {
         "name": study.study_name,
-        "spec": spec,
+        "spec": StudySpec.from_json(attributes[SPEC]),
         "facts": attributes.get(FACTS, {}),
         "elapsed_s": attributes.get(ELAPSED, 0.0),
         "trained_s": sum(row.duration_s or 0.0 for row in rows),
         "counts": {state: sum(row.state == state for row in rows) for state in ("COMPLETE", "PRUNED", "FAIL")},
         "n_trials": len(rows),
         "best": complete[0] if complete else None,
-        "why": explain_trial(study.study_name, complete[0].number, home=settings.home).text if complete else "",
+        "why": explain(study, complete[0].number).text if complete else "",
         "rows": rows[:_TOP],
         "pruning": _pruning(study, rows),
         "finals": _finals(study),
-        "seal": {"opened": len(attributes.get(SEAL, ())), "reading": readings[-1] if readings else None},
+        "n_tests": len(tests),
+        "test": results[-1] if results else None,
         "gate": attributes.get(GATE),
     }
 
 
-def _histories(study: optuna.Study, settings: Settings) -> dict[int, tuple[Epoch, ...]]:
-    """The epochs of the best trials by trial number; none where MLflow does not have them."""
-    complete = [row for row in leaderboard(study) if row.state == "COMPLETE"]
+def _histories(rows: Sequence[TrialRow], settings: Settings) -> dict[int, tuple[Epoch, ...]]:
+    """The epochs of the best trials by trial number; none if MLflow does not have them."""
+    complete = [row for row in rows if row.state == "COMPLETE"]
     tracked = {row.number: row.run_id for row in complete[:_CURVES] if row.run_id}
     if not tracked:  # connecting would create an MLflow database
         return {}
@@ -111,41 +115,34 @@ def _histories(study: optuna.Study, settings: Settings) -> dict[int, tuple[Epoch
         return {}
 
 
-def _pruning(study: optuna.Study, rows: Sequence[TrialRow]) -> dict[str, Any]:
-    """What pruning saved, and, by the audited trials, what it missed."""
+def _pruning(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
+    """The epochs that pruning saved, and the trials that it would have missed according to the audited ones."""
     pruned = [row for row in rows if row.state == "PRUNED"]
-    trials = study.get_trials(deepcopy=False)
-    spared = [
-        (row, trial.user_attrs[RESULT][PRUNED_AT])
-        for row in rows
-        if PRUNED_AT in (trial := trials[row.number]).user_attrs.get(RESULT, {})
-    ]
-    others = [row.value for row in rows if row.state == "COMPLETE" and row not in [row for row, _ in spared]]
-    best = max((value for value in others if value is not None), default=0.0)
+    results = [trial.user_attrs.get(RESULT, {}) for trial in study.get_trials(deepcopy=False)]
+    audited = [(row, results[row.number][PRUNED_AT]) for row in rows if PRUNED_AT in results[row.number]]
+    others = [row for row in rows if row.state == "COMPLETE" and PRUNED_AT not in results[row.number]]
+    best = max((row.value or 0.0 for row in others), default=0.0)
     return {
         "pruned": len(pruned),
         "epochs": sum(row.epochs_trained for row in pruned),
         "planned": sum(int(row.params.get("epochs", row.epochs_trained)) for row in pruned),
-        "audited": spared,
+        "audited": audited,
         "best_other": best,
-        "missed": [row for row, _ in spared if (row.value or 0.0) > best],
+        "missed": [row for row, _ in audited if (row.value or 0.0) > best],
     }
 
 
-def _finals(study: optuna.Study) -> dict[str, Any] | None:
-    """The finalists in the order of the verdict, each with its mean and interval."""
+def _finals(study: StoredStudy) -> Facts | None:
+    """The verdict and its finalists, the winner first, each with its mean and interval."""
     verdict = study.user_attrs.get(VERDICT)
     if not verdict:
         return None
-    noted, trials = recorded_results(study), study.get_trials(deepcopy=False)
+    recorded, trials = recorded_results(study), study.get_trials(deepcopy=False)
     finalists = []
-    for trial in verdict["trials"]:
-        runs = [noted.get(finalist_run_name(trial, number), {}) for number in range(1, verdict["seeds"] + 1)]
+    for number in verdict["trials"]:
+        runs = [recorded.get(finalist_run_name(number, seed), {}) for seed in range(1, verdict["seeds"] + 1)]
         values = [run["best_val_accuracy"] for run in runs if run.get("best_val_accuracy") is not None]
         mean, low, high = mean_interval(values) if values else (0.0, 0.0, 0.0)
-        result = trials[trial].user_attrs[RESULT]
-        finalists.append(
-            {"trial": trial, "n": len(values), "mean": mean, "low": low, "high": high, "params": result["params"],
-             "promised": result["best_val_accuracy"], "n_parameters": result["n_parameters"]}
-        )  # fmt: skip
-    return {"finalists": finalists, "explanation": verdict["explanation"], "seeds": verdict["seeds"]}
+        result = trials[number].user_attrs[RESULT]
+        finalists.append(result | {"trial": number, "n": len(values), "mean": mean, "low": low, "high": high})
+    return {**verdict, "finalists": finalists}

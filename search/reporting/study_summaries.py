@@ -1,4 +1,4 @@
-"""Which studies a home has, and how far each is."""
+"""The studies of a home, each with its trials and its best value."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class StudySummary:
 
     Attributes:
         name: The study's name.
-        source: What it is trained on.
-        complete: Trials trained to their end.
+        source: Its dataset.
+        complete: Complete trials.
         pruned: Trials that the pruner ended.
         failed: Trials that failed.
-        budget: The most trials there will be; None without such a limit.
+        budget: The budget in trials; None without one.
         best_value: The best validation accuracy of a complete trial.
-        elapsed_s: Seconds that its runs took together.
+        elapsed_s: Duration of its runs together, in seconds.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
@@ -117,13 +118,8 @@ class SearchSpace:
 
     def size(self) -> int | None:
         """Number of distinct configurations, None if a dimension is continuous."""
-        size = 1
-        for dimension in self.dimensions.values():
-            n_values = count(dimension)
-            if n_values is None:
-                return None
-            size *= n_values
-        return size
+        counts = [count(dimension) for dimension in self.dimensions.values()]
+        return None if None in counts else math.prod(n for n in counts if n is not None)
 
     def grid(self) -> dict[str, list[Any]]:
         """The values of each searched dimension, for Optuna's GridSampler.

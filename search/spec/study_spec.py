@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
 from search.home.text import printable
 from search.spec.dimensions import Range, count
-from search.spec.rules import NAME_RULE, Objective, Pruner, Sampler, is_name
+from search.spec.rules import NAME_RULE, TABLES, Objective, Pruner, Sampler, is_name
 from search.spec.schema import Table, load, parse, show
 from search.spec.space import SearchSpace, default_space
 
@@ -114,21 +114,6 @@ class StudySpec:
         return spec_from_dict(document, "recorded study")
 
 
-class Options(TypedDict, total=False):
-    """Values that a caller may set beside the study file; None means not set."""
-
-    name: str | None
-    seed: int | None
-    trials: int | None
-    timeout_s: float | None
-    target: str | None
-    slots: int | None
-    gpus: int | str | None
-
-
-_TABLE_OF = {"target": "data", "slots": "workers", "gpus": "workers"}  # the others are of [study]
-
-
 def read_spec(path: str | Path) -> StudySpec:
     """Reads a study file.
 
@@ -141,12 +126,12 @@ def read_spec(path: str | Path) -> StudySpec:
     return spec_from_dict(load(path), str(path))
 
 
-def default_spec(source: str, **options: Unpack[Options]) -> StudySpec:
+def default_spec(source: str, **options: object) -> StudySpec:
     """The study of ``run SOURCE`` without a file: the default space and known-good starts.
 
     Args:
         source: A built-in dataset or the path of a file.
-        **options: Values of the study file; without a budget it is ``DEFAULT_TRIALS``.
+        **options: As for ``override``; without a budget it is ``DEFAULT_TRIALS``.
 
     Raises:
         SpecError: An option breaks a rule.
@@ -154,8 +139,12 @@ def default_spec(source: str, **options: Unpack[Options]) -> StudySpec:
     return _with({"data": {"source": source}, "start": [asdict(start) for start in DEFAULT_STARTS]}, options)
 
 
-def override(spec: StudySpec, **options: Unpack[Options]) -> StudySpec:
+def override(spec: StudySpec, **options: object) -> StudySpec:
     """A copy of a study with some values replaced.
+
+    Args:
+        spec: The study.
+        **options: Values by their key in the study file, such as ``trials`` or ``slots``; None leaves the study's.
 
     Raises:
         SpecError: An option breaks a rule.
@@ -193,11 +182,12 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
     )
 
 
-def _with(document: dict[str, Any], options: Options) -> StudySpec:
+def _with(document: dict[str, Any], options: Mapping[str, object]) -> StudySpec:
     """Puts options at their place in the study file, so that one set of rules serves both."""
     for key, value in options.items():
         if value is not None:
-            document.setdefault(_TABLE_OF.get(key, "study"), {})[key] = value
+            table = next((name for name, rules in TABLES.items() if key in rules), "study")
+            document.setdefault(table, {})[key] = value
     return spec_from_dict(document, "options")
 
 

@@ -87,7 +87,7 @@ def slow(server: TrackingServer, proxy: Proxy, home: Path, *, delay_s: float, tr
         search.wait_line(f"trial-{trials - 1:04d} complete")
         trained = time.monotonic()
         search.end()
-    assert not search.having("has not taken")
+    assert not search.having("has not received")
     study_of(server, home, "slow").at_the_end(trials)
     return time.monotonic() - trained
 
@@ -109,7 +109,7 @@ def test_gone_for_good_and_back_for_the_next_run(server: TrackingServer, tmp_pat
         with search.halted():
             server.kill()
         search.end()
-    assert len(search.having(r"MLflow has not taken [3-6] runs yet; they wait in the spool for the next run")) == 1
+    assert len(search.having(r"MLflow has not received [3-6] runs yet; they are in the spool")) == 1
     server.start()
     with searching(file, home, MLFLOW_TRACKING_URI=server.url) as again:
         again.end()

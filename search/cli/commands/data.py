@@ -1,47 +1,37 @@
-"""``datasets`` and ``init``: what to look at, and what to write, before anything is searched."""
+"""``datasets`` and ``init``: look at data, write a study file."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from pipelines.config import DataConfig
 from pipelines.errors import UnavailableError
-from search.cli.options import Home, Json, Target, complete_source
+from search.cli.options import Figure, Home, Json, Target, argument, complete_source
 from search.home.settings import read_settings
+from search.reporting import display
 
-if TYPE_CHECKING:
-    from pipelines.config import DataConfig
+Dataset = Annotated[str | None, argument("NAME|FILE", "digits, mnist, fashion_mnist or a data file.", complete_source)]
+Output = Annotated[Path, argument("PATH", "The file to write.")]
 
 
 def datasets(
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME|FILE", help="digits, mnist, fashion_mnist or a file.", autocompletion=complete_source
-        ),
-    ] = None,
-    target: Target = None,
-    figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw a grid of examples with their labels.")
-    ] = None,
-    home: Home = None,
-    as_json: Json = False,
+    source: Dataset = None, target: Target = None, figure: Figure = None, home: Home = None, as_json: Json = False
 ) -> None:
-    """Show the built-in datasets; or one dataset: shapes, ranges, classes, missing values, splits, examples."""
-    from pipelines.config import DataConfig
+    """List the built-in datasets; or show one: shapes, ranges, classes, missing values, splits, examples.
+
+    Example: mlp-search datasets digits --figure examples.png
+    """
     from pipelines.data.description import describe
-    from pipelines.files.sources import SOURCES, is_available
-    from search.reporting import display
 
     folders = read_settings(home).data_folders
     if source is None:
         if target or figure:
             raise typer.BadParameter("--target and --figure need a dataset: give its NAME or FILE")
-        found = [{"name": name, "available": is_available(name, folders)} for name in SOURCES]
-        display.show(display.sources_table(found), found, as_json=as_json)
+        _list_sources(folders, as_json=as_json)
         return
     config = DataConfig(source, target)
     if figure:
@@ -53,6 +43,18 @@ def datasets(
         display.message(f"wrote {figure}")
 
 
+def _list_sources(folders: tuple[Path, ...], *, as_json: bool) -> None:
+    from pipelines.files.sources import SOURCES, is_available
+
+    found = {name: is_available(name, folders) for name in SOURCES}
+    rows = [(name, "yes" if is_here else "no: downloaded on first use") for name, is_here in found.items()]
+    table = display.table(("dataset", "on this machine"), rows)
+    files = "or the path of a .npz, .csv or .parquet file"
+    display.show(
+        [table, files], [{"name": name, "available": is_here} for name, is_here in found.items()], as_json=as_json
+    )
+
+
 def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) -> None:
     from pipelines.data.datasets import load
     from pipelines.evaluation.figures import example_grid, save
@@ -62,19 +64,21 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
 
 
 def init(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write.")] = Path("study.toml"),
+    path: Output = Path("study.toml"),
     home: Home = None,  # noqa: ARG001  (every command takes it)
     as_json: Json = False,
 ) -> None:
-    """Write a study file with every setting explained; a file that exists is left as it is."""
-    from search.reporting import display
+    """Write a study file with every setting explained; an existing file is left unchanged.
+
+    Example: mlp-search init study.toml
+    """
     from search.spec.template import STUDY_TEMPLATE
 
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(STUDY_TEMPLATE)
     except FileExistsError as error:
-        raise UnavailableError(f"{path}: exists already and is left as it is: choose another name") from error
+        raise UnavailableError(f"{path}: must be a new file, but it exists: choose another name") from error
     except OSError as error:
         raise UnavailableError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
     display.show([f"wrote {path}"], {"path": str(path)}, as_json=as_json)

@@ -1,4 +1,4 @@
-"""``promote``, ``rollback``, ``models``, ``predict``: the winner, where people use it."""
+"""``promote``, ``rollback``, ``models``, ``predict``: the model registry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.options import Home, Json, Study
+from search.cli.options import Figure, Home, Json, Study, argument, option
+from search.reporting import display
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,25 +18,29 @@ if TYPE_CHECKING:
 
 _MAX_ROWS, _MAX_CLASSES = 50, 3
 
-Alias = Annotated[str, typer.Option(metavar="ALIAS", help="The alias that moves.")]
+Alias = Annotated[str, option("ALIAS", "The alias that moves.")]
+Model = Annotated[str | None, option("NAME", "The registered model.", "the study's name")]
+Force = Annotated[str | None, option("REASON", "Promote even if the gate refuses; the reason is recorded.")]
+Registered = Annotated[str, argument("MODEL", "A registered model.")]
+Versioned = Annotated[str, argument("MODEL[@ALIAS]", "A registered model, by default its champion.")]
+Rows = Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .parquet, PNG or JPEG.")]
+Invert = Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")]
 
 
 def promote(
     study: Study,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The registered model; else the study's name.")
-    ] = None,
+    model: Model = None,
     alias: Alias = "champion",
-    alpha: Annotated[float, typer.Option(metavar="P", help="The gate's significance level.")] = 0.05,
-    force: Annotated[
-        str | None, typer.Option(metavar="REASON", help="Pass the gate in spite of its refusal; recorded.")
-    ] = None,
+    alpha: Annotated[float, option("P", "Significance level of the gate.")] = 0.05,
+    force: Force = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Take the winner through the gate into the registry; exit code 3 where the gate refuses it."""
+    """Register a study's winner if it passes the gate; exit code 3 if the gate refuses it.
+
+    Example: mlp-search promote digits --model reader
+    """
     from search.registry.promotion import promote as promote_winner
-    from search.reporting import display
 
     result = promote_winner(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
     names = ("promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value")
@@ -44,18 +49,15 @@ def promote(
     display.show([f"{what}: {result.reason}"], document, as_json=as_json)
     if not result.promoted:
         raise typer.Exit(3)
-    display.message(f"next: mlp-search predict {display.quoted(f'{result.model}@{alias}', home)} FILE")
+    display.message(f"next: {display.command('predict', f'{result.model}@{alias}', 'FILE', home=home)}")
 
 
-def rollback(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A registered model.")],
-    alias: Alias = "champion",
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Return the alias to the version before; twice goes two back."""
+def rollback(model: Registered, alias: Alias = "champion", home: Home = None, as_json: Json = False) -> None:
+    """Return an alias to its previous version; a second call returns it one version further.
+
+    Example: mlp-search rollback digits
+    """
     from search.registry.models import rollback as roll_back
-    from search.reporting import display
 
     result = roll_back(model, alias=alias, home=home)
     line = f"{model}@{alias} is version {result.version} again, no longer version {result.left}"
@@ -63,39 +65,38 @@ def rollback(
 
 
 def models(home: Home = None, as_json: Json = False) -> None:
-    """List the registered models: versions, aliases, accuracies."""
-    from search.registry.models import models as read_models
-    from search.reporting import display
+    """List the registered models: versions, aliases, accuracies.
 
-    rows = read_models(home=home)
-    made = display.table(
-        "model", ">version", "alias", ">test accuracy", "study", ">trial", ">seal opened", "created", "gate"
-    )
-    for row in rows:
-        accuracy = None if row.test_accuracy is None else f"{row.test_accuracy:.4f}"
-        display.add_row(
-            made, row.model, row.version, ", ".join(row.aliases), accuracy, row.study, row.trial, row.seal_opened,
-            row.created, row.gate,
-        )  # fmt: skip
-    tables: list[RenderableType] = [made] if rows else ["no models yet; mlp-search promote STUDY makes one"]
-    display.show(tables, [asdict(row) for row in rows], as_json=as_json)
+    Example: mlp-search models
+    """
+    from search.registry.models import models as read_models
+
+    found = read_models(home=home)
+    columns = ("model", ">version", "alias", ">test accuracy", "study", ">trial", ">test read", "created", "gate")
+    rows = (
+        (row.model, row.version, ", ".join(row.aliases), display.accuracy(row.test_accuracy), row.study, row.trial,
+         row.seal_opened, row.created, row.gate)
+        for row in found
+    )  # fmt: skip
+    shown = display.table(columns, rows) if found else "no models yet; mlp-search promote STUDY registers one"
+    display.show([shown], [asdict(row) for row in found], as_json=as_json)
 
 
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL[@ALIAS]", help="A registered model; else its champion.")],
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A .npz (rows as x), .csv, .parquet, PNG or JPEG.")],
-    invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture first.")] = False,
-    figure: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the first example and its probabilities.")
-    ] = None,
+    model: Versioned,
+    source: Rows,
+    invert: Invert = False,
+    figure: Figure = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Say the class of each example, with its probabilities."""
-    from search.registry.predict import predict as answer
-    from search.reporting import display
+    """Predict the class of each example, with its probabilities.
 
-    result = answer(model, source, invert=invert, home=home)
+    Example: mlp-search predict digits@champion rows.npz
+    """
+    from search.registry.predict import predict as predict_rows
+
+    result = predict_rows(model, source, invert=invert, home=home)
     document = [
         {"label": label, "probability": max(row), "probabilities": row}
         for label, row in zip(result.labels, result.probabilities.tolist(), strict=True)
@@ -110,13 +111,11 @@ def predict(
 
 
 def _prediction_tables(result: Predictions) -> list[RenderableType]:
-    from search.reporting import display
-
     title = f"{result.model} version {result.version}"
-    made = display.table(">row", "class", ">probability", "the next", title=title)
+    made = display.table((">row", "class", ">probability", "the next"), title=title)
     for number, row in enumerate(result.probabilities[:_MAX_ROWS]):
         first, *others = (-row).argsort(kind="stable")[:_MAX_CLASSES]
         rest = ", ".join(f"{result.class_names[other]} {row[other]:.1%}" for other in others)
         display.add_row(made, number, result.class_names[first], f"{row[first]:.1%}", rest)
-    left = len(result.probabilities) - _MAX_ROWS
-    return [made, *([f"and {left:,} more rows; --json gives them all"] if left > 0 else [])]
+    n_more = len(result.probabilities) - _MAX_ROWS
+    return [made, f"and {n_more:,} more rows; --json prints all of them"] if n_more > 0 else [made]

@@ -5,21 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from search.cli.options import Home, Json, Study, option
+from search.reporting import display
 
-from search.cli.options import Home, Json, Study
+Output = Annotated[Path | None, option("FILE.html", "The file to write.", "STUDY.html")]
 
 
-def report(
-    study: Study,
-    output: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Where to write it; STUDY.html if left out.")
-    ] = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Write one self-contained page: what was searched, found, pruned and tested; it opens without a network."""
-    from search.reporting import display
+def report(study: Study, output: Output = None, home: Home = None, as_json: Json = False) -> None:
+    """Write one self-contained page of a study: its search, results, pruning and tests; it opens without a network.
+
+    Example: mlp-search report digits --output digits.html
+    """
     from search.reporting.report import write_report
 
     path = write_report(study, output, home=home)

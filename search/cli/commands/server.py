@@ -5,22 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated
 
-import typer
+from search.cli.options import Home, Json, option
+from search.reporting import display
 
-from search.cli.options import Home, Json
+Port = Annotated[int, option("N", "The port to listen on.", low=1, high=65535)]
+Host = Annotated[str, option("ADDRESS", "The address to listen on; the default is reachable from this machine only.")]
 
 
-def ui(
-    port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The port to listen on.")] = 5000,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="The address to listen on; only this machine can reach the default.")
-    ] = "127.0.0.1",
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Open MLflow's page on this home, until Ctrl-C."""
+def ui(port: Port = 5000, host: Host = "127.0.0.1", home: Home = None, as_json: Json = False) -> None:
+    """Serve MLflow's page on this home until Ctrl-C.
+
+    Example: mlp-search ui --port 8080
+    """
     from search.operations.ui import serving
-    from search.reporting import display
 
     with suppress(KeyboardInterrupt), serving(home, host, port) as server:
         studies = server.studies()

@@ -2,99 +2,87 @@
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from pipelines.errors import SpecError
-from search.cli.options import Home, Json, Target, complete_source
+from pipelines.config import DataConfig, Hyperparameters
+from search.cli.options import Home, Json, Seed, Source, Target, option, options_named
+from search.reporting import display
 from search.scheduling.progress import Observer
 
 if TYPE_CHECKING:
     from pipelines.config import Layer
     from pipelines.training.history import EpochReport
-    from search.training.configuration import TrainingSpec
     from search.training.train import TrainingResult
+
+_HP, _DATA = Hyperparameters(), DataConfig("")
+Width = Annotated[int | None, option("N", "Units of each hidden layer.", _HP.width)]
+Depth = Annotated[int | None, option("N", "Hidden layers.", _HP.depth)]
+Dropout = Annotated[float | None, option("SHARE", "Share of units dropped after each hidden layer.", _HP.dropout)]
+Optimizer = Annotated[str | None, option("NAME", "A Keras optimizer.", _HP.optimizer)]
+LearningRate = Annotated[float | None, option("RATE", "Learning rate.", "Keras's for the optimizer")]
+Schedule = Annotated[str | None, option("constant|cosine", "Schedule of the learning rate.", _HP.schedule)]
+Epochs = Annotated[int | None, option("N", "Passes over the rows; with --continue, further passes.", _HP.epochs)]
+BatchSize = Annotated[int | None, option("N", "Rows of a step.", _HP.batch_size)]
+Validation = Annotated[float | None, option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)]
+Scaling = Annotated[str | None, option("minmax|standard|none", "Scaling of the inputs.", _DATA.scaling)]
+Continue = Annotated[str | None, option("RUN", "Continue a run of train from its last epoch.", None, "--continue")]
 
 
 def train(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="digits, mnist, fashion_mnist or a data file.", autocompletion=complete_source
-        ),
-    ],
-    width: Annotated[int | None, typer.Option(metavar="N", help="Units of each hidden layer: 512.")] = None,
-    depth: Annotated[int | None, typer.Option(metavar="N", help="Hidden layers: 2.")] = None,
-    dropout: Annotated[float | None, typer.Option(metavar="SHARE", help="Dropped after each of them: 0.2.")] = None,
-    optimizer: Annotated[str | None, typer.Option(metavar="NAME", help="One of Keras's: adam.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="RATE", help="Keras's for the optimizer.")] = None,
-    schedule: Annotated[str | None, typer.Option(metavar="constant|cosine", help="Of the rate: constant.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Passes over the rows: 20. With --continue, how many more.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Rows of a step: 128.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Same seed, same weights: 0.")] = None,
+    source: Source,
+    width: Width = None,
+    depth: Depth = None,
+    dropout: Dropout = None,
+    optimizer: Optimizer = None,
+    learning_rate: LearningRate = None,
+    schedule: Schedule = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    seed: Seed = None,
     target: Target = None,
-    validation_fraction: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Of the training rows, held back: 0.2.")
-    ] = None,
-    scaling: Annotated[str | None, typer.Option(metavar="minmax|standard|none", help="Of the inputs: minmax.")] = None,
-    continue_run: Annotated[
-        str | None, typer.Option("--continue", metavar="RUN", help="Go on where this run of train stopped.")
-    ] = None,
+    validation_fraction: Validation = None,
+    scaling: Scaling = None,
+    continue_run: Continue = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Train one configuration and log it as one run; prints its layers and each epoch."""
-    from search.training.train import continue_training, train_once
+    """Train one configuration and log it as one run; prints its layers and each epoch.
 
+    Example: mlp-search train digits --width 64 --epochs 10
+    """
     given = {
         "width": width, "depth": depth, "dropout": dropout, "optimizer": optimizer, "learning_rate": learning_rate,
         "schedule": schedule, "epochs": epochs, "batch_size": batch_size, "seed": seed, "target": target,
         "validation_fraction": validation_fraction, "scaling": scaling,
     }  # fmt: skip
-    spec = _spec(source, given)
-    observer = _Lines(as_json=as_json)
-    if continue_run is None:
-        result = train_once(spec, home=home, observer=observer)
-    else:
-        result = continue_training(continue_run, home=home, observer=observer, source=source, **given)
+    result = _train(source, given, continue_run, home, _Lines(as_json=as_json))
     _show(source, result, home, as_json=as_json)
 
 
-def _spec(source: str, given: dict[str, Any]) -> TrainingSpec:
+def _train(
+    source: str, given: Mapping[str, object], continue_run: str | None, home: Path | None, observer: Observer
+) -> TrainingResult:
     from search.training.configuration import default_training
+    from search.training.train import continue_training, train_once
 
-    try:
-        return default_training(source, **given)
-    except SpecError as error:
-        raise SpecError([_as_option(problem) for problem in error.problems]) from error
-
-
-def _as_option(problem: str) -> str:
-    """``options, space.batch_size: …`` as ``--batch-size: …``."""
-    place, colon, rest = problem.partition(":")
-    name = place.rpartition(".")[2].replace("_", "-")
-    return f"{'data.source' if name in ('name', 'source') else f'--{name}'}{colon}{rest}"
+    with options_named(name="data.source", source="data.source"):
+        spec = default_training(source, **given)
+    if continue_run is None:
+        return train_once(spec, home=home, observer=observer)
+    return continue_training(continue_run, home=home, observer=observer, source=source, **given)
 
 
 class _Lines(Observer):
-    """The layers, then a line an epoch; with --json all of it on stderr."""
+    """Prints the layers, then a line an epoch; with --json on stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
-        from search.reporting import display
-
-        self._console, self._message = display.console(stderr=as_json), display.message
+        self._console = display.console(stderr=as_json)
 
     def begin(self, layers: tuple[Layer, ...]) -> None:
-        from search.reporting import display
-
-        for renderable in display.layers_table(layers):
-            self._console.print(renderable)
+        self._console.print(display.layers_table(layers))
 
     def epoch(self, report: EpochReport) -> None:
         self._console.print(
@@ -103,21 +91,18 @@ class _Lines(Observer):
         )
 
     def note(self, line: str) -> None:
-        self._message(line)
+        display.message(line)
 
 
 def _show(source: str, result: TrainingResult, home: Path | None, *, as_json: bool) -> None:
-    from search.reporting import display
-
     row = result.row
     best = "no epoch ended" if row.value is None else f"val_accuracy {row.value:.4f} at epoch {row.best_epoch}"
-    lines = [f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"]
-    display.show(lines, asdict(row), as_json=as_json)
-    if result.undelivered:
-        display.message("MLflow has not taken the run yet; it waits in the spool for the next train on this source")
+    line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
+    display.show([line], asdict(row), as_json=as_json)
+    display.undelivered(result.undelivered)
     if result.stop_reason == "diverged":
-        display.message("training ended early, with a loss that is no number: try a lower --learning-rate")
+        display.message("training ended early because the loss is not a number: try a lower --learning-rate")
     if result.stop_reason == "interrupted":
-        where = f" --home {shlex.quote(str(home))}" if home else ""
-        display.message(f"to go on: mlp-search train {shlex.quote(source)} --continue {row.run_id}{where}")
+        resume = display.command("train", source, "--continue", row.run_id, home=home)
+        display.message(f"to resume, run: {resume}")
         raise KeyboardInterrupt

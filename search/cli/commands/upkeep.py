@@ -1,24 +1,24 @@
-"""``doctor``, ``migrate``: a home that holds together, and one that moves."""
+"""``doctor``, ``migrate``: repair a home, move it to PostgreSQL."""
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from typing import Annotated
 
 import typer
 
 from search.cli.options import Home, Json
+from search.reporting import display
+
+Repair = Annotated[bool, typer.Option("--repair", help="Repair each disagreement, and report each repair.")]
 
 
-def doctor(
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what is found, and say what was done.")] = False,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Compare Optuna, MLflow and the spool; exit code 3 where they disagree."""
+def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> None:
+    """Compare Optuna, MLflow, the registry and the spool; exit code 3 if they disagree.
+
+    Example: mlp-search doctor --repair
+    """
     from search.doctor import examine
-    from search.reporting import display
 
     result = examine(repair=repair, home=home)
     for remark in result.remarks:
@@ -27,27 +27,29 @@ def doctor(
     will = "repaired" if repair else "repair"
     lines = [f"{finding.kind}: {finding.subject}; {will}: {finding.repair}" for finding in found]
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    lines.append(f"{len(found)} found: {counts}" if found else "nothing found: Optuna, MLflow and the spool agree")
+    lines.append(f"{len(found)} found: {counts}" if found else "OK: Optuna, MLflow and the spool agree")
     document = [{key: getattr(finding, key) for key in ("kind", "subject", "repair")} for finding in found]
     display.show(lines, document, as_json=as_json)
     for finding in result.left if repair else ():
-        display.message(f"not mended: {finding.kind}: {finding.subject}")
+        display.message(f"not repaired: {finding.kind}: {finding.subject}")
     if result.left:
         if not repair:
-            display.message("next: mlp-search doctor --repair" + (f" --home {shlex.quote(str(home))}" if home else ""))
+            display.message(f"next: {display.command('doctor', '--repair', home=home)}")
         raise typer.Exit(3)
 
 
 def migrate(home: Home = None, as_json: Json = False) -> None:
-    """Copy this home's SQLite databases to those of OPTUNA_STORAGE and MLFLOW_TRACKING_URI, on PostgreSQL."""
-    from search.operations.migration import migrate as move
-    from search.reporting import display
+    """Copy this home's SQLite databases to PostgreSQL, to OPTUNA_STORAGE and MLFLOW_TRACKING_URI.
 
-    result = move(home=home)
+    Example: OPTUNA_STORAGE=postgresql://… MLFLOW_TRACKING_URI=postgresql://… mlp-search migrate
+    """
+    from search.operations.migration import migrate as copy_databases
+
+    result = copy_databases(home=home)
     lines = []
     for library, tables in (("Optuna", result.optuna), ("MLflow", result.mlflow)):
         rows = ", ".join(f"{count} {name}" for name, count in tables.items() if count)
         lines.append(f"{library}: {rows}")
-    document = {"optuna": result.optuna, "mlflow": result.mlflow}
-    display.show([*lines, "every row was compared with its source, which is as it was"], document, as_json=as_json)
+    lines.append("every copied row equals its source; the source is unchanged")
+    display.show(lines, {"optuna": result.optuna, "mlflow": result.mlflow}, as_json=as_json)
     display.message("keep OPTUNA_STORAGE and MLFLOW_TRACKING_URI set from now on; artifacts stay in the home")

@@ -145,7 +145,7 @@ class TestDatasets:
 
     def test_one_of_them(self) -> None:
         shown = call("datasets", "digits").out
-        assert "1,149 training, 288 validation, 360 test (sealed)" in shown
+        assert "1,149 training, 288 validation, 360 test (held out)" in shown
         assert "8 x 8 uint8, from 0 to 16" in shown
         found = call("datasets", "digits", "--json").json()
         assert found["n_rows"] == {"training": 1149, "validation": 288, "test": 360}

@@ -67,7 +67,7 @@ def test_ctrl_c_on_a_terminal_and_the_same_command_again(finished_home: Path, tm
     assert os.waitstatus_to_exitcode(status) == 130
     assert re.search(r"cpu:0 .*trial-000\d .*\d+/[23]\d ", shown)
     assert re.search(r"of 8 trials, .* 0 failed", shown)
-    assert "to go on, type the same again: mlp-search run" in shown
+    assert "to resume, run the same command again: mlp-search run" in shown
     assert shown.rstrip().endswith("interrupted")
     assert "Traceback" not in shown
     done = [

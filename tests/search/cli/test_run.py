@@ -92,7 +92,7 @@ def test_show_says_why_the_others_did_not(finished_home: Path) -> None:
             assert f"{best['value'] - row['value']:.4f} below the best, trial {best['number']}" in text
         else:
             assert f"pruned after {row['epochs_trained']} of {row['params']['epochs']} epochs" in text
-            assert "the median pruner ends what is below the median" in text
+            assert "the median pruner ends trials below the median" in text
 
 
 def test_a_trial_that_is_not_there(finished_home: Path) -> None:

@@ -90,7 +90,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a home that is too long": (f"studies --home {LONG}", 1, "(File name too long)"),
     "a figure of another kind": ("datasets digits --figure a.jpg", 1, "a.jpg: a figure's file must end in .png"),
     "a figure nowhere": ("datasets digits --figure no/where/a.png", 1, "cannot be written (No such file or directory)"),
-    "a file that is there": ("init iris.csv", 1, "iris.csv: exists already and is left as it is"),
+    "a file that is there": ("init iris.csv", 1, "iris.csv: must be a new file, but it exists"),
     "a file nowhere": ("init no/where/study.toml", 1, "no/where/study.toml: cannot be written"),
     "no such study": ("trials digits", 1, "study 'digits': must be one of this home"),
     "no study to show": ("show digits 0", 1, "study 'digits': must be one of this home"),
@@ -118,7 +118,7 @@ def test_many_problems_are_cut_short(here: Path) -> None:
     lines = call("run", "gaps.csv").err.splitlines()
     assert len(lines) == 21
     assert lines[0] == "error: gaps.csv, column 'c0': must hold values, got none in any row: drop it"
-    assert lines[-1] == "error: 280 more problems: mend these first"
+    assert lines[-1] == "error: 280 more problems: fix these first"
 
 
 def test_no_line_is_longer_than_a_screen(here: Path) -> None:

@@ -53,7 +53,7 @@ def test_only_the_audited_trials_end_otherwise(world: World) -> None:
     assert sum(PRUNED_AT in run.data.tags for run in runs) == spared
     number, pruned_at = next((n, row[3]) for n, row in enumerate(outcome(world, half)) if row[3])
     told = explain_trial(half.name, number, home=world.settings.home).text
-    assert f"would have been pruned after epoch {pruned_at}" in told
+    assert f"would have ended it after epoch {pruned_at}" in told
 
 
 @pytest.mark.parametrize("n_epochs", [7, 30, 61])

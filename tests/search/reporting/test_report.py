@@ -99,7 +99,7 @@ def test_it_opens_offline_without_an_error(chromium: Any, large: Path, tmp_path:
     for chart in ("history", "importances", "parallel", "slices", "pruning"):
         assert page.page.locator(f"#{chart} .main-svg").count() > 0, chart
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width, "only tables and figures scroll"
-    assert "ran on as an audit" in page.text()
+    assert "trained on as an audit" in page.text()
 
 
 def test_a_study_that_went_all_the_way(chromium: Any, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_study_that_went_all_the_way(chromium: Any, tmp_path: Path) -> None:
     assert page.errors == []
     text = page.text()
     assert f"{tested.evaluation.accuracy:.4f}" in text
-    assert "The seal was opened once" in text
+    assert "The test was read once" in text
     assert said.reason in text
     assert "2 of 2" in text
     assert page.page.locator("#curves .scatterlayer .trace").count() == 6, "two curves of each of the best three trials"

@@ -44,7 +44,7 @@ def test_an_interrupted_run_goes_on_to_its_end(client: MlflowClient, shared_home
     row = answer.json()
     assert (row["state"], row["epochs_trained"]) == ("INTERRUPTED", 3)
     go_on, last = answer.err.splitlines()[-2:]
-    assert go_on == f"to go on: mlp-search train digits --continue {row['run_id']} --home {shared_home}"
+    assert go_on == f"to resume, run: mlp-search train digits --continue {row['run_id']} --home {shared_home}"
     assert last == "interrupted"
     assert client.get_run(row["run_id"]).info.status == "KILLED"
 
