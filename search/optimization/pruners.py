@@ -26,8 +26,8 @@ def is_audited(spec: StudySpec, number: int) -> bool:
 def make_pruner(spec: StudySpec) -> BasePruner:
     """One of Optuna's pruners; the resource is the epoch, and Hyperband is told the most there can be."""
     return {
-        "hyperband": lambda: _Hyperband(1, spec.space.max_epochs, _REDUCTION_FACTOR),
-        "asha": lambda: _SuccessiveHalving(spec.space.max_epochs),
+        "hyperband": lambda: _Hyperband(1, spec.space.highest("epochs"), _REDUCTION_FACTOR),
+        "asha": lambda: _SuccessiveHalving(spec.space.highest("epochs")),
         "median": MedianPruner,
         "none": NopPruner,
     }[spec.pruner]()

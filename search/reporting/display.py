@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 200  # a table for another program is not folded to a terminal's width
 _MAX_CLASSES = 20
+_CONFIGURATION = (
+    "{width}x{depth} dropout {dropout} {optimizer} {learning_rate} {schedule}, {epochs} epochs, batch {batch_size}"
+)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -76,14 +80,8 @@ def add_row(made: Table, *cells: object) -> None:
 
 def short(params: Mapping[str, object]) -> str:
     """A configuration in one line: ``512x2 dropout 0.3 adam 0.001 cosine, 20 epochs, batch 128``."""
-    value = {name: f"{v:.3g}" if isinstance(v, float) else str(v) for name, v in params.items()}
-    parts = [
-        f"{value.get('width', '?')}x{value.get('depth', '?')}",
-        f"dropout {value.get('dropout', '?')}",
-        f"{value.get('optimizer', '?')} {value.get('learning_rate', '?')}",
-        f"{value.get('schedule', '?')}, {value.get('epochs', '?')} epochs, batch {value.get('batch_size', '?')}",
-    ]
-    return " ".join(parts)
+    values = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in params.items()}
+    return _CONFIGURATION.format_map(defaultdict(lambda: "?", values))
 
 
 def command(*words: object, home: Path | None) -> str:

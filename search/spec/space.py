@@ -137,11 +137,6 @@ class SearchSpace:
             raise SpecError(problems)
         return {name: values(dimension) for name, dimension in self.searched.items()}
 
-    @property
-    def max_epochs(self) -> int:
-        """The longest training, in epochs: the resource of Hyperband."""
-        return self.highest("epochs")
-
     def highest(self, name: str) -> int:
         """The largest value of a dimension of whole numbers."""
         dimension = self.dimensions[name]

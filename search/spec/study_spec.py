@@ -27,8 +27,6 @@ from search.spec.schema import Table, load, parse, show
 from search.spec.space import SearchSpace, default_space
 
 DEFAULT_TRIALS = 64
-DEFAULT_SAMPLER: Sampler = "tpe"
-DEFAULT_PRUNER: Pruner = "asha"
 # A quick start and a slow, more accurate one; measured in docs/adr/0012.
 DEFAULT_STARTS = (
     Hyperparameters(512, 2, 0.3, "adam", learning_rate=0.001, schedule="cosine", epochs=20, batch_size=128),
@@ -83,8 +81,8 @@ class StudySpec:
     trials: int | None = DEFAULT_TRIALS
     timeout_s: float | None = None
     objective: Objective = "val_accuracy"
-    sampler: Sampler = DEFAULT_SAMPLER
-    pruner: Pruner = DEFAULT_PRUNER
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "asha"
     audit: float = 0.0
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
@@ -200,7 +198,7 @@ def _fill_study(study: Table, source: str) -> list[str]:
     if "timeout_s" in study:
         study.setdefault("trials", None)
     name = study.setdefault("name", Path(source).stem)
-    rule = f"must be given where the source's own cannot serve: {NAME_RULE}"
+    rule = f"must be given, because the source's name breaks the rule: {NAME_RULE}"
     return [] if is_name(name) else [f"study.name: {rule}, got {show(name)}"]
 
 
@@ -215,7 +213,7 @@ def _check_space(space: SearchSpace, given: Table | None, sampler: str | None) -
         yield f"space.width: must keep a network at {MAX_WEIGHTS:,} weights or fewer, got {got}; lower one"
     searches_numbers = any(isinstance(d, Range) and count(d) != 1 for d in space.searched.values())
     if sampler == "cmaes" and not searches_numbers:
-        yield 'search.sampler: must not be "cmaes" where no dimension is a range, got "cmaes"; take "tpe"'
+        yield 'search.sampler: must not be "cmaes" without a range in the space, got "cmaes"; use "tpe"'
     if sampler == "grid":
         try:
             space.grid()

@@ -77,9 +77,7 @@ def init(
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(STUDY_TEMPLATE)
-    except FileExistsError as error:
-        raise UnavailableError(f"{path}: must be a new file, but it exists: choose another name") from error
     except OSError as error:
-        raise UnavailableError(f"{path}: cannot be written ({error.strerror}): choose another place") from error
+        raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
     display.show([f"wrote {path}"], {"path": str(path)}, as_json=as_json)
     display.message(f"next: mlp-search plan {path}, or mlp-search run {path}")

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 _MAX_CLASSES = 15
 
 Refit = Annotated[bool, typer.Option("--refit", help="Train the winner again, on training and validation rows.")]
-Again = Annotated[
-    bool, typer.Option("--again", help="Read the held-out rows again; recorded.")
-]
+Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; recorded.")]
 
 
 def finalists(

@@ -88,7 +88,7 @@ def test_distributions_of_the_default_space():
         "epochs": IntDistribution(5, 40),
         "batch_size": CategoricalDistribution((32, 64, 128, 256)),
     }
-    assert default_space().max_epochs == 40
+    assert default_space().highest("epochs") == 40
 
 
 @pytest.mark.parametrize(

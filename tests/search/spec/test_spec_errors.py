@@ -154,7 +154,7 @@ WRONG = {
     ),
     "cmaes-choices": (
         '[search]\nsampler = "cmaes"\n[space]\nwidth = [8, 16]\ndepth = { low = 2, high = 2 }',
-        ['search.sampler: must not be "cmaes" where no dimension is a range, got "cmaes"; take "tpe"'],
+        ['search.sampler: must not be "cmaes" without a range in the space, got "cmaes"; use "tpe"'],
     ),
     "grid-continuous": (
         '[search]\nsampler = "grid"\n[space]\ndropout = { low = 0.0, high = 0.5 }\nwidth = [8, 16]',
@@ -215,7 +215,7 @@ WRONG_DATA = {
     ),
     "unnamable": (
         '[data]\nsource = "data/.csv"',
-        [f'study.name: must be given where the source\'s own cannot serve: {NAME}, got ".csv"'],
+        [f'study.name: must be given, because the source\'s name breaks the rule: {NAME}, got ".csv"'],
     ),
     "everything-at-once": (
         '[study]\ntrials = "64"\nSEED = 1\n[data]\n[space]\nwidth = []\n[search]\nsampler = "x"\n[[start]]\ndepth = 0',
