@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import BaseTrial
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import BaseTrial
 
 Number: TypeAlias = int | float
 Value: TypeAlias = int | float | str
@@ -75,6 +76,9 @@ Dimension: TypeAlias = Fixed | Choice | Range
 
 def distribution(dimension: Choice | Range) -> BaseDistribution:
     """Optuna's distribution of a searched dimension."""
+    # Imported here: it takes half a second, which commands that need no distribution save.
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
     if isinstance(dimension, Choice):
         return CategoricalDistribution(dimension.values)
     low, high, log, step = dimension.low, dimension.high, dimension.log, dimension.step

@@ -6,10 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeAlias
-
-from optuna.distributions import BaseDistribution
-from optuna.trial import BaseTrial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
@@ -25,6 +22,10 @@ from search.spec.dimensions import (
     to_json,
     values,
 )
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import BaseTrial
 
 Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""

@@ -41,13 +41,13 @@ slots = 1
 """
 
 BUG = """
-import os, search.cli, search.overview
+import os, search.cli.app, search.reporting.study_summaries
 
 def broken(home):
     raise OSError(os.environ["OPTUNA_STORAGE"], os.environ["MLFLOW_TRACKING_URI"])
 
-search.overview.studies = broken
-search.cli.main(["studies"])
+search.reporting.study_summaries.studies = broken
+search.cli.app.main(["studies"])
 """
 
 
@@ -188,6 +188,7 @@ def crashed() -> str:
     """What a process leaves that dies of a bug with the addresses at hand."""
     done = subprocess.run([sys.executable, "-c", BUG], capture_output=True, text=True, check=False)
     assert "Traceback" in done.stderr
+    assert "OSError" in done.stderr
     return done.stdout + done.stderr
 
 
