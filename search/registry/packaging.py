@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import pipelines
-
-import pipelines
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.predictor import ModelRecord
