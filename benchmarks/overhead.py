@@ -25,6 +25,7 @@ from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.home.settings import prepare_home, read_settings
 from search.optimization.studies import open_study
+from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import default_spec, override
@@ -105,7 +106,8 @@ def measure(n_trials: int, pruner: str) -> dict[str, float]:
         tracker.wait_connected()
         study = open_study(settings, spec, dataset.fingerprint)
         marks = Marks()
-        scheduler = Scheduler(spec, study, FreePool(), tracker, settings, 64, 10, {}, marks, time.monotonic())
+        context = StudyContext(spec, study, settings, tracker, marks, 64, 10, {})
+        scheduler = Scheduler(context, FreePool(), time.monotonic())
         started = time.perf_counter()
         scheduler.run()
         searched_s = time.perf_counter() - started

@@ -29,6 +29,7 @@ from virtual_pool import N_CLASSES, N_FEATURES, VirtualClock, VirtualPool
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.startup import collect_seldom
 from search.optimization.studies import open_study
+from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec, default_spec, spec_from_dict
@@ -119,9 +120,8 @@ def search(spec: StudySpec, settings: Settings, tracker: Any, n_slots: int, tria
     study = open_study(settings, spec, "0")
     clock = VirtualClock()
     pool = VirtualPool(n_slots, trial_s, clock)
-    scheduler = Scheduler(
-        spec, study, pool, tracker, settings, N_FEATURES, N_CLASSES, {}, Observer(), clock.now(), clock.now
-    )
+    context = StudyContext(spec, study, settings, tracker, Observer(), N_FEATURES, N_CLASSES, {})
+    scheduler = Scheduler(context, pool, clock.now(), clock.now)
     with suppress(KeyboardInterrupt):  # it says what it has measured so far
         scheduler.run()
     until = pool.last_submit

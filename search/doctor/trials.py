@@ -51,8 +51,8 @@ def _spooled(view: StudyView) -> Iterator[Finding]:
 def deliver(view: StudyView, folder: Path) -> None:
     """Lets both databases have an entry of the spool, in the order in which nothing is lost."""
     entry = read_entry(folder)
-    if view.study and (trial := view.unfinished.get(entry.start.run_name)):
-        tell(view.settings, load_writable_study(view.settings, view.name), {trial.number: entry})
+    if view.study and entry.start.run_name in view.unfinished:
+        tell(view.settings, load_writable_study(view.settings, view.name), [entry])
     elif view.study and entry.number is None:
         record_result(view.study, entry)
     with Tracker(view.open_runs, lambda _: None) as tracker:

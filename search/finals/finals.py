@@ -8,33 +8,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 
-from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.data.datasets import Dataset, Split
 from pipelines.errors import SpecError
 from search.finals.finalist import Candidate, Finalist
+from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.readings import seal_opened
 from search.finals.selection import candidates, is_out, order
 from search.finals.verdict import Verdict, as_attribute, judge
 from search.finals.winner import refit_run
 from search.home.interrupts import interruptible
-from search.home.settings import Settings, read_settings
+from search.home.settings import read_settings
 from search.optimization.provenance import open_runs, run_tags
 from search.optimization.run_records import recorded_results
 from search.optimization.seeds import finalist_seed, refit_seed
 from search.optimization.studies import load_own_study, study_data
+from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import deliver_left, record_runs
-from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
 from search.storage.attributes import VERDICT
 from search.storage.database import storage_errors
-from search.tracking.entries import RunStart
 from search.tracking.home import open_home
 from search.tracking.run_names import finalist_run_name
 from search.tracking.tracker import Tracker
-from search.training.job_runner import Job, JobRunner
 from search.workers.start import prepare_pool, started_pool
 from search.workers.tasks import Task
 
@@ -99,38 +96,36 @@ def run_finalists(
     spec, dataset = study_data(load_own_study(settings, name), settings)
     open_home(settings)
     with storage_errors(settings), sole_lock(settings, name) as settings:
-        finals = _Finals(
-            settings, spec, load_own_study(settings, name), dataset, observer or Observer(), top, seeds, pool
+        study = load_own_study(settings, name)
+        chosen = candidates(study, top)
+        observer = observer or Observer()
+        tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note)
+        n_features = dataset.training.x[0].size
+        context = StudyContext(
+            spec, study, settings, tracker, observer, n_features, dataset.n_classes, run_tags(dataset)
         )
-        return finals.run(refit=refit)
+        return _Finals(context, dataset, chosen, top, seeds, pool).run(refit=refit)
 
 
 class _Finals:
     """One call: the finalists, the verdict, and the refit."""
 
     def __init__(
-        self,
-        settings: Settings,
-        spec: StudySpec,
-        study: optuna.Study,
-        dataset: Dataset,
-        observer: Observer,
-        top: int,
-        n_seeds: int,
-        pool: str,
+        self, context: StudyContext, dataset: Dataset, chosen: Sequence[Candidate], top: int, n_seeds: int, pool: str
     ) -> None:
-        self._settings, self._spec, self._study, self._dataset = settings, spec, study, dataset
-        self._observer, self._top, self._n_seeds, self._pool = observer, top, n_seeds, pool
-        self._candidates = candidates(study, top)
+        self._context, self._dataset, self._candidates = context, dataset, chosen
+        self._spec, self._study = context.spec, context.study
+        self._top = top
+        self._n_seeds = n_seeds
+        self._pool = pool
         self._started: set[str] = set()
-        self._progress = Progress(spec.name)
+        self._progress = Progress(context.spec.name)
 
     def run(self, *, refit: bool) -> FinalistsResult:
         study, verdict = self._study, None
-        with Tracker(lambda: open_runs(self._settings, self._spec, self._dataset), self._observer.note) as tracker:
-            self._tracker = tracker
+        with self._context.tracker as tracker:
             tracker.wait_connected()
-            deliver_left(study, self._settings, tracker)
+            deliver_left(study, self._context.settings, tracker)
             for run_name in self._unfinished():  # one that a dead process had in training may be out by now
                 tracker.kill_left(run_name)
             interrupted = self._train_finalists()
@@ -156,7 +151,7 @@ class _Finals:
         self._progress.complete = sum(len(finalist.values) for finalist in self._finalists())
         if (first := self._next_finalist()) is None:
             return False  # no worker has to be started
-        self._started.remove(first.start.run_name)
+        self._started.remove(first.name)
         return self._train(self._next_finalist, self._dataset)
 
     def _train_refit(self, winner: Finalist) -> bool:
@@ -167,18 +162,15 @@ class _Finals:
         jobs = iter([self._refit_job(winner)])
         return self._train(lambda: next(jobs, None), joined(self._dataset), n_slots=1)
 
-    def _train(self, choose: Callable[[], Job | None], dataset: Dataset, n_slots: int | None = None) -> bool:
+    def _train(self, choose: Callable[[], FinalistJob | None], dataset: Dataset, n_slots: int | None = None) -> bool:
         spec = self._spec
         if n_slots:
             spec = replace(spec, workers=replace(spec.workers, slots=n_slots))
-        with started_pool(self._pool, spec, dataset, self._settings) as pool:
-            job_runner = JobRunner(
-                self._study, pool, self._tracker, self._settings, self._observer, self._progress, choose,
-                spec.workers.trial_timeout_s,
-            )  # fmt: skip
-            with interruptible(job_runner.interrupt):
-                job_runner.run()
-        return job_runner.interrupted
+        with started_pool(self._pool, spec, dataset, self._context.settings) as pool:
+            runner = FinalistRunner(self._context, pool, self._progress, choose)
+            with interruptible(runner.interrupt):
+                runner.run()
+        return runner.interrupted
 
     def _finalists(self) -> list[Finalist]:
         """What is known of each configuration, in the order of the leaderboard."""
@@ -196,16 +188,12 @@ class _Finals:
             tuple(run["best_val_accuracy"] for run in done.values()),
             tuple(run["best_epoch"] for run in done.values()),
             tuple(run["run_id"] for run in done.values()),
-            self._n_parameters(candidate.hyperparameters),
+            self._context.n_parameters(candidate.hyperparameters),
             self._n_seeds,
             failed[0] if failed else "",
         )
 
-    def _n_parameters(self, hyperparameters: Hyperparameters) -> int:
-        n_features = self._dataset.training.x[0].size
-        return count_parameters(layer_sizes(hyperparameters, n_features, self._dataset.n_classes))
-
-    def _next_finalist(self) -> Job | None:
+    def _next_finalist(self) -> FinalistJob | None:
         """The next run to train; configurations that can neither win nor come second get no more of them."""
         finalists = self._finalists()
         self._show_leader(finalists)
@@ -225,17 +213,17 @@ class _Finals:
             self._progress.best_number, self._progress.best_value = leader.candidate.trial, leader.mean
             self._progress.best_params = asdict(leader.candidate.hyperparameters)
 
-    def _refit_job(self, winner: Finalist) -> Job:
+    def _refit_job(self, winner: Finalist) -> FinalistJob:
         job = self._job(0, refit_run(winner), winner.candidate, refit_seed(self._spec.seed), "refit")
         job.task = replace(job.task, keep_last=True)
-        job.last_epoch, job.metrics = winner.epochs, REFIT_METRICS
+        job.last_epoch = winner.epochs
+        job.metrics = REFIT_METRICS
         return job
 
-    def _job(self, number: int, run_name: str, candidate: Candidate, seed: int, role: str) -> Job:
-        hyperparameters = candidate.hyperparameters
-        tags = {"study": self._spec.name, "trial": str(candidate.trial), "role": role, **run_tags(self._dataset)}
-        params = asdict(hyperparameters) | {"seed": seed, "n_parameters": self._n_parameters(hyperparameters)}
-        return Job(RunStart(self._spec.name, run_name, 0, params, tags), Task(number, hyperparameters, seed))
+    def _job(self, number: int, run_name: str, candidate: Candidate, seed: int, role: str) -> FinalistJob:
+        tags = {"trial": str(candidate.trial), "role": role}
+        start = self._context.run_start(run_name, candidate.hyperparameters, seed, **tags)
+        return FinalistJob(start, Task(number, candidate.hyperparameters, seed))
 
 
 def joined(dataset: Dataset) -> Dataset:

@@ -1,63 +1,87 @@
-"""Attempts in the slots of a pool: who trains where, who trains again and why, and slots that come and go."""
+"""Jobs in the slots of a pool: which job trains where, which is retried, and slots that join or leave."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from pipelines.config import Hyperparameters
 from search.devices.slots import Slot
 from search.scheduling.progress import Observer, Progress, SlotView
-from search.tracking.entries import Epoch, RunStart
+from search.tracking.entries import METRICS, Epoch, RunStart
 from search.workers.pool import Failed, Gone, Lost, Pool, Ready
 from search.workers.tasks import Task
 
 MAX_ATTEMPTS = 3
-"""What a process died of is trained again, at most twice."""
+"""A job whose process dies is retried twice."""
+_NO_SLOT = Slot(-1, "")
 
 
-class Trained(Protocol):
-    """One try to train a configuration: a trial, or a run that is none.
+@dataclass(slots=True)
+class Job:
+    """A configuration to train: a trial, a finalist, a single training or a probe fit.
 
     Attributes:
-        start: What its run begins with.
+        start: What is known of its run at the beginning.
+        task: What a slot trains; its number identifies the job.
         slot: Where it trains, or trained last.
-        number: From 1; one whose process died gets another.
-        epochs: What was reported since.
-        alone: Whether it is to have its device for itself.
+        metrics: Names of the metrics that are logged of each epoch.
+        attempt: From 1; a retry counts one more.
+        epochs: Those of this attempt that have ended.
+        exclusive: Whether it needs a whole device.
+        replaces_run: Whether MLflow may have a run of this name already.
     """
 
     start: RunStart
-    slot: Slot
-    number: int
-    epochs: list[Epoch]
-    alone: bool
+    task: Task
+    slot: Slot = _NO_SLOT
+    metrics: tuple[str, ...] = METRICS
+    attempt: int = 1
+    epochs: list[Epoch] = field(default_factory=list)
+    exclusive: bool = False
+    replaces_run: bool = False
+
+    @property
+    def number(self) -> int:
+        """The task's number."""
+        return self.task.number
+
+    @property
+    def trial_number(self) -> int | None:
+        """The trial's number; None for a job that is not a trial of a study."""
+        return None
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.start.run_name
 
     @property
     def hyperparameters(self) -> Hyperparameters:
-        """Its configuration."""
+        """The configuration."""
+        return self.task.hyperparameters
 
 
-_T = TypeVar("_T", bound=Trained)
+J = TypeVar("J", bound=Job)
 
 
-class Dispatcher(Generic[_T]):
-    """Gives attempts to slots; what is lost, or lacks memory in its share of a device, it keeps to give out again.
+class Dispatcher(Generic[J]):
+    """Assigns jobs to free slots and retries those that were lost or ran out of memory.
 
     Args:
         pool: The slots.
-        observer: Is told why something trains again.
+        observer: Is told why a job is retried.
         progress: Shows each slot.
-        fail: Ends an attempt that is not to be trained again: it, a message and a traceback.
-        limit_s: The longest that one may take; None means no limit.
-        now: Seconds since some moment; a simulation has its own.
+        fail: Called for a job that is not retried: the job, a message and a traceback.
+        limit_s: Time limit of one attempt, in seconds; None for no limit.
+        now: Seconds since some moment; a simulation passes its own.
 
     Attributes:
-        running: What is in training, by its task's number.
-        again: What is to be trained again.
+        running: Jobs in training, by number.
+        retries: Jobs that wait for another attempt.
     """
 
     def __init__(
@@ -65,108 +89,110 @@ class Dispatcher(Generic[_T]):
         pool: Pool,
         observer: Observer,
         progress: Progress,
-        fail: Callable[[_T, str, str], None],
+        fail: Callable[[J, str, str], None],
         limit_s: float | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool, self._observer, self._progress, self._fail = pool, observer, progress, fail
-        self.running: dict[int, _T] = {}
-        self.again: list[_T] = []
+        self._limit_s = limit_s
+        self._now = now
+        self.running: dict[int, J] = {}
+        self.retries: list[J] = []
         self._free: list[Slot] = []
-        self._limit_s, self._now = limit_s, now
-        self._due: dict[int, float] = {}
-        self._hung: set[int] = set()
+        self._deadlines: dict[int, float] = {}
+        self._overdue: set[int] = set()
 
-    def __iter__(self) -> Iterator[_T]:
-        """Everything that has not ended."""
-        return iter((*self.running.values(), *self.again))
+    def __iter__(self) -> Iterator[J]:
+        """All jobs that have not ended."""
+        return iter((*self.running.values(), *self.retries))
 
     def free_slots(self) -> list[Slot]:
-        """Those that can take one; a device that one is to have alone has none until all of its slots are free."""
-        kept = {attempt.slot.device for attempt in self if attempt.alone}
-        busy = {slot.device for slot in self._pool.slots if slot not in self._free} if kept else set()
-        return [slot for slot in self._free if slot.device not in kept & busy]
+        """Slots that can take a job; a device reserved for an exclusive job has none until all of its slots idle."""
+        reserved = {job.slot.device for job in self if job.exclusive}
+        busy = {slot.device for slot in self._pool.slots if slot not in self._free} if reserved else set()
+        return [slot for slot in self._free if slot.device not in reserved & busy]
 
-    def take_again(self) -> tuple[_T, Slot] | None:
-        """One that is to be trained again, with the slot for it; None where none can be now."""
+    def next_retry(self) -> tuple[J, Slot] | None:
+        """A job to retry and the slot for it; None where no free slot suits one."""
         for slot in self.free_slots():
-            for attempt in self.again:
-                if not attempt.alone or attempt.slot.device == slot.device:
-                    self.again.remove(attempt)
-                    return attempt, slot
+            for job in self.retries:
+                if not job.exclusive or job.slot.device == slot.device:
+                    self.retries.remove(job)
+                    return job, slot
         return None
 
-    def submit(self, attempt: _T, slot: Slot, task: Task) -> None:
-        """Starts one in a slot."""
+    def submit(self, job: J, slot: Slot) -> None:
+        """Starts an attempt in a free slot."""
         self._free.remove(slot)
-        attempt.slot, attempt.epochs = slot, []
-        attempt.start = replace(attempt.start, tags={**attempt.start.tags, "device": slot.device})
-        self.running[task.number] = attempt
-        self._progress.slots[slot.number] = SlotView(slot.device, attempt.start.run_name, attempt.hyperparameters)
-        self._hung.discard(task.number)
+        job.slot = slot
+        job.epochs = []
+        job.start = replace(job.start, tags={**job.start.tags, "device": slot.device})
+        self.running[job.number] = job
+        self._progress.slots[slot.number] = SlotView(slot.device, job.name, job.hyperparameters)
+        self._overdue.discard(job.number)
         if self._limit_s:
-            self._due[task.number] = self._now() + self._limit_s
-        self._pool.submit(slot, task)
+            self._deadlines[job.number] = self._now() + self._limit_s
+        self._pool.submit(slot, replace(job.task, exclusive=job.exclusive))
 
-    def end_hung(self) -> None:
-        """Ends the process of what takes longer than it may: that has failed."""
-        for number, attempt in self.running.items():
-            if number not in self._hung and self._now() > self._due.get(number, math.inf):
-                self._hung.add(number)
-                self._pool.kill(attempt.slot)
+    def kill_overdue(self) -> None:
+        """Kills the processes of attempts beyond the time limit; their jobs fail."""
+        for number, job in self.running.items():
+            if number not in self._overdue and self._now() > self._deadlines.get(number, math.inf):
+                self._overdue.add(number)
+                self._pool.kill(job.slot)
 
     def handle(self, event: Ready | Gone | Failed | Lost) -> None:
-        """Takes note of a slot that came or went, and decides what becomes of an attempt without a result."""
-        if isinstance(event, Ready | Gone):  # an idle slot that died and came back is there already
+        """Updates the slots, and retries or fails a job that ended without an outcome."""
+        if isinstance(event, Ready | Gone):  # a slot that died while idle is in the list when it comes back
             self._free = [slot for slot in self._free if slot != event.slot]
         if isinstance(event, Ready):
             self._free.append(event.slot)
             self._progress.slots[event.slot.number] = SlotView(event.slot.device)
         elif isinstance(event, Gone):
-            self._leave(event)
+            self._remove_slot(event)
         elif isinstance(event, Lost):
-            self._retry(event)
+            self._retry_lost(event)
         elif event.out_of_memory:
-            self._train_alone(event)
+            self._retry_exclusively(event)
         else:
             self._fail(self.running[event.number], event.message, event.traceback)
 
-    def _leave(self, event: Gone) -> None:
+    def _remove_slot(self, event: Gone) -> None:
         self._progress.slots.pop(event.slot.number, None)
-        for attempt in self.again:
-            attempt.alone = attempt.alone and attempt.slot.device != event.slot.device
-        why = f": {event.message}" if event.message else ""
-        self._observer.note(f"{event.slot.device} is gone{why}; the study goes on without it")
+        for job in self.retries:
+            job.exclusive = job.exclusive and job.slot.device != event.slot.device
+        reason = f": {event.message}" if event.message else ""
+        self._observer.note(f"{event.slot.device} is gone{reason}; training continues on the other slots")
 
-    def _retry(self, event: Lost) -> None:
-        attempt = self.running[event.number]
-        if event.number in self._hung:
-            what = f"took longer than {self._limit_s:g} s and was ended"
-            self._fail(attempt, f"workers.trial_timeout_s: {what}", "")
-        elif attempt.number >= MAX_ATTEMPTS:
-            self._fail(attempt, f"{event.message}, {attempt.number} times with this configuration", "")
+    def _retry_lost(self, event: Lost) -> None:
+        job = self.running[event.number]
+        if event.number in self._overdue:
+            self._fail(job, f"workers.trial_timeout_s: took longer than {self._limit_s:g} s and was ended", "")
+        elif job.attempt >= MAX_ATTEMPTS:
+            self._fail(job, f"{event.message}, {job.attempt} times with this configuration", "")
         else:
-            self._queue(event, f"{event.message}; it is trained again")
+            self._retry(job, f"{event.message}; retrying")
 
-    def _train_alone(self, event: Failed) -> None:
-        """Gives one that a share of its device's memory did not suffice for all of the device, once."""
-        attempt, device = self.running[event.number], event.slot.device
-        if attempt.alone or sum(slot.device == device for slot in self._pool.slots) < 2:
-            advice = f"{device} has not enough memory for it alone: lower the space's width, depth or batch_size"
-            self._fail(attempt, f"{advice} ({event.message})", event.traceback)
+    def _retry_exclusively(self, event: Failed) -> None:
+        """Retries a job once with its whole device, where a share of the device's memory was too small."""
+        job, device = self.running[event.number], event.slot.device
+        if job.exclusive or sum(slot.device == device for slot in self._pool.slots) < 2:
+            advice = f"{device} has too little memory even for this trial alone: lower width, depth or batch_size"
+            self._fail(job, f"{advice} ({event.message})", event.traceback)
         else:
-            attempt.alone = True
-            self._queue(event, f"ran out of its share of {device}'s memory; it is trained again, alone there")
+            job.exclusive = True
+            self._retry(job, f"ran out of memory in its share of {device}; retrying with the whole device")
 
-    def _queue(self, event: Failed | Lost, note: str) -> None:
-        attempt = self.running.pop(event.number)
-        attempt.number += 1
-        self.again.append(attempt)
-        self.vacate(attempt)
-        self._observer.note(f"{attempt.start.run_name}: {note}")
+    def _retry(self, job: J, note: str) -> None:
+        del self.running[job.number]
+        job.attempt += 1
+        job.replaces_run = True
+        self.retries.append(job)
+        self.release(job)
+        self._observer.note(f"{job.name}: {note}")
 
-    def vacate(self, attempt: _T) -> None:
-        """Shows the slot of one that has ended as idle."""
-        view = self._progress.slots.get(attempt.slot.number)
-        if view and view.run_name == attempt.start.run_name:
-            self._progress.slots[attempt.slot.number] = SlotView(attempt.slot.device)
+    def release(self, job: Job) -> None:
+        """Shows the slot of a job that has ended as idle."""
+        view = self._progress.slots.get(job.slot.number)
+        if view and view.run_name == job.name:
+            self._progress.slots[job.slot.number] = SlotView(job.slot.device)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pipelines.config import Hyperparameters, Layer
     from pipelines.training.history import EpochReport
-    from search.optimization.leaderboard import TrialRow
 
 
 @dataclass(slots=True)
@@ -59,13 +58,14 @@ class Progress:
     best_params: Mapping[str, object] = field(default_factory=dict)
     stopping: str = ""
 
-    def count(self, row: TrialRow) -> None:
-        """Counts a trial that has ended."""
-        self.complete += row.state == "COMPLETE"
-        self.pruned += row.state == "PRUNED"
-        self.failed += row.state == "FAIL"
-        if row.state == "COMPLETE" and (self.best_value is None or (row.value or 0) > self.best_value):
-            self.best_number, self.best_value, self.best_params = row.number, row.value, row.params
+    def count(self, state: str, number: int | None, value: float | None, params: Mapping[str, object]) -> None:
+        """Counts a job that ended; a complete trial, which alone has a number, may be the best."""
+        self.complete += state == "COMPLETE"
+        self.pruned += state == "PRUNED"
+        self.failed += state == "FAIL"
+        is_better = self.best_value is None or (value or 0) > self.best_value
+        if state == "COMPLETE" and number is not None and is_better:
+            self.best_number, self.best_value, self.best_params = number, value, params
 
 
 class Observer:

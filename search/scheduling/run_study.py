@@ -1,4 +1,4 @@
-"""What the command line and a notebook call: one function for each thing that can be done with a study."""
+"""Runs a study, and reads its trials."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.data.datasets import load
+from pipelines.data.datasets import Dataset, load
 from search.devices.memory import require_fit
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
@@ -32,17 +32,20 @@ _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 if TYPE_CHECKING:
     import pandas as pd
 
+    from search.scheduling.context import StudyContext
+    from search.scheduling.scheduler import Scheduler
+
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
         study: The study's name.
         rows: Every trial, the best first.
         wall_s: Seconds this run took.
-        interrupted: Whether Ctrl-C ended it; the same call goes on.
-        undelivered: Runs that MLflow has not taken yet; they wait in the spool.
+        interrupted: Whether Ctrl-C ended it; to resume, call it again.
+        undelivered: Runs that MLflow does not have yet; they wait in the spool.
     """
 
     study: str
@@ -88,13 +91,13 @@ def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:
 def run_study(
     spec: StudySpec, *, home: Path | None = None, pool: str = "local", observer: Observer | None = None
 ) -> StudyResult:
-    """Starts a study, or goes on with the one of that name, until its budget is spent.
+    """Starts a study, or resumes the one of that name, and runs it until its budget is spent.
 
     Args:
         spec: The study, from ``read_spec`` or ``default_spec``.
-        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        home: Folder of the databases; by default ``MLP_SEARCH_HOME``, else ``mlruns/``.
         pool: ``local``, a process per core or GPU of this machine, or ``ray``, an actor per core or GPU of a cluster.
-        observer: Watches; nobody does where it is not given.
+        observer: Watches the search.
 
     Returns:
         Every trial of the study. Ctrl-C ends it early and cleanly.
@@ -104,11 +107,8 @@ def run_study(
         SpecError: The study of that name searches something else.
         UnavailableError: A database, the tracking server, the home or the cluster cannot be used.
     """
-    from search.scheduling.scheduler import Scheduler
-    from search.tracking.tracker import Tracker
-
     started = time.monotonic()
-    make_sampler(spec, spec.seed)  # says what is missing before anything is begun
+    make_sampler(spec, spec.seed)  # raises what is missing before anything begins
     settings = read_settings(home)
     observer = observer or Observer()
     prepare_pool(pool)
@@ -118,34 +118,48 @@ def run_study(
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
         if spent := _spent_study(settings, spec, dataset.fingerprint):
-            observer.note(f"the budget of study {spec.name} was spent before; a larger one lets it go on")
+            observer.note(f"study {spec.name} has used its budget; raise --trials or --timeout to continue")
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
-        patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
-        tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
-        with started_pool(pool, spec, dataset, settings) as running_pool, tracker:
-            if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
-                tracker.wait_connected()
-            study = open_study(settings, spec, dataset.fingerprint)
-            study.set_user_attr(FACTS, facts(dataset, running_pool))
-            scheduler = Scheduler(
-                spec, study, running_pool, tracker, settings, dataset.training.x[0].size, dataset.n_classes,
-                run_tags(dataset), observer, started,
-            )  # fmt: skip
-            with interruptible(scheduler.interrupt):
-                scheduler.run()
-        record_runs(study, tracker)
-        study.refresh()
-        rows = tuple(leaderboard(study))
-    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, tracker.undelivered)
+        context, scheduler = _search(spec, settings, dataset, pool, observer, started)
+        record_runs(context.study, context.tracker)
+        context.study.refresh()
+        rows = tuple(leaderboard(context.study))
+    undelivered = context.tracker.undelivered
+    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
+
+
+def _search(
+    spec: StudySpec, settings: Settings, dataset: Dataset, pool: str, observer: Observer, started: float
+) -> tuple[StudyContext, Scheduler]:
+    """Runs the scheduler in a pool of its own; MLflow has what it could take when this returns."""
+    from search.scheduling.context import StudyContext
+    from search.scheduling.scheduler import Scheduler
+    from search.tracking.tracker import Tracker
+
+    patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
+    tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
+    with started_pool(pool, spec, dataset, settings) as running_pool, tracker:
+        if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
+            tracker.wait_connected()
+        study = open_study(settings, spec, dataset.fingerprint)
+        study.set_user_attr(FACTS, facts(dataset, running_pool))
+        n_features = dataset.training.x[0].size
+        context = StudyContext(
+            spec, study, settings, tracker, observer, n_features, dataset.n_classes, run_tags(dataset)
+        )
+        scheduler = Scheduler(context, running_pool, started)
+        with interruptible(scheduler.interrupt):
+            scheduler.run()
+    return context, scheduler
 
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
-    """The study, where nothing is left to do for it and no worker has to be started."""
+    """The study where its budget is used, so that no worker has to start; else None."""
     if spec.name not in study_names(settings) or has_spooled(settings, spec.name):
         return None
     study = open_study(settings, spec, fingerprint)
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died at its last steps
+    if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died in its last steps
         return None
     out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s

@@ -1,105 +1,154 @@
-"""Takes trials from Optuna, as many as the budget and the space still have."""
+"""Trials as jobs: asked from Optuna while the budget and the space have more, and pruned."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from pipelines.config import count_parameters, layer_sizes
+from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
-from search.home.settings import Settings
+from search.optimization.pruners import is_audited, judge_again
 from search.optimization.samplers import TrialSampler, duplicate_of, is_exhausted
 from search.optimization.seeds import trial_seed
-from search.scheduling.attempts import Attempt
-from search.spec.study_spec import StudySpec
+from search.scheduling.context import StudyContext
+from search.scheduling.dispatcher import Job
 from search.storage.advisory_locks import exclusive_access
 from search.storage.attributes import PRUNED_AT
-from search.storage.stored_study import StoredStudy
-from search.tracking.entries import RunStart, now_ms
+from search.storage.heartbeats import is_requeued
 from search.tracking.run_names import trial_run_name
+from search.workers.tasks import StopReason, Task
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialJob(Job):
+    """A trial to train.
+
+    Attributes:
+        trial: Optuna's trial.
+        reported_before: The last epoch that Optuna has of an earlier attempt.
+        pruned_at: The epoch at which an audited trial would have been pruned; 0 where it would not.
+    """
+
+    trial: optuna.Trial
+    reported_before: int = 0
+    pruned_at: int = 0
+
+    @property
+    def trial_number(self) -> int | None:
+        """The trial's number."""
+        return self.task.number
 
 
 class TrialSource:
-    """The trials that may still begin.
+    """Asks Optuna for trials.
 
     Args:
-        spec: The study.
-        study: Optuna's study of it; its sampler is set.
-        settings: Whether other processes take trials of the study too.
-        n_features: Values of one flattened input row.
-        n_classes: Classes.
-        run_tags: Tags that every run of this search carries.
+        context: The study.
 
     Attributes:
-        is_exhausted: Whether each configuration that there is has a trial.
+        is_exhausted: Whether every configuration of the space has a trial.
     """
 
-    def __init__(
-        self,
-        spec: StudySpec,
-        study: StoredStudy,
-        settings: Settings,
-        n_features: int,
-        n_classes: int,
-        run_tags: Mapping[str, str],
-    ) -> None:
-        self._spec, self._study, self._settings, self._run_tags = spec, study, settings, run_tags
-        self._n_features, self._n_classes = n_features, n_classes
-        self._sampler = TrialSampler(spec, study)
-        study.sampler = self._sampler
+    def __init__(self, context: StudyContext) -> None:
+        self._context = context
+        self._study = context.study
+        self._sampler = TrialSampler(context.spec, context.study)
+        self._study.sampler = self._sampler
         self.is_exhausted = False
 
     def is_over(self) -> bool:
-        """Whether no trial may begin any more."""
-        return self.is_exhausted or self._left() <= 0
+        """Whether no further trial may begin."""
+        return self.is_exhausted or self._n_left() <= 0
 
-    def _left(self) -> float:
-        """What is left of the budget; trials that wait to be trained again are not spent."""
-        if self._spec.trials is None:
+    def _n_left(self) -> float:
+        """Trials left in the budget; requeued trials have not used theirs."""
+        budget = self._context.spec.trials
+        if budget is None:
             return float("inf")
         n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        return self._spec.trials - (self._study.n_trials - n_waiting)
+        return budget - (self._study.n_trials - n_waiting)
 
-    def take(self, slots: Iterable[Slot]) -> list[Attempt]:
-        """A trial for each slot, those that wait to be trained again first; fewer where no more is left to take."""
-        attempts = []
-        with exclusive_access(self._settings, self._study):
+    def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
+        """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""
+        jobs: list[TrialJob] = []
+        with exclusive_access(self._context.settings, self._study):
             self._study.refresh()
             with self._study.transaction():
                 for slot in slots:
+                    self.is_exhausted = self.is_exhausted or is_exhausted(self._study, self._context.spec.space)
                     if self.is_over():
                         break
-                    if is_exhausted(self._study, self._spec.space):
-                        self.is_exhausted = True
-                        break
-                    attempts.append(self._take(slot))
-        return attempts
+                    jobs.append(self._ask(slot))
+        return jobs
 
-    def _take(self, slot: Slot) -> Attempt:
-        trial = self._study.ask()
-        self.beat([trial])
-        hyperparameters = self._spec.space.suggest(trial)
-        tags = {"study": self._spec.name, "trial": str(trial.number), "device": slot.device, **self._run_tags}
-        params = asdict(hyperparameters) | {
-            "seed": trial_seed(self._spec.seed, trial.number),
-            "n_parameters": count_parameters(layer_sizes(hyperparameters, self._n_features, self._n_classes)),
-        }
-        start = RunStart(self._spec.name, trial_run_name(trial.number), now_ms(), params, tags)
-        known = self._study.trial(trial.number)
-        reported, audited = max(known.intermediate_values, default=0), known.user_attrs.get(PRUNED_AT, 0)
-        return Attempt(trial, hyperparameters, start, slot, 1, reported, [], audited)
+    def _ask(self, slot: Slot) -> TrialJob:
+        context, trial = self._context, self._study.ask()
+        self.record_heartbeats([trial])
+        hyperparameters = context.spec.space.suggest(trial)
+        seed = trial_seed(context.spec.seed, trial.number)
+        tags = {"trial": str(trial.number), "device": slot.device}
+        stored = self._study.trial(trial.number)
+        return TrialJob(
+            start=context.run_start(trial_run_name(trial.number), hyperparameters, seed, **tags),
+            task=Task(trial.number, hyperparameters, seed),
+            slot=slot,
+            replaces_run=is_requeued(trial),
+            trial=trial,
+            reported_before=max(stored.intermediate_values, default=0),
+            pruned_at=stored.user_attrs.get(PRUNED_AT, 0),
+        )
 
-    def beat(self, trials: Iterable[optuna.Trial]) -> None:
-        """Says on a shared database that somebody is at work on these; without a word a trial is nobody's for ever."""
-        with self._study.transaction():
-            for trial in trials if self._settings.is_shared else ():
-                self._study.record_heartbeat(trial.number)
+    def record_heartbeats(self, trials: Iterable[optuna.Trial]) -> None:
+        """Shows other processes of a shared database that trials train: one without a heartbeat is never reclaimed."""
+        if self._context.settings.is_shared:
+            with self._study.transaction():
+                for trial in trials:
+                    self._study.record_heartbeat(trial.number)
 
-    def duplicate_of(self, attempt: Attempt) -> FrozenTrial | None:
-        """A finished trial with the same configuration, where nothing new was found to draw."""
-        if attempt.trial.number not in self._sampler.repeated:
+    def duplicate_of(self, job: TrialJob) -> FrozenTrial | None:
+        """A finished trial with the same configuration, where the sampler found no new one."""
+        if job.number not in self._sampler.repeated:
             return None
-        return duplicate_of(self._study, self._spec.space.params(attempt.hyperparameters))
+        return duplicate_of(self._study, self._context.spec.space.params(job.hyperparameters))
+
+
+def prune(context: StudyContext, job: TrialJob, report: EpochReport) -> StopReason | None:
+    """Reports an epoch to Optuna and returns why the trial ends after it; None where it continues."""
+    try:
+        return "pruned" if _is_pruned(context, job, report) else None
+    except optuna.exceptions.UpdateFinishedTrialError:  # another process took this one for dead and finished the trial
+        return "interrupted"
+
+
+def _is_pruned(context: StudyContext, job: TrialJob, report: EpochReport) -> bool:
+    """Whether a trial is pruned; an audited trial only records where it would have been.
+
+    From that epoch on Optuna gets no report of an audited trial, so that no other trial is compared with it. A
+    ``[[start]]`` configuration is never pruned: it is known to be good, and the first two would prune each other.
+    """
+    if job.pruned_at:
+        return False
+    should_prune = _should_prune(context, job, report)
+    if context.spec.is_start(job.number) or not should_prune:
+        return False
+    if is_audited(context.spec, job.number):
+        job.pruned_at = report.epoch
+        job.trial.set_user_attr(PRUNED_AT, report.epoch)
+        return False
+    return True
+
+
+def _should_prune(context: StudyContext, job: TrialJob, report: EpochReport) -> bool:
+    """Reports an epoch to Optuna and asks its pruner.
+
+    A trial that trains again was not pruned before its last reported epoch, so the pruner is asked about that epoch
+    and later ones only: the answer about the last one may have been lost.
+    """
+    is_last = report.epoch == job.hyperparameters.epochs
+    if report.epoch > job.reported_before:
+        job.trial.report(report.val_accuracy, report.epoch)
+        return not is_last and job.trial.should_prune()
+    return not is_last and report.epoch == job.reported_before and judge_again(context.study, job.trial)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +52,9 @@ class Epoch:
     metrics: Mapping[str, float]
 
     @classmethod
-    def of(cls, report: EpochReport) -> Epoch:
+    def of(cls, report: EpochReport, names: Sequence[str] = METRICS) -> Epoch:
         """What is logged of an epoch that has just ended."""
-        metrics = {name: getattr(report, name) for name in METRICS}
+        metrics = {name: getattr(report, name) for name in names}
         return cls(report.epoch, now_ms(), metrics)
 
 

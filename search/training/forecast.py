@@ -16,14 +16,19 @@ from scipy.optimize import nnls
 
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.data.datasets import Dataset, Split, load
+from pipelines.errors import TrainingError
 from search.devices.memory import require_fit
 from search.home.settings import read_settings
 from search.optimization.pruners import is_audited, make_pruner
 from search.optimization.samplers import make_sampler
 from search.optimization.seeds import draw_seed
+from search.scheduling.dispatcher import Job
+from search.scheduling.job_runner import JobRunner
+from search.scheduling.progress import Observer, Progress
 from search.spec.study_spec import StudySpec
-from search.training.batch import train_tasks
+from search.tracking.entries import RunStart
 from search.workers.local_pool import LocalPool, warm_up
+from search.workers.pool import Pool
 from search.workers.start import local_slots
 from search.workers.tasks import Outcome, Task
 
@@ -97,8 +102,9 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp, _ in drawn[-N_PROBES:]]
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
         tasks = [Task(number, hp, draw_seed(spec.seed, number)) for number, hp in enumerate(probes)]
-        by_number = train_tasks(pool, tasks)
-    outcomes = [by_number[task.number] for task in tasks]
+        runner = ProbeRunner(pool, tasks)
+        runner.run()
+    outcomes = [runner.outcomes[task.number] for task in tasks]
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in outcomes) / len(slots)
     cost = _Cost.fit(probes, outcomes, Size.of(few))
     full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, size) for hp, _ in drawn)
@@ -111,6 +117,36 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
         slots=len(slots),
         devices=tuple(slot.device for slot in slots),
     )
+
+
+class ProbeRunner(JobRunner[Job]):
+    """Trains probe fits and records nothing.
+
+    Args:
+        pool: Where they train.
+        tasks: Each with a number of its own.
+
+    Attributes:
+        outcomes: By the tasks' numbers.
+    """
+
+    def __init__(self, pool: Pool, tasks: Sequence[Task]) -> None:
+        super().__init__(pool, Observer(), Progress("plan"), None)
+        self._waiting = [Job(RunStart("plan", f"probe-{task.number}", 0, {}, {}), task) for task in tasks]
+        self.outcomes: dict[int, Outcome] = {}
+
+    def next_job(self) -> Job | None:
+        """The next probe."""
+        return self._waiting.pop(0) if self._waiting else None
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Keeps the outcome."""
+        del self._running[job.number]
+        self.outcomes[job.number] = outcome
+
+    def fail(self, job: Job, message: str, traceback: str) -> None:
+        """Ends the forecast."""
+        raise TrainingError(message)
 
 
 def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:

@@ -63,7 +63,7 @@ def test_a_worker_that_may_not_have_more_memory(tmp_path: Path) -> None:
     states = [trial.state.name for trial in study_of(home, "memory").trials()]
     assert states.count("COMPLETE") >= 1
     assert len(states) == 4
-    assert search.having("failed|trained again") or states == ["COMPLETE"] * 4
+    assert search.having("failed|retrying") or states == ["COMPLETE"] * 4
 
 
 def test_a_worker_that_hangs(tmp_path: Path) -> None:

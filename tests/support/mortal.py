@@ -35,10 +35,10 @@ POINTS: dict[str, tuple[str, ...]] = {
     "in an epoch": ("search.tracking.tracker:Tracker.log_epoch",),
     "epochs logged": ("mlflow:MlflowClient.log_batch",),
     "spool being written": ("os:fsync",),
-    "spool written": ("search.scheduling.trial_results:write_entry", "search.training.job_runner:write_entry"),
+    "spool written": ("search.scheduling.trial_results:write_entry",),
     "result noted": (
         "search.storage.cached_storage:CachedStorage.set_trial_user_attr",
-        "search.training.job_runner:record_result",
+        "search.finals.finalist_runner:record_result",
     ),
     "Optuna told": ("optuna.study:Study.tell",),
     "model uploaded": ("mlflow:MlflowClient.log_artifact",),

@@ -17,6 +17,7 @@ from search.home.settings import Settings
 from search.optimization.leaderboard import TrialRow, leaderboard, set_run_id
 from search.optimization.samplers import TrialSampler
 from search.optimization.studies import load_study, open_study
+from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
@@ -71,18 +72,8 @@ class World:
         )
         tracker.wait_connected()
         study = open_study(self.settings, spec, "f00d")
-        scheduler = Scheduler(
-            spec,
-            study,
-            pool,
-            tracker,
-            self.settings,
-            64,
-            10,
-            {"dataset.fingerprint": "f00d"},
-            watcher,
-            time.monotonic(),
-        )
+        context = StudyContext(spec, study, self.settings, tracker, watcher, 64, 10, {"dataset.fingerprint": "f00d"})
+        scheduler = Scheduler(context, pool, time.monotonic())
         watcher.act = act and (lambda progress: act(scheduler, progress))
         started = time.monotonic()
         try:

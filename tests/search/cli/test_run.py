@@ -112,7 +112,7 @@ def test_a_spent_budget_is_said_and_trains_nothing(first_run: Answer, study_file
     assert answer.code == 0
     again = answer.json()
     assert {**again, "wall_s": 0} == {**first_run.json(), "wall_s": 0}
-    assert "the budget of study tiny was spent before" in answer.err
+    assert "study tiny has used its budget" in answer.err
     assert files(finished_home / "artifacts") == before
 
 

@@ -148,7 +148,7 @@ def test_a_worker_that_is_killed_costs_its_run_only(tmp_path: Path):
     result = run_finalists("s", top=1, seeds=2, home=home, observer=killer)
 
     assert killer.killed
-    assert any("it is trained again" in note for note in killer.notes)
+    assert any("retrying" in note for note in killer.notes)
     assert len(result.verdict.winner.values) == 2
     assert len(runs_of(home, "s", "finalist")) == 2
 

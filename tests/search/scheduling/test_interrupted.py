@@ -77,7 +77,7 @@ class TestWorkersThatDie:
         assert killed == ["trial-0001"] * 3 + ["trial-0002"]
         states = {row.number: row.state for row in result.rows}
         assert states == {0: "COMPLETE", 1: "FAIL", 2: "COMPLETE", 3: "COMPLETE", 4: "COMPLETE"}
-        again = [line for line in watcher.lines if "killed by SIGKILL" in line and "trained again" in line]
+        again = [line for line in watcher.lines if "killed by SIGKILL" in line and "retrying" in line]
         assert [line[:10] for line in again] == ["trial-0001", "trial-0001", "trial-0002"]
         runs = runs_of(client_of(home), "deadly")
         assert {name: run.info.status for name, run in runs.items() if run.info.status != "FINISHED"} == {

@@ -36,7 +36,7 @@ class TestScheduling:
         attempts = [task.exclusive for _, task in pool.tasks if task.number == 1]
         assert attempts == [False, True], "the pool itself refuses neighbours"
         assert (
-            "trial-0001: ran out of its share of scripted:0's memory; it is trained again, alone there" in watcher.lines
+            "trial-0001: ran out of memory in its share of scripted:0; retrying with the whole device" in watcher.lines
         )
         assert len(world.runs(spec)) == 6
 
@@ -62,7 +62,7 @@ class TestScheduling:
         watcher = world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 3
         assert (
-            "trial-0002 failed: scripted:0 has not enough memory for it alone: lower the space's width, depth or"
+            "trial-0002 failed: scripted:0 has too little memory even for this trial alone: lower width, depth or"
             " batch_size (out of memory)" in watcher.lines
         )
 

@@ -72,7 +72,7 @@ class TestRepeated:
         watcher = Watcher()
         again = run_study(small_spec("finished"), home=home, observer=watcher)
         assert again.rows == finished.rows
-        assert watcher.lines == ["the budget of study finished was spent before; a larger one lets it go on"]
+        assert watcher.lines == ["study finished has used its budget; raise --trials or --timeout to continue"]
 
     def test_the_frame_has_a_row_a_trial_and_a_column_a_hyperparameter(self, finished: StudyResult) -> None:
         frame = finished.to_frame()

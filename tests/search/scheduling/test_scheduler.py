@@ -107,7 +107,7 @@ class TestTrouble:
         run = world.runs(spec)["trial-0001"]
         assert run.info.status == "FINISHED"
         assert len(world.client.get_metric_history(run.info.run_id, "loss")) == 4
-        assert [line for line in watcher.lines if "died; it is trained again" in line]
+        assert [line for line in watcher.lines if "died; retrying" in line]
 
     def test_the_run_tells_where_the_trial_was_trained_in_the_end(self, world: World) -> None:
         spec = world.spec(trials=2)
@@ -134,7 +134,7 @@ class TestTrouble:
         assert [slot.number for slot, task in pool.tasks if task.number == 0] == [0, 2]
         assert {0, 1} in seen
         assert seen[-1] == {2}
-        assert "trial-0000: the node of scripted:0 is gone; it is trained again" in watcher.lines
+        assert "trial-0000: the node of scripted:0 is gone; retrying" in watcher.lines
 
     def test_a_configuration_that_kills_every_process_fails_after_three(self, world: World) -> None:
         spec, pool = world.spec(trials=4), ScriptedPool(2, script({1: [[0.5, LOST]] * 9}))

@@ -98,7 +98,7 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     assert process.returncode == 0, lines
     assert out.count("\n") == 1
     assert json.loads(out)["trials"] == {"complete": 10, "pruned": 0, "failed": 0}
-    assert [line for line in lines if re.search(r"trial-00\d\d: the .* it is trained again$", line)], lines
+    assert [line for line in lines if re.search(r"trial-00\d\d: the .* retrying$", line)], lines
     assert [
         line
         for line in lines

@@ -9,13 +9,15 @@ from scripted_pool import FULL, HANGS, LOST, Leaving, ScriptedPool
 from world import Watcher, World, script
 
 from pipelines.config import Hyperparameters
+from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import open_study
+from search.scheduling.context import StudyContext
 from search.scheduling.progress import Progress
+from search.spec.study_spec import WorkerSettings
 from search.tracking.entries import RunStart
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.tracker import Tracker
-from search.training.job_runner import Job, JobRunner
 from search.workers.tasks import Task
 
 HP = Hyperparameters(width=50, epochs=4)
@@ -25,16 +27,17 @@ def train(
     world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None
 ) -> tuple[Watcher, dict[str, dict[str, Any]]]:
     """Trains jobs that differ in their numbers; what was said, and what is noted of each."""
-    spec, watcher = world.spec(), Watcher()
+    spec, watcher = world.spec(workers=WorkerSettings(trial_timeout_s=limit_s)), Watcher()
     study = open_study(world.settings, spec, "f00d")
     tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
     tracker.wait_connected()
-    jobs = iter([Job(RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}), Task(n, HP, n)) for n in range(n_jobs)])
-    job_runner = JobRunner(
-        study, pool, tracker, world.settings, watcher, Progress(spec.name), lambda: next(jobs, None), limit_s
+    jobs = iter(
+        [FinalistJob(RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}), Task(n, HP, n)) for n in range(n_jobs)]
     )
+    context = StudyContext(spec, study, world.settings, tracker, watcher, 64, 10, {})
+    runner = FinalistRunner(context, pool, Progress(spec.name), lambda: next(jobs, None))
     try:
-        job_runner.run()
+        runner.run()
     finally:
         assert tracker.close() == 0
     statuses = {name: run.info.status for name, run in world.runs(spec).items()}
@@ -52,7 +55,7 @@ def test_one_that_ran_out_of_memory_trains_again_alone_on_its_device(world: Worl
     watcher, noted = train(world, pool, 4)
     assert [noted[f"finalist-{n}"]["epochs_trained"] for n in range(4)] == [4] * 4
     assert where(pool, 1) == [("scripted:0", False), ("scripted:0", True)], "the pool itself refuses neighbours"
-    assert "finalist-1: ran out of its share of scripted:0's memory; it is trained again, alone there" in watcher.lines
+    assert "finalist-1: ran out of memory in its share of scripted:0; retrying with the whole device" in watcher.lines
 
 
 def test_it_gets_its_device_though_another_idles_and_nothing_else_is_left(world: World) -> None:
@@ -67,7 +70,7 @@ def test_one_that_fails_alone_too_has_failed(world: World) -> None:
     watcher, noted = train(world, pool, 4)
     assert [name for name, result in noted.items() if "message" in result] == ["finalist-2"]
     assert (
-        "finalist-2 failed: scripted:0 has not enough memory for it alone: lower the space's width, depth or"
+        "finalist-2 failed: scripted:0 has too little memory even for this trial alone: lower width, depth or"
         " batch_size (out of memory)" in watcher.lines
     )
 
@@ -77,7 +80,7 @@ def test_one_whose_device_leaves_trains_elsewhere_and_the_user_hears_of_it(world
     watcher, noted = train(world, pool, 3)
     assert not [result for result in noted.values() if "message" in result]
     assert where(pool, 0) == [("scripted:0", False), ("scripted:1", False)]
-    assert watcher.lines.count("scripted:0 is gone; the study goes on without it") == 2
+    assert watcher.lines.count("scripted:0 is gone; training continues on the other slots") == 2
 
 
 def test_one_that_hangs_is_ended_at_its_limit(world: World) -> None:

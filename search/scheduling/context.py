@@ -1,0 +1,82 @@
+"""A study with its surroundings, and its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from search.home.settings import Settings
+from search.scheduling.progress import Observer
+from search.spec.study_spec import StudySpec
+from search.storage.attributes import ELAPSED
+from search.storage.stored_study import StoredStudy
+from search.tracking.entries import RunStart, now_ms
+from search.tracking.tracker import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class StudyContext:
+    """What everything that trains for one study shares.
+
+    Attributes:
+        spec: The study as the user specified it.
+        study: The study in Optuna's database.
+        settings: Places of this process, such as its spool.
+        tracker: Sends runs to MLflow.
+        observer: Watches.
+        n_features: Values of one flattened input row.
+        n_classes: Classes of the dataset.
+        run_tags: Tags that every run of this process carries.
+    """
+
+    spec: StudySpec
+    study: StoredStudy
+    settings: Settings
+    tracker: Tracker
+    observer: Observer
+    n_features: int
+    n_classes: int
+    run_tags: Mapping[str, str]
+
+    def n_parameters(self, hyperparameters: Hyperparameters) -> int:
+        """Number of weights that a configuration trains on the study's dataset."""
+        return count_parameters(layer_sizes(hyperparameters, self.n_features, self.n_classes))
+
+    def run_start(self, run_name: str, hyperparameters: Hyperparameters, seed: int, **tags: str) -> RunStart:
+        """The start of a run of this study that begins now; ``tags`` are the run's own."""
+        params = asdict(hyperparameters) | {"seed": seed, "n_parameters": self.n_parameters(hyperparameters)}
+        all_tags = {"study": self.spec.name, **tags, **self.run_tags}
+        return RunStart(self.spec.name, run_name, now_ms(), params, all_tags)
+
+
+class StudyClock:
+    """Measures the time that a study has used, over all of its runs.
+
+    Args:
+        study: Stores the time between runs.
+        timeout_s: Limit over all runs, in seconds; None for no limit.
+        started: Value of ``now`` when this run began.
+        now: Seconds since some moment; a simulation passes its own.
+    """
+
+    def __init__(
+        self,
+        study: StoredStudy,
+        timeout_s: float | None,
+        started: float,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.now = now
+        self._study = study
+        self._timeout_s = timeout_s
+        self._began = started - float(study.user_attrs.get(ELAPSED, 0.0))
+
+    def left_s(self) -> float | None:
+        """Seconds left, negative after the timeout; None without a limit."""
+        return None if self._timeout_s is None else self._timeout_s - (self.now() - self._began)
+
+    def record(self) -> None:
+        """Stores the time used, for the next run."""
+        self._study.set_user_attr(ELAPSED, round(self.now() - self._began, 1))
