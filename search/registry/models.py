@@ -11,7 +11,7 @@ from pipelines.errors import NotFoundError
 from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
-from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, registry_errors
+from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, registry_errors, test_accuracy
 from search.tracking.home import open_home
 from search.tracking.runs import connect
 
@@ -82,7 +82,7 @@ def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
         model=version.name,
         version=int(version.version),
         aliases=tuple(aliases),
-        test_accuracy=float(tags["test_accuracy"]) if tags.get("test_accuracy") else None,
+        test_accuracy=test_accuracy(tags),
         study=tags.get("study", ""),
         trial=int(tags["trial"]) if tags.get("trial") else None,
         run_id=version.run_id,

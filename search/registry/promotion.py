@@ -11,13 +11,14 @@ import optuna
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
 from search.finals.readings import authorship
+from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
 from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study
 from search.registry.gate import GateVerdict, pass_gate
 from search.registry.models import CHAMPION
-from search.registry.registration import find_challenger, register
-from search.registry.versions import COMPLETE, STATE, Versions, model_lock, registry_errors
+from search.registry.registration import lineage, register
+from search.registry.versions import COMPLETE, STATE, Versions, model_lock, registry_errors, test_accuracy
 from search.storage.attributes import GATE
 from search.tracking.home import open_home
 from search.tracking.runs import connect
@@ -103,34 +104,33 @@ class _Promotion:
         self._versions = versions
         self._alpha = alpha
         self._force = force
-        self._challenger = find_challenger(study)
+        self._winner = find_winner(study)
+        self._tags = lineage(versions.client, study, self._winner)
 
     def run(self) -> Promotion:
-        versions, challenger = self._versions, self._challenger
+        versions, winner = self._versions, self._winner
         self._delete_unfinished()
-        champion, existing = versions.champion(), versions.of_run(challenger.winner.run_id)
-        if champion and existing and champion.version == existing.version:
-            return self._keep(champion)
-        client = versions.client
-        verdict = pass_gate(challenger.reading(client), versions.reading(champion) if champion else None, self._alpha)
+        champion, version = versions.champion(), versions.of_run(winner.run_id)
+        if champion and version and champion.version == version.version:
+            self._complete(champion.version)
+            reason = f"{self._name} is {versions.alias} already"
+            return self._record(GateVerdict(True, reason, test_accuracy(champion.tags)), champion.version)
+        verdict = self._ask_gate(champion)
         if not verdict.passed and self._force is None:
             return self._record(verdict, None)
         gate_tags = self._gate_tags(verdict)
-        if existing:
-            version = str(existing.version)
-            versions.tag(version, gate_tags)
+        if version:
+            number = str(version.version)
+            versions.tag(number, gate_tags)
         else:
-            version = register(self._settings, versions, challenger, gate_tags)
-        self._move_alias(champion, version)
-        self._complete(version)
-        return self._record(verdict, version)
+            number = register(self._settings, versions, self._study, winner, self._tags | gate_tags)
+        self._move_alias(champion, number)
+        self._complete(number)
+        return self._record(verdict, number)
 
-    def _keep(self, champion: ModelVersion) -> Promotion:
-        """Completes an earlier promotion of the same winner, if it needs that."""
-        self._complete(champion.version)
-        accuracy = champion.tags.get("test_accuracy")
-        reason = f"{self._challenger.name} is {self._versions.alias} already"
-        return self._record(GateVerdict(True, reason, float(accuracy) if accuracy else None), champion.version)
+    @property
+    def _name(self) -> str:
+        return f"study {self._study.study_name}'s {self._winner.run_name}"
 
     def _delete_unfinished(self) -> None:
         """Deletes versions of other winners whose promotion was cut off.
@@ -139,8 +139,16 @@ class _Promotion:
         """
         if is_sqlite(self._settings.registry_uri) and self._versions.model():
             for version in self._versions.unfinished(aliased=False):
-                if version.run_id != self._challenger.winner.run_id:
+                if version.run_id != self._winner.run_id:
                     self._versions.client.delete_model_version(version.name, version.version)
+
+    def _ask_gate(self, champion: ModelVersion | None) -> GateVerdict:
+        versions = self._versions
+        challenger = versions.reading(self._tags, self._winner.run_id, self._name)
+        if champion is None:
+            return pass_gate(challenger, None, self._alpha)
+        name = f"{versions.alias} version {champion.version}"
+        return pass_gate(challenger, versions.reading(champion.tags, champion.run_id, name), self._alpha)
 
     def _gate_tags(self, verdict: GateVerdict) -> dict[str, str]:
         author = authorship()
@@ -155,8 +163,7 @@ class _Promotion:
 
     def _move_alias(self, champion: ModelVersion | None, version: str) -> None:
         versions = self._versions
-        history = versions.history()
-        current = versions.champion()
+        history, current = versions.history(), versions.champion()
         if current and (champion is None or current.version != champion.version):
             raise UnavailableError(
                 f"model {versions.name!r}: another program moved {versions.alias} meanwhile: try again"
@@ -167,8 +174,8 @@ class _Promotion:
         """Marks a promotion as complete, and adds the figures of a held-out test that was read after it."""
         versions = self._versions
         tags = versions.client.get_model_version(versions.name, version).tags
-        if self._challenger.test and not tags.get("test_accuracy"):
-            versions.tag(version, self._challenger.lineage(versions.client))
+        if "test_accuracy" in self._tags and not tags.get("test_accuracy"):
+            versions.tag(version, self._tags)
         if tags.get(STATE) != COMPLETE:
             versions.tag(version, {STATE: COMPLETE})
 
@@ -179,10 +186,10 @@ class _Promotion:
             promoted=version is not None,
             reason=self._reason(verdict),
             version=None if version is None else int(version),
-            test_accuracy=self._challenger.test_accuracy,
+            test_accuracy=test_accuracy(self._tags),
             champion_accuracy=verdict.champion_accuracy,
             p_value=verdict.p_value,
         )
         self._study.set_user_attr(GATE, asdict(promotion) | {"alias": self._versions.alias, **authorship()})
-        self._versions.client.set_tag(self._challenger.winner.run_id, "gate", promotion.reason[:500])
+        self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])
         return promotion

@@ -64,6 +64,11 @@ def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
             return
 
 
+def test_accuracy(tags: Mapping[str, str]) -> float | None:
+    """The accuracy on the held-out test by a version's tags; None if it was not evaluated."""
+    return float(tags["test_accuracy"]) if tags.get("test_accuracy") else None
+
+
 class Versions:
     """One registered model and one of its aliases.
 
@@ -168,11 +173,10 @@ class Versions:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, version, key, value)
 
-    def reading(self, version: ModelVersion) -> Reading:
-        """The result of a version on the held-out test."""
-        tags, name = version.tags, f"{self.alias} version {version.version}"
-        accuracy = float(tags["test_accuracy"]) if tags.get("test_accuracy") else None
-        right = None if accuracy is None else read_right(self.client, version.run_id)
+    def reading(self, tags: Mapping[str, str], run_id: str, name: str) -> Reading:
+        """The result on the held-out test of a version that has, or is to have, these tags."""
+        accuracy = test_accuracy(tags)
+        right = None if accuracy is None else read_right(self.client, run_id)
         return Reading(tags.get("fingerprint", ""), accuracy, right, name)
 
     def file(self, version: ModelVersion, name: str) -> bytes:
