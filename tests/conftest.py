@@ -96,9 +96,9 @@ def postgres(start_postgres: Callable[[], Any]) -> Callable[[str], str]:
 
 @pytest.fixture(scope="session")
 def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with evaluated studies of digits: ``weak``, ``middle``, ``strong``, its ``twin``, and ``other``.
+    """A home with evaluated studies of digits: ``weak``, ``middle``, ``strong``, ``equal`` and ``other``.
 
-    The twin is trained in the same way with the same seed; the other is on another split of the rows.
+    ``equal`` is trained as ``strong`` is, with the same seed; so is ``other``, but on another split of the rows.
     """
     from finished import run_small
 
@@ -109,9 +109,9 @@ def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_small(home, "weak", trials=1, width=3, epochs=1)
     run_small(home, "middle", trials=1, width=8, epochs=3)
     run_small(home, "strong", trials=1, **strong)
-    run_small(home, "twin", trials=1, **strong)
+    run_small(home, "equal", trials=1, **strong)
     run_small(home, "other", trials=1, split_seed=1, **strong)
-    for study in ("weak", "middle", "strong", "twin", "other"):
+    for study in ("weak", "middle", "strong", "equal", "other"):
         evaluate(study, home=home)
     return home
 

@@ -1,7 +1,7 @@
-"""Promotions at the same time, each in a process of its own: ``python at_once.py HOME MODEL STUDY…``.
+"""Runs promotions at the same time, each in its own process: ``python at_once.py HOME MODEL STUDY…``.
 
-The processes are forked from one that has imported what a promotion needs and done nothing else: twenty promotions
-then cost what is theirs, not twenty starts of MLflow. Prints what each of them answered, as JSON.
+The processes are forked from one that has only imported what a promotion needs, so that twenty promotions do not
+start MLflow twenty times. Prints the answers as JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _IMPORTS = (
 
 
 def promote_at_once(home: Path, model: str, studies: Sequence[str]) -> list[Answer]:
-    """What ``mlp-search promote --json`` answers for each study, all of them called at once."""
+    """The answers of ``mlp-search promote --json`` for each study, all called at once."""
     command = [sys.executable, __file__, str(home), model, *studies]
     done = subprocess.run(command, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=True)
     return [Answer(*answer) for answer in json.loads(done.stdout)]
@@ -48,7 +48,7 @@ def _main(home: str, model: str, *studies: str) -> None:
     for module in _IMPORTS:
         import_module(module)
     assert threading.active_count() == 1, "a fork copies one thread"
-    gc.freeze()  # no process looks through the imports again
+    gc.freeze()  # else each process would copy the imported modules to collect their garbage
     context, n = multiprocessing.get_context("fork"), len(studies)
     with ProcessPoolExecutor(n, context, initializer=_begin, initargs=(context.Barrier(n),)) as pool:
         print(json.dumps(list(pool.map(_promote, [home] * n, [model] * n, studies))))

@@ -1,4 +1,4 @@
-"""Small studies on digits, run to their end: what a winner is chosen from."""
+"""Small studies on digits, run to their end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are refused: the error's line, and files that are damaged first."""
+"""Loads files that must be refused, and files that were damaged at random."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from pipelines.data import datasets
 from pipelines.errors import DataError, MlpSearchError
 
 X = np.arange(60, dtype=np.float32).reshape(30, 2)
-
-
 Y = np.arange(30) % 2
 
 
-def told(path: Path, error: type[MlpSearchError] = DataError) -> str:
+def load_error(path: Path, error: type[MlpSearchError] = DataError) -> str:
+    """The one-line message, which names the file, of the error that loading a file raises."""
     with pytest.raises(error) as caught:
         datasets.load(DataConfig(str(path)))
     message = str(caught.value)
@@ -28,7 +27,7 @@ def told(path: Path, error: type[MlpSearchError] = DataError) -> str:
 
 
 def load_damaged(path: Path, data: st.DataObject) -> None:
-    """Changes some bytes of a file: it loads, for not every byte matters, or is refused in one line."""
+    """Changes some bytes of a file and loads it: either that succeeds or the error is one line."""
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -1,4 +1,4 @@
-"""What a home's MLflow and its registry hold, seen through MLflow's own functions."""
+"""Reads a home's MLflow and its registry through MLflow's own functions."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from refusals import X, Y, load_damaged, told
+from refusals import X, Y, load_damaged, load_error
 
 from pipelines.config import DataConfig
 from pipelines.data import datasets
@@ -55,7 +55,7 @@ from pipelines.files.tables import read_table
 )
 def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray], said: str):
     np.savez(tmp_path / "own.npz", **arrays)
-    assert said in told(tmp_path / "own.npz")
+    assert said in load_error(tmp_path / "own.npz")
 
 
 def test_all_problems_of_an_archive_are_told_at_once(tmp_path: Path):
@@ -82,12 +82,12 @@ def npy(array: np.ndarray, shape: tuple[int, ...] | None = None) -> bytes:
 
 def test_an_archive_that_promises_more_than_memory_is_not_read(tmp_path: Path):
     path = archive(tmp_path / "bomb.npz", x=npy(X, (10**9, 10**6)), y=npy(Y, (10**9,)))
-    assert "rows and one copy of them must fit in memory, got 8000016.0 GB where" in told(path)
+    assert "rows and one copy of them must fit in memory, got 8000016.0 GB where" in load_error(path)
 
 
 def test_test_arrays_that_promise_more_than_memory_are_not_read(tmp_path: Path):
     test = {"x_test": npy(X, (10**12, 2)), "y_test": npy(Y, (10**12,))}
-    assert "must fit in memory" in told(archive(tmp_path / "bomb.npz", x_train=npy(X), y_train=npy(Y), **test))
+    assert "must fit in memory" in load_error(archive(tmp_path / "bomb.npz", x_train=npy(X), y_train=npy(Y), **test))
 
 
 def test_a_header_that_says_it_is_huge_is_not_read(tmp_path: Path):
@@ -106,19 +106,19 @@ def test_a_header_that_says_it_is_huge_is_not_read(tmp_path: Path):
 @pytest.mark.parametrize("shape", [(29, 2), (31, 2)])
 def test_an_archive_that_holds_other_than_it_promises_is_refused(tmp_path: Path, shape: tuple[int, ...]):
     path = archive(tmp_path / "odd.npz", x=npy(X, shape), y=npy(np.resize(Y, shape[0])))
-    assert f"x must hold {shape[0] * 8} bytes, got 240: write the file again" in told(path)
+    assert f"x must hold {shape[0] * 8} bytes, got 240: write the file again" in load_error(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"x,y\n1,2\n", b"PK\x03\x04 and no more"])
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes):
     (tmp_path / "own.npz").write_bytes(content)
-    assert "must be a complete .npz archive, got BadZipFile" in told(tmp_path / "own.npz")
+    assert "must be a complete .npz archive, got BadZipFile" in load_error(tmp_path / "own.npz")
 
 
 def test_a_truncated_archive_is_refused(tmp_path: Path):
     np.savez_compressed(tmp_path / "own.npz", x=X, y=Y)
     (tmp_path / "own.npz").write_bytes((tmp_path / "own.npz").read_bytes()[:-40])
-    assert "must be a complete .npz archive" in told(tmp_path / "own.npz")
+    assert "must be a complete .npz archive" in load_error(tmp_path / "own.npz")
 
 
 @settings(max_examples=200)
@@ -130,9 +130,9 @@ def test_a_damaged_archive_is_never_a_traceback(tmp_path_factory, data: st.DataO
 
 
 def test_a_file_that_does_not_exist(tmp_path: Path):
-    assert "no such file" in told(tmp_path / "gone.npz", NotFoundError)
+    assert "no such file" in load_error(tmp_path / "gone.npz", NotFoundError)
     (tmp_path / "folder.csv").mkdir()
-    assert "no such file" in told(tmp_path / "folder.csv", NotFoundError)
+    assert "no such file" in load_error(tmp_path / "folder.csv", NotFoundError)
 
 
 @pytest.mark.parametrize(("read", "name"), [(read_headers, "own.npz"), (read_table, "own.csv")])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 from pyarrow import parquet
-from refusals import Y, load_damaged, told
+from refusals import Y, load_damaged, load_error
 
 from pipelines.config import DataConfig
 from pipelines.data import datasets
@@ -89,13 +89,13 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
 )
 def test_tables_that_cannot_be_used(tmp_path: Path, content: str, said: str):
     (tmp_path / "own.csv").write_text(content)
-    assert said in told(tmp_path / "own.csv")
+    assert said in load_error(tmp_path / "own.csv")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_table_in_another_encoding(tmp_path: Path, encoding: str):
     (tmp_path / "own.csv").write_text(f"stadt,target\nZürich,1\n{ROWS}", encoding=encoding)
-    assert "must be UTF-8 text, got byte 0xf" in told(tmp_path / "own.csv")
+    assert "must be UTF-8 text, got byte 0xf" in load_error(tmp_path / "own.csv")
 
 
 def test_a_table_with_a_byte_order_mark_is_read(tmp_path: Path):
@@ -108,24 +108,24 @@ def test_a_parquet_file_that_is_cut_off(tmp_path: Path, n_bytes: int):
     path = tmp_path / "own.parquet"
     pd.DataFrame({"age": range(30), "target": Y}).to_parquet(path)
     path.write_bytes(path.read_bytes()[:n_bytes])
-    assert "cannot be read" in told(path)
+    assert "cannot be read" in load_error(path)
 
 
 def test_a_parquet_column_of_text_that_is_not_utf8(tmp_path: Path):
     text = pa.array([b"red", b"\xff\xfe", b"blue"] * 10).cast(pa.string(), safe=False)
     parquet.write_table(pa.table({"sort": text, "target": Y}), tmp_path / "own.parquet")
-    assert "Invalid UTF8" in told(tmp_path / "own.parquet")
+    assert "Invalid UTF8" in load_error(tmp_path / "own.parquet")
 
 
 def test_a_parquet_column_of_lists(tmp_path: Path):
     pd.DataFrame({"pair": [[1, 2]] * 30, "target": Y}).to_parquet(tmp_path / "own.parquet")
-    assert "column 'pair': must hold numbers, booleans or text" in told(tmp_path / "own.parquet")
+    assert "column 'pair': must hold numbers, booleans or text" in load_error(tmp_path / "own.parquet")
 
 
 def test_a_target_of_dates(tmp_path: Path):
     frame = pd.DataFrame({"age": range(30), "target": pd.date_range("2020-01-01", periods=30)})
     frame.to_parquet(tmp_path / "own.parquet")
-    assert "labels must be all whole numbers or all text, got datetime" in told(tmp_path / "own.parquet")
+    assert "labels must be all whole numbers or all text, got datetime" in load_error(tmp_path / "own.parquet")
 
 
 def test_labels_of_mixed_types():

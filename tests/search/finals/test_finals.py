@@ -1,4 +1,4 @@
-"""Finals as they are run: the best trained again with new seeds, interrupted, killed, resumed, refitted."""
+"""Runs of the finals: new seeds, interruption, a killed worker, a resumed call, the refit."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_refit_is_the_last_epoch_on_all_rows_and_shows_no_validation_figures
     assert [point.step for point in losses] == list(range(1, winner.epochs + 1))
 
 
-def test_run_again_it_trains_nothing_and_more_seeds_train_only_those(home: Path, finals: FinalistsResult):
+def test_a_second_call_trains_nothing_and_more_seeds_train_only_those(home: Path, finals: FinalistsResult):
     before = {run.info.run_id for run in runs_of(home, "wide", "finalist")}
 
     again = run_finalists("wide", top=3, seeds=3, refit=True, home=home)
@@ -105,7 +105,7 @@ class OnFirstNote(Observer):
             self.act()
 
 
-def test_interrupted_and_resumed_it_ends_as_if_it_had_not_been(tmp_path: Path):
+def test_interrupted_and_resumed_finals_end_as_uninterrupted_ones(tmp_path: Path):
     for name in ("whole", "halves"):
         run_small(tmp_path / name, "s", trials=2, width={"low": 8, "high": 64})
     whole = run_finalists("s", top=2, seeds=3, home=tmp_path / "whole")
@@ -125,7 +125,7 @@ def test_interrupted_and_resumed_it_ends_as_if_it_had_not_been(tmp_path: Path):
     assert {run.info.status for run in after} == {"FINISHED"}
 
 
-def test_a_worker_that_is_killed_costs_its_run_only(tmp_path: Path):
+def test_only_the_run_of_a_killed_worker_is_trained_again(tmp_path: Path):
     home = tmp_path / "home"
     run_small(home, "s", trials=1, epochs=60)
 
@@ -153,7 +153,7 @@ def test_a_worker_that_is_killed_costs_its_run_only(tmp_path: Path):
     assert len(runs_of(home, "s", "finalist")) == 2
 
 
-def test_a_result_in_the_spool_is_taken_up_and_not_trained_again(tmp_path: Path):
+def test_a_result_in_the_spool_is_recovered_and_not_trained_again(tmp_path: Path):
     home = tmp_path / "home"
     run_small(home, "s", trials=1)
     params = asdict(candidates(load_study(read_settings(home), "s"), 1)[0].hyperparameters)
@@ -173,7 +173,7 @@ def test_a_result_in_the_spool_is_taken_up_and_not_trained_again(tmp_path: Path)
     assert client_of(home).get_run(found.verdict.winner.run_ids[0]).data.metrics["val_accuracy"] == 0.123
 
 
-def test_a_late_run_of_a_finalist_is_not_taken_for_a_trials(home: Path, finals: FinalistsResult):
+def test_the_run_id_of_a_finalist_does_not_change_a_trial(home: Path, finals: FinalistsResult):
     study = load_study(read_settings(home), "wide")
     before = [row.run_id for row in leaderboard(study)]
     record_run_id(study, "finalist-0000-seed-1", "late")
@@ -184,11 +184,11 @@ def test_a_late_run_of_a_finalist_is_not_taken_for_a_trials(home: Path, finals: 
 
 def test_ten_identical_configurations_have_no_significant_winner(tmp_path: Path):
     run_small(tmp_path / "fixed", "same", trials=10)
-    alone = run_finalists("same", top=10, seeds=3, home=tmp_path / "fixed")
-    assert not alone.verdict.significant
-    assert "none is significantly better" in alone.verdict.explanation
+    fixed = run_finalists("same", top=10, seeds=3, home=tmp_path / "fixed")
+    assert not fixed.verdict.significant
+    assert "none is significantly better" in fixed.verdict.explanation
 
-    # Ten that differ in name alone: rates of learning that round to the same steps.
+    # Ten that differ in the digits of the learning rate alone, too little to matter.
     run_small(tmp_path / "named", "same", trials=10, learning_rate={"low": 0.005, "high": 0.005000001})
     named = run_finalists("same", top=10, seeds=3, home=tmp_path / "named")
     assert len(named.verdict.finalists) == 10
@@ -196,7 +196,7 @@ def test_ten_identical_configurations_have_no_significant_winner(tmp_path: Path)
     assert "No configuration is significantly better" in named.verdict.explanation
 
 
-def test_wrong_wishes(home: Path):
+def test_wrong_options(home: Path):
     with pytest.raises(NotFoundError, match="did you mean wide"):
         run_finalists("wyde", home=home)
     with pytest.raises(SpecError, match="--top: must be at least 1, got 0"):

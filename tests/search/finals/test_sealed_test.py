@@ -1,4 +1,4 @@
-"""The sealed test: opened once, for the winner, recorded, and out of reach of whatever chooses."""
+"""The held-out test: read once, for the winner, recorded, and out of reach of anything that chooses."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_second_reading_is_refused_and_again_is_counted(home: Path):
     assert "read 2 times" in call("finalists", "s", "--top", "1", "--seeds", "1", "--home", home).err
 
 
-def test_a_reading_that_was_cut_off_is_finished_and_counted_once(home: Path):
+def test_a_reading_that_was_cut_off_is_repeated_and_counted_once(home: Path):
     study = load_study(read_settings(home), "s")
     study.set_user_attr(SEAL, [{"run_name": "trial-0000", "at": "2026-01-01", "by": "me"}])
 
@@ -115,7 +115,7 @@ def test_a_reading_that_was_cut_off_is_finished_and_counted_once(home: Path):
         evaluate("s", home=home)
 
 
-def test_a_changed_model_file_is_refused_and_the_seal_stays_closed(home: Path):
+def test_a_changed_model_file_is_refused_and_the_test_is_not_read(home: Path):
     winner = find_winner(load_study(read_settings(home), "s"))
     (path,) = home.glob(f"artifacts/**/{winner.run_id}/artifacts/model.h5")
     content = bytearray(path.read_bytes())
@@ -127,7 +127,7 @@ def test_a_changed_model_file_is_refused_and_the_seal_stays_closed(home: Path):
     assert readings(home) == []
 
 
-def test_the_median_finalist_stands_for_the_winner_and_a_refit_before_it(home: Path):
+def test_the_winner_is_its_refit_or_else_its_median_finalist(home: Path):
     verdict = run_finalists("s", top=1, seeds=3, home=home).verdict
     study = load_study(read_settings(home), "s")
     winner = find_winner(study)
@@ -143,7 +143,7 @@ def test_the_median_finalist_stands_for_the_winner_and_a_refit_before_it(home: P
     assert evaluate("s", home=home).winner.run_id == refit.refit_run_id
 
 
-def test_what_the_workers_get_has_no_test_rows():
+def test_the_dataset_of_the_workers_has_no_test_rows():
     from pipelines.data.datasets import load
 
     dataset, test = load(DataConfig("digits")), open_test(DataConfig("digits"))

@@ -1,4 +1,4 @@
-"""The rules of finalists: who wins, whether significantly, and who is out."""
+"""The rules of the finals: the winner, whether it is significantly better, and which configurations are out."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_smaller_network_that_wins_is_never_called_significantly_better():
     assert not verdict.significant
 
 
-def test_what_failed_or_was_stopped_does_not_win():
+def test_a_configuration_that_failed_or_was_stopped_does_not_win():
     verdict = judge([finalist(1, 0.99, n_seeds=2), finalist(2, 0.5, 0.6), finalist(3, 0.9, 0.9, failure="boom")])
     assert verdict.winner.candidate.trial == 2
 
@@ -91,15 +91,15 @@ def test_a_configuration_that_is_out_could_not_have_come_first_or_second(
         assert whole not in (verdict.winner, verdict.runner_up)
 
 
-def test_a_hopeless_configuration_is_out_once_two_others_are_known():
+def test_a_poor_configuration_is_out_once_two_others_are_complete():
     first, second = finalist(1, 0.97, 0.98, 0.975), finalist(2, 0.96, 0.97, 0.965)
-    hopeless = finalist(3, 0.5, n_seeds=3)
+    poor = finalist(3, 0.5, n_seeds=3)
 
-    assert is_out(hopeless, [first, second, hopeless], ceiling=0.98)
-    assert not is_out(hopeless, [first, hopeless], ceiling=0.98)
+    assert is_out(poor, [first, second, poor], ceiling=0.98)
+    assert not is_out(poor, [first, poor], ceiling=0.98)
     assert not is_out(finalist(3, 0.95, n_seeds=3), [first, second], ceiling=0.98)
 
 
-def test_the_first_two_set_the_mark_and_the_others_go_seed_by_seed():
+def test_the_first_two_get_every_seed_and_the_others_go_seed_by_seed():
     runs = order(4, 2)
     assert runs == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (3, 1), (2, 2), (3, 2)]

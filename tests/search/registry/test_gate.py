@@ -1,4 +1,4 @@
-"""The gate: who passes and why the others do not."""
+"""The gate: which challengers pass, and the reasons of refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def reading(n_right: int, fingerprint: str = "f", name: str = "it") -> Reading:
     return Reading(fingerprint, n_right / 100, np.arange(100) < n_right, name)
 
 
-def test_the_first_needs_no_opponent():
+def test_the_first_version_passes():
     assert pass_gate(reading(10), None).passed
 
 
@@ -26,7 +26,7 @@ def test_the_first_needs_no_opponent():
         (Reading("f", None, None, "it"), "was not evaluated"),
     ],
 )
-def test_who_does_not_pass(challenger: Reading, reason: str):
+def test_challengers_that_do_not_pass(challenger: Reading, reason: str):
     verdict = pass_gate(challenger, reading(80, name="champion version 1"))
     assert not verdict.passed
     assert reason in verdict.reason
@@ -40,5 +40,5 @@ def test_a_significantly_better_one_passes_and_alpha_decides():
     assert not pass_gate(better, reading(80), alpha=0.001).passed
 
 
-def test_a_champion_without_a_sealed_test_cannot_be_beaten_by_the_gate():
+def test_no_challenger_passes_if_the_champion_was_not_evaluated():
     assert not pass_gate(reading(99), Reading("f", None, None, "it")).passed

@@ -1,4 +1,4 @@
-"""Model files that somebody changed, or that hold more than layers, are refused."""
+"""Model files that were changed, or that hold code, are refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_file_changed_by_one_byte_is_refused(contenders: Path, tampered: Path)
         pyfunc(contenders, "fragile")
 
 
-def test_a_changed_record_beside_the_file_does_not_help(contenders: Path, tampered: Path):
+def test_a_file_with_a_changed_hash_beside_it_is_refused(contenders: Path, tampered: Path):
     content = bytearray(tampered.read_bytes())
     content[-1] ^= 1
     tampered.write_bytes(content)

@@ -1,4 +1,4 @@
-"""The registry: an alias, its history, and the way back."""
+"""The registry: an alias, its history, and rollbacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.registry.promotion import promote
 from search.registry.versions import all_pages
 
 
-def test_better_ones_pass_and_rollback_goes_back_one_by_one(contenders: Path, model: str):
+def test_better_challengers_pass_and_each_rollback_goes_one_version_back(contenders: Path, model: str):
     for number, study in enumerate(("weak", "middle", "strong"), start=1):
         made = promote(study, model=model, home=contenders)
         assert (made.promoted, made.version) == (True, number), made.reason
@@ -36,14 +36,14 @@ def test_better_ones_pass_and_rollback_goes_back_one_by_one(contenders: Path, mo
 def test_a_version_that_was_champion_twice_is_in_the_history_twice(contenders: Path, model: str):
     for study in ("weak", "middle"):
         promote(study, model=model, home=contenders)
-    promote("weak", model=model, force="back to the roots", home=contenders)
+    promote("weak", model=model, force="smaller", home=contenders)
 
     assert [rollback(model, home=contenders).version for _ in range(2)] == [2, 1]
     with pytest.raises(NotFoundError):
         rollback(model, home=contenders)
 
 
-def test_an_alias_that_was_moved_by_hand_is_the_truth(contenders: Path, model: str):
+def test_a_rollback_starts_from_where_the_alias_was_moved_by_hand(contenders: Path, model: str):
     for study in ("weak", "middle", "strong"):
         promote(study, model=model, home=contenders)
     client_of(contenders).set_registered_model_alias(model, "champion", "2")
@@ -59,7 +59,7 @@ def test_other_aliases_have_a_history_of_their_own(contenders: Path, model: str)
     assert rows == {1: ("champion",), 2: ("small",)}
 
 
-def test_more_models_than_a_page_of_the_registry_holds(contenders: Path):
+def test_more_models_than_fit_on_a_page_of_the_registry(contenders: Path):
     client = client_of(contenders)
     names = {f"page-{number}" for number in range(101)}
     for name in names:

@@ -1,4 +1,4 @@
-"""Predictions: the same numbers everywhere, and from any file a user has."""
+"""Predictions: the same numbers from the command, MLflow and its server, for every kind of file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promotions: one version a winner, its lineage, refusals, and the gate passed over by force."""
+"""Promotions: one version for each winner, its lineage, refusals, and refusals that are overruled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_same_winner_twice_makes_one_version(contenders: Path, model: str):
 
 
 @pytest.mark.parametrize(
-    ("challenger", "reason"), [("weak", "not better"), ("twin", "not better"), ("other", "other rows")]
+    ("challenger", "reason"), [("weak", "not better"), ("equal", "not better"), ("other", "other rows")]
 )
 def test_refused_challengers_leave_the_champion(contenders: Path, model: str, challenger: str, reason: str):
     promote("strong", model=model, home=contenders)
@@ -65,7 +65,7 @@ def test_refused_challengers_leave_the_champion(contenders: Path, model: str, ch
     assert len(versions(contenders, model)) == 1
 
 
-def test_force_is_possible_and_on_record(contenders: Path, model: str):
+def test_force_overrules_the_gate_and_is_recorded(contenders: Path, model: str):
     promote("strong", model=model, home=contenders)
 
     made = promote("weak", model=model, force="a demo", home=contenders)
@@ -78,7 +78,7 @@ def test_force_is_possible_and_on_record(contenders: Path, model: str):
     assert "a demo" in next(row.gate for row in models(home=contenders) if (row.model, row.version) == (model, 2))
 
 
-def test_one_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(tmp_path: Path, model: str):
+def test_a_winner_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(tmp_path: Path, model: str):
     from finished import run_small
 
     from search.finals.sealed_test import evaluate
@@ -95,7 +95,7 @@ def test_one_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(tmp_p
     assert models(home=home)[0].test_accuracy == accuracy
 
 
-def test_wrong_wishes(contenders: Path, model: str, tmp_path: Path):
+def test_wrong_options(contenders: Path, model: str, tmp_path: Path):
     with pytest.raises(SpecError, match="--alpha"):
         promote("strong", alpha=1.0, home=contenders)
     with pytest.raises(SpecError, match="--force"):

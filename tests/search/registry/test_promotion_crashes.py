@@ -1,4 +1,4 @@
-"""Promotions at the same time, and those that die at any step."""
+"""Promotions at the same time, and promotions that are killed at any step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search.registry.versions import COMPLETE, PENDING, STATE
 from search.tracking.runs import connect
 
 
-def test_a_champion_whose_promotion_died_after_the_move_outlives_the_next_challenger(contenders: Path, model: str):
+def test_a_refused_challenger_leaves_a_champion_whose_promotion_died_after_the_move(contenders: Path, model: str):
     promote("strong", model=model, home=contenders)
     client_of(contenders).set_model_version_tag(model, "1", STATE, PENDING)
     assert not promote("weak", model=model, home=contenders).promoted
@@ -31,7 +31,7 @@ def test_a_champion_whose_promotion_died_after_the_move_outlives_the_next_challe
 
 
 def test_twenty_at_once_leave_one_consistent_champion(contenders: Path, model: str):
-    studies = ["weak", "middle", "strong", "twin"] * 5
+    studies = ["weak", "middle", "strong", "equal"] * 5
     answers = promote_at_once(contenders, model, studies)
 
     assert {answer.code for answer in answers} <= {0, 3}, answers
@@ -42,13 +42,13 @@ def test_twenty_at_once_leave_one_consistent_champion(contenders: Path, model: s
     accuracies = [float(by_version[int(v)].tags["test_accuracy"]) for v in history]
     assert str(champion(contenders, model)) == history[-1]
     assert accuracies == sorted(accuracies)
-    assert by_version[int(history[-1])].tags["study"] in ("strong", "twin")
+    assert by_version[int(history[-1])].tags["study"] in ("strong", "equal")
     assert len(by_version) == len(history) == len({v.run_id for v in by_version.values()})
     assert {v.tags[STATE] for v in by_version.values()} == {COMPLETE}
 
 
 class Killed(BaseException):
-    """Ends a promotion where it stands, as a signal would: nothing catches it."""
+    """Ends a promotion at once, as a signal would: nothing catches it."""
 
 
 class Mortal:
@@ -75,7 +75,7 @@ class Mortal:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
+def test_the_next_call_completes_a_promotion_that_died_at_any_step(
     contenders: Path, model: str, monkeypatch: pytest.MonkeyPatch, after: bool
 ):
     died, prefix = 0, model
@@ -97,7 +97,7 @@ def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
         finally:
             monkeypatch.setattr(promotion, "connect", connect)
         assert champion(contenders, model) in (1, 2)
-        if step % 3 == 0:  # another winner comes first, and clears what was left
+        if step % 3 == 0:  # another winner is promoted first, and deletes unfinished versions
             assert promote("weak", model=model, home=contenders).promoted or champion(contenders, model) == 2
 
         made = promote("strong", model=model, home=contenders)
@@ -112,14 +112,14 @@ def test_a_promotion_that_dies_at_any_step_ends_well_the_next_time(
 
 
 def _forget_logged_model(home: Path, study: str) -> None:
-    """So that the next promotion has to log the model again."""
+    """Makes the next promotion log the model again."""
     client = client_of(home)
     experiment = client.get_experiment_by_name(study).experiment_id
     for logged in client.search_logged_models([experiment]):
         client.delete_logged_model(logged.model_id)
 
 
-def test_a_promotion_that_is_killed_for_real_lets_go_of_the_lock(contenders: Path, model: str):
+def test_a_killed_process_releases_the_lock_of_its_promotion(contenders: Path, model: str):
     code = f"""
         import os, signal
         from pathlib import Path
