@@ -65,13 +65,9 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     if not versions.model():
         with suppress(MlflowException):  # another machine made it first; any other error comes up in the next call
             client.create_registered_model(versions.name, MADE_BY)
+    tags = tags | {STATE: PENDING}
     version = client.create_model_version(
-        versions.name,
-        logged.artifact_location,
-        winner.run_id,
-        tags | {STATE: PENDING},
-        description=card,
-        model_id=logged.model_id,
+        versions.name, logged.artifact_location, winner.run_id, tags, description=card, model_id=logged.model_id
     )
     return str(version.version)
 

@@ -85,10 +85,7 @@ class Versions:
         self.client = client
         self.name = name
         self.alias = alias
-
-    @property
-    def _history_tag(self) -> str:
-        return f"history.{self.alias}"
+        self._history_tag = f"history.{alias}"
 
     def model(self) -> RegisteredModel | None:
         """The registered model; None if there is none."""

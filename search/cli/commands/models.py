@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.evaluation import ALPHA
 from search.cli.options import Figure, Home, Json, Study, argument, option
 from search.reporting import display
 
@@ -31,7 +32,7 @@ def promote(
     study: Study,
     model: Model = None,
     alias: Alias = "champion",
-    alpha: Annotated[float, option("P", "Significance level of the gate.")] = 0.05,
+    alpha: Annotated[float, option("P", "Significance level of the gate.")] = ALPHA,
     force: Force = None,
     home: Home = None,
     as_json: Json = False,
