@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.config import Hyperparameters
 from pipelines.evaluation.metrics import mean_interval
+from search.tracking.run_names import finalist_run_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,23 @@ class Finalist:
 def mean_epoch(best_epochs: Sequence[int]) -> int:
     """The mean of some best epochs, as a number of epochs."""
     return max(1, round(sum(best_epochs) / len(best_epochs)))
+
+
+def make_finalist(
+    candidate: Candidate, n_parameters: int, n_seeds: int, results: Mapping[str, Mapping[str, Any]]
+) -> Finalist:
+    """A configuration with the results that a study has recorded of its runs, by run name."""
+    names = {number: finalist_run_name(candidate.trial, number) for number in range(1, n_seeds + 1)}
+    runs = {number: results[name] for number, name in names.items() if name in results}
+    done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
+    failures = [f"trial {candidate.trial}: {run['message']}" for run in runs.values() if run.get("message")]
+    return Finalist(
+        candidate,
+        tuple(done),
+        tuple(run["best_val_accuracy"] for run in done.values()),
+        tuple(run["best_epoch"] for run in done.values()),
+        tuple(run["run_id"] for run in done.values()),
+        n_parameters,
+        n_seeds,
+        failures[0] if failures else "",
+    )

@@ -1,17 +1,16 @@
-"""Trains a study's best configurations again, with several new seeds each, and names the winner."""
+"""Trains the best configurations of a study again, with several new seeds each, and names the winner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines.data.datasets import Dataset, Split
 from pipelines.errors import SpecError
-from search.finals.finalist import Candidate, Finalist
+from search.finals.finalist import Candidate, Finalist, make_finalist
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.readings import seal_opened
 from search.finals.selection import candidates, is_out, order
@@ -36,20 +35,20 @@ from search.workers.start import prepare_pool, started_pool
 from search.workers.tasks import Task
 
 REFIT_METRICS = ("loss", "accuracy")
-"""What is logged of a refit: its validation rows are trained on, and what they gave would mean nothing."""
+"""Metrics of a refit: it trains on the validation rows, so their metrics would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinalistsResult:
-    """What the finals came to.
+    """The result of the finals.
 
     Attributes:
         study: The study's name.
-        verdict: Who has won; None where an interruption came before.
-        refit_run_id: The winner's training on training and validation rows together, where it was asked for.
-        seal_opened: How often the sealed test was opened before.
-        interrupted: Whether Ctrl-C ended it; the same call goes on.
-        undelivered: Runs that MLflow has not taken yet; they wait in the spool.
+        verdict: The winner and the others; None if the finals were interrupted before.
+        refit_run_id: The run that trained the winner on training and validation rows together; None without a refit.
+        seal_opened: How often the held-out test of the study was read.
+        interrupted: Whether Ctrl-C ended it; the same call resumes it.
+        undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
     """
 
     study: str
@@ -70,22 +69,22 @@ def run_finalists(
     pool: str = "local",
     observer: Observer | None = None,
 ) -> FinalistsResult:
-    """Trains the best configurations of a study again and names the winner; nothing is trained twice.
+    """Trains the best configurations of a study again and names the winner; called again, it trains what is missing.
 
     Args:
         name: The study.
         top: How many distinct configurations.
-        seeds: Runs of each, with seeds that no trial had; a configuration that can neither win nor come second any
-            more gets fewer.
+        seeds: Runs of each, with seeds that no trial had; a configuration that can come neither first nor second
+            any more gets fewer.
         refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
-            as it took to its best one on average. Nothing is chosen in it: the model is the last epoch's.
-        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
-        pool: Where they train; see ``run_study``.
-        observer: Watches; nobody does where it is not given.
+            as its best one was on average. The model is the last epoch's: there are no rows to choose another by.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+        pool: Where they are trained; see ``run_study``.
+        observer: Is told of every change; None for nobody.
 
     Raises:
         NotFoundError: There is no such study, or no trial of it is complete.
-        SpecError: An option breaks a rule, or the dataset is not the study's any more.
+        SpecError: An option breaks a rule, or the dataset was changed since.
         DataError, UnavailableError: As for ``run_study``.
     """
     for option, value in (("--top", top), ("--seeds", seeds)):
@@ -108,7 +107,7 @@ def run_finalists(
 
 
 class _Finals:
-    """One call: the finalists, the verdict, and the refit."""
+    """One call of ``run_finalists``: the finalists, the verdict and the refit."""
 
     def __init__(
         self, context: StudyContext, dataset: Dataset, chosen: Sequence[Candidate], top: int, n_seeds: int, pool: str
@@ -126,7 +125,8 @@ class _Finals:
         with self._context.tracker as tracker:
             tracker.wait_connected()
             deliver_left(study, self._context.settings, tracker)
-            for run_name in self._unfinished():  # one that a dead process had in training may be out by now
+            # A run left by a dead process may belong to a configuration that is not trained any more.
+            for run_name in self._unfinished():
                 tracker.kill_left(run_name)
             interrupted = self._train_finalists()
             if not interrupted:
@@ -134,28 +134,28 @@ class _Finals:
                 study.set_user_attr(VERDICT, as_attribute(verdict, self._top, self._n_seeds))
                 interrupted = refit and self._train_refit(verdict.winner)
         record_runs(study, tracker)
-        verdict = verdict and judge(self._finalists())  # with the runs that MLflow has taken in the meantime
+        verdict = verdict and judge(self._finalists())  # again: by now more runs have their ids
         run_id = recorded_results(study).get(refit_run(verdict.winner), {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
         return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, tracker.undelivered)
 
     def _unfinished(self) -> list[str]:
-        """The names of runs that are not known to have ended."""
+        """The names of runs that have no recorded result."""
         names = {finalist_run_name(c.trial, n + 1) for c in self._candidates for n in range(self._n_seeds)}
         return sorted(names - recorded_results(self._study).keys())
 
     def _train_finalists(self) -> bool:
-        """Trains what is missing; whether it was interrupted."""
+        """Trains the missing runs; returns whether it was interrupted."""
         self._started = set(recorded_results(self._study))
         self._progress = Progress(self._spec.name, budget=len(self._candidates) * self._n_seeds)
         self._progress.complete = sum(len(finalist.values) for finalist in self._finalists())
         if (first := self._next_finalist()) is None:
-            return False  # no worker has to be started
+            return False  # starts no worker for nothing
         self._started.remove(first.name)
         return self._train(self._next_finalist, self._dataset)
 
     def _train_refit(self, winner: Finalist) -> bool:
-        """Trains the winner on training and validation rows together; whether it was interrupted."""
+        """Trains the winner on training and validation rows together; returns whether it was interrupted."""
         if refit_run(winner) in recorded_results(self._study):
             return False
         self._progress = Progress(self._spec.name, budget=1)
@@ -173,28 +173,15 @@ class _Finals:
         return runner.interrupted
 
     def _finalists(self) -> list[Finalist]:
-        """What is known of each configuration, in the order of the leaderboard."""
-        noted = recorded_results(self._study)
-        return [self._finalist(candidate, noted) for candidate in self._candidates]
-
-    def _finalist(self, candidate: Candidate, noted: dict[str, dict[str, Any]]) -> Finalist:
-        names = [finalist_run_name(candidate.trial, number) for number in range(1, self._n_seeds + 1)]
-        runs = {number: noted[name] for number, name in enumerate(names, 1) if name in noted}
-        done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
-        failed = [f"trial {candidate.trial}: {run['message']}" for run in runs.values() if run.get("message")]
-        return Finalist(
-            candidate,
-            tuple(done),
-            tuple(run["best_val_accuracy"] for run in done.values()),
-            tuple(run["best_epoch"] for run in done.values()),
-            tuple(run["run_id"] for run in done.values()),
-            self._context.n_parameters(candidate.hyperparameters),
-            self._n_seeds,
-            failed[0] if failed else "",
-        )
+        """Each configuration with its results so far, in the order of the leaderboard."""
+        results = recorded_results(self._study)
+        return [
+            make_finalist(candidate, self._context.n_parameters(candidate.hyperparameters), self._n_seeds, results)
+            for candidate in self._candidates
+        ]
 
     def _next_finalist(self) -> FinalistJob | None:
-        """The next run to train; configurations that can neither win nor come second get no more of them."""
+        """The next run to train; configurations that are out get no more runs."""
         finalists = self._finalists()
         self._show_leader(finalists)
         reached = [value for finalist in finalists for value in (*finalist.values, finalist.candidate.value)]
@@ -227,7 +214,7 @@ class _Finals:
 
 
 def joined(dataset: Dataset) -> Dataset:
-    """A dataset whose training rows are its training and its validation rows; the latter stay what they were."""
+    """A dataset that also trains on its validation rows, which stay its validation rows too."""
     splits = dataset.training, dataset.validation
     rows = Split(np.concatenate([split.x for split in splits]), np.concatenate([split.y for split in splits]))
     return replace(dataset, training=rows)
