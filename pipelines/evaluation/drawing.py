@@ -1,7 +1,7 @@
-"""What comes from data, made fit for a figure: labels and examples.
+"""Prepares labels and examples for figures.
 
-A label may hold dollar signs, line breaks, HTML or a novel, in any script. Text drawn with ``style()`` is
-never read as mathematics or TeX, and ``shown`` cuts it by the width that it will have.
+A label may hold dollar signs, line breaks, HTML or very long text, in any script. Text drawn with ``style()`` is
+never parsed as mathematics or TeX, and ``shown`` cuts it by its width in the figure.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-# The first comes with Matplotlib; the others draw what it lacks, where they are installed.
+from pipelines.files.archives import Array
+
+# The first comes with Matplotlib; the others supply missing characters, where they are installed.
 FAMILIES = (
     "DejaVu Sans",
     "Noto Sans CJK SC",
@@ -30,22 +31,22 @@ FAMILIES = (
     "Noto Sans Thai",
 )
 ELLIPSIS, UNKNOWN = "…", "\ufffd"
-# A label of megabytes is not measured to its end.
+# Characters of a label that are measured; the rest is cut off.
 MEASURED = 400
 MAX_MARKS = 2
 GREY = "#999999"
 # From Okabe and Ito's palette, which colour-blind readers tell apart.
 BLUE, VERMILION = "#0072B2", "#D55E00"
-# A longer row of numbers is drawn as a line.
+# Longer rows of numbers are drawn as a line.
 MAX_VALUE_BARS = 32
 
 
 def shown(names: Iterable[object], ems: float) -> list[str]:
-    """The names as they are drawn; where they cannot be told apart, each gets its number in front.
+    """Returns the names as they are drawn, each with its number in front where they would look the same.
 
     Args:
         names: Class names in the order of the classes.
-        ems: Room for each, in multiples of the font size.
+        ems: Width of each, in multiples of the font size.
     """
     texts = [str(name) for name in names]
     short = [shortened(text, ems) for text in texts]
@@ -55,11 +56,11 @@ def shown(names: Iterable[object], ems: float) -> list[str]:
 
 
 def shortened(text: str, ems: float) -> str:
-    """One line at most ``ems`` wide, cut with an ellipsis; what no installed font can draw becomes a mark."""
+    """Returns one line at most ``ems`` wide, cut with an ellipsis; characters without a font become a mark."""
     visible = "".join(character if character.isprintable() else " " for character in text[:MEASURED])
     line, width, marks = "", 0.0, 0
     for character in " ".join(visible.split()):
-        # Accents take no width, but a tower of them grows out of its line.
+        # Accents have no width, but a stack of them grows out of its line.
         marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
         if marks > MAX_MARKS:
             continue
@@ -72,19 +73,20 @@ def shortened(text: str, ems: float) -> str:
 
 
 def style() -> dict[str, Any]:
-    """Keywords of a Matplotlib text that is drawn as it stands."""
+    """Returns keywords for a Matplotlib text that is drawn literally."""
     return {"parse_math": False, "usetex": False, "fontfamily": list(_families())}
 
 
-def draw_example(axes: Axes, example: npt.NDArray[Any], span: tuple[float, float]) -> None:
-    """Draws a picture, or a row of numbers as bars or a line, or a row of a table as text."""
-    axes.set_xticks([])
-    if example.dtype.kind not in "buif":
-        lines = "\n".join(shortened(str(value), 14) for value in example.ravel()[:9])
-        axes.text(0.05, 0.95, lines, va="top", fontsize=8, transform=axes.transAxes, **style())
-        axes.set_yticks([])
-        return
+def draw_example(axes: Axes, example: Array, span: tuple[float, float]) -> None:
+    """Draws a picture, or a row of numbers as bars or a line.
+
+    Args:
+        axes: Where to draw.
+        example: One row of a dataset, of any shape.
+        span: Values of black and white.
+    """
     low, high = span
+    axes.set_xticks([])
     if example.ndim == 3 and example.shape[-1] == 1:
         example = example[..., 0]
     if example.ndim == 2 or (example.ndim == 3 and example.shape[-1] == 3):
@@ -102,10 +104,25 @@ def draw_example(axes: Axes, example: npt.NDArray[Any], span: tuple[float, float
         axes.plot(values, color=GREY, linewidth=0.8)
 
 
-def value_range(x: npt.NDArray[Any]) -> tuple[float, float]:
-    """The lowest and highest value, the black and the white of all pictures together."""
-    numbers = x[np.isfinite(x)] if x.dtype.kind in "buif" else np.zeros(0)
-    return (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 1.0)
+def pick_examples(probabilities: Array, labels: Array, n: int = 9) -> tuple[Array, Array]:
+    """Picks rows to look at: random right ones, and the wrong ones with the highest probability.
+
+    Random right rows show what the model usually gets right; confident mistakes often show wrong labels. Rows of
+    equal probability keep their order.
+
+    Args:
+        probabilities: (n_rows, n_classes) float32.
+        labels: (n_rows,) int.
+        n: Rows of each kind at most.
+
+    Returns:
+        Row numbers of right rows, ascending, and of wrong rows, the most confident mistake first.
+    """
+    is_right = probabilities.argmax(axis=1) == labels
+    right, wrong = np.flatnonzero(is_right), np.flatnonzero(~is_right)
+    drawn = np.random.default_rng(0).choice(right, size=min(n, len(right)), replace=False)
+    most_confident = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
+    return np.sort(drawn), most_confident[:n]
 
 
 @lru_cache
@@ -116,7 +133,7 @@ def _families() -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _ems(character: str) -> float | None:
-    """Width of a character in multiples of the font size; None where no installed family has it."""
+    """Returns a character's width in multiples of the font size; None if no installed family has it."""
     for family in _families():
         font = font_manager.get_font(font_manager.findfont(family))
         if font.get_char_index(ord(character)):

@@ -1,11 +1,10 @@
-"""A saved model that answers for rows as their source holds them: arrays, or the rows of a table."""
+"""Predicts with a saved model from raw rows: arrays, or the rows of a table."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from pipelines.errors import DataError
 from pipelines.files.archives import Array
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
 
 _CHUNK_ROWS = 2048
@@ -22,12 +22,12 @@ _CHUNK_ROWS = 2048
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """What is kept beside a model file, so that the two alone answer for raw rows.
+    """Record that is saved beside a model file; the two suffice to predict from raw rows.
 
     Attributes:
-        preprocessing: Of the dataset that it was trained on.
-        value_range: Lowest and highest value of the training rows: the black and the white of a picture.
-        model_sha256: Of the file's bytes.
+        preprocessing: Preprocessing of the training dataset.
+        value_range: Lowest and highest value of the training rows: black and white of a picture.
+        model_sha256: Hash of the model file.
     """
 
     preprocessing: Preprocessing
@@ -35,67 +35,72 @@ class ModelRecord:
     model_sha256: str
 
     def to_json(self) -> str:
-        """As text; ``from_json`` reads it back without loss."""
+        """Returns JSON text that ``from_json`` reads back without loss."""
         record = {"value_range": list(self.value_range), "model_sha256": self.model_sha256}
         return json.dumps(record | {"preprocessing": self.preprocessing.to_json()}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> ModelRecord:
-        """The inverse of ``to_json``.
+        """Reads what ``to_json`` wrote.
 
         Raises:
-            DataError: Not such a record.
+            DataError: The text is not such a record.
         """
         try:
-            record: Mapping[str, Any] = json.loads(text)
+            record = json.loads(text)
             low, high = (float(value) for value in record["value_range"])
             preprocessing = Preprocessing.from_json(record["preprocessing"])
             return cls(preprocessing, (low, high), str(record["model_sha256"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"model record: must be one that was saved with a model ({error})") from error
+            raise DataError(
+                f"model record: must be as saved with a model ({error}): promote the model again"
+            ) from error
 
 
 class Predictor:
-    """A model in memory.
+    """A Keras model with its preprocessing.
 
     Args:
-        content: The bytes of its ``.h5``.
-        record: What was kept beside it; its hash is what the bytes must hash to.
-        place: How an error calls the file.
-
-    Raises:
-        InputError: The file was changed, or Keras refuses it.
+        model: As ``training.model.build_model`` builds it.
+        preprocessing: What it was built with.
     """
 
-    def __init__(self, content: bytes, record: ModelRecord, place: str = "model.h5") -> None:
-        from pipelines.training.model import load_h5
-
-        self.preprocessing = record.preprocessing
-        self._model = load_h5(content, record.model_sha256, place)
+    def __init__(self, model: keras.Model, preprocessing: Preprocessing) -> None:
+        self._model = model
+        self._preprocessing = preprocessing
 
     @classmethod
-    def of(cls, model: Any, preprocessing: Preprocessing) -> Predictor:
-        """A Keras model that was just built."""
-        made = cls.__new__(cls)
-        made.preprocessing, made._model = preprocessing, model
-        return made
-
-    def probabilities(self, rows: Array | pd.DataFrame) -> Array:
-        """Class probabilities, (n_rows, n_classes) float32.
+    def load(cls, content: bytes, record: ModelRecord, place: str = "model.h5") -> Predictor:
+        """Loads a model file.
 
         Args:
-            rows: (n_rows, *input_shape) numbers, or the rows of a table; neither is scaled.
+            content: The bytes of the ``.h5``.
+            record: The record beside it, with the hash that the bytes must have.
+            place: Name of the file in errors.
+
+        Raises:
+            InputError: The file was changed, or Keras rejects it.
+        """
+        from pipelines.training.model import load_h5
+
+        return cls(load_h5(content, record.model_sha256, place), record.preprocessing)
+
+    def probabilities(self, rows: Array | pd.DataFrame) -> Array:
+        """Predicts class probabilities, (n_rows, n_classes) float32.
+
+        Args:
+            rows: (n_rows, *input_shape) numbers, or the rows of a table; unscaled.
 
         Raises:
             DataError: Rows of another shape, other columns, or values that are not numbers.
         """
-        x = as_rows(rows, self.preprocessing) if isinstance(rows, np.ndarray) else self.preprocessing.encode(rows)
+        x = as_rows(rows, self._preprocessing) if isinstance(rows, np.ndarray) else self._preprocessing.encode(rows)
         chunks = [x[start : start + _CHUNK_ROWS] for start in range(0, len(x), _CHUNK_ROWS)]
         return np.concatenate([np.asarray(self._model(chunk, training=False)) for chunk in chunks])
 
 
 def as_rows(x: Array, preprocessing: Preprocessing, place: str = "rows") -> Array:
-    """Numbers as a model's rows, (n_rows, *input_shape) uint8 or float32; a single row becomes a batch of one.
+    """Converts numbers to a model's rows, (n_rows, *input_shape) uint8 or float32; a single row becomes a batch of one.
 
     Raises:
         DataError: Another shape, no rows, or values that are not finite numbers.

@@ -1,4 +1,4 @@
-"""Paired tests between two models or two configurations."""
+"""Paired tests of two models or two configurations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-# Below this, differences of accuracies differ by rounding alone.
+# Smaller differences between accuracies are rounding errors.
 SAME = 1e-12
 
 
@@ -18,9 +18,9 @@ class PairedTest:
     """A test of two configurations over the same seeds.
 
     Attributes:
-        name: The test's name, for people.
-        statistic: Positive where the first configuration is better; 0 where nothing was tested.
-        p_value: Two-sided.
+        name: Name of the test, for people.
+        statistic: Positive if the first configuration is better; 0 if nothing could be tested.
+        p_value: Two-sided p-value.
     """
 
     name: str
@@ -29,13 +29,13 @@ class PairedTest:
 
 
 def mcnemar_exact(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> float:
-    """McNemar's exact test of two models on the same rows; the two-sided p-value.
+    """Returns the two-sided p-value of McNemar's exact test of two models on the same rows.
 
-    Only the rows that one model gets right and the other wrong count; without any the p-value is 1.
+    Only rows that exactly one of the models gets right count; without any the p-value is 1.
 
     Args:
-        right_a: (n_rows,) bool, the rows that the first model gets right.
-        right_b: (n_rows,) bool, those that the second gets right, in the same order.
+        right_a: (n_rows,) bool, whether the first model gets each row right.
+        right_b: (n_rows,) bool, the same of the second model, in the same order.
 
     Raises:
         ValueError: The two differ in length.
@@ -52,13 +52,13 @@ def mcnemar_exact(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> float:
 def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:
     """Tests whether two configurations differ in accuracy over the same seeds.
 
-    A paired t-test, except where it has no answer. One pair, or equal values throughout, show nothing: p = 1.
-    The same difference for every seed has no variance; a t-test would call it certain after two seeds. The
-    exact sign test, which needs six for p < 0.05, judges it instead.
+    This is a paired t-test, with two exceptions. A single pair, or equal values throughout, give p = 1. Where every
+    seed shows the same difference, the variance is 0 and a t-test would be certain after two seeds: the exact sign
+    test is used instead, which needs six seeds for p < 0.05.
 
     Args:
-        a: Accuracies of the first configuration, one a seed.
-        b: Accuracies of the second, of the same seeds in the same order.
+        a: Accuracies of the first configuration, one per seed.
+        b: Accuracies of the second, for the same seeds in the same order.
 
     Raises:
         ValueError: The two differ in length, or are empty.

@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ import numpy as np
 
 from pipelines.data.datasets import Split
 from pipelines.errors import UnavailableError
-from pipelines.evaluation.metrics import pick_examples
 from search.finals.artifacts import read_run_artifact
 from search.finals.readings import SealedResult
 from search.home.text import one_line
@@ -65,9 +65,10 @@ def log_evaluation(
 def _write_files(
     folder: Path, result: SealedResult, test: Split, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
+    from pipelines.evaluation.drawing import pick_examples
     from pipelines.evaluation.figures import confusion_matrix, prediction_grid, save
 
-    document = result.evaluation.to_json() | result.record
+    document = asdict(result.evaluation) | result.record
     (folder / "evaluation.json").write_text(json.dumps(document, indent=1))
     np.savez_compressed(folder / RIGHT_FILE, right=probabilities.argmax(axis=1) == test.y)
     save(confusion_matrix(result.evaluation.confusion, class_names), folder / "confusion_matrix.png")

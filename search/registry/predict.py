@@ -82,7 +82,7 @@ def predict(
     version, content, record = _fetch(model, home)
     rows = _read(source, record, invert=invert)
     prepare_inference()
-    predictor = Predictor(content, record, f"{version.name} version {version.version}, {MODEL_FILE}")
+    predictor = Predictor.load(content, record, f"{version.name} version {version.version}, {MODEL_FILE}")
     probabilities = predictor.probabilities(rows)
     return Predictions(version.name, int(version.version), record.preprocessing.class_names, probabilities, rows)
 

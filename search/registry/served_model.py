@@ -21,7 +21,7 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are un
     def load_context(self, context: PythonModelContext) -> None:
         """Loads the model file, whose hash must be the recorded one; Keras's safe mode stays on."""
         record = ModelRecord.from_json(Path(context.artifacts["record"]).read_text())
-        self._predictor = Predictor(Path(context.artifacts["model"]).read_bytes(), record)
+        self._predictor = Predictor.load(Path(context.artifacts["model"]).read_bytes(), record)
 
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, object] | None = None

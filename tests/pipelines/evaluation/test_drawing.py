@@ -1,3 +1,5 @@
+"""Labels and examples, prepared for figures."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 from matplotlib.figure import Figure
 
-from pipelines.evaluation.drawing import ELLIPSIS, UNKNOWN, draw_example, shortened, shown, style, value_range
+from pipelines.evaluation.drawing import ELLIPSIS, UNKNOWN, draw_example, pick_examples, shortened, shown, style
 from pipelines.evaluation.figures import to_png
 
 
@@ -17,7 +19,7 @@ def width_in_ems(text: str) -> float:
 
 class TestShortened:
     @pytest.mark.parametrize("text", ["W" * 50, "i" * 200, "Schlüsselblume " * 5, "x" * 1_000_000, "é" * 90])
-    def test_a_long_label_fills_its_room_and_no_more(self, text: str) -> None:
+    def test_a_long_label_fills_its_width_and_no_more(self, text: str) -> None:
         cut = shortened(text, 8)
         assert cut.endswith(ELLIPSIS)
         assert 6.5 < width_in_ems(cut) < 9.6  # the ellipsis itself takes one
@@ -32,13 +34,13 @@ class TestShortened:
     def test_an_empty_label_can_still_be_seen(self) -> None:
         assert shortened(" \n", 8) == "(blank)"
 
-    def test_what_no_font_has_is_marked(self) -> None:
+    def test_a_character_without_a_font_is_marked(self) -> None:
         assert shortened("a\U00013000\U00013001", 8) == f"a{UNKNOWN * 2}"  # hieroglyphs
 
     def test_half_a_character_is_left_out(self) -> None:
         assert shortened("a\ud800b", 8) == "a b"
 
-    def test_a_tower_of_accents_keeps_two(self) -> None:
+    def test_a_stack_of_accents_keeps_two(self) -> None:
         assert shortened("a" + "\u0301" * 300 + "b", 8) == "a\u0301\u0301b"
 
     @given(st.text(max_size=60), st.floats(1, 20))
@@ -63,9 +65,8 @@ class TestShown:
 class TestDrawExample:
     def test_pictures_share_black_and_white(self) -> None:
         batch = np.array([[[0, 100], [0, 100]], [[200, 100], [0, 0]]], np.uint8)
-        assert value_range(batch) == (0, 200)
         axes = Figure().add_subplot()
-        draw_example(axes, batch[0], value_range(batch))
+        draw_example(axes, batch[0], (0, 200))
         assert np.asarray(axes.images[0].get_array()).tolist() == [[0, 0.5], [0, 0.5]]
 
     @pytest.mark.parametrize(("shape", "drawn"), [((4, 5), (4, 5)), ((4, 5, 1), (4, 5)), ((4, 5, 3), (4, 5, 3))])
@@ -76,7 +77,7 @@ class TestDrawExample:
 
     def test_an_even_picture_is_drawn(self) -> None:
         figure = Figure()
-        draw_example(figure.add_subplot(), np.full((3, 3), 7.0), value_range(np.full((1, 3, 3), 7.0)))
+        draw_example(figure.add_subplot(), np.full((3, 3), 7.0), (7.0, 7.0))
         assert to_png(figure)
 
     def test_few_numbers_are_bars_of_their_height(self) -> None:
@@ -89,14 +90,38 @@ class TestDrawExample:
         draw_example(axes, np.arange(100.0), (0, 99))
         assert np.asarray(axes.lines[0].get_ydata()).tolist() == list(range(100))
 
-    def test_a_row_of_a_table_is_text(self) -> None:
-        axes = Figure().add_subplot()
-        draw_example(axes, np.array(["setosa", 3.1, None, "$x$"], dtype=object), (0, 1))
-        assert axes.texts[0].get_text().split("\n") == ["setosa", "3.1", "None", "$x$"]
 
-    def test_missing_numbers_do_not_count_as_values(self) -> None:
-        assert value_range(np.array([[np.nan, 1.0], [np.inf, 3.0]])) == (1.0, 3.0)
-        assert value_range(np.array([[np.nan]])) == (0.0, 1.0)
-        figure = Figure()
-        draw_example(figure.add_subplot(), np.array([np.nan, 1.0]), (1, 1))
-        assert to_png(figure)
+def random_predictions(n_rows: int, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet(np.ones(n_classes), n_rows).astype(np.float32), rng.integers(0, n_classes, n_rows)
+
+
+class TestExamples:
+    def test_right_rows_are_right_and_wrong_rows_are_wrong(self) -> None:
+        probabilities, labels = random_predictions(400, 4, seed=1)
+        right, wrong = pick_examples(probabilities, labels)
+        assert len(right) == len(wrong) == 9
+        assert len(set(right)) == 9
+        assert (probabilities[right].argmax(axis=1) == labels[right]).all()
+        assert (probabilities[wrong].argmax(axis=1) != labels[wrong]).all()
+
+    def test_wrong_rows_are_the_most_confident_mistakes_in_order(self) -> None:
+        probabilities, labels = random_predictions(400, 4, seed=2)
+        _, wrong = pick_examples(probabilities, labels)
+        is_wrong = probabilities.argmax(axis=1) != labels
+        most_confident = np.sort(probabilities[is_wrong].max(axis=1))[::-1][:9]
+        assert probabilities[wrong].max(axis=1).tolist() == most_confident.tolist()
+
+    def test_the_same_rows_are_picked_each_time(self) -> None:
+        probabilities, labels = random_predictions(400, 4, seed=3)
+        first, second = (tuple(pick_examples(probabilities, labels)[0]) for _ in range(2))
+        assert first == second
+
+    def test_fewer_rows_than_asked_for(self) -> None:
+        probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6]])
+        right, wrong = pick_examples(probabilities, np.array([0, 1, 1, 2]))
+        assert (right.tolist(), wrong.tolist()) == ([0, 1, 3], [2])
+
+    def test_equal_confidence_keeps_the_order_of_rows(self) -> None:
+        _, wrong = pick_examples(np.array([[0.9, 0.1]] * 12), np.ones(12, int), n=3)
+        assert wrong.tolist() == [0, 1, 2]

@@ -1,3 +1,5 @@
+"""Labels that could break a figure."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -30,8 +32,8 @@ def every_figure(names: list[str]) -> dict[str, Callable[[], Figure]]:
     n = len(names)
     return {
         "confusion": lambda: figures.confusion_matrix(np.eye(n, dtype=int), names),
-        "predictions": lambda: figures.prediction_grid(np.zeros((n, 4, 4)), range(n), np.eye(n), names),
-        "examples": lambda: figures.example_grid(np.array([names] * n, dtype=object), range(n), names),
+        "predictions": lambda: figures.prediction_grid(np.zeros((n, 4, 4)), np.arange(n), np.eye(n), names),
+        "examples": lambda: figures.example_grid(np.zeros((n, 4, 4)), np.arange(n), names),
         "probabilities": lambda: figures.class_probabilities(np.zeros((4, 4)), np.eye(n)[n - 1], names),
     }
 
@@ -57,7 +59,7 @@ class TestLabels:
 
     def test_titles_of_neighbours_do_not_touch(self) -> None:
         n = len(EVIL)
-        figure = figures.prediction_grid(np.zeros((n, 4, 4)), range(n), np.eye(n), EVIL, n=n)
+        figure = figures.prediction_grid(np.zeros((n, 4, 4)), np.arange(n), np.eye(n), EVIL)
         assert_all_inside(figure)
         boxes = [axes.title.get_window_extent() for axes in figure.axes]
         assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))

@@ -1,0 +1,74 @@
+"""Paired tests of two models or two configurations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy import stats
+
+from pipelines.evaluation.tests import mcnemar_exact, paired_test
+
+
+class TestMcNemar:
+    def test_a_table_by_hand(self) -> None:
+        # 90 both right, 7 only the first, 1 only the second, 2 neither: P(0 or 1 of 8) twice = 18/256.
+        first = np.array([True] * 97 + [False] * 3)
+        second = np.array([True] * 90 + [False] * 7 + [True] + [False] * 2)
+        assert mcnemar_exact(first, second) == pytest.approx(18 / 256)
+        assert mcnemar_exact(second, first) == pytest.approx(18 / 256)
+        assert mcnemar_exact(first, second) == pytest.approx(stats.binomtest(1, 8, 0.5).pvalue)
+
+    @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))
+    def test_only_the_discordant_rows_count(self, rows: list[tuple[bool, bool]]) -> None:
+        first, second = [a for a, _ in rows], [b for _, b in rows]
+        p_value = mcnemar_exact(first, second)
+        assert 0 < p_value <= 1
+        assert mcnemar_exact([*first, True, False], [*second, True, False]) == p_value
+        if first == second:
+            assert p_value == 1.0
+
+    def test_different_rows_are_an_error(self) -> None:
+        with pytest.raises(ValueError, match=r"same rows, got \(2,\) and \(3,\)"):
+            mcnemar_exact([True, False], [True, False, True])
+
+
+class TestPaired:
+    def test_differences_of_one_two_three_points(self) -> None:
+        # Mean 0.02, standard deviation 0.01, three pairs: t = 0.02 / (0.01 / sqrt 3) = 3.4641 with 2 degrees.
+        result = paired_test([0.96, 0.97, 0.98], [0.95, 0.95, 0.95])
+        assert result.name == "paired t-test"
+        assert result.statistic == pytest.approx(math.sqrt(12))
+        assert result.p_value == pytest.approx(2 * stats.t.sf(math.sqrt(12), 2))
+
+    def test_swapping_the_two_changes_the_sign(self) -> None:
+        result = paired_test([0.95, 0.95, 0.95], [0.96, 0.97, 0.98])
+        assert result.statistic == pytest.approx(-math.sqrt(12))
+
+    @pytest.mark.parametrize("values", [[0.9, 0.91, 0.92], [0.9]])
+    def test_equal_accuracies_show_no_difference(self, values: list[float]) -> None:
+        assert paired_test(values, values).p_value == 1.0
+
+    def test_one_pair_shows_no_difference(self) -> None:
+        assert paired_test([0.99], [0.1]).p_value == 1.0
+
+    @pytest.mark.parametrize(("n", "p_value"), [(2, 0.5), (5, 0.0625), (6, 0.03125)])
+    def test_a_difference_without_variance_is_judged_by_its_sign(self, n: int, p_value: float) -> None:
+        a = [0.9 + i / 1000 for i in range(n)]
+        result = paired_test(a, [value - 0.01 for value in a])
+        assert (result.name, result.p_value) == ("sign test", pytest.approx(p_value))
+        assert result.statistic == n / 2
+        assert paired_test([value - 0.01 for value in a], a).statistic == -n / 2
+
+    @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
+    def test_never_nan(self, pairs: list[tuple[float, float]]) -> None:
+        result = paired_test([a for a, _ in pairs], [b for _, b in pairs])
+        assert 0 <= result.p_value <= 1
+        assert math.isfinite(result.statistic)
+
+    @pytest.mark.parametrize(("a", "b"), [([0.9, 0.8], [0.9, 0.8, 0.7]), ([0.9], [0.9, 0.8]), ([], [])])
+    def test_different_seeds_are_an_error(self, a: list[float], b: list[float]) -> None:
+        with pytest.raises(ValueError, match=rf"same seeds, at least one, got {len(a)} and {len(b)}"):
+            paired_test(a, b)
