@@ -1,4 +1,4 @@
-"""What one model is trained on and with: frozen values, no behaviour beyond their own rules."""
+"""Configuration of one model: its data and its hyperparameters."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Schedule = Literal["constant", "cosine"]
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Which dataset, and how it is split.
+    """A dataset and its split.
 
     Attributes:
         source: ``digits``, ``mnist``, ``fashion_mnist``, or the path of a ``.npz``, ``.csv`` or ``.parquet`` file.
         target: The label's column, for tables; None means a column named ``target``.
-        validation_fraction: Share of the training rows held back to pick epochs and rank trials.
-        test_fraction: Share of all rows that is sealed, where the source has no test rows of its own.
-        scaling: How inputs are scaled; what it needs is learned from the training rows alone.
-        split_seed: Seed of the split. Not the study's seed: studies on the same split can be compared.
+        validation_fraction: Share of the training rows that picks epochs and ranks trials.
+        test_fraction: Share of all rows that is held out as test, if the source has no test rows of its own.
+        scaling: Scaling of the inputs, learned from the training rows alone.
+        split_seed: Seed of the split; it differs from the study's seed so that studies can share one split.
     """
 
     source: str
@@ -34,18 +34,17 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """One configuration: the values of a point in the search space.
+    """One configuration: a point in the search space.
 
     Attributes:
         width: Units of each hidden layer.
         depth: Number of hidden layers, each Dense(width, ReLU) followed by Dropout.
-        dropout: Share of units dropped after each hidden layer, 0 to below 1.
-        optimizer: A Keras optimizer by name.
-        learning_rate: The learning rate, that of the first step where it decays; Keras's default is 0.001
-            for adam and rmsprop and 0.01 for sgd.
-        schedule: ``constant``, or ``cosine`` decay to zero over the trial's epochs.
+        dropout: Share of units dropped after each hidden layer, from 0 to below 1.
+        optimizer: Name of a Keras optimizer.
+        learning_rate: Learning rate of the first step; Keras's default is 0.001 for adam and rmsprop, 0.01 for sgd.
+        schedule: ``constant``, or ``cosine`` for a decay to zero over the trial's epochs.
         epochs: Passes over the training rows.
-        batch_size: Rows of a step; the last batch of an epoch may hold fewer.
+        batch_size: Rows per step; the last batch of an epoch may be smaller.
     """
 
     width: int = 512
@@ -59,18 +58,18 @@ class Hyperparameters:
 
 
 def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_classes: int) -> tuple[int, ...]:
-    """Values at the input, after each hidden layer and at the output."""
+    """Returns the number of values at the input, after each hidden layer and at the output."""
     return (n_features, *[hyperparameters.width] * hyperparameters.depth, n_classes)
 
 
 def count_parameters(sizes: Sequence[int]) -> int:
-    """Weights that training changes, kernels and biases, of layers of these sizes."""
+    """Returns the number of trainable weights, kernels and biases, of layers of these sizes."""
     return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: its name, the values of a row that leave it, and its parameters."""
+    """One layer: its name, outputs per row and number of parameters."""
 
     name: str
     n_outputs: int
@@ -78,7 +77,7 @@ class Layer:
 
 
 def layers(hyperparameters: Hyperparameters, n_features: int, n_classes: int) -> tuple[Layer, ...]:
-    """The layers of a configuration, input to output, named as in its ``.h5``."""
+    """Returns the layers of a configuration, input to output, named as in its ``.h5``."""
     sizes = layer_sizes(hyperparameters, n_features, n_classes)
     found = [Layer("flatten", n_features, 0), Layer("scaling", n_features, 0)]
     for number in range(1, len(sizes)):

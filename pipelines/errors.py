@@ -1,15 +1,15 @@
 """The exception tree of both packages.
 
 MlpSearchError
-├── InputError            the user's own input is wrong: every problem of a file at once
+├── InputError            wrong input of the user: all problems of a file at once
 │   ├── DataError         a dataset, a table, an array or a picture
 │   └── SpecError         a study file or an option
 ├── NotFoundError         a study, trial, run, model or file that does not exist
 ├── UnavailableError      a server, a database, a folder or a package that cannot be used now
 ├── TrainingError         a trial that could not be trained
-└── RefusedError          a check said no: the gate, the seal, the doctor
+└── RefusedError          a check failed: the gate, the held-out test, the doctor
 
-A message is one line for the person at the terminal: the place, the rule, the value, what to do.
+A message is one line for the user: the place, the rule, the value, what to do.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from collections.abc import Iterable
 
 
 class MlpSearchError(Exception):
-    """Base of everything that is explained to the user without a traceback."""
+    """Base of all errors that are shown to the user without a traceback."""
 
 
 class InputError(MlpSearchError):
-    """Wrong input; ``problems`` holds one line for each thing that is wrong.
+    """Wrong input; ``problems`` holds one line per problem.
 
     Args:
-        problems: One line, or several, each with its place, the rule and the value.
+        problems: One line or several, each with the place, the rule and the value.
     """
 
     def __init__(self, problems: str | Iterable[str]) -> None:
@@ -58,4 +58,4 @@ class TrainingError(MlpSearchError):
 
 
 class RefusedError(MlpSearchError):
-    """A check said no; the command line answers with exit code 3."""
+    """A check failed; the command line ends with exit code 3."""

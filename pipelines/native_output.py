@@ -1,4 +1,4 @@
-"""Keeps native libraries from writing to the terminal while they are loaded."""
+"""Suppresses what native libraries write to the terminal while they load."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Sends what is written to the file descriptor of stderr nowhere.
+    """Discards everything written to the file descriptor of stderr.
 
-    TensorFlow reports on its start past every setting of its log level. Exceptions pass as they are.
+    TensorFlow's native code reports on its start whatever its log level is. Exceptions propagate.
     """
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -1,6 +1,6 @@
-"""What is learned from the training rows alone and travels with the model: scaling, imputation, categories.
+"""Preprocessing that is learned from the training rows alone and saved with the model.
 
-Rows are kept unscaled. The model itself scales, so whoever predicts hands in rows as the file holds them.
+Rows are kept unscaled. The model itself scales, so predictions take rows as the file holds them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _CHUNK_ROWS = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preprocessing:
-    """All that a model needs to take rows as they are and to name its answers.
+    """Input shape, class names, scaling and table encoding of a model.
 
     Attributes:
         input_shape: Shape of one row as the model takes it.
         class_names: One name per class number.
         center: Subtracted from a row; one number, or (n_features,) float32.
-        scale: Divides what is left; one number, or (n_features,) float32.
-        columns: How a table's columns become features; None for arrays.
+        scale: Divides the difference; one number, or (n_features,) float32.
+        columns: Encodes the columns of a table; None for arrays.
     """
 
     input_shape: tuple[int, ...]
@@ -44,7 +44,7 @@ class Preprocessing:
         return isinstance(other, Preprocessing) and self.to_json() == other.to_json()
 
     def encode(self, frame: pd.DataFrame) -> Array:
-        """Rows of a table as the file holds them to (n_rows, n_features) float32, unscaled.
+        """Encodes rows of a table as the file holds them; returns (n_rows, n_features) float32, unscaled.
 
         Raises:
             DataError: The model was trained on arrays, or the rows do not fit its columns.
@@ -53,8 +53,8 @@ class Preprocessing:
             raise DataError(f"rows: must be arrays of shape {self.input_shape} for this model, got a table")
         return self.columns.encode(frame)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a JSON document; ``from_json`` reads them back without loss."""
+    def to_json(self) -> dict[str, object]:
+        """Returns plain values for a JSON document that ``from_json`` reads back without loss."""
         return {
             "input_shape": list(self.input_shape),
             "class_names": list(self.class_names),
@@ -65,10 +65,10 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of ``to_json``.
+        """Reads what ``to_json`` returned.
 
         Raises:
-            DataError: Not such a record.
+            DataError: The record is not complete.
         """
         try:
             columns = record["columns"]
@@ -80,17 +80,15 @@ class Preprocessing:
                 None if columns is None else TableEncoder.from_json(columns),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"preprocessing: must be a record that was saved with a model, got one that is not "
-                f"({type(error).__name__}: {error})"
-            ) from error
+            problem = f"{type(error).__name__}: {error}"
+            raise DataError(f"preprocessing: must be a record that was saved with a model ({problem})") from error
 
 
 def learn_scaling(x: Array, scaling: Scaling) -> tuple[float | Array, float | Array]:
-    """Center and scale of (n_rows, *input_shape) training rows.
+    """Returns center and scale of (n_rows, *input_shape) training rows.
 
-    Pictures (``uint8``, or three axes and more) get one number for all pixels, which keeps their contrast;
-    features of rank 2 have units of their own and get one number each. The scale of equal values is 1.
+    Pictures (``uint8``, or three axes and more) have one number for all pixels, which keeps their contrast;
+    rows of features have one number per feature, as each has its own unit. The scale of equal values is 1.
     """
     axis = None if x.dtype == np.uint8 or x.ndim > 2 else 0
     low, high = np.asarray(x.min(axis=axis), np.float64), np.asarray(x.max(axis=axis), np.float64)

@@ -1,10 +1,10 @@
-"""Labels as a file holds them -> class numbers, and rows -> stratified shares."""
+"""Converts labels to class numbers, and splits rows with the classes in proportion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +13,14 @@ from pipelines.errors import DataError
 from pipelines.files.archives import Array
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pipelines.data.table_encoder import Series
 
 _N_LISTED = 5
-_LOWER = "bring the fractions nearer to 0.2"
+_LOWER = "choose fractions near 0.2"
 
 
-def labels_of_column(column: pd.Series[Any], place: str) -> Array:
-    """(n_rows,) labels of a table's target column, as ``clean_labels`` returns them.
+def labels_of_column(column: Series, place: str) -> Array:
+    """Returns the (n_rows,) labels in a table's target column, as ``clean_labels`` does.
 
     Raises:
         DataError: Labels are missing, of mixed types, or neither whole numbers nor text.
@@ -38,7 +38,7 @@ def labels_of_column(column: pd.Series[Any], place: str) -> Array:
 
 
 def clean_labels(labels: Array, place: str) -> Array:
-    """(n_rows,) or (n_rows, 1) labels as (n_rows,) integers or texts.
+    """Converts (n_rows,) or (n_rows, 1) labels to (n_rows,) integers or texts.
 
     Raises:
         DataError: Numbers that are not whole.
@@ -47,11 +47,8 @@ def clean_labels(labels: Array, place: str) -> Array:
     if labels.dtype.kind == "f":
         whole = np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < 2**53)
         if not whole.all():
-            n_wrong, example = np.count_nonzero(~whole), labels[~whole][0]
-            raise DataError(
-                f"{place}: labels must be whole numbers or text, got {example} ({n_wrong} such rows): "
-                "round them, or cut a quantity into classes"
-            )
+            found = f"{labels[~whole][0]} ({np.count_nonzero(~whole)} such rows)"
+            raise DataError(f"{place}: labels must be whole numbers or text, got {found}: cut a quantity into classes")
         return labels.astype(np.int64)
     if labels.dtype.kind == "S":
         return np.char.decode(labels, "utf-8", "replace")
@@ -59,10 +56,10 @@ def clean_labels(labels: Array, place: str) -> Array:
 
 
 def number_labels(labels: Array, classes: Sequence[str], place: str) -> Array:
-    """(n_rows,) cleaned labels to (n_rows,) int32 class numbers.
+    """Converts (n_rows,) cleaned labels to (n_rows,) int32 class numbers.
 
     Raises:
-        DataError: Labels that the training rows lack.
+        DataError: Labels that do not occur in training.
     """
     unique, inverse = np.unique(labels, return_inverse=True)
     position = {name: number for number, name in enumerate(classes)}
@@ -74,37 +71,35 @@ def number_labels(labels: Array, classes: Sequence[str], place: str) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shares:
-    """Which rows belong to which split, (n,) row numbers each; ``test`` is empty where it comes apart."""
+    """Row numbers of each split, (n,) each; ``test`` is empty if the source has its own test rows."""
 
     training: Array
     validation: Array
     test: Array
 
 
-def share_rows(numbers: Array, classes: Sequence[str], config: DataConfig, seals: bool, place: str) -> Shares:
-    """Split rows at random with the classes in proportion; the same rows on every machine.
+def share_rows(numbers: Array, classes: Sequence[str], config: DataConfig, with_test: bool, place: str) -> Shares:
+    """Splits rows at random with the classes in proportion, the same way on every machine.
 
     Args:
         numbers: (n_rows,) class numbers.
         classes: One name per class number.
         config: The shares and the seed.
-        seals: Whether a share of these rows is the sealed test split.
-        place: What an error calls the labels.
+        with_test: Whether a share of these rows becomes the test split.
+        place: Name of the labels in errors.
 
     Raises:
-        DataError: One class only, or classes with too few rows to be in every split.
+        DataError: There is one class only, or a class has too few rows for every split.
     """
     if len(classes) < 2:
         raise DataError(f"{place}: must hold at least two classes, got {classes[0]!r} alone")
-    counts, required = np.bincount(numbers), 3 if seals else 2
+    counts, required = np.bincount(numbers), 3 if with_test else 2
     rare = [f"{name!r} ({count})" for name, count in zip(classes, counts, strict=True) if count < required]
     if rare:
-        raise DataError(
-            f"{place}: every class must have at least {required} rows, one for each split, "
-            f"got {listed(rare)}: add rows, drop or merge the class"
-        )
+        rule = f"every class must have at least {required} rows, one for each split"
+        raise DataError(f"{place}: {rule}, got {listed(rare)}: add rows, drop or merge the class")
     rows, test = np.arange(len(numbers)), np.empty(0, dtype=np.int64)
-    if seals:
+    if with_test:
         rows, test = _cut(rows, numbers, "test_fraction", config.test_fraction, config.split_seed)
     training, validation = _cut(rows, numbers, "validation_fraction", config.validation_fraction, config.split_seed)
     lost = [repr(classes[number]) for number in np.setdiff1d(numbers, numbers[training])]
@@ -120,14 +115,12 @@ def _cut(rows: Array, numbers: Array, name: str, fraction: float, seed: int) -> 
     try:
         kept, held_back = train_test_split(rows, test_size=fraction, stratify=labels, random_state=seed)
     except ValueError as error:
-        raise DataError(
-            f"data.{name}: both sides must have room for every class, got {fraction} of {len(rows)} rows: "
-            f"{_LOWER}, or add rows ({error})"
-        ) from error
+        found = f"{fraction} of {len(rows)} rows ({error})"
+        raise DataError(f"data.{name}: both sides must have room for every class, got {found}: {_LOWER}") from error
     return kept, held_back
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
+    """Lists the first names and the number of the others."""
     more = f" and {len(names) - _N_LISTED} more" if len(names) > _N_LISTED else ""
     return ", ".join(names[:_N_LISTED]) + more

@@ -1,29 +1,27 @@
-"""Columns of a table -> one ``float32`` number per feature: medians for gaps, 0/1 features for categories."""
+"""Encodes the columns of a table as ``float32`` features: medians for gaps, 0/1 features for categories."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 
-if TYPE_CHECKING:  # a worker imports this module, and pandas takes long to import
+if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
+
+Series: TypeAlias = "pd.Series[Any]"
+Kind = Literal["numeric", "boolean", "category", "ignored"]
 
 MAX_CATEGORIES = 50
 FEW_CATEGORIES = 10
-_KINDS: dict[str, Literal["numeric", "boolean", "category"]] = {
-    "integer": "numeric",
-    "floating": "numeric",
-    "mixed-integer-float": "numeric",
-    "decimal": "numeric",
-    "boolean": "boolean",
-    "string": "category",
-}
+# What pandas infers of a column's values that can be encoded.
+_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal")
+_ENCODED = (*_NUMERIC, "boolean", "string")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +31,15 @@ class Column:
     Attributes:
         name: The column's name.
         kind: ``numeric`` and ``boolean`` give their number, ``category`` a 0/1 feature per category (zeros
-            for a missing or unseen one), ``ignored`` nothing.
-        median: Of the training rows; stands in for missing numbers.
-        indicator: Whether a 0/1 feature tells missing numbers; so where a training row misses one.
+            for a missing or unknown one), ``ignored`` nothing.
+        median: Median of the training rows; replaces missing numbers.
+        indicator: Whether a 0/1 feature marks missing numbers; true if a training row lacks one.
         categories: Texts of the training rows, sorted.
         reason: Why the column is ignored.
     """
 
     name: str
-    kind: Literal["numeric", "boolean", "category", "ignored"]
+    kind: Kind
     median: float = 0.0
     indicator: bool = False
     categories: tuple[str, ...] = ()
@@ -49,11 +47,11 @@ class Column:
 
     @property
     def n_features(self) -> int:
-        """How many numbers of a row come from this column."""
+        """Number of features of this column."""
         return {"category": len(self.categories), "ignored": 0}.get(self.kind, 1 + self.indicator)
 
-    def encode(self, values: pd.Series[Any]) -> Array:
-        """(n_rows,) values as the file holds them to (n_rows, n_features) float32."""
+    def encode(self, values: Series) -> Array:
+        """Encodes (n_rows,) values as the file holds them; returns (n_rows, n_features) float32."""
         if self.kind == "category":
             import pandas as pd
 
@@ -69,20 +67,19 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class TableEncoder:
-    """Turns the columns of a table into features, in the order of the training table."""
+    """Encodes the columns of a table, in the order of the training table."""
 
     columns: tuple[Column, ...]
 
     @classmethod
     def learn(cls, frame: pd.DataFrame) -> TableEncoder:
-        """Learn medians and categories from (n_rows, n_columns) training rows without the target.
+        """Learns medians and categories from (n_rows, n_columns) training rows without the target.
 
-        A text column with more than 50 categories, or with more than 10 that are also more than one for every
-        two rows, is ignored: it names rows instead of describing them. So is a column without a name: an index
-        that was saved with the table.
+        A text column is ignored if it has more than 50 categories, or more than 10 and more than one for every two
+        rows: it identifies rows instead of describing them. A column without a name is ignored as a saved index.
 
         Raises:
-            DataError: A column of a type that cannot be encoded, infinite numbers, or no column left.
+            DataError: A column's type cannot be encoded, numbers are infinite, or no column is left.
         """
         columns: list[Column] = []
         problems: list[str] = []
@@ -100,32 +97,32 @@ class TableEncoder:
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Columns that ``read_table`` must keep as text in rows to predict."""
+        """Columns that ``read_table`` must keep as text when rows are predicted."""
         return tuple(column.name for column in self.columns if column.kind == "category")
 
     def encode(self, frame: pd.DataFrame) -> Array:
-        """Rows as the file holds them to (n_rows, n_features) float32; further columns are passed over.
+        """Encodes rows as the file holds them, (n_rows, n_features) float32; other columns are ignored.
 
         Raises:
-            DataError: A column is missing, or holds what is not a number where training rows had numbers.
+            DataError: A column is missing, or a numeric column holds something else.
         """
         used = [column for column in self.columns if column.n_features]
         missing = [column.name for column in used if column.name not in frame.columns]
         if missing:
-            raise DataError([f"column {name!r}: must be in the rows, got none of that name" for name in missing])
+            raise DataError([f"column {name!r}: must be in the rows, got none: add it" for name in missing])
         return np.concatenate([column.encode(frame[column.name]) for column in used], axis=1)
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """Plain values for a JSON document."""
+    def to_json(self) -> list[dict[str, object]]:
+        """Returns plain values for a JSON document."""
         return [{**asdict(column), "categories": list(column.categories)} for column in self.columns]
 
     @classmethod
     def from_json(cls, records: list[Mapping[str, Any]]) -> TableEncoder:
-        """The inverse of ``to_json``."""
+        """Reads what ``to_json`` returned."""
         return cls(tuple(Column(**{**record, "categories": tuple(record["categories"])}) for record in records))
 
 
-def _learn_column(name: str, values: pd.Series[Any]) -> Column:
+def _learn_column(name: str, values: Series) -> Column:
     from pandas.api.types import infer_dtype
 
     present = values.dropna()
@@ -134,32 +131,30 @@ def _learn_column(name: str, values: pd.Series[Any]) -> Column:
     if name.startswith("Unnamed: "):  # what pandas calls a column without a name
         return Column(name, "ignored", reason="no name, so taken for a saved index")
     inferred = infer_dtype(present.tolist())
-    if inferred not in _KINDS:
+    if inferred not in _ENCODED:
         raise DataError(f"column {name!r}: must hold numbers, booleans or text, got {inferred}: convert or drop it")
-    kind = _KINDS[inferred]
-    if kind == "category":
+    if inferred == "string":
         return _learn_categories(name, present)
-    numbers = _numbers(values, name)
-    return Column(name, kind, median=float(np.nanmedian(numbers)), indicator=len(present) < len(values))
+    kind: Kind = "numeric" if inferred in _NUMERIC else "boolean"
+    median = float(np.nanmedian(_numbers(values, name)))
+    return Column(name, kind, median=median, indicator=len(present) < len(values))
 
 
-def _learn_categories(name: str, present: pd.Series[Any]) -> Column:
+def _learn_categories(name: str, present: Series) -> Column:
     import pandas as pd
 
     categories = tuple(sorted(_text(value) for value in present.unique()))
     if len(categories) <= max(FEW_CATEGORIES, min(MAX_CATEGORIES, len(present) / 2)):
         return Column(name, "category", categories=categories)
     not_numbers = present[pd.to_numeric(present.astype(object), errors="coerce").isna()]
-    if 0 < 2 * len(not_numbers) < len(present):  # else a mark such as "?" would silently cost a numeric column
-        raise DataError(
-            f"column {name!r}: must hold numbers alone, got {not_numbers.iloc[0]!r} ({len(not_numbers)} such "
-            "rows): leave missing values empty"
-        )
+    if 0 < 2 * len(not_numbers) < len(present):  # a mark such as "?" in a numeric column
+        found = f"{not_numbers.iloc[0]!r} ({len(not_numbers)} such rows)"
+        raise DataError(f"column {name!r}: must hold numbers alone, got {found}: leave missing values empty")
     return Column(name, "ignored", reason=f"{len(categories)} different texts in {len(present)} rows")
 
 
-def _numbers(values: pd.Series[Any], name: str) -> Array:
-    """(n_rows,) float64 with NaN where a value is missing."""
+def _numbers(values: Series, name: str) -> Array:
+    """Converts values to (n_rows,) float64 with NaN where one is missing."""
     import pandas as pd
 
     coerced = pd.to_numeric(values if values.dtype.kind in "biuf" else values.astype(object), errors="coerce")
@@ -174,5 +169,5 @@ def _numbers(values: pd.Series[Any], name: str) -> Array:
 
 
 def _text(value: object) -> str:
-    """A category's text; a whole number reads the same however pandas stored its column."""
+    """Returns a category's text; a whole number has the same text as an integer and as a float."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,22 +1,22 @@
-"""A picture file -> a row as the model's dataset has them: its size, its channels, its black and its white."""
+"""Reads a picture file as a row of the model's dataset: its size, channels, black and white."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.errors import DataError, NotFoundError
+from pipelines.errors import DataError
 from pipelines.files.archives import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-_FORMATS = ("PNG", "JPEG")  # by content, whatever the name says: Pillow runs programs for some others
+_FORMATS = ("PNG", "JPEG")  # checked by content: Pillow starts programs for some other formats
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -25,8 +25,9 @@ def read_picture(
 ) -> Array:
     """Reads a PNG or JPEG of any size and colour.
 
-    It is turned upright, laid on white where it is transparent, brought to the model's channels, resized, and padded
-    with the colour of its rim to the model's proportions. A row of (n * n) values counts as an n x n picture.
+    The picture is rotated as its EXIF data says, put on white where it is transparent, converted to the model's
+    channels, resized, and padded to the model's proportions with the median colour of its edge. A row of (n * n) values
+    counts as an n x n picture.
 
     Args:
         path: The file.
@@ -38,8 +39,7 @@ def read_picture(
         (1, *input_shape) float32.
 
     Raises:
-        DataError: Not a picture, or a model that does not take pictures.
-        NotFoundError: There is no such file.
+        DataError: The file is not a picture, or the model does not take pictures.
     """
     height, width, channels = _picture_shape(input_shape)
     image = _fit(_open(path, _MODES[channels]), width, height)
@@ -67,25 +67,23 @@ def _open(path: Path, mode: str) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_FORMATS) as file:
-                image: Any = ImageOps.exif_transpose(file)
+                image: Image.Image = ImageOps.exif_transpose(file)
                 image.load()
-    except FileNotFoundError as error:
-        raise NotFoundError(f"{path}: no such file: check the path") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: must be a picture of ordinary size ({error}): make it smaller") from error
-    except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
-        raise DataError(f"{path}: must be a PNG or JPEG picture that is whole ({error})") from error
-    if image.mode.startswith(("I", "F")):  # 16 bits and more a pixel, which Pillow would cut off at 255
+    except Exception as error:  # Pillow raises many types for damaged files
+        raise DataError(f"{path}: must be a complete PNG or JPEG picture ({error}): save it again") from error
+    if image.mode.startswith(("I", "F")):  # 16 bits and more per value, which Pillow would clip at 255
         values = np.asarray(image, dtype=np.float64)
         image = Image.fromarray(np.clip(values / (65535 if values.max() > 255 else 255) * 255, 0, 255).astype(np.uint8))
     if mode != "RGBA" and ("A" in image.getbands() or "transparency" in image.info):
         shown = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-    return image.convert(mode)  # type: ignore[no-any-return]
+    return image.convert(mode)
 
 
 def _fit(image: Image, width: int, height: int) -> Image:
-    """Resized to fit into width x height, and padded to it with the colour of the rim."""
+    """Resizes a picture to fit into width x height and pads it with the median colour of its edge."""
     from PIL import Image, ImageOps
 
     if image.size == (width, height):
@@ -93,8 +91,8 @@ def _fit(image: Image, width: int, height: int) -> Image:
     scale = max(image.width / width, image.height / height)
     pixels = np.asarray(image)
     rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    colour: Any = tuple(np.atleast_1d(np.median(rim, axis=0)).astype(int).tolist())
-    # Padded after it is small: a line of a million pixels would make a square of them.
+    colour = tuple(np.atleast_1d(np.median(rim, axis=0)).astype(int).tolist())
+    # Resized before it is padded: a line of a million pixels would become a square of them.
     fitting = max(1, round(image.width / scale)), max(1, round(image.height / scale))
     small = image.resize(fitting, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BOX)
     return ImageOps.pad(small, (width, height), color=colour if len(colour) > 1 else colour[0])

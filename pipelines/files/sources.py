@@ -1,4 +1,4 @@
-"""The name or path of a source -> a file on this machine: found, or fetched with Keras's downloader."""
+"""Finds the file of a source by name or path, or downloads it with Keras."""
 
 from __future__ import annotations
 
@@ -25,43 +25,42 @@ def is_available(source: str, folders: Sequence[Path] = ()) -> bool:
 
 
 def locate(source: str, folders: Sequence[Path] = ()) -> Path:
-    """The file of a source; of ``digits`` there is none.
+    """Returns the file of a source; ``digits`` has none.
 
     Args:
         source: ``mnist``, ``fashion_mnist`` or a path.
         folders: Where ``NAME.npz`` is looked for, in this order; a download goes to the last.
 
     Raises:
-        DataError: Neither a known name nor a path with a known suffix.
+        DataError: The source is neither a known name nor a path with a known suffix.
         NotFoundError: The file does not exist.
         UnavailableError: A download failed.
     """
     if source in SOURCES:
         return _find(source, folders) or _download(source, folders)
-    path, is_file = _look(source)
+    path, is_file = _check_path(source)
     known = ", ".join(SOURCES)
     if path.suffix.lower() not in _SUFFIXES:
         rule = "a file must end in .npz, .csv or .parquet" if path.suffix or path.exists() else "unknown source"
-        raise DataError(
-            f"data.source: {rule}, got {source!r}{nearest(source, SOURCES)}: choose {known} or the path of such a file"
-        )
+        found = f"{source!r}{nearest(source, SOURCES)}"
+        raise DataError(f"data.source: {rule}, got {found}: choose {known} or the path of such a file")
     if not is_file:
         raise NotFoundError(f"data.source: no such file, got {source!r}: check the path, or choose {known}")
     return path
 
 
-def _look(source: str) -> tuple[Path, bool]:
-    """The path, and whether it is that of a file."""
+def _check_path(source: str) -> tuple[Path, bool]:
+    """Returns the path and whether it is a file."""
     try:
         path = Path(source).expanduser()
         return path, path.is_file()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # a name that is too long, an unknown user, a null byte
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"data.source: must be the path of a file, got {source!r} ({reason})") from error
+        raise DataError(f"data.source: must be the path of a file, got {source!r} ({reason}): check it") from error
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint that names the nearest valid name; empty where none is near."""
+    """Returns a hint with the nearest valid name, or an empty text."""
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
@@ -72,19 +71,18 @@ def _find(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _download(name: str, folders: Sequence[Path]) -> Path:
-    """Fetch a built-in source and keep it as ``NAME.npz`` in the last folder."""
+    """Downloads a built-in source and saves it as ``NAME.npz`` in the last folder."""
     path = (folders[-1] if folders else _KERAS_CACHE).expanduser() / f"{name}.npz"
     try:
         with quiet():
             from keras import datasets
-        with contextlib.redirect_stdout(sys.stderr):  # the progress bar; stdout is for results
+        with contextlib.redirect_stdout(sys.stderr):  # Keras's progress bar; stdout is for results
             training, test = getattr(datasets, name).load_data()
-        if not path.is_file():  # without folders, Keras's own copy is already the file wanted
+        if not path.is_file():  # without folders, Keras's own copy is the file
             _save(path, training, test)
-    except Exception as error:  # Keras raises a bare Exception for a download that fails
-        raise UnavailableError(
-            f"{name}: could not be downloaded ({error}): put {name}.npz, as Keras publishes it, at {path}"
-        ) from error
+    except Exception as error:  # Keras raises a bare Exception for a failed download
+        remedy = f"put {name}.npz, as Keras publishes it, at {path}"
+        raise UnavailableError(f"{name}: could not be downloaded ({error}): {remedy}") from error
     return path
 
 

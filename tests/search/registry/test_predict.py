@@ -210,7 +210,7 @@ def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):
     assert "finite" in refused("digits", "nan.npz")
     assert "PNG or JPEG" in refused("digits", "bad.png")
     assert "PNG or JPEG" in refused("digits", "program.png")
-    assert "PNG or JPEG picture that is whole" in refused("digits", "cut.png")
+    assert "complete PNG or JPEG picture" in refused("digits", "cut.png")
     assert "picture of ordinary size (Image size (3600000000 pixels) exceeds" in refused("digits", "vast.png")
     assert "archive" in refused("digits", "bad.npz")
     assert "no such file" in refused("digits", "gone.npz")
