@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of everything that parses a file: ``python fuzz/targets.py TARGET [libFuzzer's options]``.
 
-A file may be refused with an ``MlpSearchError`` whose problems are one line each. Any other exception, a crash, a
-hang (``-timeout``) or a bloat (``-rss_limit_mb``) is a finding, and libFuzzer writes the file that caused it.
+A file may be rejected with an ``MlpSearchError`` whose problems are one line each. Any other exception, a crash, a
+hang (``-timeout``) or excessive memory (``-rss_limit_mb``) is a finding, and libFuzzer writes the file that caused it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _frame(**columns: object) -> bytes:
 
 @cache
 def _model(*kinds: str) -> tuple[bytes, bytes]:
-    """A model file of such layers, and the configuration in it."""
+    """Returns a model file of such layers, and the configuration in it."""
     import keras
 
     made = {"dense": keras.layers.Dense(2), "dropout": keras.layers.Dropout(0.5), "lambda": keras.layers.Lambda(abs)}
@@ -76,7 +76,7 @@ def _model(*kinds: str) -> tuple[bytes, bytes]:
 
 
 def seeds(target: str) -> list[bytes]:
-    """Files that are right, for libFuzzer to change."""
+    """Returns correct files, for libFuzzer to mutate."""
     if target == "study":
         return [STUDY_TEMPLATE.encode(), b'[data]\nsource = "digits"\n[[start]]\nwidth = 8\n']
     if target == "npz":
@@ -95,26 +95,26 @@ def seeds(target: str) -> list[bytes]:
 
 
 def study(path: Path) -> None:
-    """A study file."""
+    """Reads a study file."""
     read_spec(path)
 
 
 def table_or_arrays(path: Path) -> None:
-    """A data file, from its bytes to what ``datasets FILE`` shows."""
+    """Reads a data file and describes it as ``datasets FILE`` does."""
     describe(DataConfig(str(path)))
 
 
 def picture(path: Path) -> None:
-    """A picture to predict."""
+    """Reads a picture to predict."""
     row = read_picture(path, (8, 8), (0.0, 255.0))
     assert row.shape == (1, 8, 8)
     assert np.isfinite(row).all()
 
 
 def model(path: Path) -> None:
-    """A model file: the bytes themselves, which no record vouches for; and with them as the layers of a sound file.
+    """Loads a model file: the bytes themselves, without a recorded hash; then as the configuration of a correct file.
 
-    HDF5 itself does not stand damaged files (it hangs): that is why bytes reach it only after their hash was checked.
+    HDF5 hangs on damaged files, so bytes reach it only after their hash was checked.
     """
     content = path.read_bytes()
     try:
@@ -130,7 +130,7 @@ def model(path: Path) -> None:
 
 
 def refusal(read: Callable[[Path], None], path: Path) -> tuple[str, ...]:
-    """What is said of a file; nothing where it is taken."""
+    """Returns the problems that a file is rejected for; none if it is accepted."""
     try:
         read(path)
     except InputError as error:
@@ -151,7 +151,7 @@ TARGETS = {
 
 
 def main() -> None:
-    """Fuzzes one target; the corpus begins with files that are right."""
+    """Fuzzes one target, starting from correct files."""
     name, *options = sys.argv[1:]
     read, suffix = TARGETS[name]
     with tempfile.TemporaryDirectory() as folder:

@@ -121,7 +121,10 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
     numbers = number_labels(source.labels, classes, place)
     is_split_off = source.n_own_test is None
     shares = share_rows(numbers, classes, config, is_split_off, place)
-    encoder = _learn_encoder(source, shares.training)
+    encoder = None
+    if not isinstance(source.rows, np.ndarray):
+        with _placed(source):
+            encoder = TableEncoder.learn(source.rows.iloc[shares.training])
     training = take(source, encoder, numbers, shares.training)
     center, scale = learn_scaling(training.x, config.scaling)
     names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
@@ -153,13 +156,6 @@ def take(source: Source, encoder: TableEncoder | None, numbers: Array, rows: Arr
         return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), numbers[rows])
     with _placed(source):
         return Split(encoder.encode(source.rows.iloc[rows]), numbers[rows])
-
-
-def _learn_encoder(source: Source, rows: Array) -> TableEncoder | None:
-    if isinstance(source.rows, np.ndarray):
-        return None
-    with _placed(source):
-        return TableEncoder.learn(source.rows.iloc[rows])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a test asks of a figure that was laid out."""
+"""Assertions about the layout of a figure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 
 def laid_out(figure: Figure) -> Figure:
-    """The same figure after a drawing in which no warning was given."""
+    """Draws a figure with warnings as errors and returns it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
@@ -17,7 +17,7 @@ def laid_out(figure: Figure) -> Figure:
 
 
 def assert_all_inside(figure: Figure) -> None:
-    """Nothing that is drawn leaves the figure, by more than a rounded pixel or two."""
+    """Asserts that nothing is drawn outside the figure, but for a rounded pixel or two."""
     box = laid_out(figure).get_tightbbox()
     width, height = figure.get_size_inches()
     assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.02, f"{box.extents} of {width} x {height}"

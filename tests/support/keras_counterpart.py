@@ -1,4 +1,4 @@
-"""The same training through Keras's own layers, optimizers and ``train_on_batch``: what ours is measured by."""
+"""The same training with Keras's own layers, optimizers and ``train_on_batch``, as the reference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipelines.training.training import row_order
 
 
 def tiny_dataset(n_rows: int = 200) -> Dataset:
-    """Classes that can be told apart by a linear map of noisy features; a quarter of the rows validates."""
+    """Classes that a linear map of noisy features separates; a quarter of the rows is for validation."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n_rows, 12)).astype(np.float32)
     y = (x @ rng.normal(size=(12, 3)) + rng.normal(size=(n_rows, 3))).argmax(1).astype(np.int32)
@@ -28,13 +28,13 @@ def tiny_dataset(n_rows: int = 200) -> Dataset:
 def keras_model(
     dataset: Dataset, hp: Hyperparameters, weights: Sequence[np.ndarray], rate: Any = None, seed: int = 0
 ) -> Any:
-    """A Keras model of that configuration, starting from the same weights.
+    """Builds a Keras model of that configuration with the same initial weights.
 
     Args:
         dataset: Gives the input and the scaling, one number each.
         hp: The configuration.
         weights: Kernels and biases to start from.
-        rate: Learning rate or Keras schedule; the configuration's constant rate where none is given.
+        rate: Learning rate or Keras schedule; the configuration's constant rate by default.
         seed: Seed of the dropout.
     """
     scale = dataset.preprocessing.scale
@@ -57,7 +57,7 @@ def keras_model(
 
 
 def batches(dataset: Dataset, hp: Hyperparameters, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The batches of one epoch, from 0, in the order in which ours goes through them."""
+    """Yields the batches of one epoch, counted from 0, in the order of our training."""
     order = row_order(len(dataset.training.y), seed, epoch)
     for first in range(0, len(order), hp.batch_size):
         rows = order[first : first + hp.batch_size]

@@ -1,4 +1,4 @@
-"""What ``load`` and ``describe`` return, for each kind of source."""
+"""Results of ``load`` and ``describe`` for each kind of source."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_no_row_is_in_two_splits(tmp_path: Path):
     assert len(np.unique(rows_of(dataset))) == 96
 
 
-def test_the_fingerprint_follows_the_arrays_and_the_split_alone(tmp_path: Path):
+def test_the_fingerprint_depends_on_the_arrays_and_the_split_alone(tmp_path: Path):
     x, y = arrays()
 
     def fingerprint(name: str, save=np.savez, x_test=x, **settings: object) -> str:
@@ -141,7 +141,7 @@ def test_the_fingerprint_follows_the_arrays_and_the_split_alone(tmp_path: Path):
     one = fingerprint("one.npz")
     assert one == fingerprint("other_name.npz", np.savez_compressed)
     assert one == fingerprint("one.npz", scaling="standard")
-    assert one == fingerprint("one.npz", test_fraction=0.3), "its test rows come apart"
+    assert one == fingerprint("one.npz", test_fraction=0.3), "it has test rows of its own"
     others = [
         fingerprint("one.npz", split_seed=1),
         fingerprint("one.npz", validation_fraction=0.3),
@@ -178,7 +178,7 @@ def test_a_saved_index_and_a_name_column_are_not_learned_from(tmp_path: Path):
     assert description.input_shape == (6,)
 
 
-def test_describe_counts_what_may_be_looked_at(tmp_path: Path):
+def test_describe_counts_training_and_validation_rows(tmp_path: Path):
     frame = table()
     frame.to_csv(tmp_path / "pets.csv", index=False)
     config = DataConfig(str(tmp_path / "pets.csv"), target="species")
@@ -198,7 +198,7 @@ def test_describe_counts_what_may_be_looked_at(tmp_path: Path):
     assert description.fingerprint == datasets.load(config).fingerprint
 
 
-def test_a_dataset_travels_between_processes():
+def test_a_dataset_survives_pickling():
     dataset = datasets.load(DataConfig("digits", scaling="standard"))
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy.preprocessing == dataset.preprocessing

@@ -62,7 +62,7 @@ def test_any_table_is_encoded_alike_when_trained_and_when_predicted(tmp_path_fac
     assert np.array_equal(trained[np.argsort(trained[:, before])], encoded)
 
 
-def test_a_table_is_encoded_by_hand_reckoning():
+def test_a_table_is_encoded_as_calculated_by_hand():
     training = pd.DataFrame(
         {"size": [1.0, None, 3.0, 8.0], "wild": [True, False, None, True], "kind": ["owl", "cat", "owl", "cat"]}
     )
@@ -79,7 +79,7 @@ def test_a_table_is_encoded_by_hand_reckoning():
     ("n_texts", "n_rows", "kind"),
     [(50, 200, "category"), (51, 200, "ignored"), (11, 22, "category"), (11, 21, "ignored"), (10, 10, "category")],
 )
-def test_texts_that_name_rows_are_ignored(n_texts: int, n_rows: int, kind: str):
+def test_texts_that_identify_rows_are_ignored(n_texts: int, n_rows: int, kind: str):
     frame = pd.DataFrame({"text": [f"text {row % n_texts}" for row in range(n_rows)], "age": range(n_rows)})
     text, _ = TableEncoder.learn(frame).columns
     assert (text.kind, text.n_features) == (kind, n_texts if kind == "category" else 0)
@@ -105,14 +105,14 @@ def test_one_row_of_numbers_that_look_like_text_categories_is_known(tmp_path: Pa
         ({"age": [1e300], "city": ["Rome"]}, "column 'age': must hold finite float32 numbers, got 1e+300"),
     ],
 )
-def test_rows_that_do_not_fit_are_told(rows: dict[str, list[object]], said: str):
+def test_rows_that_do_not_fit_are_an_error(rows: dict[str, list[object]], said: str):
     encoder = TableEncoder.learn(pd.DataFrame({"age": [1.0, 2.0] * 4, "city": ["Rome", "Oslo"] * 4}))
     with pytest.raises(DataError) as caught:
         encoder.encode(pd.DataFrame(rows))
     assert said in str(caught.value)
 
 
-def test_columns_that_cannot_be_learned_from_are_told_together():
+def test_all_columns_that_cannot_be_encoded_are_reported():
     n_rows = 60
     frame = pd.DataFrame(
         {
@@ -136,12 +136,12 @@ def test_a_model_of_arrays_refuses_a_table():
 
 
 @pytest.mark.parametrize("record", [{}, {"input_shape": 3}, {"columns": [{"colour": 1}], "input_shape": []}])
-def test_a_record_that_is_not_one_is_told(record: dict[str, object]):
+def test_an_incomplete_record_is_an_error(record: dict[str, object]):
     with pytest.raises(DataError, match="preprocessing: must be a record that was saved with a model"):
         Preprocessing.from_json(record)
 
 
-def test_scaling_is_one_number_for_pictures_and_one_per_feature_else():
+def test_scaling_has_one_number_for_pictures_and_one_per_feature_otherwise():
     pictures = np.random.default_rng(0).integers(3, 200, (5000, 4, 4)).astype(np.uint8)
     features = pictures.reshape(5000, 16).astype(np.float32)
 

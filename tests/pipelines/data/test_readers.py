@@ -1,4 +1,4 @@
-"""Archives that cannot be used, and files that cannot be opened: each one clear line, whatever is in them."""
+"""Archives that cannot be used and files that cannot be opened: each gives one clear line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray
     assert said in load_error(tmp_path / "own.npz")
 
 
-def test_all_problems_of_an_archive_are_told_at_once(tmp_path: Path):
+def test_all_problems_of_an_archive_are_reported_at_once(tmp_path: Path):
     np.savez(tmp_path / "own.npz", x_train=X + 1j, y_train=Y[:, None, None], x_test=X[:3], y_test=Y)
     with pytest.raises(DataError) as caught:
         datasets.load(DataConfig(str(tmp_path / "own.npz")))
@@ -73,24 +73,24 @@ def archive(path: Path, **members: bytes) -> Path:
 
 
 def npy(array: np.ndarray, shape: tuple[int, ...] | None = None) -> bytes:
-    """An array as NumPy writes it, under a header that promises another shape."""
+    """An array as NumPy writes it, under a header with another shape."""
     file = io.BytesIO()
     header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape or array.shape}
     np.lib.format.write_array_header_1_0(file, header)
     return file.getvalue() + array.tobytes()
 
 
-def test_an_archive_that_promises_more_than_memory_is_not_read(tmp_path: Path):
+def test_an_archive_larger_than_memory_is_not_read(tmp_path: Path):
     path = archive(tmp_path / "bomb.npz", x=npy(X, (10**9, 10**6)), y=npy(Y, (10**9,)))
     assert "rows and one copy of them must fit in memory, got 8000016.0 GB where" in load_error(path)
 
 
-def test_test_arrays_that_promise_more_than_memory_are_not_read(tmp_path: Path):
+def test_test_arrays_larger_than_memory_are_not_read(tmp_path: Path):
     test = {"x_test": npy(X, (10**12, 2)), "y_test": npy(Y, (10**12,))}
     assert "must fit in memory" in load_error(archive(tmp_path / "bomb.npz", x_train=npy(X), y_train=npy(Y), **test))
 
 
-def test_a_header_that_says_it_is_huge_is_not_read(tmp_path: Path):
+def test_a_huge_header_is_not_read(tmp_path: Path):
     n_bytes = 1 << 26
     header = b"\x93NUMPY\x02\x00" + n_bytes.to_bytes(4, "little") + bytes(n_bytes)
     path = archive(tmp_path / "header.npz", x=header)
@@ -104,7 +104,7 @@ def test_a_header_that_says_it_is_huge_is_not_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("shape", [(29, 2), (31, 2)])
-def test_an_archive_that_holds_other_than_it_promises_is_refused(tmp_path: Path, shape: tuple[int, ...]):
+def test_an_archive_with_a_wrong_size_is_refused(tmp_path: Path, shape: tuple[int, ...]):
     path = archive(tmp_path / "odd.npz", x=npy(X, shape), y=npy(np.resize(Y, shape[0])))
     assert f"x must hold {shape[0] * 8} bytes, got 240: write the file again" in load_error(path)
 

@@ -1,4 +1,4 @@
-"""The test rows: that ``load`` never returns one, and that ``open_test`` returns exactly them."""
+"""Test rows: ``load`` never returns one, and ``open_test`` returns exactly them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_load_and_open_test_share_out_every_row_once(tmp_path: Path, seed: int):
     assert np.array_equal(test.y, test.x[:, 0] % 3)
 
 
-def test_the_sources_own_test_rows_come_out_of_open_test_alone(tmp_path: Path):
+def test_only_open_test_returns_the_source_s_own_test_rows(tmp_path: Path):
     config = own_test_rows(tmp_path / "own.npz", np.array(["c", "a", "b", "a"]))
 
     dataset, test = datasets.load(config), sealed.open_test(config)
@@ -50,7 +50,7 @@ def test_the_sources_own_test_rows_come_out_of_open_test_alone(tmp_path: Path):
     assert test.y.dtype == np.int32
 
 
-def test_load_does_not_look_at_test_rows_that_open_test_refuses(tmp_path: Path):
+def test_load_ignores_test_rows_that_open_test_refuses(tmp_path: Path):
     labels = own_test_rows(tmp_path / "labels.npz", np.array(["a", "z", "y"]))
     values = own_test_rows(tmp_path / "values.npz", np.array(["a"]), np.array([[np.nan]]))
     assert datasets.load(labels).n_test == 3
@@ -62,7 +62,7 @@ def test_load_does_not_look_at_test_rows_that_open_test_refuses(tmp_path: Path):
         sealed.open_test(values)
 
 
-def test_a_tables_test_rows_are_encoded_with_what_training_rows_taught(tmp_path: Path):
+def test_the_test_rows_of_a_table_are_encoded_as_learned_from_training_rows(tmp_path: Path):
     n_rows = 60
     frame = pd.DataFrame({"row": np.arange(n_rows, dtype=float), "kind": "common", "target": np.arange(n_rows) % 2})
     frame.to_csv(tmp_path / "own.csv", index=False)

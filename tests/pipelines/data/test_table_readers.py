@@ -1,4 +1,4 @@
-"""Tables that cannot be used: each one clear line, whatever is in them."""
+"""Tables that cannot be used: each gives one clear line."""
 
 from __future__ import annotations
 

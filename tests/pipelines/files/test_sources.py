@@ -1,4 +1,4 @@
-"""Where a source is found, and what is said of names and settings that are wrong."""
+"""Finding a source, and errors about wrong names and settings."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path)
         (DataConfig("rows.xlsx"), "a file must end in .npz, .csv or .parquet, got 'rows.xlsx'"),
     ],
 )
-def test_wrong_settings_are_told_in_one_line(config: DataConfig, said: str):
+def test_wrong_settings_give_one_line(config: DataConfig, said: str):
     with pytest.raises(DataError) as caught:
         datasets.load(config)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_all_wrong_settings_are_told_at_once():
+def test_all_wrong_settings_are_reported_at_once():
     with pytest.raises(DataError) as caught:
         datasets.load(DataConfig("digits", validation_fraction=2, test_fraction=-1, split_seed=-1))
     assert len(caught.value.problems) == 3

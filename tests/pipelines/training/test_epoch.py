@@ -1,4 +1,4 @@
-"""The parts of an epoch: dropout's masks, and the gradient that is written out."""
+"""Parts of an epoch: the masks of dropout, and the handwritten gradient."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_its_mask_differs_by_seed_epoch_step_and_layer() -> None:
     np.testing.assert_array_equal(drawn[0], masks(0.5))
 
 
-def test_the_written_out_gradient_is_the_tape_s() -> None:
+def test_the_handwritten_gradient_equals_that_of_a_tape() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 7)).astype(np.float32), rng.integers(0, 3, 40).astype(np.int32)
     weights = [tf.Variable(weight) for weight in glorot_weights((7, 11, 11, 3), 0)]

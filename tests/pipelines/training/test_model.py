@@ -1,4 +1,4 @@
-"""The ``.h5``: it takes rows as the source holds them, answers as training measured, and is not trusted blindly."""
+"""The ``.h5``: it takes raw rows, predicts as measured in training, and is verified before it is loaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HP = Hyperparameters(width=24, depth=2, dropout=0.2, optimizer="adam", learning_
 
 
 def saved_model(dataset: Dataset, path: Path, hp: Hyperparameters = HP) -> tuple[keras.Model, Training]:
-    """Trains, saves the best weights and opens the file as anybody would, with Keras alone."""
+    """Trains, saves the best weights and opens the file with Keras alone."""
     training = Training(TrainingRows.of(dataset), hp, seed=0)
     list(training)
     path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.best)))
@@ -121,7 +121,7 @@ def test_equal_models_are_equal_files(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
-def test_keras_goes_on_from_a_saved_checkpoint(optimizer: str) -> None:
+def test_keras_resumes_from_a_saved_checkpoint(optimizer: str) -> None:
     """The optimizer's state is in the file and in Keras's own order."""
     dataset = tiny_dataset()
     hp = replace(HP, optimizer=optimizer, dropout=0.0, epochs=2)

@@ -1,4 +1,4 @@
-"""Training: what it reports, that it can be repeated and gone on with, and when it stops."""
+"""Training: its reports, that it can be repeated and resumed, and when it stops."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(
     return training, list(training)
 
 
-def figures(reports: list[EpochReport]) -> list[EpochReport]:
+def without_durations(reports: list[EpochReport]) -> list[EpochReport]:
     """The reports without the time they took."""
     return [replace(report, duration_s=0.0) for report in reports]
 
@@ -78,7 +78,7 @@ class TestReports:
             reports.append(report.val_accuracy)
             snapshots.append(training.checkpoint().weights)
         best = int(np.argmax(reports))  # the first of equals
-        assert reports.count(reports[best]) > 1, "the test needs equals: 50 rows validate"
+        assert reports.count(reports[best]) > 1, "the test needs ties: 50 validation rows"
         assert (training.best_epoch, training.best_val_accuracy) == (best + 1, reports[best])
         assert same(training.best, snapshots[best])
 
@@ -131,7 +131,7 @@ class TestRepeated:
         first, first_reports = run(rows, hp, seed=7)
         second, second_reports = run(rows, hp, seed=7)
         assert same(first.checkpoint().weights, second.checkpoint().weights)
-        assert figures(first_reports) == figures(second_reports)
+        assert without_durations(first_reports) == without_durations(second_reports)
 
     def test_another_seed_gives_other_weights(self, rows: TrainingRows) -> None:
         one, two = (Training(rows, HP, seed) for seed in (0, 1))
@@ -149,7 +149,7 @@ class TestRepeated:
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "nadam"])
 @pytest.mark.parametrize("through_file", [False, True], ids=["in memory", "through .h5"])
-def test_training_that_goes_on_is_training_that_was_never_interrupted(
+def test_resumed_training_equals_uninterrupted_training(
     dataset: Dataset, rows: TrainingRows, optimizer: str, through_file: bool
 ) -> None:
     hp = replace(HP, optimizer=optimizer, dropout=0.3, epochs=5)
@@ -161,7 +161,7 @@ def test_training_that_goes_on_is_training_that_was_never_interrupted(
         checkpoint = read_checkpoint(load_h5(saved, sha256(saved)), epochs=2)
     rest, rest_reports = run(rows, hp, seed=4, start=checkpoint)
     assert [report.epoch for report in rest_reports] == [3, 4, 5]
-    assert figures(part_reports + rest_reports) == figures(whole_reports)
+    assert without_durations(part_reports + rest_reports) == without_durations(whole_reports)
     assert same(rest.checkpoint().weights, whole.checkpoint().weights)
     assert same(rest.checkpoint().state, whole.checkpoint().state)
     assert rest.checkpoint().steps == whole.checkpoint().steps == 15
@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_ends_training(rows: TrainingRows, optimizer: 
 
 
 def mean_accuracies(dataset: Dataset, hp: Hyperparameters) -> tuple[float, float]:
-    """Final validation accuracy, the mean over five seeds: ours, and ``model.fit``'s with its own shuffling."""
+    """Returns the mean final validation accuracy of five seeds: ours, and that of ``model.fit``."""
     ours, theirs = [], []
     for seed in range(5):
         training = Training(TrainingRows.of(dataset), hp, seed)
