@@ -1,4 +1,4 @@
-"""Reads arrays of an ``.npz`` file that nobody vouches for: no pickles, and no more than fits in memory."""
+"""Reads arrays of an ``.npz`` file that is not trusted: no pickles, and no more than fits in memory."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_one_row_of_numbers_that_look_like_text_categories_is_known(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "expected"),
     [
         ({"age": [1.0]}, "column 'city': must be in the rows"),
         ({"age": ["old"], "city": ["Rome"]}, "column 'age': must hold finite float32 numbers, got 'old'"),
@@ -105,11 +105,11 @@ def test_one_row_of_numbers_that_look_like_text_categories_is_known(tmp_path: Pa
         ({"age": [1e300], "city": ["Rome"]}, "column 'age': must hold finite float32 numbers, got 1e+300"),
     ],
 )
-def test_rows_that_do_not_fit_are_an_error(rows: dict[str, list[object]], said: str):
+def test_rows_that_do_not_fit_are_an_error(rows: dict[str, list[object]], expected: str):
     encoder = TableEncoder.learn(pd.DataFrame({"age": [1.0, 2.0] * 4, "city": ["Rome", "Oslo"] * 4}))
     with pytest.raises(DataError) as caught:
         encoder.encode(pd.DataFrame(rows))
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
 
 
 def test_all_columns_that_cannot_be_encoded_are_reported():

@@ -21,7 +21,7 @@ from pipelines.files.tables import read_table
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "expected"),
     [
         ({"x": X}, "must hold x_train and y_train (and may hold x_test and y_test), or x and y, got x: add y"),
         ({"rows": X}, "got rows: add x_train and y_train"),
@@ -53,9 +53,9 @@ from pipelines.files.tables import read_table
         ),
     ],
 )
-def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray], said: str):
+def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray], expected: str):
     np.savez(tmp_path / "own.npz", **arrays)
-    assert said in load_error(tmp_path / "own.npz")
+    assert expected in load_error(tmp_path / "own.npz")
 
 
 def test_all_problems_of_an_archive_are_reported_at_once(tmp_path: Path):

@@ -66,7 +66,7 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ("", "must name its columns in the first line, got an empty file"),
         ("age,target\n", "must hold rows below its column names, got none"),
@@ -87,9 +87,9 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
         ),
     ],
 )
-def test_tables_that_cannot_be_used(tmp_path: Path, content: str, said: str):
+def test_tables_that_cannot_be_used(tmp_path: Path, content: str, expected: str):
     (tmp_path / "own.csv").write_text(content)
-    assert said in load_error(tmp_path / "own.csv")
+    assert expected in load_error(tmp_path / "own.csv")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

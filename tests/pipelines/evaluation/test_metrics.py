@@ -25,7 +25,7 @@ HAND = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.2, 0
 HAND_LABELS = np.array([0, 1, 1, 2])
 
 
-def random_answers(n_rows: int, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def random_predictions(n_rows: int, n_classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n_rows, n_classes))
     odds = np.exp(logits)
@@ -52,19 +52,19 @@ class TestEvaluate:
 
     @pytest.mark.parametrize("n_classes", [2, 10, 50])
     def test_agrees_with_scikit_learn(self, n_classes: int) -> None:
-        probabilities, labels = random_answers(500, n_classes, seed=n_classes)
+        probabilities, labels = random_predictions(500, n_classes, seed=n_classes)
         names = [f"class {i}" for i in range(n_classes)]
         result = evaluate(probabilities, labels, names)
-        answers = probabilities.argmax(axis=1)
+        predicted = probabilities.argmax(axis=1)
         report = classification_report(
             labels,
-            answers,
+            predicted,
             labels=range(n_classes),
             target_names=names,
             output_dict=True,
             zero_division=0,
         )
-        assert result.accuracy == accuracy_score(labels, answers)
+        assert result.accuracy == accuracy_score(labels, predicted)
         exact = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=float)
         assert result.loss == pytest.approx(log_loss(labels, exact, labels=range(n_classes)), abs=1e-5)
         for row in result.classes:

@@ -38,7 +38,7 @@ def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path)
         "from pipelines.errors import UnavailableError\n"
         "assert not {'tensorflow', 'keras', 'pandas', 'sklearn'} & set(sys.modules)\n"
         "try: datasets.load(DataConfig('mnist'), [Path('first'), Path('last')])\n"
-        "except UnavailableError as error: sys.exit(f'said: {error}')\n"
+        "except UnavailableError as error: sys.exit(f'expected: {error}')\n"
     )
     nowhere = "http://127.0.0.1:9"
     environment = {**os.environ, "KERAS_HOME": str(tmp_path), "HTTPS_PROXY": nowhere, "https_proxy": nowhere}
@@ -47,15 +47,15 @@ def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path)
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
 
-    said = next(line for line in done.stderr.splitlines() if line.startswith("said: "))
-    assert "mnist: could not be downloaded" in said
-    assert str(Path("last") / "mnist.npz") in said
+    expected = next(line for line in done.stderr.splitlines() if line.startswith("expected: "))
+    assert "mnist: could not be downloaded" in expected
+    assert str(Path("last") / "mnist.npz") in expected
     assert done.stdout == ""
     assert not (tmp_path / "last").exists()
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "expected"),
     [
         (
             DataConfig("digits", validation_fraction=0.0),
@@ -70,10 +70,10 @@ def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path)
         (DataConfig("rows.xlsx"), "a file must end in .npz, .csv or .parquet, got 'rows.xlsx'"),
     ],
 )
-def test_wrong_settings_give_one_line(config: DataConfig, said: str):
+def test_wrong_settings_give_one_line(config: DataConfig, expected: str):
     with pytest.raises(DataError) as caught:
         datasets.load(config)
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
