@@ -165,6 +165,6 @@ class TestFiles:
 
     def test_nothing_heavy_is_imported(self) -> None:
         heavy = "{'matplotlib.pyplot', 'tensorflow', 'mlflow', 'optuna', 'sklearn', 'scipy'}"
-        code = f"import sys, pipelines.figures; print(sorted({heavy} & set(sys.modules)))"
+        code = f"import sys, pipelines.evaluation.figures; print(sorted({heavy} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"
