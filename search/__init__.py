@@ -1,7 +1,7 @@
 """What to train next, where, and what was learned: an Optuna study over Keras MLPs, tracked by MLflow.
 
 Each command of the command line is one function here: ``search.run_study(search.default_spec("digits", trials=20))``.
-A name is imported when it is first used, so ``import search`` is quick.
+A name is imported when it is first used, so that ``import search`` is quick.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import ast
 import functools
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so does _modules
-    from search.finals.finalist import Finalist as Finalist
-    from search.finals.finals import FinalistsResult as FinalistsResult, run_finalists as run_finalists
-    from search.finals.readings import SealedResult as SealedResult
-    from search.finals.sealed_test import evaluate as evaluate
-    from search.finals.verdict import Verdict as Verdict
+    from search.finals import (
+        Finalist as Finalist,
+        FinalistsResult as FinalistsResult,
+        SealedResult as SealedResult,
+        Verdict as Verdict,
+        evaluate as evaluate,
+        run_finalists as run_finalists,
+    )
     from search.optimization.leaderboard import TrialRow as TrialRow
     from search.registry.models import (
         Rollback as Rollback,
@@ -35,36 +38,32 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         run_study as run_study,
         trials as trials,
     )
-    from search.spec.study_spec import (
+    from search.spec import (
         StudySpec as StudySpec,
         default_spec as default_spec,
         override as override,
         read_spec as read_spec,
         spec_from_dict as spec_from_dict,
     )
-    from search.training.configuration import TrainingSpec as TrainingSpec, default_training as default_training
-    from search.training.forecast import Forecast as Forecast, plan_study as plan_study
-    from search.training.train import (
+    from search.training import (
         TrainingResult as TrainingResult,
+        TrainingSpec as TrainingSpec,
         continue_training as continue_training,
+        default_training as default_training,
         train_once as train_once,
     )
+    from search.training.forecast import Forecast as Forecast, plan_study as plan_study
 
 
 @functools.cache
 def _modules() -> dict[str, str]:
-    """The module of each public name."""
-    tree = ast.parse(Path(__file__).read_text())
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    return {
-        alias.name: node.module
-        for node in imports
-        for alias in node.names
-        if node.module and node.module.startswith(f"{__name__}.")
-    }
+    """The module of each public name, read from the imports above."""
+    imports = [node for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if node.module and node.module.startswith("search.")]
+    return {alias.name: str(node.module) for node in ours for alias in node.names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports a public name."""
     if name == "__all__":
         return sorted(_modules())

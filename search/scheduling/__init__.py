@@ -1,1 +1,3 @@
 """Runs a study: asks, trains, prunes, reports and recovers."""
+
+from search.scheduling.progress import Observer as Observer, Progress as Progress

@@ -1,1 +1,8 @@
 """One configuration without a study, the job runner and forecasts."""
+
+from search.training.configuration import TrainingSpec as TrainingSpec, default_training as default_training
+from search.training.train import (
+    TrainingResult as TrainingResult,
+    continue_training as continue_training,
+    train_once as train_once,
+)

@@ -11,7 +11,7 @@ import typer
 from pipelines.config import DataConfig
 from pipelines.errors import UnavailableError
 from search.cli.options import Figure, Home, Json, Target, argument, complete_source
-from search.home.settings import read_settings
+from search.home import read_settings
 from search.reporting import display
 
 Dataset = Annotated[str | None, argument("NAME|FILE", "digits, mnist, fashion_mnist or a data file.", complete_source)]

@@ -14,9 +14,7 @@ from search.reporting import display
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from search.finals.finalist import Finalist
-    from search.finals.readings import SealedResult
-    from search.finals.verdict import Verdict
+    from search.finals import Finalist, SealedResult, Verdict
 
 _MAX_CLASSES = 15
 
@@ -38,7 +36,7 @@ def finalists(
     Example: mlp-search finalists digits --top 3 --seeds 5
     """
     from search.cli.live import watching
-    from search.finals.finals import run_finalists
+    from search.finals import run_finalists
 
     with resumable():
         with watching(plain=as_json) as observer:
@@ -60,7 +58,7 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
 
     Example: mlp-search evaluate digits
     """
-    from search.finals.sealed_test import evaluate as evaluate_winner
+    from search.finals import evaluate as evaluate_winner
 
     result = evaluate_winner(study, again=again, home=home)
     document = result.figures | {"seal_opened": result.seal_opened}

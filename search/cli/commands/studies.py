@@ -32,7 +32,7 @@ from search.reporting import display
 
 if TYPE_CHECKING:
     from search.scheduling.run_study import StudyResult
-    from search.spec.study_spec import StudySpec
+    from search.spec import StudySpec
 
 _TOP = 10
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -137,7 +137,7 @@ def show(study: Study, number: Number, home: Home = None, as_json: Json = False)
 
 def _read(study: str, **options: Any) -> StudySpec:
     """The study of a file, or of a dataset with the default space, with the options applied."""
-    from search.spec.study_spec import default_spec, override, read_spec
+    from search.spec import default_spec, override, read_spec
 
     with options_named(name="--study", timeout_s="--timeout", slots="--workers", source="data.source"):
         if Path(study).suffix.lower() != ".toml":

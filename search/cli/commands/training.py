@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 from pipelines.config import DataConfig, Hyperparameters
 from search.cli.options import Home, Json, Seed, Source, Target, option, options_named
 from search.reporting import display
-from search.scheduling.progress import Observer
+from search.scheduling import Observer
 
 if TYPE_CHECKING:
     from pipelines.config import Layer
     from pipelines.training.history import EpochReport
-    from search.training.train import TrainingResult
+    from search.training import TrainingResult
 
 _HP, _DATA = Hyperparameters(), DataConfig("")
 Width = Annotated[int | None, option("N", "Units of each hidden layer.", _HP.width)]
@@ -65,8 +65,7 @@ def train(
 def _train(
     source: str, given: Mapping[str, object], continue_run: str | None, home: Path | None, observer: Observer
 ) -> TrainingResult:
-    from search.training.configuration import default_training
-    from search.training.train import continue_training, train_once
+    from search.training import continue_training, default_training, train_once
 
     with options_named(name="data.source", source="data.source"):
         spec = default_training(source, **given)
