@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, takewhile
 
@@ -83,10 +83,9 @@ class GpuProbe:
 
     def __init__(self, visible_devices: str) -> None:
         self._prefix = ""
-        self._open = ExitStack()
         with suppress(pynvml.NVMLError, IndexError):
             gpu = find_gpus(visible_devices)[0]
-            self._open.enter_context(_nvml())
+            pynvml.nvmlInit()  # until the process ends
             self._handle = pynvml.nvmlDeviceGetHandleByUUID(gpu.uuid)
             self._prefix = gpu.device.replace(":", "_").replace("/", "_")
 

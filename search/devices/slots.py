@@ -6,10 +6,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import SpecError, UnavailableError
 from search.devices.gpus import Gpu, find_gpus, named_by, split_entries
+
+if TYPE_CHECKING:  # it imports Optuna, which a worker does without
+    from search.spec.study_spec import WorkerSettings
 
 CONTEXT_MB = 600
 """GPU memory of a process beside TensorFlow's own: CUDA's context and libraries. An assumption."""
@@ -34,21 +37,17 @@ class Slot:
 
 
 def find_slots(
-    count: int | None = None,
-    visible_devices: str | None = None,
-    *,
-    gpus: int | str | None = None,
-    trials_per_gpu: int | Literal["auto"] | None = None,
+    workers: WorkerSettings,
+    visible_devices: str | None,
     trial_mb: int = 0,
     note: Callable[[str], None] = lambda _: None,
 ) -> list[Slot]:
     """One slot for each GPU, share of a GPU, or core where no GPU is used.
 
     Args:
-        count: The number of slots; where there are fewer GPUs, slots share them in turn. None: one a GPU or core.
+        workers: How many slots; which GPUs; how many trials share one. Where there are fewer GPUs than slots, slots
+            share them in turn.
         visible_devices: The user's ``CUDA_VISIBLE_DEVICES``: indexes or UUIDs; None where it is not set.
-        gpus: How many of the visible GPUs to use, or which; None means all.
-        trials_per_gpu: Trials that share a GPU; None means as many as ``count`` asks for, else one.
         trial_mb: Forecast of the GPU memory of the largest trial.
         note: Called with a line about each GPU that is left out.
 
@@ -56,16 +55,16 @@ def find_slots(
         SpecError: There are no such GPUs, or a share of one would be too small.
         UnavailableError: No GPU has enough free memory.
     """
-    chosen = _choose(find_gpus(visible_devices), gpus)
+    chosen = _choose(find_gpus(visible_devices), workers.gpus)
     if not chosen:
-        return [Slot(number, f"cpu:{number}") for number in range(count or count_cores())]
+        return [Slot(number, f"cpu:{number}") for number in range(workers.slots or count_cores())]
     usable = _with_memory(chosen, trial_mb, note)
-    if trials_per_gpu is None:
-        gpu_of_slot = [usable[n % len(usable)] for n in range(count or len(usable))]
+    if workers.trials_per_gpu is None:
+        gpu_of_slot = [usable[n % len(usable)] for n in range(workers.slots or len(usable))]
     else:
-        n_trials = {gpu: _trials_on(gpu, trials_per_gpu, trial_mb, len(usable)) for gpu in usable}
+        n_trials = {gpu: _trials_on(gpu, workers.trials_per_gpu, trial_mb, len(usable)) for gpu in usable}
         turns = range(max(n_trials.values()))
-        gpu_of_slot = [gpu for turn in turns for gpu in usable if turn < n_trials[gpu]][:count]
+        gpu_of_slot = [gpu for turn in turns for gpu in usable if turn < n_trials[gpu]][: workers.slots]
     return [Slot(n, gpu.device, gpu.uuid, _share_mb(gpu, gpu_of_slot.count(gpu))) for n, gpu in enumerate(gpu_of_slot)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from search.storage.database import storage_errors
 from search.tracking.home import open_home
 from search.tracking.run_names import finalist_run_name
 from search.tracking.tracker import Tracker
-from search.workers.start import prepare_pool, started_pool
+from search.workers.start import prepare_pool, start_pool
 from search.workers.tasks import Task
 
 REFIT_METRICS = ("loss", "accuracy")
@@ -166,7 +167,7 @@ class _Finals:
         spec = self._spec
         if n_slots:
             spec = replace(spec, workers=replace(spec.workers, slots=n_slots))
-        with started_pool(self._pool, spec, dataset, self._context.settings) as pool:
+        with closing(start_pool(self._pool, spec, dataset, self._context.settings)) as pool:
             runner = FinalistRunner(self._context, pool, self._progress, choose)
             with interruptible(runner.interrupt):
                 runner.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from search.storage.database import storage_errors
 from search.storage.stored_study import StoredStudy
 from search.tracking.home import open_home
 from search.tracking.spool import has_spooled
-from search.workers.start import local_slots, prepare_pool, started_pool
+from search.workers.start import local_slots, prepare_pool, start_pool
 
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 
@@ -138,7 +139,7 @@ def _search(
 
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
-    with started_pool(pool, spec, dataset, settings) as running_pool, tracker:
+    with closing(start_pool(pool, spec, dataset, settings)) as running_pool, tracker:
         if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
             tracker.wait_connected()
         study = open_study(settings, spec, dataset.fingerprint)

@@ -20,6 +20,7 @@ from search.optimization.provenance import dataset_input, run_tags
 from search.scheduling.dispatcher import Job
 from search.scheduling.progress import Observer
 from search.scheduling.trial_results import ResultWriter
+from search.spec.study_spec import WorkerSettings
 from search.tracking.entries import Entry, RunStart, now_ms
 from search.tracking.experiment_view import plain
 from search.tracking.home import open_home
@@ -103,7 +104,7 @@ def continue_training(
 
 
 def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: Earlier | None) -> TrainingResult:
-    slot = find_slots(1, settings.visible_devices)[0]
+    slot = find_slots(WorkerSettings(slots=1), settings.visible_devices, trial_mb=0)[0]
     warm_up()
     dataset = load(spec.data, settings.data_folders)
     require_fit(spec.hyperparameters, dataset, [slot])

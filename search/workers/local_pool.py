@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
 
+from pipelines.data.datasets import Dataset
 from pipelines.errors import UnavailableError
 from search.devices.slots import Slot
 from search.workers.pool import BasePool, Event, Gone, Worker
@@ -22,13 +22,10 @@ from search.workers.shared_dataset import SharedDataset
 from search.workers.tasks import Task
 from search.workers.worker_loop import serve
 
-if TYPE_CHECKING:
-    from pipelines.data.datasets import Dataset
-
 
 def warm_up() -> None:
     """Starts the server process that imports TensorFlow, so that it does so while the dataset is being read."""
-    forkserver.set_forkserver_preload(["search.workers.trainer"])
+    forkserver.set_forkserver_preload(["search.workers.trainer", __name__])
     in_main_thread = threading.current_thread() is threading.main_thread()
     # Ctrl-C reaches the whole process group: what is ignored when the server starts stays ignored in it.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None

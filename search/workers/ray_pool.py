@@ -134,14 +134,11 @@ class RayPool(BasePool["_RayWorker"]):
     def _start(self, slot: Slot, node: str) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        uses_gpu = slot.device.startswith("gpu")
-        options = {
-            "num_cpus": 0 if uses_gpu else 1,
-            "num_gpus": 1 if uses_gpu else 0,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
-        }
+        resources = {"num_cpus": 0, "num_gpus": 1} if slot.device.startswith("gpu") else {"num_cpus": 1}
+        on_node = NodeAffinitySchedulingStrategy(node, soft=False)
+        actor_class = ray.remote(scheduling_strategy=on_node, concurrency_groups={"out": 1}, **resources)(SlotActor)
+        actor = actor_class.remote(self._dataset, slot)
         # `messages` runs in a thread of its own, so that the actor answers `put` meanwhile.
-        actor = ray.remote(concurrency_groups={"out": 1})(SlotActor).options(**options).remote(self._dataset, slot)
         messages = actor.messages.options(concurrency_group="out").remote()
         kill = functools.partial(ray.kill, actor)
         self._workers[slot] = _RayWorker(slot=slot, send=actor.put.remote, kill=kill, node=node, messages=messages)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from pipelines.data.datasets import Dataset
@@ -33,14 +32,8 @@ def prepare_pool(kind: str) -> None:
         raise UnavailableError("--pool ray needs Ray, which is not installed: pip install 'mlp-search[ray]'")
 
 
-@contextmanager
-def started_pool(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings) -> Iterator[Pool]:
-    """The pool of a study, one of ``POOLS``, that trains on a dataset; its processes end with the block."""
-    with closing(_start(kind, spec, dataset, settings)) as pool:
-        yield pool
-
-
-def _start(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings) -> Pool:
+def start_pool(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings) -> Pool:
+    """Starts the pool of a study, one of ``POOLS``, that trains on a dataset; the caller closes it."""
     workers = spec.workers
     if kind == "local":
         return LocalPool(dataset, local_slots(spec, dataset, settings), memory_mb=workers.memory_mb)
@@ -60,8 +53,4 @@ def local_slots(
         SpecError: There are no such GPUs, or too many trials are to share one.
         UnavailableError: No GPU has enough free memory.
     """
-    workers = spec.workers
-    return find_slots(
-        workers.slots, settings.visible_devices, gpus=workers.gpus, trials_per_gpu=workers.trials_per_gpu,
-        trial_mb=gpu_trial_mb(spec.space, dataset), note=note,
-    )  # fmt: skip
+    return find_slots(spec.workers, settings.visible_devices, gpu_trial_mb(spec.space, dataset), note)

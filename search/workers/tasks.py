@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pipelines.config import Hyperparameters
-from pipelines.training.history import Checkpoint, EpochReport
+from pipelines.training.history import EpochReport
 
 StopReason = Literal["finished", "pruned", "timeout", "interrupted", "diverged"]
 
@@ -49,7 +49,7 @@ class Task:
     hyperparameters: Hyperparameters
     seed: int
     time_left_s: float = math.inf
-    start: Checkpoint | SavedCheckpoint | None = None
+    start: SavedCheckpoint | None = None
     keep_state: bool = False
     keep_last: bool = False
     exclusive: bool = False

@@ -17,6 +17,7 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
     import keras  # noqa: F401  (needed by the first model that is saved; imported once in a fork server)
     import tensorflow as tf
 
+from pipelines.data.datasets import Dataset
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
@@ -59,53 +60,49 @@ def configure_device(threads: int | None, memory_limit_mb: int | None = None) ->
     return bool(gpus)
 
 
-def train_task(
-    task: Task,
-    rows: TrainingRows,
-    preprocessing: Preprocessing,
-    report: Callable[[EpochReport], None],
-    decide: StopDecision,
-) -> Outcome:
-    """Trains one configuration.
+class Trainer:
+    """Trains one task after the other on the training and validation rows of a dataset."""
 
-    The next epoch trains while the scheduler decides on the one before, and none after it: a slot does not wait for
-    its scheduler, and the epoch at which a trial ends does not depend on how quickly the scheduler answers.
+    def __init__(self, dataset: Dataset) -> None:
+        self._rows = TrainingRows.of(dataset)
+        self._preprocessing = dataset.preprocessing
 
-    Args:
-        task: The configuration.
-        rows: The training and validation rows.
-        preprocessing: The preprocessing that is saved with the model.
-        report: Called after each epoch with a finite loss.
-        decide: Called for each epoch before the next one counts.
+    def train(self, task: Task, report: Callable[[EpochReport], None], decide: StopDecision) -> Outcome:
+        """Trains one configuration.
 
-    Returns:
-        The outcome. Its last epoch is the one at which a decision, the time or a loss that is not finite stopped it.
-    """
-    started = time.monotonic()
-    training = Training(rows, task.hyperparameters, task.seed, _start(task))
-    kept = _Kept(task, training)
-    stop: StopReason | None = None
-    for epoch_report in training:
-        stop = decide(kept.history[-1].epoch) if kept.history else None
-        if not stop and not epoch_report.is_finite:
-            stop = "diverged"
-        if stop:
-            break
-        kept.add(epoch_report)
-        report(epoch_report)
-        if epoch_report.epoch == task.hyperparameters.epochs:
-            break  # it is finished, even where this epoch ended too late or a stop has arrived
-        late = time.monotonic() - started + epoch_report.duration_s > task.time_left_s
-        stop = decide(0) or ("timeout" if late else None)
-        if stop:
-            break
-    return kept.outcome(preprocessing, stop or "finished", started)
+        The next epoch trains while the scheduler decides on the one before, and none after it: a slot does not wait
+        for its scheduler, and the epoch at which a trial ends does not depend on how quickly the scheduler answers.
+
+        Args:
+            task: The configuration.
+            report: Called after each epoch with a finite loss.
+            decide: Called for each epoch before the next one counts.
+
+        Returns:
+            The outcome. It ends with the epoch at which a decision, the time or a loss that is not finite stopped it.
+        """
+        started = time.monotonic()
+        training = Training(self._rows, task.hyperparameters, task.seed, _read(task.start) if task.start else None)
+        kept = _Kept(task, training)
+        stop: StopReason | None = None
+        for epoch_report in training:
+            stop = decide(kept.history[-1].epoch) if kept.history else None
+            if not stop and not epoch_report.is_finite:
+                stop = "diverged"
+            if stop:
+                break
+            kept.add(epoch_report)
+            report(epoch_report)
+            if epoch_report.epoch == task.hyperparameters.epochs:
+                break  # it is finished, even where this epoch ended too late or a stop has arrived
+            late = time.monotonic() - started + epoch_report.duration_s > task.time_left_s
+            stop = decide(0) or ("timeout" if late else None)
+            if stop:
+                break
+        return kept.outcome(self._preprocessing, stop or "finished", started)
 
 
-def _start(task: Task) -> Checkpoint | None:
-    saved = task.start
-    if not isinstance(saved, SavedCheckpoint):
-        return saved
+def _read(saved: SavedCheckpoint) -> Checkpoint:
     return read_checkpoint(load_h5(saved.content, saved.sha256, "checkpoint.h5"), saved.epochs)
 
 

@@ -7,6 +7,7 @@ import os
 import traceback
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import MlpSearchError
@@ -15,6 +16,9 @@ from search.devices.meter import Meter
 from search.devices.slots import Slot
 from search.workers.pool import Failed, Finished, Gone, Ready, Reported
 from search.workers.tasks import StopReason, Task
+
+if TYPE_CHECKING:
+    from search.workers.trainer import Trainer
 
 
 def serve(
@@ -38,7 +42,7 @@ def serve(
         remedy = "install mlp-search[gpu], or train on cores: --gpus 0"
         connection.send(Gone(slot, f"TensorFlow cannot use {slot.device}: {remedy}"))
         return
-    worker = _Worker(connection, slot, dataset, Meter(visible_devices))
+    worker = _Worker(connection, slot, trainer.Trainer(dataset), Meter(visible_devices))
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         connection.send(Ready(slot))
         while True:
@@ -53,23 +57,20 @@ class _Worker:
     Args:
         connection: Takes reports and brings the answers to them.
         slot: The slot.
-        dataset: What the tasks train on.
+        trainer: Trains.
         meter: Measures what a task uses of the device.
     """
 
-    def __init__(self, connection: Connection, slot: Slot, dataset: Dataset, meter: Meter) -> None:
-        from pipelines.training.training import TrainingRows
-
+    def __init__(self, connection: Connection, slot: Slot, trainer: Trainer, meter: Meter) -> None:
         self._connection = connection
         self._slot = slot
-        self._rows = TrainingRows.of(dataset)
-        self._preprocessing = dataset.preprocessing
+        self._trainer = trainer
         self._meter = meter
         self._answered_epoch = 0
 
     def train(self, task: Task) -> Finished | Failed:
         """Trains a task; an error of the connection is raised, any other one fails this task only."""
-        from search.workers import trainer
+        from search.workers.trainer import OutOfMemoryError
 
         def report(epoch_report: EpochReport) -> None:
             self._connection.send(Reported(self._slot, task.number, epoch_report))
@@ -78,7 +79,7 @@ class _Worker:
         self._answered_epoch = 0
         self._meter.start()
         try:
-            outcome = trainer.train_task(task, self._rows, self._preprocessing, report, self._decide)
+            outcome = self._trainer.train(task, report, self._decide)
             return Finished(self._slot, task.number, replace(outcome, device_metrics=self._meter.metrics()))
         except MlpSearchError as error:
             return Failed(self._slot, task.number, str(error))
@@ -86,7 +87,7 @@ class _Worker:
             raise
         except Exception as error:  # noqa: BLE001  (reported with its traceback; the worker takes the next task)
             line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            is_out_of_memory = isinstance(error, trainer.OutOfMemoryError)
+            is_out_of_memory = isinstance(error, OutOfMemoryError)
             return Failed(self._slot, task.number, line, traceback.format_exc(), is_out_of_memory)
 
     def _decide(self, epoch: int) -> StopReason | None:

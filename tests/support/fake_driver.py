@@ -19,6 +19,9 @@ from typing import Any
 import psutil
 import pynvml
 
+from search.devices.slots import Slot, find_slots
+from search.spec.study_spec import WorkerSettings
+
 VARIABLE = "FAKE_GPUS"
 SITE = Path(__file__).with_name("fake_gpus")
 
@@ -153,3 +156,14 @@ def fake_machine(path: Path, *gpus: FakeGpu) -> Iterator[FakeDriver]:
 
 Driver = Callable[[Sequence[str | FakeGpu]], FakeDriver]
 """Replaces the machine's driver by a fake one with these GPUs; a UUID stands for a healthy GPU."""
+
+
+def slots_of(
+    visible_devices: str | None = None,
+    *,
+    trial_mb: int = 0,
+    note: Callable[[str], None] = lambda line: None,
+    **workers: Any,
+) -> list[Slot]:
+    """The slots for these settings of ``[workers]``."""
+    return find_slots(WorkerSettings(**workers), visible_devices, trial_mb, note)

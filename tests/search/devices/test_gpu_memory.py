@@ -1,4 +1,4 @@
-"""The memory of GPUs and the use of them, on a fake driver."""
+"""The memory and the use of GPUs, on a fake driver."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 from typing import Any
 
 import pytest
-from fake_driver import UUIDS, Driver, FakeGpu
+from fake_driver import UUIDS, Driver, FakeGpu, slots_of
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import load
 from pipelines.errors import SpecError, UnavailableError
 from search.devices.gpus import GpuProbe
 from search.devices.memory import gpu_trial_mb
-from search.devices.slots import CONTEXT_MB, Slot, find_slots
+from search.devices.slots import CONTEXT_MB, Slot
 from search.spec.space import Choice, Fixed, SearchSpace
 
 
@@ -21,44 +21,44 @@ class TestFakeMemory:
     def test_a_gpu_without_room_is_left_out_and_reported(self, driver: Driver) -> None:
         driver([FakeGpu(UUIDS[0], free_mb=1_000), UUIDS[1]])
         lines: list[str] = []
-        assert find_slots(trial_mb=500, note=lines.append) == [Slot(0, "gpu:1", UUIDS[1])]
+        assert slots_of(trial_mb=500, note=lines.append) == [Slot(0, "gpu:1", UUIDS[1])]
         assert lines == [
             f"gpu:0 has 1,000 of 16,000 MB free, and a trial needs about {CONTEXT_MB + 500:,} MB: it is left out"
         ]
 
-    def test_no_gpu_with_room_is_an_error_that_says_what_to_do(self, driver: Driver) -> None:
+    def test_no_gpu_with_room_is_an_error_that_names_the_remedy(self, driver: Driver) -> None:
         driver([FakeGpu(UUIDS[0], free_mb=1_000)])
         with pytest.raises(UnavailableError, match=r"^gpu:0 has 1,000 of 16,000 MB free, .* --gpus 0$"):
-            find_slots(trial_mb=500)
+            slots_of(trial_mb=500)
 
-    def test_a_gpu_whose_memory_nvml_does_not_know_is_taken(self, driver: Driver) -> None:
+    def test_a_gpu_of_unknown_memory_is_used(self, driver: Driver) -> None:
         driver([FakeGpu(UUIDS[0], free_mb=None)])
-        assert find_slots(trial_mb=500, trials_per_gpu="auto") == [Slot(0, "gpu:0", UUIDS[0])]
+        assert slots_of(trial_mb=500, trials_per_gpu="auto") == [Slot(0, "gpu:0", UUIDS[0])]
 
-    def test_trials_share_it_in_equal_parts(self, driver: Driver) -> None:
+    def test_trials_share_a_gpu_in_equal_parts(self, driver: Driver) -> None:
         driver([UUIDS[0], FakeGpu(UUIDS[1], free_mb=8_000)])
-        slots = find_slots(trials_per_gpu=2)
+        slots = slots_of(trials_per_gpu=2)
         assert [slot.device for slot in slots] == ["gpu:0", "gpu:1", "gpu:0", "gpu:1"]
         assert [slot.memory_limit_mb for slot in slots] == [7_500 - CONTEXT_MB, 4_000 - CONTEXT_MB] * 2
-        assert [slot.device for slot in find_slots(3, trials_per_gpu=2)] == ["gpu:0", "gpu:1", "gpu:0"]
+        assert [slot.device for slot in slots_of(slots=3, trials_per_gpu=2)] == ["gpu:0", "gpu:1", "gpu:0"]
 
     def test_one_trial_has_no_limit(self, driver: Driver) -> None:
         driver(UUIDS[:1])
-        assert find_slots(trials_per_gpu=1) == [Slot(0, "gpu:0", UUIDS[0])]
+        assert slots_of(trials_per_gpu=1) == [Slot(0, "gpu:0", UUIDS[0])]
 
-    def test_auto_takes_as_many_as_fit_and_cores_feed(self, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_auto_is_limited_by_memory_and_by_cores(self, driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(12))
         driver([FakeGpu(UUIDS[0], free_mb=4 * (CONTEXT_MB + 500)), FakeGpu(UUIDS[1], free_mb=100_000)])
-        slots = find_slots(trials_per_gpu="auto", trial_mb=500)
+        slots = slots_of(trials_per_gpu="auto", trial_mb=500)
         assert [sum(slot.device == f"gpu:{n}" for slot in slots) for n in (0, 1)] == [4, 6]
         assert min(slot.memory_limit_mb or 0 for slot in slots) >= 500
 
-    def test_shares_too_small_for_anything_are_an_error(self, driver: Driver) -> None:
+    def test_a_share_that_is_too_small_is_an_error(self, driver: Driver) -> None:
         driver(UUIDS[:1])
         with pytest.raises(
             SpecError, match=r"^workers.trials_per_gpu: must leave each trial some memory of gpu:0, got 24"
         ):
-            find_slots(trials_per_gpu=24)
+            slots_of(trials_per_gpu=24)
 
     @pytest.mark.parametrize(
         ("space", "mb"),
@@ -73,7 +73,7 @@ class TestFakeMemory:
 
 
 class TestFakeUse:
-    def test_is_that_of_the_visible_gpu_alone(self, driver: Driver) -> None:
+    def test_is_that_of_the_visible_gpu_only(self, driver: Driver) -> None:
         driver([UUIDS[0], FakeGpu(UUIDS[1], free_mb=12_000, busy=70)])
         assert GpuProbe(UUIDS[1]).read() == {
             "gpu_1_utilization_percentage": 70.0,
@@ -88,7 +88,7 @@ class TestFakeUse:
             "gpu_0_mig_0_memory_usage_percentage": 20.0,
         }
 
-    def test_a_gpu_that_falls_off_its_bus_has_none_any_more(self, driver: Driver) -> None:
+    def test_a_gpu_that_falls_off_its_bus_has_none(self, driver: Driver) -> None:
         fake = driver(UUIDS[:1])
         probe = GpuProbe(UUIDS[0])
         assert probe.read()

@@ -1,4 +1,4 @@
-"""Slots: cores, GPUs, slices of them and those that the user picks, on a fake driver."""
+"""Slots on cores, on GPUs, on slices of GPUs and on those that the user picks, on a fake driver."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 
 import pynvml
 import pytest
-from fake_driver import UUIDS, Driver, FakeGpu
+from fake_driver import UUIDS, Driver, FakeGpu, slots_of
 
 from pipelines.errors import SpecError
 from search.devices.gpus import find_gpus
-from search.devices.slots import CONTEXT_MB, Slot, count_cores, find_slots
+from search.devices.slots import CONTEXT_MB, Slot, count_cores
 
 SLICED = FakeGpu("GPU-5e5e0000", slices=(FakeGpu("MIG-aa", 4_000, 5_000), None, FakeGpu("MIG-bb", 9_000, 10_000)))
 
@@ -25,34 +25,34 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_driver")
 class TestCores:
-    def test_a_slot_a_core(self) -> None:
+    def test_one_slot_a_core(self) -> None:
         n_cores = len(os.sched_getaffinity(0))
         assert count_cores() == n_cores
-        assert find_slots() == [Slot(number, f"cpu:{number}") for number in range(n_cores)]
+        assert slots_of() == [Slot(number, f"cpu:{number}") for number in range(n_cores)]
 
-    def test_as_many_as_asked_for(self) -> None:
-        assert find_slots(3) == [Slot(0, "cpu:0"), Slot(1, "cpu:1"), Slot(2, "cpu:2")]
+    def test_as_many_slots_as_requested(self) -> None:
+        assert slots_of(slots=3) == [Slot(0, "cpu:0"), Slot(1, "cpu:1"), Slot(2, "cpu:2")]
 
     def test_a_process_that_may_use_one_core_has_one_slot(self) -> None:
         allowed = os.sched_getaffinity(0)
         try:
             os.sched_setaffinity(0, {min(allowed)})
-            assert find_slots() == [Slot(0, "cpu:0")]
+            assert slots_of() == [Slot(0, "cpu:0")]
         finally:
             os.sched_setaffinity(0, allowed)
 
-    def test_they_hide_every_gpu(self) -> None:
-        assert {slot.visible_devices for slot in find_slots(4)} == {""}
+    def test_slots_on_cores_hide_every_gpu(self) -> None:
+        assert {slot.visible_devices for slot in slots_of(slots=4)} == {""}
 
 
 class TestFakeGpus:
-    def test_a_slot_a_gpu(self, driver: Driver) -> None:
+    def test_one_slot_a_gpu(self, driver: Driver) -> None:
         driver(UUIDS)
-        assert find_slots() == [Slot(number, f"gpu:{number}", UUIDS[number]) for number in range(3)]
+        assert slots_of() == [Slot(number, f"gpu:{number}", UUIDS[number]) for number in range(3)]
 
     def test_more_slots_share_gpus_in_turn(self, driver: Driver) -> None:
         driver(UUIDS[:2])
-        slots = find_slots(5)
+        slots = slots_of(slots=5)
         assert [slot.number for slot in slots] == [0, 1, 2, 3, 4]
         assert [slot.device for slot in slots] == ["gpu:0", "gpu:1", "gpu:0", "gpu:1", "gpu:0"]
         assert [slot.visible_devices for slot in slots] == [UUIDS[number] for number in (0, 1, 0, 1, 0)]
@@ -61,11 +61,11 @@ class TestFakeGpus:
 
     def test_fewer_slots_leave_gpus_idle(self, driver: Driver) -> None:
         driver(UUIDS)
-        assert find_slots(1) == [Slot(0, "gpu:0", UUIDS[0])]
+        assert slots_of(slots=1) == [Slot(0, "gpu:0", UUIDS[0])]
 
     def test_a_driver_without_gpus_gives_cores(self, driver: Driver) -> None:
         driver([])
-        assert find_slots(1) == [Slot(0, "cpu:0")]
+        assert slots_of(slots=1) == [Slot(0, "cpu:0")]
 
     @pytest.mark.parametrize(
         ("visible", "numbers"),
@@ -84,7 +84,7 @@ class TestFakeGpus:
             ("GPU-00", []),
         ],
     )
-    def test_the_user_s_choice_counts_as_cuda_reads_it(
+    def test_visible_devices_are_read_as_cuda_reads_them(
         self, driver: Driver, visible: str | None, numbers: list[int]
     ) -> None:
         driver(UUIDS)
@@ -92,21 +92,21 @@ class TestFakeGpus:
 
     def test_gpus_that_the_user_hides_give_cores(self, driver: Driver) -> None:
         driver(UUIDS)
-        assert find_slots(2, visible_devices="") == [Slot(0, "cpu:0"), Slot(1, "cpu:1")]
+        assert slots_of(slots=2, visible_devices="") == [Slot(0, "cpu:0"), Slot(1, "cpu:1")]
 
     def test_a_gpu_keeps_the_number_that_nvidia_smi_gives_it(self, driver: Driver) -> None:
         driver(UUIDS)
-        assert [slot.device for slot in find_slots(visible_devices="2,0")] == ["gpu:2", "gpu:0"]
+        assert [slot.device for slot in slots_of(visible_devices="2,0")] == ["gpu:2", "gpu:0"]
 
-    def test_a_gpu_that_fell_off_its_bus_is_not_there(self, driver: Driver) -> None:
+    def test_a_gpu_that_fell_off_its_bus_is_not_used(self, driver: Driver) -> None:
         driver([FakeGpu(UUIDS[0], lost=True), UUIDS[1]])
-        assert find_slots() == [Slot(0, "gpu:1", UUIDS[1])]
+        assert slots_of() == [Slot(0, "gpu:1", UUIDS[1])]
 
 
 class TestFakeMigSlices:
-    def test_each_is_a_slot(self, driver: Driver) -> None:
+    def test_each_slice_is_a_slot(self, driver: Driver) -> None:
         driver([UUIDS[0], SLICED])
-        assert find_slots() == [
+        assert slots_of() == [
             Slot(0, "gpu:0", UUIDS[0]),
             Slot(1, "gpu:1/mig:0", "MIG-aa"),
             Slot(2, "gpu:1/mig:2", "MIG-bb"),
@@ -122,12 +122,12 @@ class TestFakeMigSlices:
             ("MIG-cc,0", []),
         ],
     )
-    def test_the_user_s_choice_counts(self, driver: Driver, visible: str, uuids: list[str]) -> None:
+    def test_visible_devices_may_name_slices(self, driver: Driver, visible: str, uuids: list[str]) -> None:
         driver([UUIDS[0], SLICED])
-        assert [slot.visible_devices for slot in find_slots(visible_devices=visible) if slot.visible_devices] == uuids
+        assert [slot.visible_devices for slot in slots_of(visible_devices=visible) if slot.visible_devices] == uuids
 
 
-class TestFakeGpusThatTheUserPicks:
+class TestChoiceOfFakeGpus:
     @pytest.mark.parametrize(
         ("gpus", "devices"),
         [
@@ -138,13 +138,13 @@ class TestFakeGpusThatTheUserPicks:
             ("GPU-ff,0,0", ["gpu:2", "gpu:0"]),
         ],
     )
-    def test_are_the_slots(self, driver: Driver, gpus: int | str, devices: list[str]) -> None:
+    def test_chosen_gpus_are_the_slots(self, driver: Driver, gpus: int | str, devices: list[str]) -> None:
         driver(UUIDS)
-        assert [slot.device for slot in find_slots(gpus=gpus)] == devices
+        assert [slot.device for slot in slots_of(gpus=gpus)] == devices
 
-    def test_none_of_them_means_cores(self, driver: Driver) -> None:
+    def test_no_gpus_means_cores(self, driver: Driver) -> None:
         driver(UUIDS)
-        assert find_slots(1, gpus=0) == find_slots(1, gpus="0") == [Slot(0, "cpu:0")]
+        assert slots_of(slots=1, gpus=0) == slots_of(slots=1, gpus="0") == [Slot(0, "cpu:0")]
 
     @pytest.mark.parametrize(
         ("gpus", "message"),
@@ -154,13 +154,13 @@ class TestFakeGpusThatTheUserPicks:
             ("GPU-zz", "workers.gpus (--gpus): must name GPUs that can be used, gpu:1, gpu:2, got GPU-zz"),
         ],
     )
-    def test_must_be_there_and_visible(self, driver: Driver, gpus: int | str, message: str) -> None:
+    def test_chosen_gpus_must_exist_and_be_visible(self, driver: Driver, gpus: int | str, message: str) -> None:
         driver(UUIDS)
         with pytest.raises(SpecError) as caught:
-            find_slots(gpus=gpus, visible_devices="1,2")
+            slots_of(gpus=gpus, visible_devices="1,2")
         assert str(caught.value) == message
 
     @pytest.mark.usefixtures("no_driver")
-    def test_must_be_there_at_all(self) -> None:
+    def test_a_machine_without_gpus_has_none_to_choose(self) -> None:
         with pytest.raises(SpecError, match=r"must be at most the GPUs that can be used, none, got 1$"):
-            find_slots(gpus=1)
+            slots_of(gpus=1)

@@ -19,7 +19,7 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_a_worker_imports_tensorflow_and_keras_without_their_optional_packages() -> None:
-    loaded = loaded_by("import search.workers.trainer")
+    loaded = loaded_by("import search.workers.trainer, search.workers.local_pool")
     assert {"tensorflow", "keras", "h5py"} <= loaded
     assert not loaded & {"matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "scipy", "sklearn"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_driver import FakeDriver, FakeGpu, fake_machine
-from pool_driver import Driver, ends
+from pool_driver import Driver, ends, workers_of
 from scripted_pool import FULL, LOST, Leaving, ScriptedPool
 from world import World, script, states
 
@@ -106,12 +106,12 @@ class TestProcessesOnAFakeGpu:
         try:
             driver.wait_ready()
             assert gpu.settings() == [f"GPU-a {SHARE_MB}"] * 2
-            before = pool.pids
+            before = workers_of(pool)
             end = driver.one(Task(0, WIDE, 0))
             assert isinstance(end, Failed), end
             assert end.out_of_memory, end
             driver.wait_ready()
-            pool.submit(driver.free.pop(0), Task(0, WIDE, 0, alone=True))
+            pool.submit(driver.free.pop(0), Task(0, WIDE, 0, exclusive=True))
             events = driver.run([])
             while not ends(events):
                 events += driver.pool.poll(1.0)
@@ -120,7 +120,7 @@ class TestProcessesOnAFakeGpu:
             driver.free.clear()
             driver.wait_ready()
             assert gpu.settings().count(f"GPU-a {SHARE_MB}") == 4
-            assert not set(before.values()) & set(pool.pids.values()), "idle processes hold memory too"
+            assert not set(before) & set(workers_of(pool)), "idle processes hold memory too"
             outcome = driver.outcome(Task(1, SMALL, 0))
             training = Training(TrainingRows.of(load(DataConfig("digits"))), SMALL, seed=0)
             on_a_core = [report.val_loss for report in training]
