@@ -125,7 +125,7 @@ class TestProcessesOnAFakeGpu:
             training = Training(TrainingRows.of(load(DataConfig("digits"))), SMALL, seed=0)
             on_a_core = [report.val_loss for report in training]
             assert [report.val_loss for report in outcome.history] == pytest.approx(on_a_core, rel=1e-4)
-            assert outcome.usage == {
+            assert outcome.device_metrics == {
                 "system/gpu_0_memory_usage_megabytes": 1000.0,
                 "system/gpu_0_memory_usage_percentage": 6.2,
                 "system/gpu_0_utilization_percentage": 40.0,
