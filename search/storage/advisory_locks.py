@@ -1,9 +1,9 @@
-"""Locks of a PostgreSQL server that several searching processes share."""
+"""Advisory locks of a PostgreSQL server that several searching processes share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 import optuna
 import sqlalchemy as sa
@@ -18,57 +18,59 @@ from search.storage.retries import retry
 
 @contextmanager
 def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
-    """As ``study_lock``, for what only one process may do on a shared database too, whoever searches there.
+    """Locks a study as ``study_lock`` does, and on a shared database against every other process of this lock.
+
+    Yields:
+        The settings of this process.
 
     Raises:
-        UnavailableError: Another process does it.
+        UnavailableError: Another process holds the lock.
     """
-    with study_lock(settings, name) as own, ExitStack() as stack:
-        if is_postgresql(settings.optuna_storage):
-            # A connection outside of the pool: the server lets go of its lock with it, however this process ends.
-            connection = stack.enter_context(open_storage(settings).engine.connect())
+    with study_lock(settings, name) as own:
+        if not is_postgresql(settings.optuna_storage):
+            yield own
+            return
+        # A connection outside of the pool: the server frees its lock with it, however this process ends.
+        with open_storage(settings).engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").detach()
-            stack.callback(_let_go, connection)
             query = sa.text("SELECT pg_try_advisory_lock(:key)")
             if not connection.execute(query, {"key": -_key(name)}).scalar_one():
                 raise UnavailableError(
-                    f"study {name!r}: another process trains its finalists or opens its sealed test: wait for it"
+                    f"study {name!r}: another process trains its finalists or opens its held-out test: wait for it"
                 )
-        yield own
-
-
-def _let_go(connection: sa.Connection) -> None:
-    """At once: the server notices a moment late that a connection has ended, and would refuse who comes until then."""
-    with suppress(sa.exc.SQLAlchemyError):  # it is gone, and the lock with it
-        connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
+            try:
+                yield own
+            finally:
+                # The server notices a closed connection late, and would refuse the next process until then.
+                with suppress(sa.exc.SQLAlchemyError):  # the connection is gone, and the lock with it
+                    connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
 
 
 def _key(name: str) -> int:
-    """Of the server's locks for a study: the number guards its trials, its negative its finalists and its seal."""
+    """Key of a study's locks: the number guards its trials, its negative its finalists and its held-out test."""
     return int(study_slug(name)[:15], 16)
 
 
 @contextmanager
 def exclusive_access(settings: Settings, study: optuna.Study) -> Iterator[None]:
-    """Keeps the other processes of a shared database from asking, telling and parking: what is read stays true.
+    """Keeps the other processes of a shared database from asking, telling and requeueing: what is read stays true.
 
-    Behind the lock of an embedded study there are none.
+    Behind the lock of an embedded study there are no others.
     """
-    engine = open_storage(settings).engine if settings.is_shared else None
-    if engine is None or engine.dialect.name != "postgresql":
+    if not is_postgresql(settings.optuna_storage):
         yield
         return
-    connection = _locked(engine, _key(study.study_name))
+    connection = _locked(open_storage(settings).engine, _key(study.study_name))
     try:
         yield
     finally:
-        with suppress(sa.exc.SQLAlchemyError):  # a connection that broke has let go by itself
+        with suppress(sa.exc.SQLAlchemyError):  # a connection that broke has freed the lock by itself
             connection.close()
 
 
 @retry
 def _locked(engine: sa.Engine, key: int) -> sa.Connection:
-    """A connection that holds a lock of the server's until it is closed."""
+    """A connection that holds an advisory lock until it is closed."""
     connection = engine.connect()
     try:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})

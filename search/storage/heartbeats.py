@@ -1,4 +1,4 @@
-"""Who works on what: the lock of a study, the spools of its processes, and the trials that dead ones left."""
+"""Heartbeats of trials on a shared database, and the trials that dead processes left running."""
 
 from __future__ import annotations
 
@@ -16,64 +16,61 @@ from search.storage.retries import retry
 from search.storage.stored_study import StoredStudy
 
 SILENT_S = 3 * HEARTBEAT_S
-"""A process that was not heard of for so long is dead."""
+"""Seconds without a heartbeat after which a process counts as dead."""
 
 
 def is_requeued(trial: optuna.Trial) -> bool:
-    """Whether a trial was in training before, in a process that let go of it or died."""
+    """Whether a trial was in training before, in a process that was interrupted or died."""
     return REQUEUED in trial.user_attrs
 
 
 def requeue_abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTrial]:
-    """Parks the trials that dead processes left, and returns them.
+    """Requeues the trials that dead processes left running, and returns them.
 
-    With the study's lock in hand every running trial is one; on a shared database the heartbeat decides.
+    Behind the study's lock every running trial is one; on a shared database the heartbeat decides.
     """
     with exclusive_access(settings, study):
-        study.refresh()
+        study.refresh(*(trial.number for trial in _running(study)))
         if settings.is_shared:
-            _beat_for_the_silent(settings, study)
-        left = abandoned(settings, study)
-        study.refresh(*(trial.number for trial in left))
-        left = [trial for trial in left if not study.trial(trial.number).state.is_finished()]
-        for trial in left:
-            study.requeue(trial.number)
-    return left
+            # A process that died before the first heartbeat of its trial never gets one: its time runs from now.
+            silent_s = _silent_s(settings, study.study_name)
+            for trial in _running(study):
+                if trial.number not in silent_s:
+                    study.record_heartbeat(trial.number)
+        return [trial for trial in abandoned(settings, study) if study.requeue(trial.number)]
 
 
 def abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTrial]:
-    """The running trials that nobody trains; see ``park_abandoned``."""
-    running: list[FrozenTrial] = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    """The running trials that no process trains; see ``requeue_abandoned``."""
     if not settings.is_shared:
-        return running
-    long_ago, grace_s = datetime.now() - timedelta(0, SILENT_S), 2 * open_storage(settings).get_heartbeat_interval()
-    mute_s = {t.number: 0.0 if (t.datetime_start or long_ago) > long_ago else grace_s + 1 for t in running}
-    silent_s = mute_s | _silent_s(settings, study.study_name)
-    return [trial for trial in running if silent_s[trial.number] > grace_s]
+        return _running(study)
+    silent_s = _silent_s(settings, study.study_name)
+    grace_s = 2 * open_storage(settings).get_heartbeat_interval()
+    return [
+        trial
+        for trial in _running(study)
+        if (silent_s[trial.number] > grace_s if trial.number in silent_s else not _is_recent(trial.datetime_start))
+    ]
 
 
 def is_searched(settings: Settings, study: StoredStudy) -> bool:
-    """Whether some process works on a study of a shared database: it beats, or has just ended a trial."""
-    left = {trial.number for trial in abandoned(settings, study)}
-    long_ago = datetime.now() - timedelta(0, SILENT_S)
-    return any(
-        (t.state == TrialState.RUNNING and t.number not in left)
-        or (t.datetime_complete is not None and t.datetime_complete > long_ago)
-        for t in study.get_trials(deepcopy=False)
-    )
+    """Whether a process searches a study of a shared database: a trial has a heartbeat, or has just ended."""
+    trained = len(_running(study)) > len(abandoned(settings, study))
+    return trained or any(_is_recent(trial.datetime_complete) for trial in study.get_trials(deepcopy=False))
 
 
-def _beat_for_the_silent(settings: Settings, study: StoredStudy) -> None:
-    """A process that died before its trial's first heartbeat would leave it alive for ever: its time runs from now."""
-    beating = _silent_s(settings, study.study_name)
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.number not in beating:
-            study.record_heartbeat(trial.number)
+def _running(study: StoredStudy) -> list[FrozenTrial]:
+    return list(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
+def _is_recent(time: datetime | None) -> bool:
+    return time is not None and time > datetime.now() - timedelta(seconds=SILENT_S)
 
 
 @retry
 def _silent_s(settings: Settings, name: str) -> dict[int, float]:
     """Seconds since the last heartbeat of a study's running trials, by number."""
+    # Optuna's own query, behind its ``fail_stale_trials``, is private.
     query = sa.text(
         "SELECT number, CURRENT_TIMESTAMP, heartbeat FROM trials JOIN trial_heartbeats USING (trial_id)"
         " JOIN studies USING (study_id) WHERE study_name = :name AND state = 'RUNNING'"

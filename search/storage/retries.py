@@ -1,4 +1,4 @@
-"""Optuna's storage on a database server that may be away for a while: restarted, failed over, unplugged."""
+"""Calls to a database server that may be away for a while: restarted, failed over, unplugged."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import inspect
 import logging
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from pipelines.errors import UnavailableError
 
 OUTAGE_S = 600.0
-"""How long a server may be away before the search ends; what was finished by then is kept."""
+"""How long a server may be away before the search ends; trials finished by then are kept."""
 _PAUSE_S = 0.5
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ class DatabaseAwayError(UnavailableError):
 
 
 def retry(call: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Makes a call to the database that is tried again while the server is away.
+    """Retries a call to the database while the server is away.
 
     Raises:
-        AwayError: It has been away for too long.
+        DatabaseAwayError: It has been away for ``OUTAGE_S``.
     """
 
     @functools.wraps(call)
@@ -44,11 +44,7 @@ def retry(call: Callable[_P, _R]) -> Callable[_P, _R]:
             except (StorageInternalError, sa.exc.DBAPIError) as error:
                 if not _is_away(error):
                     raise
-                away_since = _wait(away_since)
-            except UpdateFinishedTrialError:
-                if away_since is None:
-                    raise
-                return cast(_R, True)  # the write went through, and only its confirmation was lost
+                away_since = _pause(away_since)
             else:
                 if away_since is not None:
                     logger.warning("Optuna's database answers again")
@@ -62,29 +58,29 @@ def _is_away(error: Exception) -> bool:
     # A connection that broke in the middle of an answer is a plain DatabaseError to psycopg2; SQLAlchemy knows better.
     if isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated:
         return True
-    # A session whose connection broke under it has to be rolled back, which it is by now.
+    # A session whose connection broke has to be rolled back, which it is by now.
     return isinstance(cause, (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.PendingRollbackError))
 
 
-def _wait(away_since: float | None) -> float:
-    """A pause before the next try; returns when the server was first missed."""
+def _pause(away_since: float | None) -> float:
+    """Waits before the next try; returns the time at which the server was first away."""
     if away_since is None:
         logger.warning("Optuna's database does not answer; the search waits for it")
         away_since = time.monotonic()
     if time.monotonic() - away_since > OUTAGE_S:
         raise DatabaseAwayError(
-            f"Optuna's database: must answer, but was away for {OUTAGE_S:g} s: once it is back the same command goes on"
+            f"Optuna's database: must answer, but was away for {OUTAGE_S:g} s: once it is back, run the same command"
+            " again to resume"
         )
     time.sleep(_PAUSE_S)
     return away_since
 
 
 class RetryingStorage(RDBStorage):
-    """Optuna's own, each of whose calls waits for a server that is away."""
+    """Optuna's storage, each of whose calls is retried while the server is away."""
 
-
-for _name, _method in vars(RDBStorage).items():
-    if inspect.isfunction(_method) and not _name.startswith("__"):
-        _names = set(inspect.signature(_method).parameters)
-        if "self" in _names and "session" not in _names:  # one that opens a session of its own
-            setattr(RetryingStorage, _name, retry(_method))
+    def __getattribute__(self, name: str) -> Any:
+        member = super().__getattribute__(name)
+        # ``_get_trials`` is not documented: Optuna's own cache, through which a study is read, calls it.
+        is_call = inspect.ismethod(member) and (name == "_get_trials" or not name.startswith("_"))
+        return retry(member) if is_call else member

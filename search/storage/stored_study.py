@@ -69,7 +69,7 @@ class StoredStudy(optuna.Study):
         """Reads what other processes of a shared database wrote of their trials, and of the ones named."""
         self._cache.refresh(*numbers)
 
-    def transaction(self) -> AbstractContextManager[None]:
+    def transaction(self) -> AbstractContextManager[object]:
         """A block whose writes reach the database together; see ``CachedStorage.transaction``."""
         return self._cache.transaction()
 
