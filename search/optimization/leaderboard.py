@@ -9,7 +9,6 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from search.storage.attributes import RESULT, RUN_ID, run_id_key
-from search.storage.stored_study import StoredStudy
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +18,12 @@ class TrialRow:
     Attributes:
         number: From 0.
         state: COMPLETE, PRUNED, FAIL, RUNNING, or WAITING to be trained again.
-        value: The best validation accuracy that the trial reached; None before its first epoch.
+        value: The best validation accuracy of the trial; None before its first epoch.
         params: The whole configuration, fixed values included.
-        best_epoch: The epoch whose weights were kept.
-        epochs_trained: How many there were.
-        duration_s: From its start in the slot to its model file.
-        device: Where it trained.
+        best_epoch: The epoch whose weights were kept, from 1.
+        epochs_trained: Number of epochs.
+        duration_s: Seconds from its start in the slot to its model file.
+        device: The device it trained on.
         run_id: Its run in MLflow.
     """
 
@@ -40,7 +39,12 @@ class TrialRow:
 
 
 def trial_row(trial: FrozenTrial, late_run_ids: dict[str, Any]) -> TrialRow:
-    """Reads a trial; ``late_run_ids`` are the study's attributes, where a run opened after its trial's end stands."""
+    """The row of a trial.
+
+    Args:
+        trial: The trial.
+        late_run_ids: The study's attributes, which hold the run of a trial that had ended before the run was opened.
+    """
     result = trial.user_attrs.get(RESULT, {})
     return TrialRow(
         number=trial.number,
@@ -56,16 +60,8 @@ def trial_row(trial: FrozenTrial, late_run_ids: dict[str, Any]) -> TrialRow:
 
 
 def leaderboard(study: optuna.Study) -> list[TrialRow]:
-    """The study's trials, the best first; pruned ones after complete ones, those without a value last."""
+    """The study's trials, the best first: complete ones, then pruned ones, then the others."""
     attributes = study.user_attrs
     rows = [trial_row(trial, attributes) for trial in study.get_trials(deepcopy=False)]
     order = {"COMPLETE": 0, "PRUNED": 1}
     return sorted(rows, key=lambda r: (order.get(r.state, 2), -(r.value if r.value is not None else -1), r.number))
-
-
-def set_run_id(study: StoredStudy, number: int, run_id: str) -> None:
-    """Notes a trial's run; Optuna takes no attribute of a trial that has ended, so then the study keeps it."""
-    try:
-        study.set_trial_attr(number, RUN_ID, run_id)
-    except optuna.exceptions.UpdateFinishedTrialError:
-        study.set_user_attr(run_id_key(number), run_id)

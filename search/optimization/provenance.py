@@ -1,4 +1,4 @@
-"""What every command that trains needs: a home, a pool, the runs of an experiment, and a Ctrl-C that ends cleanly."""
+"""Where a training came from: the dataset, the machine and the commit, as MLflow and the report show them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
-    """The runs of a study's experiment."""
+    """Opens the runs of a study's experiment."""
     from search.tracking.experiment_view import plain
     from search.tracking.runs import Runs
 
@@ -34,7 +34,7 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
 
 
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
-    """What MLflow's page shows of a dataset."""
+    """The dataset as MLflow shows it."""
     from search.tracking.runs import DatasetInput
 
     profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
@@ -42,7 +42,7 @@ def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
 
 
 def facts(dataset: Dataset, pool: Pool) -> dict[str, Any]:
-    """What a report says of a study's data and of the machine that searched it last."""
+    """Facts for the report: the study's data, and the machine that searched it last."""
     return {
         "dataset": {
             "name": dataset.name,
@@ -62,20 +62,20 @@ def facts(dataset: Dataset, pool: Pool) -> dict[str, Any]:
 
 
 def run_tags(dataset: Dataset) -> dict[str, str]:
-    """Tags of every run: the dataset, and the code that trained it."""
+    """Tags of every run: the dataset and the commit."""
     tags = {"dataset.fingerprint": dataset.fingerprint, "mlflow.source.name": "mlp-search"}
     commit = git_commit()
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
 def git_commit() -> str:
-    """The commit of this package's own checkout; "" where it was installed from a wheel or git is missing."""
+    """The commit of this package's checkout; "" where it was installed from a wheel or git is missing."""
     folder = Path(__file__).parents[2]
     command = ["git", "rev-parse", "--show-toplevel", "HEAD"]
     try:
         answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5)
         top, _, commit = answer.stdout.strip().partition("\n")
-        # An environment within a project's folder is in that project's repository.
+        # Where the package is installed in an environment inside another project, git finds that project's repository.
         return commit if answer.returncode == 0 and Path(top).samefile(folder) else ""
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -1,4 +1,4 @@
-"""Optuna's pruners as a study asks for them, and the trials that run on where they would be pruned."""
+"""Optuna's pruners as a study asks for them, and the trials that train on where they would be pruned."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from search.spec.study_spec import StudySpec
 from search.storage.stored_study import StoredStudy
 
 _REDUCTION_FACTOR = 3
-_RUNG = "completed_rung_"  # the attribute in which Optuna's SuccessiveHalvingPruner notes a rung
+_RUNG = "completed_rung_"  # prefix of the system attributes of Optuna's SuccessiveHalvingPruner
 
 
 def is_audited(spec: StudySpec, number: int) -> bool:
-    """Whether a trial runs on where it would be pruned; it follows from the study's seed and the trial's number."""
+    """Whether a trial trains on where it would be pruned; it follows from the study's seed and the trial's number."""
     return bool(np.random.default_rng(audit_seed(spec.seed, number)).random() < spec.audit)
 
 
 def make_pruner(spec: StudySpec) -> BasePruner:
-    """One of Optuna's pruners; the resource is the epoch, and Hyperband is told the most there can be."""
+    """One of Optuna's pruners; the resource is the epoch, of which Hyperband gets the maximum."""
     return {
         "hyperband": lambda: _Hyperband(1, spec.space.highest("epochs"), _REDUCTION_FACTOR),
         "asha": lambda: _SuccessiveHalving(spec.space.highest("epochs")),
@@ -34,13 +34,13 @@ def make_pruner(spec: StudySpec) -> BasePruner:
 
 
 class _SuccessiveHalving(SuccessiveHalvingPruner):
-    """Optuna's, between trials that are equally far in their own epochs: at a 27th, a ninth and a third of them.
+    """Optuna's pruner, with rungs at a 27th, a ninth and a third of each trial's own epochs.
 
-    A learning rate that decays over a trial's epochs makes the short trial look good: in epoch 3 of 5 it is nearly
-    done, in epoch 3 of 30 it has hardly begun.
+    With rungs at fixed epochs, a learning rate that decays over a trial's epochs would favour short trials: in epoch 3
+    of 5 the rate is nearly zero, in epoch 3 of 30 it has hardly decayed.
 
     Args:
-        epochs: Of a trial of which they are not a parameter.
+        epochs: Epochs of a trial, where the study does not search them.
     """
 
     _PARTS = _REDUCTION_FACTOR**3
@@ -59,10 +59,11 @@ class _SuccessiveHalving(SuccessiveHalvingPruner):
 
 
 class _Hyperband(HyperbandPruner):
-    """Optuna's, with brackets that follow from a trial's number alone.
+    """Optuna's pruner, with brackets that follow from a trial's number alone.
 
-    Optuna's hash takes the study's name in, so that equal studies would differ; and it knows the brackets from its
-    first verdict on only, so that a study that was resumed would draw its next trial from another part of the history.
+    Optuna hashes the study's name as well, so that equal studies of two names would differ; and it makes the brackets
+    at the first decision, so that a resumed study would draw its next trial from another bracket. Neither is an option
+    of Optuna, hence the two overridden private methods.
     """
 
     def __init__(self, min_resource: int, max_resource: int, reduction_factor: int) -> None:
@@ -74,17 +75,17 @@ class _Hyperband(HyperbandPruner):
 
 
 def rung(trial: FrozenTrial) -> str | None:
-    """The attribute of the last rung that a trial has reached, which has its value there; None without one."""
+    """Key of the system attribute that holds a trial's value at the last rung it reached; None before the first."""
     rungs = (key for key in trial.system_attrs if key.startswith(_RUNG))
     return max(rungs, key=lambda key: int(key[len(_RUNG) :]), default=None)
 
 
 def judge_again(study: StoredStudy, trial: optuna.Trial) -> bool:
-    """Asks the pruner once more about a trial's last report, of which no answer has come down to us.
+    """Asks the pruner again about a trial's last report, whose answer was lost with a process.
 
-    Successive halving notes the rungs that a trial has reached, and judges none twice. A rung noted at the last
-    report is therefore taken back first, in memory, which is what the one searcher of an embedded database reads; on
-    a shared one, where nothing can be taken back, the trial goes on.
+    Successive halving records the rungs that a trial has reached, and judges none twice. A rung recorded at the last
+    report is therefore removed first, in memory, which is all that the one process of an embedded database reads; on a
+    shared one the rung stays in the database, and the trial continues.
     """
     frozen = study.trial(trial.number)
     last = frozen.intermediate_values.get(frozen.last_step)

@@ -1,4 +1,4 @@
-"""What training came to, as it is kept: from a worker's outcome to the record, the metrics and the files of a run."""
+"""Training results: from a worker's outcome to the record, the metrics, the tags and the files of a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from optuna.exceptions import UpdateFinishedTrialError
+
 from pipelines.config import Hyperparameters
-from search.optimization.leaderboard import set_run_id, trial_row
-from search.storage.attributes import PRUNED_AT, RECORD, run_id_key
+from search.optimization.leaderboard import trial_row
+from search.storage.attributes import PRUNED_AT, RECORD, RUN_ID, run_id_key
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry
 from search.tracking.run_names import trial_number, trial_run_name
@@ -18,7 +20,7 @@ _METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
 
 
 def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, Any]:
-    """The record of a training, in plain values."""
+    """The record of a training, in values that JSON has."""
     return {
         "params": asdict(hyperparameters),
         "best_val_accuracy": outcome.best_val_accuracy if outcome.best_epoch else None,
@@ -34,13 +36,13 @@ def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -
 
 
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
-    """The once-per-run metrics of a record."""
+    """The metrics of a record that have one value for a run."""
     usage: Mapping[str, float] = result.get("usage", {})
     return {**{key: result[key] for key in _METRICS if result[key] is not None}, **usage}
 
 
 def files_of(outcome: Outcome) -> dict[str, bytes]:
-    """The files of an outcome; those that are empty are left out when they are written."""
+    """The files of an outcome; empty ones are left out when they are written."""
     return {MODEL_FILE: outcome.model, CHECKPOINT_FILE: outcome.checkpoint}
 
 
@@ -52,12 +54,12 @@ def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
 
 
 def record_result(study: StoredStudy, entry: Entry) -> None:
-    """Keeps the record of a run that is no trial with its study, so that it is not trained again."""
+    """Records the result of a run that is no trial with its study, so that it is not trained again."""
     study.set_user_attr(RECORD + entry.start.run_name, dict(entry.result))
 
 
 def recorded_results(study: StoredStudy) -> dict[str, dict[str, Any]]:
-    """The records that ``note_result`` kept, by run name; each has its ``run_id`` where MLflow has the run."""
+    """The results that ``record_result`` recorded, by run name; each with its ``run_id`` where MLflow has the run."""
     attributes = study.user_attrs
     return {
         name: result | {"run_id": attributes.get(run_id_key(name))}
@@ -67,7 +69,7 @@ def recorded_results(study: StoredStudy) -> dict[str, dict[str, Any]]:
 
 
 def unknown_runs(study: StoredStudy) -> list[str]:
-    """The names of ended runs whose ids are not known: a process died between their end in MLflow and its note."""
+    """Names of ended runs whose ids are not recorded: a process died between the end in MLflow and the record."""
     attributes = study.user_attrs
     rows = [trial_row(t, attributes) for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
     others = [name for name, result in recorded_results(study).items() if not result["run_id"]]
@@ -75,14 +77,17 @@ def unknown_runs(study: StoredStudy) -> list[str]:
 
 
 def forget_run_id(study: StoredStudy, run_name: str) -> None:
-    """A run is about to be replaced: should this process die meanwhile, its id is looked up."""
+    """Clears the id of a run that is about to be replaced: after a crash the id of the new run is looked up."""
     record_run_id(study, run_name, "")
 
 
 def record_run_id(study: StoredStudy, run_name: str, run_id: str) -> None:
-    """Lets a trial, or the study for another run of it, know its run in MLflow."""
+    """Records the MLflow run of a trial, or of another run of the study."""
     number = trial_number(run_name)
-    if number is not None:
-        set_run_id(study, number, run_id)
-    else:
+    if number is None:
         study.set_user_attr(run_id_key(run_name), run_id)
+        return
+    try:
+        study.set_trial_attr(number, RUN_ID, run_id)
+    except UpdateFinishedTrialError:  # Optuna takes no attribute of a trial that has ended; the study keeps it
+        study.set_user_attr(run_id_key(number), run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import optuna
@@ -14,13 +15,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
 from search.optimization.seeds import draw_seed
-from search.optimization.trial_window import TrialWindow, exact, smooth
+from search.optimization.trial_window import TrialWindow, rounded, widened
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.stored_study import StoredStudy
 
 ATTEMPTS = 20
-"""Draws before a configuration that was tried already is accepted; a space this empty is close to exhausted."""
+"""Draws before a configuration that a trial has already is accepted: the space is nearly exhausted by then."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -31,19 +32,14 @@ def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
     Raises:
         UnavailableError: The sampler needs a package that is not installed.
     """
-    if spec.sampler == "gp":
-        try:
-            import torch  # noqa: F401
-        except ImportError as error:
-            raise UnavailableError(
-                "search.sampler: gp needs PyTorch, which is not installed: pip install 'mlp-search[gp]'"
-            ) from error
+    if spec.sampler == "gp" and find_spec("torch") is None:
+        raise UnavailableError("search.sampler: gp needs PyTorch, which is not installed: pip install 'mlp-search[gp]'")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return {
             "tpe": lambda: TPESampler(seed=seed),
             "random": lambda: RandomSampler(seed=seed),
-            # It shuffles the grid by its seed: all trials of a study must go through one order.
+            # The grid is shuffled by the seed: all trials of a study must go through one order.
             "grid": lambda: GridSampler(spec.space.grid(), seed=spec.seed),
             "gp": lambda: GPSampler(seed=seed),
             "cmaes": lambda: CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -53,22 +49,23 @@ def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
 class TrialSampler(BaseSampler):
     """Draws each trial's configuration with a sampler whose seed follows from the trial's number.
 
-    What a trial gets depends on the study's seed, its number and the trials that were finished by then: a study that
-    was interrupted goes on as if it had not been, and several searching processes never draw the same numbers.
-    The study's ``[[start]]`` configurations come first; a configuration that a trial has already is drawn again.
+    A trial's configuration depends on the study's seed, its number and the trials that were finished by then: an
+    interrupted study continues as if it had not been interrupted, and several searching processes never draw with the
+    same random numbers. The study's ``[[start]]`` configurations come first; a configuration that a trial has already
+    is drawn again.
 
     Args:
         spec: The study.
         study: The whole study; Hyperband shows its samplers only a part.
 
     Attributes:
-        repeated: Numbers of trials whose configuration another trial has too: nothing new was found to draw.
+        repeated: Numbers of trials that got the configuration of another trial, because no new one was drawn.
     """
 
     def __init__(self, spec: StudySpec, study: StoredStudy) -> None:
         self._spec, self._study = spec, study
         self._distributions = spec.space.distributions()
-        self._smooth = {name: smooth(distribution) for name, distribution in self._distributions.items()}
+        self._widened = {name: widened(distribution) for name, distribution in self._distributions.items()}
         self._tried: set[tuple[Any, ...]] = set()
         self._n_known = 0
         self.repeated: set[int] = set()
@@ -86,7 +83,7 @@ class TrialSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The whole configuration of a trial."""
-        # What was drawn since it looked, by other processes too.
+        # Other processes of a shared database may have drawn since the last look, too.
         trials = self._study.get_trials(deepcopy=False)
         self._tried |= {_key(t.params) for t in trials[self._n_known :] if t.number != trial.number}
         self._n_known = len(trials)
@@ -98,7 +95,7 @@ class TrialSampler(BaseSampler):
         return params
 
     def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
-        """Configurations to take the first new one of; the last where none is new."""
+        """Configurations, of which the first new one is taken; the last one where none is new."""
         if self._spec.is_start(trial.number):
             yield self._spec.space.params(self._spec.start[trial.number])
             return
@@ -108,15 +105,15 @@ class TrialSampler(BaseSampler):
 
     def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
         inner = self._inner(trial, attempt)
-        if isinstance(inner, GridSampler):  # it keeps to the point that before_trial reserved; we go on from there
+        if isinstance(inner, GridSampler):  # it always returns the point that before_trial reserved
             trial = copy.copy(self._study.trial(trial.number))
             point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
-        if isinstance(inner, TPESampler):  # it need not look through every trial for a space that never changes
+        if isinstance(inner, TPESampler):  # given the space, it need not infer it from every trial
             window = TrialWindow(self._study)
-            space = self._smooth if window.is_long else self._distributions
+            space = self._widened if window.is_long else self._distributions
             drawn = inner.sample_relative(window.study, trial, space)
-            params = {name: exact(value, self._distributions[name]) for name, value in drawn.items()}
+            params = {name: rounded(value, self._distributions[name]) for name, value in drawn.items()}
         else:
             params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
         for name, distribution in self._distributions.items():
@@ -130,14 +127,14 @@ class TrialSampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Never asked for by a trial of this study; another program's trial gets a random value."""
+        """A random value; Optuna asks for it only for a trial of another program."""
         seed = draw_seed(self._spec.seed, trial.number)
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Nothing: the grid sampler would stop a loop that is not Optuna's own."""
+        """Does nothing: the grid sampler would stop ``optimize``, which does not run here."""
 
 
 def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -145,7 +142,7 @@ def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
-    """Whether a trial has each configuration that there is, and none waits to be trained again."""
+    """Whether every configuration of the space has a trial, and no trial waits to be trained again."""
     size, trials = space.size(), study.get_trials(deepcopy=False)
     if size is None or len(trials) < size:
         return False
@@ -154,7 +151,7 @@ def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
 
 
 def duplicate_of(study: optuna.Study, params: Mapping[str, Any]) -> FrozenTrial | None:
-    """A finished trial with the same searched values, if there is one."""
+    """A finished trial with the same searched values; None where there is none."""
     key = _key(params)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)
     return next((t for t in study.get_trials(deepcopy=False, states=finished) if _key(t.params) == key), None)

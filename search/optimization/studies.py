@@ -18,11 +18,11 @@ from search.storage.cached_storage import CachedStorage
 from search.storage.database import open_storage
 from search.storage.stored_study import StoredStudy
 
-_THEIRS = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
+_FOREIGN = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
 
 
 def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy:
-    """Starts a study, or goes on with the one of that name.
+    """Starts a study, or resumes the one of that name.
 
     Raises:
         SpecError: The study of that name searches something else, or is another program's.
@@ -34,7 +34,7 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredS
     if SPEC in recorded:
         _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
     elif study.get_trials(deepcopy=False) or study.direction != optuna.study.StudyDirection.MAXIMIZE:
-        raise SpecError(_THEIRS.format(spec.name))
+        raise SpecError(_FOREIGN.format(spec.name))
     study.set_user_attr(SPEC, spec.to_json())
     study.set_user_attr(FINGERPRINT, fingerprint)
     return study
@@ -42,22 +42,22 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredS
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
     """A study's budget may change from run to run; what it searches, and on what, may not."""
-    given = spec.to_json()
-    parts = [f"{table}.{key}" for table, key in (("study", "seed"), ("search", "sampler"), ("search", "pruner"))]
-    changed = [part for part in parts if _part(given, part) != _part(recorded, part)]
-    changed += [table for table in ("data", "space", "start") if given.get(table) != recorded.get(table)]
+    now, then = _fixed(spec.to_json()), _fixed(recorded)
+    changed = [place for place in now if now[place] != then[place]]
     if fingerprint != recorded_fingerprint and "data" not in changed:
         changed.append(f"the rows of {spec.data.source}")
     if changed:
         raise SpecError(
-            f"study {spec.name!r}: must go on with what it was started with, but {' and '.join(changed)} changed:"
+            f"study {spec.name!r}: must be resumed with what it was started with, but {' and '.join(changed)} changed:"
             " undo the change, or start another study with --study NAME"
         )
 
 
-def _part(document: dict[str, Any], place: str) -> Any:
-    table, key = place.split(".")
-    return document.get(table, {}).get(key)
+def _fixed(document: dict[str, Any]) -> dict[str, object]:
+    """What no run of a study may change, by its place in the study file."""
+    keys = (("study", "seed"), ("search", "sampler"), ("search", "pruner"))
+    fixed = {f"{table}.{key}": document.get(table, {}).get(key) for table, key in keys}
+    return fixed | {table: document.get(table) for table in ("data", "space", "start")}
 
 
 def load_study(settings: Settings, name: str) -> StoredStudy:
@@ -84,25 +84,25 @@ def load_own_study(settings: Settings, name: str) -> StoredStudy:
     """
     study = load_study(settings, name)
     if SPEC not in study.user_attrs:
-        raise NotFoundError(_THEIRS.format(name))
+        raise NotFoundError(_FOREIGN.format(name))
     return study
 
 
 def load_writable_study(settings: Settings, name: str) -> StoredStudy:
-    """A study that there is, to write to it; a trial's id is its number."""
+    """Opens an existing study to write to it."""
     storage = CachedStorage(open_storage(settings), name, shared=settings.is_shared)
     return StoredStudy(name, storage)
 
 
 def study_names(settings: Settings) -> list[str]:
-    """The names of the studies there are, the newest last; a home without a database has none."""
+    """Names of all studies, the newest last; a home without a database has none."""
     file = sqlite_file(settings.optuna_storage)
     if file and not file.exists():
         return []
     return list(optuna.get_all_study_names(open_storage(settings)))
 
 
-def study_data(study: optuna.Study, settings: Settings) -> tuple[StudySpec, Dataset]:
+def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Dataset]:
     """The specification of a study and its dataset.
 
     Raises:

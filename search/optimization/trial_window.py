@@ -1,4 +1,4 @@
-"""A long study as TPE sees it: a part of its trials, in a space that is quick to weigh."""
+"""The part of a long study that TPE looks at, in a space whose densities are quick to compute."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 RECENT = 500
-"""Trials that TPE looks at besides the best: those before them it knows by these alone."""
+"""Number of the last trials that TPE looks at; of earlier ones it sees the best."""
 _MANY_STEPS = 64
 _NAME = "window"
 _BEST = 25  # as many as TPE draws from, at most
 
 
-def smooth(distribution: BaseDistribution) -> BaseDistribution:
-    """A long range of whole numbers as one of numbers: TPE computes the share of each step one by one, in Python."""
+def widened(distribution: BaseDistribution) -> BaseDistribution:
+    """A long range of integers as a range of floats: TPE computes the density of each step by itself, in Python."""
     if not isinstance(distribution, IntDistribution):
         return distribution
     low, high, step = distribution.low, distribution.high, distribution.step
@@ -30,8 +30,8 @@ def smooth(distribution: BaseDistribution) -> BaseDistribution:
     return FloatDistribution(low - step / 2, high + step / 2, log=distribution.log)
 
 
-def exact(value: Any, distribution: BaseDistribution) -> Any:
-    """A value of a distribution, from one that ``smooth`` let lie between two of them."""
+def rounded(value: Any, distribution: BaseDistribution) -> Any:
+    """The value of a distribution that is nearest to a value of its ``widened`` form."""
     if not isinstance(distribution, IntDistribution):
         return value
     steps = round((value - distribution.low) / distribution.step)

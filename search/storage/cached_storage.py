@@ -186,11 +186,8 @@ class CachedStorage(InMemoryStorage):
             super().set_study_user_attr(study_id, key, value)
             self._study_attrs[key] = value
 
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+    def create_new_trial(self, study_id: int, template_trial: None = None) -> int:
         """Creates a trial; its number is the next one here and in the database."""
-        if template_trial:
-            self._read(self._database.create_new_trial(self._row, template_trial))
-            return len(self._ids) - 1
         with self.transaction() as before:
             number = int(super().create_new_trial(study_id))
             before[number] = None

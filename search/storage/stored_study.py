@@ -20,21 +20,18 @@ class StoredStudy(optuna.Study):
 
     Args:
         name: The study's name.
-        storage: Holds the study: the database, or a ``CachedStorage`` on it.
+        storage: Holds the study: the database, or a ``CachedStorage`` of it.
         pruner: Judges the trials; Optuna's default where there is none.
     """
 
     def __init__(self, name: str, storage: BaseStorage, pruner: BasePruner | None = None) -> None:
         super().__init__(name, storage, pruner=pruner)
-
-    @property
-    def n_trials(self) -> int:
-        """Number of trials in any state."""
-        return int(self._storage.get_n_trials(self._study_id))
+        self._stored = storage
+        self._id = storage.get_study_id_from_name(name)
 
     def trial(self, number: int) -> FrozenTrial:
-        """A trial as it is now, not copied: what a caller changes in it, it changes in memory."""
-        return self._storage.get_trial(self._id(number))
+        """A trial as it is now, not copied: a change of it is a change in memory."""
+        return self._stored.get_trial(self._trial(number))
 
     def set_trial_attr(self, number: int, key: str, value: object) -> None:
         """Writes a user attribute of a trial.
@@ -42,11 +39,11 @@ class StoredStudy(optuna.Study):
         Raises:
             UpdateFinishedTrialError: The trial has ended.
         """
-        self._storage.set_trial_user_attr(self._id(number), key, value)
+        self._stored.set_trial_user_attr(self._trial(number), key, value)
 
     def start(self, number: int) -> None:
-        """Moves a waiting trial to RUNNING, which Optuna asks of a trial before it is told."""
-        self._storage.set_trial_state_values(self._id(number), TrialState.RUNNING)
+        """Moves a waiting trial to RUNNING, without which ``tell`` refuses it."""
+        self._stored.set_trial_state_values(self._trial(number), TrialState.RUNNING)
 
     def requeue(self, number: int) -> bool:
         """Makes an unfinished trial wait: the next process that asks trains it again, with the same seed.
@@ -56,26 +53,22 @@ class StoredStudy(optuna.Study):
         """
         try:
             self.set_trial_attr(number, REQUEUED, True)
-            self._storage.set_trial_state_values(self._id(number), TrialState.WAITING)
+            self._stored.set_trial_state_values(self._trial(number), TrialState.WAITING)
         except UpdateFinishedTrialError:
             return False
         return True
 
     def record_heartbeat(self, number: int) -> None:
         """Records that this process trains a trial."""
-        self._storage.record_heartbeat(self._id(number))
+        self._stored.record_heartbeat(self._trial(number))
 
     def refresh(self, *numbers: int) -> None:
-        """Reads what other processes of a shared database wrote of their trials, and of the ones named."""
-        self._cache.refresh(*numbers)
+        """Reads what other processes wrote; see ``CachedStorage.refresh``."""
+        cast(CachedStorage, self._stored).refresh(*numbers)
 
     def transaction(self) -> AbstractContextManager[object]:
         """A block whose writes reach the database together; see ``CachedStorage.transaction``."""
-        return self._cache.transaction()
+        return cast(CachedStorage, self._stored).transaction()
 
-    @property
-    def _cache(self) -> CachedStorage:
-        return cast(CachedStorage, self._storage)
-
-    def _id(self, number: int) -> int:
-        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+    def _trial(self, number: int) -> int:
+        return int(self._stored.get_trial_id_from_study_id_trial_number(self._id, number))

@@ -21,7 +21,7 @@ from pipelines.training.history import EpochReport
 from search.home.settings import Settings
 from search.optimization.run_records import files_of, metrics_of, result_of, tags_of
 from search.optimization.seeds import trial_seed
-from search.optimization.studies import open_study
+from search.optimization.studies import load_study, open_study
 from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import RESULT, RUN_ID
 from search.tracking.entries import METRICS, Entry, Epoch, RunStart
@@ -46,7 +46,8 @@ class StudyBuilder:
             }
         )
         self.settings, self.name = settings, name
-        self.study = open_study(settings, spec, FINGERPRINT)
+        open_study(settings, spec, FINGERPRINT)
+        self.study = load_study(settings, name)
         self.runs = Runs(settings, name, "", DatasetInput("digits", FINGERPRINT, "digits"))
 
     def outcome(self, number: int, model: bytes = b"") -> Outcome:

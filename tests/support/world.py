@@ -14,7 +14,8 @@ from scripted_pool import Script, ScriptedPool, by_width
 
 from pipelines.config import DataConfig
 from search.home.settings import Settings
-from search.optimization.leaderboard import TrialRow, leaderboard, set_run_id
+from search.optimization.leaderboard import TrialRow, leaderboard
+from search.optimization.run_records import record_run_id
 from search.optimization.samplers import TrialSampler
 from search.optimization.studies import load_study, open_study
 from search.scheduling.context import StudyContext
@@ -150,7 +151,7 @@ class Left:
         runs = Runs(self.world.settings, self.spec.name, "", None)
         run_id = runs.open(self.start)
         runs.log(run_id, self.start.params, self.epochs[:2], None)
-        set_run_id(self.study, 0, run_id)
+        record_run_id(self.study, "trial-0000", run_id)
         return run_id
 
     def reported(self) -> None:

@@ -18,7 +18,8 @@ from optuna.trial import TrialState
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.settings import Settings, prepare_home, read_settings
-from search.optimization.leaderboard import leaderboard, set_run_id
+from search.optimization.leaderboard import leaderboard
+from search.optimization.run_records import record_run_id
 from search.optimization.studies import load_study, study_names
 from search.spec.space import Range, SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings
@@ -65,7 +66,7 @@ class TestResuming:
         with pytest.raises(SpecError) as caught:
             opened(places, replace(spec, **change))
         assert str(caught.value).startswith(
-            f"study '{spec.name}': must go on with what it was started with, but {what}"
+            f"study '{spec.name}': must be resumed with what it was started with, but {what}"
         )
         assert StudySpec.from_json(load_study(places, spec.name).user_attrs[SPEC]) == spec, "the record must stay"
 
@@ -123,7 +124,7 @@ class TestReading:
             "duration_s": 1.5, "device": "cpu:1",
         }  # fmt: skip
         trial.set_user_attr(RESULT, result)
-        set_run_id(study, 0, "abc")
+        record_run_id(study, "trial-0000", "abc")
         study.tell(trial, 0.75)
         [row] = leaderboard(load_study(places, spec.name))
         assert {key: getattr(row, key) for key in result if key != "best_val_accuracy"} == {
@@ -135,13 +136,13 @@ class TestReading:
         """A run is opened again where a process died before MLflow had the trial, though the trial may have ended."""
         study = opened(places, spec)
         trial, _ = ask(study)
-        set_run_id(study, 0, "first")
-        set_run_id(study, 0, "second")
+        record_run_id(study, "trial-0000", "first")
+        record_run_id(study, "trial-0000", "second")
         assert leaderboard(load_study(places, spec.name))[0].run_id == "second"
         finish(study, trial, "COMPLETE", 0.5)
-        set_run_id(study, 0, "third")
+        record_run_id(study, "trial-0000", "third")
         assert leaderboard(load_study(places, spec.name))[0].run_id == "third"
-        set_run_id(study, 0, "fourth")
+        record_run_id(study, "trial-0000", "fourth")
         assert leaderboard(load_study(places, spec.name))[0].run_id == "fourth"
 
 

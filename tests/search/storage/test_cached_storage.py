@@ -148,6 +148,6 @@ class TestOthersOnASharedDatabase:
         self, places: Settings, spec: StudySpec, two: tuple[StoredStudy, StoredStudy]
     ) -> None:
         load_study(places, spec.name).enqueue_trial({"width": 8})
-        with pytest.raises(UnavailableError, match="another program began a trial of the same number"):
+        with pytest.raises(UnavailableError, match="another program started a trial of the same number"):
             two[0].ask()
         assert len(load_study(places, spec.name).trials) == 1
