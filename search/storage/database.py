@@ -1,4 +1,4 @@
-"""Optuna's database: opens or resumes studies, takes up trials that a process left, and reads them as rows."""
+"""Opens Optuna's database, embedded or on a server, and reports its errors in one line."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from search.storage.retries import RetryingStorage
 from search.storage.transactions import DIALECTS
 
 HEARTBEAT_S = 20
+"""Interval of heartbeats on a shared database."""
 
 
 def open_storage(settings: Settings) -> RDBStorage:
-    """Opens Optuna's database, and makes it where there is none.
+    """Opens Optuna's database, and creates it where there is none.
 
     Raises:
-        UnavailableError: It cannot be reached or opened.
+        UnavailableError: The database cannot be reached or opened.
     """
     try:
         if (kind := sa.make_url(settings.optuna_storage).get_backend_name()) not in DIALECTS:
@@ -42,10 +43,10 @@ def open_storage(settings: Settings) -> RDBStorage:
 
 @contextmanager
 def storage_errors(settings: Settings) -> Iterator[None]:
-    """Says in one line that Optuna's database has failed in the middle of a study.
+    """Reports an error of Optuna's database inside the block in one line.
 
     Raises:
-        UnavailableError: It has.
+        UnavailableError: The database has failed.
     """
     try:
         yield
@@ -53,15 +54,15 @@ def storage_errors(settings: Settings) -> Iterator[None]:
         cause = (error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None) or error
         why = one_line(getattr(cause, "orig", None) or cause)
         raise UnavailableError(
-            f"Optuna's database {redact(settings.optuna_storage)}: {why}; what was finished is kept, and once this is"
-            " mended the same command goes on"
+            f"Optuna's database {redact(settings.optuna_storage)}: {why}; finished trials are kept: to resume once"
+            " this is repaired, run the same command again"
         ) from error
 
 
 def _embedded(address: str) -> RDBStorage:
     prepare_sqlite(address)
     storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
-    # A power cut may cost the last commits, never the file: a trial that only they held is trained again.
+    # A power cut may lose the last commits, never the file: trials that only they held are trained again.
     sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
     storage.engine.dispose()
     return storage
@@ -69,12 +70,12 @@ def _embedded(address: str) -> RDBStorage:
 
 @cache
 def _shared(address: str) -> RDBStorage:
-    """One for a process: each has connections of its own, and a server has only so many for everybody."""
+    """One storage for a process: each has connections of its own, and a server allows only so many."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         make = partial(RetryingStorage, address, heartbeat_interval=HEARTBEAT_S)
         for _ in range(2):
-            with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process makes the tables just now
+            with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process is creating the tables
                 return make()
             time.sleep(1.0)
         return make()

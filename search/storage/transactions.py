@@ -62,7 +62,7 @@ def commit(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]
     """
     with Session(engine) as session, session.begin():
         started = {number: after for number, (before, after) in writes.trials.items() if before is None}
-        ids |= _start(session, study_id, started, ids)
+        new = _start(session, study_id, started, newest_id(ids))
         known = _locked(session, [ids[number] for number in writes.trials.keys() - started.keys()])
         now = {number: after for number, (_, after) in writes.trials.items()}
         finished = {n for n, row in known.items() if row.state.is_finished() and not _equals(row, now[n])}
@@ -73,14 +73,15 @@ def commit(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]
             if before and before.state != after.state:
                 _move(known[number], after)
             for model, row in _differences(before, after):
-                rows[model].append({"trial_id": ids[number], **row})
-        rows[models.TrialHeartbeatModel] = [{"trial_id": ids[number]} for number in writes.heartbeats]
+                rows[model].append({"trial_id": new.get(number) or ids[number], **row})
+        rows[models.TrialHeartbeatModel] = [{"trial_id": new.get(n) or ids[n]} for n in writes.heartbeats]
         rows[models.StudyUserAttributeModel] = [
             {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
             for key, value in writes.study_attrs.items()
         ]
         for model, gathered in rows.items():
             _upsert(session, model, gathered)
+    ids |= new  # not before: where the confirmation is lost, the next try finds the new trials in the database
     return finished
 
 
@@ -112,13 +113,11 @@ def read_changes(
         return trials, connection.execute(notes.where(_Trial.trial_id.in_(ids))).all() if ids else []
 
 
-def _start(
-    session: Session, study_id: int, started: Mapping[int, FrozenTrial], ids: Mapping[int, int]
-) -> dict[int, int]:
+def _start(session: Session, study_id: int, started: Mapping[int, FrozenTrial], after: int) -> dict[int, int]:
     """Inserts new trials, unless an earlier try has, whose connection broke; returns their ids by number."""
     if not started:
         return {}
-    later = sa.select(_Trial).where(_Trial.study_id == study_id, _Trial.trial_id > newest_id(ids))
+    later = sa.select(_Trial).where(_Trial.study_id == study_id, _Trial.trial_id > after)
     found = {row.number: row for row in session.scalars(later)}
     if any(number not in started or not _equals(row, started[number]) for number, row in found.items()):
         raise UnavailableError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy as sa
 from databases import SPACE, ask, finish, opened
 from hypothesis import given, settings, strategies as st
 from optuna.trial import TrialState
@@ -16,15 +17,17 @@ from pipelines.errors import UnavailableError
 from search.home.settings import Settings
 from search.optimization.studies import load_study, study_names
 from search.spec.study_spec import StudySpec
+from search.storage import cached_storage
 from search.storage.cached_storage import FinishedElsewhereError
 from search.storage.stored_study import StoredStudy
+from search.storage.transactions import Writes, commit
 
 STEPS = st.lists(
     st.one_of(
         st.just(("ask",)),
         st.tuples(st.just("report"), st.integers(0, 5), st.integers(1, 9), st.floats(0, 1)),
         st.tuples(st.just("tell"), st.integers(0, 5), st.sampled_from(["COMPLETE", "PRUNED", "FAIL"]), st.floats(0, 1)),
-        st.tuples(st.just("park"), st.integers(0, 5)),
+        st.tuples(st.just("requeue"), st.integers(0, 5)),
         st.tuples(st.just("attr"), st.integers(0, 5), st.text(max_size=5)),
         st.tuples(st.just("study attr"), st.text(max_size=5)),
         st.just(("reopen",)),
@@ -38,7 +41,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, steps: list[Any]) -> None:
     """A study is read from memory while it is searched; that and the database must never differ."""
-    name = f"mirrored-{len(study_names(places))}"
+    name = f"cached-{len(study_names(places))}"
     spec = StudySpec(name=name, data=DataConfig("digits"), space=SPACE, sampler="random")
     study = opened(places, spec)
     for kind, *values in (("ask",), *steps):
@@ -59,7 +62,7 @@ def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, s
         elif kind == "tell":
             study.tell(optuna.Trial(study, chosen._trial_id), values[2] if values[1] == "COMPLETE" else None,
                        TrialState[values[1]])  # fmt: skip
-        elif kind == "park":
+        elif kind == "requeue":
             study.requeue(chosen.number)
         elif kind == "attr":
             study.set_trial_attr(chosen.number, "note", values[1])
@@ -91,7 +94,29 @@ class TestTransactions:
             finish(study, trial, "COMPLETE", 0.5)
             assert load_study(places, spec.name).trials == []
         [kept] = load_study(places, spec.name).trials
+        assert kept.state == TrialState.COMPLETE
         assert (kept.params, kept.intermediate_values, kept.value) == (params, {1: 0.5}, 0.5)
+
+    def test_a_transaction_whose_confirmation_was_lost_is_made_once(
+        self, places: Settings, spec: StudySpec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After an outage the call is made again, and does not know whether the database has it already."""
+
+        def commit_twice(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]) -> set[int]:
+            commit(engine, study_id, writes, dict(ids))
+            return commit(engine, study_id, writes, ids)
+
+        monkeypatch.setattr(cached_storage, "commit", commit_twice)
+        monkeypatch.setattr(cached_storage, "retry", lambda call: call)
+        study = opened(places, spec)
+        with study.transaction():
+            first, params = ask(study)
+            first.report(0.5, 1)
+        finish(study, first, "COMPLETE", 0.5)
+        ask(study)
+        kept, second = load_study(places, spec.name).trials
+        assert (kept.params, kept.intermediate_values, kept.value) == (params, {1: 0.5}, 0.5)
+        assert second.state == TrialState.RUNNING
 
     def test_what_another_process_has_finished_stays_and_the_rest_is_written(
         self, places: Settings, spec: StudySpec
@@ -119,7 +144,7 @@ class TestOthersOnASharedDatabase:
             pytest.skip("an embedded study has one process")
         return opened(places, spec), opened(places, spec)
 
-    def test_a_look_shows_what_they_began_noted_and_finished(self, two: tuple[StoredStudy, StoredStudy]) -> None:
+    def test_a_refresh_shows_what_they_started_noted_and_finished(self, two: tuple[StoredStudy, StoredStudy]) -> None:
         one, other = two
         trial, params = ask(other)
         other._storage.set_trial_system_attr(trial._trial_id, "completed_rung_0", 0.25)
@@ -134,12 +159,12 @@ class TestOthersOnASharedDatabase:
         one.refresh()
         assert (one.trials[0].value, ask(one)[0].number) == (0.75, 1)
 
-    def test_a_trial_that_they_let_go_of_is_asked_next(self, two: tuple[StoredStudy, StoredStudy]) -> None:
+    def test_a_trial_that_they_requeued_is_asked_next(self, two: tuple[StoredStudy, StoredStudy]) -> None:
         one, other = two
-        parked, params = ask(other)
+        requeued, params = ask(other)
         one.refresh()
         assert ask(one)[0].number == 1
-        other.requeue(parked.number)
+        other.requeue(requeued.number)
         one.refresh()
         taken = one.ask()
         assert (taken.number, taken.params) == (0, params)

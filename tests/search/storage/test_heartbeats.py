@@ -1,4 +1,4 @@
-"""Who works on what: trials that are let go or were left, locks, a spool for each process."""
+"""Requeued and abandoned trials, locks, and a spool for each process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from search.tracking.spool import collect_spools, entries, has_spooled, read_ent
 
 
 class TestInterrupted:
-    def test_a_parked_trial_is_asked_next_with_all_it_had(self, places: Settings, spec: StudySpec) -> None:
+    def test_a_requeued_trial_is_asked_next_with_all_it_had(self, places: Settings, spec: StudySpec) -> None:
         study = opened(places, spec)
         _, _ = ask(study)
         trial, params = ask(study)
@@ -77,7 +77,7 @@ class TestInterrupted:
             drawn.append(params)
         assert drawn[0] == drawn[1]
 
-    def test_what_a_dead_process_left_running_is_parked(self, places: Settings, spec: StudySpec) -> None:
+    def test_what_a_dead_process_left_running_is_requeued(self, places: Settings, spec: StudySpec) -> None:
         study = opened(places, spec)
         done, left, beating = ask(study)[0], ask(study)[0], ask(study)[0]
         finish(study, done, "COMPLETE", 0.5)
