@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ class TrialRow:
     run_id: str | None
 
 
-def trial_row(trial: FrozenTrial, late_run_ids: dict[str, Any]) -> TrialRow:
+def trial_row(trial: FrozenTrial, late_run_ids: Mapping[str, str | None]) -> TrialRow:
     """The row of a trial.
 
     Args:

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -41,7 +41,7 @@ def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
     return DatasetInput(dataset.name, dataset.fingerprint, source, profile)
 
 
-def facts(dataset: Dataset, pool: Pool) -> dict[str, Any]:
+def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:
     """Facts for the report: the study's data, and the machine that searched it last."""
     return {
         "dataset": {

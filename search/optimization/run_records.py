@@ -19,7 +19,7 @@ from search.workers.tasks import Outcome
 _METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
 
 
-def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, Any]:
+def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, object]:
     """The record of a training, in values that JSON has."""
     return {
         "params": asdict(hyperparameters),
@@ -46,7 +46,7 @@ def files_of(outcome: Outcome) -> dict[str, bytes]:
     return {MODEL_FILE: outcome.model, CHECKPOINT_FILE: outcome.checkpoint}
 
 
-def tags_of(state: str, result: Mapping[str, Any]) -> dict[str, str]:
+def tags_of(state: str, result: Mapping[str, object]) -> dict[str, str]:
     """The tags of a run that are known at its end."""
     tags = {"trial.state": state, "stop_reason": str(result.get("stop_reason", ""))}
     noted = ("model_sha256", "copied_from", "message", PRUNED_AT)

@@ -6,7 +6,6 @@ import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -66,7 +65,7 @@ class TrialSampler(BaseSampler):
         self._spec, self._study = spec, study
         self._distributions = spec.space.distributions()
         self._widened = {name: widened(distribution) for name, distribution in self._distributions.items()}
-        self._tried: set[tuple[Any, ...]] = set()
+        self._tried: set[tuple[object, ...]] = set()
         self._n_known = 0
         self.repeated: set[int] = set()
 
@@ -81,7 +80,7 @@ class TrialSampler(BaseSampler):
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """The whole configuration of a trial."""
         # Other processes of a shared database may have drawn since the last look, too.
         trials = self._study.get_trials(deepcopy=False)
@@ -94,7 +93,7 @@ class TrialSampler(BaseSampler):
         self.repeated.add(trial.number)
         return params
 
-    def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, Any]]:
+    def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, object]]:
         """Configurations, of which the first new one is taken; the last one where none is new."""
         if self._spec.is_start(trial.number):
             yield self._spec.space.params(self._spec.start[trial.number])
@@ -103,7 +102,7 @@ class TrialSampler(BaseSampler):
         for attempt in range(n_points or ATTEMPTS):
             yield self._draw(study, trial, attempt)
 
-    def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, Any]:
+    def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, object]:
         inner = self._inner(trial, attempt)
         if isinstance(inner, GridSampler):  # it always returns the point that before_trial reserved
             trial = copy.copy(self._study.trial(trial.number))
@@ -126,7 +125,7 @@ class TrialSampler(BaseSampler):
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
+    ) -> object:
         """A random value; Optuna asks for it only for a trial of another program."""
         seed = draw_seed(self._spec.seed, trial.number)
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
@@ -137,7 +136,7 @@ class TrialSampler(BaseSampler):
         """Does nothing: the grid sampler would stop ``optimize``, which does not run here."""
 
 
-def _key(params: Mapping[str, Any]) -> tuple[Any, ...]:
+def _key(params: Mapping[str, object]) -> tuple[object, ...]:
     return tuple(sorted(params.items()))
 
 
@@ -150,7 +149,7 @@ def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
     return len(distinct) >= size
 
 
-def duplicate_of(study: optuna.Study, params: Mapping[str, Any]) -> FrozenTrial | None:
+def duplicate_of(study: optuna.Study, params: Mapping[str, object]) -> FrozenTrial | None:
     """A finished trial with the same searched values; None where there is none."""
     key = _key(params)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Container
 from operator import attrgetter
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -30,7 +29,7 @@ def widened(distribution: BaseDistribution) -> BaseDistribution:
     return FloatDistribution(low - step / 2, high + step / 2, log=distribution.log)
 
 
-def rounded(value: Any, distribution: BaseDistribution) -> Any:
+def rounded(value: object, distribution: BaseDistribution) -> object:
     """The value of a distribution that is nearest to a value of its ``widened`` form."""
     if not isinstance(distribution, IntDistribution):
         return value

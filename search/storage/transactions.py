@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from pipelines.errors import UnavailableError
 
 Row: TypeAlias = Any  # of a table that Optuna declares without types
-_INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERT: dict[str, Row] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 DIALECTS = tuple(_INSERT)
 _Trial = models.TrialModel
 _Note = models.TrialSystemAttributeModel
@@ -153,7 +153,7 @@ def _move(row: Row, trial: FrozenTrial) -> Row:
 def _differences(before: FrozenTrial | None, after: FrozenTrial) -> Iterator[tuple[Row, dict[str, object]]]:
     """Model and columns of each row that a trial has now and had not, or had with another value, before."""
 
-    def new(field: str) -> Iterator[tuple[Any, Any]]:
+    def new(field: str) -> Iterator[tuple[Row, Row]]:
         old = getattr(before, field, {})
         return ((key, value) for key, value in getattr(after, field).items() if key not in old or old[key] != value)
 
