@@ -1,4 +1,4 @@
-"""Runs the command line as a user does, in this process or in one of its own."""
+"""Runs the command line as a user does, in this process or in another."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ batch_size = 64
 [search]
 pruner = "median"
 """
-"""What ``run`` searches here: seconds of small networks on digits."""
+"""A study of small networks on digits, which takes seconds."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left: its exit code and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -52,7 +52,7 @@ class Answer:
 
 
 class CtrlC(io.StringIO):
-    """A stderr that is answered with Ctrl-C once ``pattern`` has been written so many times."""
+    """A stderr that sends Ctrl-C to this process after ``pattern`` was written ``times`` times."""
 
     def __init__(self, pattern: str, times: int = 1) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class CtrlC(io.StringIO):
 
 
 def call(*arguments: str | Path, err: io.StringIO | None = None) -> Answer:
-    """Runs a command in this process, which spares Python's start and the imports."""
+    """Runs a command in this process, without the start of Python and the imports."""
     out, err = io.StringIO(), err or io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = main([str(argument) for argument in arguments])
@@ -75,7 +75,7 @@ def call(*arguments: str | Path, err: io.StringIO | None = None) -> Answer:
 
 
 def command(*arguments: str | Path) -> list[str]:
-    """What a shell would start."""
+    """The arguments of a process that runs a command."""
     return [sys.executable, "-m", "search", *map(str, arguments)]
 
 
@@ -94,5 +94,5 @@ def spawn(*arguments: str | Path, cwd: Path, **environ: str) -> Answer:
 
 
 def files(folder: Path) -> set[str]:
-    """Everything in a folder, at any depth."""
+    """The paths of everything in a folder, at any depth."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}

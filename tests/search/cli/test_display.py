@@ -1,4 +1,4 @@
-"""What a person sees of a search and of its results."""
+"""The live table, the lines of progress, and the formats of values."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ class TestLiveTable:
         assert ["best", "none", "yet"] in drawn(nothing)
 
     def test_the_counts_and_the_time_left(self) -> None:
-        said = "digits: 6 of 10 trials, 2 complete, 3 pruned, 1 failed, 2:05 min left"
-        assert said.split() in drawn(progress(), 125.0)
+        line = "digits: 6 of 10 trials, 2 complete, 3 pruned, 1 failed, 2:05 min left"
+        assert line.split() in drawn(progress(), 125.0)
         without = "digits: 6 trials, 2 complete, 3 pruned, 1 failed"
         assert without.split() in drawn(progress(budget=None))
 
-    def test_why_it_is_ending(self) -> None:
+    def test_the_reason_of_the_end(self) -> None:
         assert ["interrupted:", "finishing"] in drawn(progress(stopping="interrupted: finishing"))
 
-    def test_a_name_is_no_markup_and_moves_no_cursor(self) -> None:
+    def test_a_name_is_not_read_as_markup_or_control_characters(self) -> None:
         lines = drawn(progress(study="[bold]x[/bold] :smile: \x1b[2J"))
         assert ["[bold]x[/bold]", ":smile:", "\\x1b[2J:"] in [line[:3] for line in lines]
 
@@ -101,9 +101,9 @@ class TestLiveTable:
 
 
 class TestPlainLines:
-    """The lines that ``run`` writes on a pipe."""
+    """The lines that ``run`` prints to a pipe."""
 
-    def test_a_line_now_and_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_line_every_ten_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
         monkeypatch.setattr("time.monotonic", lambda: now)
         paper = console(terminal=False)
@@ -121,7 +121,7 @@ class TestPlainLines:
             * 2
         )
 
-    def test_why_it_is_ending_is_said_once(self) -> None:
+    def test_the_reason_of_the_end_is_printed_once(self) -> None:
         paper = console(terminal=False)
         lines = live.PlainLines(paper)
         for _ in range(5):

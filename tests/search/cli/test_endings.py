@@ -1,4 +1,4 @@
-"""How ``run`` can end and on what: a table, failures, Ctrl-C on a terminal and off it; and the page of its runs."""
+"""The ends of ``run``: a table, failures, Ctrl-C with and without a terminal; and MLflow's page of its runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_table_with_text_and_gaps_needs_no_option_but_its_target(finished_home
     assert found[0]["value"] >= 0.9
 
 
-def test_where_every_trial_fails_the_study_says_so(finished_home: Path, tmp_path: Path) -> None:
+def test_a_study_whose_trials_all_fail_reports_it(finished_home: Path, tmp_path: Path) -> None:
     path = tmp_path / "slow.toml"
     path.write_text(STUDY.replace('"tiny"', '"slow"').replace("trials = 6", "trials = 2").replace("low = 4, high = 6",
         "low = 100000, high = 200000") + "[workers]\ntrial_timeout_s = 0.5\n")  # fmt: skip
@@ -51,7 +51,7 @@ def test_where_every_trial_fails_the_study_says_so(finished_home: Path, tmp_path
 
 
 def test_ctrl_c_on_a_terminal_and_the_same_command_again(finished_home: Path, tmp_path: Path) -> None:
-    """A real terminal: the live table, Ctrl-C in the middle, exit code 130, and the study goes on to its budget."""
+    """A real terminal: the live table, Ctrl-C in the middle, exit code 130, and the study resumes to its budget."""
     path = tmp_path / "long.toml"
     path.write_text(STUDY.replace('"tiny"', '"long"').replace("trials = 6", "trials = 8").replace('"median"', '"none"')
         .replace("low = 4, high = 6", "low = 20, high = 30"))  # fmt: skip

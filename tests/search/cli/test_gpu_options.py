@@ -1,4 +1,4 @@
-"""``run`` on a machine whose GPUs are a fake, from the option to what MLflow has of each run."""
+"""``run`` on a machine with fake GPUs, from the option to the metrics of each run in MLflow."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from fake_driver import FakeGpu, fake_machine
 from mlflow import MlflowClient
 
 
-def test_a_study_on_fake_gpus_says_of_each_run_which_trained_it_and_how_busy_it_was(
-    tmp_path: Path, shared_home: Path
-) -> None:
+def test_a_study_on_fake_gpus_logs_the_device_and_its_load_with_each_run(tmp_path: Path, shared_home: Path) -> None:
     study = tmp_path / "gpus.toml"
     study.write_text(STUDY.replace('"tiny"', '"gpus"').replace("trials = 6", "trials = 4"))
     with study.open("a") as file:
@@ -47,7 +45,7 @@ def test_a_study_on_fake_gpus_says_of_each_run_which_trained_it_and_how_busy_it_
         (("--gpus", "1", "--pool", "ray"), "workers.gpus and workers.trials_per_gpu: are for --pool local"),
     ],
 )
-def test_what_cannot_be_had_of_a_fake_gpu_is_said_in_a_line(
+def test_impossible_gpu_options_are_answered_with_one_line(
     tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     with fake_machine(tmp_path / "gpus.json", FakeGpu("GPU-a")):

@@ -1,4 +1,4 @@
-"""``run`` and what reads its results, for real on digits."""
+"""``run`` and the commands that read its results, on digits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_run_prints_one_line_of_json(first_run: Answer) -> None:
     assert found["wall_s"] > 0
 
 
-def test_on_a_pipe_its_progress_is_plain_lines(first_run: Answer) -> None:
+def test_progress_on_a_pipe_is_plain_lines(first_run: Answer) -> None:
     lines = first_run.err.splitlines()
     assert "\x1b" not in first_run.err
     assert "Traceback" not in first_run.err
@@ -62,7 +62,7 @@ def test_trials_are_a_table_for_people(finished_home: Path) -> None:
         assert line.split()[:3] == [str(row["number"]), f"{row['value']:.4f}", row["state"]]
 
 
-def test_studies_lists_what_there_is(first_run: Answer, finished_home: Path) -> None:
+def test_studies_lists_the_studies(first_run: Answer, finished_home: Path) -> None:
     (found,) = [study for study in call("studies", "--home", finished_home, "--json").json() if study["name"] == "tiny"]
     assert found["source"] == "digits"
     assert (found["complete"], found["pruned"], found["failed"]) == tuple(first_run.json()["trials"].values())
@@ -72,7 +72,7 @@ def test_studies_lists_what_there_is(first_run: Answer, finished_home: Path) -> 
     assert "tiny" in call("studies", "--home", finished_home).out
 
 
-def test_show_says_why_the_winner_won(first_run: Answer, finished_home: Path) -> None:
+def test_show_explains_why_the_winner_won(first_run: Answer, finished_home: Path) -> None:
     best = first_run.json()["best"]
     found = call("show", "tiny", best["number"], "--home", finished_home, "--json").json()
     assert tuple(found) == (*ROW, "explanation")
@@ -83,7 +83,7 @@ def test_show_says_why_the_winner_won(first_run: Answer, finished_home: Path) ->
     assert best["run_id"] in shown
 
 
-def test_show_says_why_the_others_did_not(finished_home: Path) -> None:
+def test_show_explains_the_other_trials(finished_home: Path) -> None:
     rows = call("trials", "tiny", "--home", finished_home, "--json").json()
     best = rows[0]
     for row in rows[1:]:
@@ -95,7 +95,7 @@ def test_show_says_why_the_others_did_not(finished_home: Path) -> None:
             assert "the median pruner ends trials below the median" in text
 
 
-def test_a_trial_that_is_not_there(finished_home: Path) -> None:
+def test_an_unknown_trial(finished_home: Path) -> None:
     answer = call("show", "tiny", 99, "--home", finished_home)
     assert (answer.code, answer.err) == (1, "error: trial 99: must be one of study 'tiny'; the trials are 0 to 5\n")
 
@@ -106,7 +106,7 @@ def test_a_misspelled_study(finished_home: Path) -> None:
     assert "did you mean tiny?" in answer.err
 
 
-def test_a_spent_budget_is_said_and_trains_nothing(first_run: Answer, study_file: Path, finished_home: Path) -> None:
+def test_a_used_budget_is_reported_and_trains_nothing(first_run: Answer, study_file: Path, finished_home: Path) -> None:
     before = files(finished_home / "artifacts")
     answer = call("run", study_file, "--home", finished_home, "--json")
     assert answer.code == 0
@@ -125,7 +125,7 @@ def test_a_spent_budget_is_said_and_trains_nothing(first_run: Answer, study_file
         ('"median"', '"none"', "search.pruner"),
     ],
 )
-def test_a_study_goes_on_with_what_it_was_started_with(
+def test_a_study_resumes_only_with_its_own_settings(
     before: str, after: str, changed: str, finished_home: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "other.toml"

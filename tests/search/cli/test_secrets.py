@@ -1,4 +1,4 @@
-"""A password in each address, and a search for it in all that a study leaves: it is nowhere."""
+"""With a password in each address, no output, file or database of a study contains it."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def told(*arguments: str | Path, code: int) -> str:
 
 
 def commands(home: Path, data: Path) -> Iterator[str]:
-    """What the commands say while everything works."""
+    """The output of the commands while everything works."""
     for words in (
         ["run", data / "study.toml"], ["run", data / "study.toml", "--json"], ["studies"], ["trials", "secrets"],
         ["show", "secrets", "0"], ["finalists", "secrets", "--top", "1", "--seeds", "1"], ["evaluate", "secrets"],
@@ -107,7 +107,7 @@ def commands(home: Path, data: Path) -> Iterator[str]:
 
 
 def plant_ghost() -> None:
-    """A finished trial whose run says RUNNING, so long ago that nobody can be at work on it."""
+    """A finished trial whose run says RUNNING, and which ended an hour ago."""
     engine = sa.create_engine(os.environ["OPTUNA_STORAGE"].replace("postgresql", "postgresql+psycopg2", 1))
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE trials SET datetime_complete = datetime_complete - interval '1 hour'"))
@@ -118,7 +118,7 @@ def plant_ghost() -> None:
 
 
 def failures(home: Path, data: Path) -> Iterator[str]:
-    """What they say once the server is gone."""
+    """The output of the commands after the server has ended."""
     for words in (
         ["run", data / "study.toml", "--trials", "3"], ["evaluate", "secrets"], ["promote", "secrets"], ["models"],
         ["rollback", "secrets"], ["predict", "secrets", data / "rows.npz"], ["train", "digits"], ["doctor"],
@@ -174,7 +174,7 @@ def test_a_password_is_nowhere(
 
 
 def went_away(runs: Runs) -> str:
-    """What the tracker says of a server that went away while it was at work."""
+    """The tracker's note on a server that ended while it was in use."""
     notes: list[str] = []
     tracker = Tracker(lambda: runs, notes.append)
     tracker.open(RunStart("secrets", "trial-0009", 0, {}, {}))
@@ -185,7 +185,7 @@ def went_away(runs: Runs) -> str:
 
 
 def crashed() -> str:
-    """What a process leaves that dies of a bug with the addresses at hand."""
+    """The output of a process that ends with a bug whose error quotes the addresses."""
     done = subprocess.run([sys.executable, "-c", BUG], capture_output=True, text=True, check=False)
     assert "Traceback" in done.stderr
     assert "OSError" in done.stderr

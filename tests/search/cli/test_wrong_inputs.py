@@ -12,7 +12,7 @@ from command_line import call
 from ports import free_port
 from wrong_files import LONG, assert_one_line
 
-# What is typed, the exit code, and what the line has to say; {n} is a free or a taken port.
+# The command, the exit code, and a part of the line; {n} is a free port.
 CASES: dict[str, tuple[str, int, str]] = {
     # the command line itself
     "no such command": ("runn digits", 2, "No such command 'runn'"),
@@ -102,7 +102,7 @@ CASES: dict[str, tuple[str, int, str]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_line_says_what_is_wrong(case: str, here: Path) -> None:
+def test_a_wrong_input_is_answered_with_one_line(case: str, here: Path) -> None:
     typed, code, says = CASES[case]
     assert_one_line(typed.replace("{n}", str(free_port())), code, says)
 

@@ -70,7 +70,7 @@ def test_a_port_in_use(here: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("typed", ["run digits", "train digits"])
-def test_a_tracking_server_that_is_away(
+def test_an_unreachable_tracking_server(
     typed: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"http://127.0.0.1:{free_port()}"
@@ -92,7 +92,7 @@ DATABASES = [(typed, *what) for typed in ("run digits", "studies", "trials a") f
 
 
 @pytest.mark.parametrize(("typed", "address", "says"), [*DATABASES, ("run digits", *NO_FOLDER)])
-def test_a_database_that_cannot_be_used(
+def test_an_unusable_database(
     typed: str, address: str, says: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPTUNA_STORAGE", address)
@@ -119,7 +119,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("case", PLACES)
-def test_a_variable_that_cannot_be_used(case: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_variable(case: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, value, says = PLACES[case]
     monkeypatch.setenv(name, value)
     home = "" if name == "MLP_SEARCH_HOME" else f" --home {tmp_path}/home"
@@ -128,14 +128,14 @@ def test_a_variable_that_cannot_be_used(case: str, here: Path, tmp_path: Path, m
     assert files(tmp_path) == set()
 
 
-def test_a_database_that_is_none(here: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database(here: Path, tmp_path: Path) -> None:
     (tmp_path / "optuna.db").write_text("hello" * 1000)
     assert_one_line(f"trials digits --home {tmp_path}", 1, "file is not a database")
     assert_one_line(f"run digits --home {tmp_path}", 1, "file is not a database")
 
 
 @pytest.mark.parametrize("typed", ["run digits --study", "report", "finalists", "evaluate", "promote"])
-def test_a_study_of_another_program_is_left_alone(typed: str, here: Path, tmp_path: Path) -> None:
+def test_a_study_of_another_program_is_left_unchanged(typed: str, here: Path, tmp_path: Path) -> None:
     theirs = optuna.create_study(storage=f"sqlite:///{tmp_path}/optuna.db", study_name="theirs")
     theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
     theirs = optuna.load_study(study_name="theirs", storage=theirs._storage)

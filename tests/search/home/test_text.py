@@ -1,4 +1,4 @@
-"""Passwords in addresses, wherever a text may quote one."""
+"""Passwords in addresses, in every text that may quote one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's figures, as far as they are ours."""
+"""The report's own figures."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DATA = {"name": HOSTILE, "training_rows": 48000, "validation_rows": 12000, "feat
 
 
 def recorded(home: Path, name: str, n_trials: int) -> StudySpec:
-    """A study whose trials were recorded, not trained: accuracies made up, verdicts the pruner's own."""
+    """A study whose trials were recorded, not trained: random accuracies, pruned by the study's pruner."""
     settings = read_settings(home, {})
     prepare_home(settings)
     spec = spec_from_dict({"study": {"name": name, "trials": n_trials}, "data": {"source": "digits"}})
@@ -60,14 +60,14 @@ def recorded(home: Path, name: str, n_trials: int) -> StudySpec:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a study of 200 trials with a name made to break a page."""
+    """The home of a study of 200 trials whose name contains markup."""
     home = tmp_path_factory.mktemp("report") / "home"
     recorded(home, HOSTILE, 200)
     return home
 
 
 class Page:
-    """A page that was opened offline, and what went wrong on it."""
+    """A page opened offline, and its errors."""
 
     def __init__(self, chromium: Any, path: Path, width: int = 1280) -> None:
         self.errors: list[str] = []
@@ -102,7 +102,7 @@ def test_it_opens_offline_without_an_error(chromium: Any, large: Path, tmp_path:
     assert "trained on as an audit" in page.text()
 
 
-def test_a_study_that_went_all_the_way(chromium: Any, tmp_path: Path) -> None:
+def test_a_study_with_finalists_a_test_and_a_promotion(chromium: Any, tmp_path: Path) -> None:
     home = tmp_path / "home"
     run_small(home, "whole", trials=4, width={"low": 8, "high": 48})
     run_finalists("whole", top=2, seeds=2, home=home)
@@ -120,27 +120,27 @@ def test_a_study_that_went_all_the_way(chromium: Any, tmp_path: Path) -> None:
     assert page.page.locator("#curves .scatterlayer .trace").count() == 6, "two curves of each of the best three trials"
 
 
-def test_a_study_that_has_hardly_begun(chromium: Any, tmp_path: Path) -> None:
+def test_a_study_with_one_trial(chromium: Any, tmp_path: Path) -> None:
     recorded(tmp_path / "home", "young", 1)
     page = Page(chromium, write_report("young", tmp_path / "young.html", home=tmp_path / "home"))
     assert page.errors == []
     assert "None were trained yet" in page.text()
 
 
-def test_a_place_that_cannot_be_written(large: Path, tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written(large: Path, tmp_path: Path) -> None:
     answer = call("report", HOSTILE, "--output", tmp_path / "nowhere" / "x.html", "--home", large)
     assert answer.code == 1
     assert "cannot be written" in answer.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_default_place_and_an_unknown_study(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_path_and_an_unknown_study(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Path(call("report", HOSTILE, "--home", large, "--json").json()["path"]) == tmp_path / f"{HOSTILE}.html"
     assert call("report", "nobody", "--home", large).code == 1
 
 
-def test_a_place_that_would_be_another_user_s_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_in_the_home_of_an_unknown_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     recorded(tmp_path / "home", "~nobody9", 1)
     path = call("report", "~nobody9", "--home", tmp_path / "home", "--json").json()["path"]
