@@ -113,8 +113,11 @@ class _Finals:
     def __init__(
         self, context: StudyContext, dataset: Dataset, chosen: Sequence[Candidate], top: int, n_seeds: int, pool: str
     ) -> None:
-        self._context, self._dataset, self._candidates = context, dataset, chosen
-        self._spec, self._study = context.spec, context.study
+        self._context = context
+        self._spec = context.spec
+        self._study = context.study
+        self._dataset = dataset
+        self._candidates = chosen
         self._top = top
         self._n_seeds = n_seeds
         self._pool = pool
@@ -127,7 +130,8 @@ class _Finals:
             tracker.wait_connected()
             deliver_left(study, self._context.settings, tracker)
             # A run left by a dead process may belong to a configuration that is not trained any more.
-            for run_name in self._unfinished():
+            names = {finalist_run_name(c.trial, n + 1) for c in self._candidates for n in range(self._n_seeds)}
+            for run_name in sorted(names - recorded_results(study).keys()):
                 tracker.kill_left(run_name)
             interrupted = self._train_finalists()
             if not interrupted:
@@ -140,18 +144,15 @@ class _Finals:
         opened = seal_opened(study.user_attrs)
         return FinalistsResult(self._spec.name, verdict, run_id, opened, interrupted, tracker.undelivered)
 
-    def _unfinished(self) -> list[str]:
-        """The names of runs that have no recorded result."""
-        names = {finalist_run_name(c.trial, n + 1) for c in self._candidates for n in range(self._n_seeds)}
-        return sorted(names - recorded_results(self._study).keys())
-
     def _train_finalists(self) -> bool:
         """Trains the missing runs; returns whether it was interrupted."""
         self._started = set(recorded_results(self._study))
         self._progress = Progress(self._spec.name, budget=len(self._candidates) * self._n_seeds)
         self._progress.complete = sum(len(finalist.values) for finalist in self._finalists())
-        if (first := self._next_finalist()) is None:
-            return False  # starts no worker for nothing
+        first = self._next_finalist()
+        if first is None:
+            return False
+        # It was only asked for to see whether a pool has to be started.
         self._started.remove(first.name)
         return self._train(self._next_finalist, self._dataset)
 

@@ -38,7 +38,7 @@ class SealedResult:
         return self.winner.expected_accuracy - self.evaluation.accuracy
 
     @property
-    def figures(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, object]:
         """The figures that are kept and shown, in plain values."""
         evaluation = self.evaluation
         return {
@@ -51,7 +51,7 @@ class SealedResult:
         }
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """The figures, the model and the accuracy that was expected of it, as the study keeps them."""
         winner = self.winner
         return {"model_sha256": winner.model_sha256, **self.figures, "promised": winner.expected_accuracy}
@@ -89,7 +89,7 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
     )
 
 
-def _is_complete(reading: Mapping[str, Any]) -> bool:
+def _is_complete(reading: Mapping[str, object]) -> bool:
     return "test_accuracy" in reading
 
 

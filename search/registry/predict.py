@@ -110,7 +110,8 @@ def _require_file(path: Path, *, invert: bool) -> None:
         DataError: Files of this kind are not read, or it is no picture and cannot be inverted.
         NotFoundError: There is no such file.
     """
-    suffix, known = path.suffix.lower(), (".npz", ".csv", ".parquet", *SUFFIXES)
+    suffix = path.suffix.lower()
+    known = (".npz", ".csv", ".parquet", *SUFFIXES)
     if suffix not in known:
         raise DataError(f"{path}: must end in {', '.join(known)}")
     if not path.is_file():
