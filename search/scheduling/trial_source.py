@@ -69,7 +69,7 @@ class TrialSource:
         if budget is None:
             return float("inf")
         n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        return budget - (len(self._study.get_trials(deepcopy=False)) - n_waiting)
+        return budget - (self._study.n_trials - n_waiting)
 
     def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
         """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""

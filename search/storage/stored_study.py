@@ -29,6 +29,11 @@ class StoredStudy(optuna.Study):
         self._stored = storage
         self._id = storage.get_study_id_from_name(name)
 
+    @property
+    def n_trials(self) -> int:
+        """Number of trials in any state."""
+        return len(self.get_trials(deepcopy=False))
+
     def trial(self, number: int) -> FrozenTrial:
         """A trial as it is now, not copied: a change of it is a change in memory."""
         return self._stored.get_trial(self._trial(number))
