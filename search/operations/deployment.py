@@ -1,8 +1,8 @@
-"""What ``docker-compose up`` does before the servers start: checks the settings, and makes the databases.
+"""Steps that ``docker-compose up`` runs before its servers start: checks the settings, creates the databases.
 
-``python -m search.deployment settings FOLDER`` says what is wrong with ``.env``, a sentence a setting, and whether the
-folder, where ``SEARCH_DATA`` is mounted, can be read;
-``python -m search.deployment databases`` gives Optuna, MLflow and MLflow's logins a database each.
+``python -m search.operations.deployment settings FOLDER`` checks ``.env`` and that FOLDER, where ``SEARCH_DATA`` is
+mounted, can be read. ``python -m search.operations.deployment databases`` creates one database each for Optuna, for
+MLflow and for MLflow's logins.
 """
 
 from __future__ import annotations
@@ -10,104 +10,82 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.errors import InputError, MlpSearchError, UnavailableError
 
 DATABASES = {"optuna": "optuna", "mlflow": "mlflow", "mlflow_auth": "mlflow"}
-"""Each database, and the role that owns it."""
+"""The owner role of each database."""
 PASSWORDS = {"optuna": "OPTUNA_DB_PASSWORD", "mlflow": "MLFLOW_DB_PASSWORD"}
-"""The setting that holds each role's password: whoever searches need not read who may log in to MLflow."""
+"""The setting with each role's password. Two roles: a searching process must not read MLflow's logins."""
 
-_MIN_PASSWORD, _MIN_KEY, _MIN_MEMORY_MB = 12, 32, 1024
-_UNITS_MB = {"m": 1, "g": 1024}
+# Printable ASCII: the only characters that every client encodes alike in HTTP's basic authentication.
+_PASSWORD = (r"[ -~]{12,}", "must be 12 or more printable ASCII characters, got {n} characters: choose another")
+_PORT = (
+    r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]",
+    "must be a port from 1 to 65535, got {value!r}",
+)
+_HOST = r"\s*[\w.\-\[\]:]*\w[\w.\-\[\]:]*(:\*)?\s*"
+_RULES = {
+    "POSTGRES_PASSWORD": _PASSWORD,
+    "OPTUNA_DB_PASSWORD": _PASSWORD,
+    "MLFLOW_DB_PASSWORD": _PASSWORD,
+    "MLFLOW_ADMIN_PASSWORD": _PASSWORD,
+    "MLFLOW_SECRET_KEY": (
+        r".{32,}",
+        "must be 32 or more characters, got {n} characters: use the output of `openssl rand -hex 32`",
+    ),
+    "MLFLOW_PORT": _PORT,
+    "MLFLOW_ALLOWED_HOSTS": (
+        f"{_HOST}(,{_HOST})*",
+        "must be hosts with their ports like localhost:5000,mlflow.example.org, got {value!r}",
+    ),
+    "MLFLOW_ARTIFACTS": (
+        r"/artifacts|s3://[a-z0-9][a-z0-9.\-]+(/.*)?",
+        "must be /artifacts or an address like s3://bucket/folder, got {value!r}",
+    ),
+    "DASHBOARD_PORT": _PORT,
+    "SEARCH_MEMORY": (
+        r"(?i:[1-9][0-9]{3,}m|[1-9][0-9]*g)[bB]?",
+        "must be an amount from 1g up, like 1500m or 4g, got {value!r}",
+    ),
+    "SEARCH_DATA": (
+        r"(/|\./|\.\./|~).*",
+        "must be a folder with a path like ./data or /srv/data, got {value!r}",
+    ),
+}
+"""The pattern of each setting and the message for a value that does not match it."""
 
 
 def check_settings(environ: Mapping[str, str], data: Path) -> None:
-    """Checks the values of ``.env``; that none is missing or empty Compose has seen to.
+    """Checks the values of ``.env``.
 
     Args:
         environ: The settings.
         data: Where the folder that ``SEARCH_DATA`` names is mounted.
 
     Raises:
-        InputError: One sentence for each that breaks its rule; a password itself is never in it.
+        InputError: One message for each wrong setting; none shows a password.
     """
     problems = []
-    for name, rule in (_RULES | {"SEARCH_DATA": partial(_folder, data)}).items():
+    for name, (pattern, message) in _RULES.items():
         value = environ.get(name, "")
-        if problem := rule(value) if value else "must be set, got nothing":
-            problems.append(f".env, {name}: {problem}")
+        if not value:
+            problems.append(f".env, {name}: must be set, got nothing")
+        elif not re.fullmatch(pattern, value):
+            problems.append(f".env, {name}: {message.format(value=value, n=len(value))}")
+        elif name == "SEARCH_DATA" and not (data.is_dir() and os.access(data, os.R_OK | os.X_OK)):
+            problems.append(
+                f".env, {name}: must be a folder that everybody may read, got {value!r}: check its type and mode with"
+                " ls -ld"
+            )
     if problems:
         raise InputError(problems)
 
 
-def _password(value: str) -> str | None:
-    if not (value.isascii() and value.isprintable()):
-        return "must be printable ASCII characters, got others: choose another"  # all that HTTP's basic auth agrees on
-    if len(value) < _MIN_PASSWORD:
-        return f"must have {_MIN_PASSWORD} characters or more, got {len(value)}: choose a longer one"
-    return None
-
-
-def _key(value: str) -> str | None:
-    if len(value) < _MIN_KEY:
-        return f"must have {_MIN_KEY} characters or more, got {len(value)}: take what `openssl rand -hex 32` prints"
-    return None
-
-
-def _port(value: str) -> str | None:
-    if re.fullmatch(r"[1-9][0-9]{0,4}", value) and int(value) < 65536:
-        return None
-    return f"must be a port from 1 to 65535, got {value!r}"
-
-
-def _hosts(value: str) -> str | None:
-    wrong = [host for host in value.split(",") if not re.fullmatch(r"[\w.\-\[\]:]*\w[\w.\-\[\]:]*(:\*)?", host.strip())]
-    if wrong:
-        return f"must be hosts with their ports like localhost:5000,mlflow.example.org, got {wrong[0]!r}"
-    return None
-
-
-def _artifacts(value: str) -> str | None:
-    if value == "/artifacts" or re.fullmatch(r"s3://[a-z0-9][a-z0-9.\-]+(/.*)?", value):
-        return None
-    return f"must be /artifacts or an address like s3://bucket/folder, got {value!r}"
-
-
-def _folder(mounted: Path, value: str) -> str | None:
-    if not value.startswith(("/", "./", "../", "~")):
-        return f"must be a folder with a path like ./data or /srv/data, got {value!r}"
-    if not (mounted.is_dir() and os.access(mounted, os.R_OK | os.X_OK)):
-        return f"must be a folder that everybody may read, got {value!r}: see its type and mode with ls -ld"
-    return None
-
-
-def _memory(value: str) -> str | None:
-    found = re.fullmatch(r"(\d+)([mg])b?", value.lower())
-    if found and int(found[1]) * _UNITS_MB[found[2]] >= _MIN_MEMORY_MB:
-        return None
-    return f"must be an amount from 1g up, like 1500m or 4g, got {value!r}"
-
-
-_RULES: dict[str, Callable[[str], str | None]] = {
-    "POSTGRES_PASSWORD": _password,
-    "OPTUNA_DB_PASSWORD": _password,
-    "MLFLOW_DB_PASSWORD": _password,
-    "MLFLOW_ADMIN_PASSWORD": _password,
-    "MLFLOW_SECRET_KEY": _key,
-    "MLFLOW_PORT": _port,
-    "MLFLOW_ALLOWED_HOSTS": _hosts,
-    "MLFLOW_ARTIFACTS": _artifacts,
-    "DASHBOARD_PORT": _port,
-    "SEARCH_MEMORY": _memory,
-}
-
-
 def make_databases(environ: Mapping[str, str]) -> None:
-    """Makes the databases and their roles where there are none, and sets the roles' passwords.
+    """Creates the missing roles and databases, and sets the roles' passwords.
 
     Args:
         environ: ``PGHOST``, ``PGUSER`` and ``PGPASSWORD`` of the superuser, and the roles' passwords.
@@ -123,11 +101,11 @@ def make_databases(environ: Mapping[str, str]) -> None:
     except psycopg2.OperationalError as error:
         if "password" in str(error):
             raise UnavailableError(
-                ".env, POSTGRES_PASSWORD: PostgreSQL refuses it; it was set when the volume was made: give that one, or"
-                " change it with ALTER ROLE first"
+                ".env, POSTGRES_PASSWORD: must be the password that PostgreSQL's volume was created with, got another:"
+                " set that one, or change it with ALTER ROLE first"
             ) from error
         raise UnavailableError(f"PostgreSQL at {environ['PGHOST']}: {' '.join(str(error).split())}") from error
-    connection.autocommit = True  # a database cannot be made within a transaction
+    connection.autocommit = True  # PostgreSQL creates no database within a transaction
     with connection.cursor() as cursor:
         for role, setting in PASSWORDS.items():
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
@@ -145,7 +123,7 @@ def make_databases(environ: Mapping[str, str]) -> None:
 
 
 def main(step: str, *arguments: str) -> int:
-    """Does a step; returns 1, with a sentence on stderr, where it cannot be done."""
+    """Runs a step; returns 1, with a message for each problem on stderr, if it fails."""
     from search.home.text import report_problems
 
     try:

@@ -1,11 +1,10 @@
-"""MLflow's basic-auth server with a login on every route: MLflow's own leaves its pages' files and others open.
+"""MLflow's server with basic authentication on every route: MLflow's own leaves static files and other routes open.
 
 ``mlflow server --app-name mlp-search`` finds it by the entry point ``mlflow.app``.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,22 +12,23 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = "/health"
-"""The one path that answers anybody: what a health check asks."""
+"""The one path that answers without a login, for health checks."""
 
 
 class LoginRequired:
-    """Answers 401 to whoever does not log in, before MLflow sees the request.
+    """Answers 401 to a request without a valid login, before MLflow handles it.
 
     Args:
         app: MLflow's server, which decides what a user may do.
-        is_user: Whether a name and a password belong together; may take time.
+        is_valid: Whether the login in an ``Authorization`` header is right; it may block.
     """
 
-    def __init__(self, app: ASGIApp, is_user: Callable[[str, str], bool]) -> None:
-        self._app, self._is_user = app, is_user
+    def __init__(self, app: ASGIApp, is_valid: Callable[[str], bool]) -> None:
+        self._app = app
+        self._is_valid = is_valid
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or refuses it."""
+        """Passes a request on to MLflow, or refuses it."""
         from starlette.responses import PlainTextResponse
         from starlette.websockets import WebSocketClose
 
@@ -41,28 +41,30 @@ class LoginRequired:
             await PlainTextResponse("Log in first.", 401, challenge)(scope, receive, send)
 
     async def _is_logged_in(self, scope: Scope) -> bool:
-        from anyio.to_thread import run_sync  # passwords are slow to check, by design
+        from anyio.to_thread import run_sync  # hashing a password takes a tenth of a second
         from starlette.datastructures import Headers
 
-        scheme, _, credentials = Headers(scope=scope).get("authorization", "").partition(" ")
-        try:
-            name, colon, password = b64decode(credentials, validate=True).decode().partition(":")
-        except ValueError:
-            return False
-        return scheme.lower() == "basic" and bool(colon) and await run_sync(self._is_user, name, password)
+        header = Headers(scope=scope).get("authorization", "")
+        return header.lower().startswith("basic ") and await run_sync(self._is_valid, header)
 
 
 def create_app() -> LoginRequired:
-    """Makes the server; the first admin's password is what the environment says, at every start.
+    """Creates the server, and sets the admin's password to the environment's.
 
     Raises:
-        MlflowException: There is no password for the admin, or no key for the session cookies.
+        MlflowException: The environment has no password for the admin, or no key for the session cookies.
     """
-    from mlflow.server import auth
+    from mlflow.server import app as flask_app, auth
+    from werkzeug.datastructures import Authorization
 
     app = auth.create_app()
     name, password = auth.auth_config.admin_username, auth.auth_config.admin_password
     if not auth.store.authenticate_user(name, password):
         auth.store.update_user(name, password=password)
-    # MLflow's own check, because it remembers who logged in: a password costs a tenth of a second, a page 50 requests.
-    return LoginRequired(app, lambda name, password: auth._authenticate_cached(name, password) is not None)
+
+    def is_valid(header: str) -> bool:
+        # MLflow's own check reads Flask's current request. It caches logins: a page makes 50 requests.
+        with flask_app.test_request_context(headers={"Authorization": header}):
+            return isinstance(auth.authenticate_request(), Authorization)
+
+    return LoginRequired(app, is_valid)
