@@ -23,8 +23,7 @@ from search.optimization.studies import load_study, study_names
 from search.registry.versions import all_pages, model_lock
 from search.storage.attributes import SPEC
 from search.storage.heartbeats import is_searched
-from search.tracking.home import open_home
-from search.tracking.runs import connect
+from search.tracking.connection import connect, open_home
 from search.tracking.spool import collect_spools
 
 __all__ = ["Diagnosis", "Finding", "examine"]

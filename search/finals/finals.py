@@ -29,7 +29,7 @@ from search.scheduling.recovery import deliver_left, record_runs
 from search.storage.advisory_locks import sole_lock
 from search.storage.attributes import VERDICT
 from search.storage.database import storage_errors
-from search.tracking.home import open_home
+from search.tracking.connection import open_home
 from search.tracking.run_names import finalist_run_name
 from search.tracking.tracker import Tracker
 from search.workers.start import prepare_pool, start_pool

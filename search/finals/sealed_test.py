@@ -24,8 +24,7 @@ from search.spec.study_spec import StudySpec
 from search.storage.advisory_locks import sole_lock
 from search.storage.attributes import SEAL
 from search.storage.database import storage_errors
-from search.tracking.home import open_home
-from search.tracking.runs import connect
+from search.tracking.connection import connect, open_home
 from search.tracking.tracker import Tracker
 
 

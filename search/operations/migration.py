@@ -1,13 +1,14 @@
-"""A home moves from SQLite to PostgreSQL: table by table, compared row by row, the source untouched."""
+"""Copies the SQLite databases of a home to PostgreSQL and compares every row; the source stays unchanged."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
@@ -19,18 +20,19 @@ from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
 from search.storage.database import open_storage
 from search.storage.heartbeats import abandoned
-from search.tracking.runs import connect
+from search.tracking.connection import connect
 
 _BATCH = 1000
+_Batches: TypeAlias = "Iterable[Sequence[sa.Row[tuple[object, ...]]]]"
 _SCHEMA = {"alembic_version", "version_info"}
-"""What each library keeps of its own schema; its own migrations wrote it at the target too."""
+"""Tables with the schema's version, which each library's own migrations write at the target too."""
 _SEEDED = {"experiments": 1, "workspaces": 1}
-"""Rows that MLflow itself puts into new tables; the source has its own."""
+"""Numbers of rows that MLflow inserts into new tables; the source has its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What has moved: rows by table, of Optuna's database and of MLflow's."""
+    """Numbers of copied rows by table, of Optuna's database and of MLflow's."""
 
     optuna: dict[str, int]
     mlflow: dict[str, int]
@@ -40,31 +42,32 @@ def migrate(*, home: Path | None = None) -> Migration:
     """Copies a home's two SQLite databases to those that ``OPTUNA_STORAGE`` and ``MLFLOW_TRACKING_URI`` name.
 
     Artifacts stay where they are: the databases hold their addresses. Nothing is committed before every row of both
-    was compared with its source, so that a failure leaves both targets empty.
+    databases was compared with its source, so a failure leaves both targets empty.
 
     Args:
-        home: The home that moves; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
+        home: The home to copy; by default ``MLP_SEARCH_HOME``, else ``mlruns/``.
 
     Raises:
         NotFoundError: The home has no databases of its own.
-        SpecError: An address is missing or is none of a database that takes a home.
+        SpecError: A target's address is missing or is not PostgreSQL's.
         UnavailableError: A study is being searched, a target is not empty or cannot be used, or a row differs.
     """
-    target, source = read_settings(home), read_settings(home, {})
+    target = read_settings(home)
+    source = read_settings(home, {})
     _check_addresses(target)
     pairs = [(source.optuna_storage, target.optuna_storage), (source.tracking_uri, target.tracking_uri)]
-    for path in (Path(address.removeprefix("sqlite:///")) for address, _ in pairs):
-        if not path.is_file():
-            raise NotFoundError(f"home {source.home}: must have databases of its own to move, got no {path.name}")
+    for name in ("optuna.db", "mlflow.db"):
+        if not (source.home / name).is_file():
+            raise NotFoundError(f"home {source.home}: must have databases of its own to move, got no {name}")
     try:
         with ExitStack() as stack:
             source.locks.mkdir(exist_ok=True, mode=0o700)
             for name in study_names(source):
                 stack.enter_context(study_lock(source, name))
                 _require_finished(source, name)
-            open_storage(target)  # makes Optuna's tables, by its own migrations
-            connect(target).search_experiments(max_results=1)  # and MLflow's
-            copies = [_Copy(stack, *pair) for pair in pairs]
+            open_storage(target)  # creates Optuna's tables by Optuna's own migrations
+            connect(target).search_experiments(max_results=1)  # creates MLflow's
+            copies = [_DatabaseCopy(stack, *pair) for pair in pairs]
             return Migration(*[copy.run() for copy in copies])
     except sa.exc.SQLAlchemyError as error:
         raise UnavailableError(f"migrate: {one_line(error)}; both targets are as empty as they were") from error
@@ -72,21 +75,16 @@ def migrate(*, home: Path | None = None) -> Migration:
 
 def _check_addresses(target: Settings) -> None:
     places = {"OPTUNA_STORAGE": target.optuna_storage, "MLFLOW_TRACKING_URI": target.tracking_uri}
-    problems = []
-    for variable, address in places.items():
-        if is_http(address):
-            problems.append(
-                f"{variable}: must be a database's address to move to, got the server {redact(address)}: name the"
-                " database behind it"
-            )
-        elif not is_postgresql(address):
-            problems.append(
-                f"{variable}: must be the PostgreSQL database to move to, postgresql://…, got {redact(address)}"
-            )
+    problems = [
+        f"{variable}: must be the PostgreSQL database to move to, postgresql://…, got {redact(address)}"
+        + (": name the database behind it" if is_http(address) else "")
+        for variable, address in places.items()
+        if not is_postgresql(address)
+    ]
     if len(set(places.values())) == 1:
         problems.append("OPTUNA_STORAGE and MLFLOW_TRACKING_URI: must be two databases, got the same one twice")
     if target.registry_uri != target.tracking_uri:
-        problems.append("MLFLOW_REGISTRY_URI: must be left out, the registry moves with the runs")
+        problems.append("MLFLOW_REGISTRY_URI: must be unset, because the registry moves with the runs")
     if problems:
         raise SpecError(problems)
 
@@ -94,13 +92,13 @@ def _check_addresses(target: Settings) -> None:
 def _require_finished(source: Settings, name: str) -> None:
     if left := abandoned(source, load_study(source, name)):
         raise UnavailableError(
-            f"study {name!r}: must have no trial left in training, got {len(left)}: mlp-search doctor --repair first,"
-            " with OPTUNA_STORAGE and MLFLOW_TRACKING_URI unset"
+            f"study {name!r}: must have no trial left in training, got {len(left)}: run mlp-search doctor --repair"
+            " first, with OPTUNA_STORAGE and MLFLOW_TRACKING_URI unset"
         )
 
 
-class _Copy:
-    """One database on its way, in one transaction that ends with the stack."""
+class _DatabaseCopy:
+    """Copies one database in one transaction, which is committed when the stack closes without an error."""
 
     def __init__(self, stack: ExitStack, source: str, target: str) -> None:
         engines = [sa.create_engine(source), sa.create_engine(target)]
@@ -108,45 +106,49 @@ class _Copy:
             stack.callback(engine.dispose)
         self._where = redact(target)
         self._source = stack.enter_context(engines[0].connect())
-        self._source.exec_driver_sql("BEGIN")  # one state of it, for copying and for comparing
+        self._source.exec_driver_sql("BEGIN")  # copying and comparing must see one state of the source
         self._target = stack.enter_context(engines[1].begin())
-        self._from, self._to = _reflect(self._source), _reflect(self._target)
+        self._tables = sa.MetaData(), sa.MetaData()
+        for metadata, connection in zip(self._tables, (self._source, self._target), strict=True):
+            metadata.reflect(connection)
 
     def run(self) -> dict[str, int]:
-        """Copies and compares; rows by table."""
+        """Copies and compares every table; returns the numbers of rows by table."""
         self._require_same_schema()
-        tables = [table for table in self._to.sorted_tables if table.name not in _SCHEMA]
+        tables = [table for table in self._tables[1].sorted_tables if table.name not in _SCHEMA]
         self._require_empty(tables)
         for table in tables:
-            for rows in self._rows(table.name):
+            for rows in self._source_rows(table):
                 self._target.execute(table.insert(), [dict(row._mapping) for row in rows])
             self._continue_numbers(table)
         return {table.name: self._compare(table) for table in tables}
 
     def _require_same_schema(self) -> None:
         version = sa.text("SELECT version_num FROM alembic_version")
-        found, made = self._source.execute(version).scalars().all(), self._target.execute(version).scalars().all()
-        if found != made or self._from.tables.keys() - self._to.tables.keys():
+        found, made = (connection.scalars(version).all() for connection in (self._source, self._target))
+        if found != made or self._tables[0].tables.keys() != self._tables[1].tables.keys():
             raise UnavailableError(
                 f"migrate: the home must have the schema of the libraries installed here, {made}, got {found}: upgrade"
                 " it with mlflow db upgrade or optuna storage upgrade"
             )
 
     def _require_empty(self, tables: list[sa.Table]) -> None:
-        """A target has nothing but what the libraries themselves put into new tables, which goes."""
+        """Requires an empty target; deletes the rows that the libraries inserted into new tables."""
         for table in tables:
-            if (count := _count(self._target, table)) > _SEEDED.get(table.name, 0):
-                raise UnavailableError(f"{self._where}: must be empty, got {count} rows in {table.name}: name another")
+            count = self._target.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            if count > _SEEDED.get(table.name, 0):
+                raise UnavailableError(
+                    f"{self._where}: must be empty, got {count} rows in {table.name}: choose another database"
+                )
         for table in reversed(tables):
             if table.name in _SEEDED:
                 self._target.execute(table.delete())
 
-    def _rows(self, name: str) -> Iterator[Sequence[sa.Row[Any]]]:
-        if name in self._from.tables:
-            yield from self._source.execute(self._from.tables[name].select()).partitions(_BATCH)
+    def _source_rows(self, table: sa.Table) -> _Batches:
+        return self._source.execute(self._tables[0].tables[table.name].select()).partitions(_BATCH)
 
     def _continue_numbers(self, table: sa.Table) -> None:
-        """Lets PostgreSQL number new rows after those that came with their numbers."""
+        """Sets PostgreSQL's sequences to the highest copied numbers: the rows came with their numbers."""
         for column in table.primary_key.columns:
             find = sa.select(sa.func.pg_get_serial_sequence(f'"{table.name}"', column.name))
             if sequence := self._target.scalar(find):
@@ -154,43 +156,27 @@ class _Copy:
                 self._target.execute(sa.select(sa.func.setval(sequence, highest)))
 
     def _compare(self, table: sa.Table) -> int:
-        """Every row, whatever the order in which the databases give them; how many there are.
+        """Compares every row of a table in both databases, in any order; returns the number of rows.
 
         Raises:
             UnavailableError: They differ.
         """
-        ours = _digest(self._rows(table.name))
-        theirs = _digest(self._target.execute(table.select()).partitions(_BATCH))
-        if ours != theirs:
+        expected = _digest(self._source_rows(table))
+        found = _digest(self._target.execute(table.select()).partitions(_BATCH))
+        if expected != found:
             raise UnavailableError(
-                f"{self._where}: {table.name} must hold the {ours[0]} rows of the home, got {theirs[0]} rows"
-                f"{'' if ours[0] != theirs[0] else ' that differ'}: nothing was moved, try again"
+                f"{self._where}: {table.name} must hold the {expected[0]} rows of the home, got {found[0]} rows"
+                f"{'' if expected[0] != found[0] else ' that differ'}: nothing was moved, try again"
             )
-        return ours[0]
+        return expected[0]
 
 
-def _reflect(connection: sa.Connection) -> sa.MetaData:
-    metadata = sa.MetaData()
-    metadata.reflect(connection)
-    return metadata
-
-
-def _count(connection: sa.Connection, table: sa.Table) -> int:
-    return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
-
-
-def _digest(batches: Iterable[Sequence[sa.Row[Any]]]) -> tuple[int, int]:
-    """The number of rows and the sum of their hashes: equal for equal rows in any order."""
-    count, total = 0, 0
-    for rows in batches:
-        for row in rows:
-            plain = sorted((name, _plain(value)) for name, value in row._mapping.items())
-            count, total = count + 1, total + int.from_bytes(hashlib.sha256(repr(plain).encode()).digest())
+def _digest(batches: _Batches) -> tuple[int, int]:
+    """The number of rows and the sum of their hashes, which is equal for equal rows in any order."""
+    count = total = 0
+    for row in itertools.chain.from_iterable(batches):
+        # PostgreSQL's driver returns booleans where SQLite's returns 0 and 1.
+        values = {name: int(value) if isinstance(value, bool) else value for name, value in row._mapping.items()}
+        count += 1
+        total += int.from_bytes(hashlib.sha256(repr(sorted(values.items())).encode()).digest())
     return count, total
-
-
-def _plain(value: Any) -> Any:
-    """A value as both databases' drivers give it."""
-    if isinstance(value, bool):
-        return int(value)
-    return bytes(value) if isinstance(value, memoryview) else value

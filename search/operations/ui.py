@@ -1,4 +1,4 @@
-"""Runs MLflow's own server on a home."""
+"""Runs MLflow's server on a home."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import requests
 
@@ -27,17 +25,17 @@ from search.tracking.experiment_view import study_link
 
 START_S = 60.0
 _N_STUDIES = 10
-_DEFAULT = "0"  # the experiment that MLflow makes by itself
+_DEFAULT = "0"  # the experiment that MLflow creates by itself
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers.
+    """A running server.
 
     Attributes:
-        url: Where.
-        process: MLflow's.
-        log: What it has written.
+        url: Its address.
+        process: MLflow's process.
+        log: Its output.
     """
 
     url: str
@@ -45,7 +43,7 @@ class Server:
     log: IO[bytes]
 
     def studies(self) -> dict[str, str]:
-        """The address of each study's runs, the study that was worked on last first."""
+        """The addresses of the studies' runs by study name, the study that changed last first."""
         answer = requests.post(
             f"{self.url}/api/2.0/mlflow/experiments/search",
             json={"max_results": _N_STUDIES, "order_by": ["last_update_time DESC"]},
@@ -55,10 +53,10 @@ class Server:
         return {e["name"]: study_link(self.url, e["experiment_id"]) for e in found if e["experiment_id"] != _DEFAULT}
 
     def wait(self) -> None:
-        """Waits for the server, which ends with an error only.
+        """Waits until the server ends, which it does only on an error.
 
         Raises:
-            UnavailableError: It ended.
+            UnavailableError: The server ended.
         """
         self.process.wait()
         raise UnavailableError(f"MLflow's server ended: {_last_line(self.log)}")
@@ -66,10 +64,10 @@ class Server:
 
 @contextmanager
 def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
-    """Starts MLflow's server, waits for its first answer, and ends it on leaving; SIGTERM is a Ctrl-C meanwhile.
+    """Starts MLflow's server, waits for its first answer, and ends it on exit; meanwhile SIGTERM acts as Ctrl-C.
 
     Args:
-        home: Whose runs it shows.
+        home: The home whose runs it shows.
         host: The address to listen on.
         port: The port.
 
@@ -82,16 +80,17 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
         raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
     _require_free(host, port)
     prepare_home(settings)
-    # SIGINT too: a shell lets programs in the background start with it ignored.
+    # SIGINT too: a shell starts background programs with SIGINT ignored.
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     with tempfile.TemporaryFile() as log:
-        # A group of its own: Ctrl-C in the terminal reaches only this process, which then ends the group.
+        # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
         command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
         process = subprocess.Popen(
             command, env=os.environ | _environment(settings), stdout=log, stderr=log, start_new_session=True
         )
         try:
-            server = Server(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", process, log)
+            name = f"[{host}]" if ":" in host else host
+            server = Server(f"http://{name}:{port}", process, log)
             _wait_for_answer(server)
             yield server
         finally:
@@ -101,14 +100,14 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """The server's settings: not on its command line, which every user of the machine can read."""
+    """The server's settings, which may hold passwords: every user of the machine can read a command line."""
     artifacts = settings.artifact_root or ""
     return {
         "MLFLOW_BACKEND_STORE_URI": settings.tracking_uri,
         "MLFLOW_REGISTRY_STORE_URI": settings.registry_uri,
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifacts,
         "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
-        # What is not used here shall not be reachable either.
+        # Features that are not used here must not be reachable.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONWARNINGS": "ignore",
@@ -134,17 +133,17 @@ def _require_free(host: str, port: int) -> None:
 def _wait_for_answer(server: Server) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and server.process.poll() is None:
-        with suppress(URLError, OSError), urlopen(f"{server.url}/health", timeout=1):  # noqa: S310
-            return
-        with suppress(subprocess.TimeoutExpired):
-            server.process.wait(0.1)
+        with suppress(requests.RequestException):
+            if requests.get(f"{server.url}/health", timeout=1).ok:
+                return
+        time.sleep(0.1)
     raise UnavailableError(f"MLflow's server did not start: {_last_line(server.log)}")
 
 
 def _last_line(log: IO[bytes]) -> str:
     log.seek(0)
-    lines = log.read().decode(errors="replace").split("\n")
-    return redact(next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing"))
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return redact(lines[-1].strip() if lines else "it wrote nothing")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -12,8 +12,7 @@ from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
 from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, registry_errors, test_accuracy
-from search.tracking.home import open_home
-from search.tracking.runs import connect
+from search.tracking.connection import connect, open_home
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel

@@ -18,8 +18,8 @@ from search.home.startup import prepare_inference
 from search.registry.models import CHAMPION, registry_home, require_model
 from search.registry.packaging import RECORD_FILE
 from search.registry.versions import Versions, registry_errors
+from search.tracking.connection import connect
 from search.tracking.entries import MODEL_FILE
-from search.tracking.runs import connect
 
 if TYPE_CHECKING:
     import pandas as pd

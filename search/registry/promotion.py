@@ -20,8 +20,7 @@ from search.registry.models import CHAMPION
 from search.registry.registration import lineage, register
 from search.registry.versions import COMPLETE, STATE, Versions, model_lock, registry_errors, test_accuracy
 from search.storage.attributes import GATE
-from search.tracking.home import open_home
-from search.tracking.runs import connect
+from search.tracking.connection import connect, open_home
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

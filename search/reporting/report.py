@@ -20,10 +20,10 @@ from search.reporting.explain import explain
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SEAL, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy
+from search.tracking.connection import connect
 from search.tracking.entries import Epoch
 from search.tracking.history import read_history
 from search.tracking.run_names import finalist_run_name
-from search.tracking.runs import connect
 
 Facts: TypeAlias = dict[str, Any]
 """Values of the template by name."""

@@ -24,7 +24,7 @@ from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
 from search.storage.database import storage_errors
 from search.storage.stored_study import StoredStudy
-from search.tracking.home import open_home
+from search.tracking.connection import open_home
 from search.tracking.spool import has_spooled
 from search.workers.start import local_slots, prepare_pool, start_pool
 

@@ -1,35 +1,32 @@
-"""A finished run as the spool and MLflow get it: plain values."""
+"""Records of runs, as the spool stores them and MLflow gets them."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipelines.training.history import EpochReport
 
 MODEL_FILE = "model.h5"
-
-
 CHECKPOINT_FILE = "checkpoint.h5"
-
-
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-"""What is logged of each epoch."""
+"""Names of the metrics that are logged for each epoch."""
 
 
 def now_ms() -> int:
-    """The time as runs have it: milliseconds since 1970."""
+    """Unix time in milliseconds, MLflow's unit."""
     return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class RunStart:
-    """What is known of a run when it begins.
+    """A run at its start.
 
     Attributes:
-        study: The study's name, which is the experiment's too.
+        study: The name of the study and of the experiment.
         run_name: Unique in the study: ``trial-0007``.
         started_ms: Unix time in milliseconds.
         params: MLflow's params.
@@ -53,7 +50,7 @@ class Epoch:
 
     @classmethod
     def of(cls, report: EpochReport, names: Sequence[str] = METRICS) -> Epoch:
-        """What is logged of an epoch that has just ended."""
+        """The record of an epoch that ends now."""
         metrics = {name: getattr(report, name) for name in names}
         return cls(report.epoch, now_ms(), metrics)
 
@@ -63,25 +60,37 @@ class Entry:
     """A finished run.
 
     Attributes:
-        start: What was known when it began.
+        start: Its name, parameters and tags.
         ended_ms: Unix time in milliseconds.
         state: Optuna's state: COMPLETE, PRUNED or FAIL; INTERRUPTED for a run that is no trial.
-        value: What Optuna is told for COMPLETE.
-        result: What Optuna's trial keeps besides.
-        history: Every epoch that counts.
+        value: The objective value of a COMPLETE trial.
+        result: The trial's result, which Optuna stores as an attribute.
+        history: The epochs up to the end or the pruner's decision.
         metrics: Once-per-run metrics.
         tags: Tags that are known at the end.
         number: The trial's number; None for a run that is no trial.
-        run_id: MLflow's run, where it was open already.
+        run_id: The run in MLflow, where it was open already.
     """
 
     start: RunStart
     ended_ms: int
     state: str
     value: float | None = None
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, object] = field(default_factory=dict)
     history: tuple[Epoch, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     number: int | None = None
     run_id: str | None = None
+
+    def to_json(self) -> str:
+        """The entry as a JSON document."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Entry:
+        """Reads a document of ``to_json``."""
+        document = json.loads(text)
+        document["start"] = RunStart(**document["start"])
+        document["history"] = tuple(Epoch(**epoch) for epoch in document["history"])
+        return cls(**document)

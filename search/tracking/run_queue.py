@@ -1,9 +1,10 @@
-"""What MLflow has yet to take: runs in progress, and errands. The tracking thread alone touches it."""
+"""Queue of runs and tasks not yet sent to MLflow. Only the tracking thread uses it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from search.tracking.entries import Epoch, RunStart
@@ -11,48 +12,74 @@ from search.tracking.runs import Runs
 from search.tracking.spool import read_entry, remove_entry
 
 
+class RunState(Enum):
+    """The state of a run, with what is left to do in MLflow."""
+
+    TRAINING = "open the run and log its epochs"
+    ENDED = "log the result and end the run"
+    KILLED = "end the run as KILLED"
+    DISCARDED = "delete the run: another process has trained the same trial"
+    DELETED = "wait for the result: somebody deleted the run in MLflow"
+
+
 @dataclass(slots=True)
 class LiveRun:
-    """A run in progress.
+    """A run that MLflow does not have completely.
 
     Attributes:
-        start: What is known of it from the beginning.
+        start: Its name, parameters and tags.
         nth: How many runs of that name this process has begun, this one included.
-        replace: Whether MLflow may hold one of that name from an attempt that was lost.
-        run_id: Of the run in MLflow, once it is open.
-        knows_params: Whether MLflow has its parameters.
-        unsent: Epochs that it has not.
-        ended: The entry in the spool, once training is over.
-        killed: Whether it was interrupted.
-        discarded: Whether nobody wants it any more.
-        is_deleted: Whether somebody deleted it in MLflow.
-        removed: Ids of the runs that it replaced.
+        replace: Whether MLflow may hold a run of that name from an earlier attempt.
+        state: What is left to do.
+        folder: The entry in the spool, once training has ended.
+        run_id: The run in MLflow, once it is open.
+        has_params: Whether MLflow has its parameters.
+        unsent: Epochs not yet logged.
+        replaced: Ids of the finished runs that it replaced.
     """
 
     start: RunStart
     nth: int
     replace: bool = False
+    state: RunState = RunState.TRAINING
+    folder: Path | None = None
     run_id: str | None = None
-    knows_params: bool = False
+    has_params: bool = False
     unsent: list[Epoch] = field(default_factory=list)
-    ended: Path | None = None
-    killed: bool = False
-    discarded: bool = False
-    is_deleted: bool = False
-    removed: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+
+    def end(self, state: RunState, folder: Path | None = None) -> None:
+        """Sets the final state; a deleted run without a result needs nothing more."""
+        is_pointless = self.state is RunState.DELETED and state is RunState.KILLED
+        self.state = RunState.DISCARDED if is_pointless else state
+        self.folder = folder
+
+    def forget_run(self) -> None:
+        """Lets the result be written to a new run: somebody deleted this one in MLflow.
+
+        The new run waits for the result. A process that took this one for dead may train the same trial now: its run
+        must not be replaced.
+        """
+        self.run_id = None
+        self.has_params = False
+        self.replace = False
+        if self.state is RunState.TRAINING:
+            self.state = RunState.DELETED
+        elif self.state is RunState.KILLED:
+            self.state = RunState.DISCARDED
 
 
 class RunQueue:
-    """Sends what waits; what MLflow refuses stays, behind what it might take.
+    """Sends runs and tasks to MLflow; what MLflow refuses stays in the queue, behind the others.
 
     Args:
-        note_opened: Called with the name, the id and the ``nth`` of a run that is open.
-        note_delivered: Called when MLflow has the whole of a run that had ended.
-        warn: Called with a line.
+        note_opened: Called with the name, the id and the ``nth`` of each run that was opened.
+        note_delivered: Called when MLflow has a finished run completely.
+        warn: Called with a message.
 
     Attributes:
-        runs: Those in progress, by name.
-        errands: What else is to be done.
+        runs: Runs by name.
+        pending_tasks: Other calls to MLflow.
     """
 
     def __init__(
@@ -61,7 +88,9 @@ class RunQueue:
         note_delivered: Callable[[], None],
         warn: Callable[[str], None],
     ) -> None:
-        self._note_opened, self._note_delivered, self._warn = note_opened, note_delivered, warn
+        self._note_opened = note_opened
+        self._note_delivered = note_delivered
+        self._warn = warn
         self.runs: dict[str, LiveRun] = {}
         self.pending_tasks: list[Callable[[Runs], None]] = []
 
@@ -69,26 +98,26 @@ class RunQueue:
         return bool(self.runs or self.pending_tasks)
 
     def find(self, mlflow: Runs, run_name: str, nth: int) -> None:
-        """Tells the id of a run that has ended, unless another is about to replace it."""
+        """Reports the id of a finished run, unless another run is about to replace it."""
         if run_name in self.runs:
             return
         for run in mlflow.find(run_name)[:1]:
             self._note_opened((run_name, str(run.info.run_id), nth))
 
     def send(self, mlflow: Runs) -> None:
-        """Sends it all, up to the first errand and the first run that are refused, and raises what refused them."""
+        """Sends everything up to the first refused task and the first refused run, and raises the error."""
         refused = self._run_pending_tasks(mlflow)
         for name, live in list(self.runs.items()):
             try:
                 self._send_run(mlflow, name, live)
             except Exception:
-                self.runs[name] = self.runs.pop(name)  # the others go first next time
-                if live.run_id is None or mlflow.is_there(live.run_id):
+                self.runs[name] = self.runs.pop(name)  # the others come first next time
+                if live.run_id is None or live.state is RunState.DISCARDED or mlflow.is_there(live.run_id):
                     raise
-                live.is_deleted = True
-                self._warn(f"somebody deleted the run of {name} in MLflow; its result will be a run of its own")
+                live.forget_run()
+                self._warn(f"somebody deleted the run of {name} in MLflow; its result will be logged to a new run")
                 continue
-            if live.ended or live.killed or live.discarded:
+            if live.state not in (RunState.TRAINING, RunState.DELETED):
                 del self.runs[name]
         if refused:
             raise refused
@@ -98,36 +127,33 @@ class RunQueue:
             task = self.pending_tasks.pop(0)
             try:
                 task(mlflow)
-            except Exception as error:  # noqa: BLE001  (whatever MLflow's stores raise; runs come before it is told)
+            except Exception as error:  # noqa: BLE001  (MLflow's stores raise anything; it is raised after the runs)
                 self.pending_tasks.append(task)
                 return error
         return None
 
     def _send_run(self, mlflow: Runs, name: str, live: LiveRun) -> None:
-        if live.discarded:
-            if live.run_id:
-                mlflow.discard(live.run_id, live.removed)
+        if live.state is RunState.DISCARDED:
+            mlflow.discard(live.run_id, live.replaced)
+        if live.state in (RunState.DISCARDED, RunState.DELETED):
             return
-        entry = read_entry(live.ended) if live.ended else None
-        if live.is_deleted:
-            if not entry:
-                return
-            # A process that took this one for dead may train the same trial now: its run is its own to discard.
-            live.run_id, live.is_deleted, live.replace, live.knows_params = None, False, False, False
-            live.unsent = list(entry.history)
+        entry = read_entry(live.folder) if live.folder else None
         if live.run_id is None:
             if live.replace:
-                live.removed += mlflow.remove(name)
+                live.replaced += mlflow.remove(name)
             live.replace = True  # an attempt that fails may leave a run behind
             live.run_id = mlflow.open(live.start)
             self._note_opened((name, live.run_id, live.nth))
-        if live.unsent or entry or live.killed:
-            params = {} if live.knows_params else live.start.params
+            if entry:
+                live.unsent = list(entry.history)
+        if live.unsent or live.state is not RunState.TRAINING:
+            params: Mapping[str, object] = {} if live.has_params else live.start.params
             mlflow.log(live.run_id, params, live.unsent, entry)
-            live.knows_params, live.unsent = True, []
-        if entry and live.ended:
-            mlflow.end(live.run_id, entry, live.ended)
-            remove_entry(live.ended)
+            live.has_params = True
+            live.unsent = []
+        if entry and live.folder:
+            mlflow.end(live.run_id, entry, live.folder)
+            remove_entry(live.folder)
             self._note_delivered()
-        elif live.killed:
+        elif live.state is RunState.KILLED:
             mlflow.client.set_terminated(live.run_id, "KILLED")

@@ -1,38 +1,37 @@
-"""The runs of one experiment, through MLflow's own client: open, log, end."""
+"""Opens, logs and ends the runs of one experiment through MLflow's client."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import sqlite3
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
-from search.home.addresses import is_http, is_sqlite
-from search.home.settings import MIGRATING, Settings, prepare_sqlite
+from search.home.settings import Settings, prepare_sqlite
 from search.home.text import one_line, redact
+from search.tracking.connection import connect, make_database
 from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.experiment_view import experiment_tags
 from search.tracking.spool import artifacts
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput as MlflowInput, Run
 
 _MAX_METRICS = 1000  # MLflow's limit for one call
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetInput:
-    """What MLflow's page shows as a run's dataset."""
+    """The dataset of a run, as MLflow shows it."""
 
     name: str
     digest: str
     source: str
-    profile: Mapping[str, Any] = field(default_factory=dict)
+    profile: Mapping[str, object] = field(default_factory=dict)
 
 
 class Runs:
@@ -41,7 +40,7 @@ class Runs:
     Args:
         settings: Where MLflow is.
         study: The experiment's name.
-        description: What the experiment's page says above its runs.
+        description: Markdown above the runs on the experiment's page.
         dataset: Logged as the input of each run.
 
     Raises:
@@ -69,7 +68,7 @@ class Runs:
             tags = experiment_tags(description, [hp.name for hp in fields(Hyperparameters)])
             try:
                 return str(self.client.create_experiment(self.study, artifact_root, tags))
-            except MlflowException:  # another process was faster, or it is an error that the next line repeats
+            except MlflowException:  # another process was faster; otherwise raised below
                 found = self.client.get_experiment_by_name(self.study)
                 if not found:
                     raise
@@ -77,31 +76,27 @@ class Runs:
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
 
-    def find(self, run_name: str) -> list[Any]:
+    def find(self, run_name: str) -> list[Run]:
         """The runs of that name that were not deleted."""
         query = f"attributes.run_name = '{run_name}'"
         return list(self.client.search_runs([self.experiment_id], query, max_results=10))
 
     def remove(self, run_name: str) -> list[str]:
-        """Deletes the runs of that name, which a dead or interrupted process left; returns those that had ended."""
+        """Deletes the runs that a dead or interrupted process left; returns the ids of the finished ones."""
         found = self.find(run_name)
         for left in found:
             self.client.delete_run(left.info.run_id)
         return [left.info.run_id for left in found if left.info.status in ("FINISHED", "FAILED")]
 
-    def discard(self, run_id: str, removed: Sequence[str]) -> None:
-        """Deletes a run, and brings back what ``remove`` took for it: another process had ended the same trial."""
-        if self.is_there(run_id):
+    def discard(self, run_id: str | None, removed: Sequence[str]) -> None:
+        """Deletes a run and restores those that ``remove`` deleted: another process had finished the same trial."""
+        if run_id and self.is_there(run_id):
             self.client.delete_run(run_id)
         for ended in removed:
             self.client.restore_run(ended)
 
     def open(self, start: RunStart) -> str:
-        """Opens a run.
-
-        Args:
-            start: What is known of it.
-        """
+        """Opens a run; returns its id."""
         run = self.client.create_run(self.experiment_id, start.started_ms, dict(start.tags), start.run_name)
         run_id = str(run.info.run_id)
         if self._dataset:
@@ -109,15 +104,21 @@ class Runs:
         return run_id
 
     def kill_left(self, run_name: str) -> None:
-        """Ends the runs of that name that a dead process left running."""
+        """Ends the running runs of that name as KILLED."""
         for left in self.find(run_name):
             if left.info.status == "RUNNING":
                 self.client.set_terminated(left.info.run_id, "KILLED")
 
-    def log(self, run_id: str, params: Mapping[str, Any], epochs: Sequence[Epoch], entry: Entry | None) -> None:
-        """Logs what is new of a run, in as few calls as MLflow's limits allow.
+    def log(self, run_id: str, params: Mapping[str, object], epochs: Sequence[Epoch], entry: Entry | None) -> None:
+        """Logs to a run in as few calls as MLflow's limits allow.
 
-        An epoch that is there already, with the same time, stays a single point.
+        Logging an epoch again is harmless: equal values with equal times are one point.
+
+        Args:
+            run_id: The run.
+            params: Parameters that MLflow does not have yet.
+            epochs: Epochs that MLflow does not have yet.
+            entry: The result, once the run has ended.
         """
         from mlflow.entities import Metric, Param, RunTag
 
@@ -139,7 +140,7 @@ class Runs:
         self.client.set_terminated(run_id, status_of(entry.state), entry.ended_ms)
 
     def is_there(self, run_id: str) -> bool:
-        """Whether a run exists and was not deleted."""
+        """Whether a run exists and is not deleted."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -150,94 +151,12 @@ class Runs:
             raise
 
 
-def make_database(address: str) -> None:
-    """Makes MLflow's SQLite file where there is none, whole or not at all.
-
-    MLflow makes it by some fifty migrations; one that is cut off half-way is in the way of the next process for ever.
-    """
-    path = Path(address.removeprefix("sqlite:///"))
-    if path.exists() or not path.parent.is_dir():  # the second is told by whoever opens it
-        return
-    _hush()
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
-
-    with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
-        made = Path(folder, path.name)
-        engine = create_sqlalchemy_engine(f"sqlite:///{made}")
-        with MIGRATING:
-            _initialize_tables(engine)
-        engine.dispose()
-        with suppress(FileExistsError):  # another process was faster, and may have runs in its own by now
-            path.hardlink_to(made)
-
-
 def status_of(state: str) -> str:
-    """MLflow's status of a run that ended in a state."""
+    """MLflow's status for a run's final state."""
     return {"FAIL": "FAILED", "INTERRUPTED": "KILLED"}.get(state, "FINISHED")
 
 
-def _hush() -> None:
-    """Keeps MLflow from reporting its migrations on the terminal."""
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def connect(settings: Settings) -> Any:
-    """MLflow's client.
-
-    Raises:
-        UnavailableError: A server does not answer.
-    """
-    _hush()
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    # A request that is sent again within MLflow's client may open a run twice; the tracker looks before it tries again.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    from mlflow import MlflowClient
-
-    require_answer(settings)
-    return MlflowClient(settings.tracking_uri, settings.registry_uri)
-
-
-def require_answer(settings: Settings) -> None:
-    """Has a quick look whether MLflow's server or database answers: its own retries would take minutes.
-
-    Raises:
-        UnavailableError: There is no answer, or the login is refused.
-    """
-    variables = {settings.registry_uri: "MLFLOW_REGISTRY_URI", settings.tracking_uri: "MLFLOW_TRACKING_URI"}
-    for address, variable in variables.items():
-        if is_http(address):
-            _require_server(address, variable)
-        else:
-            _require_database(address)
-
-
-def _require_server(address: str, variable: str) -> None:
-    import requests
-
-    try:
-        answer = requests.get(address.rstrip("/") + "/health", timeout=10)
-    except requests.RequestException as error:
-        why = f"no answer ({type(error).__name__}); start the server, or correct {variable}"
-        raise UnavailableError(f"MLflow at {redact(address)}: {why}") from error
-    if not answer.ok:
-        raise UnavailableError(f"MLflow at {redact(address)}: must answer /health, got status {answer.status_code}")
-
-
-def _require_database(address: str) -> None:
-    import sqlalchemy as sa
-
-    try:
-        if not is_sqlite(address):
-            sa.create_engine(address, poolclass=sa.NullPool).connect().close()
-        elif Path(address.removeprefix("sqlite:///")).exists():
-            prepare_sqlite(address)
-    except (sqlite3.Error, sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
-        raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error
-
-
-def _as_input(dataset: DatasetInput) -> Any:
+def _as_input(dataset: DatasetInput) -> MlflowInput:
     from mlflow import entities
 
     source = json.dumps({"uri": dataset.source})

@@ -1,25 +1,24 @@
-"""Results on disk until both databases have them: written whole or not at all, and read again after a crash."""
+"""Keeps results on disk until Optuna and MLflow have them. An entry is written completely or not at all."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.errors import UnavailableError
 from search.home.locks import is_locked, lock_file
 from search.home.settings import Settings, study_slug
-from search.tracking.entries import Entry, Epoch, RunStart
+from search.tracking.entries import Entry
 
 _ENTRY_FILE = "entry.json"
 
 
 def write_entry(spool: Path, entry: Entry, files: Mapping[str, bytes]) -> Path:
-    """Puts a finished run on disk: after this returns, a crash does not lose it.
+    """Writes a finished run to disk; after this returns, neither a crash nor a power cut loses it.
 
     Args:
         spool: The spool's folder.
@@ -35,10 +34,10 @@ def write_entry(spool: Path, entry: Entry, files: Mapping[str, bytes]) -> Path:
     folder = spool / study_slug(entry.start.study) / entry.start.run_name
     unfinished = folder.with_name(folder.name + ".tmp")
     contents = {name: content for name, content in files.items() if content}
-    contents[_ENTRY_FILE] = json.dumps(asdict(entry)).encode()
+    contents[_ENTRY_FILE] = entry.to_json().encode()
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
-        folder.parent.mkdir(exist_ok=True)  # without its parents: a home that somebody deleted is not to come back
+        folder.parent.mkdir(exist_ok=True)  # without parents: a home that somebody deleted must stay deleted
         unfinished.mkdir()
         for name, content in contents.items():
             _write_through(unfinished / name, content)
@@ -69,52 +68,42 @@ def _sync_folder(folder: Path) -> None:
 
 def read_entry(folder: Path) -> Entry:
     """Reads an entry that ``write_entry`` wrote."""
-    document = json.loads((folder / _ENTRY_FILE).read_text())
-    document["start"] = RunStart(**document["start"])
-    document["history"] = tuple(Epoch(**epoch) for epoch in document["history"])
-    return Entry(**document)
+    return Entry.from_json((folder / _ENTRY_FILE).read_text())
 
 
 def artifacts(folder: Path) -> list[Path]:
-    """The files of an entry that go to MLflow."""
+    """The files of an entry to upload to MLflow."""
     return sorted(path for path in folder.iterdir() if path.name != _ENTRY_FILE)
 
 
-def move_entry(folder: Path, spool: Path) -> Path:
-    """Takes an entry over from the spool of another process, whole or not at all; returns its new folder."""
-    target = spool / folder.parent.name / folder.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    return folder.rename(target)
-
-
 def remove_entry(folder: Path) -> None:
-    """Takes a delivered entry away."""
+    """Deletes an entry."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def entries(spool: Path, study: str) -> Iterator[Path]:
-    """The folders of a study's entries that wait, oldest trial first."""
-    folder = spool / study_slug(study)
-    if folder.is_dir():
-        yield from sorted(path for path in folder.iterdir() if (path / _ENTRY_FILE).is_file() and path.suffix != ".tmp")
+    """The folders of a study's entries, the oldest trial first."""
+    found = (spool / study_slug(study)).glob(f"*/{_ENTRY_FILE}")
+    yield from sorted(path.parent for path in found if path.parent.suffix != ".tmp")
 
 
 def collect_spools(settings: Settings, name: str) -> list[Path]:
-    """Moves what processes that are gone left in their spools to this process's own; returns the moved entries."""
+    """Moves the entries of dead processes to this process's spool; returns their new folders."""
     moved: list[Path] = []
-    for index in itertools.count():
-        other = replace(settings, process_index=index)
-        if not lock_file(other, name).exists():
-            return moved
-        if index != settings.process_index:
-            with lock_file(other, name).open("a") as file:
-                left = [] if is_locked(file) else list(entries(other.spool, name))
-                moved += [move_entry(folder, settings.spool) for folder in left]
+    places = (replace(settings, process_index=index) for index in itertools.count())
+    for other in itertools.takewhile(lambda place: lock_file(place, name).exists(), places):
+        if other.process_index == settings.process_index:
+            continue
+        with lock_file(other, name).open("a") as file:
+            left = [] if is_locked(file) else list(entries(other.spool, name))
+            for folder in left:
+                target = settings.spool / folder.parent.name / folder.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.rmtree(target, ignore_errors=True)
+                moved.append(folder.rename(target))
     return moved
 
 
 def has_spooled(settings: Settings, name: str) -> bool:
-    """Whether results of a study wait in a spool of this home."""
-    spools = settings.home.glob("spool*")
-    return any(any(entries(spool, name)) for spool in spools)
+    """Whether a spool of this home has results of a study."""
+    return any(any(entries(spool, name)) for spool in settings.home.glob("spool*"))

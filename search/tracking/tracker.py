@@ -1,4 +1,4 @@
-"""Carries runs to MLflow in the background, in batches: training never waits for it."""
+"""Sends runs to MLflow in the background, in batches: training never waits for MLflow."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from search.home.text import one_line, redact
 from search.tracking.entries import Epoch, RunStart
-from search.tracking.run_queue import LiveRun, RunQueue
+from search.tracking.run_queue import LiveRun, RunQueue, RunState
 from search.tracking.runs import Runs
 from search.tracking.spool import read_entry
 
@@ -25,25 +24,29 @@ logger = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Carries what a search does to MLflow, in the background.
+    """Sends the runs of a search to MLflow, in a thread of its own.
 
-    Every method returns at once. Where MLflow does not answer, work waits here and is tried again; what has ended
-    waits on disk in the spool, so that nothing depends on this process living on.
+    Methods return at once, but for ``wait_connected`` and ``close``. While MLflow does not answer, calls are queued
+    and retried. Finished runs are in the spool on disk, so that a crash of this process loses none.
 
     Args:
-        connect_runs: Makes the ``Runs``; called in the thread, because importing MLflow takes seconds.
+        connect_runs: Connects to MLflow; called in the thread, because importing MLflow takes seconds.
         warn: Called with one line when MLflow stops answering, and when it answers again.
-        patience_s: How long a first connection that fails is tried again: a file may be locked by another program.
+        patience_s: How long a failing first connection is retried: another program may hold a lock on the file.
     """
 
     def __init__(
         self, connect_runs: Callable[[], Runs], warn: Callable[[str], None] = logger.warning, *, patience_s: float = 0.0
     ) -> None:
-        self._connect, self._warn, self._patience_s = connect_runs, warn, patience_s
+        self._connect = connect_runs
+        self._warn = warn
+        self._patience_s = patience_s
         self._inbox: queue.Queue[tuple[Callable[[], None], bool]] = queue.Queue()
         self._opened: queue.Queue[tuple[str, str, int]] = queue.Queue()
         self._queue = RunQueue(self._opened.put, self._note_delivered, warn)
-        self._handed_over, self._delivered = 0, 0
+        # Two counters, each changed in one thread only.
+        self._handed_over = 0
+        self._delivered = 0
         self._times_opened: Counter[str] = Counter()
         self._connected = threading.Event()
         self._error: Exception | None = None
@@ -54,82 +57,84 @@ class Tracker:
         self._thread.start()
 
     def wait_connected(self) -> None:
-        """Waits for the first answer.
+        """Waits for the first connection.
 
         Raises:
-            UnavailableError: There was none.
+            UnavailableError: It failed.
         """
         self._connected.wait()
         self.require_connected()
 
     def require_connected(self) -> None:
-        """Does not wait: says what kept the first connection from being made, if that is known by now.
+        """Returns at once.
 
         Raises:
-            UnavailableError: It failed.
+            UnavailableError: The first connection has failed.
         """
         if self._error:
             raise self._error
 
     def open(self, start: RunStart, *, replace: bool = False) -> None:
-        """A run begins; it is opened at once, so that the trial can know its run.
+        """Opens a run at once, so that its trial can record the run's id.
 
         Args:
-            start: What is known of it.
-            replace: Whether MLflow may hold a run of that name from an attempt that was lost.
+            start: Its name, parameters and tags.
+            replace: Whether MLflow may hold a run of that name from an earlier attempt.
         """
-        self._begin(start, urgent=True, replace=replace)
+        self._begin(LiveRun(start, self._count(start), replace), urgent=True)
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
-        """An epoch of an open run has ended."""
+        """Logs an epoch of an open run."""
         self._put(lambda: self._queue.runs[run_name].unsent.append(epoch))
 
     def end(self, run_name: str, folder: Path) -> None:
-        """A run has ended and lies in the spool."""
+        """Ends an open run whose result is in the spool."""
         self._handed_over += 1
-        self._put(lambda: setattr(self._queue.runs[run_name], "ended", folder))
+        self._put(lambda: self._queue.runs[run_name].end(RunState.ENDED, folder))
 
     def kill(self, run_name: str) -> None:
-        """A run was interrupted; its trial will be trained again."""
-        self._put(lambda: setattr(self._queue.runs[run_name], "killed", True))
+        """Ends an open run that was interrupted; its trial will be trained again."""
+        self._put(lambda: self._queue.runs[run_name].end(RunState.KILLED))
 
     def discard(self, run_name: str) -> None:
-        """A run is not wanted any more: another process has trained the same trial to its end."""
-        self._put(lambda: setattr(self._queue.runs[run_name], "discarded", True))
+        """Deletes an open run: another process has trained the same trial to its end."""
+        self._put(lambda: self._queue.runs[run_name].end(RunState.DISCARDED))
 
     def look_up(self, run_name: str) -> None:
-        """The id of a run that has ended is not known; ``opened`` will tell it."""
+        """Looks up the id of a finished run; ``opened`` returns it."""
         nth = self._times_opened[run_name]
         self._put(lambda: self._queue.pending_tasks.append(lambda mlflow: self._queue.find(mlflow, run_name, nth)))
 
     def kill_left(self, run_name: str) -> None:
-        """A process died while it had this run; its trial may be trained again, or not in this budget."""
+        """Ends the running runs of a name: the process that trained them is dead."""
         self._put(lambda: self._queue.pending_tasks.append(lambda mlflow: mlflow.kill_left(run_name)))
 
     def deliver(self, folder: Path) -> None:
-        """An entry of an earlier process waits in the spool."""
+        """Sends a spool entry of an earlier process."""
         self._handed_over += 1
-        entry = read_entry(folder)
-        self._begin(entry.start, replace=True, unsent=list(entry.history), ended=folder)
+        start = read_entry(folder).start
+        self._begin(LiveRun(start, self._count(start), replace=True, state=RunState.ENDED, folder=folder))
 
-    def _begin(self, start: RunStart, *, urgent: bool = False, **known: Any) -> None:
+    def _count(self, start: RunStart) -> int:
         self._times_opened[start.run_name] += 1
-        live = LiveRun(start, self._times_opened[start.run_name], **known)
-        self._put(lambda: self._queue.runs.__setitem__(start.run_name, live), urgent=urgent)
+        return self._times_opened[start.run_name]
+
+    def _begin(self, live: LiveRun, *, urgent: bool = False) -> None:
+        self._put(lambda: self._queue.runs.__setitem__(live.start.run_name, live), urgent=urgent)
 
     def _put(self, change: Callable[[], None], *, urgent: bool = False) -> None:
         self._inbox.put((change, urgent))
 
     def opened(self) -> list[tuple[str, str]]:
-        """(run name, run id) of the runs opened since the last call, but for those that are to be replaced."""
+        """(run name, run id) of the runs opened since the last call, without those that were replaced since."""
         opened = [self._opened.get_nowait() for _ in range(self._opened.qsize())]
         return [(name, run_id) for name, run_id, nth in opened if nth == self._times_opened[name]]
 
     def close(self, timeout_s: float | None = None) -> int:
-        """Waits until MLflow has everything; returns how many results stay in the spool.
+        """Waits until MLflow has everything; returns the number of results that stay in the spool.
 
         Args:
-            timeout_s: How long at most; without it, as long as MLflow takes another result within a minute.
+            timeout_s: The limit; by default ``CLOSE_S`` since MLflow took the last result.
         """
         self._extension_s = CLOSE_S if timeout_s is None else 0.0
         self._give_up_at = time.monotonic() + (CLOSE_S if timeout_s is None else timeout_s)
@@ -142,13 +147,13 @@ class Tracker:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        """Closes: at once after a second Ctrl-C, soon after an error, which may be MLflow's, as of a deleted home."""
+        """Closes; after an error only a few seconds are spent, because MLflow may be its cause."""
         hurry_s = None if error is None else 2.0 if issubclass(error, KeyboardInterrupt) else 10.0
         self.close(hurry_s)
 
     @property
     def undelivered(self) -> int:
-        """How many results MLflow has not taken; they wait in the spool."""
+        """The number of results that MLflow does not have; they are in the spool."""
         return self._handed_over - self._delivered
 
     def _note_delivered(self) -> None:
@@ -158,22 +163,22 @@ class Tracker:
 
     def _work(self) -> None:
         try:
-            runs = self._connect_patiently()
-        except Exception as error:  # noqa: BLE001  (handed to whoever waits for the connection)
+            runs = self._connect_with_retries()
+        except Exception as error:  # noqa: BLE001  (raised in the thread that waits for the connection)
             self._error = error
             return
         finally:
             self._connected.set()
         while not self._is_done():
-            self._take_in()
+            self._apply_changes()
             try:
                 self._queue.send(runs)
-            except Exception as error:  # noqa: BLE001  (whatever MLflow's stores raise: try again later)
+            except Exception as error:  # noqa: BLE001  (MLflow's stores raise anything: retry later)
                 self._back_off(error)
             else:
-                self._recover()
+                self._note_recovery()
 
-    def _connect_patiently(self) -> Runs:
+    def _connect_with_retries(self) -> Runs:
         until = time.monotonic() + self._patience_s
         while True:
             try:
@@ -188,8 +193,8 @@ class Tracker:
             return False
         return not self._queue or time.monotonic() >= self._give_up_at
 
-    def _take_in(self) -> None:
-        """Waits for work, and gathers what comes in until the next flush."""
+    def _apply_changes(self) -> None:
+        """Waits for changes, and applies them until the next flush is due."""
         until = time.monotonic() + max(FLUSH_S, self._pause_s)
         while (left := until - time.monotonic()) > 0:
             try:
@@ -202,11 +207,11 @@ class Tracker:
 
     def _back_off(self, error: Exception) -> None:
         if not self._pause_s:
-            self._warn(f"MLflow does not answer; training goes on and results wait on disk: {one_line(error)}")
+            self._warn(f"MLflow does not answer; training continues and results stay on disk: {one_line(error)}")
             logger.debug("tracking failed: %s", redact("".join(traceback.format_exception(error))))
         self._pause_s = min(30.0, max(1.0, self._pause_s * 2))
 
-    def _recover(self) -> None:
+    def _note_recovery(self) -> None:
         if self._pause_s:
             self._pause_s = 0.0
-            self._warn("MLflow answers again and has what was waiting")
+            self._warn("MLflow answers again and has all results")

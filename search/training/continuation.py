@@ -13,9 +13,9 @@ from pipelines.training.history import require_sha256
 from search.home.addresses import is_http
 from search.home.settings import Settings
 from search.home.text import one_line
+from search.tracking.connection import connect
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Epoch
 from search.tracking.history import read_history
-from search.tracking.runs import connect
 from search.training.configuration import TrainingSpec
 from search.workers.tasks import SavedCheckpoint
 

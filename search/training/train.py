@@ -21,9 +21,9 @@ from search.scheduling.dispatcher import Job
 from search.scheduling.progress import Observer
 from search.scheduling.trial_results import ResultWriter
 from search.spec.study_spec import WorkerSettings
+from search.tracking.connection import open_home
 from search.tracking.entries import Entry, RunStart, now_ms
 from search.tracking.experiment_view import plain
-from search.tracking.home import open_home
 from search.tracking.run_names import training_run_name
 from search.tracking.runs import Runs
 from search.tracking.spool import entries

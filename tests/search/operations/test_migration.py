@@ -142,7 +142,7 @@ class TestBeforeItMoves:
             ("MLFLOW_TRACKING_URI", "http://u:secret@server:5000", "name the database behind it"),
             ("MLFLOW_TRACKING_URI", "", "must be the PostgreSQL database to move to"),
             ("OPTUNA_STORAGE", "sqlite:///other.db", "must be the PostgreSQL database to move to"),
-            ("MLFLOW_REGISTRY_URI", "sqlite:///other.db", "must be left out"),
+            ("MLFLOW_REGISTRY_URI", "sqlite:///other.db", "must be unset"),
         ],
     )
     def test_wrong_addresses(

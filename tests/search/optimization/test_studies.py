@@ -25,7 +25,7 @@ from search.spec.space import Range, SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings
 from search.storage.attributes import RESULT, SPEC
 from search.storage.database import open_storage
-from search.tracking.runs import make_database
+from search.tracking.connection import make_database
 
 
 class TestResuming:

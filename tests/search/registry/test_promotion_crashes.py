@@ -20,7 +20,7 @@ from search.registry import promotion
 from search.registry.models import rollback
 from search.registry.promotion import promote
 from search.registry.versions import COMPLETE, PENDING, STATE
-from search.tracking.runs import connect
+from search.tracking.connection import connect
 
 
 def test_a_refused_challenger_leaves_a_champion_whose_promotion_died_after_the_move(contenders: Path, model: str):

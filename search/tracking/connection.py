@@ -1,0 +1,112 @@
+"""Connects to MLflow, and creates its database in a new home."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import UnavailableError
+from search.home.addresses import is_http, is_sqlite
+from search.home.settings import MIGRATING, Settings, prepare_home, prepare_sqlite
+from search.home.text import one_line, redact
+from search.storage.database import open_storage
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def open_home(settings: Settings) -> None:
+    """Creates the home, after every server and database outside it has answered: a failure leaves nothing behind.
+
+    Raises:
+        UnavailableError: The tracking server, a database or the folder cannot be used.
+    """
+    require_answer(settings)
+    if str(settings.home) not in settings.optuna_storage:
+        open_storage(settings)
+    prepare_home(settings)
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """Returns MLflow's client.
+
+    Raises:
+        UnavailableError: A server or database does not answer.
+    """
+    _silence_migrations()
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    # A request that MLflow's client repeats may open a run twice; the tracker checks before it retries.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    from mlflow import MlflowClient
+
+    require_answer(settings)
+    return MlflowClient(settings.tracking_uri, settings.registry_uri)
+
+
+def make_database(address: str) -> None:
+    """Creates MLflow's SQLite file where there is none, completely or not at all.
+
+    MLflow runs some fifty migrations. A process killed between two of them would leave a file that no process can use.
+    """
+    path = Path(address.removeprefix("sqlite:///"))
+    if path.exists() or not path.parent.is_dir():  # opening the file reports a missing folder
+        return
+    _silence_migrations()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
+        made = Path(folder, path.name)
+        with MIGRATING:
+            SqlAlchemyStore(f"sqlite:///{made}", (path.parent / "artifacts").as_uri()).engine.dispose()
+        with suppress(FileExistsError):  # another process was faster, and its file may have runs by now
+            path.hardlink_to(made)
+
+
+def require_answer(settings: Settings) -> None:
+    """Checks that MLflow's servers and databases answer: MLflow's own retries would take minutes.
+
+    Raises:
+        UnavailableError: One does not answer, or refuses the login.
+    """
+    variables = {settings.registry_uri: "MLFLOW_REGISTRY_URI", settings.tracking_uri: "MLFLOW_TRACKING_URI"}
+    for address, variable in variables.items():
+        if is_http(address):
+            _require_server(address, variable)
+        else:
+            _require_database(address)
+
+
+def _require_server(address: str, variable: str) -> None:
+    import requests
+
+    try:
+        answer = requests.get(address.rstrip("/") + "/health", timeout=10)
+    except requests.RequestException as error:
+        why = f"no answer ({type(error).__name__}); start the server, or correct {variable}"
+        raise UnavailableError(f"MLflow at {redact(address)}: {why}") from error
+    if not answer.ok:
+        raise UnavailableError(f"MLflow at {redact(address)}: must answer /health, got status {answer.status_code}")
+
+
+def _require_database(address: str) -> None:
+    import sqlalchemy as sa
+
+    try:
+        if not is_sqlite(address):
+            sa.create_engine(address, poolclass=sa.NullPool).connect().close()
+        elif Path(address.removeprefix("sqlite:///")).exists():
+            prepare_sqlite(address)
+    except (sqlite3.Error, sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
+        raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error
+
+
+def _silence_migrations() -> None:
+    """Keeps MLflow from reporting its migrations on the terminal."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
