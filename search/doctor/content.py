@@ -1,29 +1,36 @@
-"""Whether a run holds what its trial came to: tags, parameters, figures, every epoch, and its files unharmed."""
+"""Compares each run with its trial's result: tags, parameters, metrics, epochs, and the hashes of its files."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
+from pipelines.training.history import sha256
 from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
-from search.home.settings import Settings
 from search.home.text import one_line
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, now_ms
+from search.tracking.history import read_history
 from search.training.continuation import CHECKPOINT_TAG, MODEL_TAG
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+Copies: TypeAlias = Callable[[], dict[str, Path]]
+"""Returns the files of a home by their hashes."""
 LOST = "lost."
-"""Begins the tags that note what of a run cannot be brought back: ``lost.model.h5``, ``lost.history``."""
+"""Prefix of the tags that record what of a run cannot be restored: ``lost.model.h5``, ``lost.history``."""
 _HISTORY = LOST + "history"
 _TAGS = ("trial.state", "study", "trial", "model_sha256", "dataset.fingerprint")
 
 
 def content_findings(view: StudyView, copies: Copies) -> Iterator[Finding]:
-    """What the runs of a study lack."""
+    """Finds what the runs of a study lack."""
     for name, run in view.matched().items():
         if name not in view.spooled:
             yield from _figures(view, view.records[name], run)
@@ -33,7 +40,7 @@ def content_findings(view: StudyView, copies: Copies) -> Iterator[Finding]:
             yield from _files(view, run, copies)
 
 
-def _figures(view: StudyView, record: Record, run: Any) -> Iterator[Finding]:
+def _figures(view: StudyView, record: Record, run: Run) -> Iterator[Finding]:
     from mlflow.entities import Metric, Param, RunTag
 
     entry, run_id, subject = record.entry, run.info.run_id, f"{view.name}: {record.name}"
@@ -47,23 +54,23 @@ def _figures(view: StudyView, record: Record, run: Any) -> Iterator[Finding]:
         yield Finding("missing parameters", subject, what, partial(log, params=params))
     if figures := {key: value for key, value in entry.metrics.items() if run.data.metrics.get(key) != value}:
 
-        def mend() -> None:  # MLflow shows the figure of the last step, and of that the latest
-            steps = {key: [p.step for p in view.client.get_metric_history(run_id, key)] for key in figures}
-            log([Metric(key, value, now_ms(), max(steps[key], default=0)) for key, value in figures.items()])
+        def log_again() -> None:  # MLflow shows the value of the last step with the latest time
+            step = max((epoch.step for epoch in read_history(view.client, run_id, figures)), default=0)
+            log([Metric(key, value, now_ms(), step) for key, value in figures.items()])
 
         what = "logs " + ", ".join(f"{key} = {value:g}" for key, value in figures.items())
-        yield Finding("wrong figures", subject, what, mend)
+        yield Finding("wrong figures", subject, what, log_again)
 
 
-def _history(view: StudyView, record: Record, run: Any) -> Iterator[Finding]:
+def _history(view: StudyView, record: Record, run: Run) -> Iterator[Finding]:
     from mlflow.entities import Metric
 
-    client, run_id, epochs = view.client, run.info.run_id, range(1, record.n_epochs + 1)
-    gaps: dict[str, list[int]] = {}
-    for key in record.metrics if epochs else ():
-        there = {point.step for point in client.get_metric_history(run_id, key)}
-        if missing := [step for step in epochs if step not in there]:
-            gaps[key] = missing
+    client, run_id = view.client, run.info.run_id
+    epochs = read_history(client, run_id, record.metrics) if record.n_epochs else ()
+    logged = {(key, epoch.step) for epoch in epochs for key in epoch.metrics}
+    steps = range(1, record.n_epochs + 1)
+    missing = {key: [step for step in steps if (key, step) not in logged] for key in record.metrics}
+    gaps = {key: absent for key, absent in missing.items() if absent}
     known = {epoch.step: epoch for epoch in record.entry.history}
     points = [
         Metric("val_accuracy", known[step].metrics["val_accuracy"], known[step].at_ms, step)
@@ -74,14 +81,14 @@ def _history(view: StudyView, record: Record, run: Any) -> Iterator[Finding]:
     if not points and (not lost or _HISTORY in run.data.tags):
         return
 
-    def mend() -> None:
+    def fill() -> None:
         client.log_batch(run_id, points)
         if lost:
             client.set_tag(run_id, _HISTORY, lost)
 
     logs = f"logs the validation accuracy of {_listed([p.step for p in points])}" if points else ""
-    notes = f"notes as lost: {lost}" if lost else ""
-    yield Finding("history with gaps", f"{view.name}: {record.name}", "; ".join(filter(None, (logs, notes))), mend)
+    notes = f"records as lost: {lost}" if lost else ""
+    yield Finding("history with gaps", f"{view.name}: {record.name}", "; ".join(filter(None, (logs, notes))), fill)
 
 
 def _listed(steps: list[int]) -> str:
@@ -89,57 +96,83 @@ def _listed(steps: list[int]) -> str:
     return f"epoch{'s' * (len(steps) > 1)} {shown}{f' and {len(steps) - 5} more' if len(steps) > 5 else ''}"
 
 
-def _files(view: StudyView, run: Any, copies: Copies) -> Iterator[Finding]:
-    """The files whose hashes a run has on record; a trial that was copied from another has none of its own."""
-    tags = run.data.tags
+def _files(view: StudyView, run: Run, copies: Copies) -> Iterator[Finding]:
+    """Checks the files whose hashes a run has in its tags; a trial copied from another one has no files."""
+    tags, run_id = run.data.tags, run.info.run_id
     for name, tag in ((MODEL_FILE, MODEL_TAG), (CHECKPOINT_FILE, CHECKPOINT_TAG)):
-        sha256 = "" if "copied_from" in tags or LOST + name in tags else tags.get(tag, "")
-        if sha256 and (harm := damage(view.client, f"{run.info.artifact_uri}/{name}", sha256)):
-            kind = f"{harm.split(':')[0]} {name}"
-            if copy := copies.find(sha256):
-                what = f"puts back the copy at {copy}"
-                mend = partial(put_back, view.client, run.info.artifact_uri, name, copy)
-            else:
-                what = f"cannot be brought back, no copy of it is left here: notes that in the tag {LOST}{name}"
-                mend = partial(view.client.set_tag, run.info.run_id, LOST + name, harm)
-            yield Finding(kind, f"{view.name}: {run.info.run_name}", what, mend)
+        if tag in tags and "copied_from" not in tags and LOST + name not in tags:
+            file = RecordedFile(view.client, run.info.artifact_uri, name, tags[tag])
+            set_tag = partial(view.client.set_tag, run_id, LOST + name)
+            yield from file.findings(f"{view.name}: {run.info.run_name}", copies, set_tag)
 
 
-def damage(client: Any, uri: str, sha256: str) -> str:
-    """What is wrong with a file of MLflow's: it is missing, or not the one on record; "" where nothing is."""
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
+@dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """A file among MLflow's artifacts whose hash is recorded.
 
-    try:
+    Attributes:
+        client: MLflow's client.
+        folder_uri: Its folder.
+        name: Its name.
+        sha256: The recorded hash.
+    """
+
+    client: MlflowClient
+    folder_uri: str
+    name: str
+    sha256: str
+
+    def findings(
+        self, subject: str, copies: Copies, set_lost: Callable[[str], object], prefix: str = ""
+    ) -> Iterator[Finding]:
+        """Finds a missing or damaged file.
+
+        Args:
+            subject: The run or version that has the file.
+            copies: Finds the home's files by their hashes.
+            set_lost: Records the problem where there is no copy.
+            prefix: Begins the finding's kind.
+        """
+        problem = self._problem()
+        kind = f"{prefix}{problem.split(':')[0]} {self.name}"
+        if problem and (copy := copies().get(self.sha256)):
+            yield Finding(kind, subject, f"restores it from the copy at {copy}", partial(self._restore, copy))
+        elif problem:
+            what = f"cannot restore it, the home has no copy: records that in the tag {LOST}{self.name}"
+            yield Finding(kind, subject, what, partial(set_lost, problem))
+
+    def _problem(self) -> str:
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        uri = f"{self.folder_uri}/{self.name}"
+        try:
+            with TemporaryDirectory() as folder:
+                target = None if uri.startswith("file:") else folder  # a local file is read in place
+                path = download_artifacts(artifact_uri=uri, dst_path=target, tracking_uri=self.client.tracking_uri)
+                found = sha256(Path(path).read_bytes())
+        except (MlflowException, OSError) as error:
+            return f"missing: {one_line(error)}"
+        return "" if found == self.sha256 else f"damaged: sha256 must be {self.sha256[:12]}…, got {found[:12]}…"
+
+    def _restore(self, copy: Path) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
         with TemporaryDirectory() as folder:
-            target = None if uri.startswith("file:") else folder  # a local file is read where it lies
-            path = download_artifacts(artifact_uri=uri, dst_path=target, tracking_uri=client.tracking_uri)
-            found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except (MlflowException, OSError) as error:
-        return f"missing: {one_line(error)}"
-    return "" if found == sha256 else f"damaged: sha256 must be {sha256[:12]}…, got {found[:12]}…"
+            path = Path(folder, self.name)
+            path.write_bytes(copy.read_bytes())
+            get_artifact_repository(self.folder_uri, self.client.tracking_uri).log_artifact(str(path))
 
 
-def put_back(client: Any, folder_uri: str, name: str, copy: Path) -> None:
-    """Puts a file into a folder of MLflow's artifacts."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+def find_copies(home: Path) -> Copies:
+    """Finds the model files and checkpoints of a home by their hashes; they are read at the first call.
 
-    with TemporaryDirectory() as folder:
-        path = Path(folder, name)
-        path.write_bytes(copy.read_bytes())
-        get_artifact_repository(folder_uri, client.tracking_uri).log_artifact(str(path))
+    Artifacts of deleted runs and of registered models are among them.
+    """
 
+    @cache
+    def copies() -> dict[str, Path]:
+        paths = [path for folder in ("artifacts", "spool") for path in (home / folder).rglob("*.h5")]
+        return {sha256(path.read_bytes()): path for path in paths}
 
-class Copies:
-    """The files of a home by their hashes, read once one is looked for: deleted runs keep theirs, models too."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._home = settings.home
-        self._found: dict[str, Path] | None = None
-
-    def find(self, sha256: str) -> Path | None:
-        """A file with that hash."""
-        if self._found is None:
-            paths = [path for folder in ("artifacts", "spool") for path in (self._home / folder).rglob("*.h5")]
-            self._found = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in paths}
-        return self._found.get(sha256)
+    return copies

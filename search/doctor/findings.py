@@ -1,12 +1,12 @@
-"""What the doctor says: one disagreement, and what it knows to do about it."""
+"""Findings of the doctor: one disagreement each, with its repair."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 ROUNDS = 5
-"""A repair may uncover what stood behind it, a run that comes back without its model say: so it is looked at again."""
+"""Rounds of a repair: a repaired run may show another finding, such as a missing model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,26 +14,26 @@ class Finding:
     """A disagreement.
 
     Attributes:
-        kind: What sort of disagreement, in a few words; the same for all of its sort.
-        subject: Where: the study and its run, the model and its version, or the file.
-        repair: What a repair does, in plain words.
-        mend: Does it; None where nothing can.
+        kind: The kind of disagreement, in a few words.
+        subject: The place: a study and its run, a model and its version, or a file.
+        repair: What a repair does, in words.
+        apply: Repairs it.
     """
 
     kind: str
     subject: str
     repair: str
-    mend: Callable[[], object] | None
+    apply: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What a look, or a repair, came to.
+    """The result of a check or a repair.
 
     Attributes:
-        found: The disagreements; after a repair those that it saw to, in its order.
-        left: Those that are there still.
-        remarks: Lines on what was not looked at or is left alone.
+        found: The disagreements; after a repair including those that it repaired.
+        left: The disagreements that remain.
+        remarks: Messages about what was skipped.
     """
 
     found: tuple[Finding, ...]
@@ -41,18 +41,16 @@ class Diagnosis:
     remarks: tuple[str, ...] = ()
 
 
-def repair(look: Callable[[], Sequence[Finding]], *, repair: bool) -> tuple[list[Finding], list[Finding]]:
-    """Looks, and mends until a look finds nothing more to mend; what was found in all, and what is left."""
-    left = list(look())
+def check(find: Callable[[], Iterable[Finding]], *, repair: bool) -> tuple[list[Finding], list[Finding]]:
+    """Finds disagreements and, with ``repair``, repairs them until none is found; returns all, and those left."""
+    left = list(find())
     found = list(left)
     for _ in range(ROUNDS if repair else 0):
-        able = [finding for finding in left if finding.mend]
-        if not able:
-            break
-        for finding in able:
-            if finding.mend:
-                finding.mend()
+        for finding in left:
+            finding.apply()
         seen = {(finding.kind, finding.subject) for finding in found}
-        left = list(look())
+        left = list(find())
         found += [finding for finding in left if (finding.kind, finding.subject) not in seen]
+        if not left:
+            break
     return found, left

@@ -1,4 +1,4 @@
-"""What lies in the spool and in the home and belongs to nothing."""
+"""Finds files and folders in the spool and the artifacts that belong to nothing."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from search.doctor.view import readable_entry
 from search.home.settings import Settings, study_slug
 
 SET_ASIDE = "set-aside"
-"""Folder of the home for what cannot be read, and cannot be proven to be worth nothing either."""
+"""Folder of the home for unreadable files, which may still be worth something."""
 
 
 def spool_leftovers(settings: Settings, folder: Path) -> Iterator[Finding]:
-    """What lies in a study's part of the spool and is no result; the study's lock is in hand."""
+    """Finds what is no result in a study's folder of the spool; the caller holds the study's lock."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix == ".tmp":
-            what = "deletes it: a process died while it wrote, and its trial is trained again"
-            mend = partial(shutil.rmtree, path)
-            yield Finding("unfinished file in the spool", _place(settings, path), what, mend)
+            what = "deletes it: a process died while writing it, and its trial is trained again"
+            apply = partial(shutil.rmtree, path)
+            yield Finding("unfinished file in the spool", _place(settings, path), what, apply)
         elif readable_entry(path) is None:
             yield unreadable(settings, path)
 
 
 def unknown_in_spool(settings: Settings, names: set[str]) -> tuple[list[Path], list[Path]]:
-    """What lies in the spool outside of the studies' parts: folders, and files."""
+    """Folders and files of the spool that belong to no study."""
     known = {study_slug(name) for name in names}
     paths = sorted(settings.spool.iterdir()) if settings.spool.is_dir() else []
     folders = [path for path in paths if path.is_dir() and path.name not in known]
@@ -36,8 +36,8 @@ def unknown_in_spool(settings: Settings, names: set[str]) -> tuple[list[Path], l
 
 
 def unreadable(settings: Settings, path: Path) -> Finding:
-    """What is in the spool and is no result that can be read."""
-    what = f"moves it to {SET_ASIDE}/ in the home: it cannot be read, and cannot be proven to be worth nothing"
+    """The finding for something in the spool that cannot be read."""
+    what = f"moves it to {SET_ASIDE}/ in the home: it cannot be read, but may be worth something"
     return Finding("unreadable in the spool", _place(settings, path), what, partial(_set_aside, settings, path))
 
 
@@ -51,9 +51,13 @@ def _set_aside(settings: Settings, path: Path) -> None:
 
 
 def artifact_leftovers(settings: Settings, run_ids: set[str]) -> tuple[list[Finding], list[str]]:
-    """Folders of runs that MLflow does not know, deleted ones included: empty ones, and a line on the others.
+    """Finds empty folders of unknown runs, and returns a remark about those with files.
 
-    Files are left where they lie: another MLflow database, or a backup of this one, may know their run.
+    Files stay: another MLflow database, or a backup of this one, may know their run.
+
+    Args:
+        settings: The home.
+        run_ids: Ids of all runs, deleted ones included.
     """
     root = settings.home / "artifacts"
     unknown = [
@@ -70,11 +74,11 @@ def artifact_leftovers(settings: Settings, run_ids: set[str]) -> tuple[list[Find
     if not full:
         return findings, []
     many = f"{len(full)} folders of artifacts belong" if len(full) > 1 else "1 folder of artifacts belongs"
-    return findings, [f"{many} to no run that MLflow knows here, left alone: {_place(settings, full[0])}"]
+    return findings, [f"{many} to no run in MLflow; skipped: {_place(settings, full[0])}"]
 
 
 def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # a file has come since it was looked at
+    with suppress(OSError):  # a file was added since the check
         for inner in sorted(folder.rglob("*"), reverse=True):
             inner.rmdir()
         folder.rmdir()

@@ -1,11 +1,11 @@
-"""Whether Optuna's trials and MLflow's runs are each other's: none missing, none twice, none left in training."""
+"""Compares the trials in Optuna, the runs in MLflow and the results in the spool."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from search.doctor.findings import Finding
 from search.doctor.view import Record, StudyView
@@ -14,19 +14,23 @@ from search.optimization.studies import load_writable_study
 from search.scheduling.recovery import record_runs, tell
 from search.storage.heartbeats import abandoned
 from search.tracking.entries import now_ms
+from search.tracking.history import read_history
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import status_of
 from search.tracking.spool import read_entry, write_entry
 from search.tracking.tracker import Tracker
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
 ORPHAN = "ORPHAN"
 """``trial.state`` of a run whose trial Optuna does not have."""
 _STATE = "trial.state"
-_SILENT_MS = 3_600_000  # a run without a word for an hour, where no lock says whether somebody trains it
+_SILENT_MS = 3_600_000  # a silent run is dead after an hour, where no lock tells whether it is trained
 
 
 def trial_findings(view: StudyView) -> Iterator[Finding]:
-    """What the spool and Optuna disagree on, then what Optuna and MLflow disagree on."""
+    """Compares the spool with Optuna, then Optuna with MLflow."""
     yield from _spooled(view)
     yield from _left_running(view)
     if view.experiment and view.experiment.lifecycle_stage == "deleted" and (view.records or view.spooled):
@@ -42,14 +46,17 @@ def trial_findings(view: StudyView) -> Iterator[Finding]:
 
 def _spooled(view: StudyView) -> Iterator[Finding]:
     for name, folder in view.spooled.items():
-        kind, what = "result that MLflow does not have", "delivers it from the spool"
+        kind, what = "result that MLflow does not have", "sends it to MLflow"
         if name in view.unfinished:
-            kind, what = "result that Optuna does not have", "tells Optuna, then delivers it to MLflow from the spool"
+            kind, what = (
+                "result that Optuna does not have",
+                "reports it to Optuna, then sends it to MLflow",
+            )
         yield Finding(kind, f"{view.name}: {name}", what, partial(deliver, view, folder))
 
 
 def deliver(view: StudyView, folder: Path) -> None:
-    """Lets both databases have an entry of the spool, in the order in which nothing is lost."""
+    """Sends a spool entry to Optuna, then to MLflow: a crash in between loses nothing."""
     entry = read_entry(folder)
     if view.study and entry.start.run_name in view.unfinished:
         tell(view.settings, load_writable_study(view.settings, view.name), [entry])
@@ -67,9 +74,9 @@ def _left_running(view: StudyView) -> Iterator[Finding]:
         return
     for trial in abandoned(view.settings, view.study):
         if (name := trial_run_name(trial.number)) not in view.spooled:
-            mend = partial(view.study.requeue, trial.number)
-            what = "lets the next run train it again, under its own number with its own seed"
-            yield Finding("trial left in training", f"{view.name}: {name}", what, mend)
+            apply = partial(view.study.requeue, trial.number)
+            what = "requeues it: the next run trains it again with its number and its seed"
+            yield Finding("trial left in training", f"{view.name}: {name}", what, apply)
 
 
 def _without_run(view: StudyView) -> Iterator[Finding]:
@@ -78,15 +85,15 @@ def _without_run(view: StudyView) -> Iterator[Finding]:
         if name in matched or name in view.spooled:
             continue
         if left := _deleted_run(view, record):
-            what, mend = "restores the run, which was deleted", partial(view.client.restore_run, left.info.run_id)
+            what, apply = "restores the run, which was deleted", partial(view.client.restore_run, left.info.run_id)
         else:
-            what = "makes the run again from what Optuna knows; the rest of it cannot be brought back"
-            mend = partial(_remake, view, record)
-        yield Finding("trial without a run", f"{view.name}: {name}", what, mend)
+            what = "creates the run again from Optuna's data; the rest cannot be restored"
+            apply = partial(_remake, view, record)
+        yield Finding("trial without a run", f"{view.name}: {name}", what, apply)
 
 
-def _deleted_run(view: StudyView, record: Record) -> Any | None:
-    """The run of a record that somebody deleted in MLflow; what was replaced by another attempt is none."""
+def _deleted_run(view: StudyView, record: Record) -> Run | None:
+    """The deleted run of a record, unless another attempt replaced it."""
     state = record.entry.tags[_STATE]
     same = [run for run in view.deleted if record.name == run.info.run_name and run.data.tags.get(_STATE) == state]
     return next((run for run in view.deleted if run.info.run_id == record.run_id), next(iter(same), None))
@@ -96,8 +103,8 @@ def _remake(view: StudyView, record: Record) -> None:
     deliver(view, write_entry(view.settings.spool, record.entry, {}))
 
 
-def _doubles(view: StudyView) -> list[Any]:
-    """Runs that have the name of a finished trial whose run is another."""
+def _doubles(view: StudyView) -> list[Run]:
+    """Runs with the name of a finished trial that has another run."""
     matched = view.matched()
     return [
         run
@@ -110,20 +117,22 @@ def _doubles(view: StudyView) -> list[Any]:
 
 def _twice(view: StudyView) -> Iterator[Finding]:
     for run in _doubles(view):
-        what = "deletes the one that Optuna does not know; MLflow's trash keeps it"
-        mend = partial(view.client.delete_run, run.info.run_id)
-        yield Finding("two runs of one trial", f"{view.name}: {run.info.run_name}, run {run.info.run_id}", what, mend)
+        what = "deletes the run that Optuna does not know; MLflow can restore it"
+        apply = partial(view.client.delete_run, run.info.run_id)
+        yield Finding("two runs of one trial", f"{view.name}: {run.info.run_name}, run {run.info.run_id}", what, apply)
 
 
 def _unknown_runs(view: StudyView) -> Iterator[Finding]:
     for name, run in view.matched().items():
         if view.study and view.records[name].run_id != run.info.run_id and name not in view.spooled:
-            mend = partial(record_run_id, view.study, name, run.info.run_id)
-            yield Finding("trial that does not know its run", f"{view.name}: {name}", "notes the run with it", mend)
+            apply = partial(record_run_id, view.study, name, run.info.run_id)
+            yield Finding(
+                "trial that does not know its run", f"{view.name}: {name}", "records the run in Optuna", apply
+            )
 
 
 def _run_states(view: StudyView) -> Iterator[Finding]:
-    """Runs whose status is not what their trial came to."""
+    """Finds runs whose status is not that of their trial."""
     matched = {run.info.run_id: view.records[name] for name, run in view.matched().items()}
     doubles = {run.info.run_id for run in _doubles(view)}
     for run in view.runs:
@@ -135,21 +144,21 @@ def _run_states(view: StudyView) -> Iterator[Finding]:
             status = status_of(record.entry.state) if record else "KILLED"
             yield Finding("run left in training", subject, f"ends it as {status}", _end(view, run, status))
         elif record and info.status != (status := status_of(record.entry.state)):
-            yield Finding("wrong status", subject, f"makes it {status}, it was {info.status}", _end(view, run, status))
+            yield Finding("wrong status", subject, f"sets {status}, was {info.status}", _end(view, run, status))
         elif info.run_name in view.unfinished and info.status in ("FINISHED", "FAILED") and not record:
-            what = "makes it KILLED: the next run trains this trial again"
+            what = "sets KILLED: the next run trains this trial again"
             yield Finding("run that is ahead of its trial", subject, what, _end(view, run, "KILLED"))
 
 
-def _end(view: StudyView, run: Any, status: str) -> Callable[[], None]:
+def _end(view: StudyView, run: Run, status: str) -> Callable[[], None]:
     return partial(view.client.set_terminated, run.info.run_id, status, run.info.end_time or None)
 
 
-def _is_dead(view: StudyView, run: Any) -> bool:
-    """Whether nobody trains a run: the study's lock is in hand and says so, except of those that take no lock."""
+def _is_dead(view: StudyView, run: Run) -> bool:
+    """Whether nobody trains a run: the study's lock, held here, excludes it; single trainings take no lock."""
     if view.study and not view.settings.is_shared:
         return True
-    last_ms = max((metric.timestamp for metric in run.data._metric_objs), default=0)
+    last_ms = max((epoch.at_ms for epoch in read_history(view.client, run.info.run_id, run.data.metrics)), default=0)
     return max(last_ms, run.info.start_time or 0) < now_ms() - _SILENT_MS
 
 
@@ -160,6 +169,6 @@ def _without_trial(view: StudyView) -> Iterator[Finding]:
         tags, info = run.data.tags, run.info
         is_ours = tags.get("study") == view.name and info.status in ("FINISHED", "FAILED")
         if is_ours and info.run_id not in known and info.run_name not in names and tags.get(_STATE) != ORPHAN:
-            what = f"keeps it and says so in its tag {_STATE} = {ORPHAN}; no trial is made up for it"
-            mend = partial(view.client.set_tag, info.run_id, _STATE, ORPHAN)
-            yield Finding("run without a trial", f"{view.name}: {info.run_name}", what, mend)
+            what = f"keeps it and sets its tag {_STATE} = {ORPHAN}; no trial is created for it"
+            apply = partial(view.client.set_tag, info.run_id, _STATE, ORPHAN)
+            yield Finding("run without a trial", f"{view.name}: {info.run_name}", what, apply)

@@ -1,15 +1,14 @@
-"""One study as Optuna, MLflow and the spool have it, side by side."""
+"""Reads one study from Optuna, MLflow and the spool, for comparison."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
@@ -26,16 +25,20 @@ from search.tracking.run_names import trial_run_name
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.spool import read_entry
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """A finished run as Optuna knows it.
 
     Attributes:
-        entry: What MLflow is to have of it; of each epoch Optuna knows the validation accuracy only.
-        run_id: The run that Optuna believes to be its.
-        metrics: What is logged of each epoch.
-        n_epochs: How many epochs MLflow is to have.
+        entry: What MLflow must have; of each epoch Optuna knows the validation accuracy only.
+        run_id: The run that Optuna has recorded for it.
+        metrics: Names of the metrics logged for each epoch.
+        n_epochs: The number of epochs that MLflow must have.
     """
 
     entry: Entry
@@ -51,59 +54,50 @@ class Record:
 
 @dataclass(slots=True)
 class StudyView:
-    """What each of the three has of one study, or of the experiment of single trainings.
+    """One study, or the experiment of single trainings, in Optuna, MLflow and the spool.
 
     Attributes:
-        settings: Where they are.
-        client: MLflow's.
-        name: The study's, and the experiment's.
-        study: Optuna's; None for single trainings.
-        experiment: MLflow's; None where there is none.
-        runs: Those that were not deleted.
-        deleted: Those that were.
-        spooled: The entries that wait, by run name.
-        records: What Optuna has finished, by run name.
-        unfinished: Optuna's other trials, by run name.
+        settings: The addresses of the three.
+        client: MLflow's client.
+        name: The name of the study and of the experiment.
+        study: The study in Optuna; None for single trainings.
+        experiment: The experiment in MLflow; None where there is none.
+        runs: The runs that are not deleted.
+        deleted: The deleted runs.
+        spooled: The entries in the spool, by run name.
+        records: The finished runs in Optuna, by run name.
+        unfinished: The unfinished trials in Optuna, by run name.
     """
 
     settings: Settings
-    client: Any
+    client: MlflowClient
     name: str
     study: StoredStudy | None
-    experiment: Any = None
-    runs: list[Any] = field(default_factory=list)
-    deleted: list[Any] = field(default_factory=list)
+    experiment: Experiment | None = None
+    runs: list[Run] = field(default_factory=list)
+    deleted: list[Run] = field(default_factory=list)
     spooled: dict[str, Path] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
     unfinished: dict[str, optuna.trial.FrozenTrial] = field(default_factory=dict)
 
     def open_runs(self) -> Runs:
-        """The runs of the experiment, to write to."""
+        """Opens the experiment for writing."""
         attributes = self.study.user_attrs if self.study else {}
         source = attributes[SPEC]["data"]["source"] if SPEC in attributes else ""
         dataset = DatasetInput(Path(source).stem, attributes.get(FINGERPRINT, ""), source) if source else None
         return Runs(self.settings, self.name, "", dataset)
 
-    def by_name(self) -> dict[str, list[Any]]:
-        """The runs by their names."""
-        found: dict[str, list[Any]] = defaultdict(list)
-        for run in self.runs:
-            found[run.info.run_name].append(run)
-        return found
-
-    def matched(self) -> dict[str, Any]:
-        """The run of each record: the one that it knows, whatever it is called now, else one of its name."""
-        by_id, by_name = {run.info.run_id: run for run in self.runs}, self.by_name()
-        found = {}
-        for name, record in self.records.items():
-            same_name = sorted(by_name.get(name, []), key=lambda run: run.info.status != "FINISHED")
-            if run := by_id.get(record.run_id) or next(iter(same_name), None):
-                found[name] = run
-        return found
+    def matched(self) -> dict[str, Run]:
+        """The run of each record: the one with the recorded id, else one of its name, a finished one first."""
+        by_id = {run.info.run_id: run for run in self.runs}
+        finished_first = sorted(self.runs, key=lambda run: run.info.status != "FINISHED")
+        by_name = {run.info.run_name: run for run in reversed(finished_first)}  # the first of a name wins
+        found = {name: by_id.get(record.run_id) or by_name.get(name) for name, record in self.records.items()}
+        return {name: run for name, run in found.items() if run}
 
 
-def view_study(settings: Settings, client: Any, name: str, study: StoredStudy | None) -> StudyView:
-    """Reads all three."""
+def view_study(settings: Settings, client: MlflowClient, name: str, study: StoredStudy | None) -> StudyView:
+    """Reads a study from all three."""
     from mlflow.entities import ViewType
 
     view = StudyView(settings, client, name, study, client.get_experiment_by_name(name))
@@ -111,7 +105,7 @@ def view_study(settings: Settings, client: Any, name: str, study: StoredStudy | 
         every = search_runs(client, [view.experiment.experiment_id], ViewType.ALL)
         view.runs = [run for run in every if run.info.lifecycle_stage == "active"]
         view.deleted = [run for run in every if run.info.lifecycle_stage == "deleted"]
-    view.spooled = dict(_spooled(settings, name))
+    view.spooled = {entry.start.run_name: folder for folder, entry in spooled(settings, study_slug(name))}
     if study:
         records = [*_trials(study), *_others(study)]
         view.records = {record.name: record for record in records}
@@ -120,22 +114,22 @@ def view_study(settings: Settings, client: Any, name: str, study: StoredStudy | 
     return view
 
 
-def search_runs(client: Any, experiment_ids: list[str], view_type: int) -> list[Any]:
-    """Every run of some experiments."""
+def search_runs(client: MlflowClient, experiment_ids: list[str], view_type: int) -> list[Run]:
+    """All runs of some experiments."""
     if not experiment_ids:
         return []
     return list(all_pages(client.search_runs, experiment_ids, "", view_type, 1000))
 
 
-def _spooled(settings: Settings, name: str) -> Iterable[tuple[str, Path]]:
-    folder = settings.spool / study_slug(name)
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix != ".tmp" and (entry := readable_entry(path)):
-            yield entry.start.run_name, path
+def spooled(settings: Settings, slug: str = "*") -> Iterator[tuple[Path, Entry]]:
+    """The readable entries of the spool, of one study or of all, with their folders."""
+    for folder in sorted(settings.spool.glob(f"{slug}/*")):
+        if folder.suffix != ".tmp" and (entry := readable_entry(folder)):
+            yield folder, entry
 
 
 def readable_entry(folder: Path) -> Entry | None:
-    """An entry of the spool; None where it is none, or damaged."""
+    """An entry of the spool; None where it is damaged or no entry."""
     with suppress(OSError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         entry = read_entry(folder)
         return entry if folder == folder.parent / entry.start.run_name else None

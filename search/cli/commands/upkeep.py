@@ -18,9 +18,9 @@ def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> 
 
     Example: mlp-search doctor --repair
     """
-    from search.doctor import examine
+    from search.doctor import diagnose
 
-    result = examine(repair=repair, home=home)
+    result = diagnose(repair=repair, home=home)
     for remark in result.remarks:
         display.message(remark)
     found, kinds = result.found, Counter(finding.kind for finding in result.found)

@@ -173,7 +173,7 @@ class TestAStudyThatIsBeingSearched:
         with (settings.locks / f"{study_slug('busy')}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             answer = doctor(settings, "--repair")
-            assert (answer.code, answer.err) == (0, "study busy: left alone, it is being searched\n")
+            assert (answer.code, answer.err) == (0, "study busy: skipped, it is being searched\n")
         assert doctor(settings).code == 3
 
     def test_is_left_alone_while_it_beats(
@@ -186,7 +186,7 @@ class TestAStudyThatIsBeingSearched:
         trial = builder.study.ask()
         builder.study.record_heartbeat(trial.number)
         answer = doctor(settings)
-        assert (answer.code, answer.err) == (0, "study busy: left alone, it is being searched\n")
+        assert (answer.code, answer.err) == (0, "study busy: skipped, it is being searched\n")
         with sa.create_engine(settings.optuna_storage).begin() as connection:
             connection.execute(sa.text("UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '1 hour'"))
         assert [finding["kind"] for finding in doctor(settings, "--json").json()] == ["trial left in training"]

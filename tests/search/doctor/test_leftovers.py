@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tracked import Place, start
 
-from search.doctor import examine
+from search.doctor import diagnose
 from search.doctor.leftovers import artifact_leftovers
 from search.home.locks import study_lock
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
@@ -32,7 +32,7 @@ def unfinished(settings: Settings, study: str) -> Path:
 def test_what_a_study_that_has_just_begun_writes_is_left_alone(settings: Settings) -> None:
     left, written = unfinished(settings, "dead"), unfinished(settings, "beginning")
     with study_lock(settings, "beginning"):
-        examine(repair=True, home=settings.home)
+        diagnose(repair=True, home=settings.home)
     assert written.exists()
     assert not left.exists()
 
@@ -44,7 +44,6 @@ def test_an_empty_folder_that_was_filled_since_stays(settings: Settings) -> None
     findings, _ = artifact_leftovers(settings, set())
     (filled / "model.h5").write_bytes(b"worth")
     for finding in findings:
-        assert finding.mend
-        finding.mend()
+        finding.apply()
     assert not empty.parent.exists()
     assert (filled / "model.h5").read_bytes() == b"worth"

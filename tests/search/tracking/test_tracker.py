@@ -142,7 +142,7 @@ class TestAway:
         with place.without("metrics"):
             tracker.log_epoch("trial-0000", epochs(1)[0])
             wait_for(lambda: bool(lines))
-            assert lines[0].startswith("MLflow does not answer; training goes on and results wait on disk: ")
+            assert lines[0].startswith("MLflow does not answer; training continues and results stay on disk: ")
             for epoch in epochs(4, first=2):
                 tracker.log_epoch("trial-0000", epoch)
             end(place, tracker, finished("away", 0, "COMPLETE", epochs(5)))
