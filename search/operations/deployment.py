@@ -21,10 +21,10 @@ PASSWORDS = {"optuna": "OPTUNA_DB_PASSWORD", "mlflow": "MLFLOW_DB_PASSWORD"}
 """The setting with each role's password. Two roles: a searching process must not read MLflow's logins."""
 
 # Printable ASCII: the only characters that every client encodes alike in HTTP's basic authentication.
-_PASSWORD = (r"[ -~]{12,}", "must be 12 or more printable ASCII characters, got {n} characters: choose another")
+_PASSWORD = (r"[ -~]{12,}", "12 or more printable ASCII characters")
 _PORT = (
     r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]",
-    "must be a port from 1 to 65535, got {value!r}",
+    "a port from 1 to 65535",
 )
 _HOST = r"\s*[\w.\-\[\]:]*\w[\w.\-\[\]:]*(:\*)?\s*"
 _RULES = {
@@ -32,30 +32,18 @@ _RULES = {
     "OPTUNA_DB_PASSWORD": _PASSWORD,
     "MLFLOW_DB_PASSWORD": _PASSWORD,
     "MLFLOW_ADMIN_PASSWORD": _PASSWORD,
-    "MLFLOW_SECRET_KEY": (
-        r".{32,}",
-        "must be 32 or more characters, got {n} characters: use the output of `openssl rand -hex 32`",
-    ),
+    "MLFLOW_SECRET_KEY": (r".{32,}", "32 or more characters, as `openssl rand -hex 32` prints them"),
     "MLFLOW_PORT": _PORT,
-    "MLFLOW_ALLOWED_HOSTS": (
-        f"{_HOST}(,{_HOST})*",
-        "must be hosts with their ports like localhost:5000,mlflow.example.org, got {value!r}",
-    ),
+    "MLFLOW_ALLOWED_HOSTS": (f"{_HOST}(,{_HOST})*", "hosts with their ports like localhost:5000,mlflow.example.org"),
     "MLFLOW_ARTIFACTS": (
         r"/artifacts|s3://[a-z0-9][a-z0-9.\-]+(/.*)?",
-        "must be /artifacts or an address like s3://bucket/folder, got {value!r}",
+        "/artifacts or an address like s3://bucket/folder",
     ),
     "DASHBOARD_PORT": _PORT,
-    "SEARCH_MEMORY": (
-        r"(?i:[1-9][0-9]{3,}m|[1-9][0-9]*g)[bB]?",
-        "must be an amount from 1g up, like 1500m or 4g, got {value!r}",
-    ),
-    "SEARCH_DATA": (
-        r"(/|\./|\.\./|~).*",
-        "must be a folder with a path like ./data or /srv/data, got {value!r}",
-    ),
+    "SEARCH_MEMORY": (r"(?i:[1-9][0-9]{3,}m|[1-9][0-9]*g)[bB]?", "an amount from 1g up, like 1500m or 4g"),
+    "SEARCH_DATA": (r"(/|\./|\.\./|~).*", "a folder with a path like ./data or /srv/data"),
 }
-"""The pattern of each setting and the message for a value that does not match it."""
+"""The pattern of each setting, and what it means in words."""
 
 
 def check_settings(environ: Mapping[str, str], data: Path) -> None:
@@ -69,12 +57,13 @@ def check_settings(environ: Mapping[str, str], data: Path) -> None:
         InputError: One message for each wrong setting; none shows a password.
     """
     problems = []
-    for name, (pattern, message) in _RULES.items():
+    for name, (pattern, rule) in _RULES.items():
         value = environ.get(name, "")
+        shown = f"{len(value)} characters" if name.endswith(("PASSWORD", "KEY")) else repr(value)
         if not value:
             problems.append(f".env, {name}: must be set, got nothing")
         elif not re.fullmatch(pattern, value):
-            problems.append(f".env, {name}: {message.format(value=value, n=len(value))}")
+            problems.append(f".env, {name}: must be {rule}, got {shown}")
         elif name == "SEARCH_DATA" and not (data.is_dir() and os.access(data, os.R_OK | os.X_OK)):
             problems.append(
                 f".env, {name}: must be a folder that everybody may read, got {value!r}: check its type and mode with"

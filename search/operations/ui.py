@@ -81,7 +81,7 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
     _require_free(host, port)
     prepare_home(settings)
     # SIGINT too: a shell starts background programs with SIGINT ignored.
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     with tempfile.TemporaryFile() as log:
         # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
         command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
@@ -114,16 +114,10 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _interrupt(signum: int, stack: object) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
-
-
 def _require_free(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        socket.create_server((host, port), family=family).close()
     except OSError as error:
         raise UnavailableError(
             f"{host}:{port}: must be free to listen on, got {error.strerror or error}: choose another --port or --host"

@@ -19,7 +19,6 @@ class RunState(Enum):
     ENDED = "log the result and end the run"
     KILLED = "end the run as KILLED"
     DISCARDED = "delete the run: another process has trained the same trial"
-    DELETED = "wait for the result: somebody deleted the run in MLflow"
 
 
 @dataclass(slots=True)
@@ -47,26 +46,6 @@ class LiveRun:
     has_params: bool = False
     unsent: list[Epoch] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
-
-    def end(self, state: RunState, folder: Path | None = None) -> None:
-        """Sets the final state; a deleted run without a result needs nothing more."""
-        is_pointless = self.state is RunState.DELETED and state is RunState.KILLED
-        self.state = RunState.DISCARDED if is_pointless else state
-        self.folder = folder
-
-    def forget_run(self) -> None:
-        """Lets the result be written to a new run: somebody deleted this one in MLflow.
-
-        The new run waits for the result. A process that took this one for dead may train the same trial now: its run
-        must not be replaced.
-        """
-        self.run_id = None
-        self.has_params = False
-        self.replace = False
-        if self.state is RunState.TRAINING:
-            self.state = RunState.DELETED
-        elif self.state is RunState.KILLED:
-            self.state = RunState.DISCARDED
 
 
 class RunQueue:
@@ -97,6 +76,23 @@ class RunQueue:
     def __bool__(self) -> bool:
         return bool(self.runs or self.pending_tasks)
 
+    def log_epoch(self, run_name: str, epoch: Epoch) -> None:
+        """Queues an epoch; of a run that somebody deleted in MLflow the result alone is logged."""
+        if run_name in self.runs:
+            self.runs[run_name].unsent.append(epoch)
+
+    def end(self, run_name: str, folder: Path, nth: int) -> None:
+        """Queues a result; if somebody deleted its run in MLflow, it is logged to a new run."""
+        if run_name not in self.runs:
+            self.runs[run_name] = LiveRun(read_entry(folder).start, nth)
+        self.runs[run_name].folder = folder
+        self.runs[run_name].state = RunState.ENDED
+
+    def close(self, run_name: str, state: RunState) -> None:
+        """Queues the end of a run without a result."""
+        if run_name in self.runs:
+            self.runs[run_name].state = state
+
     def find(self, mlflow: Runs, run_name: str, nth: int) -> None:
         """Reports the id of a finished run, unless another run is about to replace it."""
         if run_name in self.runs:
@@ -114,10 +110,13 @@ class RunQueue:
                 self.runs[name] = self.runs.pop(name)  # the others come first next time
                 if live.run_id is None or live.state is RunState.DISCARDED or mlflow.is_there(live.run_id):
                     raise
-                live.forget_run()
                 self._warn(f"somebody deleted the run of {name} in MLflow; its result will be logged to a new run")
+                del self.runs[name]
+                # Not before the result: a process that took this one for dead may have a run of this name by now.
+                if live.folder:
+                    self.end(name, live.folder, live.nth)
                 continue
-            if live.state not in (RunState.TRAINING, RunState.DELETED):
+            if live.state is not RunState.TRAINING:
                 del self.runs[name]
         if refused:
             raise refused
@@ -135,7 +134,6 @@ class RunQueue:
     def _send_run(self, mlflow: Runs, name: str, live: LiveRun) -> None:
         if live.state is RunState.DISCARDED:
             mlflow.discard(live.run_id, live.replaced)
-        if live.state in (RunState.DISCARDED, RunState.DELETED):
             return
         entry = read_entry(live.folder) if live.folder else None
         if live.run_id is None:

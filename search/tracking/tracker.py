@@ -85,20 +85,21 @@ class Tracker:
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """Logs an epoch of an open run."""
-        self._put(lambda: self._queue.runs[run_name].unsent.append(epoch))
+        self._put(lambda: self._queue.log_epoch(run_name, epoch))
 
     def end(self, run_name: str, folder: Path) -> None:
         """Ends an open run whose result is in the spool."""
         self._handed_over += 1
-        self._put(lambda: self._queue.runs[run_name].end(RunState.ENDED, folder))
+        nth = self._times_opened[run_name]
+        self._put(lambda: self._queue.end(run_name, folder, nth))
 
     def kill(self, run_name: str) -> None:
         """Ends an open run that was interrupted; its trial will be trained again."""
-        self._put(lambda: self._queue.runs[run_name].end(RunState.KILLED))
+        self._put(lambda: self._queue.close(run_name, RunState.KILLED))
 
     def discard(self, run_name: str) -> None:
         """Deletes an open run: another process has trained the same trial to its end."""
-        self._put(lambda: self._queue.runs[run_name].end(RunState.DISCARDED))
+        self._put(lambda: self._queue.close(run_name, RunState.DISCARDED))
 
     def look_up(self, run_name: str) -> None:
         """Looks up the id of a finished run; ``opened`` returns it."""

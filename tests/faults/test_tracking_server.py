@@ -37,13 +37,13 @@ def test_killed_and_started_again_in_the_middle_of_a_study(server: TrackingServe
     with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=server.url) as search:
         with search.halted():
             server.kill()
-        search.wait_line("MLflow does not answer; training goes on and results wait on disk")
+        search.wait_line("MLflow does not answer; training continues and results stay on disk")
         done = len(search.having("complete"))
         search.wait_line("complete", times=min(9, done + 3))
         server.start()
         search.end()
     assert len(search.having("MLflow does not answer")) == 1
-    assert len(search.having("MLflow answers again and has what was waiting")) == 1
+    assert len(search.having("MLflow answers again and has all results")) == 1
     study_of(server, home, "away").at_the_end(9)
 
 
