@@ -32,9 +32,8 @@ _TAGS = ("trial.state", "study", "trial", "model_sha256", "dataset.fingerprint")
 def content_findings(view: StudyView, copies: Copies) -> Iterator[Finding]:
     """Finds what the runs of a study lack."""
     for name, run in view.matched().items():
-        if name not in view.spooled:
-            yield from _figures(view, view.records[name], run)
-            yield from _history(view, view.records[name], run)
+        yield from _figures(view, view.records[name], run)
+        yield from _history(view, view.records[name], run)
     for run in view.runs:
         if "study" in run.data.tags or MODEL_TAG in run.data.tags:
             yield from _files(view, run, copies)

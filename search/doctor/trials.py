@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,10 +38,8 @@ def trial_findings(view: StudyView) -> Iterator[Finding]:
         yield Finding("experiment that was deleted", view.name, "restores it in MLflow with its runs", restore)
         return
     yield from _without_run(view)
-    yield from _twice(view)
-    yield from _unknown_runs(view)
-    yield from _run_states(view)
-    yield from _without_trial(view)
+    yield from _unrecorded_runs(view)
+    yield from _runs(view)
 
 
 def _spooled(view: StudyView) -> Iterator[Finding]:
@@ -103,55 +101,37 @@ def _remake(view: StudyView, record: Record) -> None:
     deliver(view, write_entry(view.settings.spool, record.entry, {}))
 
 
-def _doubles(view: StudyView) -> list[Run]:
-    """Runs with the name of a finished trial that has another run."""
-    matched = view.matched()
-    return [
-        run
-        for run in view.runs
-        if (name := run.info.run_name) in matched
-        and name not in view.spooled
-        and run.info.run_id != matched[name].info.run_id
-    ]
-
-
-def _twice(view: StudyView) -> Iterator[Finding]:
-    for run in _doubles(view):
-        what = "deletes the run that Optuna does not know; MLflow can restore it"
-        apply = partial(view.client.delete_run, run.info.run_id)
-        yield Finding("two runs of one trial", f"{view.name}: {run.info.run_name}, run {run.info.run_id}", what, apply)
-
-
-def _unknown_runs(view: StudyView) -> Iterator[Finding]:
+def _unrecorded_runs(view: StudyView) -> Iterator[Finding]:
     for name, run in view.matched().items():
-        if view.study and view.records[name].run_id != run.info.run_id and name not in view.spooled:
-            apply = partial(record_run_id, view.study, name, run.info.run_id)
-            yield Finding(
-                "trial that does not know its run", f"{view.name}: {name}", "records the run in Optuna", apply
-            )
+        if view.study and view.records[name].run_id != run.info.run_id:
+            what, apply = "records the run in Optuna", partial(record_run_id, view.study, name, run.info.run_id)
+            yield Finding("trial that does not know its run", f"{view.name}: {name}", what, apply)
 
 
-def _run_states(view: StudyView) -> Iterator[Finding]:
-    """Finds runs whose status is not that of their trial."""
-    matched = {run.info.run_id: view.records[name] for name, run in view.matched().items()}
-    doubles = {run.info.run_id for run in _doubles(view)}
-    for run in view.runs:
-        info, subject = run.info, f"{view.name}: {run.info.run_name}"
-        record = matched.get(info.run_id)
-        if info.run_name in view.spooled or info.run_id in doubles:
-            continue
-        if info.status in ("RUNNING", "SCHEDULED") and (record or _is_dead(view, run)):
-            status = status_of(record.entry.state) if record else "KILLED"
-            yield Finding("run left in training", subject, f"ends it as {status}", _end(view, run, status))
-        elif record and info.status != (status := status_of(record.entry.state)):
-            yield Finding("wrong status", subject, f"sets {status}, was {info.status}", _end(view, run, status))
-        elif info.run_name in view.unfinished and info.status in ("FINISHED", "FAILED") and not record:
-            what = "sets KILLED: the next run trains this trial again"
-            yield Finding("run that is ahead of its trial", subject, what, _end(view, run, "KILLED"))
-
-
-def _end(view: StudyView, run: Run, status: str) -> Callable[[], None]:
-    return partial(view.client.set_terminated, run.info.run_id, status, run.info.end_time or None)
+def _runs(view: StudyView) -> Iterator[Finding]:
+    """Finds runs beside the one of their trial, runs with a wrong status, and runs without a trial."""
+    matched = view.matched()
+    records = {run.info.run_id: view.records[name] for name, run in matched.items()}
+    for run in (run for run in view.runs if run.info.run_name not in view.spooled):
+        info, record = run.info, records.get(run.info.run_id)
+        name, subject = info.run_name, f"{view.name}: {info.run_name}"
+        status = status_of(record.entry.state) if record else "KILLED"
+        set_status = partial(view.client.set_terminated, info.run_id, status, info.end_time or None)
+        if name in matched and matched[name].info.run_id != info.run_id:
+            what = "deletes the run that Optuna does not know; MLflow can restore it"
+            delete = partial(view.client.delete_run, info.run_id)
+            yield Finding("two runs of one trial", f"{subject}, run {info.run_id}", what, delete)
+        elif info.status in ("RUNNING", "SCHEDULED"):
+            if record or _is_dead(view, run):
+                yield Finding("run left in training", subject, f"ends it as {status}", set_status)
+        elif record and info.status != status:
+            yield Finding("wrong status", subject, f"sets {status}, was {info.status}", set_status)
+        elif not record and info.status in ("FINISHED", "FAILED"):
+            if name in view.unfinished:
+                what = "sets KILLED: the next run trains this trial again"
+                yield Finding("run that is ahead of its trial", subject, what, set_status)
+            elif name not in view.records and run.data.tags.get("study") == view.name:
+                yield from _orphan(view, run)
 
 
 def _is_dead(view: StudyView, run: Run) -> bool:
@@ -162,13 +142,8 @@ def _is_dead(view: StudyView, run: Run) -> bool:
     return max(last_ms, run.info.start_time or 0) < now_ms() - _SILENT_MS
 
 
-def _without_trial(view: StudyView) -> Iterator[Finding]:
-    known = {run.info.run_id for run in view.matched().values()}
-    names = view.records.keys() | view.unfinished.keys() | view.spooled.keys()
-    for run in view.runs:
-        tags, info = run.data.tags, run.info
-        is_ours = tags.get("study") == view.name and info.status in ("FINISHED", "FAILED")
-        if is_ours and info.run_id not in known and info.run_name not in names and tags.get(_STATE) != ORPHAN:
-            what = f"keeps it and sets its tag {_STATE} = {ORPHAN}; no trial is created for it"
-            apply = partial(view.client.set_tag, info.run_id, _STATE, ORPHAN)
-            yield Finding("run without a trial", f"{view.name}: {info.run_name}", what, apply)
+def _orphan(view: StudyView, run: Run) -> Iterator[Finding]:
+    if run.data.tags.get(_STATE) != ORPHAN:
+        what = f"keeps it and sets its tag {_STATE} = {ORPHAN}; no trial is created for it"
+        set_tag = partial(view.client.set_tag, run.info.run_id, _STATE, ORPHAN)
+        yield Finding("run without a trial", f"{view.name}: {run.info.run_name}", what, set_tag)

@@ -88,11 +88,12 @@ class StudyView:
         return Runs(self.settings, self.name, "", dataset)
 
     def matched(self) -> dict[str, Run]:
-        """The run of each record: the one with the recorded id, else one of its name, a finished one first."""
+        """The run of each record without a spool entry: by the recorded id, else by name, a finished run first."""
         by_id = {run.info.run_id: run for run in self.runs}
         finished_first = sorted(self.runs, key=lambda run: run.info.status != "FINISHED")
         by_name = {run.info.run_name: run for run in reversed(finished_first)}  # the first of a name wins
-        found = {name: by_id.get(record.run_id) or by_name.get(name) for name, record in self.records.items()}
+        records = {name: record for name, record in self.records.items() if name not in self.spooled}
+        found = {name: by_id.get(record.run_id) or by_name.get(name) for name, record in records.items()}
         return {name: run for name, run in found.items() if run}
 
 
