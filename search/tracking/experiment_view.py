@@ -1,4 +1,4 @@
-"""What people see first on MLflow's page: the trials, the best one on top, with the columns they compare."""
+"""The first view of an experiment on MLflow's page: trials, the best first, with the columns that people compare."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from search.tracking.entries import now_ms
 
 VIEW = "trials"
-"""The key of the view that each experiment brings along; the page lists it under "Views"."""
+"""The key of the view that each experiment gets; the page lists it under "Views"."""
 
 
 def experiment_tags(description: str, params: Iterable[str]) -> dict[str, str]:
     """Tags of a study's experiment.
 
     Args:
-        description: What the page says above the runs, in Markdown.
+        description: Markdown above the runs.
         params: The hyperparameters that have a column.
     """
     now = now_ms()
@@ -28,7 +28,7 @@ def experiment_tags(description: str, params: Iterable[str]) -> dict[str, str]:
 
 
 def _state(params: Iterable[str]) -> dict[str, object]:
-    """The page's own names; by itself it shows no parameter and no metric, and draws ten runs at most."""
+    """The view's settings by MLflow's names; its default shows no parameters or metrics, and charts ten runs."""
     columns = ["tags.`trial.state`", "metrics.`best_val_accuracy`", *(f"params.`{name}`" for name in params)]
     return {
         "orderByKey": "metrics.`best_val_accuracy`",
@@ -44,5 +44,5 @@ def study_link(server: str, experiment_id: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A name from data, without what Markdown or HTML would read in it."""
+    """Escapes a text from data for Markdown and HTML."""
     return "".join(f"&#{ord(c)};" if c in "<>&`*_[]()|#!\\~" else c if c.isprintable() else " " for c in text)

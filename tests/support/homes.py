@@ -1,4 +1,4 @@
-"""Homes with finished studies that nobody had to train: Optuna, MLflow and the files, as a search leaves them."""
+"""Homes with finished studies, made without training: Optuna, MLflow and the files as a search leaves them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ENDED = STARTED + timedelta(minutes=1)
 
 
 class StudyBuilder:
-    """A study of one-layer networks, trial by trial."""
+    """Builds a study of one-layer networks, trial by trial."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         spec = spec_from_dict(
@@ -72,7 +72,7 @@ class StudyBuilder:
         return Entry(start, ms(ENDED), "COMPLETE", value, result, epochs, metrics_of(result), late, number)
 
     def track(self, entry: Entry, outcome: Outcome, *, without: Collection[int] = ()) -> str:
-        """Its run in MLflow, without the epochs that are named."""
+        """Adds its run to MLflow, without some epochs."""
         run_id = self.runs.open(entry.start)
         epochs = [epoch for epoch in entry.history if epoch.step not in without]
         folder = write_entry(self.settings.spool, entry, files_of(outcome))
@@ -82,7 +82,7 @@ class StudyBuilder:
         return run_id
 
     def trial(self, state: str, entry: Entry | None = None, run_id: str | None = None) -> int:
-        """A trial in Optuna; its number."""
+        """Adds a trial to Optuna; returns its number."""
         number = len(self.study.get_trials(deepcopy=False))
         attributes = ({RESULT: dict(entry.result)} if entry else {}) | ({RUN_ID: run_id} if run_id else {})
         trial = FrozenTrial(
@@ -95,7 +95,7 @@ class StudyBuilder:
         return number
 
     def add(self, model: bytes = b"", *, without: Collection[int] = ()) -> str:
-        """A complete trial with its run; the run's id."""
+        """Adds a complete trial with its run; returns the run's id."""
         number = len(self.study.get_trials(deepcopy=False))
         outcome = self.outcome(number, model)
         entry = self.entry(number, outcome)
@@ -105,7 +105,7 @@ class StudyBuilder:
 
 
 def multiply(builder: StudyBuilder, n_trials: int) -> None:
-    """Adds complete trials that are copies of the first one's run: rows and files, without MLflow's own pace."""
+    """Adds copies of the first trial: rows and files, written directly because MLflow would take minutes."""
     settings, first = builder.settings, builder.study.trials[0].user_attrs[RUN_ID]
     path = settings.tracking_uri.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as database:
@@ -144,10 +144,10 @@ def ms(at: datetime) -> int:
 
 
 def model_file(settings: Settings, run_id: str) -> Path:
-    """Where a run's ``model.h5`` lies."""
+    """The path of a run's ``model.h5``."""
     return settings.home / "artifacts" / run_id / "artifacts" / "model.h5"
 
 
 def reload(builder: StudyBuilder) -> optuna.Study:
-    """The study as its database has it now."""
+    """Reads the study from its database again."""
     return optuna.load_study(study_name=builder.name, storage=builder.settings.optuna_storage)

@@ -1,4 +1,4 @@
-"""Every route of MLflow's server with logins, and who is let in. As a program it prints the routes, a JSON document."""
+"""The routes of MLflow's server with logins, and which of them answer. As a program it prints the routes as JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def let_in(address: str, routes: Iterable[Route], credentials: tuple[str, str] |
         session.trust_env = False
         for method, path in routes:
             request = requests.Request(method, address, auth=credentials).prepare()
-            request.url = address + path  # as it is: requests would tidy it up
+            request.url = address + path  # unchanged: requests would normalize it
             status = session.send(request, timeout=30, allow_redirects=False).status_code
             if status != 401:
                 answers.append((method, path, status))

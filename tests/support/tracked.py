@@ -1,4 +1,4 @@
-"""What trackers are given in tests, and a home whose MLflow lies in a database of either kind."""
+"""Runs for trackers in tests, and a home whose MLflow database is of either kind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODEL = b"\x89HDF" + bytes(range(256)) * 40
 
 @dataclass(frozen=True)
 class Place:
-    """A home whose MLflow lies in one of the databases."""
+    """A home with MLflow in one of the databases."""
 
     settings: Settings
 
@@ -54,7 +54,7 @@ class Place:
 
     @contextmanager
     def without(self, table: str) -> Iterator[None]:
-        """Takes a table of MLflow's away for a while."""
+        """Renames a table of MLflow's for the duration of the block."""
         engine = sa.create_engine(self.settings.tracking_uri)
         with engine.begin() as connection:
             connection.execute(sa.text(f"ALTER TABLE {table} RENAME TO {table}_away"))
@@ -67,7 +67,7 @@ class Place:
 
     @contextmanager
     def refusing_datasets(self) -> Iterator[None]:
-        """Lets every new dataset fail, and nothing else."""
+        """Makes every insert of a dataset fail, and nothing else."""
         refuse, allow = {
             "sqlite": (
                 "CREATE TRIGGER refuse BEFORE INSERT ON datasets BEGIN SELECT RAISE(ABORT, 'no room'); END",

@@ -1,4 +1,4 @@
-"""A home where much goes wrong: what is planted there, and what the doctor has to say of each."""
+"""A damaged home: the damage, and the findings that the doctor must report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def doctor(settings: Settings, *options: str) -> Answer:
 
 @dataclass
 class Ward:
-    """A home with a study that was healthy once, and what was planted in it: kinds with what their lines name."""
+    """A home with a study, and the damage done to it: kinds and subjects of the findings to expect."""
 
     builder: StudyBuilder
     client: MlflowClient
@@ -41,7 +41,7 @@ class Ward:
         return self.builder.runs.experiment_id
 
     def add(self, kind: str, **options: object) -> str:
-        """A trial that shall get this disagreement; its run."""
+        """Adds a trial that will be damaged; returns its run."""
         number = len(self.builder.study.get_trials(deepcopy=False))
         self.planted.append((kind, f"sick: trial-{number:04d}"))
         return self.builder.add(**options)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def plant_trials(ward: Ward) -> None:
     client.create_run(ward.experiment, tags={"study": "sick"}, run_name=client.get_run(run_id).info.run_name)
     ward.add("trial that does not know its run")
     study.set_user_attr(f"run_id:{len(study.get_trials()) - 1}", "0" * 32)
-    # Optuna alone has this one, and that one is in the spool; a third is there without Optuna's knowledge.
+    # One result in Optuna alone, two in the spool, of which Optuna knows one.
     number = builder.trial("COMPLETE", builder.entry(len(study.get_trials()), builder.outcome(0)))
     ward.planted.append(("trial without a run", f"sick: trial-{number:04d}"))
     for who, state in (("MLflow", "COMPLETE"), ("Optuna", "RUNNING")):
@@ -105,7 +105,7 @@ def plant_files(ward: Ward) -> None:
 
 
 def version(ward: Ward, name: str, **tags: str) -> str:
-    """A version whose model file is that of a run of its own."""
+    """Adds a version with a run and a model file of its own."""
     run_id = ward.builder.add()
     source = ward.settings.home / "artifacts" / run_id
     (source / "artifacts" / "record.json").write_text("{}")
@@ -148,11 +148,11 @@ def plant_elsewhere(ward: Ward) -> None:
     single = ward.client.create_experiment("train-digits", ward.settings.artifact_root)
     tags = {"training": "{}", "mlflow.source.name": "mlp-search"}
     ward.client.create_run(single, LONG_AGO_MS, tags, "train-20260101-000000-abcd")
-    ward.client.create_run(single, None, tags, "train-now")  # somebody may well be at it
+    ward.client.create_run(single, None, tags, "train-now")  # it may still be running
     ward.planted += [("experiment that was deleted", "gone"), ("run left in training", "train-digits: train-2026")]
 
 
 def plant(ward: Ward) -> None:
-    """Everything that can be wrong."""
+    """Does every kind of damage."""
     for part in (plant_trials, plant_files, plant_versions, plant_elsewhere):
         part(ward)

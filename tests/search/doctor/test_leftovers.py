@@ -1,4 +1,4 @@
-"""The doctor deletes what it can prove to be a leftover, and that is looked at again in the moment it goes."""
+"""The doctor deletes only proven leftovers, and checks them again right before."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def unfinished(settings: Settings, study: str) -> Path:
     return folder
 
 
-def test_what_a_study_that_has_just_begun_writes_is_left_alone(settings: Settings) -> None:
+def test_files_of_a_study_that_has_just_begun_are_skipped(settings: Settings) -> None:
     left, written = unfinished(settings, "dead"), unfinished(settings, "beginning")
     with study_lock(settings, "beginning"):
         diagnose(repair=True, home=settings.home)
@@ -37,7 +37,7 @@ def test_what_a_study_that_has_just_begun_writes_is_left_alone(settings: Setting
     assert not left.exists()
 
 
-def test_an_empty_folder_that_was_filled_since_stays(settings: Settings) -> None:
+def test_a_folder_filled_since_the_check_stays(settings: Settings) -> None:
     empty, filled = (settings.home / "artifacts" / (letter * 32) / "artifacts" for letter in "ab")
     for folder in (empty, filled):
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The settings of the containers: each of them missing, empty and wrong; and the databases, on a real PostgreSQL."""
+"""The containers' settings, each missing, empty and wrong; and the databases, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WRONG = {
     "SEARCH_DATA": ["data"],
     "SEARCH_MEMORY": ["lots", "4", "500m", "-1g"],
 }
-"""Values that Compose itself might take."""
+"""Wrong values that Compose itself might accept."""
 
 
 def keys_of_the_example() -> list[str]:
@@ -62,12 +62,12 @@ def test_the_example_names_every_setting() -> None:
 
 
 @pytest.mark.parametrize("key", GOOD)
-def test_compose_takes_no_setting_that_is_missing_or_empty(key: str) -> None:
+def test_compose_refuses_a_missing_or_empty_setting(key: str) -> None:
     text = (ROOT / "docker-compose.yml").read_text().partition("\nservices:\n")[2]
     used = re.findall(rf"\$\{{?{key}\b[^}}]*}}?", text)
     assert used[0] == f"${{{key}:?{key} must be set in .env}}"
-    assert set(used[1:]) == {f"${{{key}-}}"}, "the first place says it, and no other warns of it"
-    assert text.count(f"      - {key}\n") == 1, "the check is given it"
+    assert set(used[1:]) == {f"${{{key}-}}"}, "only the first use has the message"
+    assert text.count(f"      - {key}\n") == 1, "the check gets it"
 
 
 def test_compose_uses_no_other_setting() -> None:
@@ -92,25 +92,25 @@ def test_a_wrong_setting(key: str, value: str) -> None:
     assert "PASSWORD" not in key or value not in problem
 
 
-def test_data_that_are_no_folder_or_not_for_the_container(tmp_path: Path) -> None:
+def test_data_that_the_container_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         check_settings(GOOD, tmp_path / "file")
     (problem,) = caught.value.problems
     assert problem.startswith(".env, SEARCH_DATA: must be a folder that everybody may read, got './data'")
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     assert len(problems({})) == len(GOOD)
 
 
-def test_the_example_asks_for_what_is_secret_and_proposes_the_rest() -> None:
+def test_the_example_leaves_secrets_empty_and_proposes_the_rest() -> None:
     example = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
     secret = {key for key in GOOD if key.endswith(("PASSWORD", "KEY"))}
     assert {key for key, value in example.items() if not value} == secret
     check_settings(GOOD | {key: value for key, value in example.items() if value}, ROOT)
 
 
-def test_the_program_says_it_in_a_line_and_without_a_traceback() -> None:
+def test_the_program_prints_one_line_without_a_traceback() -> None:
     environ = {name: value for name, value in os.environ.items() if name not in GOOD}
     done = subprocess.run(
         [sys.executable, "-m", "search.operations.deployment", "settings", "docs"],
@@ -127,7 +127,7 @@ class TestDatabases:
         environ = {"PGHOST": url.host or url.query["host"], "PGUSER": url.username or "postgres"}
         return environ | dict.fromkeys(PASSWORDS.values(), SECRET)
 
-    def test_each_has_an_owner_and_the_second_time_nothing_changes(self, superuser: dict[str, str]) -> None:
+    def test_each_has_an_owner_and_a_second_call_changes_nothing(self, superuser: dict[str, str]) -> None:
         make_databases(superuser)
         make_databases(superuser | {"OPTUNA_DB_PASSWORD": "another" + SECRET})
         connection = psycopg2.connect(dbname="postgres", host=superuser["PGHOST"], user=superuser["PGUSER"])
@@ -137,9 +137,9 @@ class TestDatabases:
             )
             assert dict(cursor.fetchall()) == DATABASES
             cursor.execute("SELECT has_database_privilege('optuna', 'mlflow_auth', 'connect')")
-            assert cursor.fetchone() == (False,), "who searches must not read the logins"
+            assert cursor.fetchone() == (False,), "a searching process must not read the logins"
         connection.close()
 
-    def test_a_server_that_is_away(self, superuser: dict[str, str]) -> None:
+    def test_an_unreachable_server(self, superuser: dict[str, str]) -> None:
         with pytest.raises(UnavailableError, match="PostgreSQL at /nowhere"):
             make_databases(superuser | {"PGHOST": "/nowhere"})

@@ -1,4 +1,4 @@
-"""MLflow's server with a login on every route, started as the container starts it, on a database of its own."""
+"""MLflow's server with a login on every route, started as in the container, on its own database."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_without_a_login_only_health_answers(address: str, routes: list[login_ro
 
 
 @pytest.mark.parametrize("credentials", [("admin", "wrong"), ("nobody", ADMIN[1]), ("", ""), (ADMIN[1], "admin")])
-def test_a_wrong_login_is_none(address: str, credentials: tuple[str, str]) -> None:
+def test_a_wrong_login_is_refused(address: str, credentials: tuple[str, str]) -> None:
     assert login_routes.let_in(address, login_routes.OUTSIDE, credentials) == []
 
 
 @pytest.mark.parametrize(
     "header", ["Basic", "Basic !!", "Basic YWRtaW4=", "Bearer x", "Basic /w==", "basic  ", "Digest username=admin"]
 )
-def test_a_header_that_is_no_login(address: str, header: str) -> None:
+def test_a_malformed_header_is_refused(address: str, header: str) -> None:
     answer = requests.get(f"{address}/version", headers={"Authorization": header}, timeout=PATIENCE_S)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic")

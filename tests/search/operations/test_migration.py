@@ -1,4 +1,4 @@
-"""A home moves to PostgreSQL: three studies, 300 runs, two versions, compared through Optuna and MLflow themselves."""
+"""Migration to PostgreSQL: three studies, 300 runs, two versions, compared through Optuna and MLflow."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @dataclass
 class Target:
-    """Two empty databases, and the command that moves a home there."""
+    """Two empty databases, and the command that copies a home there."""
 
     optuna: str
     mlflow: str
@@ -128,8 +128,8 @@ def files(home: Settings) -> dict[str, str]:
     return found
 
 
-class TestBeforeItMoves:
-    def test_a_study_that_is_being_searched_stays(self, home: Settings, target: Target) -> None:
+class TestRefusals:
+    def test_a_study_that_is_being_searched(self, home: Settings, target: Target) -> None:
         with (home.locks / f"{study_slug('two')}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             answer = target.migrate(home)
@@ -160,7 +160,7 @@ class TestBeforeItMoves:
         assert "must be two databases" in target.migrate(home).err
 
     def test_a_failure_in_the_middle_leaves_both_empty(self, home: Settings, target: Target) -> None:
-        """A row that PostgreSQL does not take, in one of the last tables of the second database."""
+        """PostgreSQL refuses a row in one of the last tables of the second database."""
         path = home.home / "mlflow.db"
         row = "INSERT INTO registered_model_tags (name, key, value) VALUES ('digits', ?, ?)"
         with closing(sqlite3.connect(path)) as database:
@@ -174,13 +174,13 @@ class TestBeforeItMoves:
         assert re.match(r"error: migrate: .*empty", answer.err)
 
 
-class TestAMove:
+class TestMigration:
     @pytest.fixture(scope="class")
     def moved(self, home: Settings, target: Target) -> tuple[Answer, dict[str, str]]:
         before = files(home)
         return target.migrate(home, "--json"), before
 
-    def test_everything_is_there_and_the_source_as_it_was(
+    def test_everything_is_copied_and_the_source_unchanged(
         self, home: Settings, target: Target, moved: tuple[Answer, dict[str, str]]
     ) -> None:
         answer, before = moved
@@ -192,7 +192,7 @@ class TestAMove:
         assert mlflow_has(target.mlflow) == mlflow_has(home.tracking_uri)
         assert files(home) == before
 
-    def test_new_rows_are_numbered_after_the_old_ones(
+    def test_new_rows_are_numbered_after_the_copied_ones(
         self, home: Settings, target: Target, moved: tuple[Answer, dict[str, str]]
     ) -> None:
         client = MlflowClient(target.mlflow)
@@ -201,7 +201,7 @@ class TestAMove:
         trials = optuna.load_study(study_name="one", storage=target.optuna)
         assert trials.ask().number == 100
 
-    def test_a_target_that_is_not_empty_is_left_alone(
+    def test_a_target_that_is_not_empty_is_refused(
         self, home: Settings, target: Target, moved: tuple[Answer, dict[str, str]]
     ) -> None:
         before = target.rows()
@@ -210,7 +210,7 @@ class TestAMove:
         assert "must be empty" in answer.err
 
 
-def test_a_home_with_a_trial_left_in_training_is_told_what_to_do(tmp_path: Path, target: Target) -> None:
+def test_a_home_with_a_trial_left_in_training(tmp_path: Path, target: Target) -> None:
     settings = read_settings(tmp_path / "home", {})
     prepare_home(settings)
     StudyBuilder(settings, "ghost").trial("RUNNING")
@@ -220,7 +220,7 @@ def test_a_home_with_a_trial_left_in_training_is_told_what_to_do(tmp_path: Path,
     assert model_file(settings, "none").exists() is False
 
 
-def test_an_empty_folder_has_nothing_to_move(tmp_path: Path, target: Target) -> None:
+def test_an_empty_folder(tmp_path: Path, target: Target) -> None:
     answer = call("migrate", "--home", tmp_path)
     assert answer.code == 1
     assert "must have databases of its own" in answer.err

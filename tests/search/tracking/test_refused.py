@@ -1,4 +1,4 @@
-"""What MLflow refuses for good keeps nothing else back: a trigger in its database refuses one thing, takes the rest."""
+"""A run or task that MLflow always refuses does not delay the others; a database trigger refuses it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def place(tmp_path: Path) -> Place:
 
 @contextmanager
 def refusing(place: Place, event: str) -> Iterator[None]:
-    """Lets every change of the run trial-0000 fail, as ``INSERT ON runs WHEN NEW`` or ``UPDATE ON runs WHEN OLD``."""
+    """Makes a change of the run trial-0000 fail: ``INSERT ON runs WHEN NEW`` or ``UPDATE ON runs WHEN OLD``."""
     with closing(sqlite3.connect(place.settings.home / "mlflow.db", timeout=30)) as connection:
         connection.execute(
             f"CREATE TRIGGER refuse BEFORE {event}.name = 'trial-0000' BEGIN SELECT RAISE(ABORT, 'never'); END"
@@ -35,7 +35,7 @@ def finished_runs(place: Place) -> list[str]:
     return sorted(run.info.run_name for run in place.found("refused") if run.info.status == "FINISHED")
 
 
-def test_a_run(place: Place) -> None:
+def test_a_refused_run(place: Place) -> None:
     tracker = place.tracker("refused")
     with refusing(place, "INSERT ON runs WHEN NEW"):
         for number in (0, 1, 2):
@@ -45,7 +45,7 @@ def test_a_run(place: Place) -> None:
         assert tracker.close(timeout_s=0) == 1
 
 
-def test_an_errand(place: Place) -> None:
+def test_a_refused_task(place: Place) -> None:
     place.runs("refused").open(start("refused", 0))
     tracker = place.tracker("refused")
     with refusing(place, "UPDATE ON runs WHEN OLD"):

@@ -1,4 +1,4 @@
-"""What a search is told of the runs in MLflow: never of one that another has replaced or is about to."""
+"""A tracker reports the ids of the runs in MLflow, but of no run that was or will be replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def place(tmp_path: Path) -> Place:
     return Place(settings)
 
 
-def test_a_run_that_a_delivery_replaces_is_not_looked_up(place: Place) -> None:
+def test_a_run_that_a_delivery_replaces_is_not_reported(place: Place) -> None:
     old = place.runs("again").open(start("again", 0))
     tracker = place.tracker("again")
     entry = finished("again", 0, "COMPLETE", epochs(2))
@@ -32,7 +32,7 @@ def test_a_run_that_a_delivery_replaces_is_not_looked_up(place: Place) -> None:
     assert run_id == place.run("again", 0).info.run_id != old
 
 
-def test_a_run_that_was_opened_again_is_not_told_late(place: Place) -> None:
+def test_the_id_of_a_replaced_run_is_not_reported(place: Place) -> None:
     tracker = place.tracker("late")
     tracker.open(start("late", 0))
     wait_for(lambda: len(place.found("late")) == 1)

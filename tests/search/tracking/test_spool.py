@@ -1,4 +1,4 @@
-"""The spool: an entry is on disk as a whole or not at all, whatever happens while it is written."""
+"""A spool entry is on disk completely or not at all, whatever happens while it is written."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def entry(number: int = 7, study: str = "s", value: float | None = 0.5) -> Entry
     )
 
 
-def test_an_entry_comes_back_as_it_went(tmp_path: Path) -> None:
+def test_an_entry_is_read_as_it_was_written(tmp_path: Path) -> None:
     folder = write_entry(tmp_path, entry(), FILES)
     assert read_entry(folder) == entry()
     assert {path.name: path.read_bytes() for path in artifacts(folder)} == {
         MODEL_FILE: FILES[MODEL_FILE],
         "traceback.txt": b"none",
-    }, "an empty file is none"
+    }, "an empty file is left out"
 
 
 @given(
@@ -63,7 +63,7 @@ def test_entries_are_a_study_s_own_the_oldest_first(tmp_path: Path) -> None:
     assert list(entries(tmp_path, "never")) == []
 
 
-def test_a_later_entry_of_the_same_run_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_a_later_entry_of_the_same_run_replaces_the_first(tmp_path: Path) -> None:
     write_entry(tmp_path, entry(value=0.1), FILES)
     folder = write_entry(tmp_path, entry(value=0.9), {})
     assert read_entry(folder).value == 0.9
@@ -79,7 +79,7 @@ def test_an_epoch_of_a_report_has_the_metrics_that_are_logged() -> None:
 
 
 def die_at(spool: Path, call: str, times: int) -> None:
-    """Writes an entry, and is killed at the ``times``-th call of a function of the operating system."""
+    """Writes an entry, and kills the process at the ``times``-th call of a function of ``os``."""
     original, calls = getattr(os, call), []
 
     def killing(*given: Any, **named: Any) -> Any:
@@ -110,12 +110,12 @@ def test_an_entry_is_whole_or_absent_when_the_process_is_killed(
         assert found in (entry(value=0.9), entry(value=0.1))
         assert (folder / MODEL_FILE).read_bytes() == FILES[MODEL_FILE]
     folder = write_entry(tmp_path, entry(value=0.5), FILES)
-    assert list(entries(tmp_path, "s")) == [folder], "nothing of the attempt that died is in the way"
+    assert list(entries(tmp_path, "s")) == [folder], "the killed attempt left nothing that interferes"
     assert read_entry(folder) == entry(value=0.5)
 
 
-def test_the_kill_above_does_hit_the_writing(tmp_path: Path) -> None:
-    """Each place of the test above is reached; a sixth ``fsync`` there is none."""
+def test_the_kills_above_happen_while_writing(tmp_path: Path) -> None:
+    """Each place of the test above is reached; there is no sixth ``fsync``."""
     for call, times, code in (("fsync", 5, -signal.SIGKILL), ("rename", 1, -signal.SIGKILL), ("fsync", 6, 0)):
         process = multiprocessing.get_context("fork").Process(target=die_at, args=(tmp_path, call, times))
         process.start()
@@ -126,7 +126,7 @@ def test_the_kill_above_does_hit_the_writing(tmp_path: Path) -> None:
 def test_files_and_their_names_are_on_disk_before_the_rename_and_the_folder_s_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A power cut keeps what was synced: followed here at the operating system's own calls."""
+    """A power cut keeps what was synced; the test records the calls of ``os``."""
     order: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -146,8 +146,8 @@ def test_files_and_their_names_are_on_disk_before_the_rename_and_the_folder_s_af
     assert order[done + 1 :] == [folder.parent.name]
 
 
-def test_a_full_disk_is_one_line_and_leaves_nothing_half_made(tmp_path: Path) -> None:
-    """The limit on the size of a file stands for a disk that is full."""
+def test_a_full_disk_is_one_message_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk."""
     limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))
     try:

@@ -1,6 +1,6 @@
-"""What MLflow gets, and that it gets all of it: the same suite over each kind of database that MLflow can lie in.
+"""MLflow gets every run completely, on each kind of database.
 
-A database is taken away by renaming a table: MLflow's store fails as it does when its database fails.
+Renaming a table stands for a failing database: MLflow's store fails in the same way.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def story(place: Place) -> dict[str, Any]:
-    """A search of seven trials as a tracker sees it: 0 complete, 1 pruned, 2 failed, 3 interrupted, 4 long, 5 again,
-    6 delivered from the spool of an earlier process."""
+    """Seven trials as a tracker gets them: 0 complete, 1 pruned, 2 failed, 3 interrupted, 4 long, 5 replacing a lost
+    run, 6 delivered from the spool of an earlier process."""
     tracker = place.tracker("story")
     for number in (0, 1, 2, 3, 4):
         tracker.open(start("story", number))
@@ -60,7 +60,7 @@ def story(place: Place) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("story")
 class TestRuns:
-    def test_there_is_one_for_each_trial_and_none_is_nested(self, place: Place, story: dict[str, Any]) -> None:
+    def test_each_trial_has_one_run_and_none_is_nested(self, place: Place, story: dict[str, Any]) -> None:
         runs = place.found("story")
         assert sorted(run.info.run_name for run in runs) == [f"trial-{number:04d}" for number in range(7)]
         assert not [run for run in runs if "mlflow.parentRunId" in run.data.tags]
@@ -72,7 +72,7 @@ class TestRuns:
         ("number", "status"),
         [(0, "FINISHED"), (1, "FINISHED"), (2, "FAILED"), (3, "KILLED"), (4, "FINISHED"), (6, "FINISHED")],
     )
-    def test_each_ends_as_its_trial_did(self, place: Place, number: int, status: str) -> None:
+    def test_each_run_has_the_status_of_its_trial(self, place: Place, number: int, status: str) -> None:
         assert place.run("story", number).info.status == status
 
     @pytest.mark.parametrize("number", [0, 3, 6])
@@ -115,7 +115,7 @@ class TestRuns:
         assert list(entries(place.settings.spool, "story")) == []
 
 
-def test_an_experiment_that_was_deleted_comes_back_with_its_runs(place: Place) -> None:
+def test_a_deleted_experiment_is_restored_with_its_runs(place: Place) -> None:
     first = place.runs("deleted")
     run_id = first.open(start("deleted", 0))
     place.client.delete_experiment(first.experiment_id)
@@ -134,7 +134,7 @@ def test_names_of_studies_with_quotes_and_letters_of_all_kinds(place: Place) -> 
 
 
 class TestAway:
-    def test_nothing_is_lost_while_mlflow_fails_and_its_return_is_noticed(self, place: Place) -> None:
+    def test_nothing_is_lost_while_mlflow_fails_and_its_recovery_is_reported(self, place: Place) -> None:
         lines: list[str] = []
         tracker = place.tracker("away", lines)
         tracker.open(start("away", 0))
@@ -154,22 +154,22 @@ class TestAway:
         assert tracker.close() == 0
         assert steps(place, place.run("away", 0), "loss") == [(e.step, e.metrics["loss"]) for e in epochs(5)]
         assert {run.info.status for run in place.found("away")} == {"FINISHED"}
-        assert len(lines) == 2, "one line when it goes, one when it comes back"
+        assert len(lines) == 2, "one line for the failure, one for the recovery"
 
-    def test_a_run_that_was_opened_by_half_is_not_opened_twice(self, place: Place) -> None:
+    def test_a_run_whose_opening_failed_halfway_is_not_opened_twice(self, place: Place) -> None:
         lines: list[str] = []
         tracker = place.tracker("half", lines)
         with place.refusing_datasets():
             tracker.open(start("half", 0))
             wait_for(lambda: bool(lines))
-            assert len(place.found("half")) == 1, "the run is there, its input is not"
+            assert len(place.found("half")) == 1, "the run exists, its input does not"
         end(place, tracker, finished("half", 0, "COMPLETE", epochs(2)))
         assert tracker.close() == 0
         [run] = place.found("half")
         assert run.info.status == "FINISHED"
         assert len(run.inputs.dataset_inputs) == 1
 
-    def test_what_mlflow_did_not_take_in_time_is_counted_and_waits_on_disk(self, place: Place) -> None:
+    def test_undelivered_results_are_counted_and_stay_on_disk(self, place: Place) -> None:
         tracker = place.tracker("late")
         with place.without("metrics"):
             for number in range(3):
@@ -185,7 +185,7 @@ class TestAway:
         for number in range(3):
             assert len(steps(place, place.run("late", number), "loss")) == 2
 
-    def test_a_run_that_somebody_deleted_does_not_hold_up_the_others(self, place: Place) -> None:
+    def test_a_deleted_run_does_not_delay_the_others(self, place: Place) -> None:
         lines: list[str] = []
         tracker = place.tracker("gone", lines)
         for number in range(2):
@@ -198,12 +198,12 @@ class TestAway:
         undelivered = tracker.close()
         assert place.run("gone", 1).info.status == "FINISHED"
         assert undelivered == len(list(entries(place.settings.spool, "gone"))) == 0
-        assert place.run("gone", 0).info.status == "FINISHED", "what was trained is there, in a run of its own"
+        assert place.run("gone", 0).info.status == "FINISHED", "the result is in a new run"
         assert len(steps(place, place.run("gone", 0), "loss")) == 1
         assert [line for line in lines if "trial-0000" in line]
 
-    def test_a_run_that_took_the_place_of_one_that_had_ended_gives_it_back(self, place: Place) -> None:
-        """So where two processes train one trial, the first taken for dead, and the first is done before."""
+    def test_a_discarded_run_restores_the_finished_run_that_it_replaced(self, place: Place) -> None:
+        """Two processes train one trial, because the first was taken for dead, and the first finishes first."""
         first, second = place.tracker("twice"), place.tracker("twice")
         first.open(start("twice", 0))
         end(place, first, finished("twice", 0, "COMPLETE", epochs(2)))

@@ -1,4 +1,4 @@
-"""MLflow's database as it is made, and one that cannot be reached or opened."""
+"""The creation of MLflow's database, and databases that cannot be reached or opened."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CUT_OFF = """
 """
 
 
-def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_way(
+def test_a_process_killed_while_creating_mlflows_database_leaves_nothing_behind(
     tmp_path: Path, migrate_mlflow: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "make_database", migrate_mlflow)
@@ -46,7 +46,7 @@ def test_a_process_that_is_killed_while_it_makes_mlflows_database_is_in_nobodys_
 
 
 class TestUnavailable:
-    def test_a_connection_that_fails_is_told_to_who_waits_for_it(self, tmp_path: Path) -> None:
+    def test_a_failed_connection_is_raised_in_the_waiting_thread(self, tmp_path: Path) -> None:
         settings = read_settings(tmp_path, {"MLFLOW_TRACKING_URI": "http://me:s3cret@127.0.0.1:1"})
         tracker = Tracker(lambda: Runs(settings, "s", "", None), lambda line: None)
         with pytest.raises(UnavailableError) as caught:
