@@ -9,6 +9,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 from search.home.text import one_line, redact
@@ -48,8 +49,7 @@ class Tracker:
         self._handed_over = 0
         self._delivered = 0
         self._times_opened: Counter[str] = Counter()
-        self._connected = threading.Event()
-        self._error: Exception | None = None
+        self._connected: Future[None] = Future()
         self._give_up_at: float | None = None
         self._extension_s = 0.0
         self._pause_s = 0.0
@@ -62,8 +62,7 @@ class Tracker:
         Raises:
             UnavailableError: It failed.
         """
-        self._connected.wait()
-        self.require_connected()
+        self._connected.result()
 
     def require_connected(self) -> None:
         """Returns at once.
@@ -71,8 +70,8 @@ class Tracker:
         Raises:
             UnavailableError: The first connection has failed.
         """
-        if self._error:
-            raise self._error
+        if self._connected.done():
+            self._connected.result()
 
     def open(self, start: RunStart, *, replace: bool = False) -> None:
         """Opens a run at once, so that its trial can record the run's id.
@@ -166,10 +165,9 @@ class Tracker:
         try:
             runs = self._connect_with_retries()
         except Exception as error:  # noqa: BLE001  (raised in the thread that waits for the connection)
-            self._error = error
+            self._connected.set_exception(error)
             return
-        finally:
-            self._connected.set()
+        self._connected.set_result(None)
         while not self._is_done():
             self._apply_changes()
             try:
