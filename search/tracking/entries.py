@@ -76,7 +76,7 @@ class Entry:
     ended_ms: int
     state: str
     value: float | None = None
-    result: Mapping[str, object] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Epoch, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
