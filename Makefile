@@ -1,40 +1,52 @@
-# Each target does its own set-up in .venv, once: a stamp is older than what it was made from, or it is not made again.
+# Each target sets .venv up once: a stamp is made again only where it is older than what it was made from.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock
+# Unit tests that train no study and start no server; a file that moves away makes `make quick` fail.
+QUICK := tests/pipelines tests/search/spec tests/search/devices tests/search/home tests/chaos/test_points.py \
+	$(addprefix tests/search/,cli/test_display.py cli/test_wrong_inputs.py finals/test_selection.py \
+	operations/test_deployment.py registry/test_gate.py reporting/test_charts.py scheduling/test_scheduler.py \
+	tracking/test_spool.py) tests/end_to_end/test_examples.py
 FUZZ ?= study npz csv parquet picture h5
 FUZZ_S ?= 600
 DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
 
 unexport PYTHONDONTWRITEBYTECODE  # images set it, and then every command compiles this project again
 
-.PHONY: run test check chaos fuzz compose-test bench lock clean
+.PHONY: run test quick check chaos fuzz compose-test bench lock clean
 
-run: .venv/run.stamp  ## search the digits of scikit-learn, then show what was found
+run: .venv/run.stamp  ## search the digits of scikit-learn, then print the results
 	$(BIN)/mlp-search run digits --trials 24
 
-test: .venv/test.stamp check  ## everything that CI runs
+test: .venv/test.stamp check  ## everything that CI runs; at most 8 minutes on two cores
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist worksteal
 
-check: .venv/test.stamp  ## lint, format, types, layers, known vulnerabilities
+quick: .venv/test.stamp  ## between two edits: lint, format, types and the fast tests; at most 90 s
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 2 --dist worksteal $(QUICK)
+
+check: .venv/test.stamp  ## lint, format, types, layers, limits on size, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy fuzz/targets.py
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/count_code.py
 	$(BIN)/python scripts/audit.py
 
-fuzz: .venv/test.stamp  ## ten minutes of fuzzing each parser of files; FUZZ names parsers, FUZZ_S seconds
+fuzz: .venv/test.stamp  ## fuzz each parser of files for ten minutes; FUZZ names parsers, FUZZ_S seconds
 	$(UV) --editable ".[fuzz]"
 	for target in $(FUZZ); do $(BIN)/python fuzz/targets.py $$target -max_total_time=$(FUZZ_S) || exit 1; done
 
-compose-test: .venv/test.stamp  ## builds the image, brings the containers up and drives them; needs Docker
+compose-test: .venv/test.stamp  ## build the image, start the containers and use them; about 15 minutes, needs Docker
 	$(BIN)/pytest tests/compose -m compose
 
-chaos: .venv/test.stamp  ## kill -9 and outages, for about an hour
-	$(BIN)/pytest -m chaos tests/chaos tests/faults tests/search/test_cluster.py
+chaos: .venv/test.stamp  ## kill processes and servers during studies; about an hour
+	$(BIN)/pytest -m chaos tests/chaos tests/faults tests/search/workers/test_ray_cluster.py
 
-bench: .venv/test.stamp  ## the benchmarks beside the peers; about an hour
+bench: .venv/test.stamp  ## compare with Ray Tune and KerasTuner; about an hour
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/race.py
 	$(BIN)/python benchmarks/overhead.py
