@@ -12,7 +12,7 @@ TALLIES = pytest.StashKey[dict[str, Tally]]()
 
 @pytest.fixture
 def tallies(request: pytest.FixtureRequest) -> dict[str, Tally]:
-    """What each back end's campaigns came to."""
+    """The counts of each back end's campaigns."""
     return request.config.stash.setdefault(TALLIES, {})
 
 

@@ -1,7 +1,7 @@
-"""``kill -9`` at named points and at any moment, the same command again, and what must hold, seen from outside.
+"""``kill -9`` at named points and at random moments, the same command again, and checks from outside.
 
-The short form on SQLite runs with every other test; ``make chaos`` runs it on the other back ends too, and the long
-one: ten studies and sixty kills a back end.
+``make test`` runs the short form on SQLite; ``make chaos`` also runs it on the other back ends, and the long form: ten
+studies and sixty kills a back end.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Begin = Callable[..., Campaign]
 
 @dataclass(frozen=True)
 class Backend:
-    """Where the databases and the workers are, as the options of a campaign."""
+    """The databases and the workers, as options of a campaign."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Backend:
 
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Both databases with each home, or one of each kind on a server for all studies; workers here, or on a cluster."""
+    """SQLite files in each home, or one PostgreSQL server for all studies, or workers on a Ray cluster."""
     match request.param:
         case "postgresql":
             make: Callable[[str], str] = request.getfixturevalue("postgres")
@@ -44,11 +44,11 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
             yield Backend(request.param, {"environ": environ, "beat_s": 1})
         case "ray":
             nodes = Nodes(n_slots=1, n_head_slots=0)
-            mend = functools.partial(nodes.keep, "node-a", "node-b")
-            mend()
+            restore = functools.partial(nodes.keep, "node-a", "node-b")
+            restore()
             environ, victims = {"RAY_ADDRESS": nodes.address}, ("search", "both", "worker", "node")
             yield Backend(
-                request.param, {"environ": environ, "pool": "ray", "victims": victims, "mend": mend, "life_s": 30}
+                request.param, {"environ": environ, "pool": "ray", "victims": victims, "restore": restore, "life_s": 30}
             )
             nodes.shutdown()
         case _:
@@ -57,7 +57,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 @pytest.fixture
 def begin(backend: Backend, tmp_path: Path, tallies: dict[str, Tally], request: pytest.FixtureRequest) -> Begin:
-    """Makes a campaign against a study of its own; what it did goes into the summary."""
+    """Makes a campaign with its own study; its counts go into the summary."""
 
     def make(seed: int, **options: Any) -> Campaign:
         home, environ = tmp_path / "home", backend.options.get("environ", {})
@@ -72,7 +72,7 @@ def begin(backend: Backend, tmp_path: Path, tallies: dict[str, Tally], request: 
 
 
 def reference(campaign: Campaign, folder: Path) -> list[Any]:
-    """What the same study comes to that was never killed."""
+    """The trials of the same study without kills."""
     from search.spec.study_spec import read_spec
 
     name, home = campaign.study.name, folder / "undisturbed"
@@ -81,8 +81,7 @@ def reference(campaign: Campaign, folder: Path) -> list[Any]:
     return [facts(trial) for trial in undisturbed.trials()]
 
 
-def test_a_few_deaths(begin: Begin, tmp_path: Path) -> None:
-    """The short form."""
+def test_a_few_kills(begin: Begin, tmp_path: Path) -> None:
     campaign = begin(seed=3, slots=1, budget=4, pruner="none")
     campaign.search(kills=2)
     assert [facts(trial) for trial in campaign.study.trials()] == reference(campaign, tmp_path)
@@ -90,9 +89,9 @@ def test_a_few_deaths(begin: Begin, tmp_path: Path) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(N_STUDIES))
-def test_many_deaths(begin: Begin, backend: Backend, tmp_path: Path, seed: int) -> None:
-    """Every second study has one worker, and then equals one that was never killed."""
-    # ASHA's lost verdicts can be given again behind the lock of an embedded database only.
+def test_many_kills(begin: Begin, backend: Backend, tmp_path: Path, seed: int) -> None:
+    """Every second study has one worker and must equal one without kills."""
+    # ASHA repeats a lost decision only under the lock of an embedded database.
     pruner = "none" if backend.name == "postgresql" and seed % 2 == 0 else "asha"
     campaign = begin(seed=seed, slots=1 + seed % 2, pruner=pruner)
     campaign.search(KILLS)
@@ -102,5 +101,5 @@ def test_many_deaths(begin: Begin, backend: Backend, tmp_path: Path, seed: int) 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(3))
-def test_a_champion_in_spite_of_deaths(begin: Begin, seed: int) -> None:
+def test_a_champion_in_spite_of_kills(begin: Begin, seed: int) -> None:
     begin(seed=seed, slots=2, budget=4, pruner="none").crown()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from invariants import Study
-from outages import Search, happening, searching, write_study
+from outages import Search, fault_at, searching, write_study
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def study_of(home: Path, name: str, storage: str) -> Study:
 
 
 def test_postgresql_restarted_in_the_middle_of_a_study(server: Any, tmp_path: Path) -> None:
-    storage, home, program = address(server, "restarted"), tmp_path / "home", happening("Optuna told", 3)
+    storage, home, program = address(server, "restarted"), tmp_path / "home", fault_at("result reported", 3)
     with searching(write_study(tmp_path, "restarted", trials=9), home, *program, OPTUNA_STORAGE=storage) as search:
         with search.halted():
             stop(server)
@@ -60,10 +60,10 @@ def together(server: Any, folder: Path, name: str, *, trials: int, n_processes: 
         def begin(*program: str) -> Search:
             return stack.enter_context(searching(file, home, *program, OPTUNA_STORAGE=storage))
 
-        victim = begin(*happening("Optuna told", 1, beat_s=beat_s))
+        victim = begin(*fault_at("result reported", 1, beat_s=beat_s))
         with victim.halted():
             victim.hang_worker()  # its next trial lasts until it is killed
-        others = [begin(*happening("never", 0, beat_s=beat_s)) for _ in range(n_processes - 1)]
+        others = [begin(*fault_at("never", 0, beat_s=beat_s)) for _ in range(n_processes - 1)]
         for search in others:
             search.wait_line("complete")
         victim.kill()
@@ -88,7 +88,7 @@ def test_three_processes_on_one_study_of_which_one_is_killed(server: Any, tmp_pa
 def locked_for(folder: Path, seconds: float) -> None:
     """Another program holds both SQLite files in the middle of a study."""
     home = folder / "home"
-    with searching(write_study(folder, "locked", trials=8), home, *happening("Optuna told", 2)) as search:
+    with searching(write_study(folder, "locked", trials=8), home, *fault_at("result reported", 2)) as search:
         with search.halted():
             holders = [sqlite3.connect(home / name, timeout=60) for name in ("optuna.db", "mlflow.db")]
             holders[0].execute("BEGIN EXCLUSIVE")
@@ -115,7 +115,7 @@ def test_sqlite_locked_by_another_program_for_half_a_minute(tmp_path: Path) -> N
 
 def test_a_second_run_of_the_same_study_on_one_home_is_refused(tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "twice", trials=50)
-    with searching(file, home, *happening("Optuna told", 1)) as first:
+    with searching(file, home, *fault_at("result reported", 1)) as first:
         with first.halted(), searching(file, home) as second:
             second.end(1)
         assert len(second.lines) == 1

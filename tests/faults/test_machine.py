@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from invariants import Study
-from outages import happening, searching, write_study
+from outages import fault_at, searching, write_study
 
 
 def study_of(home: Path, name: str) -> Study:
@@ -35,7 +35,7 @@ def test_the_disk_of_the_spool_is_full(small_disk: Path, tmp_path: Path) -> None
     home, file = tmp_path / "home", write_study(tmp_path, "full", trials=5)
     home.mkdir()
     (home / "spool").symlink_to(small_disk)
-    with searching(file, home, *happening("asked", 1)) as search:
+    with searching(file, home, *fault_at("trial asked", 1)) as search:
         with search.halted():  # later the spool may hold what the tracker is about to remove
             ballast = small_disk / "ballast"
             ballast.write_bytes(b"x" * (small_disk_free(small_disk) - 4096))
@@ -54,7 +54,7 @@ def small_disk_free(folder: Path) -> int:
 def test_a_worker_that_may_not_have_more_memory(tmp_path: Path) -> None:
     """Its address space is limited to what it has: what trains next fails, is tried again elsewhere, and goes on."""
     home, file = tmp_path / "home", write_study(tmp_path, "memory", trials=4)
-    with searching(file, home, *happening("Optuna told", 1)) as search:
+    with searching(file, home, *fault_at("result reported", 1)) as search:
         with search.halted():
             [worker] = search.workers()
             size = worker.memory_info().vms
@@ -68,7 +68,7 @@ def test_a_worker_that_may_not_have_more_memory(tmp_path: Path) -> None:
 
 def test_a_worker_that_hangs(tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "hangs", trials=3, workers="trial_timeout_s = 10")
-    with searching(file, home, *happening("Optuna told", 1)) as search:
+    with searching(file, home, *fault_at("result reported", 1)) as search:
         with search.halted():
             search.hang_worker()
         search.end()
@@ -79,7 +79,7 @@ def test_a_worker_that_hangs(tmp_path: Path) -> None:
 def test_the_clock_is_set_back_an_hour(tmp_path: Path) -> None:
     """In the searching process: ``time.time`` and its like are wrapped there before the command begins."""
     home, file = tmp_path / "home", write_study(tmp_path, "clock", trials=6)
-    with searching(file, home, *happening("Optuna told", 2, "clock")) as search:
+    with searching(file, home, *fault_at("result reported", 2, "clock")) as search:
         search.end()
     study = study_of(home, "clock")
     study.at_the_end(6)
@@ -89,7 +89,7 @@ def test_the_clock_is_set_back_an_hour(tmp_path: Path) -> None:
 
 def test_the_home_is_deleted(tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "deleted", trials=5)
-    with searching(file, home, *happening("Optuna told", 2)) as search:
+    with searching(file, home, *fault_at("result reported", 2)) as search:
         with search.halted():
             shutil.rmtree(home)
         search.end(1)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from invariants import Study
-from outages import Proxy, Search, TrackingServer, happening, searching, write_study
+from outages import Proxy, Search, TrackingServer, fault_at, searching, write_study
 
 Begin = Callable[..., Search]
 
@@ -34,7 +34,7 @@ def study_of(server: TrackingServer, home: Path, name: str) -> Study:
 
 def test_killed_and_started_again_in_the_middle_of_a_study(server: TrackingServer, tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "away", trials=9)
-    with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=server.url) as search:
+    with searching(file, home, *fault_at("result reported", 2), MLFLOW_TRACKING_URI=server.url) as search:
         with search.halted():
             server.kill()
         search.wait_line("MLflow does not answer; training continues and results stay on disk")
@@ -66,7 +66,7 @@ def test_a_minute_without_the_server(server: TrackingServer, tmp_path: Path) -> 
 
 def test_errors_instead_of_answers(server: TrackingServer, proxy: Proxy, tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "errors", trials=6)
-    with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=proxy.url) as search:
+    with searching(file, home, *fault_at("result reported", 2), MLFLOW_TRACKING_URI=proxy.url) as search:
         with search.halted():
             proxy.status = 500
         search.wait_line("MLflow does not answer")
@@ -105,7 +105,7 @@ def test_five_seconds_an_answer(server: TrackingServer, proxy: Proxy, tmp_path: 
 @pytest.mark.chaos
 def test_gone_for_good_and_back_for_the_next_run(server: TrackingServer, tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "gone", trials=6)
-    with searching(file, home, *happening("Optuna told", 2), MLFLOW_TRACKING_URI=server.url) as search:
+    with searching(file, home, *fault_at("result reported", 2), MLFLOW_TRACKING_URI=server.url) as search:
         with search.halted():
             server.kill()
         search.end()

@@ -1,4 +1,4 @@
-"""A campaign against one study: a seeded plan of deaths, the same command after each, and a look from outside."""
+"""A campaign against one study: a seeded plan of kills, the same command after each, and checks from outside."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mortal
+import fault_points
 from invariants import Study
 from ready_home import prepare
 from waiting import PATIENCE_S
 
-MORTAL = Path(mortal.__file__)
+PROGRAM = Path(fault_points.__file__)
 SEARCHING = (
-    "home opened", "study opened", "left-overs parked", "asked", "configuration half recorded", "configuration drawn",
-    "run created", "run opened", "in an epoch", "epochs logged", "spool being written", "spool written", "result noted",
-    "Optuna told", "model uploaded", "run closed", "run deleted",
+    "home opened", "study opened", "trials requeued", "trial asked", "parameter recorded", "configuration drawn",
+    "run created", "run opened", "in an epoch", "epochs logged", "spool being written", "spool written",
+    "result recorded", "result reported", "model uploaded", "run closed", "run deleted",
 )  # fmt: skip
-ONCE = ("home opened", "study opened", "left-overs parked", "run deleted")
-"""Points that a process passes once, before its workers train."""
-FINALS = ("home opened", "in an epoch", "spool being written", "spool written", "result noted", "model uploaded")
-EVALUATING = ("seal opened", "reading logged", "epochs logged")
+ONCE = ("home opened", "study opened", "trials requeued", "run deleted")
+"""Points that a process reaches once, before its workers train."""
+FINALS = ("home opened", "in an epoch", "spool being written", "spool written", "result recorded", "model uploaded")
+EVALUATING = ("test opened", "test result logged", "epochs logged")
 PROMOTING = (
     "logged model made", "logged model stored", "logged model ready", "registered model made", "version made",
     "alias moved",
@@ -55,7 +55,7 @@ slots = {slots}
 
 @dataclass
 class Tally:
-    """What a campaign did, for the summary."""
+    """Counts of a campaign, for the summary."""
 
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     restarts: int = 0
@@ -72,22 +72,22 @@ class Tally:
 
 @dataclass
 class Campaign:
-    """One study and what is done to it.
+    """Kills one study at planned points and checks it after each kill.
 
     Attributes:
-        study: Where it is.
-        folder: Where its study file and the logs of its processes lie.
-        seed: Of the study and of the plan.
-        slots: Workers.
-        pruner: The study's.
+        study: The study and its databases.
+        folder: Holds the study file and the logs of its processes.
+        seed: Seed of the study and of the plan.
+        slots: Number of workers.
+        pruner: The study's pruner.
         environ: Addresses of databases and of a Ray cluster.
         beat_s: Seconds between heartbeats, for a shared database.
-        pool: Where the trials train.
-        victims: What may die while they do.
-        mend: Called after each death, for what does not come back by itself.
-        life_s: The longest time to a death at any moment.
-        budget: The study's, until it is made larger.
-        tally: What was done.
+        pool: The kind of pool.
+        victims: What may be killed while trials train.
+        restore: Called after each kill, to restart what does not restart by itself.
+        life_s: The longest time until a kill at a random moment, in seconds.
+        budget: Number of trials; it grows when it is used up.
+        tally: Counts of kills, restarts and checks.
     """
 
     study: Study
@@ -99,7 +99,7 @@ class Campaign:
     beat_s: int = 0
     pool: str = "local"
     victims: tuple[str, ...] = ("search", "both", "worker")
-    mend: Callable[[], None] = lambda: None
+    restore: Callable[[], None] = lambda: None
     life_s: float = 9
     budget: int = 10
     tally: Tally = field(default_factory=Tally)
@@ -109,7 +109,7 @@ class Campaign:
         self.write()
 
     def write(self) -> None:
-        """The study file; a larger budget lets a study go on."""
+        """Writes the study file with the present budget."""
         known = {"name": self.study.name, "seed": self.seed, "trials": self.budget}
         self.file.write_text(TEXT.format(**known, pruner=self.pruner, slots=self.slots))
 
@@ -119,13 +119,13 @@ class Campaign:
 
     @property
     def searching(self) -> tuple[str, ...]:
-        """The command that is typed again after each death."""
+        """The command that starts and resumes the search."""
         return ("run", str(self.file), "--pool", self.pool)
 
     def start(self, arguments: tuple[str, ...], point: str, count: int, victim: str) -> subprocess.Popen[bytes]:
-        """A process of the command line that will die at a point; at none it is ``python -m search`` itself."""
+        """Starts a command that is killed at a point; without a point it is ``python -m search`` itself."""
         prepare(self.study.home)
-        program = [str(MORTAL), point, str(count), victim, str(self.beat_s), "--"]
+        program = [str(PROGRAM), point, str(count), victim, str(self.beat_s), "--"]
         if point == "never" and not self.beat_s:
             program = ["-m", "search"]
         command = [sys.executable, *program, *arguments, "--home", str(self.study.home), "--json"]
@@ -139,7 +139,7 @@ class Campaign:
         return self.folder / f"{self.study.name}.log"
 
     def search(self, kills: int) -> None:
-        """Kills so many times, restarts after each, and looks each time; a spent budget is made larger."""
+        """Kills and restarts the search this many times and checks it each time; a used-up budget grows."""
         while self.tally.kills.total() < kills:
             if self.random.random() < 0.25:
                 self.strike_any_moment(self.searching)
@@ -152,7 +152,7 @@ class Campaign:
         self.tally.checked = self.study.checked
 
     def crown(self) -> None:
-        """Finals, the sealed test and the promotion, each killed on its way and typed again."""
+        """Kills and repeats the finals, the evaluation and the promotion."""
         name = self.study.name
         self.finish(self.searching)
         for command, points, deaths in (
@@ -161,7 +161,7 @@ class Campaign:
             (("promote", name), PROMOTING, 2),
         ):
             struck = [self.strike(command, point) for point in self.random.sample(points, deaths)]
-            if command[0] != "evaluate" or all(struck):  # a seal that was opened is not opened again
+            if command[0] != "evaluate" or all(struck):  # the held-out test is read once
                 self.finish(command)
         self.study.at_the_end(self.budget)
         self.study.champion()
@@ -169,13 +169,13 @@ class Campaign:
         self.tally.checked = self.study.checked
 
     def strike(self, arguments: tuple[str, ...], point: str) -> bool:
-        """Runs a command until it dies at a point or ends before; whether it died."""
+        """Runs a command until it is killed at a point or ends before; returns whether it was killed."""
         trains = arguments[0] in ("run", "finalists")
         once = point in ONCE
         victim = self.random.choice(self.victims if trains and not once else ("search",))
         process = self.start(arguments, point, self.random.randint(1, 3 if trains and not once else 1), victim)
         code = process.wait(PATIENCE_S)
-        struck = code == -signal.SIGKILL or self.said("mortal: struck")
+        struck = code == -signal.SIGKILL or self.has_line(fault_points.KILLED)
         self.tally.kills[point, victim] += struck
         self.note_end(code, grow=arguments[0] == "run")
         return code != 0
@@ -187,14 +187,14 @@ class Campaign:
         until = time.monotonic() + self.random.uniform(0.5, self.life_s)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
-        struck = process.poll() is None and mortal.strike(process.pid, victim)
+        struck = process.poll() is None and fault_points.strike(process.pid, victim)
         self.tally.kills[ANY_MOMENT, victim] += struck
         self.note_end(process.wait(PATIENCE_S))
 
     def note_end(self, code: int, *, grow: bool = True) -> None:
-        """A process died as planned, or did its work; every other end is a bug."""
+        """Checks that a process was killed as planned or succeeded; every other end is a bug."""
         assert code in (0, -signal.SIGKILL), f"exit code {code}: {self.end_of_log()}"
-        self.mend()
+        self.restore()
         if code:
             self.tally.restarts += 1
         elif grow and self.is_spent():
@@ -202,15 +202,15 @@ class Campaign:
             self.write()
 
     def is_spent(self) -> bool:
-        """Whether the study has its budget: a further death needs more work to die in."""
+        """Whether the budget is used up; a further kill needs more trials."""
         return len(self.study.trials()) >= self.budget
 
     def finish(self, arguments: tuple[str, ...]) -> None:
-        """The same command once more, to its end."""
+        """Runs a command to its end without a kill."""
         code = self.start(arguments, "never", 0, "search").wait(PATIENCE_S)
         assert code == 0, f"exit code {code}: {self.end_of_log()}"
 
-    def said(self, line: str) -> bool:
+    def has_line(self, line: str) -> bool:
         """Whether the last process wrote a line."""
         return line in self.log.read_text(errors="replace").rpartition("\n$ ")[2]
 

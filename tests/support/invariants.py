@@ -1,4 +1,4 @@
-"""What must hold of a study, seen from outside: through Optuna, ``MlflowClient`` and the files, and nothing of ours."""
+"""What must hold for a study, checked through Optuna, ``MlflowClient`` and the files, without ``search``."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ FINISHED = ("COMPLETE", "PRUNED", "FAIL")
 
 @dataclass
 class Study:
-    """A study as Optuna, MLflow and the disk have it.
+    """A study as Optuna, MLflow and the disk show it.
 
     Attributes:
         name: Its name.
-        home: The home that it is searched on.
+        home: The home of the search.
         storage: Address of Optuna's database.
         tracking: Address of MLflow's.
-        checked: How often each thing was looked at, for the summary.
-        seen: What finished trials came to when they were first seen.
+        checked: Number of checks of each kind, for the summary.
+        seen: The results of finished trials when they were first read.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Study:
         assert holds, f"{self.name}: not {what}: {details}"
 
     def after_a_kill(self, budget: int) -> None:
-        """What holds at any moment: the budget, and that no finished trial is lost or changed."""
+        """Checks what holds at any moment: the budget, and that no finished trial is lost or changed."""
         trials = self.trials() if (self.home / "optuna.db").exists() or "sqlite" not in self.storage else []
         self.expect("within the budget", len(trials) <= budget, len(trials))
         finished = [trial for trial in trials if trial.state.name in FINISHED]
@@ -91,7 +91,7 @@ class Study:
                 yield int(run.data.tags["trial"]), digest
 
     def model_digest(self, run: Run) -> str | None:
-        """The sha256 of a run's ``model.h5`` as MLflow gives it out."""
+        """The sha256 of a run's ``model.h5`` as MLflow serves it."""
         if "model.h5" not in [file.path for file in self.client.list_artifacts(run.info.run_id)]:
             return None
         with tempfile.TemporaryDirectory() as folder:
@@ -99,7 +99,7 @@ class Study:
             return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
     def at_the_end(self, budget: int) -> None:
-        """Everything: the budget, both databases, every curve and every file."""
+        """Checks everything: the budget, both databases, every metric history and every file."""
         self.after_a_kill(budget)
         trials, runs = self.trials(), self.runs()
         self.expect("exact budget", [trial.number for trial in trials] == list(range(budget)), len(trials))
@@ -123,7 +123,7 @@ class Study:
         self.expect("spool empty", not self.spooled(), self.spooled())
 
     def agree(self, trial: optuna.trial.FrozenTrial, run: Run) -> None:
-        """A trial and its run say the same."""
+        """Checks that a trial and its run agree."""
         tags, result = run.data.tags, trial.user_attrs["result"]
         self.expect("same state", tags.get("trial.state") == trial.state.name, (trial.number, tags))
         self.expect("same digest", tags.get("model_sha256") == result["model_sha256"], trial.number)
@@ -136,7 +136,7 @@ class Study:
             self.expect("same value", best == trial.value == run.data.metrics["best_val_accuracy"], trial.number)
 
     def whole(self, run: Run) -> None:
-        """A run has ended with its whole history and the very file that its tag tells of."""
+        """Checks that a run has ended with its whole history and the file that its tag names."""
         name, tags = run.info.run_name, run.data.tags
         self.expect("run ended", run.info.status == "FINISHED", (name, run.info.status))
         for metric in CURVES if "refit" not in name else CURVES[:2]:
@@ -146,7 +146,7 @@ class Study:
         self.expect("model.h5 is the recorded one", self.model_digest(run) == tags.get("model_sha256"), name)
 
     def champion(self) -> None:
-        """One whole version, which the alias points at, with the very model of its run."""
+        """Checks that there is one version, that the alias points at it, and that it has the model of its run."""
         versions = self.client.search_model_versions(f"name = '{self.name}'")
         self.expect("one version", len(versions) == 1, versions)
         champion = self.client.get_model_version_by_alias(self.name, "champion")
@@ -161,7 +161,7 @@ class Study:
 
 
 def facts(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
-    """What must never change of a finished trial, and must agree between two equal studies."""
+    """The facts of a finished trial that must never change and must agree between two equal studies."""
     result = trial.user_attrs["result"]
     return (trial.number, trial.state.name, trial.values, trial.params, result["params"], result.get("best_epoch"),
             result.get("epochs_trained"), result.get("best_val_accuracy"))  # fmt: skip

@@ -1,4 +1,4 @@
-"""What goes wrong, for real: a tracking server that can be killed, a proxy that misbehaves, a search to watch."""
+"""Real faults: a tracking server that can be killed, a proxy that returns errors, and a search to watch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 import requests
-from campaign import MORTAL
+from campaign import PROGRAM
 from ports import free_port
 from ready_home import copy_database, prepare
 from waiting import PATIENCE_S, answers, wait_for
@@ -61,7 +61,7 @@ def write_study(
 
 
 class TrackingServer:
-    """A real ``mlflow server`` on a port and a folder of its own."""
+    """A real ``mlflow server`` with its own port and folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -87,7 +87,7 @@ class TrackingServer:
 
 
 class Proxy:
-    """Stands before a server; ``status`` is what it answers instead of it, ``delay_s`` how long each answer takes."""
+    """Forwards to a server after ``delay_s``, or answers with ``status`` where that is not 0."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream, self.status, self.delay_s = upstream, 0, 0.0
@@ -128,7 +128,7 @@ class Proxy:
         request.wfile.write(content)
 
     def wait_refused(self) -> None:
-        """Waits until somebody has got the present status for an answer."""
+        """Waits until a request was answered with the present status."""
         wait_for(lambda: self.refused[self.status] > 0, f"{self.status} among {self.refused}")
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class Proxy:
 
 
 class Search:
-    """``python -m search run`` in a process of its own, and the lines that it writes."""
+    """``python -m search run`` in its own process, and the lines that it writes."""
 
     def __init__(self, study: Path, home: Path, *program: str, **environ: str) -> None:
         prepare(home)
@@ -156,7 +156,7 @@ class Search:
             self.lines.append(line.rstrip())
 
     def wait_line(self, pattern: str, times: int = 1) -> None:
-        """Waits until that many lines have a pattern."""
+        """Waits until that many lines match a pattern."""
 
         def come() -> bool:
             return self.process.poll() is not None or len(self.having(pattern)) >= times
@@ -166,7 +166,7 @@ class Search:
 
     @contextmanager
     def halted(self) -> Iterator[None]:
-        """Waits until it has halted where it is to (``happening``), and lets it go on afterwards."""
+        """Waits until the process has halted at its point (``fault_at``), and resumes it afterwards."""
         process = psutil.Process(self.process.pid)
         wait_for(lambda: process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE), f"a halt in {self.lines}")
         assert process.status() == psutil.STATUS_STOPPED, f"it ended before it halted: {self.lines}"
@@ -174,7 +174,7 @@ class Search:
         process.resume()
 
     def hang_worker(self) -> None:
-        """Its only worker stops where it is, for good."""
+        """Suspends the only worker for good."""
         self._hung = self.workers()
         assert len(self._hung) == 1
         self._hung[0].suspend()
@@ -183,18 +183,18 @@ class Search:
         return [line for line in list(self.lines) if re.search(pattern, line)]
 
     def answer(self) -> dict[str, Any]:
-        """Its document, once it has ended."""
+        """The JSON document of the ended process."""
         assert self.process.stdout
         document: dict[str, Any] = json.loads(self.process.stdout.read())
         return document
 
     def workers(self) -> list[psutil.Process]:
-        """The processes in which trials train."""
+        """The processes that train."""
         family = psutil.Process(self.process.pid).children(recursive=True)
         return [p for p in family if p.ppid() != self.process.pid and "forkserver" in " ".join(p.cmdline())]
 
     def end(self, code: int = 0) -> None:
-        """Waits for the end, which must come with this exit code and without a traceback."""
+        """Waits for the end, and checks the exit code and that there is no traceback."""
         found = self.process.wait(PATIENCE_S)
         self._reader.join(PATIENCE_S)
         assert found == code, (found, self.lines)
@@ -208,15 +208,14 @@ class Search:
                 process.kill()
 
 
-def happening(point: str, count: int, what: str = "halt", *, beat_s: int = 0) -> tuple[str, ...]:
-    """The program to which something happens at a point, as ``mortal.py`` has them; what is done in a halt is certain
-    to be done in the middle of a study, however quick its trials are."""
-    return (str(MORTAL), point, str(count), what, str(beat_s), "--")
+def fault_at(point: str, count: int, fault: str = "halt", *, beat_s: int = 0) -> tuple[str, ...]:
+    """The program whose fault happens at the ``count``-th call of a point, however fast its trials are."""
+    return (str(PROGRAM), point, str(count), fault, str(beat_s), "--")
 
 
 @contextmanager
 def searching(study: Path, home: Path, *program: str, **environ: str) -> Iterator[Search]:
-    """A search that does not outlive its test."""
+    """A search that ends with its test."""
     search = Search(study, home, *program, **environ)
     try:
         yield search

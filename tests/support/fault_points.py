@@ -1,11 +1,16 @@
-"""``python -m search`` that meets its fate at a named point: ``mortal.py POINT COUNT FATE BEAT_S -- run STUDY.toml``.
+"""Runs ``python -m search`` with a fault at a named point.
 
-The product knows nothing of it: public functions are wrapped in this process before the command begins.
-POINT is a key of ``POINTS`` or ``never``; at its COUNT-th passing a victim dies by SIGKILL: ``search`` (this process),
-``worker`` (one of its workers; this process goes on), ``both``, or ``node`` (one of the Ray cluster). Or nobody dies:
-``halt`` stops this process until it gets SIGCONT, so that a test can do at that very point what it likes; ``clock``
-sets its clock back an hour. BEAT_S replaces the 20 s between two heartbeats on a shared database, so that a campaign
-need not wait 40 s for each death to be noticed; 0 leaves it.
+Usage: ``python fault_points.py POINT COUNT FAULT BEAT_S -- run STUDY.toml``.
+
+The functions of POINT, a key of ``POINTS`` or ``never``, are wrapped in this process before the command starts. After
+their COUNT-th call the FAULT happens:
+
+- ``search``, ``worker``, ``both`` or ``node``: SIGKILL to this process, one of its workers, both, or a node of Ray.
+- ``halt``: this process stops until it gets SIGCONT, so that a test can act at exactly this point.
+- ``clock``: the clock of this process is set back an hour.
+
+BEAT_S replaces the 20 s between two heartbeats on a shared database, so that a dead process is noticed sooner; 0 keeps
+them.
 """
 
 from __future__ import annotations
@@ -26,9 +31,9 @@ import psutil
 POINTS: dict[str, tuple[str, ...]] = {
     "home opened": ("search.scheduling.run_study:open_home", "search.finals.finals:open_home"),
     "study opened": ("search.scheduling.run_study:open_study",),
-    "left-overs parked": ("search.scheduling.recovery:requeue_abandoned",),
-    "asked": ("optuna.study:Study.ask",),
-    "configuration half recorded": ("search.storage.cached_storage:CachedStorage.set_trial_param",),
+    "trials requeued": ("search.scheduling.recovery:requeue_abandoned",),
+    "trial asked": ("optuna.study:Study.ask",),
+    "parameter recorded": ("search.storage.cached_storage:CachedStorage.set_trial_param",),
     "configuration drawn": ("search.spec.space:SearchSpace.suggest",),
     "run created": ("mlflow:MlflowClient.create_run",),
     "run opened": ("search.tracking.runs:Runs.open",),
@@ -36,16 +41,16 @@ POINTS: dict[str, tuple[str, ...]] = {
     "epochs logged": ("mlflow:MlflowClient.log_batch",),
     "spool being written": ("os:fsync",),
     "spool written": ("search.scheduling.trial_results:write_entry",),
-    "result noted": (
+    "result recorded": (
         "search.storage.cached_storage:CachedStorage.set_trial_user_attr",
         "search.finals.finalist_runner:record_result",
     ),
-    "Optuna told": ("optuna.study:Study.tell",),
+    "result reported": ("optuna.study:Study.tell",),
     "model uploaded": ("mlflow:MlflowClient.log_artifact",),
     "run closed": ("mlflow:MlflowClient.set_terminated",),
     "run deleted": ("mlflow:MlflowClient.delete_run",),
-    "seal opened": ("search.finals.sealed_test:open_test",),
-    "reading logged": ("mlflow:MlflowClient.log_artifacts",),
+    "test opened": ("search.finals.sealed_test:open_test",),
+    "test result logged": ("mlflow:MlflowClient.log_artifacts",),
     "logged model made": ("mlflow:MlflowClient.create_logged_model",),
     "logged model stored": ("mlflow:MlflowClient.log_model_artifacts",),
     "logged model ready": ("mlflow:MlflowClient.finalize_logged_model",),
@@ -53,34 +58,33 @@ POINTS: dict[str, tuple[str, ...]] = {
     "version made": ("mlflow:MlflowClient.create_model_version",),
     "alias moved": ("mlflow:MlflowClient.set_registered_model_alias",),
 }
+KILLED = "fault_points: killed"
+"""The line on stderr that says that a process was killed."""
 INTERVALS = {"search.storage.database:HEARTBEAT_S": 1.0, "search.scheduling.scheduler:_BOOKKEEPING_S": 0.25}
 """The intervals of a search on a shared database, as shares of the time between two heartbeats."""
 
 
 def workers(pid: int) -> list[psutil.Process]:
-    """The processes in which a searching process's trials train.
-
-    They are children of its fork server, or actors on the nodes of the Ray cluster that the tests started.
-    """
+    """The processes that train for a searching process: children of its fork server, or actors on the nodes of Ray."""
     if "RAY_ADDRESS" in psutil.Process(pid).environ():
         return [process for process in _cluster(pid) if process.name().startswith("ray::SlotActor")]
     return [process for process in psutil.Process(pid).children(recursive=True) if process.ppid() != pid]
 
 
 def nodes(pid: int) -> list[psutil.Process]:
-    """The nodes of the Ray cluster but its head, those first in which trials train."""
+    """The nodes of the Ray cluster except its head; those with workers come first."""
     busy = {worker.ppid() for worker in workers(pid)}
     raylets = [process for process in _cluster(pid) if "--node-name=node-" in " ".join(process.cmdline())]
     return sorted(raylets, key=lambda raylet: raylet.pid not in busy)
 
 
 def _cluster(pid: int) -> list[psutil.Process]:
-    """What the tests have started, who started the searching process and the cluster."""
+    """All processes that the tests started: the searching process and the cluster among them."""
     return psutil.Process(psutil.Process(pid).ppid()).children(recursive=True)
 
 
 def strike(pid: int, victim: str) -> bool:
-    """Kills the searching process, one of its workers, both with all of them, or a node; whether there was one."""
+    """Kills the process, one worker, the process with all workers, or a node; returns whether one was there."""
     chosen: list[psutil.Process] = []
     with suppress(psutil.NoSuchProcess):
         chosen += workers(pid)[: 1 if victim == "worker" else None] if victim in ("worker", "both") else []
@@ -91,19 +95,24 @@ def strike(pid: int, victim: str) -> bool:
     return bool(chosen)
 
 
-def deed_of(fate: str) -> Callable[[], None]:
-    """What is done at the point."""
+def action_of(fault: str) -> Callable[[], None]:
+    """The function that causes a fault."""
 
     def kill() -> None:
-        if strike(os.getpid(), fate):
-            print("mortal: struck", file=sys.stderr, flush=True)
+        if strike(os.getpid(), fault):
+            print(KILLED, file=sys.stderr, flush=True)
 
-    deeds: dict[str, Callable[[], None]] = {"halt": lambda: os.kill(os.getpid(), signal.SIGSTOP)}
-    return late_clock() if fate == "clock" else deeds.get(fate, kill)
+    match fault:
+        case "halt":
+            return lambda: os.kill(os.getpid(), signal.SIGSTOP)
+        case "clock":
+            return late_clock()
+        case _:
+            return kill
 
 
 def late_clock() -> Callable[[], None]:
-    """Puts a clock in place, before anybody else has a name for ``time.time``; returns what sets it back."""
+    """Replaces ``time.time`` before other modules import it; returns the function that sets the clock back."""
     time_s, time_ns, late_s = time.time, time.time_ns, 0
 
     def set_back() -> None:
@@ -115,33 +124,35 @@ def late_clock() -> Callable[[], None]:
     return set_back
 
 
-class Reaper:
-    """Does its deed at the ``count``-th passing, whichever thread comes by."""
+class Trigger:
+    """Calls an action once, after the ``count``-th call of any of its functions in any thread."""
 
-    def __init__(self, count: int, deed: Callable[[], None]) -> None:
-        self._left, self._deed, self._lock = count, deed, threading.Lock()
+    def __init__(self, count: int, action: Callable[[], None]) -> None:
+        self._left = count
+        self._action = action
+        self._lock = threading.Lock()
 
-    def pass_by(self) -> None:
+    def count_call(self) -> None:
         with self._lock:
             self._left -= 1
             if self._left == 0:
-                self._deed()
+                self._action()
 
     def after(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def mortal(*given: Any, **named: Any) -> Any:
+        def counted(*given: Any, **named: Any) -> Any:
             result = function(*given, **named)
-            self.pass_by()
+            self.count_call()
             return result
 
-        return mortal
+        return counted
 
 
-def arm(point: str, count: int, fate: str) -> None:
+def wrap(point: str, count: int, fault: str) -> None:
     """Wraps each function of a point."""
-    reaper = Reaper(count, deed_of(fate))
+    trigger = Trigger(count, action_of(fault))
     for owner, name in map(resolve, POINTS[point]):
-        setattr(owner, name, reaper.after(getattr(owner, name)))
+        setattr(owner, name, trigger.after(getattr(owner, name)))
 
 
 def resolve(place: str) -> tuple[Any, str]:
@@ -158,9 +169,9 @@ def quicken(beat_s: int) -> None:
 
 
 if __name__ == "__main__":
-    point, count, fate, beat_s, _, *arguments = sys.argv[1:]
+    point, count, fault, beat_s, _, *arguments = sys.argv[1:]
     if point != "never":
-        arm(point, int(count), fate)
+        wrap(point, int(count), fault)
     if int(beat_s):
         quicken(int(beat_s))
     from search.cli.app import main
