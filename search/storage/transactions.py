@@ -12,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -80,7 +81,8 @@ def commit(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]
             for key, value in writes.study_attrs.items()
         ]
         for model, gathered in rows.items():
-            _upsert(session, model, gathered)
+            if gathered:
+                session.connection().execute(_upsert(model, engine.dialect.name), gathered)
     ids |= new  # not before: where the confirmation is lost, the next try finds the new trials in the database
     return finished
 
@@ -173,15 +175,14 @@ def _differences(before: FrozenTrial | None, after: FrozenTrial) -> Iterator[tup
         yield models.TrialValueModel, {"objective": 0, "value": value, "value_type": kind}
 
 
-def _upsert(session: Session, model: Row, rows: Sequence[dict[str, object]]) -> None:
-    """Inserts rows of a table, or replaces those that have the same key."""
-    if not rows:
-        return
+@cache
+def _upsert(model: Row, dialect: str) -> sa.Insert:
+    """Inserts rows of a table, or replaces those that have the same key; made once, which takes as long as a write."""
     table = model.__table__
     [unique] = [constraint for constraint in table.constraints if isinstance(constraint, sa.UniqueConstraint)]
-    insert = _INSERT[session.get_bind().dialect.name](table)
+    insert = _INSERT[dialect](table)
     kept = {column.name for column in (*table.primary_key, *unique.columns)}
     replaced = {name: insert.excluded[name] for name in map(str, table.columns.keys()) if name not in kept}
-    upsert = insert.on_conflict_do_update(index_elements=list(unique.columns), set_=replaced)
+    upsert: sa.Insert = insert.on_conflict_do_update(index_elements=list(unique.columns), set_=replaced)
     # Without a RETURNING clause SQLAlchemy would send the rows one by one.
-    session.connection().execute(upsert.returning(*table.primary_key), rows)
+    return upsert.returning(*table.primary_key)
