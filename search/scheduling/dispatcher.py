@@ -50,11 +50,6 @@ class Job:
         return self.task.number
 
     @property
-    def trial_number(self) -> int | None:
-        """The trial's number; None for a job that is not a trial of a study."""
-        return None
-
-    @property
     def name(self) -> str:
         """The run's name."""
         return self.start.run_name

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class SlotView:
-    """What a slot is doing.
+    """The state of a slot.
 
     Attributes:
         device: ``cpu:0``, ``gpu:1``.
-        run_name: Of the run in training; "" while the slot is idle.
+        run_name: Of the run in training; "" in an idle slot.
         hyperparameters: Of that run.
         report: Its last epoch.
     """
@@ -30,15 +30,15 @@ class SlotView:
 
 @dataclass(slots=True)
 class Progress:
-    """Where a search stands.
+    """The progress of a search.
 
     Attributes:
         study: Its name.
         slots: By slot number; empty until the first is ready.
-        complete: Trials trained to their end, over all runs of the study.
+        complete: Trials that trained to their last epoch, over all runs of the study.
         pruned: Trials that the pruner ended.
         failed: Trials that failed.
-        budget: The most trials there will be, None without such a limit.
+        budget: Limit on the number of trials; None without one.
         time_left_s: Until the timeout, None without one.
         best_number: The best trial's number.
         best_value: Its best validation accuracy.

@@ -33,9 +33,6 @@ _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from search.scheduling.context import StudyContext
-    from search.scheduling.scheduler import Scheduler
-
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
@@ -121,18 +118,13 @@ def run_study(
         if spent := _spent_study(settings, spec, dataset.fingerprint):
             observer.note(f"study {spec.name} has used its budget; raise --trials or --timeout to continue")
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
-        context, scheduler = _search(spec, settings, dataset, pool, observer, started)
-        record_runs(context.study, context.tracker)
-        context.study.refresh()
-        rows = tuple(leaderboard(context.study))
-    undelivered = context.tracker.undelivered
-    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, undelivered)
+        return _search(spec, settings, dataset, pool, observer, started)
 
 
 def _search(
     spec: StudySpec, settings: Settings, dataset: Dataset, pool: str, observer: Observer, started: float
-) -> tuple[StudyContext, Scheduler]:
-    """Runs the scheduler in a pool of its own; MLflow has what it could take when this returns."""
+) -> StudyResult:
+    """Runs the scheduler in a pool of its own, and waits for MLflow."""
     from search.scheduling.context import StudyContext
     from search.scheduling.scheduler import Scheduler
     from search.tracking.tracker import Tracker
@@ -151,7 +143,10 @@ def _search(
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()
-    return context, scheduler
+    record_runs(study, tracker)
+    study.refresh()
+    rows = tuple(leaderboard(study))
+    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, tracker.undelivered)
 
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:

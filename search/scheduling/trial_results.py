@@ -83,7 +83,7 @@ def ended(job: Job, state: str, result: dict[str, Any], files: Mapping[str, byte
         history=tuple(job.epochs[: result["epochs_trained"]]),
         metrics={} if state == "FAIL" else metrics_of(result),
         tags=tags_of(state, result),
-        number=job.trial_number,
+        number=job.number if isinstance(job, TrialJob) else None,
     )
     return Result(job, entry, files)
 

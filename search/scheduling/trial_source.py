@@ -36,11 +36,6 @@ class TrialJob(Job):
     reported_before: int = 0
     pruned_at: int = 0
 
-    @property
-    def trial_number(self) -> int | None:
-        """The trial's number."""
-        return self.task.number
-
 
 class TrialSource:
     """Asks Optuna for trials.
@@ -60,16 +55,12 @@ class TrialSource:
         self.is_exhausted = False
 
     def is_over(self) -> bool:
-        """Whether no further trial may begin."""
-        return self.is_exhausted or self._n_left() <= 0
-
-    def _n_left(self) -> float:
-        """Trials left in the budget; requeued trials have not used theirs."""
+        """Whether no further trial may begin; requeued trials have not used their part of the budget."""
         budget = self._context.spec.trials
-        if budget is None:
-            return float("inf")
+        if self.is_exhausted or budget is None:
+            return self.is_exhausted
         n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        return budget - (self._study.n_trials - n_waiting)
+        return self._study.n_trials - n_waiting >= budget
 
     def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
         """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""

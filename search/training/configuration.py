@@ -1,4 +1,4 @@
-"""What ``train`` takes: one configuration on one dataset, and the layers that it makes."""
+"""The specification of a single training: one configuration on one dataset."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class TrainingSpec:
 
     @property
     def experiment(self) -> str:
-        """The experiment of all trainings on this source: ``train-digits``."""
+        """Name of the experiment of all trainings on this source, such as ``train-digits``."""
         return f"train-{Path(self.data.source).stem}"
 
     def to_json(self) -> str:
-        """One line that ``from_json`` reads back without loss."""
+        """Returns one line that ``from_json`` reads without loss."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -45,15 +45,15 @@ class TrainingSpec:
 
 
 def default_training(source: str, **options: Any) -> TrainingSpec:
-    """One configuration, under the rules of the study file.
+    """Returns one configuration, checked by the rules of the study file.
 
     Args:
         source: A built-in dataset or the path of a file.
-        **options: Hyperparameters, ``seed`` and what ``[data]`` takes; None is as good as left out. The rest is as
-            in ``Hyperparameters()``, the learning rate Keras's default for the optimizer.
+        **options: Hyperparameters, ``seed`` and what ``[data]`` takes; None counts as left out. Defaults are those
+            of ``Hyperparameters()``; the learning rate is Keras's default for the optimizer.
 
     Raises:
-        SpecError: Everything that breaks a rule, a line each.
+        SpecError: One line for every rule that an option breaks.
     """
     given = {name: value for name, value in options.items() if value is not None}
     study = {"name": f"train-{Path(source).stem}"} | _pick(given, "seed")

@@ -1,4 +1,4 @@
-"""The run that training goes on from: what it was, how far it came, and its checkpoint."""
+"""The run that a training continues: its specification, its epochs and its checkpoint."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Earlier:
         spec: What it trained.
         fingerprint: Of its dataset.
         history: Its epochs.
-        best_epoch: The epoch whose weights ``model`` holds.
+        best_epoch: The epoch whose weights ``model`` has.
         best_val_accuracy: Its validation accuracy.
         model: The bytes of its ``model.h5``; empty where no epoch ended with a finite loss.
-        checkpoint: Where its training stands.
+        checkpoint: Its last epoch.
     """
 
     run_id: str
@@ -51,12 +51,12 @@ class Earlier:
     model: bytes
     checkpoint: SavedCheckpoint
 
-    def go_on(self, given: Mapping[str, Any]) -> TrainingSpec:
-        """What to train now.
+    def resume(self, given: Mapping[str, Any]) -> TrainingSpec:
+        """Returns what to train now.
 
         Args:
-            given: Options by name. ``epochs`` is how many more; without it, those that an interruption left.
-                ``source`` is where the data is now. The others can only repeat what the run has.
+            given: Options by name. ``epochs`` is the number of further epochs, by default those that an interruption
+                left. ``source`` is where the data is now. Every other option must equal that of the run.
 
         Raises:
             SpecError: An option would change the run, or there is nothing left to train.
@@ -68,7 +68,7 @@ class Earlier:
         if changed:
             raise SpecError(
                 [
-                    f"--{name.replace('_', '-')}: must be that of the run that goes on, {recorded[name]}, got"
+                    f"--{name.replace('_', '-')}: must be {recorded[name]}, as in the run to continue, got"
                     f" {given[name]}: leave it out, or train without --continue"
                     for name in changed
                 ]
@@ -76,7 +76,9 @@ class Earlier:
         done, planned = self.checkpoint.epochs, spec.hyperparameters.epochs
         more = given.get("epochs")
         if more is None and done >= planned:
-            raise SpecError(f"--epochs: must say how many more: run {self.run_id} has trained all its {planned}")
+            raise SpecError(
+                f"--epochs: must be the number of further epochs: run {self.run_id} has trained all its {planned}"
+            )
         total = planned if more is None else done + more
         data = replace(spec.data, source=given.get("source") or spec.data.source)
         return replace(spec, data=data, hyperparameters=replace(spec.hyperparameters, epochs=total))

@@ -1,4 +1,4 @@
-"""What a study will take, forecast from a few short trainings; nothing of it is recorded."""
+"""Forecasts the time and memory of a study from a few short trainings, and records nothing."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ from search.workers.tasks import Outcome, Task
 N_PROBES, PROBE_EPOCHS = 6, 2
 PROBE_ROWS = 8192
 PROBE_PRODUCTS = 1 << 33
-"""Rows times weights of a probe's epoch at most: a second or so of one core, however large the networks."""
+"""Limit on rows times weights in an epoch of a probe: about a second of one core, however large the networks."""
 N_DRAWN = 100
-"""Trials that stand for a study without a budget of trials, and at most for one with it."""
+"""Trials that are simulated where the study has no smaller budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a study will take on this machine.
+    """The time and memory that a study needs on this machine.
 
-    It knows the space, not what the sampler will make of it: one that comes to like large networks takes longer.
+    The forecast samples the space at random. A sampler that prefers large networks takes longer.
 
     Attributes:
-        configurations_per_hour: Of all slots together, with what the pruner saves.
-        unpruned_per_hour: The same if each were trained to its last epoch.
-        forecast_s: Of the whole budget, from the start to the end, in seconds.
-        memory_mb: Of the searching process and all slots, in MB; they share some of it, so it will be less.
-        slots: Trials that train at the same time.
-        devices: Where.
+        configurations_per_hour: Rate of all slots together, with pruning.
+        unpruned_per_hour: The same without pruning.
+        forecast_s: Duration of the whole budget in seconds, start-up included.
+        memory_mb: Upper limit for the searching process and all slots, in MB; they share some memory.
+        slots: Number of trials that train at the same time.
+        devices: Device of each slot.
     """
 
     configurations_per_hour: float
@@ -65,7 +65,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a dataset weighs in a forecast: training rows, values of a row, classes."""
+    """Size of a dataset: training rows, values of a row, classes."""
 
     n_rows: int
     n_features: int
@@ -73,7 +73,7 @@ class Size:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Size:
-        """Of a dataset's training rows."""
+        """The size of a dataset."""
         return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_classes)
 
 
@@ -82,7 +82,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
 
     Args:
         spec: The study, from ``read_spec`` or ``default_spec``.
-        home: Where datasets are looked for; nothing else is read or written there.
+        home: Folder in which datasets are looked up; nothing else in it is read or written.
 
     Raises:
         DataError: The dataset cannot be used.
@@ -150,13 +150,12 @@ class ProbeRunner(JobRunner[Job]):
 
 
 def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
-    """Trials of a study that trains nothing: the pruner judges made-up curves of configurations drawn at random.
+    """Simulates the trials of a study: the study's pruner sees random configurations with synthetic curves.
 
-    A curve rises to a level that is drawn at random and wavers less and less, so what ranks well early mostly ranks
-    well at the end.
+    A curve rises to a random level with noise that shrinks over the epochs, so early ranks mostly predict final ranks.
 
     Returns:
-        Each configuration, the study's ``[[start]]`` first, with the epochs it would train.
+        Each configuration, the study's ``[[start]]`` first, with the epochs that it would train.
     """
     n_trials = min(spec.trials or N_DRAWN, N_DRAWN)
     random = np.random.default_rng(spec.seed)
@@ -174,21 +173,21 @@ def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
                 epoch = hp.epochs if is_audited(spec, trial.number) else epoch
                 break
         study.tell(trial, level)
-        # While an epoch is judged, the next one is in training already.
+        # The next epoch trains while the pruner decides about this one.
         drawn.append((hp, min(epoch + 1, hp.epochs)))
     return drawn
 
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """Seconds of a trial: so much once, and for each epoch a sum over its steps, products and updates."""
+    """Seconds of a trial: a constant, and for each epoch a linear function of its steps, products and updates."""
 
     once_s: float
     per_epoch: tuple[float, ...]
 
     @classmethod
     def fit(cls, probes: Sequence[Hyperparameters], outcomes: Sequence[Outcome], size: Size) -> _Cost:
-        """The costs, none below zero, that come closest to what the probes took, in relative terms."""
+        """Fits non-negative costs to the probes by least squares of the relative error."""
         work = np.array([_work(hp, size) for hp in probes])
         took = np.array([outcome.history[-1].duration_s for outcome in outcomes])
         scale = work.max(axis=0)
@@ -197,13 +196,13 @@ class _Cost:
         return cls(max(0.0, statistics.median(once)), tuple(solution / scale))
 
     def trial_s(self, hp: Hyperparameters, epochs: int, size: Size) -> float:
-        """Seconds of one trial of so many epochs."""
+        """Seconds of one trial of that many epochs."""
         epoch_s = sum(a * b for a, b in zip(self.per_epoch, _work(hp, size), strict=True))
         return self.once_s + epochs * epoch_s
 
 
 def _work(hp: Hyperparameters, size: Size) -> tuple[float, float, float]:
-    """Steps, products of rows and weights, and updates of a weight in one epoch."""
+    """Steps, products (rows times weights) and updates (steps times weights) of one epoch."""
     weights = _n_weights(hp, size)
     steps = -(-size.n_rows // hp.batch_size)
     return float(steps), float(size.n_rows * weights), float(steps * weights)
@@ -214,7 +213,7 @@ def _n_weights(hp: Hyperparameters, size: Size) -> int:
 
 
 def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
-    """The dataset's first rows, so few that an epoch of the largest network is short."""
+    """The first rows of a dataset, few enough that an epoch of the largest network is short."""
     n_training = len(dataset.training.y)
     n_rows = min(n_training, max(256, min(PROBE_ROWS, PROBE_PRODUCTS // most_weights)))
     n_validation = max(1, len(dataset.validation.y) * n_rows // n_training)
@@ -229,13 +228,13 @@ def _n_bytes(dataset: Dataset) -> int:
 
 
 def _memory_mb(outcomes: Sequence[Outcome], more_bytes: int, n_slots: int) -> int:
-    """What the probes held, and the rows that they did not have."""
+    """Memory of this process and the probes, plus the rows that the probes did not have."""
     own = psutil.Process().memory_info().rss
     return ((own + more_bytes) >> 20) + n_slots * max(outcome.memory_mb for outcome in outcomes)
 
 
 def _whole_s(spec: StudySpec, startup_s: float, interval_s: float) -> float:
-    """Seconds until the first of the study's limits is reached."""
+    """Seconds until the study reaches its first limit."""
     limits = [spec.timeout_s] if spec.timeout_s is not None else []
     n_trials = [n for n in (spec.trials, spec.space.size()) if n is not None]
     if n_trials:

@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pipelines.config import layers
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
+from pipelines.training.history import EpochReport, sha256
 from search.devices.memory import require_fit
-from search.devices.slots import find_slots
+from search.devices.slots import Slot, find_slots
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow
 from search.optimization.provenance import dataset_input, run_tags
 from search.scheduling.dispatcher import Job
-from search.scheduling.progress import Observer
-from search.scheduling.trial_results import ResultWriter
+from search.scheduling.job_runner import JobRunner
+from search.scheduling.progress import Observer, Progress
+from search.scheduling.trial_results import Result, ResultWriter
 from search.spec.study_spec import WorkerSettings
 from search.tracking.connection import open_home
-from search.tracking.entries import Entry, RunStart, now_ms
+from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, RunStart, now_ms
 from search.tracking.experiment_view import plain
 from search.tracking.run_names import training_run_name
 from search.tracking.runs import Runs
 from search.tracking.spool import entries
 from search.tracking.tracker import Tracker
 from search.training.configuration import TrainingSpec
-from search.training.continuation import EPOCHS_TAG, SPEC_TAG, Earlier, read_earlier
-from search.training.training_runner import TrainingRunner
+from search.training.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
 from search.workers.local_pool import LocalPool, warm_up
-from search.workers.tasks import StopReason, Task
+from search.workers.pool import Pool
+from search.workers.tasks import Outcome, StopReason, Task
 
 _HURRY_S = 2.0  # how long MLflow gets after an error or a second Ctrl-C
+_DIVERGED = "the loss was not a number in the first epoch: lower --learning-rate, or scale the inputs"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a training came to.
+    """The result of a single training.
 
     Attributes:
-        row: As in a leaderboard; its number is 0. Epochs count from the first run where this one goes on from another.
+        row: As in a leaderboard, with number 0. Epochs count from the first run where this one continues another.
         stop_reason: Why it ended: finished, interrupted, or diverged where the loss was no longer a number.
-        undelivered: Runs that MLflow has not taken yet; they wait in the spool.
+        undelivered: Runs that MLflow does not have yet; they wait in the spool.
     """
 
     row: TrialRow
@@ -55,20 +58,20 @@ class TrainingResult:
 def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observer | None = None) -> TrainingResult:
     """Trains one configuration and logs it as a run of the experiment ``train-SOURCE``.
 
-    The run has ``model.h5``, the best epoch's weights, and ``checkpoint.h5``, the last epoch's with the optimizer's
-    state, which ``continue_training`` goes on from.
+    The run has ``model.h5``, the weights of the best epoch, and ``checkpoint.h5``, those of the last epoch with the
+    optimizer's state, which ``continue_training`` resumes from.
 
     Args:
         spec: The configuration and its data.
-        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` where it is not given.
-        observer: Watches; nobody does where it is not given.
+        home: Folder of the databases; by default ``MLP_SEARCH_HOME``, else ``mlruns/``.
+        observer: Watches the training.
 
     Returns:
-        What it came to. Ctrl-C ends it after the epoch in training.
+        The result. Ctrl-C ends the training after its current epoch.
 
     Raises:
         DataError: The dataset cannot be used.
-        TrainingError: It cannot be trained; the run is there, FAILED.
+        TrainingError: The configuration cannot be trained; its run is FAILED.
         UnavailableError: The tracking server or the home cannot be used.
     """
     return _train(spec, read_settings(home), observer or Observer(), None)
@@ -81,16 +84,16 @@ def continue_training(
     observer: Observer | None = None,
     **given: Any,
 ) -> TrainingResult:
-    """Goes on exactly where a run of ``train_once`` stopped: five epochs and five more are ten.
+    """Resumes exactly where a run of ``train_once`` stopped: five epochs and five more equal ten.
 
-    The new run has the earlier one's epochs too, and the best weights of all of them.
+    The new run has the epochs of the earlier one too, and the best weights of all of them.
 
     Args:
         run_id: The run in MLflow.
         home: As for ``train_once``.
         observer: As for ``train_once``.
-        **given: ``epochs``, how many more; without it, those that an interruption left. Anything else has to be as
-            it was.
+        **given: ``epochs``, the number of further epochs; by default those that an interruption left. Every other
+            option must be as it was.
 
     Raises:
         NotFoundError: There is no such run, or it has no checkpoint.
@@ -100,7 +103,7 @@ def continue_training(
     """
     settings = read_settings(home)
     earlier = read_earlier(settings, run_id)
-    return _train(earlier.go_on(given), settings, observer or Observer(), earlier)
+    return _train(earlier.resume(given), settings, observer or Observer(), earlier)
 
 
 def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: Earlier | None) -> TrainingResult:
@@ -125,18 +128,19 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
         with interruptible(runner.interrupt):
             runner.run()
         undelivered = tracker.close()
-        ending = runner.ending
-        if ending.state == "FAIL":
-            raise TrainingError(ending.tags["message"])
-        row = _row(spec, ending, dict(tracker.opened()).get(job.name))
-        return TrainingResult(row, cast(StopReason, ending.tags["stop_reason"]), undelivered)
+        if runner.error:
+            raise TrainingError(runner.error)
+        if runner.trained is None:  # interrupted before it began
+            raise KeyboardInterrupt
+        row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name))
+        return replace(runner.trained, row=row, undelivered=undelivered)
 
 
 def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:
     if earlier and earlier.fingerprint != dataset.fingerprint:
         raise SpecError(
             f"{dataset.name}: must hold the rows that run {earlier.run_id} was trained on, got others: they"
-            " were changed since, or are split another way"
+            " changed since, or are split another way"
         )
 
 
@@ -164,16 +168,87 @@ def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earli
     return Job(start, Task(0, spec.hyperparameters, spec.seed, start=checkpoint, keep_state=True))
 
 
-def _row(spec: TrainingSpec, ending: Entry, run_id: str | None) -> TrialRow:
-    best_epoch = ending.metrics.get("best_epoch")
-    return TrialRow(
-        number=0,
-        state=ending.state,
-        value=ending.metrics.get("best_val_accuracy"),
-        params=asdict(spec.hyperparameters),
-        best_epoch=None if best_epoch is None else int(best_epoch),
-        epochs_trained=int(ending.tags[EPOCHS_TAG]),
-        duration_s=ending.metrics["duration_s"],
-        device=ending.start.tags["device"],
-        run_id=run_id,
-    )
+class TrainingRunner(JobRunner[Job]):
+    """Trains one job.
+
+    Args:
+        pool: A pool of one slot.
+        observer: Is told every epoch.
+        writer: Persists the run.
+        job: What to train.
+        earlier: The run that the job continues; None for a new one.
+
+    Attributes:
+        trained: The result without the run's id; None until there is one.
+        error: Why the training failed, "" where it did not.
+    """
+
+    def __init__(self, pool: Pool, observer: Observer, writer: ResultWriter, job: Job, earlier: Earlier | None) -> None:
+        super().__init__(pool, observer, Progress(job.start.study), writer)
+        self._tracker = writer.tracker
+        self._jobs = [job]
+        self._earlier = earlier
+        self.trained: TrainingResult | None = None
+        self.error = ""
+
+    def next_job(self) -> Job | None:
+        """The job, once."""
+        return self._jobs.pop() if self._jobs else None
+
+    def submit(self, job: Job, slot: Slot) -> None:
+        """Starts an attempt; its run begins with the epochs of the earlier run."""
+        super().submit(job, slot)
+        for epoch in self._earlier.history if self._earlier else ():
+            job.epochs.append(replace(epoch, at_ms=job.start.started_ms))
+            self._tracker.log_epoch(job.name, job.epochs[-1])
+
+    def announce_interruption(self) -> None:
+        """Nothing: the epoch in training counts, and the answer to its report ends the training."""
+
+    def decide(self, job: Job, report: EpochReport) -> StopReason | None:
+        """Shows an epoch."""
+        self._observer.epoch(report)
+        return None
+
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Records a training, even one that an interruption ended: it can be continued."""
+        best_epoch, best_value, model = self._best(outcome)
+        if not best_epoch and outcome.stop_reason == "diverged":
+            self.fail(job, _DIVERGED, "")
+            return
+        duration_s = round(outcome.duration_s, 3)
+        row = TrialRow(
+            number=0,
+            state="INTERRUPTED" if outcome.stop_reason == "interrupted" else "COMPLETE",
+            value=best_value if best_epoch else None,
+            params=asdict(job.hyperparameters),
+            best_epoch=best_epoch or None,
+            epochs_trained=(self._earlier.checkpoint.epochs if self._earlier else 0) + len(outcome.history),
+            duration_s=duration_s,
+            device=job.slot.device,
+            run_id=None,
+        )
+        self.trained = TrainingResult(row, outcome.stop_reason)
+        metrics = {"duration_s": duration_s, **outcome.device_metrics}
+        if best_epoch:
+            metrics |= {"best_val_accuracy": best_value, "best_epoch": best_epoch}
+        tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: sha256(outcome.checkpoint)}
+        tags |= {EPOCHS_TAG: str(row.epochs_trained)} | ({MODEL_TAG: sha256(model)} if model else {})
+        entry = Entry(job.start, now_ms(), row.state, history=tuple(job.epochs), metrics=metrics, tags=tags)
+        self._results.append(Result(job, entry, {MODEL_FILE: model, CHECKPOINT_FILE: outcome.checkpoint}))
+
+    def _best(self, outcome: Outcome) -> tuple[int, float, bytes]:
+        """The best epoch of this run and the earlier one, the first of equals, with its value and model."""
+        earlier = self._earlier
+        if earlier and earlier.best_epoch and earlier.best_val_accuracy >= outcome.best_val_accuracy:
+            return earlier.best_epoch, earlier.best_val_accuracy, earlier.model
+        return outcome.best_epoch, outcome.best_val_accuracy, outcome.model
+
+    def fail(self, job: Job, message: str, traceback: str) -> None:
+        """Records a training that failed."""
+        self.error = message
+        tags = {"stop_reason": "failed", "message": message}
+        self._results.append(Result(job, Entry(job.start, now_ms(), "FAIL", history=tuple(job.epochs), tags=tags), {}))
+
+    def show(self, result: Result) -> None:
+        """Nothing: the caller shows the result."""

@@ -66,11 +66,11 @@ def test_the_best_epoch_may_be_an_earlier_runs(client: MlflowClient, shared_home
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ((), "--epochs: must say how many more"),
-        (("--width", 17), "--width: must be that of the run that goes on, 16, got 17"),
-        (("--epochs", 1, "--learning-rate", 0.5), "--learning-rate: must be that of the run that goes on, 0.001"),
-        (("--epochs", 1, "--seed", 4), "--seed: must be that of the run that goes on, 3, got 4"),
-        (("--epochs", 1, "--scaling", "none"), "--scaling: must be that of the run that goes on, minmax"),
+        ((), "--epochs: must be the number of further epochs"),
+        (("--width", 17), "--width: must be 16, as in the run to continue, got 17"),
+        (("--epochs", 1, "--learning-rate", 0.5), "--learning-rate: must be 0.001, as in the run to continue"),
+        (("--epochs", 1, "--seed", 4), "--seed: must be 3, as in the run to continue, got 4"),
+        (("--epochs", 1, "--scaling", "none"), "--scaling: must be minmax, as in the run to continue"),
     ],
 )
 def test_only_the_epochs_may_change(
