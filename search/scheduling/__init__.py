@@ -1,3 +1,3 @@
-"""Runs a study: asks, trains, prunes, reports and recovers."""
+"""Runs jobs in a pool, and studies: asks Optuna for trials, prunes them, persists their results, and recovers."""
 
 from search.scheduling.progress import Observer as Observer, Progress as Progress

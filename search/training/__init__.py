@@ -1,4 +1,4 @@
-"""One configuration without a study, the job runner and forecasts."""
+"""Trains one configuration without a study, continues its training, and forecasts studies."""
 
 from search.training.configuration import TrainingSpec as TrainingSpec, default_training as default_training
 from search.training.train import (

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from pipelines.config import DataConfig, Hyperparameters
 from search.spec.study_spec import spec_from_dict
@@ -44,7 +43,7 @@ class TrainingSpec:
         return cls(DataConfig(**document["data"]), Hyperparameters(**document["hyperparameters"]), document["seed"])
 
 
-def default_training(source: str, **options: Any) -> TrainingSpec:
+def default_training(source: str, **options: object) -> TrainingSpec:
     """Returns one configuration, checked by the rules of the study file.
 
     Args:
@@ -58,11 +57,11 @@ def default_training(source: str, **options: Any) -> TrainingSpec:
     given = {name: value for name, value in options.items() if value is not None}
     study = {"name": f"train-{Path(source).stem}"} | _pick(given, "seed")
     data = {"source": source} | {name: value for name, value in given.items() if name not in (*HYPERPARAMETERS, "seed")}
-    document: dict[str, Any] = {"study": study, "data": data}
+    document: dict[str, object] = {"study": study, "data": data}
     space = _pick(given, *HYPERPARAMETERS)
     spec = spec_from_dict(document | {"space": space or {"epochs": Hyperparameters().epochs}}, "options")
     return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed)
 
 
-def _pick(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _pick(given: Mapping[str, object], *names: str) -> dict[str, object]:
     return {name: given[name] for name in names if name in given}

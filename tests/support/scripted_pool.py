@@ -1,4 +1,4 @@
-"""A pool in which training takes no time and goes as a script says: the scheduler's side of the contract, alone."""
+"""A pool that plays a script instead of training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.workers.tasks import Outcome, StopReason, Task
 LOST, FAILED, HANGS, DIVERGED, FULL = "lost", "failed", "hangs", "diverged", "full"
 
 Script = Callable[[Task, int], Iterable[float | str]]
-"""script(task, attempt): the validation accuracy of each epoch, and what befalls the task between two of them."""
+"""script(task, attempt) yields the validation accuracy of each epoch, and the incidents between epochs."""
 
 
 def by_width(task: Task, attempt: int) -> Iterator[float]:
@@ -23,7 +23,7 @@ def by_width(task: Task, attempt: int) -> Iterator[float]:
 
 
 class ScriptedPool:
-    """Keeps the contract of ``search.pools.Pool``.
+    """Implements ``search.workers.pool.Pool``.
 
     Attributes:
         tasks: Every task that was submitted, with the slot it went to.
@@ -42,7 +42,7 @@ class ScriptedPool:
         assert slot in self.slots, "a slot that is gone takes none"
         if task.exclusive:
             others = [other for other in self._plays if other.device == slot.device]
-            assert not others, "a task that is alone finds its device idle"
+            assert not others, "an exclusive task has its device to itself"
         assert not any(other.device == slot.device and play[0].exclusive for other, play in self._plays.items())
         self.tasks.append((slot, task))
         self._attempts[task.number] += 1
@@ -96,7 +96,7 @@ class ScriptedPool:
         self._end(slot, Lost(slot, task.number, f"the process of {slot.device} died"))
 
     def leave(self, *slots: Slot) -> None:
-        """The slots' machine is gone, with what is in training there."""
+        """Removes slots as when their machine fails: their tasks are lost."""
         for slot in slots:
             self.slots.remove(slot)
             if slot in self._plays:
@@ -104,7 +104,7 @@ class ScriptedPool:
             self._events.append(Gone(slot))
 
     def join(self, number: int) -> None:
-        """A machine brings a slot."""
+        """Adds a slot as when a machine joins."""
         self.slots.append(Slot(number, f"scripted:{number}"))
         self._events.append(Ready(self.slots[-1]))
 
@@ -113,7 +113,7 @@ class ScriptedPool:
 
 
 class Leaving(ScriptedPool):
-    """Its first device, of two slots, goes once what failed there waits to have it alone."""
+    """Its first device, of two slots, leaves once a task that ran out of memory waits for the whole device."""
 
     failed = False
 

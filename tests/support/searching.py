@@ -1,4 +1,4 @@
-"""Searches that are watched, or run in a process of their own, and what MLflow holds of them."""
+"""Searches with an observer or in a process of their own, and their runs in MLflow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from search.scheduling.progress import Observer, Progress
 
 @dataclass
 class Watcher(Observer):
-    """Keeps what it is told and may act on it."""
+    """Records notes and may act on progress."""
 
     act: Callable[[Progress], None] = lambda progress: None
     lines: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ def workers() -> list[psutil.Process]:
 
 
 class Search:
-    """A searching process of its own, whose lines can be waited for."""
+    """A searching process of its own, with a wait for its lines."""
 
     def __init__(self, home: Path, name: str) -> None:
         prepare(home)

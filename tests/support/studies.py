@@ -35,7 +35,7 @@ def small_spec(name: str, *, trials: int | None = 15, slots: int = 1, **tables: 
 
 
 def figures(result: StudyResult) -> list[tuple[Any, ...]]:
-    """What must agree between two studies, by number."""
+    """The figures that must be equal in two studies, by number."""
     return [figure(row) for row in sorted(result.rows, key=lambda row: row.number)]
 
 

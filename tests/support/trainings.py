@@ -1,4 +1,4 @@
-"""Trainings of small networks by the command line, and what MLflow has of them."""
+"""Trainings of small networks from the command line, and their runs in MLflow."""
 
 from __future__ import annotations
 

@@ -38,11 +38,10 @@ _names = itertools.count()
 
 @dataclass
 class Watcher(Observer):
-    """Keeps what it is told, and may act on it."""
+    """Records notes and may act on progress."""
 
     lines: list[str] = field(default_factory=list)
     act: Any = None
-    wall_s: float = 0.0
 
     def update(self, progress: Progress) -> None:
         if self.act:
@@ -76,11 +75,9 @@ class World:
         context = StudyContext(spec, study, self.settings, tracker, watcher, 64, 10, {"dataset.fingerprint": "f00d"})
         scheduler = Scheduler(context, pool, time.monotonic())
         watcher.act = act and (lambda progress: act(scheduler, progress))
-        started = time.monotonic()
         try:
             scheduler.run()
         finally:
-            watcher.wall_s = time.monotonic() - started
             left = tracker.close()
             record_runs(study, tracker)
         assert left == 0
@@ -107,7 +104,7 @@ def states(rows: Iterable[TrialRow]) -> list[str]:
 
 
 def script(by_number: Mapping[int, list[list[float | str]]]) -> Script:
-    """What befalls single trials, attempt by attempt; the others go by their width."""
+    """A script with incidents for single trials, attempt by attempt; other trials follow ``by_width``."""
 
     def play(task: Task, attempt: int) -> Iterable[float | str]:
         attempts = by_number.get(task.number, [])
@@ -117,7 +114,7 @@ def script(by_number: Mapping[int, list[list[float | str]]]) -> Script:
 
 
 def interrupt_after(n_epochs: int) -> Any:
-    """Interrupts at the first look after that many epochs were reported."""
+    """Interrupts at the first update after that many reported epochs."""
     seen: Counter[str] = Counter()
 
     def act(scheduler: Scheduler, progress: Progress) -> None:
@@ -132,7 +129,7 @@ def interrupt_after(n_epochs: int) -> Any:
 
 @dataclass
 class Left:
-    """What a process that was killed left of trial 0, after each of its steps."""
+    """Trial 0 as a killed process leaves it after each of its steps."""
 
     world: World
     spec: StudySpec

@@ -1,4 +1,4 @@
-"""Finalists on devices that several slots share: out of memory, alone, and slots that leave, as trials have it."""
+"""Finalists that run out of memory, time or slots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HP = Hyperparameters(width=50, epochs=4)
 def train(
     world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None
 ) -> tuple[Watcher, dict[str, dict[str, Any]]]:
-    """Trains jobs that differ in their numbers; what was said, and what is noted of each."""
+    """Trains jobs that differ in their numbers; returns the observer and the record of each."""
     spec, watcher = world.spec(workers=WorkerSettings(trial_timeout_s=limit_s)), Watcher()
     study = open_study(world.settings, spec, "f00d")
     tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
@@ -50,7 +50,7 @@ def where(pool: ScriptedPool, number: int) -> list[tuple[str, bool]]:
     return [(slot.device, task.exclusive) for slot, task in pool.tasks if task.number == number]
 
 
-def test_one_that_ran_out_of_memory_trains_again_alone_on_its_device(world: World) -> None:
+def test_a_finalist_out_of_memory_is_retried_with_the_whole_device(world: World) -> None:
     pool = ScriptedPool(3, script({1: [[0.9, FULL]]}), per_device=3)
     watcher, noted = train(world, pool, 4)
     assert [noted[f"finalist-{n}"]["epochs_trained"] for n in range(4)] == [4] * 4
@@ -58,14 +58,14 @@ def test_one_that_ran_out_of_memory_trains_again_alone_on_its_device(world: Worl
     assert "finalist-1: ran out of memory in its share of scripted:0; retrying with the whole device" in watcher.lines
 
 
-def test_it_gets_its_device_though_another_idles_and_nothing_else_is_left(world: World) -> None:
+def test_it_waits_for_its_device_though_another_idles(world: World) -> None:
     pool = ScriptedPool(4, script({0: [[0.5]], 2: [[0.5, 0.5, 0.5, FULL], [0.5, LOST]]}), per_device=2)
     _, noted = train(world, pool, 4)
     assert not [result for result in noted.values() if "message" in result]
     assert where(pool, 2) == [("scripted:1", False), ("scripted:1", True), ("scripted:1", True)]
 
 
-def test_one_that_fails_alone_too_has_failed(world: World) -> None:
+def test_it_fails_when_the_whole_device_is_too_small(world: World) -> None:
     pool = ScriptedPool(2, script({2: [[FULL], [FULL]]}), per_device=2)
     watcher, noted = train(world, pool, 4)
     assert [name for name, result in noted.items() if "message" in result] == ["finalist-2"]
@@ -75,7 +75,7 @@ def test_one_that_fails_alone_too_has_failed(world: World) -> None:
     )
 
 
-def test_one_whose_device_leaves_trains_elsewhere_and_the_user_hears_of_it(world: World) -> None:
+def test_it_trains_elsewhere_when_its_device_leaves_and_the_observer_is_told(world: World) -> None:
     pool = Leaving(3, script({0: [[FULL]]}), per_device=2)
     watcher, noted = train(world, pool, 3)
     assert not [result for result in noted.values() if "message" in result]
@@ -83,7 +83,7 @@ def test_one_whose_device_leaves_trains_elsewhere_and_the_user_hears_of_it(world
     assert watcher.lines.count("scripted:0 is gone; training continues on the other slots") == 2
 
 
-def test_one_that_hangs_is_ended_at_its_limit(world: World) -> None:
+def test_a_finalist_beyond_its_time_limit_fails(world: World) -> None:
     pool = ScriptedPool(1, script({0: [[0.5, HANGS]]}))
     _, noted = train(world, pool, 2, limit_s=2.0)
     assert {name: result.get("message") for name, result in noted.items()} == {

@@ -1,4 +1,4 @@
-"""Where whole studies end: budgets, small spaces, locks, samplers and pools that are not there."""
+"""Budgets, small spaces, locks, and missing samplers and pools, on whole studies."""
 
 from __future__ import annotations
 

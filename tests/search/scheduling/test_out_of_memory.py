@@ -1,4 +1,4 @@
-"""Trials that a share of a GPU does not suffice for: scripted in the scheduler, and in processes on a fake GPU."""
+"""Trials that need more memory than their share of a GPU, scripted and in processes on a fake GPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARE_MB = 500
 
 
 class TestScheduling:
-    def test_it_trains_again_alone_while_the_device_s_other_slots_idle(self, world: World) -> None:
+    def test_it_is_retried_with_the_whole_device_while_the_other_slots_idle(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(3, script({1: [[0.9, 0.8, FULL]]}), per_device=3)
         watcher = world.search(spec, pool)
         rows = world.rows(spec)
@@ -40,14 +40,14 @@ class TestScheduling:
         )
         assert len(world.runs(spec)) == 6
 
-    def test_other_devices_go_on(self, world: World) -> None:
+    def test_other_devices_continue(self, world: World) -> None:
         spec = world.spec(trials=12)
         pool = ScriptedPool(4, script({n: [[FULL]] for n in (0, 1, 5)}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 12
         assert sum(task.exclusive for _, task in pool.tasks) == 3
 
-    def test_it_gets_its_device_though_another_idles_and_the_budget_is_spent(self, world: World) -> None:
+    def test_it_waits_for_its_device_though_another_idles_and_the_budget_is_spent(self, world: World) -> None:
         spec = world.spec(trials=4)
         pool = ScriptedPool(4, script({0: [[0.5]], 2: [[0.5, 0.5, 0.5, FULL]]}), per_device=2)
         world.search(spec, pool)
@@ -57,7 +57,7 @@ class TestScheduling:
             ("scripted:1", True),
         ]
 
-    def test_one_that_fails_alone_too_has_failed(self, world: World) -> None:
+    def test_it_fails_when_the_whole_device_is_too_small(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(2, script({2: [[FULL], [FULL]]}), per_device=2)
         watcher = world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 2 + ["FAIL"] + ["COMPLETE"] * 3
@@ -66,19 +66,19 @@ class TestScheduling:
             " batch_size (out of memory)" in watcher.lines
         )
 
-    def test_one_that_had_the_device_to_itself_has_failed_at_once(self, world: World) -> None:
+    def test_it_fails_at_once_on_a_device_with_one_slot(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(2, script({2: [[FULL]]}))
         world.search(spec, pool)
         assert states(world.rows(spec)).count("FAIL") == 1
         assert len(pool.tasks) == 6
 
-    def test_one_that_is_lost_while_it_is_alone_is_alone_again(self, world: World) -> None:
+    def test_a_lost_exclusive_trial_is_retried_exclusively(self, world: World) -> None:
         spec, pool = world.spec(), ScriptedPool(2, script({0: [[FULL], [0.5, LOST]]}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 6
         assert [task.exclusive for _, task in pool.tasks if task.number == 0] == [False, True, True]
 
-    def test_one_whose_device_leaves_trains_elsewhere(self, world: World) -> None:
+    def test_it_trains_elsewhere_when_its_device_leaves(self, world: World) -> None:
         spec, pool = world.spec(), Leaving(3, script({0: [[FULL]]}), per_device=2)
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 6
@@ -99,7 +99,7 @@ def pool_of(*slots: Slot) -> LocalPool:
 
 
 class TestProcessesOnAFakeGpu:
-    def test_a_share_is_a_limit_that_a_task_alone_has_not(self, gpu: FakeDriver) -> None:
+    def test_an_exclusive_task_has_no_memory_limit(self, gpu: FakeDriver) -> None:
         """The limit is the fake's, on the process's own memory; TensorFlow's error and the recovery are real."""
         pool = pool_of(*(Slot(number, "gpu:0", "GPU-a", SHARE_MB) for number in (0, 1)))
         driver = Driver(pool)
@@ -133,7 +133,7 @@ class TestProcessesOnAFakeGpu:
         finally:
             pool.close()
 
-    def test_a_gpu_that_goes_takes_its_slots_along_and_the_others_train(self, gpu: FakeDriver) -> None:
+    def test_a_lost_gpu_removes_its_slots_and_the_others_train(self, gpu: FakeDriver) -> None:
         slots = [Slot(0, "gpu:0", "GPU-a"), Slot(1, "gpu:1", "GPU-b")]
         pool = pool_of(*slots)
         driver = Driver(pool)
@@ -158,7 +158,7 @@ class TestProcessesOnAFakeGpu:
         finally:
             pool.close()
 
-    def test_a_gpu_that_tensorflow_cannot_use_is_not_replaced_by_cores_in_silence(self, gpu: FakeDriver) -> None:
+    def test_a_gpu_that_tensorflow_cannot_use_is_reported(self, gpu: FakeDriver) -> None:
         pool = pool_of(Slot(0, "gpu:0", "GPU-unknown-to-tensorflow"))
         try:
             with pytest.raises(UnavailableError, match=r"^TensorFlow cannot use gpu:0: install mlp-search\[gpu\]"):

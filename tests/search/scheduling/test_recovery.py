@@ -1,4 +1,4 @@
-"""What a process that died left: its trials, its results in the spool, its runs."""
+"""Recovery of the trials, spooled results and runs of a dead process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TestLeftBehind:
         return Left(world, world.spec(trials=2))
 
     def check(self, left: Left, trained: list[int], value: float | None = None) -> Any:
-        """Goes on with the study; returns the run of trial 0."""
+        """Resumes the study; returns the run of trial 0."""
         pool = ScriptedPool(1)
         left.world.search(left.spec, pool)
         assert [task.number for _, task in pool.tasks] == trained
@@ -40,13 +40,13 @@ class TestLeftBehind:
         assert list(entries(left.world.settings.spool, left.spec.name)) == []
         return run
 
-    def test_a_result_on_disk_of_which_optuna_did_not_hear_is_told_and_not_trained_again(self, left: Left) -> None:
+    def test_a_spooled_result_is_told_to_optuna(self, left: Left) -> None:
         left.opened()
         left.reported()
         left.spooled()
         self.check(left, trained=[1], value=0.77)
 
-    def test_a_result_of_which_mlflow_did_not_hear_is_delivered(self, left: Left) -> None:
+    def test_a_result_without_a_finished_run_is_delivered(self, left: Left) -> None:
         left.opened()
         left.reported()
         left.told(left.spooled())
@@ -56,7 +56,7 @@ class TestLeftBehind:
         left.told(left.spooled())
         self.check(left, trained=[1], value=0.77)
 
-    def test_a_result_that_mlflow_has_but_for_the_last_step_is_delivered_once(self, left: Left) -> None:
+    def test_a_result_that_mlflow_almost_has_is_delivered_once(self, left: Left) -> None:
         run_id = left.opened()
         entry = left.spooled()
         left.told(entry)
@@ -66,8 +66,8 @@ class TestLeftBehind:
         runs.end(run_id, entry, folder)
         self.check(left, trained=[1], value=0.77)
 
-    def test_a_run_that_took_another_s_place_unnoticed_is_known_in_the_end(self, left: Left) -> None:
-        """MLflow has the result under a new run, and the process died before Optuna was told of that."""
+    def test_the_id_of_a_replaced_run_is_looked_up(self, left: Left) -> None:
+        """MLflow has the result as a new run, and the process died before it recorded the id."""
         replaced = left.opened()
         left.told(left.spooled())
         runs = Runs(left.world.settings, left.spec.name, "", None)
@@ -78,7 +78,7 @@ class TestLeftBehind:
         run = self.check(left, trained=[1], value=0.77)
         assert run.info.run_id != replaced
 
-    def test_a_trial_in_training_is_trained_again_from_its_beginning(self, left: Left) -> None:
+    def test_a_trial_in_training_is_requeued(self, left: Left) -> None:
         lost = left.opened()
         left.reported()
         run = self.check(left, trained=[0, 1])
@@ -86,10 +86,10 @@ class TestLeftBehind:
         width = left.params["width"]
         assert left.world.rows(left.spec)[0].value == pytest.approx(width / 100 * (1 - 0.5**4))
 
-    def test_a_trial_that_was_drawn_and_no_more_is_trained(self, left: Left) -> None:
+    def test_a_trial_that_was_only_sampled_is_trained(self, left: Left) -> None:
         self.check(left, trained=[0, 1])
 
-    def test_a_verdict_of_the_pruner_that_was_lost_is_given_again(self, world: World) -> None:
+    def test_the_pruner_is_asked_again_when_its_answer_was_lost(self, world: World) -> None:
         spec = world.spec(trials=3, pruner="asha")
         plays = script({0: [[0.9] * 4], 1: [[0.2] * 4], 2: [[0.95] * 4]})
         world.search(replace(spec, trials=1), ScriptedPool(1, plays))
@@ -101,8 +101,8 @@ class TestLeftBehind:
         assert states(rows) == ["COMPLETE", "PRUNED", "COMPLETE"]
         assert rows[1].epochs_trained == 1
 
-    def test_a_result_of_a_trial_that_optuna_lost_is_replaced_when_that_is_trained(self, left: Left) -> None:
-        """A power cut may cost a database its last commits, and the spool none of its files."""
+    def test_a_result_of_a_trial_that_optuna_lost_is_replaced(self, left: Left) -> None:
+        """A power cut may cost a database its last commits, but the spool none of its files."""
         without = replace(left.spec, name="without")
         pool = ScriptedPool(1)
         entry = replace(left.spooled(), start=replace(left.start, study="without", run_name="trial-0001"), number=1)
@@ -113,7 +113,7 @@ class TestLeftBehind:
         assert {run.info.status for run in left.world.runs(without).values()} == {"FINISHED"}
         assert list(entries(left.world.settings.spool, "without")) == []
 
-    def test_an_entry_that_was_being_written_is_in_nobody_s_way(self, left: Left) -> None:
+    def test_a_half_written_entry_is_ignored(self, left: Left) -> None:
         folder = left.world.settings.spool / study_slug(left.spec.name) / "trial-0000.tmp"
         folder.mkdir(parents=True)
         (folder / "entry.json").write_text('{"half')

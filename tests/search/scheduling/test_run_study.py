@@ -1,4 +1,4 @@
-"""Whole studies: repeated and taken up again to the last bit, and what MLflow holds of them."""
+"""Whole studies: repeated and resumed bit for bit, and what MLflow has of them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TestRepeated:
         ours = {tuple(row.params.items()) for row in finished.rows}
         assert not {tuple(row.params.items()) for row in other.rows} & ours
 
-    def test_a_spent_study_is_answered_without_training(self, finished: StudyResult, home: Path) -> None:
+    def test_a_study_without_budget_left_returns_at_once(self, finished: StudyResult, home: Path) -> None:
         watcher = Watcher()
         again = run_study(small_spec("finished"), home=home, observer=watcher)
         assert again.rows == finished.rows
@@ -94,7 +94,7 @@ def search(home: Path) -> Iterator[Callable[[str], Search]]:
 
 
 class TestTakenUpAgain:
-    def test_ctrl_c_ends_the_epochs_and_the_same_study_goes_on(
+    def test_a_study_resumes_after_ctrl_c(
         self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[[str], Search]
     ) -> None:
         process = search("interrupted")
@@ -109,7 +109,7 @@ class TestTakenUpAgain:
         assert figures(resumed) == figures(finished)
         assert {run.info.status for run in runs_of(client, "interrupted").values()} == {"FINISHED"}
 
-    def test_a_search_that_is_killed_leaves_nothing_and_goes_on(
+    def test_a_study_resumes_after_its_process_is_killed(
         self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[[str], Search]
     ) -> None:
         process = search("killed")
@@ -187,9 +187,7 @@ class TestInMlflow:
             assert json.loads(given.dataset.source) == {"uri": "digits"}
             assert [(tag.key, tag.value) for tag in given.tags] == [("mlflow.data.context", "training")]
 
-    def test_the_experiment_says_what_was_searched_on_what(
-        self, client: mlflow.MlflowClient, finished: StudyResult
-    ) -> None:
+    def test_the_experiment_describes_the_search(self, client: mlflow.MlflowClient, finished: StudyResult) -> None:
         experiment = client.get_experiment_by_name("finished")
         assert experiment
         assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"

@@ -1,4 +1,4 @@
-"""The loop between Optuna, the pool and MLflow. Both databases are real; training is a script."""
+"""The scheduler with real databases and scripted training."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class TestASearch:
 
 
 class TestTrouble:
-    def test_a_lost_trial_is_trained_again_under_its_number_with_its_seed(self, world: World) -> None:
+    def test_a_lost_trial_is_retried_with_its_number_and_seed(self, world: World) -> None:
         spec = world.spec(trials=3)
         pool = ScriptedPool(2, script({1: [[0.1, 0.2, LOST]]}))
         watcher = world.search(spec, pool)
@@ -109,7 +109,7 @@ class TestTrouble:
         assert len(world.client.get_metric_history(run.info.run_id, "loss")) == 4
         assert [line for line in watcher.lines if "died; retrying" in line]
 
-    def test_the_run_tells_where_the_trial_was_trained_in_the_end(self, world: World) -> None:
+    def test_the_run_has_the_device_of_the_last_attempt(self, world: World) -> None:
         spec = world.spec(trials=2)
         pool = ScriptedPool(2, script({0: [[0.1, LOST]], 1: [[FAILED]]}))
         world.search(spec, pool)
@@ -117,7 +117,7 @@ class TestTrouble:
         assert world.rows(spec)[0].device == "scripted:1"
         assert world.runs(spec)["trial-0000"].data.tags["device"] == "scripted:1"
 
-    def test_slots_that_leave_are_used_no_more_and_those_that_join_are(self, world: World) -> None:
+    def test_slots_leave_and_join(self, world: World) -> None:
         """The machine of both slots dies while one is idle: the lost trial must not go to its neighbour."""
         spec, pool = world.spec(trials=2), ScriptedPool(2, script({0: [[0.1, HANGS]]}))
         seen: list[set[int]] = []
@@ -145,7 +145,7 @@ class TestTrouble:
         assert run.info.status == "FAILED"
         assert run.data.tags["message"].endswith("3 times with this configuration")
 
-    def test_a_failure_is_one_trial_s_own(self, world: World) -> None:
+    def test_a_failure_ends_one_trial_only(self, world: World) -> None:
         spec, pool = world.spec(trials=3), ScriptedPool(1, script({0: [[FAILED]], 2: [[0.3, FAILED]]}))
         watcher = world.search(spec, pool)
         assert states(world.rows(spec)) == ["FAIL", "COMPLETE", "FAIL"]
@@ -155,7 +155,7 @@ class TestTrouble:
         assert [file.path for file in world.client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
         assert "trial-0000 failed: it cannot be trained" in watcher.lines
 
-    def test_a_trial_that_hangs_is_ended_at_its_limit(self, world: World) -> None:
+    def test_a_trial_beyond_its_time_limit_fails(self, world: World) -> None:
         workers = WorkerSettings(trial_timeout_s=0.3)
         spec, pool = world.spec(trials=2, workers=workers), ScriptedPool(1, script({0: [[0.2, HANGS]]}))
         world.search(spec, pool)
@@ -192,7 +192,7 @@ class TestTrouble:
             assert sorted(point.step for point in history) == list(range(1, row.epochs_trained + 1))
 
 
-def test_a_configuration_that_was_finished_is_copied_and_not_trained_again(world: World) -> None:
+def test_a_finished_configuration_is_copied(world: World) -> None:
     twice = (Hyperparameters(width=20, depth=1, epochs=4),) * 2
     spec, pool = world.spec(start=twice, trials=2), ScriptedPool(1)
     world.search(spec, pool)
@@ -218,13 +218,13 @@ class TestASmallSpace:
         assert sorted(trained) == sorted(itertools.product((8, 16, 32), (1, 2)))
         assert len(world.rows(spec)) == 6
 
-    def test_a_lost_trial_is_trained_again_though_nothing_new_is_left(self, world: World) -> None:
+    def test_a_lost_trial_is_retried_in_an_exhausted_space(self, world: World) -> None:
         spec = world.spec(space=SIX, trials=20, sampler="grid")
         pool = ScriptedPool(3, script({5: [[0.5, LOST]], 4: [[0.1] * 4]}))
         world.search(spec, pool)
         assert states(world.rows(spec)) == ["COMPLETE"] * 6
 
-    def test_a_spent_study_goes_on_where_its_budget_grows(self, world: World) -> None:
+    def test_a_larger_budget_continues_the_study(self, world: World) -> None:
         spec = world.spec(space=SIX, trials=2, sampler="grid")
         world.search(spec, ScriptedPool(1))
         more = ScriptedPool(1)

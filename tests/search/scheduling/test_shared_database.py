@@ -44,7 +44,7 @@ def stop_beating(world: World, trial: optuna.Trial) -> None:
 
 class TestOnASharedDatabase:
     def test_a_trial_has_a_heartbeat_from_its_beginning(self, shared_world: World) -> None:
-        """One that has none is never taken for dead: were its process killed at once, nobody would train it again."""
+        """A trial without a heartbeat is never reclaimed, so a process that is killed at once would lose it."""
         beating: list[int] = []
         engine = sa.create_engine(shared_world.settings.optuna_storage)
 
@@ -58,9 +58,7 @@ class TestOnASharedDatabase:
         engine.dispose()
         assert beating == [1]
 
-    def test_what_another_process_has_in_training_counts_for_the_budget_and_is_waited_for(
-        self, shared_world: World
-    ) -> None:
+    def test_trials_of_other_processes_count_and_are_waited_for(self, shared_world: World) -> None:
         spec = shared_world.spec(trials=4)
         other = Left(shared_world, spec)
         other.study.record_heartbeat(other.trial.number)
@@ -79,7 +77,7 @@ class TestOnASharedDatabase:
         assert "waiting for 1 of the study's trials that other processes train" in watcher.lines
 
     @pytest.mark.parametrize("when", ["before", "meanwhile"])
-    def test_what_a_dead_process_had_in_training_is_trained_here(self, shared_world: World, when: str) -> None:
+    def test_a_trial_of_a_dead_process_is_requeued(self, shared_world: World, when: str) -> None:
         spec = shared_world.spec(trials=3)
         other = Left(shared_world, spec)
         lost = other.opened()
@@ -99,8 +97,8 @@ class TestOnASharedDatabase:
         assert {run.info.status for run in runs.values()} == {"FINISHED"}
         assert runs["trial-0000"].info.run_id != lost
 
-    def test_a_trial_that_another_process_has_finished_meanwhile_counts_once(self, shared_world: World) -> None:
-        """So after a pause that let this process look dead."""
+    def test_a_trial_that_another_process_finished_counts_once(self, shared_world: World) -> None:
+        """This process was paused for so long that it looked dead."""
         spec = shared_world.spec(trials=2)
 
         def finish(scheduler: Scheduler, progress: Progress) -> None:
@@ -117,7 +115,7 @@ class TestOnASharedDatabase:
         assert not [line for line in watcher.lines if "deleted" in line]
 
     @pytest.mark.parametrize("sampler", ["tpe", "grid"])
-    def test_an_interrupted_study_goes_on(self, shared_world: World, sampler: Any) -> None:
+    def test_an_interrupted_study_resumes(self, shared_world: World, sampler: Any) -> None:
         spec = shared_world.spec(space=SIX, trials=20, sampler=sampler, pruner="asha")
         for n_epochs in (2, 5):
             shared_world.search(spec, ScriptedPool(2), interrupt_after(n_epochs))

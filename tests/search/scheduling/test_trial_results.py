@@ -25,8 +25,8 @@ from search.workers.tasks import Task
 
 class TestInterrupted:
     @pytest.mark.parametrize(("pruner", "n_slots"), [("asha", 1), ("hyperband", 1), ("median", 1), ("asha", 2)])
-    def test_a_study_goes_on_as_if_it_had_not_been(self, world: World, n_slots: int, pruner: Any) -> None:
-        """With one slot in every value; with several at least in number."""
+    def test_a_resumed_study_equals_an_uninterrupted_one(self, world: World, n_slots: int, pruner: Any) -> None:
+        """With one slot every value is equal, with several the number of trials."""
         whole, broken = (world.spec(trials=9, pruner=pruner, sampler="tpe", name=f"{pruner}-{n_slots}-{kind}")
                          for kind in ("whole", "broken"))  # fmt: skip
         world.search(whole, ScriptedPool(n_slots))
@@ -74,7 +74,7 @@ class TestTime:
         assert pool.tasks == []
         assert load_study(world.settings, spec.name).user_attrs[ELAPSED] >= 100.5
 
-    def test_the_time_that_was_used_is_noted(self, world: World) -> None:
+    def test_the_time_used_is_recorded(self, world: World) -> None:
         spec = world.spec(trials=1)
         world.search(spec, ScriptedPool(1, script({0: [[0.1, LOST]]})))
         used = load_study(world.settings, spec.name).user_attrs[ELAPSED]
@@ -107,7 +107,7 @@ class TestTime:
 
 
 def test_a_full_disk_ends_the_search_at_once_and_loses_no_trial(world: World) -> None:
-    """A file in the place of the study's spool folder stands for a disk that takes nothing."""
+    """A file in place of the study's spool folder simulates a full disk."""
     spec = world.spec(trials=3)
     blocked = world.settings.spool / study_slug(spec.name)
     blocked.touch()

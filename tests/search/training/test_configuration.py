@@ -1,4 +1,4 @@
-"""What ``train`` takes, and the layers that it makes."""
+"""The specification of a single training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_the_rate_is_keras_own_for_the_optimizer() -> None:
     assert default_training("digits").hyperparameters == Hyperparameters()
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_every_error_is_reported_at_once() -> None:
     with pytest.raises(SpecError) as error:
         default_training("digits", width=0, dropout=2.0, scaling="log")
     assert len(error.value.problems) == 3

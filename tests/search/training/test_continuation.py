@@ -1,4 +1,4 @@
-"""``train --continue``: training that goes on exactly where it stopped."""
+"""``train --continue`` resumes exactly where a training stopped."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def test_five_epochs_and_five_more_are_ten(
     assert client.get_run(more["run_id"]).data.tags["continued_from"] == half["run_id"]
 
 
-def test_an_interrupted_run_goes_on_to_its_end(client: MlflowClient, shared_home: Path) -> None:
+def test_an_interrupted_run_is_continued_to_its_last_epoch(client: MlflowClient, shared_home: Path) -> None:
     """Ctrl-C in the middle of a training; without --epochs the rest of it is trained."""
     options = [str(option) for option in (*SMALL, "--epochs", 8, "--schedule", "cosine")]
     answer = call("train", "digits", *options, "--home", shared_home, "--json", err=CtrlC("epoch   3"))
     assert answer.code == 130
     row = answer.json()
     assert (row["state"], row["epochs_trained"]) == ("INTERRUPTED", 3)
-    go_on, last = answer.err.splitlines()[-2:]
-    assert go_on == f"to resume, run: mlp-search train digits --continue {row['run_id']} --home {shared_home}"
+    resume, last = answer.err.splitlines()[-2:]
+    assert resume == f"to resume, run: mlp-search train digits --continue {row['run_id']} --home {shared_home}"
     assert last == "interrupted"
     assert client.get_run(row["run_id"]).info.status == "KILLED"
 

@@ -1,4 +1,4 @@
-"""``plan``: the forecast of a study, and that it leaves nothing behind."""
+"""``plan`` forecasts a study and records nothing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_from_python(tmp_path: Path) -> None:
 
 
 class TestSimulate:
-    """Trials that are drawn and judged, but not trained."""
+    """Simulated trials."""
 
     def spec(self, **changes: object) -> StudySpec:
         return replace(search.default_spec("digits", trials=60), **changes)
@@ -86,7 +86,7 @@ class TestSimulate:
 
 
 class TestCost:
-    """From the probes' seconds to those of any trial."""
+    """The cost model that is fitted to the probes."""
 
     @given(
         costs=st.tuples(*[st.floats(1e-6, 1e-3)] * 1, *[st.floats(1e-10, 1e-8)] * 2),
@@ -112,7 +112,7 @@ class TestCost:
 
 
 def outcome(cost: _Cost, hp: Hyperparameters, size: Size) -> Outcome:
-    """What a probe of two epochs would say where trials cost just that."""
+    """The outcome of a probe of two epochs with the given costs."""
     from pipelines.training.history import EpochReport
 
     epoch_s = cost.trial_s(hp, 1, size) - cost.once_s

@@ -58,7 +58,7 @@ class TestOneTraining:
             assert hashlib.sha256(content).hexdigest() == run.data.tags[f"{name}_sha256"]
         assert list((shared_home / "spool").rglob("entry.json")) == []
 
-    def test_what_people_read_names_the_run(self, shared_home: Path) -> None:
+    def test_the_text_output_names_the_run(self, shared_home: Path) -> None:
         answer = call("train", "digits", *SMALL, "--epochs", 1, "--home", shared_home)
         assert answer.code == 0
         assert re.search(r"best: val_accuracy 0\.\d{4} at epoch 1 of 1, in .* s; run [0-9a-f]{32}\n$", answer.out)
@@ -80,7 +80,7 @@ class TestOneTraining:
         assert answer.err.splitlines()[-1].startswith("error: the loss was not a number in the first epoch")
         assert last_run(client).info.status == "FAILED"
 
-    def test_a_home_that_mlflow_did_not_reach_is_caught_up_with(
+    def test_a_spooled_run_is_delivered_by_the_next_training(
         self, two_epochs: Answer, client: MlflowClient, shared_home: Path
     ) -> None:
         """A run that waits in the spool, as after a server that was away, is delivered by the next training."""
