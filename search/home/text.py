@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 _HIDDEN = "***"
-# Greedy, up to the last @ of the word: a password may hold an @ that nobody escaped.
+# Greedy, up to the last @ of the word: a password may contain an unescaped @.
 _PASSWORD = re.compile(r"(://[^\s:@/]*:)\S*@")
 _TOKEN = re.compile(r"(https?://)[^\s:@/]+@")
 _PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|api_?key)=)[^\s&;'\"]+", re.IGNORECASE)
