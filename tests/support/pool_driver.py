@@ -58,6 +58,7 @@ class Driver:
 
     pool: Pool
     free: list[Slot] = field(default_factory=list)
+    is_used_up: bool = False
 
     def run(
         self,
@@ -123,5 +124,7 @@ def workers_of(pool: Pool) -> list[psutil.Process]:
     return [child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::SlotActor")]
 
 
-def in_shared_memory() -> set[Path]:
-    return {path for path in Path("/dev/shm").iterdir() if not path.name.startswith("PostgreSQL.")}  # of other tests
+def in_shared_memory(processes: Sequence[psutil.Process]) -> set[Path]:
+    """The files in shared memory that these processes have mapped; other tests have files there too."""
+    mapped = {Path(area.path) for process in processes for area in process.memory_maps()}
+    return {path for path in mapped if path.is_relative_to("/dev/shm")}

@@ -188,7 +188,6 @@ SCRIPT = """
 def test_a_script_without_a_main_guard_that_is_killed_leaves_nothing(tmp_path: Path, visible_devices: str) -> None:
     script = tmp_path / "search_all.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    before = in_shared_memory()
     process = subprocess.Popen([sys.executable, script, visible_devices], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
@@ -197,10 +196,12 @@ def test_a_script_without_a_main_guard_that_is_killed_leaves_nothing(tmp_path: P
         worker = psutil.Process(int(re.fullmatch(r"worker (\d+)\n", lines[2])[1]))  # type: ignore[index]
         family = psutil.Process(process.pid).children(recursive=True)
         assert worker in family
+        shared = in_shared_memory([worker])
+        assert shared, "the rows lie in shared memory"
         os.kill(process.pid, signal.SIGKILL)
         _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
         assert not alive, f"still there after the searching process was killed: {alive}"
-        assert in_shared_memory() <= before
+        assert not [path for path in shared if path.exists()]
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(process.pid).children(recursive=True):
