@@ -6,15 +6,15 @@ COPY docker/requirements.py pyproject.toml ./
 RUN python requirements.py "$EXTRAS" > /requirements.txt
 
 FROM python:3.13-slim AS dependencies
-# A pip.conf beside this file, for a package mirror, is seen by this stage and the next alone.
+# Only this stage and the next read a pip.conf (for a package mirror) beside this file.
 ENV PIP_CONFIG_FILE=/pip.conf PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update -q \
     && apt-get install -q -y --no-install-recommends binutils \
     && python -m venv --without-pip /opt/mlp-search
 COPY requirements.lock pip.con[f] /
 COPY --from=requirements /requirements.txt /
-# TensorFlow's build for CPUs has the version of the general one; libclang comes with it for who compiles, and names of
-# functions for who debugs. What is left is compiled to bytecode once, because containers cannot write theirs.
+# TensorFlow's CPU build has the same version as the general one; its libclang and debug symbols are removed.
+# The rest is compiled to bytecode once, because containers cannot write bytecode.
 RUN sed -i 's/^tensorflow==/tensorflow-cpu==/p; s/^tensorflow-cpu==/tensorflow==/' /requirements.lock \
     && pip --python /opt/mlp-search install --no-compile --constraint /requirements.lock --requirement /requirements.txt \
     && cd /opt/mlp-search/lib/python3.*/site-packages \

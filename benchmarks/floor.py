@@ -1,4 +1,4 @@
-"""The floor under the panel: its multiply-adds at the matrix rate that TensorFlow reaches on this machine."""
+"""The lower bound of the panel: its multiply-adds at TensorFlow's matrix rate on this machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a long study of small trials holds in memory: the searching process, and the process of each slot.
+"""Memory of a long study of small trials: the searching process, and the process of each slot.
 
-``python benchmarks/memory.py [--trials N]`` runs ``mlp-search run digits`` in a temporary home and looks at its
+``python benchmarks/memory.py [--trials N]`` runs ``mlp-search run digits`` in a temporary home and samples its
 processes five times a second. Resident memory counts the pages that the processes share once for each of them.
 """
 
@@ -20,7 +20,7 @@ MB = 2**20
 
 
 def watch(process: subprocess.Popen[bytes]) -> tuple[int, dict[int, list[int]]]:
-    """The most the process held, and what each of its descendants held over time, in bytes."""
+    """The peak memory of the process, and the memory of each descendant over time, in bytes."""
     parent, peak, series = psutil.Process(process.pid), 0, {}
     while process.poll() is None:
         try:

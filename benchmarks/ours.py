@@ -1,4 +1,4 @@
-"""Our side of the benchmarks: study files, the command that runs them, what its files tell afterwards."""
+"""mlp-search in the benchmarks: study files, the command that runs them, and its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DEFAULT_VARIANT = ("tpe", "asha", "searched", "start")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A way to search, raced against the others.
+    """A variant of the search in the race.
 
     Attributes:
         sampler: ``tpe`` or ``random``.

@@ -1,7 +1,7 @@
-"""What scheduling, storage and tracking cost a trial when training itself costs nothing.
+"""The cost of scheduling, storage and tracking per trial, without training.
 
-A pool that answers at once stands in for training: every trial reports EPOCHS epochs and hands over a model file of
-usual size. All else is real: Optuna's and MLflow's SQLite databases, the spool with its fsync, the artifacts.
+A pool that answers at once replaces training: every trial reports EPOCHS epochs and returns a model file of
+usual size. Everything else is real: Optuna's and MLflow's SQLite databases, the spool with its fsync, the artifacts.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _H5_BYTES = 30_000  # of an .h5 besides its weights
 
 
 class VirtualClock:
-    """Goes on by the real seconds that pass, and by what is jumped over."""
+    """Advances by the real seconds that pass and by the seconds that are skipped."""
 
     def __init__(self) -> None:
         self._at, self._mark = 0.0, time.perf_counter()

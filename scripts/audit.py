@@ -1,6 +1,6 @@
-"""Looks the pinned dependencies up among known vulnerabilities, with pip-audit: exit code 1 where one is known.
+"""Audits the pinned dependencies with pip-audit: exit code 1 where a vulnerability is known.
 
-Not every index serves advisories, and there may be no network: then it says what was not looked up, and goes on.
+Not every index serves advisories, and there may be no network: packages without an answer are reported as not audited.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> int:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         found = json.loads(done.stdout)["dependencies"]
     except (subprocess.TimeoutExpired, ValueError) as error:
-        sys.stdout.write(f"audit: no advisories could be read, nothing was looked up ({type(error).__name__})\n")
+        sys.stdout.write(f"audit: NOT AUDITED, no advisories could be read ({type(error).__name__})\n")
         return 0
     bad = [(one, known) for one in found for known in one.get("vulns", ())]
     for one, known in bad:
@@ -30,7 +30,7 @@ def main() -> int:
         sys.stdout.write(f"audit: {one['name']} {one['version']}: {known['id']}, fixed in {fixed}\n")
     n_skipped = sum("skip_reason" in one for one in found)
     n_read = len(found) - n_skipped
-    sys.stdout.write(f"audit: {n_read} looked up, {n_skipped} without advisories, {len(bad)} known bad\n")
+    sys.stdout.write(f"audit: {n_read} packages audited, {n_skipped} NOT AUDITED, {len(bad)} known vulnerabilities\n")
     return 1 if bad else 0
 
 

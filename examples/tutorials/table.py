@@ -1,6 +1,6 @@
 """Runs the tutorials' study files over three seeds and prints the table of docs/tutorials.md.
 
-``python examples/tutorials/table.py [HOME]``; a second call in the same home goes on where the first was stopped.
+``python examples/tutorials/table.py [HOME]``; a second call in the same home resumes the first.
 """
 
 from __future__ import annotations
