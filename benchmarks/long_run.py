@@ -1,7 +1,7 @@
 """Memory and pace of a study of 2,000 tiny trials, and response times afterwards.
 
-``mlp-search run`` searches digits in a temporary home, and its memory is sampled five times a second. The end of a trial
-is the time in Optuna's database; the time between trials is the median over 200 of them. Afterwards
+``mlp-search run`` searches digits in a temporary home, and its memory is sampled five times a second. A trial ends
+at the time in Optuna's database; the time between trials is the median over 200 of them. Afterwards
 ``mlp-search trials`` is timed as a process, and the request behind MLflow's page (the best 100 runs) against the server
 of ``mlp-search ui``.
 """
