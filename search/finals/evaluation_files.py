@@ -14,10 +14,10 @@ import numpy as np
 
 from pipelines.data.datasets import Split
 from pipelines.errors import UnavailableError
-from search.finals.artifacts import read_run_artifact
 from search.finals.readings import SealedResult
 from search.home.text import one_line
 from search.tracking.entries import now_ms
+from search.tracking.history import read_artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,9 +83,10 @@ def read_right(client: MlflowClient, run_id: str) -> np.ndarray:
     Raises:
         UnavailableError: MLflow does not have them.
     """
-    content = read_run_artifact(client, run_id, f"{FOLDER}/{RIGHT_FILE}")
+    name = f"{FOLDER}/{RIGHT_FILE}"
+    content = read_artifact(client, f"runs:/{run_id}/{name}", f"{name} of run {run_id}")
     try:
         with np.load(io.BytesIO(content)) as file:
             return np.asarray(file["right"], dtype=bool)
     except (OSError, KeyError, ValueError) as error:
-        raise UnavailableError(f"run {run_id}: {FOLDER}/{RIGHT_FILE} is damaged ({one_line(error)})") from error
+        raise UnavailableError(f"{name} of run {run_id}: is damaged ({one_line(error)})") from error

@@ -1,23 +1,36 @@
-"""A configuration of the finals and its result with each seed."""
+"""The configurations of the finals, and the result of each with every seed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
 from pipelines.config import Hyperparameters
+from pipelines.errors import NotFoundError
 from pipelines.evaluation.metrics import mean_interval
-from search.tracking.run_names import finalist_run_name
+from search.storage.attributes import RESULT
+from search.tracking.run_names import finalist_run_name, refit_run_name
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration of the leaderboard: the first trial that had it, and that trial's validation accuracy."""
+    """A configuration of the leaderboard.
+
+    Attributes:
+        trial: The first trial that had it.
+        hyperparameters: The configuration.
+        value: That trial's validation accuracy.
+        n_parameters: Trainable weights.
+    """
 
     trial: int
     hyperparameters: Hyperparameters
     value: float
+    n_parameters: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +43,6 @@ class Finalist:
         values: Best validation accuracy with each of them.
         best_epochs: The epoch of each.
         run_ids: MLflow's runs; None for one that MLflow does not have yet.
-        n_parameters: Trainable weights.
         n_seeds: How many seeds were asked for.
         failure: Why a run of it failed; "" if none did.
     """
@@ -40,9 +52,13 @@ class Finalist:
     values: tuple[float, ...]
     best_epochs: tuple[int, ...]
     run_ids: tuple[str | None, ...]
-    n_parameters: int
     n_seeds: int
     failure: str = ""
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable weights."""
+        return self.candidate.n_parameters
 
     @property
     def is_complete(self) -> bool:
@@ -62,29 +78,47 @@ class Finalist:
     @property
     def epochs(self) -> int:
         """Its best epoch on average: the length of a training that has no validation rows."""
-        return mean_epoch(self.best_epochs)
+        return max(1, round(sum(self.best_epochs) / len(self.best_epochs)))
+
+    @property
+    def refit_run(self) -> str:
+        """The name of the run that trains it on training and validation rows together."""
+        return refit_run_name(self.candidate.trial, self.epochs)
 
 
-def mean_epoch(best_epochs: Sequence[int]) -> int:
-    """The mean of some best epochs, as a number of epochs."""
-    return max(1, round(sum(best_epochs) / len(best_epochs)))
+def candidate_of(trial: FrozenTrial) -> Candidate:
+    """The configuration of a complete trial."""
+    result = trial.user_attrs[RESULT]
+    hyperparameters = Hyperparameters(**result["params"])
+    return Candidate(trial.number, hyperparameters, result["best_val_accuracy"], result["n_parameters"])
 
 
-def make_finalist(
-    candidate: Candidate, n_parameters: int, n_seeds: int, results: Mapping[str, Mapping[str, Any]]
-) -> Finalist:
+def candidates(study: optuna.Study, top: int) -> list[Candidate]:
+    """The best distinct configurations of complete trials, the best first.
+
+    Raises:
+        NotFoundError: No trial is complete.
+    """
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    # Backwards: the first trial that had a configuration stands for it.
+    distinct = {found.hyperparameters: found for found in map(candidate_of, reversed(complete))}
+    if not distinct:
+        raise NotFoundError(f"study {study.study_name!r}: must have a complete trial, got none: run it first")
+    return sorted(distinct.values(), key=lambda c: (-c.value, c.trial))[:top]
+
+
+def make_finalist(candidate: Candidate, n_seeds: int, results: Mapping[str, Mapping[str, Any]]) -> Finalist:
     """A configuration with the results that a study has recorded of its runs, by run name."""
     names = {number: finalist_run_name(candidate.trial, number) for number in range(1, n_seeds + 1)}
     runs = {number: results[name] for number, name in names.items() if name in results}
     done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
     failures = [f"trial {candidate.trial}: {run['message']}" for run in runs.values() if run.get("message")]
     return Finalist(
-        candidate,
-        tuple(done),
-        tuple(run["best_val_accuracy"] for run in done.values()),
-        tuple(run["best_epoch"] for run in done.values()),
-        tuple(run["run_id"] for run in done.values()),
-        n_parameters,
-        n_seeds,
-        failures[0] if failures else "",
+        candidate=candidate,
+        seeds=tuple(done),
+        values=tuple(run["best_val_accuracy"] for run in done.values()),
+        best_epochs=tuple(run["best_epoch"] for run in done.values()),
+        run_ids=tuple(run["run_id"] for run in done.values()),
+        n_seeds=n_seeds,
+        failure=failures[0] if failures else "",
     )

@@ -35,7 +35,7 @@ class SealedResult:
     @property
     def gap(self) -> float:
         """Accuracy on the leaderboard minus test accuracy: above 0 where the leaderboard was too good."""
-        return self.winner.expected_accuracy - self.evaluation.accuracy
+        return self.winner.candidate.value - self.evaluation.accuracy
 
     @property
     def figures(self) -> dict[str, object]:
@@ -54,7 +54,7 @@ class SealedResult:
     def record(self) -> dict[str, object]:
         """The figures, the model and the accuracy that was expected of it, as the study keeps them."""
         winner = self.winner
-        return {"model_sha256": winner.model_sha256, **self.figures, "promised": winner.expected_accuracy}
+        return {"model_sha256": winner.model_sha256, **self.figures, "promised": winner.candidate.value}
 
 
 def seal_opened(attributes: Mapping[str, Any]) -> int:

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import optuna
-
 from pipelines.config import layer_sizes
 from pipelines.data.datasets import Dataset
 from pipelines.data.sealed import open_test
 from pipelines.evaluation.metrics import evaluate as score
 from pipelines.evaluation.predictor import ModelRecord, Predictor
-from search.finals.artifacts import fetch_model
 from search.finals.evaluation_files import log_evaluation
+from search.finals.opening import exclusive_study
 from search.finals.readings import SealedResult, authorship, previous_readings
-from search.finals.winner import Winner, find_winner
-from search.home.settings import Settings, read_settings
+from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
-from search.optimization.provenance import open_runs
-from search.optimization.studies import load_own_study, study_data
-from search.scheduling.recovery import deliver_left, record_runs
-from search.spec.study_spec import StudySpec
-from search.storage.advisory_locks import sole_lock
+from search.scheduling.progress import Observer
+from search.scheduling.recovery import record_runs
 from search.storage.attributes import SEAL
-from search.storage.database import storage_errors
-from search.tracking.connection import connect, open_home
-from search.tracking.tracker import Tracker
+from search.tracking.connection import connect
 
 
 def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
@@ -42,12 +34,10 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         InputError: The model file or the dataset was changed since.
         UnavailableError: A database, the tracking server or the model file cannot be used.
     """
-    settings = read_settings(home)
-    spec, dataset = study_data(load_own_study(settings, name), settings)
-    open_home(settings)
-    with storage_errors(settings), sole_lock(settings, name) as settings:
-        study = load_own_study(settings, name)
-        _deliver(study, spec, dataset, settings)
+    with exclusive_study(name, home, Observer()) as (context, dataset):
+        study, settings = context.study, context.settings
+        context.tracker.close()
+        record_runs(study, context.tracker)  # the winner's run may be among those that were left in the spool
         winner = find_winner(study)
         before = previous_readings(study, again=again)
         client = connect(settings)
@@ -55,7 +45,7 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         reading = {"run_name": winner.run_name, "run_id": winner.run_id, **authorship()}
         # Counted before the rows are read: a crash cannot hide a reading.
         study.set_user_attr(SEAL, [*before, reading])
-        test = open_test(spec.data, settings.data_folders)
+        test = open_test(context.spec.data, settings.data_folders)
         trained, untrained = _predictors(winner, content, dataset)
         probabilities = trained.probabilities(test.x)
         evaluation = score(probabilities, test.y, dataset.class_names)
@@ -66,20 +56,12 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
     return result
 
 
-def _deliver(study: optuna.Study, spec: StudySpec, dataset: Dataset, settings: Settings) -> None:
-    """Sends what is left in the spool to MLflow: the winner's run may be among it."""
-    with Tracker(lambda: open_runs(settings, spec, dataset), lambda _: None) as tracker:
-        tracker.wait_connected()
-        deliver_left(study, settings, tracker)
-    record_runs(study, tracker)
-
-
 def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predictor, Predictor]:
     """The winner, and the same network before training."""
     prepare_inference()
     from pipelines.training.model import build_model, glorot_weights
 
-    hp, preprocessing = winner.hyperparameters, dataset.preprocessing
+    hp, preprocessing = winner.candidate.hyperparameters, dataset.preprocessing
     record = ModelRecord(preprocessing, (0.0, 1.0), winner.model_sha256)
     sizes = layer_sizes(hp, dataset.training.x[0].size, dataset.n_classes)
     untrained = build_model(hp, preprocessing, glorot_weights(sizes, winner.seed))

@@ -1,4 +1,4 @@
-"""The configurations that are trained again, the order of their runs, and which of them are out early.
+"""The order of the finalists' runs, the configurations that get no more of them, and the winner.
 
 The first place of a leaderboard is the best of many noisy values, so its accuracy is too good on average. Finalists
 are trained with seeds that no trial had, the same ones for each configuration, and are compared by their means.
@@ -6,34 +6,14 @@ are trained with seeds that no trial had, the same ones for each configuration, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-import optuna
-from optuna.trial import TrialState
-
-from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
+from pipelines.evaluation import ALPHA
 from pipelines.evaluation.metrics import standard_error
-from pipelines.evaluation.tests import SAME
-from search.finals.finalist import Candidate, Finalist
-from search.optimization.leaderboard import trial_row
-
-
-def candidates(study: optuna.Study, top: int) -> list[Candidate]:
-    """The best distinct configurations of complete trials, the best first.
-
-    Raises:
-        NotFoundError: No trial is complete.
-    """
-    distinct: dict[str, Candidate] = {}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        row = trial_row(trial, {})
-        found = Candidate(row.number, Hyperparameters(**row.params), row.value or 0.0)
-        distinct.setdefault(json.dumps(row.params, sort_keys=True), found)
-    if not distinct:
-        raise NotFoundError(f"study {study.study_name!r}: must have a complete trial, got none: run it first")
-    return sorted(distinct.values(), key=lambda c: (-c.value, c.trial))[:top]
+from pipelines.evaluation.tests import SAME, PairedTest, paired_test
+from search.finals.finalist import Finalist
 
 
 def order(n_candidates: int, n_seeds: int) -> list[tuple[int, int]]:
@@ -67,3 +47,100 @@ def is_out(finalist: Finalist, finalists: Sequence[Finalist], ceiling: float) ->
     reachable = (sum(finalist.values) + missing * ceiling) / finalist.n_seeds
     best, second = complete[:2]
     return reachable < min(best.mean - standard_error(best.values), second.mean) - SAME
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The winner and how it compares with the others.
+
+    Attributes:
+        finalists: The winner first, then by mean; those that were stopped early last.
+        test: Winner against runner-up; None if there is no other.
+        explanation: The rules that decided, in a sentence or two.
+    """
+
+    finalists: tuple[Finalist, ...]
+    test: PairedTest | None
+    explanation: str
+
+    @property
+    def winner(self) -> Finalist:
+        """The configuration to use."""
+        return self.finalists[0]
+
+    @property
+    def runner_up(self) -> Finalist | None:
+        """The best of the others."""
+        return self.finalists[1] if len(self.finalists) > 1 else None
+
+    @property
+    def p_value(self) -> float:
+        """Of the test; 1 if nothing was tested."""
+        return self.test.p_value if self.test else 1.0
+
+    @property
+    def significant(self) -> bool:
+        """Whether the winner is better than the runner-up by more than chance explains."""
+        return _is_better(self.test)
+
+
+def judge(finalists: Sequence[Finalist]) -> Verdict:
+    """Names the winner: of those within one standard error of the best mean, the smallest network.
+
+    Raises:
+        NotFoundError: No configuration was trained with every seed.
+    """
+    complete = [f for f in finalists if f.is_complete]
+    if not complete:
+        reasons = "; ".join(f.failure for f in finalists if f.failure) or "none was trained to its end"
+        raise NotFoundError(f"finalists: at least one must be trained with every seed, got none ({reasons})")
+    best = max(complete, key=lambda f: (f.mean, -f.n_parameters))
+    floor = best.mean - standard_error(best.values) - SAME
+    winner = min((f for f in complete if f.mean >= floor), key=lambda f: (f.n_parameters, -f.mean))
+    others = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.mean))
+    test = None
+    if others and others[0].values:
+        # The runner-up may lack a seed; the winner has each of them.
+        test = paired_test([winner.values[number - 1] for number in others[0].seeds], others[0].values)
+    explanation = f"{_explain_choice(winner, best, others)} {_explain_test(test, others)}"
+    return Verdict((winner, *others), test, explanation)
+
+
+def _is_better(test: PairedTest | None) -> bool:
+    # The winner may have the lower mean, being smaller: then a low p-value does not say that it is better.
+    return test is not None and test.statistic > 0 and test.p_value < ALPHA
+
+
+def _explain_choice(winner: Finalist, best: Finalist, others: Sequence[Finalist]) -> str:
+    start = f"The configuration of trial {winner.candidate.trial}"
+    if winner is best:
+        rest = " and none within one standard error of it is smaller" if others else ""
+        return f"{start} has the best mean{rest}."
+    return (
+        f"{start} is the smallest network within one standard error of the best mean, {best.mean:.4f} of trial"
+        f" {best.candidate.trial}: {winner.n_parameters:,} parameters instead of {best.n_parameters:,}."
+    )
+
+
+def _explain_test(test: PairedTest | None, others: Sequence[Finalist]) -> str:
+    if test is None:
+        return "No other configuration has a run: none is significantly better than another."
+    against = f"trial {others[0].candidate.trial} ({test.name} over the seeds, p = {test.p_value:.3g})"
+    if _is_better(test):
+        return f"It is significantly better than {against}."
+    return f"No configuration is significantly better: it does not differ from {against} by more than chance."
+
+
+def as_attribute(verdict: Verdict, top: int, n_seeds: int) -> dict[str, object]:
+    """The verdict as the study keeps it."""
+    return {
+        "winner": verdict.winner.candidate.trial,
+        "runner_up": verdict.runner_up.candidate.trial if verdict.runner_up else None,
+        "trials": [f.candidate.trial for f in verdict.finalists],
+        "means": [f.mean for f in verdict.finalists],
+        "top": top,
+        "seeds": n_seeds,
+        "p_value": verdict.p_value,
+        "significant": verdict.significant,
+        "explanation": verdict.explanation,
+    }

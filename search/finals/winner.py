@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.trial import FrozenTrial
 
-from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
-from search.finals.finalist import Finalist, mean_epoch
-from search.finals.selection import candidates
+from pipelines.training.history import require_sha256
+from search.finals.finalist import Candidate, candidate_of, candidates, make_finalist
 from search.optimization.leaderboard import trial_row
 from search.optimization.run_records import recorded_results
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import RESULT, SPEC, VERDICT
-from search.tracking.run_names import finalist_run_name, refit_run_name, trial_run_name
+from search.tracking.entries import MODEL_FILE
+from search.tracking.history import read_artifact
+from search.tracking.run_names import finalist_run_name, trial_run_name
+from search.tracking.spool import entries, read_entry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +30,24 @@ class Winner:
     """The one model that is evaluated and promoted.
 
     Attributes:
+        candidate: Its configuration; the validation accuracy is that of its trial, as the leaderboard shows it.
+        role: ``refit``, ``finalist``, or ``trial`` if there were no finals.
         run_name: The run that trained it.
         run_id: That run in MLflow.
-        trial: The trial that first had its configuration.
-        role: ``refit``, ``finalist``, or ``trial`` if there were no finals.
-        hyperparameters: Its configuration.
         seed: The seed it was trained with.
         seeds: The seeds of all runs that its validation accuracy is the mean of.
         model_sha256: Hash of its ``.h5``.
-        n_parameters: Trainable weights.
         val_accuracy: Mean validation accuracy of the finals' runs, or the trial's if there were no finals.
-        expected_accuracy: The validation accuracy of its trial, as the leaderboard shows it.
     """
 
+    candidate: Candidate
+    role: str
     run_name: str
     run_id: str
-    trial: int
-    role: str
-    hyperparameters: Hyperparameters
     seed: int
     seeds: tuple[int, ...]
     model_sha256: str
-    n_parameters: int
     val_accuracy: float
-    expected_accuracy: float
-
-
-def refit_run(winner: Finalist) -> str:
-    """The name of the run that trains a winner on training and validation rows together."""
-    return refit_run_name(winner.candidate.trial, winner.epochs)
 
 
 def find_winner(study: optuna.Study) -> Winner:
@@ -64,47 +58,61 @@ def find_winner(study: optuna.Study) -> Winner:
         UnavailableError: MLflow does not have the winner's run yet.
     """
     verdict = study.user_attrs.get(VERDICT)
-    winner = _finals_winner(study, verdict) if verdict else _best_trial(study)
+    winner = _finals_winner(study, verdict["winner"], verdict["seeds"]) if verdict else _best_trial(study)
     if not winner.run_id:
         raise UnavailableError(f"{winner.run_name}: its run must be in MLflow, but was not sent yet: try again")
     return winner
 
 
-def _finals_winner(study: optuna.Study, verdict: Mapping[str, Any]) -> Winner:
-    number, results = int(verdict["winner"]), recorded_results(study)
-    names = [finalist_run_name(number, seed_number) for seed_number in range(1, int(verdict["seeds"]) + 1)]
-    # A mean belongs to no model: the run with the median accuracy, the lower of two, stands for its configuration.
-    ranked = sorted(names, key=lambda name: (results[name]["best_val_accuracy"], name))
-    chosen, role = ranked[(len(ranked) - 1) // 2], "finalist"
-    refit = refit_run_name(number, mean_epoch([results[name]["best_epoch"] for name in names]))
+def _finals_winner(study: optuna.Study, number: int, n_seeds: int) -> Winner:
+    results = recorded_results(study)
+    candidate = candidate_of(study.get_trials(deepcopy=False)[number])
+    names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
+    refit = make_finalist(candidate, n_seeds, results).refit_run
     if results.get(refit, {}).get("model_sha256"):
         chosen, role = refit, "refit"
-    trial = study.get_trials(deepcopy=False)[number]
-    return _winner(trial, role, chosen, results[chosen], [results[name] for name in names])
+    else:
+        # A mean belongs to no model: the run with the median accuracy, the lower of two, stands for its configuration.
+        ranked = sorted(names, key=lambda name: (results[name]["best_val_accuracy"], name))
+        chosen, role = ranked[(len(ranked) - 1) // 2], "finalist"
+    return _winner(candidate, role, chosen, results[chosen], [results[name] for name in names])
 
 
 def _best_trial(study: optuna.Study) -> Winner:
-    number = candidates(study, 1)[0].trial
-    trial = study.get_trials(deepcopy=False)[number]
-    seed = trial_seed(study.user_attrs[SPEC]["study"]["seed"], number)
+    candidate = candidates(study, 1)[0]
+    trial = study.get_trials(deepcopy=False)[candidate.trial]
+    seed = trial_seed(study.user_attrs[SPEC]["study"]["seed"], trial.number)
     result = trial.user_attrs[RESULT] | {"seed": seed, "run_id": trial_row(trial, study.user_attrs).run_id}
-    return _winner(trial, "trial", trial_run_name(number), result, [result])
+    return _winner(candidate, "trial", trial_run_name(trial.number), result, [result])
 
 
 def _winner(
-    trial: FrozenTrial, role: str, run_name: str, result: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
+    candidate: Candidate, role: str, run_name: str, result: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
 ) -> Winner:
     """The winner from the record of its own run and the records of the runs that its configuration won with."""
     return Winner(
+        candidate=candidate,
+        role=role,
         run_name=run_name,
         run_id=result["run_id"] or "",
-        trial=trial.number,
-        role=role,
-        hyperparameters=Hyperparameters(**result["params"]),
         seed=result["seed"],
         seeds=tuple(run["seed"] for run in runs),
         model_sha256=result["model_sha256"],
-        n_parameters=result["n_parameters"],
         val_accuracy=sum(run["best_val_accuracy"] for run in runs) / len(runs),
-        expected_accuracy=trial_row(trial, {}).value or 0.0,
     )
+
+
+def fetch_model(client: MlflowClient, spool: Path, study: str, winner: Winner) -> bytes:
+    """The winner's ``.h5``: from the spool if it still waits there, else from MLflow.
+
+    Raises:
+        InputError: The file was changed since it was recorded.
+        UnavailableError: MLflow does not have the file, or cannot be reached.
+    """
+    place = f"{MODEL_FILE} of run {winner.run_id}"
+    waiting = [folder for folder in entries(spool, study) if read_entry(folder).start.run_name == winner.run_name]
+    # A run that MLflow has may still lack its files: they are sent last.
+    content = (waiting[0] / MODEL_FILE).read_bytes() if waiting else b""
+    content = content or read_artifact(client, f"runs:/{winner.run_id}/{MODEL_FILE}", place)
+    require_sha256(content, winner.model_sha256, place)
+    return content

@@ -12,9 +12,8 @@ import optuna
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
-from search.finals.artifacts import fetch_model
 from search.finals.readings import latest_reading, seal_opened
-from search.finals.winner import Winner
+from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
 from search.optimization.studies import study_data
 from search.registry.packaging import example_rows, model_card, pack
@@ -33,7 +32,7 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
     """
     tags = {
         "study": study.study_name,
-        "trial": str(winner.trial),
+        "trial": str(winner.candidate.trial),
         "role": winner.role,
         "run_id": winner.run_id,
         "seed": str(winner.seed),
@@ -59,7 +58,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
 
     client = versions.client
     spec, dataset = study_data(study, settings)
-    card = model_card(tags, dataset, spec.data.source, asdict(winner.hyperparameters))
+    card = model_card(tags, dataset, spec.data.source, asdict(winner.candidate.hyperparameters))
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, dataset, spec.data)
     if not versions.model():

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError, UnavailableError
-from search.finals.artifacts import read_artifact
 from search.finals.evaluation_files import read_right
 from search.home.settings import Settings, study_slug
 from search.home.text import one_line
 from search.registry.gate import Reading
 from search.registry.packaging import ARTIFACTS
+from search.tracking.history import read_artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -182,11 +182,5 @@ class Versions:
         Raises:
             UnavailableError: It cannot be read.
         """
-        from mlflow.artifacts import download_artifacts
-
         uri = f"{self.client.get_model_version_download_uri(self.name, version.version)}/{ARTIFACTS}/{name}"
-
-        def download(folder: str) -> str:
-            return str(download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.client.tracking_uri))
-
-        return read_artifact(download, f"model {self.name!r} version {version.version}", name)
+        return read_artifact(self.client, uri, f"{name} of model {self.name!r} version {version.version}")

@@ -1,10 +1,14 @@
-"""Reads the metrics of a run's epochs from MLflow."""
+"""Reads the metrics of a run's epochs, and files, from MLflow."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.errors import UnavailableError
+from search.home.text import one_line
 from search.tracking.entries import METRICS, Epoch
 
 if TYPE_CHECKING:
@@ -32,3 +36,25 @@ def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str] = MET
             values.setdefault(point.step, {})[name] = point.value
             times_ms.setdefault(point.step, point.timestamp)
     return tuple(Epoch(step, times_ms[step], values[step]) for step in sorted(values))
+
+
+def read_artifact(client: MlflowClient, uri: str, place: str) -> bytes:
+    """Reads a file among MLflow's artifacts.
+
+    Args:
+        client: MLflow's client.
+        uri: The file, such as ``runs:/ID/model.h5``.
+        place: The file in messages, such as ``model.h5 of run ID``.
+
+    Raises:
+        UnavailableError: MLflow does not have the file, or cannot be reached.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=client.tracking_uri)
+            return Path(path).read_bytes()
+        except (MlflowException, OSError) as error:
+            raise UnavailableError(f"{place}: must be in MLflow, but cannot be read ({one_line(error)})") from error

@@ -29,7 +29,7 @@ from typing import Any
 import psutil
 
 POINTS: dict[str, tuple[str, ...]] = {
-    "home opened": ("search.scheduling.run_study:open_home", "search.finals.finals:open_home"),
+    "home opened": ("search.scheduling.run_study:open_home", "search.finals.opening:open_home"),
     "study opened": ("search.scheduling.run_study:open_study",),
     "trials requeued": ("search.scheduling.recovery:requeue_abandoned",),
     "trial asked": ("optuna.study:Study.ask",),

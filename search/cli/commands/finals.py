@@ -114,12 +114,12 @@ def _evaluation_tables(result: SealedResult, study: str) -> list[RenderableType]
     low, high = evaluation.interval
     side = "above" if result.gap > 0 else "below"
     facts = {
-        "model": f"{winner.run_name}, {winner.n_parameters:,} parameters",
+        "model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters",
         "test accuracy": f"{evaluation.accuracy:.4f}, 95% interval {low:.4f} to {high:.4f}",
         "right and wrong": f"{evaluation.n_right:,} and {evaluation.n_wrong:,}",
         "test loss": f"{evaluation.loss:.4f}",
         "before training": f"{result.untrained_accuracy:.4f}",
-        "on the leaderboard": f"{winner.expected_accuracy:.4f}, {abs(result.gap):.4f} {side} the test accuracy",
+        "on the leaderboard": f"{winner.candidate.value:.4f}, {abs(result.gap):.4f} {side} the test accuracy",
         "test read": times(result.seal_opened),
     }
     scores = [(c.name, c.support, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in evaluation.classes]

@@ -13,8 +13,8 @@ from finished import run_small
 from registered import client_of
 
 from pipelines.errors import NotFoundError, SpecError
+from search.finals.finalist import candidates
 from search.finals.finals import FinalistsResult, run_finalists
-from search.finals.selection import candidates
 from search.home.settings import read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id, recorded_results

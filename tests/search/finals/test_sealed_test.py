@@ -57,7 +57,7 @@ def test_its_figures_are_those_of_the_saved_model_on_the_test_rows(home: Path, t
     )
     assert np.array_equal(read_right(client, run_id), right)
     assert result.untrained_accuracy < 0.3 < result.evaluation.accuracy
-    assert result.gap == pytest.approx(result.winner.expected_accuracy - right.mean())
+    assert result.gap == pytest.approx(result.winner.candidate.value - right.mean())
 
     metrics = client.get_run(run_id).data.metrics
     assert metrics["test_accuracy"] == pytest.approx(right.mean())

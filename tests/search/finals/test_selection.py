@@ -9,8 +9,7 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
 from pipelines.evaluation.tests import paired_test
 from search.finals.finalist import Candidate, Finalist
-from search.finals.selection import is_out, order
-from search.finals.verdict import judge
+from search.finals.selection import is_out, judge, order
 
 
 def finalist(
@@ -21,11 +20,11 @@ def finalist(
     failure: str = "",
     seeds: tuple[int, ...] = (),
 ) -> Finalist:
-    candidate = Candidate(trial, Hyperparameters(), 0.9)
+    candidate = Candidate(trial, Hyperparameters(), 0.9, n_parameters)
     n_seeds = n_seeds or len(values)
     epochs = tuple(range(1, len(values) + 1))
     seeds = seeds or epochs
-    return Finalist(candidate, seeds, values, epochs, tuple("r" for _ in values), n_parameters, n_seeds, failure)
+    return Finalist(candidate, seeds, values, epochs, tuple("r" for _ in values), n_seeds, failure)
 
 
 def test_the_smallest_network_within_one_standard_error_of_the_best_mean_wins():
