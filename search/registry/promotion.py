@@ -112,20 +112,20 @@ class _Promotion:
         champion, version = versions.champion(), versions.of_run(winner.run_id)
         if champion and version and champion.version == version.version:
             self._complete(champion.version)
-            reason = f"{self._name} is {versions.alias} already"
-            return self._record(GateVerdict(True, reason, test_accuracy(champion.tags)), champion.version)
+            verdict = GateVerdict(True, f"{self._name} is {versions.alias} already")
+            return self._record(verdict, champion, champion.version)
         verdict = self._ask_gate(champion)
-        if not verdict.passed and self._force is None:
-            return self._record(verdict, None)
-        gate_tags = self._gate_tags(verdict)
+        if not verdict.passed:
+            return self._record(verdict, champion, None)
+        tags = self._gate_tags(verdict)
         if version:
             number = str(version.version)
-            versions.tag(number, gate_tags)
+            versions.tag(number, tags)
         else:
-            number = register(self._settings, versions, self._study, winner, self._tags | gate_tags)
+            number = register(self._settings, versions, self._study, winner, self._tags | tags)
         self._move_alias(champion, number)
         self._complete(number)
-        return self._record(verdict, number)
+        return self._record(verdict, champion, number)
 
     @property
     def _name(self) -> str:
@@ -142,23 +142,22 @@ class _Promotion:
                     self._versions.client.delete_model_version(version.name, version.version)
 
     def _ask_gate(self, champion: ModelVersion | None) -> GateVerdict:
-        versions = self._versions
+        """The gate's decision; a forced promotion passes whatever it says."""
+        versions, current = self._versions, None
         challenger = versions.reading(self._tags, self._winner.run_id, self._name)
-        if champion is None:
-            return pass_gate(challenger, None, self._alpha)
-        name = f"{versions.alias} version {champion.version}"
-        return pass_gate(challenger, versions.reading(champion.tags, champion.run_id, name), self._alpha)
+        if champion:
+            name = f"{versions.alias} version {champion.version}"
+            current = versions.reading(champion.tags, champion.run_id, name)
+        verdict = pass_gate(challenger, current, self._alpha)
+        if verdict.passed or self._force is None:
+            return verdict
+        return GateVerdict(True, f"forced ({self._force}), though {verdict.reason}", verdict.p_value)
 
     def _gate_tags(self, verdict: GateVerdict) -> dict[str, str]:
         author = authorship()
-        tags = {"gate": self._reason(verdict), "promoted_at": author["at"], "promoted_by": author["by"]}
+        tags = {"gate": verdict.reason, "promoted_at": author["at"], "promoted_by": author["by"]}
         tags["p_value"] = "" if verdict.p_value is None else f"{verdict.p_value:.6g}"
         return tags if self._force is None else tags | {"gate.forced": self._force}
-
-    def _reason(self, verdict: GateVerdict) -> str:
-        if verdict.passed or self._force is None:
-            return verdict.reason
-        return f"forced ({self._force}), though {verdict.reason}"
 
     def _move_alias(self, champion: ModelVersion | None, version: str) -> None:
         versions = self._versions
@@ -178,15 +177,15 @@ class _Promotion:
         if tags.get(STATE) != COMPLETE:
             versions.tag(version, {STATE: COMPLETE})
 
-    def _record(self, verdict: GateVerdict, version: str | None) -> Promotion:
+    def _record(self, verdict: GateVerdict, champion: ModelVersion | None, version: str | None) -> Promotion:
         """Records the gate's decision with the study, for the report, and on the winner's run."""
         promotion = Promotion(
             model=self._versions.name,
             promoted=version is not None,
-            reason=self._reason(verdict),
-            version=None if version is None else int(version),
+            reason=verdict.reason,
+            version=int(version) if version else None,
             test_accuracy=test_accuracy(self._tags),
-            champion_accuracy=verdict.champion_accuracy,
+            champion_accuracy=test_accuracy(champion.tags) if champion else None,
             p_value=verdict.p_value,
         )
         self._study.set_user_attr(GATE, asdict(promotion) | {"alias": self._versions.alias, **authorship()})

@@ -172,9 +172,8 @@ class Versions:
 
     def reading(self, tags: Mapping[str, str], run_id: str, name: str) -> Reading:
         """The result on the held-out test of a version that has, or is to have, these tags."""
-        accuracy = test_accuracy(tags)
-        right = None if accuracy is None else read_right(self.client, run_id)
-        return Reading(tags.get("fingerprint", ""), accuracy, right, name)
+        right = read_right(self.client, run_id) if tags.get("test_accuracy") else None
+        return Reading(name, tags.get("fingerprint", ""), right)
 
     def file(self, version: ModelVersion, name: str) -> bytes:
         """One of the files that a version was promoted with.
