@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipelines.errors import UnavailableError
-from pipelines.evaluation.metrics import mean_interval
-from search.finals.readings import times
+from search.finals.finalist import candidate_of, make_finalist
+from search.finals.readings import latest_reading, seal_opened, times
 from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
@@ -18,12 +19,11 @@ from search.reporting.charts import charts, learning_curves
 from search.reporting.display import accuracy, seconds, short
 from search.reporting.explain import explain
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SEAL, SPEC, VERDICT
+from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect
 from search.tracking.entries import Epoch
 from search.tracking.history import read_history
-from search.tracking.run_names import finalist_run_name
 
 Facts: TypeAlias = dict[str, Any]
 """Values of the template by name."""
@@ -69,7 +69,7 @@ def render(study: StoredStudy, settings: Settings) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"accuracy": accuracy, "seconds": seconds, "short": short, "times": times}
+    environment.filters |= {"asdict": asdict, "accuracy": accuracy, "seconds": seconds, "short": short, "times": times}
     rows = leaderboard(study)
     figures = charts(study) | learning_curves(_histories(rows, settings))
     page = environment.get_template("report.html.j2")
@@ -79,8 +79,6 @@ def render(study: StoredStudy, settings: Settings) -> str:
 def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     attributes = study.user_attrs
     complete = [row for row in rows if row.state == "COMPLETE"]
-    tests = attributes.get(SEAL, ())
-    results = [test for test in tests if "test_accuracy" in test]
     return {
         "name": study.study_name,
         "spec": StudySpec.from_json(attributes[SPEC]),
@@ -94,8 +92,8 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "rows": rows[:_TOP],
         "pruning": _pruning(study, rows),
         "finals": _finals(study),
-        "n_tests": len(tests),
-        "test": results[-1] if results else None,
+        "n_tests": seal_opened(attributes),
+        "test": latest_reading(study),
         "gate": attributes.get(GATE),
     }
 
@@ -133,16 +131,10 @@ def _pruning(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
 
 
 def _finals(study: StoredStudy) -> Facts | None:
-    """The verdict and its finalists, the winner first, each with its mean and interval."""
+    """The verdict and its finalists, the winner first."""
     verdict = study.user_attrs.get(VERDICT)
     if not verdict:
         return None
     recorded, trials = recorded_results(study), study.get_trials(deepcopy=False)
-    finalists = []
-    for number in verdict["trials"]:
-        runs = [recorded.get(finalist_run_name(number, seed), {}) for seed in range(1, verdict["seeds"] + 1)]
-        values = [run["best_val_accuracy"] for run in runs if run.get("best_val_accuracy") is not None]
-        mean, low, high = mean_interval(values) if values else (0.0, 0.0, 0.0)
-        result = trials[number].user_attrs[RESULT]
-        finalists.append(result | {"trial": number, "n": len(values), "mean": mean, "low": low, "high": high})
-    return {**verdict, "finalists": finalists}
+    found = [make_finalist(candidate_of(trials[number]), verdict["seeds"], recorded) for number in verdict["trials"]]
+    return {**verdict, "finalists": found}
