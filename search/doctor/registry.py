@@ -12,8 +12,7 @@ from search.doctor.content import LOST, Copies, RecordedFile
 from search.doctor.findings import Finding
 from search.home.addresses import is_sqlite
 from search.home.settings import Settings
-from search.registry.packaging import ARTIFACTS
-from search.registry.versions import COMPLETE, MADE_BY, STATE, Versions, all_pages
+from search.registry.versions import ARTIFACTS, COMPLETE, MADE_BY, STATE, Versions, all_pages
 from search.tracking.entries import MODEL_FILE, now_ms
 
 if TYPE_CHECKING:

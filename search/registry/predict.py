@@ -16,8 +16,7 @@ from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.tables import read_table
 from search.home.startup import prepare_inference
 from search.registry.models import CHAMPION, registry_home, require_model
-from search.registry.packaging import RECORD_FILE
-from search.registry.versions import Versions, registry_errors
+from search.registry.versions import RECORD_FILE, Versions, registry_errors
 from search.tracking.connection import connect
 from search.tracking.entries import MODEL_FILE
 

@@ -1,28 +1,46 @@
-"""The version of a winner: its lineage, and a logged model of its run that is registered with its card."""
+"""A winner as a version of a registered model: its lineage, and an MLflow model that is logged and registered.
+
+The model holds the ``.h5``, preprocessing, signature, example, pinned requirements and a card.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import numpy as np
 import optuna
 
+import pipelines
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
-from search.finals.readings import latest_reading, seal_opened
+from pipelines.evaluation.predictor import ModelRecord
+from pipelines.files.tables import read_table
+from pipelines.training.history import sha256
+from search.finals.readings import latest_reading, seal_opened, times
 from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
 from search.optimization.studies import study_data
-from search.registry.packaging import example_rows, model_card, pack
-from search.registry.versions import MADE_BY, PENDING, STATE, Versions
+from search.registry.versions import MADE_BY, PENDING, RECORD_FILE, STATE, Versions
 from search.storage.attributes import FINGERPRINT
+from search.tracking.entries import MODEL_FILE
+from search.tracking.experiment_view import plain
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+    from mlflow.models import Model, ModelSignature
+
+_REQUIRED = ("mlflow", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "psutil", "h5py")
+_N_EXAMPLES = 2
 
 
 def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[str, str]:
@@ -58,7 +76,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
 
     client = versions.client
     spec, dataset = study_data(study, settings)
-    card = model_card(tags, dataset, spec.data.source, asdict(winner.candidate.hyperparameters))
+    card = _model_card(tags, dataset, spec.data.source, asdict(winner.candidate.hyperparameters))
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, dataset, spec.data)
     if not versions.model():
@@ -86,7 +104,103 @@ def _log_model(
     kept = {key: tags[key] for key in ("study", "run_id", "model_sha256")}
     logged = client.create_logged_model(run.experiment_id, run.run_name, run_id, kept)
     with TemporaryDirectory() as folder:
-        target = Path(folder, "model")
-        pack(target, content, dataset, example_rows(data, dataset), Model(model_id=logged.model_id, run_id=run_id))
-        client.log_model_artifacts(logged.model_id, str(target))
+        model = Model(model_id=logged.model_id, run_id=run_id)
+        packed = _pack(Path(folder), content, dataset, _example_rows(data, dataset), model)
+        client.log_model_artifacts(logged.model_id, str(packed))
     return client.finalize_logged_model(logged.model_id, "READY")
+
+
+def _pack(folder: Path, content: bytes, dataset: Dataset, example: np.ndarray | pd.DataFrame, model: Model) -> Path:
+    """Writes an MLflow model; returns its folder.
+
+    One flavour serves arrays and tables: a Python function that is stored as code, not as a pickle, and loads the
+    ``.h5`` only if its hash is the recorded one.
+
+    Args:
+        folder: Where to write.
+        content: The bytes of the ``.h5``.
+        dataset: The dataset it was trained on.
+        example: Rows as their source holds them, an array or a table.
+        model: MLflow's ``Model`` with its run and its id.
+    """
+    from mlflow import pyfunc
+
+    x = dataset.training.x
+    record = ModelRecord(dataset.preprocessing, (float(x.min()), float(x.max())), sha256(content))
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    model_file, record_file, packed = folder / MODEL_FILE, folder / RECORD_FILE, folder / "model"
+    model_file.write_bytes(content)
+    record_file.write_text(record.to_json())
+    with warnings.catch_warnings(action="ignore"):
+        pyfunc.save_model(
+            packed,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            code_paths=[str(Path(pipelines.__file__).parent)],
+            artifacts={"model": str(model_file), "record": str(record_file)},
+            signature=_signature(dataset),
+            input_example=example,
+            pip_requirements=_requirements(),
+            mlflow_model=model,
+        )
+    return packed
+
+
+def _signature(dataset: Dataset) -> ModelSignature:
+    """The model's signature: rows as the source holds them in, class probabilities out.
+
+    A table's numbers are of any type: one may be missing, which makes a column of whole numbers one of fractions, and
+    each of MLflow's fixed types refuses one or the other.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types.schema import AnyType
+
+    outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, dataset.n_classes))])
+    if (encoder := dataset.preprocessing.columns) is None:
+        return ModelSignature(Schema([TensorSpec(dataset.training.x.dtype, (-1, *dataset.input_shape))]), outputs)
+    columns = [
+        ColSpec(DataType.string if column.kind == "category" else AnyType(), column.name, required=False)
+        for column in encoder.columns
+        if column.n_features
+    ]
+    return ModelSignature(Schema(columns), outputs)
+
+
+def _example_rows(config: DataConfig, dataset: Dataset) -> np.ndarray | pd.DataFrame:
+    """The first training rows as their source holds them."""
+    if (encoder := dataset.preprocessing.columns) is None:
+        return dataset.training.x[:_N_EXAMPLES]
+    used = [column.name for column in encoder.columns if column.n_features]
+    frame = read_table(Path(config.source).expanduser(), encoder.text_columns)[used]
+    encoded = encoder.encode(frame)
+    # Found by their values among all rows of the file: its first rows may be test rows, which nobody is shown.
+    known = {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]}
+    return frame[[row.tobytes() in known for row in encoded]].head(_N_EXAMPLES).reset_index(drop=True)
+
+
+def _requirements() -> list[str]:
+    """The packages that a served model needs, pinned to the versions installed here."""
+    pinned = []
+    for name in _REQUIRED:
+        with suppress(importlib.metadata.PackageNotFoundError):  # only one of TensorFlow's builds is
+            pinned.append(f"{name}=={importlib.metadata.version(name)}")
+    return pinned
+
+
+def _model_card(tags: Mapping[str, str], dataset: Dataset, source: str, params: Mapping[str, object]) -> str:
+    """The description of a version, in Markdown.
+
+    Args:
+        tags: The version's own.
+        dataset: The dataset it was trained on.
+        source: Where the dataset is from.
+        params: The configuration.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # The card is Markdown, not HTML: names that come from data go through the filter "plain".
+    loader = PackageLoader("search.registry", ".")
+    environment = Environment(loader=loader, undefined=StrictUndefined)  # noqa: S701
+    environment.filters |= {"plain": plain, "times": times}
+    card = environment.get_template("model_card.md.j2")
+    return card.render(tags=tags, dataset=dataset, source=Path(source).name, params=params)

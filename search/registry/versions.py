@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError, UnavailableError
-from search.finals.evaluation_files import read_right
+from search.finals.sealed_test import read_right
 from search.home.settings import Settings, study_slug
 from search.home.text import one_line
 from search.registry.gate import Reading
-from search.registry.packaging import ARTIFACTS
 from search.tracking.history import read_artifact
 
 if TYPE_CHECKING:
@@ -24,6 +23,10 @@ STATE, PENDING, COMPLETE = "promotion.state", "pending", "complete"
 """Tag of a version and its values: it is pending until the alias points at it and all its tags are set."""
 MADE_BY = {"made_by": "mlp-search"}
 """Tag of a registered model that a promotion made: an empty model without it is another program's."""
+RECORD_FILE = "record.json"
+"""The file that is kept beside the model file of a version."""
+ARTIFACTS = "artifacts"
+"""The folder of an MLflow model that holds both files."""
 _MAX_HISTORY = 1000
 
 

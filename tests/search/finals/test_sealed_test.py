@@ -16,9 +16,8 @@ from pipelines.data.sealed import open_test
 from pipelines.errors import InputError, RefusedError
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
-from search.finals.evaluation_files import FOLDER, read_right
 from search.finals.finals import run_finalists
-from search.finals.sealed_test import evaluate
+from search.finals.sealed_test import FOLDER, evaluate, read_right
 from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
