@@ -64,8 +64,8 @@ def seal_opened(attributes: Mapping[str, Any]) -> int:
 
 def latest_reading(study: optuna.Study) -> dict[str, Any] | None:
     """The record of the last reading that was completed."""
-    completed = [reading for reading in study.user_attrs.get(SEAL, ()) if _is_complete(reading)]
-    return completed[-1] if completed else None
+    readings = reversed(study.user_attrs.get(SEAL, ()))
+    return next((reading for reading in readings if "test_accuracy" in reading), None)
 
 
 def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
         RefusedError: The test was read before and is not to be read ``again``.
     """
     readings = list(study.user_attrs.get(SEAL, ()))
-    if not readings or not _is_complete(readings[-1]):
+    if not readings or "test_accuracy" not in readings[-1]:
         return readings[:-1]
     if again:
         return readings
@@ -87,10 +87,6 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
         f" last on {last['at']} for {last['run_name']} with test accuracy {last['test_accuracy']:.4f}: a test that is"
         " read again to choose a model is no longer a test; --again reads it anyway and records that"
     )
-
-
-def _is_complete(reading: Mapping[str, object]) -> bool:
-    return "test_accuracy" in reading
 
 
 def times(count: int) -> str:

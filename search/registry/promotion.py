@@ -104,6 +104,7 @@ class _Promotion:
         self._alpha = alpha
         self._force = force
         self._winner = find_winner(study)
+        self._name = f"study {study.study_name}'s {self._winner.run_name}"
         self._tags = lineage(versions.client, study, self._winner)
 
     def run(self) -> Promotion:
@@ -117,7 +118,11 @@ class _Promotion:
         verdict = self._ask_gate(champion)
         if not verdict.passed:
             return self._record(verdict, champion, None)
-        tags = self._gate_tags(verdict)
+        author = authorship()
+        tags = {"gate": verdict.reason, "promoted_at": author["at"], "promoted_by": author["by"]}
+        tags["p_value"] = "" if verdict.p_value is None else f"{verdict.p_value:.6g}"
+        if self._force is not None:
+            tags["gate.forced"] = self._force
         if version:
             number = str(version.version)
             versions.tag(number, tags)
@@ -126,10 +131,6 @@ class _Promotion:
         self._move_alias(champion, number)
         self._complete(number)
         return self._record(verdict, champion, number)
-
-    @property
-    def _name(self) -> str:
-        return f"study {self._study.study_name}'s {self._winner.run_name}"
 
     def _delete_unfinished(self) -> None:
         """Deletes versions of other winners whose promotion was cut off.
@@ -152,12 +153,6 @@ class _Promotion:
         if verdict.passed or self._force is None:
             return verdict
         return GateVerdict(True, f"forced ({self._force}), though {verdict.reason}", verdict.p_value)
-
-    def _gate_tags(self, verdict: GateVerdict) -> dict[str, str]:
-        author = authorship()
-        tags = {"gate": verdict.reason, "promoted_at": author["at"], "promoted_by": author["by"]}
-        tags["p_value"] = "" if verdict.p_value is None else f"{verdict.p_value:.6g}"
-        return tags if self._force is None else tags | {"gate.forced": self._force}
 
     def _move_alias(self, champion: ModelVersion | None, version: str) -> None:
         versions = self._versions
