@@ -1,12 +1,12 @@
-"""Pools of slots: the contract, the events that a pool returns, and what the local and the Ray pool share."""
+"""Pools of slots: the events that a pool returns, its contract, and what the local and the Ray pool share."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from pipelines.training.history import EpochReport
 from search.devices.gpus import find_gpus
@@ -19,15 +19,13 @@ _CUDA_HOST_MB = 4000
 """Host memory that CUDA's libraries hold in each process that uses a GPU. An assumption."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A slot can take its next task."""
 
     slot: Slot
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
+class Reported(NamedTuple):
     """An epoch has ended; the pool expects ``answer`` for it unless it was the task's last."""
 
     slot: Slot
@@ -35,8 +33,7 @@ class Reported:
     report: EpochReport
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """A task has ended with an outcome."""
 
     slot: Slot
@@ -44,8 +41,7 @@ class Finished:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A task raised an error: the same task would raise it again.
 
     Attributes:
@@ -63,8 +59,7 @@ class Failed:
     out_of_memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """The slot's process or machine died while it trained a task; the task can be submitted again."""
 
     slot: Slot
@@ -72,8 +67,7 @@ class Lost:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(NamedTuple):
     """A slot has left the pool, with its machine or its GPU. Its task, if it had one, was reported as lost.
 
     Attributes:
@@ -86,33 +80,6 @@ class Gone:
 
 
 Event = Ready | Reported | Finished | Failed | Lost | Gone
-
-
-class Pool(Protocol):
-    """Slots that train tasks. One thread uses a pool; ``close`` may come at any time.
-
-    Every submitted task ends in exactly one ``Finished``, ``Failed`` or ``Lost``. Its reports come before that, in
-    order. A slot is ``Ready`` before it takes a task: at first, and after the end of each task.
-    """
-
-    @property
-    def slots(self) -> Sequence[Slot]:
-        """The slots that the pool has now."""
-
-    def submit(self, slot: Slot, task: Task) -> None:
-        """Starts a task in a slot that is ready. For an exclusive task the device's other slots must be idle."""
-
-    def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
-        """Lets the slot's task continue after that epoch, or ends it there."""
-
-    def poll(self, timeout_s: float) -> list[Event]:
-        """Returns the events since the last call; waits up to ``timeout_s`` for the first one."""
-
-    def kill(self, slot: Slot) -> None:
-        """Ends the slot's process at once; its task is reported as lost."""
-
-    def close(self) -> None:
-        """Ends every process at once and drops the tasks in training."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -141,8 +108,11 @@ class Worker:
 _W = TypeVar("_W", bound=Worker)
 
 
-class BasePool(Pool, Generic[_W]):
-    """What the pools of processes share: the events that follow from a message, and from the death of a process.
+class BasePool(ABC, Generic[_W]):
+    """Slots that train tasks. One thread uses a pool; ``close`` may come at any time.
+
+    Every submitted task ends in exactly one ``Finished``, ``Failed`` or ``Lost``. Its reports come before that, in
+    order. A slot is ``Ready`` before it takes a task: at first, and after the end of each task.
 
     Args:
         memory_mb: A process that holds more memory after a task is replaced by a new one.
@@ -151,6 +121,14 @@ class BasePool(Pool, Generic[_W]):
     def __init__(self, memory_mb: int) -> None:
         self._memory_mb = memory_mb
         self._workers: dict[Slot, _W] = {}
+
+    @abstractmethod
+    def poll(self, timeout_s: float) -> list[Event]:
+        """Returns the events since the last call; waits up to ``timeout_s`` for the first one."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends every process at once and drops the tasks in training."""
 
     @abstractmethod
     def _replace(self, worker: _W) -> None:
@@ -166,7 +144,7 @@ class BasePool(Pool, Generic[_W]):
         return list(self._workers)
 
     def submit(self, slot: Slot, task: Task) -> None:
-        """Starts a task in a slot that is ready."""
+        """Starts a task in a slot that is ready. For an exclusive task the device's other slots must be idle."""
         self._workers[slot].task = task
         self._send(slot, task)
 
@@ -215,6 +193,10 @@ class BasePool(Pool, Generic[_W]):
         self._replace(worker)
         self._workers[slot].failed_starts = failed_starts
         return worker.lost(message)
+
+
+Pool: TypeAlias = BasePool[Any]
+"""A pool of any kind of worker."""
 
 
 def _is_device_gone(slot: Slot) -> bool:
