@@ -166,4 +166,6 @@ class _LocalWorker(Worker):
 def _work(connection: Connection, dataset: Dataset, slot: Slot, memory_limit_mb: int | None) -> None:
     """Runs in the slot's process; returns when the searching process hangs up or has died."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
-    serve(connection, dataset, slot, slot.visible_devices, memory_limit_mb)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        for event in serve(connection, dataset, slot, slot.visible_devices, memory_limit_mb):
+            connection.send(event)

@@ -6,12 +6,10 @@ import functools
 import itertools
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from typing import Any
 
 from pipelines.data.datasets import Dataset
@@ -138,7 +136,7 @@ class RayPool(BasePool["_RayWorker"]):
         on_node = NodeAffinitySchedulingStrategy(node, soft=False)
         actor_class = ray.remote(scheduling_strategy=on_node, concurrency_groups={"out": 1}, **resources)(SlotActor)
         actor = actor_class.remote(self._dataset, slot)
-        # `messages` runs in a thread of its own, so that the actor answers `put` meanwhile.
+        # `messages` trains in a thread of its own, so that the actor answers `put` meanwhile.
         messages = actor.messages.options(concurrency_group="out").remote()
         kill = functools.partial(ray.kill, actor)
         self._workers[slot] = _RayWorker(slot=slot, send=actor.put.remote, kill=kill, node=node, messages=messages)
@@ -174,27 +172,16 @@ class SlotActor:
 
     def __init__(self, dataset: Dataset, slot: Slot) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
-        self._connection, worker_end = Pipe()
-        threading.Thread(target=_work, args=(worker_end, dataset, slot), daemon=True).start()
+        self._inbox, self._outbox = Pipe(duplex=False)
+        self._dataset = dataset
+        self._slot = slot
 
     def put(self, message: object) -> None:
         """Passes a task or an answer on to the thread that trains."""
-        self._connection.send(message)
+        self._outbox.send(message)
 
-    def messages(self) -> Iterator[object]:
-        """Yields the events of the thread that trains, and raises the error that ends it."""
-        while True:
-            message = self._connection.recv()
-            if isinstance(message, BaseException):
-                raise message
-            yield message
-
-
-def _work(connection: Connection, dataset: Dataset, slot: Slot) -> None:
-    """Runs in the thread of a slot's actor."""
-    visible_devices = os.environ.get("CUDA_VISIBLE_DEVICES", "") if slot.device.startswith("gpu") else ""
-    with connection:
-        try:
-            serve(connection, dataset, slot, visible_devices)
-        except BaseException as error:  # noqa: BLE001  (`messages` raises it in the searching process)
-            connection.send(error)
+    def messages(self) -> Iterator[Event]:
+        """Trains the tasks, and yields the events."""
+        on_gpu = self._slot.device.startswith("gpu")
+        visible_devices = os.environ.get("CUDA_VISIBLE_DEVICES", "") if on_gpu else ""
+        yield from serve(self._inbox, self._dataset, self._slot, visible_devices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 
@@ -67,39 +67,39 @@ class Trainer:
         self._rows = TrainingRows.of(dataset)
         self._preprocessing = dataset.preprocessing
 
-    def train(self, task: Task, report: Callable[[EpochReport], None], decide: StopDecision) -> Outcome:
-        """Trains one configuration.
+    def train(self, task: Task, decide: StopDecision) -> Iterator[EpochReport | Outcome]:
+        """Trains one configuration: yields a report after each epoch with a finite loss, and the outcome at last.
 
         The next epoch trains while the scheduler decides on the one before, and none after it: a slot does not wait
         for its scheduler, and the epoch at which a trial ends does not depend on how quickly the scheduler answers.
 
         Args:
             task: The configuration.
-            report: Called after each epoch with a finite loss.
             decide: Called for each epoch before the next one counts.
 
-        Returns:
-            The outcome. It ends with the epoch at which a decision, the time or a loss that is not finite stopped it.
+        Yields:
+            The reports, and the outcome. It ends with the epoch at which a decision, the time or a loss that is not
+            finite stopped training.
         """
         started = time.monotonic()
         training = Training(self._rows, task.hyperparameters, task.seed, _read(task.start) if task.start else None)
         kept = _Kept(task, training)
         stop: StopReason | None = None
-        for epoch_report in training:
+        for report in training:
             stop = decide(kept.history[-1].epoch) if kept.history else None
-            if not stop and not epoch_report.is_finite:
+            if not stop and not report.is_finite:
                 stop = "diverged"
             if stop:
                 break
-            kept.add(epoch_report)
-            report(epoch_report)
-            if epoch_report.epoch == task.hyperparameters.epochs:
+            kept.add(report)
+            yield report
+            if report.epoch == task.hyperparameters.epochs:
                 break  # it is finished, even where this epoch ended too late or a stop has arrived
-            late = time.monotonic() - started + epoch_report.duration_s > task.time_left_s
+            late = time.monotonic() - started + report.duration_s > task.time_left_s
             stop = decide(0) or ("timeout" if late else None)
             if stop:
                 break
-        return kept.outcome(self._preprocessing, stop or "finished", started)
+        yield kept.outcome(self._preprocessing, stop or "finished", started)
 
 
 def _read(saved: SavedCheckpoint) -> Checkpoint:
