@@ -11,7 +11,7 @@ from typing import Any
 import harness
 from peers.common import CONFIGURATIONS, PANEL_EPOCHS, Range, race_space
 
-from search.spec.study_spec import DEFAULT_STARTS
+from search.spec.study_spec import default_spec
 
 _DEFAULT_VARIANT = ("tpe", "asha", "searched", "start")
 
@@ -87,7 +87,7 @@ def panel_study(data: Path, limit: int = len(CONFIGURATIONS), epochs: int = PANE
 def variant_study(variant: Variant, seed: int, seconds: float) -> str:
     """A study file for one variant on the race's space."""
     fixed = {} if variant.schedule == "searched" else {"schedule": variant.schedule}
-    starts = DEFAULT_STARTS if variant.start == "start" else ()
+    starts = default_spec("digits").start if variant.start == "start" else ()
     start = [_section("[[start]]", asdict(known) | fixed) for known in starts]
     return "\n".join(
         [

@@ -12,7 +12,7 @@ from pipelines.errors import NotFoundError, SpecError
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.optimization.pruners import make_pruner
-from search.spec.study_spec import StudySpec
+from search.spec.study_spec import StudySpec, spec_from_dict
 from search.storage.attributes import FINGERPRINT, SPEC
 from search.storage.cached_storage import CachedStorage
 from search.storage.database import open_storage
@@ -108,7 +108,7 @@ def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Datas
     Raises:
         SpecError: The dataset's rows or its split changed since.
     """
-    spec = StudySpec.from_json(study.user_attrs[SPEC])
+    spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
     dataset = load(spec.data, settings.data_folders)
     if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
         raise SpecError(

@@ -18,7 +18,7 @@ from search.optimization.studies import load_own_study
 from search.reporting.charts import charts, learning_curves
 from search.reporting.display import accuracy, seconds, short
 from search.reporting.explain import explain
-from search.spec.study_spec import StudySpec
+from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect
@@ -81,7 +81,7 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     complete = [row for row in rows if row.state == "COMPLETE"]
     return {
         "name": study.study_name,
-        "spec": StudySpec.from_json(attributes[SPEC]),
+        "spec": spec_from_dict(attributes[SPEC], "recorded study"),
         "facts": attributes.get(FACTS, {}),
         "elapsed_s": attributes.get(ELAPSED, 0.0),
         "trained_s": sum(row.duration_s or 0.0 for row in rows),

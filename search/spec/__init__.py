@@ -1,9 +1,7 @@
 """From a study file to a validated StudySpec."""
 
-from search.spec.space import SearchSpace as SearchSpace, default_space as default_space
 from search.spec.study_spec import (
     StudySpec as StudySpec,
-    WorkerSettings as WorkerSettings,
     default_spec as default_spec,
     override as override,
     read_spec as read_spec,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from pipelines.config import Scaling, Schedule
 from search.spec.space import KERAS_LEARNING_RATES
@@ -22,45 +22,37 @@ class Rule:
 
     Attributes:
         text: The rule as an error states it: "must be ...".
-        allows: Whether a value keeps the rule.
+        types: The types of a valid value. With ``float``, whole numbers become floats: 0 and 0.0 are one value, but
+            two distributions and two JSONs.
+        holds: Whether a value of these types keeps the rule.
         names: The valid values, for a closed set of names.
-        is_float: Whether whole numbers become floats: 0 and 0.0 are one value, but two distributions and two JSONs.
         required: Whether its table must have it.
     """
 
     text: str
-    allows: Callable[[object], bool]
+    types: tuple[type, ...]
+    holds: Callable[[Any], bool] = lambda _: True
     names: tuple[str, ...] = ()
-    is_float: bool = False
     required: bool = False
+
+    def allows(self, value: object) -> bool:
+        """Whether a value keeps the rule; true and false are no numbers."""
+        return isinstance(value, self.types) and isinstance(value, bool) == (bool in self.types) and self.holds(value)
 
 
 def whole_number(low: int, high: int) -> Rule:
-    """An integer from ``low`` to ``high``; true and false are none."""
-    return Rule(
-        f"must be a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high
-    )
+    """An integer from ``low`` to ``high``."""
+    return Rule(f"must be a whole number from {low} to {high}", (int,), lambda value: low <= value <= high)
 
 
-def number(what: str, allows: Callable[[float], bool]) -> Rule:
-    """A finite number for which ``allows`` holds; whole numbers count, true and false do not."""
-
-    def check(value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        return abs(value) <= sys.float_info.max and allows(value)
-
-    return Rule(f"must be {what}", check, is_float=True)
+def number(what: str, holds: Callable[[float], bool]) -> Rule:
+    """A finite number for which ``holds`` is true."""
+    return Rule(f"must be {what}", (int, float), lambda value: abs(value) <= sys.float_info.max and holds(value))
 
 
 def one_of(names: tuple[str, ...]) -> Rule:
     """A closed set of names."""
-    return Rule(f"must be one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names, names)
-
-
-def string(text: str, allows: Callable[[str], bool]) -> Rule:
-    """A string for which ``allows`` holds."""
-    return Rule(text, lambda value: isinstance(value, str) and allows(value))
+    return Rule(f"must be one of {', '.join(names)}", (str,), lambda value: value in names, names)
 
 
 def is_filled(text: str) -> bool:
@@ -78,22 +70,20 @@ NAME_RULE = (
     'not beginning with a space, "." or "-" nor ending with a space'
 )
 _GPU_LIST = r" *[\w-]+ *(, *[\w-]+ *)*,? *"
-_GPU_COUNT = whole_number(0, 1024)
 
-NAME = string(NAME_RULE, is_name)
 COUNT = whole_number(1, 2**31 - 1)
 SEED = whole_number(0, 2**32 - 1)
 SECONDS = number("a number of seconds > 0", lambda value: value > 0)
 POSITIVE = number("a number > 0", lambda value: value > 0)
 SHARE = number("a number between 0 and 1, both excluded", lambda value: 0 < value < 1)
-AUDIT = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
-BOOL = Rule("must be true or false", lambda value: isinstance(value, bool))
+BOOL = Rule("must be true or false", (bool,))
 GPUS = Rule(
     'must be a number of GPUs, or a list of their indexes or UUIDs such as "0,2"',
-    lambda value: _GPU_COUNT.allows(value) or (isinstance(value, str) and bool(re.fullmatch(_GPU_LIST, value))),
+    (int, str),
+    lambda value: bool(re.fullmatch(_GPU_LIST, value)) if isinstance(value, str) else 0 <= value <= 1024,
 )
 TRIALS_PER_GPU = Rule(
-    'must be a whole number >= 1, or "auto"', lambda value: value == "auto" or whole_number(1, 1024).allows(value)
+    'must be a whole number >= 1, or "auto"', (int, str), lambda value: value == "auto" or value in range(1, 1025)
 )
 
 # The rule of each hyperparameter's value: alone, in a list, or as an end of a range.
@@ -108,12 +98,12 @@ VALUES = {
     "batch_size": COUNT,
 }
 
-_SOURCE = string("must be digits, mnist, fashion_mnist or the path of a .npz, .csv or .parquet file", is_filled)
+_SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv or .parquet file"
 TABLES: dict[str, dict[str, Rule]] = {
-    "study": {"name": NAME, "seed": SEED, "trials": COUNT, "timeout_s": SECONDS},
+    "study": {"name": Rule(NAME_RULE, (str,), is_name), "seed": SEED, "trials": COUNT, "timeout_s": SECONDS},
     "data": {
-        "source": replace(_SOURCE, required=True),
-        "target": string("must be the name of a column", is_filled),
+        "source": Rule(_SOURCE, (str,), is_filled, required=True),
+        "target": Rule("must be the name of a column", (str,), is_filled),
         "validation_fraction": SHARE,
         "test_fraction": SHARE,
         "scaling": one_of(get_args(Scaling)),
@@ -124,7 +114,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "objective": one_of(get_args(Objective)),
         "sampler": one_of(get_args(Sampler)),
         "pruner": one_of(get_args(Pruner)),
-        "audit": AUDIT,
+        "audit": number("a number from 0 to 1", lambda value: 0 <= value <= 1),
     },
     "workers": {
         "slots": COUNT,

@@ -14,9 +14,13 @@ from pipelines.errors import SpecError
 from search.home.text import printable
 from search.spec.dimensions import Choice, Dimension, Fixed, Range
 from search.spec.rules import BOOL, COUNT, POSITIVE, TABLES, Rule
+from search.spec.template import DEFAULT_STUDY
 
 Table: TypeAlias = dict[str, Any]
 """The values of a table by key; its rules say their types."""
+
+_LEFT_OUT: Table = {"space": DEFAULT_STUDY["space"], "start": []}
+"""What stands for a table that is left out, where that is not an empty one."""
 
 
 def load(path: str | Path) -> Table:
@@ -59,8 +63,8 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
         document: What ``load`` returned, or a dict of the same form.
 
     Returns:
-        The tables without a problem, each a dict of the keys that were given, ``start`` a list of such and
-        ``space`` None if there is none; and the problems, each "KEY: RULE, got VALUE".
+        The tables without a problem, each a dict of the keys that were given and ``start`` a list of such; and the
+        problems, each "KEY: RULE, got VALUE".
     """
     if not isinstance(document, Mapping):
         return {}, [f"document: must be a table of tables, got {show(document)}"]
@@ -68,16 +72,14 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
     problems = [f"{key}: {_unknown(str(key), TABLES)}" for key in document if key not in TABLES]
     for name, rules in TABLES.items():
         check = _Check()
+        given = document.get(name, _LEFT_OUT.get(name, {}))
         if name == "start":
-            table: object = check.starts(document.get(name, []), rules)
-        elif name == "space" and document.get(name) is None:
-            table = None
+            tables[name] = check.starts(given, rules)
         else:
-            read = check.dimension if name == "space" else check.value
-            table = check.table(name, document.get(name, {}), rules, read)
+            tables[name] = check.table(name, given, rules, check.dimension if name == "space" else check.value)
         problems += check.problems
-        if not check.problems:
-            tables[name] = table
+        if check.problems:
+            del tables[name]
     return tables, problems
 
 
@@ -113,7 +115,7 @@ class _Check:
     def value(self, place: str, rule: Rule, given: object) -> Any:
         """Reads a value; None if it breaks its rule."""
         if rule.allows(given):
-            return float(given) if rule.is_float else given  # type: ignore[arg-type]  # the rule allows numbers alone
+            return float(given) if float in rule.types else given  # type: ignore[arg-type]  # a number
         near = get_close_matches(given.lower(), rule.names, 1) if isinstance(given, str) else []
         hint = f"; did you mean {near[0]}?" if near else ""
         self.problems.append(f"{place}: {rule.text}, got {show(given)}{hint}")
@@ -133,7 +135,7 @@ class _Check:
         return Choice(tuple(values))
 
     def _range(self, place: str, rule: Rule, given: Mapping[str, object]) -> Range | None:
-        end, step = replace(rule, required=True), POSITIVE if rule.is_float else COUNT
+        end, step = replace(rule, required=True), POSITIVE if float in rule.types else COUNT
         n_problems = len(self.problems)
         values = self.table(place, given, {"log": BOOL, "low": end, "high": end, "step": step}, self.value)
         if len(self.problems) > n_problems:

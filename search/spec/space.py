@@ -10,18 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
-from search.spec.dimensions import (
-    Choice as Choice,
-    Dimension,
-    Fixed as Fixed,
-    Range as Range,
-    contains,
-    count,
-    distribution,
-    suggest,
-    to_json,
-    values,
-)
+from search.spec.dimensions import Choice, Fixed, Range, contains, count, distribution, suggest, to_json, values
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -49,11 +38,11 @@ class SearchSpace:
         dimensions: All eight hyperparameters by name, always in the order of ``Hyperparameters``.
     """
 
-    dimensions: Mapping[str, Dimension]
+    dimensions: Mapping[str, Fixed | Choice | Range]
 
     def __post_init__(self) -> None:
-        fixed: dict[str, Dimension] = {name: Fixed(value) for name, value in asdict(Hyperparameters()).items()}
-        fixed["learning_rate"] = Fixed(None)
+        defaults = asdict(Hyperparameters()) | {"learning_rate": None}
+        fixed = {name: Fixed(value) for name, value in defaults.items()}
         object.__setattr__(self, "dimensions", fixed | dict(self.dimensions))
 
     @property
@@ -152,19 +141,3 @@ class SearchSpace:
     def to_json(self) -> dict[str, object]:
         """The ``[space]`` table in full; equal spaces give equal JSON."""
         return {name: to_json(d) for name, d in self.dimensions.items() if d != Fixed(None)}
-
-
-def default_space() -> SearchSpace:
-    """The space of a study that names none."""
-    return SearchSpace(
-        {
-            "width": Range(32, 1024, log=True),
-            "depth": Range(1, 4),
-            "dropout": Range(0.0, 0.5),
-            "optimizer": Choice(("sgd", "rmsprop", "adam")),
-            "learning_rate": Range(1e-4, 1e-1, log=True),
-            "schedule": Choice(("constant", "cosine")),
-            "epochs": Range(5, 40),
-            "batch_size": Choice((32, 64, 128, 256)),
-        }
-    )

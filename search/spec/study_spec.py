@@ -24,15 +24,16 @@ from search.home.text import printable
 from search.spec.dimensions import Range, count
 from search.spec.rules import NAME_RULE, TABLES, Objective, Pruner, Sampler, is_name
 from search.spec.schema import Table, load, parse, show
-from search.spec.space import SearchSpace, default_space
+from search.spec.space import SearchSpace
+from search.spec.template import DEFAULT_STUDY
 
 DEFAULT_TRIALS = 64
-# A quick start and a slow, more accurate one; measured in docs/adr/0012.
-DEFAULT_STARTS = (
-    Hyperparameters(512, 2, 0.3, "adam", learning_rate=0.001, schedule="cosine", epochs=20, batch_size=128),
-    Hyperparameters(768, 2, 0.4, "rmsprop", learning_rate=0.0015, schedule="cosine", epochs=40, batch_size=256),
-)
 MAX_WEIGHTS = 2**31
+
+
+def default_space() -> SearchSpace:
+    """The space of a study that names none."""
+    return SearchSpace(parse({})[0]["space"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +103,6 @@ class StudySpec:
         given = {name: {k: v for k, v in table.items() if v is not None} for name, table in document.items()}
         return given | {"space": self.space.to_json(), "start": [asdict(start) for start in self.start]}
 
-    @staticmethod
-    def from_json(document: Mapping[str, Any]) -> StudySpec:
-        """Reads what ``to_json`` wrote.
-
-        Raises:
-            SpecError: The record was changed, or written by a version with other rules.
-        """
-        return spec_from_dict(document, "recorded study")
-
 
 def read_spec(path: str | Path) -> StudySpec:
     """Reads a study file.
@@ -134,7 +126,7 @@ def default_spec(source: str, **options: object) -> StudySpec:
     Raises:
         SpecError: An option breaks a rule.
     """
-    return _with({"data": {"source": source}, "start": [asdict(start) for start in DEFAULT_STARTS]}, options)
+    return _with({"data": {"source": source}, "start": DEFAULT_STUDY["start"]}, options)
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:
@@ -164,7 +156,7 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
     if "study" in tables and "data" in tables:
         problems += _fill_study(tables["study"], tables["data"]["source"])
     if "space" in tables:
-        space = default_space() if tables["space"] is None else SearchSpace(tables["space"])
+        space = SearchSpace(tables["space"])
         problems += _check_space(space, tables["space"], tables.get("search", {}).get("sampler"))
         starts = [space.complete(given) for given in tables.get("start", ())]
         problems += [f"start[{i}].{line}" for i, (_, lines) in enumerate(starts) for line in lines]
@@ -202,7 +194,7 @@ def _fill_study(study: Table, source: str) -> list[str]:
     return [] if is_name(name) else [f"study.name: {rule}, got {show(name)}"]
 
 
-def _check_space(space: SearchSpace, given: Table | None, sampler: str | None) -> Iterator[str]:
+def _check_space(space: SearchSpace, given: Table, sampler: str | None) -> Iterator[str]:
     """The problems of a space whose dimensions are each right."""
     if given == {}:
         yield "space: must name a dimension, got {}; leave [space] out for the default space"

@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 from search.home.settings import Settings
 from search.optimization.samplers import TrialSampler
 from search.optimization.studies import open_study
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import RESULT
 from search.storage.stored_study import StoredStudy

@@ -12,7 +12,8 @@ from optuna.study import StudyDirection
 from pipelines.config import DataConfig
 from search.optimization.pruners import make_pruner
 from search.optimization.samplers import TrialSampler
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.stored_study import StoredStudy
 

@@ -22,7 +22,8 @@ from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import RESULT
 from search.tracking.entries import MODEL_FILE, Entry, Epoch, RunStart

@@ -14,7 +14,8 @@ from pipelines.errors import SpecError, UnavailableError
 from search.devices.gpus import GpuProbe
 from search.devices.memory import gpu_trial_mb
 from search.devices.slots import CONTEXT_MB, Slot
-from search.spec.space import Choice, Fixed, SearchSpace
+from search.spec.dimensions import Choice, Fixed
+from search.spec.space import SearchSpace
 
 
 class TestFakeMemory:

@@ -13,7 +13,8 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.optimization.studies import load_study
 from search.reporting.explain import explain_trial
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, spec_from_dict
 from search.storage.attributes import PRUNED_AT, RESULT
 

@@ -11,7 +11,8 @@ from in_memory import ask, make_spec, make_study
 from optuna.trial import TrialState
 
 from search.optimization.pruners import judge_again, make_pruner
-from search.spec.space import Range, SearchSpace
+from search.spec.dimensions import Range
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 
 Curves = list[list[float]]

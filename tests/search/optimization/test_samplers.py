@@ -19,7 +19,8 @@ from pipelines.errors import UnavailableError
 from search.optimization.samplers import ATTEMPTS, TrialSampler, duplicate_of, make_sampler
 from search.optimization.seeds import draw_seed, trial_seed
 from search.optimization.trial_window import RECENT
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 
 SMALL = SearchSpace({"width": Choice((8, 16, 32)), "depth": Choice((1, 2))})

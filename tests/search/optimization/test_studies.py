@@ -21,8 +21,9 @@ from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id
 from search.optimization.studies import load_study, study_names
-from search.spec.space import Range, SearchSpace
-from search.spec.study_spec import StudySpec, WorkerSettings
+from search.spec.dimensions import Range
+from search.spec.space import SearchSpace
+from search.spec.study_spec import StudySpec, WorkerSettings, spec_from_dict
 from search.storage.attributes import RESULT, SPEC
 from search.storage.database import open_storage
 from search.tracking.connection import make_database
@@ -44,7 +45,7 @@ class TestResuming:
     def test_its_specification_is_recorded_in_full(self, places: Settings, spec: StudySpec) -> None:
         spec = replace(spec, start=(Hyperparameters(width=8, learning_rate=0.01, depth=1),))
         opened(places, spec)
-        assert StudySpec.from_json(load_study(places, spec.name).user_attrs[SPEC]) == spec
+        assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == spec
 
     @pytest.mark.parametrize(
         ("change", "what"),
@@ -68,7 +69,7 @@ class TestResuming:
         assert str(caught.value).startswith(
             f"study '{spec.name}': must be resumed with what it was started with, but {what}"
         )
-        assert StudySpec.from_json(load_study(places, spec.name).user_attrs[SPEC]) == spec, "the record must stay"
+        assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == spec, "the record must stay"
 
     @pytest.mark.parametrize(
         "change",
@@ -79,7 +80,7 @@ class TestResuming:
     ) -> None:
         opened(places, spec)
         opened(places, replace(spec, **change))
-        assert StudySpec.from_json(load_study(places, spec.name).user_attrs[SPEC]) == replace(spec, **change)
+        assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == replace(spec, **change)
 
     def test_other_rows_under_the_same_name_are_refused(self, places: Settings, spec: StudySpec) -> None:
         opened(places, spec, "f00d")

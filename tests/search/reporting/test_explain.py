@@ -9,7 +9,8 @@ from world import World
 
 from search.optimization.studies import load_study
 from search.reporting.explain import explain_trial
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 
 COMPARED = re.compile(r"(0\.\d+), is rank (\d+) of the (\d+) trials that reached the same share of their epochs")
 

@@ -16,7 +16,8 @@ from pipelines.config import Hyperparameters
 from search.optimization.studies import load_study
 from search.scheduling.progress import Progress
 from search.scheduling.scheduler import Scheduler
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 from search.spec.study_spec import WorkerSettings
 from search.tracking.entries import MODEL_FILE
 from search.tracking.spool import entries

@@ -18,7 +18,8 @@ from search.home.settings import study_slug
 from search.optimization.studies import load_study, open_study
 from search.scheduling.progress import Progress
 from search.scheduling.scheduler import Scheduler
-from search.spec.space import Choice, Range, SearchSpace
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
 from search.storage.attributes import ELAPSED
 from search.workers.tasks import Task
 

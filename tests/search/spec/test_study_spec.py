@@ -12,11 +12,11 @@ import pytest
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
 from search.spec.dimensions import Choice, Fixed, Range
-from search.spec.space import SearchSpace, default_space
+from search.spec.space import SearchSpace
 from search.spec.study_spec import (
-    DEFAULT_STARTS,
     StudySpec,
     WorkerSettings,
+    default_space,
     default_spec,
     override,
     read_spec,
@@ -166,8 +166,10 @@ def test_a_dimension_left_out_of_the_space_is_not_searched():
 
 def test_the_study_without_a_file():
     spec = default_spec("mnist", timeout_s=240, seed=None)
-    assert spec.start == DEFAULT_STARTS
-    assert DEFAULT_STARTS[0] == Hyperparameters(512, 2, 0.3, "adam", 0.001, "cosine", 20, 128)
+    assert spec.start == (
+        Hyperparameters(512, 2, 0.3, "adam", 0.001, "cosine", 20, 128),
+        Hyperparameters(768, 2, 0.4, "rmsprop", 0.0015, "cosine", 40, 256),
+    )
     assert (spec.name, spec.space, spec.trials, spec.timeout_s) == ("mnist", default_space(), None, 240.0)
     assert default_spec("iris.csv", name="a", target="t", slots=3).workers == WorkerSettings(slots=3)
     lines = problems(lambda: default_spec("mnist", name="a/b", trials=0))
@@ -186,7 +188,7 @@ def test_every_example_is_a_study(path):
     spec = read_spec(path)
     assert spec.data.source == path.stem
     assert spec.start
-    assert StudySpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert spec_from_dict(json.loads(json.dumps(spec.to_json()))) == spec
 
 
 def test_the_template_is_the_default_study():

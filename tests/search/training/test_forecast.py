@@ -14,7 +14,8 @@ from hypothesis import given, settings, strategies as st
 import search
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import load
-from search.spec.space import Fixed, SearchSpace
+from search.spec.dimensions import Fixed
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.training.forecast import Size, _Cost, _few_rows, _n_weights, _whole_s, _work, simulate
 from search.workers.tasks import Outcome
