@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import chain, takewhile
 
@@ -44,7 +44,9 @@ def find_gpus(visible_devices: str | None = None) -> list[Gpu]:
             which are CUDA's where the GPUs are alike or ``CUDA_DEVICE_ORDER=PCI_BUS_ID``.
     """
     found: list[Gpu] = []
-    with suppress(pynvml.NVMLError), _nvml():
+    with suppress(pynvml.NVMLError), ExitStack() as stack:
+        pynvml.nvmlInit()
+        stack.callback(pynvml.nvmlShutdown)
         for index in range(pynvml.nvmlDeviceGetCount()):
             with suppress(pynvml.NVMLError):  # a GPU that fell off the bus must not hide the others
                 found += _parts(index)
@@ -67,11 +69,9 @@ def named_by(entry: str, gpus: Sequence[Gpu]) -> list[Gpu]:
     """
     if entry.isdigit():
         return [gpu for gpu in gpus if gpu.index == int(entry)]
-    first = next((gpu for gpu in gpus if gpu.uuid.startswith(entry)), None)
-    if first:
-        return [first]
-    board = next((gpu.board for gpu in gpus if gpu.board.startswith(entry)), None)
-    return [gpu for gpu in gpus if gpu.board == board]
+    named = [gpu for gpu in gpus if gpu.uuid.startswith(entry)]
+    boards = [gpu.board for gpu in gpus if gpu.board.startswith(entry)]
+    return named[:1] or [gpu for gpu in gpus if gpu.board in boards[:1]]
 
 
 class GpuProbe:
@@ -102,15 +102,6 @@ class GpuProbe:
             rates = pynvml.nvmlDeviceGetUtilizationRates(self._handle)
             metrics[f"{self._prefix}_utilization_percentage"] = float(rates.gpu)
         return metrics
-
-
-@contextmanager
-def _nvml() -> Iterator[None]:
-    pynvml.nvmlInit()
-    try:
-        yield
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _parts(index: int) -> list[Gpu]:

@@ -9,18 +9,17 @@ import traceback
 from collections.abc import Iterable
 from types import TracebackType
 
-_HIDDEN = "***"
 # Greedy, up to the last @ of the word: a password may contain an unescaped @.
-_PASSWORD = re.compile(r"(://[^\s:@/]*:)\S*@")
-_TOKEN = re.compile(r"(https?://)[^\s:@/]+@")
+_PASSWORD = re.compile(r"(://[^\s:@/]*:)\S*(?=@)")
+_TOKEN = re.compile(r"(https?://)[^\s:@/]+(?=@)")
 _PARAMETER = re.compile(r"((?:password|passwd|pwd|token|secret|api_?key)=)[^\s&;'\"]+", re.IGNORECASE)
 _ERROR_LENGTH = 300
 
 
 def redact(text: str) -> str:
     """The text with ``***`` for the passwords and tokens of addresses: ``postgresql://me:***@host/database``."""
-    for pattern, kept in ((_PASSWORD, rf"\1{_HIDDEN}@"), (_TOKEN, rf"\1{_HIDDEN}@"), (_PARAMETER, rf"\1{_HIDDEN}")):
-        text = pattern.sub(kept, text)
+    for secret in (_PASSWORD, _TOKEN, _PARAMETER):
+        text = secret.sub(r"\1***", text)
     return text
 
 

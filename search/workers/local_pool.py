@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -62,11 +62,18 @@ class LocalPool(BasePool["_LocalWorker"]):
     def _start(self, slot: Slot, memory_limit_mb: int | None) -> None:
         ours, theirs = multiprocessing.Pipe()
         process = self._process_type(target=_work, args=(theirs, self._data, slot, memory_limit_mb), daemon=True)
-        with _no_main_module():
+        # A new process imports the program's main module, and a script without a main guard would run once more in
+        # it. ``multiprocessing`` has no setting against that.
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
             process.start()
+        finally:
+            sys.modules["__main__"] = main
         theirs.close()
-        worker = _LocalWorker(slot=slot, send=ours.send, kill=process.kill, process=process, connection=ours)
-        self._workers[slot] = worker
+        self._workers[slot] = _LocalWorker(
+            slot=slot, send=ours.send, kill=process.kill, process=process, connection=ours
+        )
 
     def submit(self, slot: Slot, task: Task) -> None:
         """Starts a task in a slot that is ready.
@@ -132,20 +139,6 @@ class LocalPool(BasePool["_LocalWorker"]):
         for worker in self._workers.values():
             worker.stop()
         self._workers.clear()
-
-
-@contextlib.contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keeps a new process from importing the program's main module again.
-
-    ``multiprocessing`` has no setting for that. A script without a main guard would run once more in each process.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 @dataclass(eq=False, kw_only=True)
