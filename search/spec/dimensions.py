@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -53,22 +54,20 @@ class Range:
     def __str__(self) -> str:
         return f"from {self.low} to {self.high}" + (f" in steps of {self.step}" if self.step else "")
 
-    def broken_rules(self) -> dict[str, str]:
-        """The rule that a value breaks beside the others, by the value's key in a study file."""
-        broken = {}
+    def broken_rules(self) -> Iterator[tuple[str, str]]:
+        """Each key of a study file whose value does not go with the others, and the rule that it breaks."""
         span = self.high - self.low
         if self.log and self.low <= 0:
-            broken["low"] = "must be > 0 when log = true"
+            yield "low", "must be > 0 when log = true"
         if span < 0:
-            broken["high"] = f"must be >= low = {self.low}"
+            yield "high", f"must be >= low = {self.low}"
         if self.step and self.log:
-            broken["step"] = "must be left out when log = true"
+            yield "step", "must be left out when log = true"
         elif self.step and span >= 0:
             # Finer steps of floats drown in rounding, and a grid of them fills the memory.
             too_fine = isinstance(self.step, float) and self.step * 1e6 < span
             if self.step > span or too_fine:
-                broken["step"] = f"must be at most high - low = {span:g} and at least a millionth of it"
-        return broken
+                yield "step", f"must be at most high - low = {span:g} and at least a millionth of it"
 
 
 Dimension: TypeAlias = Fixed | Choice | Range

@@ -141,8 +141,7 @@ class _Check:
         if len(self.problems) > n_problems:
             return None
         found = Range(**values)
-        broken = found.broken_rules().items()
-        self.problems += [f"{place}.{key}: {text}, got {show(given[key])}" for key, text in broken]
+        self.problems += [f"{place}.{key}: {text}, got {show(given[key])}" for key, text in found.broken_rules()]
         return found
 
 

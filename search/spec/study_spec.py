@@ -94,14 +94,11 @@ class StudySpec:
 
     def to_json(self) -> dict[str, Any]:
         """The study file as JSON, with every default."""
-        document = {
-            "study": {key: getattr(self, key) for key in ("name", "seed", "trials", "timeout_s")},
-            "data": asdict(self.data),
-            "search": {key: getattr(self, key) for key in ("objective", "sampler", "pruner", "audit")},
-            "workers": asdict(self.workers),
-        }
-        given = {name: {k: v for k, v in table.items() if v is not None} for name, table in document.items()}
-        return given | {"space": self.space.to_json(), "start": [asdict(start) for start in self.start]}
+        document: dict[str, Any] = {}
+        for name, owner in {"study": self, "data": self.data, "search": self, "workers": self.workers}.items():
+            values = {key: getattr(owner, key) for key in TABLES[name]}
+            document[name] = {key: value for key, value in values.items() if value is not None}
+        return document | {"space": self.space.to_json(), "start": [asdict(start) for start in self.start]}
 
 
 def read_spec(path: str | Path) -> StudySpec:

@@ -46,7 +46,6 @@ class RayPool(BasePool["_RayWorker"]):
     ) -> None:
         super().__init__(memory_mb)
         self._count = count
-        self._place = f"the Ray cluster at {address}" if address else "Ray on this machine"
         self._connected = not ray.is_initialized()
         if self._connected:
             connect(address, count)
@@ -115,7 +114,7 @@ class RayPool(BasePool["_RayWorker"]):
             self._last_use = time.monotonic()
         elif time.monotonic() - self._last_use > _PATIENCE_S:
             raise UnavailableError(
-                f"{self._place} has had no free core or GPU for {_PATIENCE_S:g} s: `ray status` shows who has them"
+                f"the Ray cluster has had no free core or GPU for {_PATIENCE_S:g} s: `ray status` shows who has them"
             )
         return events
 
