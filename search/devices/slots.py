@@ -6,13 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pipelines.errors import SpecError, UnavailableError
 from search.devices.gpus import Gpu, find_gpus, named_by, split_entries
-
-if TYPE_CHECKING:  # it imports Optuna, which a worker does without
-    from search.spec.study_spec import WorkerSettings
+from search.spec.study_spec import WorkerSettings
 
 CONTEXT_MB = 600
 """GPU memory of a process beside TensorFlow's own: CUDA's context and libraries. An assumption."""

@@ -45,18 +45,17 @@ def configure_device(threads: int | None, memory_limit_mb: int | None = None) ->
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
-    with quiet():
+    with quiet():  # TensorFlow prints what it finds
         gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        if memory_limit_mb is None:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        else:
-            share = tf.config.LogicalDeviceConfiguration(memory_limit=memory_limit_mb)
-            tf.config.set_logical_device_configuration(gpu, [share])
-    if gpus:
-        tf.config.experimental.enable_op_determinism()
-    with quiet():
-        tf.zeros(())  # TensorFlow sets up its devices now, and prints that
+        for gpu in gpus:
+            if memory_limit_mb is None:
+                tf.config.experimental.set_memory_growth(gpu, True)
+            else:
+                share = tf.config.LogicalDeviceConfiguration(memory_limit=memory_limit_mb)
+                tf.config.set_logical_device_configuration(gpu, [share])
+        if gpus:
+            tf.config.experimental.enable_op_determinism()
+        tf.zeros(())  # sets up the devices now
     return bool(gpus)
 
 
