@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +84,13 @@ def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.envi
         UnavailableError: A path or an address is invalid.
     """
     home = _folder(home or environ.get("MLP_SEARCH_HOME") or "mlruns", "home")
-    tracking_uri = _tracker(environ, "MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+    tracking_uri = _address(environ, "MLFLOW_TRACKING_URI", _TRACKERS) or f"sqlite:///{home / 'mlflow.db'}"
     data = environ.get("MLP_SEARCH_DATA")
     return Settings(
         home=home,
         optuna_storage=_address(environ, "OPTUNA_STORAGE") or f"sqlite:///{home / 'optuna.db'}",
         tracking_uri=tracking_uri,
-        registry_uri=_tracker(environ, "MLFLOW_REGISTRY_URI") or tracking_uri,
+        registry_uri=_address(environ, "MLFLOW_REGISTRY_URI", _TRACKERS) or tracking_uri,
         artifact_root=None if is_http(tracking_uri) else (home / "artifacts").as_uri(),
         data_folders=(*([_folder(data, "MLP_SEARCH_DATA")] if data else []), home / "datasets"),
         ray_address=environ.get("RAY_ADDRESS"),
@@ -108,8 +108,11 @@ def _folder(path: str | Path, name: str) -> Path:
     return folder
 
 
-def _address(environ: Mapping[str, str], name: str) -> str | None:
-    """An address, with the PostgreSQL driver of the extra ``postgres``: SQLAlchemy's default depends on its version."""
+def _address(environ: Mapping[str, str], name: str, kinds: Sequence[str] = ()) -> str | None:
+    """An address of one of some kinds, or of any.
+
+    It gets the PostgreSQL driver of the extra ``postgres``: SQLAlchemy's default depends on its version.
+    """
     address = environ.get(name)
     if not address:
         return None
@@ -118,14 +121,10 @@ def _address(environ: Mapping[str, str], name: str) -> str | None:
             f"{name}: must be an address such as postgresql://HOST/DATABASE, got {redact(address)}; a password's own @"
             " is written %40"
         )
-    return re.sub("^postgres(ql)?://", "postgresql+psycopg2://", address)
-
-
-def _tracker(environ: Mapping[str, str], name: str) -> str | None:
-    address = _address(environ, name)
-    if address and re.split(r"[+:]", address)[0] not in _TRACKERS:
+    address = re.sub("^postgres(ql)?://", "postgresql+psycopg2://", address)
+    if kinds and re.split(r"[+:]", address)[0] not in kinds:
         raise UnavailableError(
-            f"{name}: must be the address of a server or a database ({', '.join(_TRACKERS)}), got {redact(address)}"
+            f"{name}: must be the address of a server or a database ({', '.join(kinds)}), got {redact(address)}"
         )
     return address
 
