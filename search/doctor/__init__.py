@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import NotFoundError, UnavailableError
+from pipelines.errors import NotFoundError
 from search.doctor.content import content_findings, find_copies
-from search.doctor.findings import Diagnosis, Finding, check
-from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unknown_in_spool, unreadable
+from search.doctor.findings import Diagnosis, Finding
+from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unreadable
 from search.doctor.registry import logged_model_findings, model_findings
 from search.doctor.trials import trial_findings
-from search.doctor.view import search_runs, spooled, view_study
+from search.doctor.view import all_runs, spooled, view_study
 from search.home.addresses import is_sqlite
 from search.home.locks import SearchedError, slug_lock, study_lock
 from search.home.settings import Settings, read_settings, study_slug
-from search.home.text import one_line, redact
+from search.home.text import redact
 from search.optimization.studies import load_study, study_names
 from search.registry.versions import all_pages, model_lock
 from search.storage.attributes import SPEC
 from search.storage.heartbeats import is_searched
 from search.storage.stored_study import StoredStudy
-from search.tracking.connection import connect, open_home
+from search.tracking.connection import connect, mlflow_errors, open_home
 from search.tracking.spool import collect_spools
 
 if TYPE_CHECKING:
@@ -45,16 +44,14 @@ def diagnose(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
         NotFoundError: There is no such home.
         UnavailableError: A database, the tracking server or the registry cannot be used.
     """
-    from mlflow.exceptions import MlflowException
-
     settings = read_settings(home)
     if not settings.home.is_dir():
         raise NotFoundError(f"home {settings.home}: must exist, but does not: correct --home or MLP_SEARCH_HOME")
     open_home(settings)
-    try:
-        return _HomeCheck(settings, connect(settings), repair).run()
-    except MlflowException as error:
-        raise UnavailableError(f"MLflow at {redact(settings.tracking_uri)}: {one_line(error)}") from error
+    diagnosis = Diagnosis()
+    with mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"):
+        _HomeCheck(settings, connect(settings), diagnosis, repair).run()
+    return diagnosis
 
 
 @dataclass(slots=True)
@@ -63,47 +60,38 @@ class _HomeCheck:
 
     settings: Settings
     client: MlflowClient
+    diagnosis: Diagnosis
     repair: bool
-    found: list[Finding] = field(default_factory=list)
-    left: list[Finding] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
 
-    def run(self) -> Diagnosis:
+    def run(self) -> None:
         studies = study_names(self.settings)
-        names = {*studies, *(entry.start.study for _, entry in spooled(self.settings)), *self._own_experiments()}
+        names = {*studies, *(entry.start.study for _, entry in spooled(self.settings))}
+        if is_sqlite(self.settings.tracking_uri):  # a server may have other people's experiments
+            names |= {found.name for found in all_pages(self.client.search_experiments) if found.experiment_id != "0"}
         for name in sorted(names):
             self._check_study(name, is_study=name in studies)
         self._check_unknown(names)
         self._check_registry(sorted(names))
-        self._check_artifacts()
-        return Diagnosis(tuple(self.found), tuple(self.left), tuple(self.remarks))
+        if is_sqlite(self.settings.tracking_uri):
+            self._check_artifacts()
 
     def _check(self, find: Callable[[], Iterable[Finding]]) -> None:
-        found, left = check(find, repair=self.repair)
-        self.found += found
-        self.left += left
-
-    def _own_experiments(self) -> set[str]:
-        """Names of MLflow's experiments; none on a server, which may have other people's."""
-        if not is_sqlite(self.settings.tracking_uri):
-            return set()
-        return {found.name for found in all_pages(self.client.search_experiments) if found.experiment_id != "0"}
+        self.diagnosis.check(find, repair=self.repair)
 
     def _check_study(self, name: str, *, is_study: bool) -> None:
         settings = self.settings
-        with ExitStack() as stack:
-            try:
-                collect_spools(stack.enter_context(study_lock(settings, name)), name)
-            except SearchedError:
-                self.remarks.append(f"study {name}: skipped, it is being searched")
-                return
-            study = load_study(settings, name) if is_study else None
-            if study is not None and SPEC not in study.user_attrs:
-                self.remarks.append(f"study {name}: skipped, mlp-search did not create it")
-            elif study is not None and settings.is_shared and is_searched(settings, study):
-                self.remarks.append(f"study {name}: skipped, it is being searched")
-            else:
-                self._check(lambda: self._find(name, study))
+        try:
+            with study_lock(settings, name) as own:
+                collect_spools(own, name)
+                study = load_study(settings, name) if is_study else None
+                if study and SPEC not in study.user_attrs:
+                    self.diagnosis.remarks.append(f"study {name}: skipped, mlp-search did not create it")
+                elif study and settings.is_shared and is_searched(settings, study):
+                    raise SearchedError
+                else:
+                    self._check(lambda: self._find(name, study))
+        except SearchedError:
+            self.diagnosis.remarks.append(f"study {name}: skipped, it is being searched")
 
     def _find(self, name: str, study: StoredStudy | None) -> Iterator[Finding]:
         view = view_study(self.settings, self.client, name, study)
@@ -112,13 +100,13 @@ class _HomeCheck:
         yield from content_findings(view, find_copies(self.settings.home))
 
     def _check_unknown(self, names: set[str]) -> None:
-        settings = self.settings
-        folders, files = unknown_in_spool(settings, names)
-        for folder in folders:
+        settings, known = self.settings, {study_slug(name) for name in names}
+        paths = [path for path in sorted(settings.spool.iterdir()) if path.name not in known]
+        for folder in filter(Path.is_dir, paths):
             with slug_lock(settings, folder.name) as is_free:
                 if is_free:
                     self._check(partial(spool_leftovers, settings, folder))
-        self._check(lambda: [unreadable(settings, path) for path in files if path.exists()])
+        self._check(lambda: [unreadable(settings, path) for path in paths if path.is_file()])
 
     def _check_registry(self, names: list[str]) -> None:
         settings, client = self.settings, self.client
@@ -132,9 +120,7 @@ class _HomeCheck:
     def _check_artifacts(self) -> None:
         from mlflow.entities import ViewType
 
-        if not is_sqlite(self.settings.tracking_uri):
-            return
         ids = [experiment.experiment_id for experiment in all_pages(self.client.search_experiments, ViewType.ALL)]
-        run_ids = {str(run.info.run_id) for run in search_runs(self.client, ids, ViewType.ALL)}
+        run_ids = {str(run.info.run_id) for run in all_runs(self.client, ids)}
         self._check(lambda: artifact_leftovers(self.settings, run_ids)[0])
-        self.remarks += artifact_leftovers(self.settings, run_ids)[1]
+        self.diagnosis.remarks.extend(artifact_leftovers(self.settings, run_ids)[1])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.training.history import sha256
 from search.doctor.findings import Finding
-from search.doctor.view import Record, StudyView
+from search.doctor.view import StudyView, n_epochs
+from search.finals.finals import REFIT_METRICS
 from search.home.text import one_line
-from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, now_ms
+from search.tracking.entries import CHECKPOINT_FILE, METRICS, MODEL_FILE, Entry, now_ms
 from search.tracking.history import read_history
 from search.training.continuation import CHECKPOINT_TAG, MODEL_TAG
 
@@ -23,76 +24,76 @@ if TYPE_CHECKING:
 
 Copies: TypeAlias = Callable[[], dict[str, Path]]
 """Returns the files of a home by their hashes."""
+_Log: TypeAlias = Callable[[str, str, Any], object]
 LOST = "lost."
 """Prefix of the tags that record what of a run cannot be restored: ``lost.model.h5``, ``lost.history``."""
 _HISTORY = LOST + "history"
+_MAX_LISTED = 200  # characters for the lost epochs of one metric: MLflow limits a tag's length
 _TAGS = ("trial.state", "study", "trial", "model_sha256", "dataset.fingerprint")
 
 
 def content_findings(view: StudyView, copies: Copies) -> Iterator[Finding]:
     """Finds what the runs of a study lack."""
-    for name, run in view.matched().items():
-        yield from _figures(view, view.records[name], run)
+    for name, run in view.matched.items():
+        yield from _values(view, view.records[name], run)
         yield from _history(view, view.records[name], run)
     for run in view.runs:
         if "study" in run.data.tags or MODEL_TAG in run.data.tags:
             yield from _files(view, run, copies)
 
 
-def _figures(view: StudyView, record: Record, run: Run) -> Iterator[Finding]:
-    from mlflow.entities import Metric, Param, RunTag
-
-    entry, run_id, subject = record.entry, run.info.run_id, f"{view.name}: {record.name}"
-    log = partial(view.client.log_batch, run_id)
-    wanted = {key: value for key, value in {**entry.start.tags, **entry.tags}.items() if key in _TAGS}
-    if wrong := {key: str(value) for key, value in wanted.items() if run.data.tags.get(key) != str(value)}:
-        what = "sets " + ", ".join(f"{key} = {value}" for key, value in wrong.items())
-        yield Finding("wrong tags", subject, what, partial(log, tags=[RunTag(*tag) for tag in wrong.items()]))
-    if params := [Param(k, str(v)) for k, v in entry.start.params.items() if k not in run.data.params]:
-        what = "logs " + ", ".join(param.key for param in params)
-        yield Finding("missing parameters", subject, what, partial(log, params=params))
-    if figures := {key: value for key, value in entry.metrics.items() if run.data.metrics.get(key) != value}:
-
-        def log_again() -> None:  # MLflow shows the value of the last step with the latest time
-            step = max((epoch.step for epoch in read_history(view.client, run_id, figures)), default=0)
-            log([Metric(key, value, now_ms(), step) for key, value in figures.items()])
-
-        what = "logs " + ", ".join(f"{key} = {value:g}" for key, value in figures.items())
-        yield Finding("wrong figures", subject, what, log_again)
+def _values(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
+    """Compares tags, parameters, and the metrics that have one value for a run."""
+    client, data, subject = view.client, run.data, f"{view.name}: {record.start.run_name}"
+    tags = {key: str(value) for key, value in {**record.start.tags, **record.tags}.items() if key in _TAGS}
+    # A parameter with another value stays: MLflow changes none.
+    params = {key: str(value) for key, value in record.start.params.items() if key not in data.params}
+    compared: list[tuple[str, Mapping[str, object], Mapping[str, object], _Log]] = [
+        ("wrong tags", tags, data.tags, client.set_tag),
+        ("missing parameters", params, data.params, client.log_param),
+        ("wrong figures", record.metrics, data.metrics, partial(_log_metric, client)),
+    ]
+    for kind, wanted, logged, log in compared:
+        if wrong := {key: value for key, value in wanted.items() if logged.get(key) != value}:
+            what = "sets " + ", ".join(f"{key} = {value}" for key, value in wrong.items())
+            yield Finding(kind, subject, what, partial(_log, log, run.info.run_id, wrong))
 
 
-def _history(view: StudyView, record: Record, run: Run) -> Iterator[Finding]:
+def _log(log: _Log, run_id: str, values: Mapping[str, object]) -> None:
+    for key, value in values.items():
+        log(run_id, key, value)
+
+
+def _log_metric(client: MlflowClient, run_id: str, key: str, value: float) -> None:
+    """Logs a value so that MLflow shows it: MLflow shows the value of the last step with the latest time."""
+    step = max((point.step for point in client.get_metric_history(run_id, key)), default=0)
+    client.log_metric(run_id, key, value, now_ms(), step)
+
+
+def _history(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
     from mlflow.entities import Metric
 
     client, run_id = view.client, run.info.run_id
-    epochs = read_history(client, run_id, record.metrics) if record.n_epochs else ()
-    logged = {(key, epoch.step) for epoch in epochs for key in epoch.metrics}
-    steps = range(1, record.n_epochs + 1)
-    missing = {key: [step for step in steps if (key, step) not in logged] for key in record.metrics}
-    gaps = {key: absent for key, absent in missing.items() if absent}
-    known = {epoch.step: epoch for epoch in record.entry.history}
-    points = [
-        Metric("val_accuracy", known[step].metrics["val_accuracy"], known[step].at_ms, step)
-        for step in gaps.get("val_accuracy", ())
-        if step in known
-    ]
-    lost = "; ".join(f"{key} of {_listed(steps)}" for key, steps in gaps.items() if key != "val_accuracy" or not points)
+    metrics = REFIT_METRICS if record.start.tags.get("role") == "refit" else METRICS
+    steps = range(1, n_epochs(record) + 1)
+    logged = {epoch.step: epoch.metrics for epoch in (read_history(client, run_id, metrics) if steps else ())}
+    points, lost = [], []
+    for key in metrics:
+        missing = {step for step in steps if key not in logged.get(step, {})}
+        known = [epoch for epoch in record.history if key in epoch.metrics and epoch.step in missing]
+        points += [Metric(key, epoch.metrics[key], epoch.at_ms, epoch.step) for epoch in known]
+        if unknown := missing.difference(epoch.step for epoch in known):
+            lost.append(f"{key} of epoch {', '.join(map(str, sorted(unknown)))}"[:_MAX_LISTED])
     if not points and (not lost or _HISTORY in run.data.tags):
         return
 
     def fill() -> None:
         client.log_batch(run_id, points)
         if lost:
-            client.set_tag(run_id, _HISTORY, lost)
+            client.set_tag(run_id, _HISTORY, "; ".join(lost))
 
-    logs = f"logs the validation accuracy of {_listed([p.step for p in points])}" if points else ""
-    notes = f"records as lost: {lost}" if lost else ""
-    yield Finding("history with gaps", f"{view.name}: {record.name}", "; ".join(filter(None, (logs, notes))), fill)
-
-
-def _listed(steps: list[int]) -> str:
-    shown = ", ".join(map(str, steps[:5]))
-    return f"epoch{'s' * (len(steps) > 1)} {shown}{f' and {len(steps) - 5} more' if len(steps) > 5 else ''}"
+    what = f"logs the {len(points)} values that Optuna has; records as lost: {'; '.join(lost) or 'nothing'}"
+    yield Finding("history with gaps", f"{view.name}: {record.start.run_name}", what, fill)
 
 
 def _files(view: StudyView, run: Run, copies: Copies) -> Iterator[Finding]:
@@ -121,19 +122,16 @@ class RecordedFile:
     name: str
     sha256: str
 
-    def findings(
-        self, subject: str, copies: Copies, set_lost: Callable[[str], object], prefix: str = ""
-    ) -> Iterator[Finding]:
+    def findings(self, subject: str, copies: Copies, set_lost: Callable[[str], object]) -> Iterator[Finding]:
         """Finds a missing or damaged file.
 
         Args:
             subject: The run or version that has the file.
             copies: Finds the home's files by their hashes.
             set_lost: Records the problem where there is no copy.
-            prefix: Begins the finding's kind.
         """
         problem = self._problem()
-        kind = f"{prefix}{problem.split(':')[0]} {self.name}"
+        kind = f"{problem.split(':')[0]} {self.name}"
         if problem and (copy := copies().get(self.sha256)):
             yield Finding(kind, subject, f"restores it from the copy at {copy}", partial(self._restore, copy))
         elif problem:

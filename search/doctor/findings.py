@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+SILENT_MS = 3_600_000
+"""A training or a promotion without a sign for an hour is dead, where no lock tells whether it runs."""
 ROUNDS = 5
 """Rounds of a repair: a repaired run may show another finding, such as a missing model."""
 
@@ -36,21 +38,21 @@ class Diagnosis:
         remarks: Messages about what was skipped.
     """
 
-    found: tuple[Finding, ...]
-    left: tuple[Finding, ...]
-    remarks: tuple[str, ...] = ()
+    found: list[Finding] = field(default_factory=list)
+    left: list[Finding] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
-
-def check(find: Callable[[], Iterable[Finding]], *, repair: bool) -> tuple[list[Finding], list[Finding]]:
-    """Finds disagreements and, with ``repair``, repairs them until none is found; returns all, and those left."""
-    left = list(find())
-    found = list(left)
-    for _ in range(ROUNDS if repair else 0):
-        for finding in left:
-            finding.apply()
-        seen = {(finding.kind, finding.subject) for finding in found}
+    def check(self, find: Callable[[], Iterable[Finding]], *, repair: bool) -> None:
+        """Finds disagreements and, with ``repair``, repairs them until none is found."""
         left = list(find())
-        found += [finding for finding in left if (finding.kind, finding.subject) not in seen]
-        if not left:
-            break
-    return found, left
+        found = list(left)
+        for _ in range(ROUNDS if repair and left else 0):
+            for finding in left:
+                finding.apply()
+            seen = {(finding.kind, finding.subject) for finding in found}
+            left = list(find())
+            found += [finding for finding in left if (finding.kind, finding.subject) not in seen]
+            if not left:
+                break
+        self.found.extend(found)
+        self.left.extend(left)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +12,7 @@ from pathlib import Path
 
 from search.doctor.findings import Finding
 from search.doctor.view import readable_entry
-from search.home.settings import Settings, study_slug
+from search.home.settings import Settings
 
 SET_ASIDE = "set-aside"
 """Folder of the home for unreadable files, which may still be worth something."""
@@ -18,21 +20,12 @@ SET_ASIDE = "set-aside"
 
 def spool_leftovers(settings: Settings, folder: Path) -> Iterator[Finding]:
     """Finds what is no result in a study's folder of the spool; the caller holds the study's lock."""
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(folder.glob("*")):
         if path.suffix == ".tmp":
             what = "deletes it: a process died while writing it, and its trial is trained again"
-            apply = partial(shutil.rmtree, path)
-            yield Finding("unfinished file in the spool", _place(settings, path), what, apply)
+            yield Finding("unfinished file in the spool", _place(settings, path), what, partial(shutil.rmtree, path))
         elif readable_entry(path) is None:
             yield unreadable(settings, path)
-
-
-def unknown_in_spool(settings: Settings, names: set[str]) -> tuple[list[Path], list[Path]]:
-    """Folders and files of the spool that belong to no study."""
-    known = {study_slug(name) for name in names}
-    paths = sorted(settings.spool.iterdir()) if settings.spool.is_dir() else []
-    folders = [path for path in paths if path.is_dir() and path.name not in known]
-    return folders, [path for path in paths if not path.is_dir()]
 
 
 def unreadable(settings: Settings, path: Path) -> Finding:
@@ -44,10 +37,9 @@ def unreadable(settings: Settings, path: Path) -> Finding:
 def _set_aside(settings: Settings, path: Path) -> None:
     folder = settings.home / SET_ASIDE
     folder.mkdir(exist_ok=True, mode=0o700)
-    number, target = 1, folder / f"{path.parent.name}-{path.name}"
-    while target.exists():
-        number, target = number + 1, folder / f"{path.parent.name}-{path.name}-{number}"
-    path.rename(target)
+    name = f"{path.parent.name}-{path.name}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    path.rename(next(folder / name for name in names if not (folder / name).exists()))
 
 
 def artifact_leftovers(settings: Settings, run_ids: set[str]) -> tuple[list[Finding], list[str]]:
@@ -59,29 +51,22 @@ def artifact_leftovers(settings: Settings, run_ids: set[str]) -> tuple[list[Find
         settings: The home.
         run_ids: Ids of all runs, deleted ones included.
     """
-    root = settings.home / "artifacts"
-    unknown = [
-        path
-        for path in (sorted(root.iterdir()) if root.is_dir() else ())
-        if path.is_dir() and len(path.name) == 32 and path.name not in run_ids
-    ]
+    folders = sorted((settings.home / "artifacts").glob("?" * 32))
+    unknown = [path for path in folders if path.is_dir() and path.name not in run_ids]
     full = [path for path in unknown if any(file.is_file() for file in path.rglob("*"))]
     findings = [
         Finding("empty folder of no run", _place(settings, path), "deletes it", partial(_remove_empty, path))
         for path in unknown
         if path not in full
     ]
-    if not full:
-        return findings, []
     many = f"{len(full)} folders of artifacts belong" if len(full) > 1 else "1 folder of artifacts belongs"
-    return findings, [f"{many} to no run in MLflow; skipped: {_place(settings, full[0])}"]
+    return findings, [f"{many} to no run in MLflow; skipped: {_place(settings, path)}" for path in full[:1]]
 
 
 def _remove_empty(folder: Path) -> None:
     with suppress(OSError):  # a file was added since the check
-        for inner in sorted(folder.rglob("*"), reverse=True):
-            inner.rmdir()
-        folder.rmdir()
+        for inner, _, _ in os.walk(folder, topdown=False):
+            Path(inner).rmdir()
 
 
 def _place(settings: Settings, path: Path) -> str:

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.doctor.findings import Finding
-from search.doctor.view import Record, StudyView
+from search.doctor.findings import SILENT_MS, Finding
+from search.doctor.view import StudyView
 from search.optimization.run_records import record_result, record_run_id
 from search.optimization.studies import load_writable_study
 from search.scheduling.recovery import record_runs, tell
 from search.storage.heartbeats import abandoned
-from search.tracking.entries import now_ms
+from search.storage.stored_study import StoredStudy
+from search.tracking.entries import Entry, now_ms
 from search.tracking.history import read_history
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import status_of
@@ -26,19 +27,18 @@ if TYPE_CHECKING:
 ORPHAN = "ORPHAN"
 """``trial.state`` of a run whose trial Optuna does not have."""
 _STATE = "trial.state"
-_SILENT_MS = 3_600_000  # a silent run is dead after an hour, where no lock tells whether it is trained
 
 
 def trial_findings(view: StudyView) -> Iterator[Finding]:
     """Compares the spool with Optuna, then Optuna with MLflow."""
     yield from _spooled(view)
-    yield from _left_running(view)
+    if view.study:
+        yield from _left_running(view, view.study)
     if view.experiment and view.experiment.lifecycle_stage == "deleted" and (view.records or view.spooled):
         restore = partial(view.client.restore_experiment, view.experiment.experiment_id)
         yield Finding("experiment that was deleted", view.name, "restores it in MLflow with its runs", restore)
         return
     yield from _without_run(view)
-    yield from _unrecorded_runs(view)
     yield from _runs(view)
 
 
@@ -46,10 +46,7 @@ def _spooled(view: StudyView) -> Iterator[Finding]:
     for name, folder in view.spooled.items():
         kind, what = "result that MLflow does not have", "sends it to MLflow"
         if name in view.unfinished:
-            kind, what = (
-                "result that Optuna does not have",
-                "reports it to Optuna, then sends it to MLflow",
-            )
+            kind, what = "result that Optuna does not have", "reports it to Optuna, then sends it to MLflow"
         yield Finding(kind, f"{view.name}: {name}", what, partial(deliver, view, folder))
 
 
@@ -63,61 +60,53 @@ def deliver(view: StudyView, folder: Path) -> None:
     with Tracker(view.open_runs, lambda _: None) as tracker:
         tracker.wait_connected()
         tracker.deliver(folder)
-    if view.study and (entry.number is None or entry.start.run_name in view.records | view.unfinished):
+    if view.study and (entry.number is None or entry.start.run_name in {*view.records, *view.unfinished}):
         record_runs(view.study, tracker)
 
 
-def _left_running(view: StudyView) -> Iterator[Finding]:
-    if view.study is None:
-        return
-    for trial in abandoned(view.settings, view.study):
-        if (name := trial_run_name(trial.number)) not in view.spooled:
-            apply = partial(view.study.requeue, trial.number)
-            what = "requeues it: the next run trains it again with its number and its seed"
-            yield Finding("trial left in training", f"{view.name}: {name}", what, apply)
+def _left_running(view: StudyView, study: StoredStudy) -> Iterator[Finding]:
+    what = "requeues it: the next run trains it again with its number and its seed"
+    for trial in abandoned(view.settings, study):
+        name = trial_run_name(trial.number)
+        if name not in view.spooled:
+            yield Finding("trial left in training", f"{view.name}: {name}", what, partial(study.requeue, trial.number))
 
 
 def _without_run(view: StudyView) -> Iterator[Finding]:
-    matched = view.matched()
     for name, record in view.records.items():
-        if name in matched or name in view.spooled:
+        if name in view.matched or name in view.spooled:
             continue
         if left := _deleted_run(view, record):
             what, apply = "restores the run, which was deleted", partial(view.client.restore_run, left.info.run_id)
         else:
             what = "creates the run again from Optuna's data; the rest cannot be restored"
-            apply = partial(_remake, view, record)
+            apply = partial(_create_again, view, record)
         yield Finding("trial without a run", f"{view.name}: {name}", what, apply)
 
 
-def _deleted_run(view: StudyView, record: Record) -> Run | None:
+def _deleted_run(view: StudyView, record: Entry) -> Run | None:
     """The deleted run of a record, unless another attempt replaced it."""
-    state = record.entry.tags[_STATE]
-    same = [run for run in view.deleted if record.name == run.info.run_name and run.data.tags.get(_STATE) == state]
-    return next((run for run in view.deleted if run.info.run_id == record.run_id), next(iter(same), None))
+    same = (record.start.run_name, record.tags[_STATE])
+    runs = [run for run in view.deleted if (run.info.run_name, run.data.tags.get(_STATE)) == same]
+    return next((run for run in view.deleted if run.info.run_id == record.run_id), next(iter(runs), None))
 
 
-def _remake(view: StudyView, record: Record) -> None:
-    deliver(view, write_entry(view.settings.spool, record.entry, {}))
-
-
-def _unrecorded_runs(view: StudyView) -> Iterator[Finding]:
-    for name, run in view.matched().items():
-        if view.study and view.records[name].run_id != run.info.run_id:
-            what, apply = "records the run in Optuna", partial(record_run_id, view.study, name, run.info.run_id)
-            yield Finding("trial that does not know its run", f"{view.name}: {name}", what, apply)
+def _create_again(view: StudyView, record: Entry) -> None:
+    deliver(view, write_entry(view.settings.spool, record, {}))
 
 
 def _runs(view: StudyView) -> Iterator[Finding]:
-    """Finds runs beside the one of their trial, runs with a wrong status, and runs without a trial."""
-    matched = view.matched()
-    records = {run.info.run_id: view.records[name] for name, run in matched.items()}
+    """Finds runs beside the one of their trial, unknown to it, with a wrong status, or without a trial."""
+    records = {run.info.run_id: view.records[name] for name, run in view.matched.items()}
     for run in (run for run in view.runs if run.info.run_name not in view.spooled):
-        info, record = run.info, records.get(run.info.run_id)
+        info, record, tags = run.info, records.get(run.info.run_id), run.data.tags
         name, subject = info.run_name, f"{view.name}: {info.run_name}"
-        status = status_of(record.entry.state) if record else "KILLED"
+        status = status_of(record.state) if record else "KILLED"
         set_status = partial(view.client.set_terminated, info.run_id, status, info.end_time or None)
-        if name in matched and matched[name].info.run_id != info.run_id:
+        if view.study and record and record.run_id != info.run_id:
+            record_run = partial(record_run_id, view.study, name, info.run_id)
+            yield Finding("trial that does not know its run", subject, "records the run in Optuna", record_run)
+        if not record and name in view.matched:
             what = "deletes the run that Optuna does not know; MLflow can restore it"
             delete = partial(view.client.delete_run, info.run_id)
             yield Finding("two runs of one trial", f"{subject}, run {info.run_id}", what, delete)
@@ -126,12 +115,16 @@ def _runs(view: StudyView) -> Iterator[Finding]:
                 yield Finding("run left in training", subject, f"ends it as {status}", set_status)
         elif record and info.status != status:
             yield Finding("wrong status", subject, f"sets {status}, was {info.status}", set_status)
-        elif not record and info.status in ("FINISHED", "FAILED"):
-            if name in view.unfinished:
-                what = "sets KILLED: the next run trains this trial again"
-                yield Finding("run that is ahead of its trial", subject, what, set_status)
-            elif name not in view.records and run.data.tags.get("study") == view.name:
-                yield from _orphan(view, run)
+        elif record or info.status not in ("FINISHED", "FAILED"):
+            continue
+        elif name in view.unfinished:
+            what = "sets KILLED: the next run trains this trial again"
+            yield Finding("run that is ahead of its trial", subject, what, set_status)
+        elif name not in view.records and tags.get("study") == view.name and tags.get(_STATE) != ORPHAN:
+            what = f"keeps it and sets its tag {_STATE} = {ORPHAN}; no trial is created for it"
+            yield Finding(
+                "run without a trial", subject, what, partial(view.client.set_tag, info.run_id, _STATE, ORPHAN)
+            )
 
 
 def _is_dead(view: StudyView, run: Run) -> bool:
@@ -139,11 +132,4 @@ def _is_dead(view: StudyView, run: Run) -> bool:
     if view.study and not view.settings.is_shared:
         return True
     last_ms = max((epoch.at_ms for epoch in read_history(view.client, run.info.run_id, run.data.metrics)), default=0)
-    return max(last_ms, run.info.start_time or 0) < now_ms() - _SILENT_MS
-
-
-def _orphan(view: StudyView, run: Run) -> Iterator[Finding]:
-    if run.data.tags.get(_STATE) != ORPHAN:
-        what = f"keeps it and sets its tag {_STATE} = {ORPHAN}; no trial is created for it"
-        set_tag = partial(view.client.set_tag, run.info.run_id, _STATE, ORPHAN)
-        yield Finding("run without a trial", f"{view.name}: {run.info.run_name}", what, set_tag)
+    return max(last_ms, run.info.start_time or 0) < now_ms() - SILENT_MS

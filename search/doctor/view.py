@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import optuna
-
-from search.finals.finals import REFIT_METRICS
 from search.home.settings import Settings, study_slug
 from search.optimization.leaderboard import trial_row
 from search.optimization.run_records import metrics_of, recorded_results, tags_of
@@ -20,8 +18,8 @@ from search.optimization.seeds import trial_seed
 from search.registry.versions import all_pages
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.storage.stored_study import StoredStudy
-from search.tracking.entries import METRICS, Entry, Epoch, RunStart, now_ms
-from search.tracking.run_names import trial_run_name
+from search.tracking.entries import Entry, Epoch, RunStart, now_ms
+from search.tracking.run_names import trial_number, trial_run_name
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.spool import read_entry
 
@@ -30,29 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A finished run as Optuna knows it.
-
-    Attributes:
-        entry: What MLflow must have; of each epoch Optuna knows the validation accuracy only.
-        run_id: The run that Optuna has recorded for it.
-        metrics: Names of the metrics logged for each epoch.
-        n_epochs: The number of epochs that MLflow must have.
-    """
-
-    entry: Entry
-    run_id: str | None
-    metrics: tuple[str, ...]
-    n_epochs: int
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-        return self.entry.start.run_name
-
-
-@dataclass(slots=True)
+@dataclass
 class StudyView:
     """One study, or the experiment of single trainings, in Optuna, MLflow and the spool.
 
@@ -65,8 +41,9 @@ class StudyView:
         runs: The runs that are not deleted.
         deleted: The deleted runs.
         spooled: The entries in the spool, by run name.
-        records: The finished runs in Optuna, by run name.
-        unfinished: The unfinished trials in Optuna, by run name.
+        records: The finished runs in Optuna, by run name, as MLflow must have them; of each epoch Optuna knows the
+            validation accuracy only.
+        unfinished: The run names of the unfinished trials in Optuna.
     """
 
     settings: Settings
@@ -77,8 +54,8 @@ class StudyView:
     runs: list[Run] = field(default_factory=list)
     deleted: list[Run] = field(default_factory=list)
     spooled: dict[str, Path] = field(default_factory=dict)
-    records: dict[str, Record] = field(default_factory=dict)
-    unfinished: dict[str, optuna.trial.FrozenTrial] = field(default_factory=dict)
+    records: dict[str, Entry] = field(default_factory=dict)
+    unfinished: set[str] = field(default_factory=set)
 
     def open_runs(self) -> Runs:
         """Opens the experiment for writing."""
@@ -87,6 +64,7 @@ class StudyView:
         dataset = DatasetInput(Path(source).stem, attributes.get(FINGERPRINT, ""), source) if source else None
         return Runs(self.settings, self.name, "", dataset)
 
+    @cached_property
     def matched(self) -> dict[str, Run]:
         """The run of each record without a spool entry: by the recorded id, else by name, a finished run first."""
         by_id = {run.info.run_id: run for run in self.runs}
@@ -99,27 +77,23 @@ class StudyView:
 
 def view_study(settings: Settings, client: MlflowClient, name: str, study: StoredStudy | None) -> StudyView:
     """Reads a study from all three."""
-    from mlflow.entities import ViewType
-
     view = StudyView(settings, client, name, study, client.get_experiment_by_name(name))
-    if view.experiment:
-        every = search_runs(client, [view.experiment.experiment_id], ViewType.ALL)
-        view.runs = [run for run in every if run.info.lifecycle_stage == "active"]
-        view.deleted = [run for run in every if run.info.lifecycle_stage == "deleted"]
+    for run in all_runs(client, [view.experiment.experiment_id]) if view.experiment else ():
+        stage = view.runs if run.info.lifecycle_stage == "active" else view.deleted
+        stage.append(run)
     view.spooled = {entry.start.run_name: folder for folder, entry in spooled(settings, study_slug(name))}
     if study:
-        records = [*_trials(study), *_others(study)]
-        view.records = {record.name: record for record in records}
+        view.records = {entry.start.run_name: entry for entry in (*_trials(study), *_others(study))}
         trials = study.get_trials(deepcopy=False)
-        view.unfinished = {trial_run_name(t.number): t for t in trials if not t.state.is_finished()}
+        view.unfinished = {trial_run_name(trial.number) for trial in trials if not trial.state.is_finished()}
     return view
 
 
-def search_runs(client: MlflowClient, experiment_ids: list[str], view_type: int) -> list[Run]:
-    """All runs of some experiments."""
-    if not experiment_ids:
-        return []
-    return list(all_pages(client.search_runs, experiment_ids, "", view_type, 1000))
+def all_runs(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
+    """All runs of experiments, deleted ones included."""
+    from mlflow.entities import ViewType
+
+    yield from all_pages(client.search_runs, experiment_ids, "", ViewType.ALL, 1000)
 
 
 def spooled(settings: Settings, slug: str = "*") -> Iterator[tuple[Path, Entry]]:
@@ -137,52 +111,47 @@ def readable_entry(folder: Path) -> Entry | None:
     return None
 
 
-def _trials(study: optuna.Study) -> Iterable[Record]:
-    attributes, seed = study.user_attrs, study.user_attrs[SPEC]["study"].get("seed", 0)
+def n_epochs(record: Entry) -> int:
+    """The number of epochs that MLflow must have; none of a trial that was copied from an equal one."""
+    return 0 if "copied_from" in record.result else int(record.result.get("epochs_trained", 0))
+
+
+def _trials(study: StoredStudy) -> Iterator[Entry]:
+    attributes = study.user_attrs
+    seed = attributes[SPEC]["study"].get("seed", 0)
     for trial in study.get_trials(deepcopy=False):
         if trial.state.is_finished():
-            name, result = trial_run_name(trial.number), trial.user_attrs.get(RESULT, {})
             row = trial_row(trial, attributes)
-            given = {"params": row.params, "epochs_trained": row.epochs_trained, "seed": trial_seed(seed, trial.number)}
-            record = _record(
-                study, name, trial.number, row.state, given | result, trial.intermediate_values, row.run_id,
-                (_ms(trial.datetime_start), _ms(trial.datetime_complete)),
-            )  # fmt: skip
-            yield record
+            known = {"params": row.params, "epochs_trained": row.epochs_trained, "trial": trial.number}
+            result = {"seed": trial_seed(seed, trial.number), **known, **trial.user_attrs.get(RESULT, {})}
+            record = _record(study, trial_run_name(trial.number), row.state, result, row.run_id)
+            ended_ms = _ms(trial.datetime_complete)
+            history = tuple(
+                Epoch(step, ended_ms, {"val_accuracy": value})
+                for step, value in sorted(trial.intermediate_values.items())
+                if step <= n_epochs(record)
+            )
+            start = replace(record.start, started_ms=_ms(trial.datetime_start))
+            yield replace(record, start=start, ended_ms=ended_ms, history=history, number=trial.number)
 
 
-def _others(study: StoredStudy) -> Iterable[Record]:
+def _others(study: StoredStudy) -> Iterator[Entry]:
     for name, result in recorded_results(study).items():
-        number, state = int(name.split("-")[1]), "FAIL" if result.get("message") else "COMPLETE"
-        at_ms = _ms(None)
-        yield _record(study, name, None, state, {"trial": number, **result}, {}, result["run_id"], (at_ms, at_ms))
+        state = "FAIL" if result.get("message") else "COMPLETE"
+        yield _record(study, name, state, {"trial": int(name.split("-")[1]), **result}, result["run_id"])
 
 
-def _record(
-    study: optuna.Study,
-    name: str,
-    number: int | None,
-    state: str,
-    result: Mapping[str, Any],
-    curve: Mapping[int, float],
-    run_id: str | None,
-    span_ms: tuple[int, int],
-) -> Record:
-    role = name.split("-")[0]
-    params = dict(result.get("params", {})) | {k: result[k] for k in ("seed", "n_parameters") if k in result}
-    tags = {"study": study.study_name, "trial": str(result.get("trial", number)), "device": str(result.get("device"))}
+def _record(study: StoredStudy, name: str, state: str, result: dict[str, Any], run_id: str | None) -> Entry:
+    """A run that ends now."""
+    now = now_ms()
+    tags = {"study": study.study_name, "trial": str(result["trial"]), "device": str(result.get("device"))}
     tags["dataset.fingerprint"] = str(study.user_attrs.get(FINGERPRINT, ""))
-    if number is None:
-        tags["role"] = role
-    start = RunStart(study.study_name, name, span_ms[0], params, tags)
-    n_epochs = 0 if "copied_from" in result else int(result.get("epochs_trained", 0))
-    known = sorted((step, value) for step, value in curve.items() if step <= n_epochs)
-    history = tuple(Epoch(step, span_ms[1], {"val_accuracy": value}) for step, value in known)
+    if trial_number(name) is None:
+        tags["role"] = name.split("-")[0]
+    params = result.get("params", {}) | {key: result[key] for key in ("seed", "n_parameters") if key in result}
     figures = {} if state == "FAIL" else metrics_of(result)
-    entry = Entry(
-        start, span_ms[1], state, None, dict(result), history, figures, tags_of(state, result), number, run_id
-    )
-    return Record(entry, run_id, REFIT_METRICS if role == "refit" else METRICS, n_epochs)
+    start = RunStart(study.study_name, name, now, params, tags)
+    return Entry(start, now, state, None, result, (), figures, tags_of(state, result), None, run_id)
 
 
 def _ms(at: datetime | None) -> int:

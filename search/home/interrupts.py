@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 _SECOND_CTRL_C_S = 0.5
 
@@ -31,6 +32,13 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
         elif time.monotonic() - pressed > _SECOND_CTRL_C_S:
             raise KeyboardInterrupt
 
+    with signal_handler(handle):
+        yield
+
+
+@contextmanager
+def signal_handler(handle: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handles Ctrl-C and SIGTERM inside the block, also where a shell started the program with SIGINT ignored."""
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

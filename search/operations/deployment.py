@@ -22,10 +22,7 @@ PASSWORDS = {"optuna": "OPTUNA_DB_PASSWORD", "mlflow": "MLFLOW_DB_PASSWORD"}
 
 # Printable ASCII: the only characters that every client encodes alike in HTTP's basic authentication.
 _PASSWORD = (r"[ -~]{12,}", "12 or more printable ASCII characters")
-_PORT = (
-    r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]",
-    "a port from 1 to 65535",
-)
+_PORT = (r"(?a:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])", "a port from 1 to 65535")
 _HOST = r"\s*[\w.\-\[\]:]*\w[\w.\-\[\]:]*(:\*)?\s*"
 _RULES = {
     "POSTGRES_PASSWORD": _PASSWORD,
@@ -83,7 +80,6 @@ def make_databases(environ: Mapping[str, str]) -> None:
         UnavailableError: PostgreSQL cannot be reached, or refuses the superuser.
     """
     import psycopg2
-    from psycopg2 import sql
 
     try:
         connection = psycopg2.connect(dbname="postgres", host=environ["PGHOST"], user=environ["PGUSER"])
@@ -97,17 +93,14 @@ def make_databases(environ: Mapping[str, str]) -> None:
     connection.autocommit = True  # PostgreSQL creates no database within a transaction
     with connection.cursor() as cursor:
         for role, setting in PASSWORDS.items():
-            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
-            verb = sql.SQL("ALTER" if cursor.fetchone() else "CREATE")
-            cursor.execute(
-                sql.SQL("{} ROLE {} LOGIN PASSWORD %s").format(verb, sql.Identifier(role)), (environ[setting],)
-            )
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+            verb = "ALTER" if cursor.fetchone() else "CREATE"
+            cursor.execute(f"{verb} ROLE {role} LOGIN PASSWORD %s", [environ[setting]])
         for database, role in DATABASES.items():
-            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,))
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database])
             if not cursor.fetchone():
-                names = sql.Identifier(database), sql.Identifier(role)
-                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
-            cursor.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+                cursor.execute(f"CREATE DATABASE {database} OWNER {role}")
+            cursor.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
     connection.close()
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import sqlalchemy as sa
 
@@ -23,7 +21,6 @@ from search.storage.heartbeats import abandoned
 from search.tracking.connection import connect
 
 _BATCH = 1000
-_Batches: TypeAlias = "Iterable[Sequence[sa.Row[tuple[object, ...]]]]"
 _SCHEMA = {"alembic_version", "version_info"}
 """Tables with the schema's version, which each library's own migrations write at the target too."""
 _SEEDED = {"experiments": 1, "workspaces": 1}
@@ -101,32 +98,29 @@ class _DatabaseCopy:
     """Copies one database in one transaction, which is committed when the stack closes without an error."""
 
     def __init__(self, stack: ExitStack, source: str, target: str) -> None:
-        engines = [sa.create_engine(source), sa.create_engine(target)]
-        for engine in engines:
-            stack.callback(engine.dispose)
-        self._where = redact(target)
-        self._source = stack.enter_context(engines[0].connect())
+        engines = [sa.create_engine(address, poolclass=sa.NullPool) for address in (source, target)]
+        self._source, self._target = [stack.enter_context(engine.begin()) for engine in engines]
         self._source.exec_driver_sql("BEGIN")  # copying and comparing must see one state of the source
-        self._target = stack.enter_context(engines[1].begin())
-        self._tables = sa.MetaData(), sa.MetaData()
-        for metadata, connection in zip(self._tables, (self._source, self._target), strict=True):
-            metadata.reflect(connection)
+        self._where = redact(target)
+        # The source is read through the target's types: SQLite has no booleans of its own.
+        self._schema = sa.MetaData()
+        self._schema.reflect(self._target)
 
     def run(self) -> dict[str, int]:
         """Copies and compares every table; returns the numbers of rows by table."""
         self._require_same_schema()
-        tables = [table for table in self._tables[1].sorted_tables if table.name not in _SCHEMA]
+        tables = [table for table in self._schema.sorted_tables if table.name not in _SCHEMA]
         self._require_empty(tables)
         for table in tables:
-            for rows in self._source_rows(table):
-                self._target.execute(table.insert(), [dict(row._mapping) for row in rows])
+            for rows in self._source.execute(table.select()).mappings().partitions(_BATCH):
+                self._target.execute(table.insert(), [dict(row) for row in rows])
             self._continue_numbers(table)
         return {table.name: self._compare(table) for table in tables}
 
     def _require_same_schema(self) -> None:
         version = sa.text("SELECT version_num FROM alembic_version")
         found, made = (connection.scalars(version).all() for connection in (self._source, self._target))
-        if found != made or self._tables[0].tables.keys() != self._tables[1].tables.keys():
+        if found != made or sa.inspect(self._source).get_table_names() != sorted(self._schema.tables):
             raise UnavailableError(
                 f"migrate: the home must have the schema of the libraries installed here, {made}, got {found}: upgrade"
                 " it with mlflow db upgrade or optuna storage upgrade"
@@ -134,18 +128,13 @@ class _DatabaseCopy:
 
     def _require_empty(self, tables: list[sa.Table]) -> None:
         """Requires an empty target; deletes the rows that the libraries inserted into new tables."""
-        for table in tables:
+        for table in reversed(tables):
             count = self._target.scalar(sa.select(sa.func.count()).select_from(table)) or 0
             if count > _SEEDED.get(table.name, 0):
                 raise UnavailableError(
                     f"{self._where}: must be empty, got {count} rows in {table.name}: choose another database"
                 )
-        for table in reversed(tables):
-            if table.name in _SEEDED:
-                self._target.execute(table.delete())
-
-    def _source_rows(self, table: sa.Table) -> _Batches:
-        return self._source.execute(self._tables[0].tables[table.name].select()).partitions(_BATCH)
+            self._target.execute(table.delete())
 
     def _continue_numbers(self, table: sa.Table) -> None:
         """Sets PostgreSQL's sequences to the highest copied numbers: the rows came with their numbers."""
@@ -161,8 +150,7 @@ class _DatabaseCopy:
         Raises:
             UnavailableError: They differ.
         """
-        expected = _digest(self._source_rows(table))
-        found = _digest(self._target.execute(table.select()).partitions(_BATCH))
+        expected, found = (_digest(database.execute(table.select())) for database in (self._source, self._target))
         if expected != found:
             raise UnavailableError(
                 f"{self._where}: {table.name} must hold the {expected[0]} rows of the home, got {found[0]} rows"
@@ -171,12 +159,7 @@ class _DatabaseCopy:
         return expected[0]
 
 
-def _digest(batches: _Batches) -> tuple[int, int]:
+def _digest(rows: Iterable[object]) -> tuple[int, int]:
     """The number of rows and the sum of their hashes, which is equal for equal rows in any order."""
-    count = total = 0
-    for row in itertools.chain.from_iterable(batches):
-        # PostgreSQL's driver returns booleans where SQLite's returns 0 and 1.
-        values = {name: int(value) if isinstance(value, bool) else value for name, value in row._mapping.items()}
-        count += 1
-        total += int.from_bytes(hashlib.sha256(repr(sorted(values.items())).encode()).digest())
-    return count, total
+    hashes = [int.from_bytes(hashlib.sha256(repr(row).encode()).digest()) for row in rows]
+    return len(hashes), sum(hashes)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,6 +19,7 @@ import requests
 
 from pipelines.errors import UnavailableError
 from search.home.addresses import is_http
+from search.home.interrupts import signal_handler
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.tracking.experiment_view import study_link
@@ -80,23 +81,17 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
         raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
     _require_free(host, port)
     prepare_home(settings)
-    # SIGINT too: a shell starts background programs with SIGINT ignored.
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    with tempfile.TemporaryFile() as log:
+    with signal_handler(signal.default_int_handler), tempfile.TemporaryFile() as log, ExitStack() as stack:
         # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
         command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
         process = subprocess.Popen(
             command, env=os.environ | _environment(settings), stdout=log, stderr=log, start_new_session=True
         )
-        try:
-            name = f"[{host}]" if ":" in host else host
-            server = Server(f"http://{name}:{port}", process, log)
-            _wait_for_answer(server)
-            yield server
-        finally:
-            _end(process)
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        stack.callback(_end, process)
+        name = f"[{host}]" if ":" in host else host
+        server = Server(f"http://{name}:{port}", process, log)
+        _wait_for_answer(server)
+        yield server
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -142,10 +137,7 @@ def _last_line(log: IO[bytes]) -> str:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the server and the processes that it started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(10)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.wait(10)

@@ -6,7 +6,8 @@ import logging
 import os
 import sqlite3
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,24 @@ def open_home(settings: Settings) -> None:
     if str(settings.home) not in settings.optuna_storage:
         open_storage(settings)
     prepare_home(settings)
+
+
+@contextmanager
+def mlflow_errors(place: str) -> Iterator[None]:
+    """Translates the errors of MLflow, of its files and of its SQLite database.
+
+    Args:
+        place: Begins the message: the place, and what MLflow must do there.
+
+    Raises:
+        UnavailableError: Any of them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError, sqlite3.Error) as error:
+        raise UnavailableError(f"{place}: {one_line(error)}") from error
 
 
 def connect(settings: Settings) -> MlflowClient:

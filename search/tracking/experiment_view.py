@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from dataclasses import fields
 
+from pipelines.config import Hyperparameters
 from search.tracking.entries import now_ms
 
 VIEW = "trials"
 """The key of the view that each experiment gets; the page lists it under "Views"."""
 
 
-def experiment_tags(description: str, params: Iterable[str]) -> dict[str, str]:
-    """Tags of a study's experiment.
-
-    Args:
-        description: Markdown above the runs.
-        params: The hyperparameters that have a column.
-    """
+def experiment_tags(description: str) -> dict[str, str]:
+    """Tags of a study's experiment; ``description`` is the Markdown above the runs."""
+    params = [f"params.`{hyperparameter.name}`" for hyperparameter in fields(Hyperparameters)]
+    # MLflow's default shows no parameters or metrics, and charts ten runs.
+    state = {
+        "orderByKey": "metrics.`best_val_accuracy`",
+        "orderByAsc": False,
+        "selectedColumns": ["tags.`trial.state`", "metrics.`best_val_accuracy`", *params],
+        "runsHiddenMode": "SHOWALL",
+    }
     now = now_ms()
-    view = {"name": "Trials, best first", "createdAt": now, "updatedAt": now, "state": json.dumps(_state(params))}
+    view = {"name": "Trials, best first", "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
     return {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": description,
         f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
-    }
-
-
-def _state(params: Iterable[str]) -> dict[str, object]:
-    """The view's settings by MLflow's names; its default shows no parameters or metrics, and charts ten runs."""
-    columns = ["tags.`trial.state`", "metrics.`best_val_accuracy`", *(f"params.`{name}`" for name in params)]
-    return {
-        "orderByKey": "metrics.`best_val_accuracy`",
-        "orderByAsc": False,
-        "selectedColumns": columns,
-        "runsHiddenMode": "SHOWALL",
     }
 
 

@@ -27,7 +27,7 @@ class LiveRun:
 
     Attributes:
         start: Its name, parameters and tags.
-        nth: How many runs of that name this process has begun, this one included.
+        nth: How many runs of that name this process had begun with it.
         replace: Whether MLflow may hold a run of that name from an earlier attempt.
         state: What is left to do.
         folder: The entry in the spool, once training has ended.
@@ -38,7 +38,7 @@ class LiveRun:
     """
 
     start: RunStart
-    nth: int
+    nth: int = 0
     replace: bool = False
     state: RunState = RunState.TRAINING
     folder: Path | None = None
@@ -48,30 +48,23 @@ class LiveRun:
     replaced: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
 class RunQueue:
     """Sends runs and tasks to MLflow; what MLflow refuses stays in the queue, behind the others.
 
-    Args:
+    Attributes:
         note_opened: Called with the name, the id and the ``nth`` of each run that was opened.
         note_delivered: Called when MLflow has a finished run completely.
         warn: Called with a message.
-
-    Attributes:
         runs: Runs by name.
         pending_tasks: Other calls to MLflow.
     """
 
-    def __init__(
-        self,
-        note_opened: Callable[[tuple[str, str, int]], None],
-        note_delivered: Callable[[], None],
-        warn: Callable[[str], None],
-    ) -> None:
-        self._note_opened = note_opened
-        self._note_delivered = note_delivered
-        self._warn = warn
-        self.runs: dict[str, LiveRun] = {}
-        self.pending_tasks: list[Callable[[Runs], None]] = []
+    note_opened: Callable[[tuple[str, str, int]], None]
+    note_delivered: Callable[[], None]
+    warn: Callable[[str], None]
+    runs: dict[str, LiveRun] = field(default_factory=dict)
+    pending_tasks: list[Callable[[Runs], None]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.runs or self.pending_tasks)
@@ -98,7 +91,7 @@ class RunQueue:
         if run_name in self.runs:
             return
         for run in mlflow.find(run_name)[:1]:
-            self._note_opened((run_name, str(run.info.run_id), nth))
+            self.note_opened((run_name, str(run.info.run_id), nth))
 
     def send(self, mlflow: Runs) -> None:
         """Sends everything up to the first refused task and the first refused run, and raises the error."""
@@ -110,7 +103,7 @@ class RunQueue:
                 self.runs[name] = self.runs.pop(name)  # the others come first next time
                 if live.run_id is None or live.state is RunState.DISCARDED or mlflow.is_there(live.run_id):
                     raise
-                self._warn(f"somebody deleted the run of {name} in MLflow; its result will be logged to a new run")
+                self.warn(f"somebody deleted the run of {name} in MLflow; its result will be logged to a new run")
                 del self.runs[name]
                 # Not before the result: a process that took this one for dead may have a run of this name by now.
                 if live.folder:
@@ -141,7 +134,7 @@ class RunQueue:
                 live.replaced += mlflow.remove(name)
             live.replace = True  # an attempt that fails may leave a run behind
             live.run_id = mlflow.open(live.start)
-            self._note_opened((name, live.run_id, live.nth))
+            self.note_opened((name, live.run_id, live.nth))
             if entry:
                 live.unsent = list(entry.history)
         if live.unsent or live.state is not RunState.TRAINING:
@@ -152,6 +145,6 @@ class RunQueue:
         if entry and live.folder:
             mlflow.end(live.run_id, entry, live.folder)
             remove_entry(live.folder)
-            self._note_delivered()
+            self.note_delivered()
         elif live.state is RunState.KILLED:
             mlflow.client.set_terminated(live.run_id, "KILLED")

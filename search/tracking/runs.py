@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.config import Hyperparameters
-from pipelines.errors import UnavailableError
 from search.home.settings import Settings, prepare_sqlite
-from search.home.text import one_line, redact
-from search.tracking.connection import connect, make_database
+from search.home.text import redact
+from search.tracking.connection import connect, make_database, mlflow_errors
 from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.experiment_view import experiment_tags
 from search.tracking.spool import artifacts
@@ -48,26 +45,21 @@ class Runs:
     """
 
     def __init__(self, settings: Settings, study: str, description: str, dataset: DatasetInput | None) -> None:
-        from mlflow.exceptions import MlflowException
-
         self.study = study
         self._dataset = dataset
-        try:
+        with mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"):
             if not settings.is_tracked_elsewhere:
                 make_database(settings.tracking_uri)
                 prepare_sqlite(settings.tracking_uri)
             self.client = connect(settings)
             self.experiment_id = self._open_experiment(settings.artifact_root, description)
-        except (MlflowException, OSError, sqlite3.Error) as error:
-            raise UnavailableError(f"MLflow at {redact(settings.tracking_uri)}: {one_line(error)}") from error
 
     def _open_experiment(self, artifact_root: str | None, description: str) -> str:
         from mlflow.exceptions import MlflowException
 
         if not (found := self.client.get_experiment_by_name(self.study)):
-            tags = experiment_tags(description, [hp.name for hp in fields(Hyperparameters)])
             try:
-                return str(self.client.create_experiment(self.study, artifact_root, tags))
+                return str(self.client.create_experiment(self.study, artifact_root, experiment_tags(description)))
             except MlflowException:  # another process was faster; otherwise raised below
                 found = self.client.get_experiment_by_name(self.study)
                 if not found:

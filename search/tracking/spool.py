@@ -40,26 +40,21 @@ def write_entry(spool: Path, entry: Entry, files: Mapping[str, bytes]) -> Path:
         folder.parent.mkdir(exist_ok=True)  # without parents: a home that somebody deleted must stay deleted
         unfinished.mkdir()
         for name, content in contents.items():
-            _write_through(unfinished / name, content)
-        _sync_folder(unfinished)
+            (unfinished / name).write_bytes(content)
+            _write_through(unfinished / name)
+        _write_through(unfinished)
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-        _sync_folder(folder.parent)
+        _write_through(folder.parent)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise UnavailableError(f"spool {spool}: must take a finished trial, got {error.strerror}") from error
     return folder
 
 
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _write_through(path: Path) -> None:
+    """Waits until the disk has a file's content, or a folder's names."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

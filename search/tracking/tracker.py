@@ -39,9 +39,7 @@ class Tracker:
     def __init__(
         self, connect_runs: Callable[[], Runs], warn: Callable[[str], None] = logger.warning, *, patience_s: float = 0.0
     ) -> None:
-        self._connect = connect_runs
         self._warn = warn
-        self._patience_s = patience_s
         self._inbox: queue.Queue[tuple[Callable[[], None], bool]] = queue.Queue()
         self._opened: queue.Queue[tuple[str, str, int]] = queue.Queue()
         self._queue = RunQueue(self._opened.put, self._note_delivered, warn)
@@ -53,7 +51,9 @@ class Tracker:
         self._give_up_at: float | None = None
         self._extension_s = 0.0
         self._pause_s = 0.0
-        self._thread = threading.Thread(target=self._work, name="mlp-search tracking", daemon=True)
+        self._thread = threading.Thread(
+            None, self._work, "mlp-search tracking", (connect_runs, patience_s), daemon=True
+        )
         self._thread.start()
 
     def wait_connected(self) -> None:
@@ -80,7 +80,7 @@ class Tracker:
             start: Its name, parameters and tags.
             replace: Whether MLflow may hold a run of that name from an earlier attempt.
         """
-        self._begin(LiveRun(start, self._count(start), replace), urgent=True)
+        self._begin(LiveRun(start, replace=replace), urgent=True)
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """Logs an epoch of an open run."""
@@ -112,15 +112,13 @@ class Tracker:
     def deliver(self, folder: Path) -> None:
         """Sends a spool entry of an earlier process."""
         self._handed_over += 1
-        start = read_entry(folder).start
-        self._begin(LiveRun(start, self._count(start), replace=True, state=RunState.ENDED, folder=folder))
-
-    def _count(self, start: RunStart) -> int:
-        self._times_opened[start.run_name] += 1
-        return self._times_opened[start.run_name]
+        self._begin(LiveRun(read_entry(folder).start, replace=True, state=RunState.ENDED, folder=folder))
 
     def _begin(self, live: LiveRun, *, urgent: bool = False) -> None:
-        self._put(lambda: self._queue.runs.__setitem__(live.start.run_name, live), urgent=urgent)
+        name = live.start.run_name
+        self._times_opened[name] += 1
+        live.nth = self._times_opened[name]
+        self._put(lambda: self._queue.runs.update({name: live}), urgent=urgent)
 
     def _put(self, change: Callable[[], None], *, urgent: bool = False) -> None:
         self._inbox.put((change, urgent))
@@ -161,9 +159,9 @@ class Tracker:
         if self._extension_s:
             self._give_up_at = time.monotonic() + self._extension_s
 
-    def _work(self) -> None:
+    def _work(self, connect: Callable[[], Runs], patience_s: float) -> None:
         try:
-            runs = self._connect_with_retries()
+            runs = self._connect(connect, time.monotonic() + patience_s)
         except Exception as error:  # noqa: BLE001  (raised in the thread that waits for the connection)
             self._connected.set_exception(error)
             return
@@ -172,16 +170,14 @@ class Tracker:
             self._apply_changes()
             try:
                 self._queue.send(runs)
+                self._note_recovery()
             except Exception as error:  # noqa: BLE001  (MLflow's stores raise anything: retry later)
                 self._back_off(error)
-            else:
-                self._note_recovery()
 
-    def _connect_with_retries(self) -> Runs:
-        until = time.monotonic() + self._patience_s
+    def _connect(self, connect: Callable[[], Runs], until: float) -> Runs:
         while True:
             try:
-                return self._connect()
+                return connect()
             except Exception:
                 if time.monotonic() >= until or self._give_up_at is not None:
                     raise
