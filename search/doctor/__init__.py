@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,9 +48,9 @@ def diagnose(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
     if not settings.home.is_dir():
         raise NotFoundError(f"home {settings.home}: must exist, but does not: correct --home or MLP_SEARCH_HOME")
     open_home(settings)
-    diagnosis = Diagnosis()
+    diagnosis = Diagnosis(repair)
     with mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"):
-        _HomeCheck(settings, connect(settings), diagnosis, repair).run()
+        _HomeCheck(settings, connect(settings), diagnosis).run()
     return diagnosis
 
 
@@ -61,7 +61,6 @@ class _HomeCheck:
     settings: Settings
     client: MlflowClient
     diagnosis: Diagnosis
-    repair: bool
 
     def run(self) -> None:
         studies = study_names(self.settings)
@@ -75,9 +74,6 @@ class _HomeCheck:
         if is_sqlite(self.settings.tracking_uri):
             self._check_artifacts()
 
-    def _check(self, find: Callable[[], Iterable[Finding]]) -> None:
-        self.diagnosis.check(find, repair=self.repair)
-
     def _check_study(self, name: str, *, is_study: bool) -> None:
         settings = self.settings
         try:
@@ -89,7 +85,7 @@ class _HomeCheck:
                 elif study and settings.is_shared and is_searched(settings, study):
                     raise SearchedError
                 else:
-                    self._check(lambda: self._find(name, study))
+                    self.diagnosis.check(partial(self._find, name, study))
         except SearchedError:
             self.diagnosis.remarks.append(f"study {name}: skipped, it is being searched")
 
@@ -105,22 +101,23 @@ class _HomeCheck:
         for folder in filter(Path.is_dir, paths):
             with slug_lock(settings, folder.name) as is_free:
                 if is_free:
-                    self._check(partial(spool_leftovers, settings, folder))
-        self._check(lambda: [unreadable(settings, path) for path in paths if path.is_file()])
+                    self.diagnosis.check(partial(spool_leftovers, settings, folder))
+        self.diagnosis.check(lambda: [unreadable(settings, path) for path in paths if path.is_file()])
 
     def _check_registry(self, names: list[str]) -> None:
         settings, client = self.settings, self.client
+        copies = find_copies(settings.home)
         for model in [str(model.name) for model in all_pages(client.search_registered_models)]:
             with model_lock(settings, model):
-                self._check(lambda: model_findings(settings, client, model, find_copies(settings.home)))  # noqa: B023
+                self.diagnosis.check(partial(model_findings, settings, client, model, copies))
         experiments = [client.get_experiment_by_name(name) for name in names]
         ids = [experiment.experiment_id for experiment in experiments if experiment]
-        self._check(lambda: logged_model_findings(settings, client, ids))
+        self.diagnosis.check(partial(logged_model_findings, settings, client, ids))
 
     def _check_artifacts(self) -> None:
         from mlflow.entities import ViewType
 
         ids = [experiment.experiment_id for experiment in all_pages(self.client.search_experiments, ViewType.ALL)]
         run_ids = {str(run.info.run_id) for run in all_runs(self.client, ids)}
-        self._check(lambda: artifact_leftovers(self.settings, run_ids)[0])
+        self.diagnosis.check(lambda: artifact_leftovers(self.settings, run_ids)[0])
         self.diagnosis.remarks.extend(artifact_leftovers(self.settings, run_ids)[1])

@@ -33,26 +33,25 @@ class Diagnosis:
     """The result of a check or a repair.
 
     Attributes:
+        repair: Whether the disagreements are repaired.
         found: The disagreements; after a repair including those that it repaired.
         left: The disagreements that remain.
         remarks: Messages about what was skipped.
     """
 
+    repair: bool
     found: list[Finding] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
-    def check(self, find: Callable[[], Iterable[Finding]], *, repair: bool) -> None:
-        """Finds disagreements and, with ``repair``, repairs them until none is found."""
-        left = list(find())
-        found = list(left)
-        for _ in range(ROUNDS if repair and left else 0):
+    def check(self, find: Callable[[], Iterable[Finding]]) -> None:
+        """Finds disagreements and, where they are to be repaired, repairs them until none is found."""
+        left = found = list(find())
+        for _ in range(ROUNDS if self.repair else 0):
             for finding in left:
                 finding.apply()
+            left = list(find()) if left else []
             seen = {(finding.kind, finding.subject) for finding in found}
-            left = list(find())
-            found += [finding for finding in left if (finding.kind, finding.subject) not in seen]
-            if not left:
-                break
+            found = found + [finding for finding in left if (finding.kind, finding.subject) not in seen]
         self.found.extend(found)
         self.left.extend(left)

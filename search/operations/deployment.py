@@ -114,7 +114,7 @@ def main(step: str, *arguments: str) -> int:
         else:
             make_databases(os.environ)
     except MlpSearchError as error:
-        report_problems(error.problems if isinstance(error, InputError) else [str(error)])
+        report_problems(str(error).splitlines())
         return 1
     return 0
 

@@ -51,9 +51,7 @@ class Tracker:
         self._give_up_at: float | None = None
         self._extension_s = 0.0
         self._pause_s = 0.0
-        self._thread = threading.Thread(
-            None, self._work, "mlp-search tracking", (connect_runs, patience_s), daemon=True
-        )
+        self._thread = threading.Thread(None, self._work, "tracking", (connect_runs, patience_s), daemon=True)
         self._thread.start()
 
     def wait_connected(self) -> None:
