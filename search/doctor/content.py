@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pipelines.errors import MlpSearchError
 from pipelines.training.history import sha256
 from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
 from search.finals.finals import REFIT_METRICS
-from search.home.text import one_line
 from search.tracking.entries import CHECKPOINT_FILE, METRICS, MODEL_FILE, Entry, now_ms
-from search.tracking.history import read_history
+from search.tracking.history import read_artifact, read_history
 from search.training.continuation import CHECKPOINT_TAG, MODEL_TAG
 
 if TYPE_CHECKING:
@@ -139,17 +139,10 @@ class RecordedFile:
             yield Finding(kind, subject, what, partial(set_lost, problem))
 
     def _problem(self) -> str:
-        from mlflow.artifacts import download_artifacts
-        from mlflow.exceptions import MlflowException
-
-        uri = f"{self.folder_uri}/{self.name}"
         try:
-            with TemporaryDirectory() as folder:
-                target = None if uri.startswith("file:") else folder  # a local file is read in place
-                path = download_artifacts(artifact_uri=uri, dst_path=target, tracking_uri=self.client.tracking_uri)
-                found = sha256(Path(path).read_bytes())
-        except (MlflowException, OSError) as error:
-            return f"missing: {one_line(error)}"
+            found = sha256(read_artifact(self.client, f"{self.folder_uri}/{self.name}", self.name))
+        except MlpSearchError as error:
+            return f"missing: {error}"
         return "" if found == self.sha256 else f"damaged: sha256 must be {self.sha256[:12]}…, got {found[:12]}…"
 
     def _restore(self, copy: Path) -> None:

@@ -29,7 +29,7 @@ from search.home.text import one_line
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.storage.attributes import SEAL
-from search.tracking.connection import connect
+from search.tracking.connection import connect, mlflow_errors
 from search.tracking.entries import now_ms
 from search.tracking.history import read_artifact
 
@@ -105,7 +105,6 @@ def _log_evaluation(
         UnavailableError: MLflow cannot be reached or refuses them.
     """
     from mlflow.entities import Metric, RunTag
-    from mlflow.exceptions import MlflowException
 
     evaluation, run_id, at_ms = result.evaluation, result.winner.run_id, now_ms()
     metrics = {
@@ -116,13 +115,11 @@ def _log_evaluation(
         "test_untrained_accuracy": result.untrained_accuracy,
     }
     points = [Metric(name, value, at_ms, 0) for name, value in metrics.items()]
-    try:
+    with mlflow_errors(f"run {run_id}: MLflow must take the test's figures"):
         with tempfile.TemporaryDirectory() as folder:
             _write_files(Path(folder), result, test, probabilities, class_names)
             client.log_artifacts(run_id, folder, FOLDER)
         client.log_batch(run_id, points, tags=[RunTag("seal.opened", str(result.seal_opened))])
-    except (MlflowException, OSError) as error:
-        raise UnavailableError(f"run {run_id}: MLflow must take the test's figures ({one_line(error)})") from error
 
 
 def _write_files(

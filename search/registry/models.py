@@ -11,8 +11,9 @@ from pipelines.errors import NotFoundError
 from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
-from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, registry_errors, test_accuracy
-from search.tracking.connection import connect, open_home
+from search.home.text import redact
+from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, test_accuracy
+from search.tracking.connection import connect, mlflow_errors, open_home
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
@@ -55,7 +56,7 @@ def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> 
         UnavailableError: The registry cannot be used.
     """
     settings = registry_home(home)
-    with registry_errors(model), model_lock(settings, model):
+    with mlflow_errors(f"model {model!r}"), model_lock(settings, model):
         versions = Versions(connect(settings), model, alias)
         require_model(versions)
         version, left = versions.back()
@@ -69,7 +70,7 @@ def models(*, home: Path | None = None) -> list[VersionRow]:
     if _is_empty(settings):
         return []
     client = connect(settings)
-    with registry_errors("all"):
+    with mlflow_errors(f"MLflow at {redact(settings.registry_uri)}"):
         registered = sorted(all_pages(client.search_registered_models), key=lambda model: str(model.name))
         return [_row(model, version) for model in registered for version in Versions(client, model.name, "").all()]
 

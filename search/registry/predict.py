@@ -16,8 +16,8 @@ from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.tables import read_table
 from search.home.startup import prepare_inference
 from search.registry.models import CHAMPION, registry_home, require_model
-from search.registry.versions import RECORD_FILE, Versions, registry_errors
-from search.tracking.connection import connect
+from search.registry.versions import RECORD_FILE, Versions
+from search.tracking.connection import connect, mlflow_errors
 from search.tracking.entries import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def predict(
 def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRecord]:
     """The version that an alias points at, its model file and the record that was saved with it."""
     name, _, alias = model.rpartition("@") if "@" in model else (model, "", CHAMPION)
-    with registry_errors(name):
+    with mlflow_errors(f"model {name!r}"):
         versions = Versions(connect(registry_home(home)), name, alias)
         registered = require_model(versions)
         version = versions.champion()

@@ -18,9 +18,9 @@ from search.optimization.studies import load_own_study
 from search.registry.gate import GateVerdict, pass_gate
 from search.registry.models import CHAMPION
 from search.registry.registration import lineage, register
-from search.registry.versions import COMPLETE, STATE, Versions, model_lock, registry_errors, test_accuracy
+from search.registry.versions import COMPLETE, STATE, Versions, model_lock, test_accuracy
 from search.storage.attributes import GATE
-from search.tracking.connection import connect, open_home
+from search.tracking.connection import connect, mlflow_errors, open_home
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -86,7 +86,7 @@ def promote(
     settings = read_settings(home)
     study = load_own_study(settings, name)
     open_home(settings)
-    with registry_errors(model or name):
+    with mlflow_errors(f"model {model or name!r}"):
         versions = Versions(connect(settings), model or name, alias)
         with model_lock(settings, model or name):
             return _Promotion(settings, study, versions, alpha, force).run()

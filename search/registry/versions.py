@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import InputError, NotFoundError, UnavailableError
+from pipelines.errors import NotFoundError
 from search.finals.sealed_test import read_right
 from search.home.settings import Settings, study_slug
-from search.home.text import one_line
 from search.registry.gate import Reading
 from search.tracking.history import read_artifact
 
@@ -28,24 +27,6 @@ RECORD_FILE = "record.json"
 ARTIFACTS = "artifacts"
 """The folder of an MLflow model that holds both files."""
 _MAX_HISTORY = 1000
-
-
-@contextmanager
-def registry_errors(name: str) -> Iterator[None]:
-    """Translates errors of MLflow's registry.
-
-    Raises:
-        InputError: The registry does not take a name or an alias.
-        UnavailableError: Any other error.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code == "INVALID_PARAMETER_VALUE":
-            raise InputError(f"model {name!r}: {one_line(error)}") from error
-        raise UnavailableError(f"model {name!r}: MLflow's registry: {one_line(error)}") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import UnavailableError
+from pipelines.errors import InputError, UnavailableError
 from search.home.addresses import is_http, is_sqlite
 from search.home.settings import MIGRATING, Settings, prepare_home, prepare_sqlite
 from search.home.text import one_line, redact
@@ -41,14 +41,16 @@ def mlflow_errors(place: str) -> Iterator[None]:
         place: Begins the message: the place, and what MLflow must do there.
 
     Raises:
-        UnavailableError: Any of them.
+        InputError: MLflow does not take a name or another value.
+        UnavailableError: Any other error.
     """
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except (MlflowException, OSError, sqlite3.Error) as error:
-        raise UnavailableError(f"{place}: {one_line(error)}") from error
+        is_input = getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE"
+        raise (InputError if is_input else UnavailableError)(f"{place}: {one_line(error)}") from error
 
 
 def connect(settings: Settings) -> MlflowClient:

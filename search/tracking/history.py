@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import UnavailableError
-from search.home.text import one_line
+from search.tracking.connection import mlflow_errors
 from search.tracking.entries import METRICS, Epoch
 
 if TYPE_CHECKING:
@@ -50,11 +49,7 @@ def read_artifact(client: MlflowClient, uri: str, place: str) -> bytes:
         UnavailableError: MLflow does not have the file, or cannot be reached.
     """
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
 
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=client.tracking_uri)
-            return Path(path).read_bytes()
-        except (MlflowException, OSError) as error:
-            raise UnavailableError(f"{place}: must be in MLflow, but cannot be read ({one_line(error)})") from error
+    with tempfile.TemporaryDirectory() as folder, mlflow_errors(f"{place}: must be in MLflow, but cannot be read"):
+        path = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=client.tracking_uri)
+        return Path(path).read_bytes()
