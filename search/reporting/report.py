@@ -28,7 +28,7 @@ from search.tracking.history import read_history
 Facts: TypeAlias = dict[str, Any]
 """Values of the template by name."""
 
-_TOP, _CURVES = 15, 3
+_CURVES = 3
 
 
 def write_report(name: str, output: Path | None = None, *, home: Path | None = None) -> Path:
@@ -78,19 +78,20 @@ def render(study: StoredStudy, settings: Settings) -> str:
 
 def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     attributes = study.user_attrs
-    complete = [row for row in rows if row.state == "COMPLETE"]
+    complete, pruned, failed = ([row for row in rows if row.state == s] for s in ("COMPLETE", "PRUNED", "FAIL"))
     return {
         "name": study.study_name,
         "spec": spec_from_dict(attributes[SPEC], "recorded study"),
         "facts": attributes.get(FACTS, {}),
         "elapsed_s": attributes.get(ELAPSED, 0.0),
         "trained_s": sum(row.duration_s or 0.0 for row in rows),
-        "counts": {state: sum(row.state == state for row in rows) for state in ("COMPLETE", "PRUNED", "FAIL")},
-        "n_trials": len(rows),
-        "best": complete[0] if complete else None,
+        "rows": rows,
+        "complete": complete,
+        "pruned": pruned,
+        "failed": failed,
         "why": explain(study, complete[0].number).text if complete else "",
-        "rows": rows[:_TOP],
-        "pruning": _pruning(study, rows),
+        "planned": sum(int(row.params.get("epochs", row.epochs_trained)) for row in pruned),
+        "audit": _audit(study, rows),
         "finals": _finals(study),
         "n_tests": seal_opened(attributes),
         "test": latest_reading(study),
@@ -113,21 +114,13 @@ def _histories(rows: Sequence[TrialRow], settings: Settings) -> dict[int, tuple[
         return {}
 
 
-def _pruning(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
-    """The epochs that pruning saved, and the trials that it would have missed according to the audited ones."""
-    pruned = [row for row in rows if row.state == "PRUNED"]
+def _audit(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
+    """The audited trials with the epochs at which they would have been pruned, and those that pruning would miss."""
     results = [trial.user_attrs.get(RESULT, {}) for trial in study.get_trials(deepcopy=False)]
     audited = [(row, results[row.number][PRUNED_AT]) for row in rows if PRUNED_AT in results[row.number]]
     others = [row for row in rows if row.state == "COMPLETE" and PRUNED_AT not in results[row.number]]
     best = max((row.value or 0.0 for row in others), default=0.0)
-    return {
-        "pruned": len(pruned),
-        "epochs": sum(row.epochs_trained for row in pruned),
-        "planned": sum(int(row.params.get("epochs", row.epochs_trained)) for row in pruned),
-        "audited": audited,
-        "best_other": best,
-        "missed": [row for row, _ in audited if (row.value or 0.0) > best],
-    }
+    return {"trials": audited, "best_other": best, "missed": [row for row, _ in audited if (row.value or 0.0) > best]}
 
 
 def _finals(study: StoredStudy) -> Facts | None:
