@@ -55,12 +55,12 @@ def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> 
         NotFoundError: There is no such model, or no version before.
         UnavailableError: The registry cannot be used.
     """
-    settings = registry_home(home)
-    with mlflow_errors(f"model {model!r}"), model_lock(settings, model):
-        versions = Versions(connect(settings), model, alias)
-        require_model(versions)
-        version, left = versions.back()
-        versions.tag(left, {"rolled_back": "{at} by {by}".format(**authorship())})
+    settings = read_settings(home)
+    with mlflow_errors(f"model {model!r}"):
+        versions = registered(settings, model, alias)
+        with model_lock(settings, model):
+            version, left = versions.back()
+            versions.tag(left, {"rolled_back": "{at} by {by}".format(**authorship())})
     return Rollback(model, alias, int(version), int(left))
 
 
@@ -71,8 +71,8 @@ def models(*, home: Path | None = None) -> list[VersionRow]:
         return []
     client = connect(settings)
     with mlflow_errors(f"MLflow at {redact(settings.registry_uri)}"):
-        registered = sorted(all_pages(client.search_registered_models), key=lambda model: str(model.name))
-        return [_row(model, version) for model in registered for version in Versions(client, model.name, "").all()]
+        found = sorted(all_pages(client.search_registered_models), key=lambda model: str(model.name))
+        return [_row(model, version) for model in found for version in Versions(client, model.name, "").all()]
 
 
 def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
@@ -99,28 +99,18 @@ def _is_empty(settings: Settings) -> bool:
     return file is not None and not file.exists()
 
 
-def registry_home(home: Path | None) -> Settings:
-    """The settings of a home that has a registry.
-
-    Raises:
-        NotFoundError: Nothing was ever registered there.
-    """
-    settings = read_settings(home)
-    if _is_empty(settings):
-        raise NotFoundError(f"home {settings.home}: must have registered models, got none: promote a study first")
-    open_home(settings)
-    return settings
-
-
-def require_model(versions: Versions) -> RegisteredModel:
-    """The registered model of some versions.
+def registered(settings: Settings, name: str, alias: str) -> Versions:
+    """The versions of a registered model.
 
     Raises:
         NotFoundError: It is not registered.
     """
-    model = versions.model()
-    if model is None:
+    if _is_empty(settings):
+        raise NotFoundError(f"home {settings.home}: must have registered models, got none: promote a study first")
+    open_home(settings)
+    versions = Versions(connect(settings), name, alias)
+    if not versions.model():
         names = sorted(str(found.name) for found in all_pages(versions.client.search_registered_models))
         there = f"there is {', '.join(names[:10])}" if names else "there is none yet"
-        raise NotFoundError(f"model {versions.name!r}: must be registered; {there}")
-    return model
+        raise NotFoundError(f"model {name!r}: must be registered; {there}")
+    return versions

@@ -14,10 +14,11 @@ from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
 from pipelines.files.archives import read_array, read_headers, require_memory
 from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.tables import read_table
+from search.home.settings import read_settings
 from search.home.startup import prepare_inference
-from search.registry.models import CHAMPION, registry_home, require_model
-from search.registry.versions import RECORD_FILE, Versions
-from search.tracking.connection import connect, mlflow_errors
+from search.registry.models import CHAMPION, registered
+from search.registry.versions import RECORD_FILE
+from search.tracking.connection import mlflow_errors
 from search.tracking.entries import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -90,11 +91,10 @@ def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRec
     """The version that an alias points at, its model file and the record that was saved with it."""
     name, _, alias = model.rpartition("@") if "@" in model else (model, "", CHAMPION)
     with mlflow_errors(f"model {name!r}"):
-        versions = Versions(connect(registry_home(home)), name, alias)
-        registered = require_model(versions)
+        versions = registered(read_settings(home), name, alias)
         version = versions.champion()
         if version is None:
-            aliases = ", ".join(sorted(registered.aliases)) or "it has none"
+            aliases = ", ".join(sorted(versions.aliases())) or "it has none"
             raise NotFoundError(f"model {name!r}: must have the alias {alias!r}; {aliases}")
         record = ModelRecord.from_json(versions.file(version, RECORD_FILE).decode())
         # The hash in the database counts: whoever can change the files may not be able to change that.

@@ -82,10 +82,14 @@ class Versions:
                 return None
             raise
 
+    def aliases(self) -> dict[str, str]:
+        """The version that each alias of the model points at."""
+        model = self.model()
+        return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
+
     def champion(self) -> ModelVersion | None:
         """The version that the alias points at."""
-        model = self.model()
-        version = model and model.aliases.get(self.alias)
+        version = self.aliases().get(self.alias)
         return self.client.get_model_version(self.name, version) if version else None
 
     def all(self) -> list[ModelVersion]:
@@ -104,8 +108,7 @@ class Versions:
         Args:
             aliased: Whether to return those that an alias points at, or those that none does.
         """
-        model = self.model()  # the results of a search lack their aliases
-        targets = {str(version) for version in model.aliases.values()} if model else set()
+        targets = set(self.aliases().values())  # the results of a search lack their aliases
         pending = [version for version in self.all() if version.tags.get(STATE) == PENDING]
         return [version for version in pending if (str(version.version) in targets) == aliased]
 
@@ -116,10 +119,9 @@ class Versions:
 
     def history(self) -> list[str]:
         """The versions that the alias has pointed at, the current one last."""
-        model = self.model()
-        if model is None or self.alias not in model.aliases:
+        current, recorded = self.aliases().get(self.alias), self.recorded_history()
+        if current is None:
             return []
-        current, recorded = str(model.aliases[self.alias]), self.recorded_history()
         if current in recorded:
             return recorded[: len(recorded) - recorded[::-1].index(current)]
         return [*recorded, current]
