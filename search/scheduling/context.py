@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -61,13 +60,7 @@ class StudyClock:
         now: Seconds since some moment; a simulation passes its own.
     """
 
-    def __init__(
-        self,
-        study: StoredStudy,
-        timeout_s: float | None,
-        started: float,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, study: StoredStudy, timeout_s: float | None, started: float, now: Callable[[], float]) -> None:
         self.now = now
         self._study = study
         self._timeout_s = timeout_s

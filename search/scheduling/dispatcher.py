@@ -33,6 +33,7 @@ class Job:
         epochs: Those of this attempt that have ended.
         exclusive: Whether it needs a whole device.
         replaces_run: Whether MLflow may have a run of this name already.
+        deadline: Value of ``time.monotonic`` at which the attempt takes too long.
     """
 
     start: RunStart
@@ -43,6 +44,7 @@ class Job:
     epochs: list[Epoch] = field(default_factory=list)
     exclusive: bool = False
     replaces_run: bool = False
+    deadline: float = math.inf
 
     @property
     def number(self) -> int:
@@ -72,7 +74,6 @@ class Dispatcher(Generic[J]):
         progress: Shows each slot.
         fail: Called for a job that is not retried: the job, a message and a traceback.
         limit_s: Time limit of one attempt, in seconds; None for no limit.
-        now: Seconds since some moment; a simulation passes its own.
 
     Attributes:
         running: Jobs in training, by number.
@@ -85,17 +86,16 @@ class Dispatcher(Generic[J]):
         observer: Observer,
         progress: Progress,
         fail: Callable[[J, str, str], None],
-        limit_s: float | None = None,
-        now: Callable[[], float] = time.monotonic,
+        limit_s: float | None,
     ) -> None:
-        self._pool, self._observer, self._progress, self._fail = pool, observer, progress, fail
+        self._pool = pool
+        self._observer = observer
+        self._progress = progress
+        self._fail = fail
         self._limit_s = limit_s
-        self._now = now
         self.running: dict[int, J] = {}
         self.retries: list[J] = []
         self._free: list[Slot] = []
-        self._deadlines: dict[int, float] = {}
-        self._overdue: set[int] = set()
 
     def __iter__(self) -> Iterator[J]:
         """All jobs that have not ended."""
@@ -124,16 +124,13 @@ class Dispatcher(Generic[J]):
         job.start = replace(job.start, tags={**job.start.tags, "device": slot.device})
         self.running[job.number] = job
         self._progress.slots[slot.number] = SlotView(slot.device, job.name, job.hyperparameters)
-        self._overdue.discard(job.number)
-        if self._limit_s:
-            self._deadlines[job.number] = self._now() + self._limit_s
+        job.deadline = time.monotonic() + (self._limit_s or math.inf)
         self._pool.submit(slot, replace(job.task, exclusive=job.exclusive))
 
     def kill_overdue(self) -> None:
         """Kills the processes of attempts beyond the time limit; their jobs fail."""
-        for number, job in self.running.items():
-            if number not in self._overdue and self._now() > self._deadlines.get(number, math.inf):
-                self._overdue.add(number)
+        for job in self.running.values():
+            if time.monotonic() > job.deadline:
                 self._pool.kill(job.slot)
 
     def handle(self, event: Ready | Gone | Failed | Lost) -> None:
@@ -161,7 +158,7 @@ class Dispatcher(Generic[J]):
 
     def _retry_lost(self, event: Lost) -> None:
         job = self.running[event.number]
-        if event.number in self._overdue:
+        if time.monotonic() > job.deadline:
             self._fail(job, f"workers.trial_timeout_s: took longer than {self._limit_s:g} s and was ended", "")
         elif job.attempt >= MAX_ATTEMPTS:
             self._fail(job, f"{event.message}, {job.attempt} times with this configuration", "")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Generic
 
@@ -44,7 +43,6 @@ class JobRunner(Generic[J]):
         progress: What the observer sees.
         writer: Persists results and sends runs to MLflow; None records nothing.
         limit_s: Time limit of one attempt, in seconds; None for no limit.
-        now: Seconds since some moment; a simulation passes its own.
     """
 
     def __init__(
@@ -54,14 +52,14 @@ class JobRunner(Generic[J]):
         progress: Progress,
         writer: ResultWriter | None,
         limit_s: float | None = None,
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.progress = progress
         self._pool = pool
         self._observer = observer
         self._writer = writer
-        self._dispatcher = Dispatcher[J](pool, observer, progress, self.fail, limit_s, now)
+        self._dispatcher = Dispatcher[J](pool, observer, progress, self.fail, limit_s)
         self._running = self._dispatcher.running
+        self._jobs: list[J] = []
         self._results: list[Result] = []
         self._state = RunnerState.RUNNING
         # A signal may arrive while the loop changes the state, which must not lose it.
@@ -141,7 +139,7 @@ class JobRunner(Generic[J]):
 
     def next_job(self) -> J | None:
         """The next job; None where none is left to begin."""
-        raise NotImplementedError
+        return self._jobs.pop(0) if self._jobs else None
 
     def submit(self, job: J, slot: Slot) -> None:
         """Starts an attempt, then its run."""

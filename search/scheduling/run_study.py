@@ -18,14 +18,17 @@ from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import make_sampler
 from search.optimization.studies import load_study, open_study, study_names
+from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
+from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
 from search.storage.database import storage_errors
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import open_home
 from search.tracking.spool import has_spooled
+from search.tracking.tracker import Tracker
 from search.workers.start import local_slots, prepare_pool, start_pool
 
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
@@ -70,11 +73,8 @@ def frame(rows: tuple[TrialRow, ...] | list[TrialRow]) -> pd.DataFrame:
     """Trials as a pandas frame, indexed by their number, one column a hyperparameter."""
     import pandas as pd
 
-    records = []
-    for row in rows:
-        record = asdict(row)
-        records.append(record.pop("params") | record)
-    return pd.DataFrame.from_records(records, index="number" if records else None)
+    records = [row.params | asdict(row) for row in rows]
+    return pd.DataFrame.from_records(records, index="number" if records else None, exclude=["params"])
 
 
 def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:
@@ -125,10 +125,6 @@ def _search(
     spec: StudySpec, settings: Settings, dataset: Dataset, pool: str, observer: Observer, started: float
 ) -> StudyResult:
     """Runs the scheduler in a pool of its own, and waits for MLflow."""
-    from search.scheduling.context import StudyContext
-    from search.scheduling.scheduler import Scheduler
-    from search.tracking.tracker import Tracker
-
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
     with closing(start_pool(pool, spec, dataset, settings)) as running_pool, tracker:
@@ -136,10 +132,8 @@ def _search(
             tracker.wait_connected()
         study = open_study(settings, spec, dataset.fingerprint)
         study.set_user_attr(FACTS, facts(dataset, running_pool))
-        n_features = dataset.training.x[0].size
-        context = StudyContext(
-            spec, study, settings, tracker, observer, n_features, dataset.n_classes, run_tags(dataset)
-        )
+        n_features, n_classes = dataset.training.x[0].size, dataset.n_classes
+        context = StudyContext(spec, study, settings, tracker, observer, n_features, n_classes, run_tags(dataset))
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()

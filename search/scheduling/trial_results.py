@@ -88,27 +88,19 @@ def ended(job: Job, state: str, result: dict[str, Any], files: Mapping[str, byte
     return Result(job, entry, files)
 
 
+@dataclass(frozen=True, slots=True)
 class ResultWriter:
     """Persists results in the order in which a crash between two steps loses nothing: spool, Optuna, MLflow.
 
-    Args:
+    Attributes:
         spool: Folder of the results that MLflow does not have yet.
         tracker: Sends runs to MLflow.
         report: Reports results to Optuna and returns the names of the runs that it accepted; None reports nothing.
-
-    Attributes:
-        tracker: As given.
     """
 
-    def __init__(
-        self,
-        spool: Path,
-        tracker: Tracker,
-        report: Callable[[Sequence[Entry]], Collection[str]] | None = None,
-    ) -> None:
-        self.tracker = tracker
-        self._spool = spool
-        self._report = report
+    spool: Path
+    tracker: Tracker
+    report: Callable[[Sequence[Entry]], Collection[str]] | None = None
 
     def write(self, results: Sequence[Result], running: dict[int, J]) -> list[Entry]:
         """Persists results.
@@ -124,12 +116,12 @@ class ResultWriter:
             UnavailableError: The spool cannot be written; the jobs stay in ``running``.
         """
         with ThreadPoolExecutor(_DISK_THREADS, "mlp-search spool") as disk:
-            folders = list(disk.map(lambda result: write_entry(self._spool, result.entry, result.files), results))
+            folders = list(disk.map(lambda result: write_entry(self.spool, result.entry, result.files), results))
         for result in results:
             running.pop(result.job.number, None)
         entries = [result.entry for result in results]
         names = {result.job.name for result in results}
-        accepted = self._report(entries) if self._report else names
+        accepted = self.report(entries) if self.report else names
         for result, folder in zip(results, folders, strict=True):
             if result.job.name in accepted:
                 self.tracker.end(result.job.name, folder)

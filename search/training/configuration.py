@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from pipelines.config import DataConfig, Hyperparameters
 from search.spec.study_spec import spec_from_dict
-
-HYPERPARAMETERS = tuple(f.name for f in fields(Hyperparameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +52,8 @@ def default_training(source: str, **options: object) -> TrainingSpec:
         SpecError: One line for every rule that an option breaks.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    study = {"name": f"train-{Path(source).stem}"} | _pick(given, "seed")
-    data = {"source": source} | {name: value for name, value in given.items() if name not in (*HYPERPARAMETERS, "seed")}
-    document: dict[str, object] = {"study": study, "data": data}
-    space = _pick(given, *HYPERPARAMETERS)
-    spec = spec_from_dict(document | {"space": space or {"epochs": Hyperparameters().epochs}}, "options")
+    study = {"name": f"train-{Path(source).stem}", "seed": given.pop("seed", 0)}
+    names = [f.name for f in fields(Hyperparameters) if f.name in given]
+    space = {name: given.pop(name) for name in names} or {"epochs": Hyperparameters().epochs}
+    spec = spec_from_dict({"study": study, "data": {"source": source, **given}, "space": space}, "options")
     return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed)
-
-
-def _pick(given: Mapping[str, object], *names: str) -> dict[str, object]:
-    return {name: given[name] for name in names if name in given}

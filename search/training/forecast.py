@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -63,20 +64,6 @@ class Forecast:
     devices: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Size of a dataset: training rows, values of a row, classes."""
-
-    n_rows: int
-    n_features: int
-    n_classes: int
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> Size:
-        """The size of a dataset."""
-        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_classes)
-
-
 def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     """Forecasts a study from short trainings of a few configurations of its space.
 
@@ -97,8 +84,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
     drawn = simulate(spec)
-    size = Size.of(dataset)
-    few = _few_rows(dataset, max(_n_weights(hp, size) for hp, _ in drawn))
+    few = _few_rows(dataset, max(_n_weights(hp, dataset) for hp, _ in drawn))
     probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp, _ in drawn[-N_PROBES:]]
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
         tasks = [Task(number, hp, draw_seed(spec.seed, number)) for number, hp in enumerate(probes)]
@@ -106,9 +92,9 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
         runner.run()
     outcomes = [runner.outcomes[task.number] for task in tasks]
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in outcomes) / len(slots)
-    cost = _Cost.fit(probes, outcomes, Size.of(few))
-    full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, size) for hp, _ in drawn)
-    trial_s = statistics.fmean(cost.trial_s(hp, epochs, size) for hp, epochs in drawn)
+    cost = _Cost.fit(probes, outcomes, few)
+    full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, dataset) for hp, _ in drawn)
+    trial_s = statistics.fmean(cost.trial_s(hp, epochs, dataset) for hp, epochs in drawn)
     return Forecast(
         configurations_per_hour=round(3600 * len(slots) / trial_s, 1),
         unpruned_per_hour=round(3600 * len(slots) / full_s, 1),
@@ -132,12 +118,8 @@ class ProbeRunner(JobRunner[Job]):
 
     def __init__(self, pool: Pool, tasks: Sequence[Task]) -> None:
         super().__init__(pool, Observer(), Progress("plan"), None)
-        self._waiting = [Job(RunStart("plan", f"probe-{task.number}", 0, {}, {}), task) for task in tasks]
+        self._jobs = [Job(RunStart("plan", f"probe-{task.number}", 0, {}, {}), task) for task in tasks]
         self.outcomes: dict[int, Outcome] = {}
-
-    def next_job(self) -> Job | None:
-        """The next probe."""
-        return self._waiting.pop(0) if self._waiting else None
 
     def finish(self, job: Job, outcome: Outcome) -> None:
         """Keeps the outcome."""
@@ -186,30 +168,30 @@ class _Cost:
     per_epoch: tuple[float, ...]
 
     @classmethod
-    def fit(cls, probes: Sequence[Hyperparameters], outcomes: Sequence[Outcome], size: Size) -> _Cost:
+    def fit(cls, probes: Sequence[Hyperparameters], outcomes: Sequence[Outcome], dataset: Dataset) -> _Cost:
         """Fits non-negative costs to the probes by least squares of the relative error."""
-        work = np.array([_work(hp, size) for hp in probes])
+        work = np.array([_work(hp, dataset) for hp in probes])
         took = np.array([outcome.history[-1].duration_s for outcome in outcomes])
         scale = work.max(axis=0)
         solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
         once = [outcome.duration_s - len(outcome.history) * last for outcome, last in zip(outcomes, took, strict=True)]
         return cls(max(0.0, statistics.median(once)), tuple(solution / scale))
 
-    def trial_s(self, hp: Hyperparameters, epochs: int, size: Size) -> float:
+    def trial_s(self, hp: Hyperparameters, epochs: int, dataset: Dataset) -> float:
         """Seconds of one trial of that many epochs."""
-        epoch_s = sum(a * b for a, b in zip(self.per_epoch, _work(hp, size), strict=True))
+        epoch_s = sum(a * b for a, b in zip(self.per_epoch, _work(hp, dataset), strict=True))
         return self.once_s + epochs * epoch_s
 
 
-def _work(hp: Hyperparameters, size: Size) -> tuple[float, float, float]:
+def _work(hp: Hyperparameters, dataset: Dataset) -> tuple[float, float, float]:
     """Steps, products (rows times weights) and updates (steps times weights) of one epoch."""
-    weights = _n_weights(hp, size)
-    steps = -(-size.n_rows // hp.batch_size)
-    return float(steps), float(size.n_rows * weights), float(steps * weights)
+    n_rows, n_weights = len(dataset.training.y), _n_weights(hp, dataset)
+    n_steps = math.ceil(n_rows / hp.batch_size)
+    return float(n_steps), float(n_rows * n_weights), float(n_steps * n_weights)
 
 
-def _n_weights(hp: Hyperparameters, size: Size) -> int:
-    return count_parameters(layer_sizes(hp, size.n_features, size.n_classes))
+def _n_weights(hp: Hyperparameters, dataset: Dataset) -> int:
+    return count_parameters(layer_sizes(hp, dataset.training.x[0].size, dataset.n_classes))
 
 
 def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
@@ -217,9 +199,8 @@ def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
     n_training = len(dataset.training.y)
     n_rows = min(n_training, max(256, min(PROBE_ROWS, PROBE_PRODUCTS // most_weights)))
     n_validation = max(1, len(dataset.validation.y) * n_rows // n_training)
-    training, validation = (
-        Split(split.x[:n], split.y[:n]) for split, n in ((dataset.training, n_rows), (dataset.validation, n_validation))
-    )
+    training = Split(dataset.training.x[:n_rows], dataset.training.y[:n_rows])
+    validation = Split(dataset.validation.x[:n_validation], dataset.validation.y[:n_validation])
     return replace(dataset, training=training, validation=validation)
 
 
@@ -235,8 +216,6 @@ def _memory_mb(outcomes: Sequence[Outcome], more_bytes: int, n_slots: int) -> in
 
 def _whole_s(spec: StudySpec, startup_s: float, interval_s: float) -> float:
     """Seconds until the study reaches its first limit."""
-    limits = [spec.timeout_s] if spec.timeout_s is not None else []
-    n_trials = [n for n in (spec.trials, spec.space.size()) if n is not None]
-    if n_trials:
-        limits.append(startup_s + min(n_trials) * interval_s)
-    return min(limits) if limits else float("inf")
+    counts = [n for n in (spec.trials, spec.space.size()) if n is not None]
+    budget_s = startup_s + min(counts, default=math.inf) * interval_s
+    return budget_s if spec.timeout_s is None else min(spec.timeout_s, budget_s)

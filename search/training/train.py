@@ -36,7 +36,6 @@ from search.workers.local_pool import LocalPool, warm_up
 from search.workers.pool import Pool
 from search.workers.tasks import Outcome, StopReason, Task
 
-_HURRY_S = 2.0  # how long MLflow gets after an error or a second Ctrl-C
 _DIVERGED = "the loss was not a number in the first epoch: lower --learning-rate, or scale the inputs"
 
 
@@ -118,8 +117,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
     with ExitStack() as stack:
         left = _left_by_others(spec, settings, stack)
-        tracker = Tracker(lambda: _open_runs(spec, settings, dataset), observer.note)
-        stack.callback(tracker.close, _HURRY_S)
+        tracker = stack.enter_context(Tracker(lambda: _open_runs(spec, settings, dataset), observer.note))
         pool = stack.enter_context(closing(LocalPool(dataset, [slot])))
         tracker.wait_connected()
         for folder in left:
@@ -127,13 +125,12 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
         runner = TrainingRunner(pool, observer, ResultWriter(settings.spool, tracker), job, earlier)
         with interruptible(runner.interrupt):
             runner.run()
-        undelivered = tracker.close()
-        if runner.error:
-            raise TrainingError(runner.error)
-        if runner.trained is None:  # interrupted before it began
-            raise KeyboardInterrupt
-        row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name))
-        return replace(runner.trained, row=row, undelivered=undelivered)
+    if runner.error:
+        raise TrainingError(runner.error)
+    if runner.trained is None:  # interrupted before it began
+        raise KeyboardInterrupt
+    row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name))
+    return replace(runner.trained, row=row, undelivered=tracker.undelivered)
 
 
 def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:
@@ -190,10 +187,6 @@ class TrainingRunner(JobRunner[Job]):
         self._earlier = earlier
         self.trained: TrainingResult | None = None
         self.error = ""
-
-    def next_job(self) -> Job | None:
-        """The job, once."""
-        return self._jobs.pop() if self._jobs else None
 
     def submit(self, job: Job, slot: Slot) -> None:
         """Starts an attempt; its run begins with the epochs of the earlier run."""

@@ -13,11 +13,11 @@ from hypothesis import given, settings, strategies as st
 
 import search
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.datasets import load
+from pipelines.data.datasets import Dataset, load
 from search.spec.dimensions import Fixed
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
-from search.training.forecast import Size, _Cost, _few_rows, _n_weights, _whole_s, _work, simulate
+from search.training.forecast import _Cost, _few_rows, _n_weights, _whole_s, _work, simulate
 from search.workers.tasks import Outcome
 
 STUDY = '[data]\nsource = "digits"\n[study]\ntrials = 10\n[space]\nwidth = { low = 8, high = 64 }\nepochs = 4\n'
@@ -96,27 +96,29 @@ class TestCost:
     )
     @settings(max_examples=30)
     def test_costs_are_found_again(self, costs: tuple[float, ...], once_s: float, seed: int) -> None:
-        size = Size.of(load(DataConfig("digits")))
+        dataset = load(DataConfig("digits"))
         probes = [hp for hp, _ in simulate(replace(search.default_spec("digits", trials=12, seed=seed), pruner="none"))]
         true = _Cost(once_s, costs)
-        found = _Cost.fit(probes, [outcome(true, hp, size) for hp in probes], size)
+        found = _Cost.fit(probes, [outcome(true, hp, dataset) for hp in probes], dataset)
         for hp in probes:
-            assert found.trial_s(hp, hp.epochs, size) == pytest.approx(true.trial_s(hp, hp.epochs, size), rel=1e-3)
+            assert found.trial_s(hp, hp.epochs, dataset) == pytest.approx(
+                true.trial_s(hp, hp.epochs, dataset), rel=1e-3
+            )
 
     def test_noise_gives_no_negative_cost(self) -> None:
-        size, random = Size.of(load(DataConfig("digits"))), np.random.default_rng(0)
+        dataset, random = load(DataConfig("digits")), np.random.default_rng(0)
         probes = [hp for hp, _ in simulate(search.default_spec("digits", trials=6))]
-        outcomes = [outcome(_Cost(0.1, (random.exponential(1e-4), 0.0, 0.0)), hp, size) for hp in probes]
-        found = _Cost.fit(probes, outcomes, size)
+        outcomes = [outcome(_Cost(0.1, (random.exponential(1e-4), 0.0, 0.0)), hp, dataset) for hp in probes]
+        found = _Cost.fit(probes, outcomes, dataset)
         assert min(found.once_s, *found.per_epoch) >= 0
-        assert found.trial_s(Hyperparameters(), 20, size) > found.trial_s(Hyperparameters(), 10, size) > 0
+        assert found.trial_s(Hyperparameters(), 20, dataset) > found.trial_s(Hyperparameters(), 10, dataset) > 0
 
 
-def outcome(cost: _Cost, hp: Hyperparameters, size: Size) -> Outcome:
+def outcome(cost: _Cost, hp: Hyperparameters, dataset: Dataset) -> Outcome:
     """The outcome of a probe of two epochs with the given costs."""
     from pipelines.training.history import EpochReport
 
-    epoch_s = cost.trial_s(hp, 1, size) - cost.once_s
+    epoch_s = cost.trial_s(hp, 1, dataset) - cost.once_s
     history = tuple(
         EpochReport(n, loss=1.0, accuracy=0.5, val_loss=1.0, val_accuracy=0.5, learning_rate=0.1, duration_s=epoch_s)
         for n in (1, 2)
@@ -126,10 +128,10 @@ def outcome(cost: _Cost, hp: Hyperparameters, size: Size) -> Outcome:
 
 
 def test_work_is_steps_products_and_updates() -> None:
-    size = Size.of(load(DataConfig("digits")))  # 1,149 training rows of 64 values, 10 classes
+    dataset = load(DataConfig("digits"))  # 1,149 training rows of 64 values, 10 classes
     hp = Hyperparameters(width=16, depth=1, batch_size=100)
-    assert _n_weights(hp, size) == 65 * 16 + 17 * 10
-    assert _work(hp, size) == (12, 1149 * 1210, 12 * 1210)
+    assert _n_weights(hp, dataset) == 65 * 16 + 17 * 10
+    assert _work(hp, dataset) == (12, 1149 * 1210, 12 * 1210)
 
 
 def test_probes_of_large_networks_get_few_rows() -> None:
