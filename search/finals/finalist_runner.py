@@ -46,7 +46,7 @@ class FinalistRunner(JobRunner[FinalistJob]):
         self, context: StudyContext, pool: Pool, progress: Progress, choose: Callable[[], FinalistJob | None]
     ) -> None:
         writer = ResultWriter(context.settings.spool, context.tracker, self._record)
-        super().__init__(pool, context.observer, progress, writer, context.spec.workers.trial_timeout_s)
+        super().__init__(pool, context.observer, progress, writer)
         self._context = context
         self._choose = choose
 

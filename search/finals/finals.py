@@ -183,7 +183,8 @@ class _Finals:
     def _job(self, number: int, run_name: str, candidate: Candidate, seed: int, role: str) -> FinalistJob:
         hyperparameters = candidate.hyperparameters
         start = self.context.run_start(run_name, hyperparameters, seed, trial=str(candidate.trial), role=role)
-        return FinalistJob(start, Task(number, hyperparameters, seed))
+        limit_s = self.context.spec.workers.trial_timeout_s
+        return FinalistJob(start, Task(number, hyperparameters, seed), limit_s=limit_s)
 
 
 def joined(dataset: Dataset) -> Dataset:

@@ -33,6 +33,7 @@ class Job:
         epochs: Those of this attempt that have ended.
         exclusive: Whether it needs a whole device.
         replaces_run: Whether MLflow may have a run of this name already.
+        limit_s: Time limit of one attempt, in seconds; None for no limit.
         deadline: Value of ``time.monotonic`` at which the attempt takes too long.
     """
 
@@ -44,6 +45,7 @@ class Job:
     epochs: list[Epoch] = field(default_factory=list)
     exclusive: bool = False
     replaces_run: bool = False
+    limit_s: float | None = None
     deadline: float = math.inf
 
     @property
@@ -73,26 +75,16 @@ class Dispatcher(Generic[J]):
         observer: Is told why a job is retried.
         progress: Shows each slot.
         fail: Called for a job that is not retried: the job, a message and a traceback.
-        limit_s: Time limit of one attempt, in seconds; None for no limit.
 
     Attributes:
         running: Jobs in training, by number.
         retries: Jobs that wait for another attempt.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        observer: Observer,
-        progress: Progress,
-        fail: Callable[[J, str, str], None],
-        limit_s: float | None,
-    ) -> None:
+    def __init__(self, pool: Pool, observer: Observer, progress: Progress, fail: Callable[[J, str, str], None]) -> None:
         self._pool = pool
-        self._observer = observer
-        self._progress = progress
+        self._observer, self._progress = observer, progress
         self._fail = fail
-        self._limit_s = limit_s
         self.running: dict[int, J] = {}
         self.retries: list[J] = []
         self._free: list[Slot] = []
@@ -124,7 +116,7 @@ class Dispatcher(Generic[J]):
         job.start = replace(job.start, tags={**job.start.tags, "device": slot.device})
         self.running[job.number] = job
         self._progress.slots[slot.number] = SlotView(slot.device, job.name, job.hyperparameters)
-        job.deadline = time.monotonic() + (self._limit_s or math.inf)
+        job.deadline = time.monotonic() + (job.limit_s or math.inf)
         self._pool.submit(slot, replace(job.task, exclusive=job.exclusive))
 
     def kill_overdue(self) -> None:
@@ -159,7 +151,7 @@ class Dispatcher(Generic[J]):
     def _retry_lost(self, event: Lost) -> None:
         job = self.running[event.number]
         if time.monotonic() > job.deadline:
-            self._fail(job, f"workers.trial_timeout_s: took longer than {self._limit_s:g} s and was ended", "")
+            self._fail(job, f"workers.trial_timeout_s: took longer than {job.limit_s:g} s and was ended", "")
         elif job.attempt >= MAX_ATTEMPTS:
             self._fail(job, f"{event.message}, {job.attempt} times with this configuration", "")
         else:

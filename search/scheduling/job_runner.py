@@ -42,22 +42,14 @@ class JobRunner(Generic[J]):
         observer: Watches.
         progress: What the observer sees.
         writer: Persists results and sends runs to MLflow; None records nothing.
-        limit_s: Time limit of one attempt, in seconds; None for no limit.
     """
 
-    def __init__(
-        self,
-        pool: Pool,
-        observer: Observer,
-        progress: Progress,
-        writer: ResultWriter | None,
-        limit_s: float | None = None,
-    ) -> None:
+    def __init__(self, pool: Pool, observer: Observer, progress: Progress, writer: ResultWriter | None) -> None:
         self.progress = progress
         self._pool = pool
         self._observer = observer
         self._writer = writer
-        self._dispatcher = Dispatcher[J](pool, observer, progress, self.fail, limit_s)
+        self._dispatcher = Dispatcher[J](pool, observer, progress, self.fail)
         self._running = self._dispatcher.running
         self._jobs: list[J] = []
         self._results: list[Result] = []

@@ -44,7 +44,7 @@ class Scheduler(JobRunner[TrialJob]):
         spec, settings, study, tracker = context.spec, context.settings, context.study, context.tracker
         writer = ResultWriter(settings.spool, tracker, lambda results: tell(settings, study, results))
         progress = Progress(spec.name, budget=spec.trials)
-        super().__init__(pool, context.observer, progress, writer, spec.workers.trial_timeout_s)
+        super().__init__(pool, context.observer, progress, writer)
         self._context = context
         self._study = study
         self._tracker = tracker

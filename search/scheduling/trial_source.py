@@ -86,6 +86,7 @@ class TrialSource:
             start=context.run_start(trial_run_name(trial.number), hyperparameters, seed, **tags),
             task=Task(trial.number, hyperparameters, seed),
             slot=slot,
+            limit_s=context.spec.workers.trial_timeout_s,
             replaces_run=is_requeued(trial),
             trial=trial,
             reported_before=max(stored.intermediate_values, default=0),

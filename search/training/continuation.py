@@ -63,25 +63,21 @@ class Earlier:
         """
         spec = self.spec
         recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed}
-        may_change = ("epochs", "source")
-        changed = [n for n, value in given.items() if n not in may_change and value not in (None, recorded[n])]
+        changed = [
+            f"--{name.replace('_', '-')}: must be {recorded[name]}, as in the run to continue, got {value}: leave it"
+            " out, or train without --continue"
+            for name, value in given.items()
+            if name not in ("epochs", "source") and value not in (None, recorded[name])
+        ]
         if changed:
-            raise SpecError(
-                [
-                    f"--{name.replace('_', '-')}: must be {recorded[name]}, as in the run to continue, got"
-                    f" {given[name]}: leave it out, or train without --continue"
-                    for name in changed
-                ]
-            )
-        done, planned = self.checkpoint.epochs, spec.hyperparameters.epochs
-        more = given.get("epochs")
-        if more is None and done >= planned:
-            raise SpecError(
-                f"--epochs: must be the number of further epochs: run {self.run_id} has trained all its {planned}"
-            )
-        total = planned if more is None else done + more
+            raise SpecError(changed)
+        n_done, n_planned = self.checkpoint.epochs, spec.hyperparameters.epochs
+        if given.get("epochs") is None and n_done >= n_planned:
+            rule = "--epochs: must be the number of further epochs"
+            raise SpecError(f"{rule}: run {self.run_id} has trained all its {n_planned}")
+        n_epochs = n_planned if given.get("epochs") is None else n_done + given["epochs"]
         data = replace(spec.data, source=given.get("source") or spec.data.source)
-        return replace(spec, data=data, hyperparameters=replace(spec.hyperparameters, epochs=total))
+        return replace(spec, data=data, hyperparameters=replace(spec.hyperparameters, epochs=n_epochs))
 
 
 def read_earlier(settings: Settings, run_id: str) -> Earlier:
@@ -102,21 +98,19 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         tags, metrics = run.data.tags, run.data.metrics
         if SPEC_TAG not in tags or CHECKPOINT_TAG not in tags:
             raise NotFoundError(f"--continue: must be a run that train made, but {run_id} has no {CHECKPOINT_FILE}")
-        history = read_history(client, run_id)
-        content = _read(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
-        model = _read(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b""
+        checkpoint = _read(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
+        return Earlier(
+            run_id=run_id,
+            spec=TrainingSpec.from_json(tags[SPEC_TAG]),
+            fingerprint=tags["dataset.fingerprint"],
+            history=read_history(client, run_id),
+            best_epoch=int(metrics.get("best_epoch", 0)),
+            best_val_accuracy=metrics.get("best_val_accuracy", -1.0),
+            model=_read(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b"",
+            checkpoint=SavedCheckpoint(checkpoint, tags[CHECKPOINT_TAG], int(tags[EPOCHS_TAG])),
+        )
     except MlflowException as error:
         raise NotFoundError(f"--continue: must be a run of this home: {one_line(error)}") from error
-    return Earlier(
-        run_id=run_id,
-        spec=TrainingSpec.from_json(tags[SPEC_TAG]),
-        fingerprint=tags["dataset.fingerprint"],
-        history=history,
-        best_epoch=int(metrics.get("best_epoch", 0)),
-        best_val_accuracy=metrics.get("best_val_accuracy", -1.0),
-        model=model,
-        checkpoint=SavedCheckpoint(content, tags[CHECKPOINT_TAG], int(tags[EPOCHS_TAG])),
-    )
 
 
 def _read(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,11 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     warm_up()
     dataset = load(spec.data, settings.data_folders)
     require_fit(spec.hyperparameters, dataset, [slot])
-    _require_same_rows(dataset, earlier)
+    if earlier and earlier.fingerprint != dataset.fingerprint:
+        raise SpecError(
+            f"{dataset.name}: must hold the rows that run {earlier.run_id} was trained on, got others: they"
+            " changed since, or are split another way"
+        )
     open_home(settings)
     parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_classes)
     observer.begin(parts)
@@ -133,21 +137,12 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
 
 
-def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:
-    if earlier and earlier.fingerprint != dataset.fingerprint:
-        raise SpecError(
-            f"{dataset.name}: must hold the rows that run {earlier.run_id} was trained on, got others: they"
-            " changed since, or are split another way"
-        )
-
-
 def _left_by_others(spec: TrainingSpec, settings: Settings, stack: ExitStack) -> list[Path]:
     """Results in the spool that no running process is about to deliver; the lock lasts as long as ``stack``."""
-    try:
+    with suppress(UnavailableError):
         own = stack.enter_context(study_lock(settings, spec.experiment))
-    except UnavailableError:
-        return []
-    return [] if own.process_index else list(entries(settings.spool, spec.experiment))
+        return [] if own.process_index else list(entries(settings.spool, spec.experiment))
+    return []
 
 
 def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs:

@@ -14,7 +14,6 @@ from search.optimization.run_records import recorded_results
 from search.optimization.studies import open_study
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Progress
-from search.spec.study_spec import WorkerSettings
 from search.tracking.entries import RunStart
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.tracker import Tracker
@@ -27,13 +26,12 @@ def train(
     world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None
 ) -> tuple[Watcher, dict[str, dict[str, Any]]]:
     """Trains jobs that differ in their numbers; returns the observer and the record of each."""
-    spec, watcher = world.spec(workers=WorkerSettings(trial_timeout_s=limit_s)), Watcher()
+    spec, watcher = world.spec(), Watcher()
     study = open_study(world.settings, spec, "f00d")
     tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
     tracker.wait_connected()
-    jobs = iter(
-        [FinalistJob(RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}), Task(n, HP, n)) for n in range(n_jobs)]
-    )
+    starts = [RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}) for n in range(n_jobs)]
+    jobs = (FinalistJob(start, Task(n, HP, n), limit_s=limit_s) for n, start in enumerate(starts))
     context = StudyContext(spec, study, world.settings, tracker, watcher, 64, 10, {})
     runner = FinalistRunner(context, pool, Progress(spec.name), lambda: next(jobs, None))
     try:

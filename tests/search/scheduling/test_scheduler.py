@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,10 +157,17 @@ class TestTrouble:
         assert [file.path for file in world.client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
         assert "trial-0000 failed: it cannot be trained" in watcher.lines
 
-    def test_a_trial_beyond_its_time_limit_fails(self, world: World) -> None:
+    def test_a_trial_beyond_its_time_limit_fails(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+        monkeypatch.setattr("search.scheduling.dispatcher.time", clock)
+
+        def wait(scheduler: Scheduler, progress: Progress) -> None:
+            """Lets time pass only while the first trial hangs."""
+            clock.now += 0.1 * any(view.run_name == "trial-0000" and view.report for view in progress.slots.values())
+
         workers = WorkerSettings(trial_timeout_s=0.3)
         spec, pool = world.spec(trials=2, workers=workers), ScriptedPool(1, script({0: [[0.2, HANGS]]}))
-        world.search(spec, pool)
+        world.search(spec, pool, wait)
         assert states(world.rows(spec)) == ["FAIL", "COMPLETE"]
         message = world.runs(spec)["trial-0000"].data.tags["message"]
         assert message == "workers.trial_timeout_s: took longer than 0.3 s and was ended"
