@@ -14,8 +14,7 @@ from search.scheduling.progress import Progress
 from search.scheduling.recovery import record_runs
 from search.scheduling.trial_results import Result, ResultWriter, ended
 from search.tracking.entries import Entry
-from search.workers.pool import Pool
-from search.workers.tasks import Outcome, StopReason
+from search.workers import Outcome, Pool, StopReason
 
 
 @dataclass(slots=True, kw_only=True)

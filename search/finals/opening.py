@@ -12,7 +12,7 @@ from search.optimization.provenance import open_runs, run_tags
 from search.optimization.studies import load_own_study, study_data
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
-from search.scheduling.recovery import deliver_left
+from search.scheduling.recovery import Recovery
 from search.storage.advisory_locks import sole_lock
 from search.storage.database import storage_errors
 from search.tracking.connection import open_home
@@ -38,7 +38,7 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
         study = load_own_study(own, name)
         with Tracker(lambda: open_runs(own, spec, dataset), observer.note) as tracker:
             tracker.wait_connected()
-            deliver_left(study, own, tracker)
+            Recovery(study, own, tracker).deliver_left()
             n_features = dataset.training.x[0].size
             yield (
                 StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_classes, run_tags(dataset)),

@@ -11,8 +11,7 @@ from search.scheduling.progress import Observer
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED
 from search.storage.stored_study import StoredStudy
-from search.tracking.entries import RunStart, now_ms
-from search.tracking.tracker import Tracker
+from search.tracking import RunStart, Tracker, now_ms
 
 
 @dataclass(frozen=True, slots=True)

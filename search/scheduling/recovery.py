@@ -9,36 +9,37 @@ from optuna.trial import TrialState
 
 from search.home.settings import Settings
 from search.optimization.run_records import forget_run_id, record_result, record_run_id, unknown_runs
-from search.scheduling.context import StudyContext
 from search.storage.advisory_locks import exclusive_access
 from search.storage.attributes import RESULT
 from search.storage.cached_storage import FinishedElsewhereError
 from search.storage.heartbeats import requeue_abandoned
 from search.storage.stored_study import StoredStudy
-from search.tracking.entries import Entry
+from search.tracking import Entry, Tracker
 from search.tracking.run_names import trial_run_name
 from search.tracking.spool import collect_spools, entries, read_entry
-from search.tracking.tracker import Tracker
 
 
 class Recovery:
     """Finishes what other processes began, so that each trial ends once.
 
     Args:
-        context: The study.
+        study: The study.
+        settings: Places of this process, such as its spool.
+        tracker: Sends runs to MLflow.
         in_training: Numbers of the trials that this process trains.
     """
 
-    def __init__(self, context: StudyContext, in_training: Container[int]) -> None:
-        self._study, self._settings, self._tracker = context.study, context.settings, context.tracker
+    def __init__(
+        self, study: StoredStudy, settings: Settings, tracker: Tracker, in_training: Container[int] = ()
+    ) -> None:
+        self._study, self._settings, self._tracker = study, settings, tracker
         self._in_training = in_training
 
-    def begin(self) -> None:
-        """Recovers what was left before this process began."""
+    def deliver_left(self) -> None:
+        """Delivers the results that were left in spools before this process began, and looks up missing run ids."""
         collect_spools(self._settings, self._study.study_name)
         for folder in entries(self._settings.spool, self._study.study_name):
             self._finish(folder)
-        self.recover()
         for run_name in unknown_runs(self._study):
             self._tracker.look_up(run_name)
 
@@ -103,24 +104,3 @@ def record_runs(study: StoredStudy, tracker: Tracker) -> None:
     """Records the ids of the runs that MLflow opened since the last call."""
     for run_name, run_id in tracker.opened():
         record_run_id(study, run_name, run_id)
-
-
-def deliver_left(study: StoredStudy, settings: Settings, tracker: Tracker) -> None:
-    """Records and delivers the results in the spool, except those of unfinished trials: ``Recovery`` needs them.
-
-    Args:
-        study: The study of the results.
-        settings: Places of this process.
-        tracker: Sends the results to MLflow.
-    """
-    collect_spools(settings, study.study_name)
-    finished = {t.number for t in study.get_trials(deepcopy=False) if t.state.is_finished()}
-    for folder in entries(settings.spool, study.study_name):
-        entry = read_entry(folder)
-        if entry.number is None:
-            record_result(study, entry)
-        if entry.number is None or entry.number in finished:
-            forget_run_id(study, entry.start.run_name)
-            tracker.deliver(folder)
-    for run_name in unknown_runs(study):
-        tracker.look_up(run_name)

@@ -23,9 +23,8 @@ from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
+from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import ELAPSED, FACTS
-from search.storage.database import storage_errors
-from search.storage.stored_study import StoredStudy
 from search.tracking.connection import open_home
 from search.tracking.spool import has_spooled
 from search.tracking.tracker import Tracker

@@ -19,8 +19,7 @@ from search.scheduling.recovery import Recovery, record_runs, tell
 from search.scheduling.trial_results import Result, ResultWriter, copied, trained
 from search.scheduling.trial_source import TrialJob, TrialSource, prune
 from search.storage.cached_storage import FinishedElsewhereError
-from search.workers.pool import Pool, Reported
-from search.workers.tasks import Outcome, StopReason
+from search.workers import Outcome, Pool, Reported, StopReason
 
 _ASKED_TOGETHER = 8
 """Trials that are asked for in one transaction: the first of them waits for the last."""
@@ -50,14 +49,15 @@ class Scheduler(JobRunner[TrialJob]):
         self._tracker = tracker
         self._clock = StudyClock(study, spec.timeout_s, started, now)
         self._source = TrialSource(context)
-        self._recovery = Recovery(context, self._running)
+        self._recovery = Recovery(study, settings, tracker, self._running)
         self._longest_epoch_s = 0.0
         self._next_refresh = 0.0
         self._next_bookkeeping = 0.0
 
     def run(self) -> None:
         """Searches until the budget is spent, the space is exhausted, or an interruption."""
-        self._recovery.begin()
+        self._recovery.deliver_left()
+        self._recovery.recover()
         for trial in self._study.get_trials(deepcopy=False):
             row = trial_row(trial, {})
             self.progress.count(row.state, row.number, row.value, row.params)

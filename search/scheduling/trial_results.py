@@ -14,9 +14,8 @@ from search.optimization.run_records import files_of, metrics_of, result_of, tag
 from search.scheduling.dispatcher import J, Job
 from search.scheduling.trial_source import TrialJob
 from search.storage.attributes import PRUNED_AT, RESULT
-from search.tracking.entries import Entry, now_ms
+from search.tracking import Entry, Tracker, now_ms
 from search.tracking.spool import remove_entry, write_entry
-from search.tracking.tracker import Tracker
 from search.workers.tasks import Outcome
 
 _DISK_THREADS = 8

@@ -28,10 +28,9 @@ from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
 from search.spec.study_spec import StudySpec
 from search.tracking.entries import RunStart
+from search.workers import Outcome, Pool, Task
 from search.workers.local_pool import LocalPool, warm_up
-from search.workers.pool import Pool
 from search.workers.start import local_slots
-from search.workers.tasks import Outcome, Task
 
 N_PROBES, PROBE_EPOCHS = 6, 2
 PROBE_ROWS = 8192

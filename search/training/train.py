@@ -23,18 +23,17 @@ from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.trial_results import Result, ResultWriter
 from search.spec.study_spec import WorkerSettings
+from search.tracking import Entry, RunStart, Tracker, now_ms
 from search.tracking.connection import open_home
-from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, RunStart, now_ms
+from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE
 from search.tracking.experiment_view import plain
 from search.tracking.run_names import training_run_name
 from search.tracking.runs import Runs
 from search.tracking.spool import entries
-from search.tracking.tracker import Tracker
 from search.training.configuration import TrainingSpec
 from search.training.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
+from search.workers import Outcome, Pool, StopReason, Task
 from search.workers.local_pool import LocalPool, warm_up
-from search.workers.pool import Pool
-from search.workers.tasks import Outcome, StopReason, Task
 
 _DIVERGED = "the loss was not a number in the first epoch: lower --learning-rate, or scale the inputs"
 
@@ -77,11 +76,7 @@ def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observ
 
 
 def continue_training(
-    run_id: str,
-    *,
-    home: Path | None = None,
-    observer: Observer | None = None,
-    **given: Any,
+    run_id: str, *, home: Path | None = None, observer: Observer | None = None, **given: Any
 ) -> TrainingResult:
     """Resumes exactly where a run of ``train_once`` stopped: five epochs and five more equal ten.
 

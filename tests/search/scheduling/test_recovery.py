@@ -10,8 +10,6 @@ from scripted_pool import ScriptedPool
 from world import Left, World, script, states
 
 from search.home.settings import study_slug
-from search.scheduling.context import StudyContext
-from search.scheduling.progress import Observer
 from search.scheduling.recovery import Recovery
 from search.tracking.entries import MODEL_FILE
 from search.tracking.runs import Runs
@@ -72,8 +70,7 @@ class TestLeftBehind:
         left.told(left.spooled())
         runs = Runs(left.world.settings, left.spec.name, "", None)
         tracker = Tracker(lambda: runs)
-        context = StudyContext(left.spec, left.study, left.world.settings, tracker, Observer(), 64, 10, {})
-        Recovery(context, ()).begin()
+        Recovery(left.study, left.world.settings, tracker).deliver_left()
         assert tracker.close() == 0
         run = self.check(left, trained=[1], value=0.77)
         assert run.info.run_id != replaced
