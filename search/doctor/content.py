@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines.errors import MlpSearchError
 from pipelines.training.history import sha256
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 Copies: TypeAlias = Callable[[], dict[str, Path]]
 """Returns the files of a home by their hashes."""
-_Log: TypeAlias = Callable[[str, str, Any], object]
 LOST = "lost."
 """Prefix of the tags that record what of a run cannot be restored: ``lost.model.h5``, ``lost.history``."""
 _HISTORY = LOST + "history"
@@ -48,7 +47,7 @@ def _values(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
     tags = {key: str(value) for key, value in {**record.start.tags, **record.tags}.items() if key in _TAGS}
     # A parameter with another value stays: MLflow changes none.
     params = {key: str(value) for key, value in record.start.params.items() if key not in data.params}
-    compared: list[tuple[str, Mapping[str, object], Mapping[str, object], _Log]] = [
+    compared: list[tuple[str, Mapping[str, object], Mapping[str, object], Callable[..., object]]] = [
         ("wrong tags", tags, data.tags, client.set_tag),
         ("missing parameters", params, data.params, client.log_param),
         ("wrong figures", record.metrics, data.metrics, partial(_log_metric, client)),
@@ -59,7 +58,7 @@ def _values(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
             yield Finding(kind, subject, what, partial(_log, log, run.info.run_id, wrong))
 
 
-def _log(log: _Log, run_id: str, values: Mapping[str, object]) -> None:
+def _log(log: Callable[..., object], run_id: str, values: Mapping[str, object]) -> None:
     for key, value in values.items():
         log(run_id, key, value)
 

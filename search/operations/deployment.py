@@ -62,10 +62,7 @@ def check_settings(environ: Mapping[str, str], data: Path) -> None:
         elif not re.fullmatch(pattern, value):
             problems.append(f".env, {name}: must be {rule}, got {shown}")
         elif name == "SEARCH_DATA" and not (data.is_dir() and os.access(data, os.R_OK | os.X_OK)):
-            problems.append(
-                f".env, {name}: must be a folder that everybody may read, got {value!r}: check its type and mode with"
-                " ls -ld"
-            )
+            problems.append(f".env, {name}: must be a folder that everybody may read, got {value!r}: see ls -ld")
     if problems:
         raise InputError(problems)
 

@@ -45,11 +45,8 @@ class Server:
 
     def studies(self) -> dict[str, str]:
         """The addresses of the studies' runs by study name, the study that changed last first."""
-        answer = requests.post(
-            f"{self.url}/api/2.0/mlflow/experiments/search",
-            json={"max_results": _N_STUDIES, "order_by": ["last_update_time DESC"]},
-            timeout=30,
-        )
+        query = {"max_results": _N_STUDIES, "order_by": ["last_update_time DESC"]}
+        answer = requests.post(f"{self.url}/api/2.0/mlflow/experiments/search", json=query, timeout=30)
         found = answer.json().get("experiments", [])
         return {e["name"]: study_link(self.url, e["experiment_id"]) for e in found if e["experiment_id"] != _DEFAULT}
 
