@@ -30,8 +30,12 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     )
     from search.registry.predict import Predictions as Predictions, predict as predict
     from search.registry.promotion import Promotion as Promotion, promote as promote
-    from search.reporting.explain import Explanation as Explanation, explain_trial as explain_trial
-    from search.reporting.study_summaries import StudySummary as StudySummary, studies as studies
+    from search.reporting.summaries import (
+        Explanation as Explanation,
+        StudySummary as StudySummary,
+        explain_trial as explain_trial,
+        studies as studies,
+    )
     from search.scheduling.run_study import (
         StudyResult as StudyResult,
         frame as frame,

@@ -40,7 +40,5 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
             tracker.wait_connected()
             Recovery(study, own, tracker).deliver_left()
             n_features = dataset.training.x[0].size
-            yield (
-                StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_classes, run_tags(dataset)),
-                dataset,
-            )
+            tags = run_tags(dataset)
+            yield StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_classes, tags), dataset

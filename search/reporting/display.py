@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipelines.config import Layer
     from pipelines.data.description import Description
     from search.optimization.leaderboard import TrialRow
-    from search.reporting.study_summaries import StudySummary
+    from search.reporting.summaries import StudySummary
     from search.spec.study_spec import StudySpec
     from search.training.forecast import Forecast
 

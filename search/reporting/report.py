@@ -17,7 +17,7 @@ from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.reporting.charts import charts, learning_curves
 from search.reporting.display import accuracy, seconds, short
-from search.reporting.explain import explain
+from search.reporting.summaries import explain
 from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy

@@ -104,7 +104,7 @@ def studies(home: Home = None, as_json: Json = False) -> None:
 
     Example: mlp-search studies
     """
-    from search.reporting.study_summaries import studies as read_studies
+    from search.reporting.summaries import studies as read_studies
 
     found = read_studies(home=home)
     display.show([display.studies_table(found)], [asdict(study) for study in found], as_json=as_json)
@@ -127,7 +127,7 @@ def show(study: Study, number: Number, home: Home = None, as_json: Json = False)
 
     Example: mlp-search show digits 7
     """
-    from search.reporting.explain import explain_trial
+    from search.reporting.summaries import explain_trial
 
     explanation = explain_trial(study, number, home=home)
     row = explanation.row

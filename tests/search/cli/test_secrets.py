@@ -41,12 +41,12 @@ slots = 1
 """
 
 BUG = """
-import os, search.cli.app, search.reporting.study_summaries
+import os, search.cli.app, search.reporting.summaries
 
 def broken(home):
     raise OSError(os.environ["OPTUNA_STORAGE"], os.environ["MLFLOW_TRACKING_URI"])
 
-search.reporting.study_summaries.studies = broken
+search.reporting.summaries.studies = broken
 search.cli.app.main(["studies"])
 """
 

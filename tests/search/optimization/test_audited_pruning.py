@@ -12,7 +12,7 @@ from world import World, interrupt_after
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.optimization.studies import load_study
-from search.reporting.explain import explain_trial
+from search.reporting.summaries import explain_trial
 from search.spec.dimensions import Choice, Range
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, spec_from_dict

@@ -1,4 +1,4 @@
-"""Explains in a paragraph why one trial won, was pruned or failed, with the numbers that decided it."""
+"""The studies of a home in a line each, and a trial in a paragraph: why it won, was pruned or failed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pipelines.errors import NotFoundError
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.pruners import rung
-from search.optimization.studies import load_study
-from search.storage.attributes import PRUNED_AT, RESULT, SPEC
+from search.optimization.studies import load_study, study_names
+from search.storage.attributes import ELAPSED, PRUNED_AT, RESULT, SPEC
 
 Result: TypeAlias = Mapping[str, Any]
 """The record of a training; see ``search.optimization.run_records.result_of``."""
@@ -26,6 +26,59 @@ _RULES = {
     "hyperband": "hyperband keeps the best third of its bracket, at epochs that grow by a factor of three",
     "median": "the median pruner ends trials below the median of the others at that epoch",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class StudySummary:
+    """One study in a line.
+
+    Attributes:
+        name: The study's name.
+        source: Its dataset.
+        complete: Complete trials.
+        pruned: Trials that the pruner ended.
+        failed: Trials that failed.
+        budget: The budget in trials; None without one.
+        best_value: The best validation accuracy of a complete trial.
+        elapsed_s: Duration of its runs together, in seconds.
+    """
+
+    name: str
+    source: str
+    complete: int
+    pruned: int
+    failed: int
+    budget: int | None
+    best_value: float | None
+    elapsed_s: float
+
+
+def studies(*, home: Path | None = None) -> list[StudySummary]:
+    """The studies of a home, the oldest first.
+
+    Raises:
+        UnavailableError: The database cannot be used.
+    """
+    settings = read_settings(home)
+    found = []
+    for name in study_names(settings):
+        study = load_study(settings, name)
+        attributes, rows = study.user_attrs, leaderboard(study)
+        spec = attributes.get(SPEC, {})
+        states = [row.state for row in rows]
+        found.append(
+            StudySummary(
+                name=name,
+                source=spec.get("data", {}).get("source", ""),
+                complete=states.count("COMPLETE"),
+                pruned=states.count("PRUNED"),
+                failed=states.count("FAIL"),
+                budget=spec.get("study", {}).get("trials"),
+                best_value=next((row.value for row in rows if row.state == "COMPLETE"), None),
+                elapsed_s=attributes.get(ELAPSED, 0.0),
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

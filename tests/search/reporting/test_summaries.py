@@ -8,7 +8,7 @@ from scripted_pool import ScriptedPool
 from world import World
 
 from search.optimization.studies import load_study
-from search.reporting.explain import explain_trial
+from search.reporting.summaries import explain_trial
 from search.spec.dimensions import Choice, Range
 from search.spec.space import SearchSpace
 
