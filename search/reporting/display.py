@@ -172,10 +172,7 @@ def layers_table(layers: Sequence[Layer]) -> Table:
 
 def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
     """The space of a study and the forecast of ``plan``."""
-    space = table(("dimension", "values"), title=f"study {spec.name}: the space")
-    for name, dimension in spec.space.dimensions.items():
-        scale = ", on a logarithmic scale" if getattr(dimension, "log", False) else ""
-        add_row(space, name, f"{dimension}{scale}")
+    space = table(("dimension", "values"), spec.space.dimensions.items(), f"study {spec.name}: the space")
     size = spec.space.size()
     if size is not None:
         add_row(space, "all", f"{size:,} configurations")

@@ -52,7 +52,8 @@ class Range:
     step: Number | None = None
 
     def __str__(self) -> str:
-        return f"from {self.low} to {self.high}" + (f" in steps of {self.step}" if self.step else "")
+        scale = ", on a logarithmic scale" if self.log else ""
+        return f"from {self.low} to {self.high}{scale}" + (f" in steps of {self.step}" if self.step else "")
 
     def broken_rules(self) -> Iterator[tuple[str, str]]:
         """Each key of a study file whose value does not go with the others, and the rule that it breaks."""
