@@ -83,7 +83,8 @@ class Dispatcher(Generic[J]):
 
     def __init__(self, pool: Pool, observer: Observer, progress: Progress, fail: Callable[[J, str, str], None]) -> None:
         self._pool = pool
-        self._observer, self._progress = observer, progress
+        self._observer = observer
+        self._progress = progress
         self._fail = fail
         self.running: dict[int, J] = {}
         self.retries: list[J] = []

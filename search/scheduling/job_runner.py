@@ -130,7 +130,7 @@ class JobRunner(Generic[J]):
         return job is not None
 
     def next_job(self) -> J | None:
-        """The next job; None where none is left to begin."""
+        """The next job, by default of ``_jobs``; None where none is left to begin."""
         return self._jobs.pop(0) if self._jobs else None
 
     def submit(self, job: J, slot: Slot) -> None:

@@ -74,7 +74,7 @@ def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
 ) -> None:
     address, process = server
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # in seconds; two minutes by default
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")  # in seconds: a loaded machine may need that long
     family = [process, *process.children(recursive=True)]
     all_done = threading.Event()
     resumers: list[threading.Thread] = []
@@ -84,6 +84,7 @@ def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
         try:
             wait_for(lambda: all_done.is_set() and [line for line in watcher.lines if "MLflow" in line])
         finally:
+            monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
             for part in family:
                 part.resume()
 
@@ -92,6 +93,7 @@ def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
         if done == 2 and not resumers:
             resumers.append(threading.Thread(target=resume))
             resumers[0].start()
+            monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
             for part in family:
                 part.suspend()
         if done == 12:
@@ -101,7 +103,9 @@ def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
     result = run_study(small_spec("hangs", trials=12), home=tmp_path, observer=watcher)
     resumers[0].join()
     assert all_done.is_set(), "ten trials did not wait for the server"
-    assert [line[:6] for line in watcher.lines if "MLflow" in line] == ["MLflow", "MLflow"], "away, and back"
+    lines = [line for line in watcher.lines if "MLflow" in line]
+    assert lines[0].startswith("MLflow does not answer")
+    assert lines[-1] == "MLflow answers again and has all results"
     assert result.undelivered == 0
     assert capfd.readouterr().out == "", "MLflow would print where each run can be seen"
     client = mlflow.MlflowClient(address)
