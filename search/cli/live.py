@@ -96,7 +96,7 @@ class Pace:
 
 def draw(progress: Progress, left_s: float | None = None) -> RenderableType:
     """The live table."""
-    rows = [(slot.device, *_slot_cells(slot)) for _, slot in sorted(progress.slots.items())]
+    rows = [_slot_row(slot) for _, slot in sorted(progress.slots.items())]
     slots = display.table(("slot", "trial", ">epoch", ">val_accuracy", "configuration"), rows)
     slots.add_section()
     if progress.best_number is None:
@@ -104,16 +104,15 @@ def draw(progress: Progress, left_s: float | None = None) -> RenderableType:
     else:
         name, best = trial_run_name(progress.best_number), display.accuracy(progress.best_value)
         display.add_row(slots, "best", name, None, best, display.short(progress.best_params))
-    where = f"{progress.study}: {', '.join(_counts(progress, left_s))}"
-    lines = [printable(where), *([progress.stopping] if progress.stopping else [])]
-    return Group(slots, *lines)
+    lines = [printable(f"{progress.study}: {_counts(progress, left_s)}"), progress.stopping]
+    return Group(slots, *filter(None, lines))
 
 
-def _slot_cells(slot: SlotView) -> tuple[str, str | None, str | None, str]:
-    if not slot.run_name or not slot.hyperparameters:
-        return "idle", None, None, ""
+def _slot_row(slot: SlotView) -> tuple[str | None, ...]:
+    if not slot.hyperparameters:
+        return slot.device, "idle", None, None, None
     value = display.accuracy(slot.report.val_accuracy) if slot.report else None
-    return slot.run_name, _epochs(slot), value, display.short(asdict(slot.hyperparameters))
+    return slot.device, slot.run_name, _epochs(slot), value, display.short(asdict(slot.hyperparameters))
 
 
 def _epochs(slot: SlotView) -> str:
@@ -125,21 +124,16 @@ def _done(progress: Progress) -> int:
     return progress.complete + progress.pruned + progress.failed
 
 
-def _counts(progress: Progress, left_s: float | None) -> list[str]:
+def _counts(progress: Progress, left_s: float | None) -> str:
     budget = "" if progress.budget is None else f" of {progress.budget}"
-    counts = [
-        f"{_done(progress)}{budget} trials",
-        f"{progress.complete} complete",
-        f"{progress.pruned} pruned",
-        f"{progress.failed} failed",
-    ]
-    return counts if left_s is None else [*counts, f"{display.seconds(left_s)} left"]
+    states = f"{progress.complete} complete, {progress.pruned} pruned, {progress.failed} failed"
+    left = "" if left_s is None else f", {display.seconds(left_s)} left"
+    return f"{_done(progress)}{budget} trials, {states}{left}"
 
 
 def _line(progress: Progress, left_s: float | None) -> str:
     """The progress in a line: counts, the best trial and the trials in training."""
-    parts = _counts(progress, left_s)
-    if progress.best_value is not None:
-        parts.append(f"best {progress.best_value:.4f} (trial {progress.best_number})")
+    best = "" if progress.best_value is None else f", best {progress.best_value:.4f} (trial {progress.best_number})"
     running = [slot for _, slot in sorted(progress.slots.items()) if slot.run_name]
-    return ", ".join([*parts, *(f"{slot.run_name} at epoch {_epochs(slot)}" for slot in running)])
+    epochs = [f", {slot.run_name} at epoch {_epochs(slot)}" for slot in running]
+    return _counts(progress, left_s) + best + "".join(epochs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -15,51 +15,46 @@ from pipelines.errors import SpecError
 from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
 
+_DATA = "digits, mnist, fashion_mnist or a data file"
 _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "fashion_mnist": "pieces of clothing"}
-_DATA_SUFFIXES = (".npz", ".csv", ".parquet")
 
 
-def _files(incomplete: str, suffixes: tuple[str, ...]) -> Iterator[str]:
+def _files(incomplete: str, *suffixes: str) -> list[tuple[str, str]]:
     """Files and folders whose path begins with ``incomplete``."""
-    typed = Path(incomplete)
-    folder, start = (typed, "") if incomplete.endswith("/") else (typed.parent, typed.name)
+    folder, slash, start = incomplete.rpartition("/")
     try:
-        entries = sorted(folder.expanduser().iterdir())
+        entries = sorted(Path(folder + slash or ".").expanduser().iterdir())
     except OSError:
-        return
-    for entry in entries:
-        if entry.name.startswith(start) and (entry.suffix.lower() in suffixes or entry.is_dir()):
-            yield str(folder / entry.name) + ("/" if entry.is_dir() else "")
+        return []
+    found = {entry.name + "/" * entry.is_dir(): entry.suffix.lower() for entry in entries}
+    chosen = [name for name, suffix in found.items() if name.endswith("/") or suffix in suffixes]
+    return [(folder + slash + name, "") for name in chosen if name.startswith(start)]
 
 
-def complete_source(incomplete: str) -> list[tuple[str, str]]:
-    """Built-in datasets and data files."""
+def _sources(incomplete: str) -> list[tuple[str, str]]:
     built_in = [(name, what) for name, what in _SOURCES.items() if name.startswith(incomplete)]
-    return built_in + [(path, "") for path in _files(incomplete, _DATA_SUFFIXES)]
+    return built_in + _files(incomplete, ".npz", ".csv", ".parquet")
 
 
-def complete_study_file(incomplete: str) -> list[tuple[str, str]]:
-    """Study files."""
-    return [(path, "") for path in _files(incomplete, (".toml",))]
+def _study_files(incomplete: str) -> list[tuple[str, str]]:
+    return _files(incomplete, ".toml")
 
 
-def complete_study_or_source(incomplete: str) -> list[tuple[str, str]]:
-    """Study files and sources, for ``run``."""
-    return complete_study_file(incomplete) + complete_source(incomplete)
+def _studies_or_sources(incomplete: str) -> list[tuple[str, str]]:
+    return _study_files(incomplete) + _sources(incomplete)
 
 
-def complete_study(ctx: typer.Context, incomplete: str) -> list[str]:
+def _studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
     path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
     if path is None:
-        return []
+        return
     with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC").fetchall()
-        return [name for (name,) in rows if name.startswith(incomplete)]
-    return []
+        rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC")
+        yield from (name for (name,) in rows if name.startswith(incomplete))
 
 
-def argument(metavar: str, text: str, complete: Callable[..., Sequence[object]] | None = None) -> object:
+def argument(metavar: str, text: str, complete: Callable[..., Iterable[object]] | None = None) -> object:
     """A positional argument whose values ``complete`` suggests to the shell."""
     return typer.Argument(metavar=metavar, help=text, autocompletion=complete)
 
@@ -83,8 +78,13 @@ def option(
 
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
-Study = Annotated[str, argument("STUDY", "A study's name.", complete_study)]
-Source = Annotated[str, argument("SOURCE", "digits, mnist, fashion_mnist or a data file.", complete_source)]
+Study = Annotated[str, argument("STUDY", "A study's name.", _studies)]
+StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", _study_files)]
+StudyOrSource = Annotated[
+    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, with the default space.", _studies_or_sources)
+]
+Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
+Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
 Target = Annotated[str | None, option("COLUMN", "The column of the labels, for tables.", "target")]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
 Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]

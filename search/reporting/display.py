@@ -60,6 +60,11 @@ def show(renderables: Iterable[RenderableType], document: object, *, as_json: bo
         out.print(text, soft_wrap=isinstance(renderable, str))
 
 
+def fields(record: object, *names: str) -> dict[str, object]:
+    """The named attributes of a result, for its JSON document."""
+    return {name: getattr(record, name) for name in names}
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]] = (), title: str | None = None) -> Table:
     """A table of ``rows``; a column whose name begins with ``>`` is aligned to the right."""
     heading = None if title is None else printable(title)
@@ -84,7 +89,7 @@ def short(params: Mapping[str, object]) -> str:
     return _CONFIGURATION.format_map(defaultdict(lambda: "?", values))
 
 
-def command(*words: object, home: Path | None) -> str:
+def command(*words: object, home: Path | None = None) -> str:
     """A command of this program on a home, quoted for a shell: ``mlp-search ui --home 'my runs'``."""
     options = ["--home", str(home)] if home else []
     return shlex.join(["mlp-search", *map(str, words), *options])

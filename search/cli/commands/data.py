@@ -10,11 +10,10 @@ import typer
 
 from pipelines.config import DataConfig
 from pipelines.errors import UnavailableError
-from search.cli.options import Figure, Home, Json, Target, argument, complete_source
+from search.cli.options import Dataset, Figure, Home, Json, Target, argument
 from search.home import read_settings
 from search.reporting import display
 
-Dataset = Annotated[str | None, argument("NAME|FILE", "digits, mnist, fashion_mnist or a data file.", complete_source)]
 Output = Annotated[Path, argument("PATH", "The file to write.")]
 
 
@@ -34,25 +33,21 @@ def datasets(
         _list_sources(folders, as_json=as_json)
         return
     config = DataConfig(source, target)
+    description = describe(config, folders)
+    document = asdict(description)
     if figure:
         _draw_examples(config, folders, figure)
-    description = describe(config, folders)
-    drawn = {"figure": str(figure)} if figure else {}
-    display.show(display.description_tables(description), asdict(description) | drawn, as_json=as_json)
-    if figure:
-        display.message(f"wrote {figure}")
+        document["figure"] = str(figure)
+    display.show(display.description_tables(description), document, as_json=as_json)
 
 
 def _list_sources(folders: tuple[Path, ...], *, as_json: bool) -> None:
     from pipelines.files.sources import SOURCES, is_available
 
-    found = {name: is_available(name, folders) for name in SOURCES}
-    rows = [(name, "yes" if is_here else "no: downloaded on first use") for name, is_here in found.items()]
+    document = [{"name": name, "available": is_available(name, folders)} for name in SOURCES]
+    rows = [(row["name"], "yes" if row["available"] else "no: downloaded on first use") for row in document]
     table = display.table(("dataset", "on this machine"), rows)
-    files = "or the path of a .npz, .csv or .parquet file"
-    display.show(
-        [table, files], [{"name": name, "available": is_here} for name, is_here in found.items()], as_json=as_json
-    )
+    display.show([table, "or the path of a .npz, .csv or .parquet file"], document, as_json=as_json)
 
 
 def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) -> None:
@@ -61,13 +56,10 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
 
     dataset = load(config, folders)
     save(example_grid(dataset.training.x, dataset.training.y, dataset.class_names), path)
+    display.message(f"wrote {path}")
 
 
-def init(
-    path: Output = Path("study.toml"),
-    home: Home = None,  # noqa: ARG001  (every command takes it)
-    as_json: Json = False,
-) -> None:
+def init(path: Output = Path("study.toml"), home: Home = None, as_json: Json = False) -> None:  # noqa: ARG001
     """Write a study file with every setting explained; an existing file is left unchanged.
 
     Example: mlp-search init study.toml

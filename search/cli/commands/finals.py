@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _MAX_CLASSES = 15
 
-Refit = Annotated[bool, typer.Option("--refit", help="Train the winner again, on training and validation rows.")]
 Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; recorded.")]
 
 
@@ -26,7 +25,7 @@ def finalists(
     study: Study,
     top: Annotated[int, option("N", "Number of configurations, from the best.")] = 5,
     seeds: Annotated[int, option("N", "Trainings of each configuration, each with a new seed.")] = 5,
-    refit: Refit = False,
+    refit: Annotated[bool, typer.Option("--refit", help="Train the winner again, with the validation rows.")] = False,
     pool: Pool = "local",
     home: Home = None,
     as_json: Json = False,
@@ -48,9 +47,8 @@ def finalists(
     display.undelivered(result.undelivered)
     if result.seal_opened:
         _report_tests(result.seal_opened)
-    else:
-        evaluation = display.command("evaluate", study, home=home)
-        display.message(f"next: {evaluation}   tests the winner on held-out rows, once")
+        return
+    display.message(f"next: {display.command('evaluate', study, home=home)}   tests the winner on held-out rows, once")
 
 
 def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Json = False) -> None:
@@ -61,7 +59,7 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
     from search.finals import evaluate as evaluate_winner
 
     result = evaluate_winner(study, again=again, home=home)
-    document = result.figures | {"seal_opened": result.seal_opened}
+    document = result.figures | display.fields(result, "seal_opened")
     display.show(_evaluation_tables(result, study), document, as_json=as_json)
     _report_tests(result.seal_opened)
     display.message(f"next: {display.command('promote', study, home=home)}")
@@ -74,12 +72,8 @@ def _report_tests(n: int) -> None:
 
 
 def _show_verdict(verdict: Verdict, title: str, *, as_json: bool) -> None:
-    document = {
-        "winner": _as_json(verdict.winner),
-        "significant": verdict.significant,
-        "p_value": verdict.p_value,
-        "finalists": [_as_json(finalist) for finalist in verdict.finalists],
-    }
+    documents = [_as_json(finalist) for finalist in verdict.finalists]
+    document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     columns = (">trial", ">mean", "95% interval", ">runs", ">leaderboard", ">parameters", "configuration")
     table = display.table(columns, map(_row, verdict.finalists), title)
     display.show([table, verdict.explanation], document, as_json=as_json)
@@ -90,21 +84,17 @@ def _row(finalist: Finalist) -> tuple[object, ...]:
     runs = "failed" if finalist.failure else f"{len(finalist.values)} of {finalist.n_seeds}"
     if not finalist.failure and not finalist.is_complete:
         runs += ", stopped: can no longer win"
-    candidate, interval = finalist.candidate, f"{low:.4f} to {high:.4f}"
+    candidate = finalist.candidate
+    configuration = display.short(asdict(candidate.hyperparameters))
     return (
-        candidate.trial, f"{finalist.mean:.4f}", interval, runs, f"{candidate.value:.4f}",
-        f"{finalist.n_parameters:,}", display.short(asdict(candidate.hyperparameters)),
+        candidate.trial, f"{finalist.mean:.4f}", f"{low:.4f} to {high:.4f}", runs, f"{candidate.value:.4f}",
+        f"{finalist.n_parameters:,}", configuration,
     )  # fmt: skip
 
 
 def _as_json(finalist: Finalist) -> dict[str, object]:
-    return {
-        "params": asdict(finalist.candidate.hyperparameters),
-        "mean": finalist.mean,
-        "interval": list(finalist.interval),
-        "n_parameters": finalist.n_parameters,
-        "run_ids": list(finalist.run_ids),
-    }
+    params = {"params": asdict(finalist.candidate.hyperparameters)}
+    return params | display.fields(finalist, "mean", "interval", "n_parameters", "run_ids")
 
 
 def _evaluation_tables(result: SealedResult, study: str) -> list[RenderableType]:
@@ -134,4 +124,4 @@ def _confusion_table(matrix: tuple[tuple[int, ...], ...], names: list[str]) -> R
     if len(names) > _MAX_CLASSES:
         return f"more than {_MAX_CLASSES} classes: the confusion matrix is a figure of the run"
     rows = [(name, *(count or "·" for count in row)) for name, row in zip(names, matrix, strict=True)]
-    return display.table(("true \\ predicted", *(f">{name}" for name in names)), rows)
+    return display.table(["true \\ predicted", *(f">{name}" for name in names)], rows)

@@ -20,20 +20,15 @@ if TYPE_CHECKING:
 _MAX_ROWS, _MAX_CLASSES = 50, 3
 
 Alias = Annotated[str, option("ALIAS", "The alias that moves.")]
-Model = Annotated[str | None, option("NAME", "The registered model.", "the study's name")]
-Force = Annotated[str | None, option("REASON", "Promote even if the gate refuses; the reason is recorded.")]
 Registered = Annotated[str, argument("MODEL", "A registered model.")]
-Versioned = Annotated[str, argument("MODEL[@ALIAS]", "A registered model, by default its champion.")]
-Rows = Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .parquet, PNG or JPEG.")]
-Invert = Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")]
 
 
 def promote(
     study: Study,
-    model: Model = None,
+    model: Annotated[str | None, option("NAME", "The registered model.", "the study's name")] = None,
     alias: Alias = "champion",
     alpha: Annotated[float, option("P", "Significance level of the gate.")] = ALPHA,
-    force: Force = None,
+    force: Annotated[str | None, option("REASON", "Promote even if the gate refuses; recorded.")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -44,8 +39,8 @@ def promote(
     from search.registry.promotion import promote as promote_winner
 
     result = promote_winner(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
-    names = ("promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value")
-    document = {name: getattr(result, name) for name in names}
+    document = asdict(result)
+    del document["model"]
     what = f"{result.model}@{alias} is version {result.version}" if result.promoted else f"{result.model}: refused"
     display.show([f"{what}: {result.reason}"], document, as_json=as_json)
     if not result.promoted:
@@ -84,9 +79,9 @@ def models(home: Home = None, as_json: Json = False) -> None:
 
 
 def predict(
-    model: Versioned,
-    source: Rows,
-    invert: Invert = False,
+    model: Annotated[str, argument("MODEL[@ALIAS]", "A registered model, by default its champion.")],
+    source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .parquet, PNG or JPEG.")],
+    invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")] = False,
     figure: Figure = None,
     home: Home = None,
     as_json: Json = False,
@@ -102,12 +97,11 @@ def predict(
         {"label": label, "probability": max(row), "probabilities": row}
         for label, row in zip(result.labels, result.probabilities.tolist(), strict=True)
     ]
+    display.show(_prediction_tables(result), document, as_json=as_json)
     if figure:
         from pipelines.evaluation.figures import class_probabilities, save
 
         save(class_probabilities(result.rows[0], result.probabilities[0], result.class_names), figure)
-    display.show(_prediction_tables(result), document, as_json=as_json)
-    if figure:
         display.message(f"wrote {figure}")
 
 

@@ -1,8 +1,7 @@
-"""``plan``, ``run``, ``studies``, ``trials``, ``show``: from a study file to a leaderboard."""
+"""``plan``, ``run``, ``studies``, ``trials``, ``show``, ``report``: from a study file to a report."""
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,21 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipelines.errors import TrainingError
-from search.cli.options import (
-    Gpus,
-    Home,
-    Json,
-    Pool,
-    Seed,
-    Study,
-    Target,
-    Workers,
-    argument,
-    complete_study_file,
-    complete_study_or_source,
-    option,
-    options_named,
-)
+from search.cli import options
+from search.cli.options import Home, Json, Study, option
 from search.reporting import display
 
 if TYPE_CHECKING:
@@ -37,21 +23,16 @@ if TYPE_CHECKING:
 _TOP = 10
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
-_SOURCES = "A study file; or digits, mnist, fashion_mnist or a data file, with the default space."
-StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", complete_study_file)]
-StudyOrSource = Annotated[str, argument("STUDY.toml|SOURCE", _SOURCES, complete_study_or_source)]
-Name = Annotated[str | None, option("NAME", "The study's name.", "the file's, else the source's", "--study")]
-Trials = Annotated[int | None, option("N", "Budget in trials, over all runs.", "64 without --timeout")]
-Timeout = Annotated[float | None, option("S", "Budget in seconds, over all runs.", "no limit")]
 Top = Annotated[int | None, option("N", "Show the best N trials.", "all", low=1)]
+Output = Annotated[Path | None, option("FILE.html", "The file to write.", "STUDY.html")]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="The trial's number.")]
 
 
 def plan(
-    study: StudyFile,
-    target: Target = None,
-    workers: Workers = None,
-    gpus: Gpus = None,
+    study: options.StudyFile,
+    target: options.Target = None,
+    workers: options.Workers = None,
+    gpus: options.Gpus = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -63,21 +44,20 @@ def plan(
 
     spec = _read(study, target=target, slots=workers, gpus=gpus)
     forecast = plan_study(spec, home=home)
-    names = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
-    document = {name: getattr(forecast, name) for name in names}
+    document = display.fields(forecast, "configurations_per_hour", "forecast_s", "memory_mb", "slots")
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
 
 def run(
-    study: StudyOrSource,
-    name: Name = None,
-    trials: Trials = None,
-    timeout: Timeout = None,
-    workers: Workers = None,
-    gpus: Gpus = None,
-    pool: Pool = "local",
-    seed: Seed = None,
-    target: Target = None,
+    study: options.StudyOrSource,
+    name: Annotated[str | None, option("NAME", "The study's name.", "the file's, else the source's", "--study")] = None,
+    trials: Annotated[int | None, option("N", "Budget in trials, over all runs.", "64 without --timeout")] = None,
+    timeout: Annotated[float | None, option("S", "Budget in seconds, over all runs.", "no limit")] = None,
+    workers: options.Workers = None,
+    gpus: options.Gpus = None,
+    pool: options.Pool = "local",
+    seed: options.Seed = None,
+    target: options.Target = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -88,8 +68,8 @@ def run(
     from search.cli.live import watching
     from search.scheduling.run_study import run_study
 
-    where = {"slots": workers, "gpus": gpus}
-    spec = _read(study, name=name, trials=trials, timeout_s=timeout, seed=seed, target=target, **where)
+    given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed, "target": target}
+    spec = _read(study, slots=workers, gpus=gpus, **given)
     with resumable():
         with watching(plain=as_json) as observer:
             result = run_study(spec, home=home, pool=pool, observer=observer)
@@ -135,14 +115,25 @@ def show(study: Study, number: Number, home: Home = None, as_json: Json = False)
     display.show([explanation.text, *lines], asdict(row) | {"explanation": explanation.text}, as_json=as_json)
 
 
-def _read(study: str, **options: Any) -> StudySpec:
+def report(study: Study, output: Output = None, home: Home = None, as_json: Json = False) -> None:
+    """Write one self-contained page of a study: its search, results, pruning and tests; it opens without a network.
+
+    Example: mlp-search report digits --output digits.html
+    """
+    from search.reporting.report import write_report
+
+    path = write_report(study, output, home=home)
+    display.show([f"{path}: open it in a browser"], {"path": str(path)}, as_json=as_json)
+
+
+def _read(study: str, **given: Any) -> StudySpec:
     """The study of a file, or of a dataset with the default space, with the options applied."""
     from search.spec import default_spec, override, read_spec
 
-    with options_named(name="--study", timeout_s="--timeout", slots="--workers", source="data.source"):
+    with options.options_named(name="--study", timeout_s="--timeout", slots="--workers", source="data.source"):
         if Path(study).suffix.lower() != ".toml":
-            return default_spec(study, **options)
-        return override(read_spec(study), **options)
+            return default_spec(study, **given)
+        return override(read_spec(study), **given)
 
 
 @contextmanager
@@ -151,19 +142,14 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typed = shlex.join(["mlp-search", *sys.argv[1:]])
-        display.message(f"to resume, run the same command again: {typed}")
+        display.message(f"to resume, run the same command again: {display.command(*sys.argv[1:])}")
         raise
 
 
 def _show_result(result: StudyResult, *, as_json: bool) -> None:
-    best, counts = result.best, {name: result.count(state) for name, state in _STATES.items()}
-    document = {
-        "study": result.study,
-        "trials": counts,
-        "best": best and {key: getattr(best, key) for key in ("number", "value", "params", "run_id")},
-        "wall_s": round(result.wall_s, 3),
-    }
+    counts = {name: result.count(state) for name, state in _STATES.items()}
+    best = result.best and display.fields(result.best, "number", "value", "params", "run_id")
+    document = {"study": result.study, "trials": counts, "best": best, "wall_s": round(result.wall_s, 3)}
     table = display.leaderboard_table(result.rows[:_TOP], f"study {result.study}")
     done = ", ".join(f"{count} {name}" for name, count in counts.items())
     display.show([table, f"{done} in {display.seconds(result.wall_s)}"], document, as_json=as_json)
@@ -172,10 +158,9 @@ def _show_result(result: StudyResult, *, as_json: bool) -> None:
 def _show_next(result: StudyResult, home: Path | None) -> None:
     """Suggests the next commands, ready to be copied."""
     display.undelivered(result.undelivered)
+    explain = display.command("show", result.study, result.best.number if result.best else 0, home=home)
     if result.rows and all(row.state == "FAIL" for row in result.rows):
-        explain = display.command("show", result.study, 0, home=home)
         raise TrainingError(f"every trial failed; {explain} explains the first failure")
     if result.best:
-        explain = display.command("show", result.study, result.best.number, home=home)
         display.message(f"next: {explain}   why this trial won")
     display.message(f"      {display.command('ui', home=home)}   every run with its curves, in MLflow")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,34 +17,25 @@ if TYPE_CHECKING:
     from search.training import TrainingResult
 
 _HP, _DATA = Hyperparameters(), DataConfig("")
-Width = Annotated[int | None, option("N", "Units of each hidden layer.", _HP.width)]
-Depth = Annotated[int | None, option("N", "Hidden layers.", _HP.depth)]
-Dropout = Annotated[float | None, option("SHARE", "Share of units dropped after each hidden layer.", _HP.dropout)]
-Optimizer = Annotated[str | None, option("NAME", "A Keras optimizer.", _HP.optimizer)]
-LearningRate = Annotated[float | None, option("RATE", "Learning rate.", "Keras's for the optimizer")]
-Schedule = Annotated[str | None, option("constant|cosine", "Schedule of the learning rate.", _HP.schedule)]
-Epochs = Annotated[int | None, option("N", "Passes over the rows; with --continue, further passes.", _HP.epochs)]
-BatchSize = Annotated[int | None, option("N", "Rows of a step.", _HP.batch_size)]
-Validation = Annotated[float | None, option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)]
-Scaling = Annotated[str | None, option("minmax|standard|none", "Scaling of the inputs.", _DATA.scaling)]
-Continue = Annotated[str | None, option("RUN", "Continue a run of train from its last epoch.", None, "--continue")]
 
 
 def train(
     source: Source,
-    width: Width = None,
-    depth: Depth = None,
-    dropout: Dropout = None,
-    optimizer: Optimizer = None,
-    learning_rate: LearningRate = None,
-    schedule: Schedule = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
+    width: Annotated[int | None, option("N", "Units of each hidden layer.", _HP.width)] = None,
+    depth: Annotated[int | None, option("N", "Hidden layers.", _HP.depth)] = None,
+    dropout: Annotated[float | None, option("SHARE", "Share of units dropped after each layer.", _HP.dropout)] = None,
+    optimizer: Annotated[str | None, option("NAME", "A Keras optimizer.", _HP.optimizer)] = None,
+    learning_rate: Annotated[float | None, option("RATE", "Learning rate.", "Keras's for the optimizer")] = None,
+    schedule: Annotated[str | None, option("constant|cosine", "Schedule of the learning rate.", _HP.schedule)] = None,
+    epochs: Annotated[int | None, option("N", "Passes over the rows; with --continue, more.", _HP.epochs)] = None,
+    batch_size: Annotated[int | None, option("N", "Rows of a step.", _HP.batch_size)] = None,
     seed: Seed = None,
     target: Target = None,
-    validation_fraction: Validation = None,
-    scaling: Scaling = None,
-    continue_run: Continue = None,
+    validation_fraction: Annotated[
+        float | None, option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)
+    ] = None,
+    scaling: Annotated[str | None, option("minmax|standard|none", "Scaling of the inputs.", _DATA.scaling)] = None,
+    continue_run: Annotated[str | None, option("RUN", "Resume a run from its last epoch.", None, "--continue")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -53,25 +43,18 @@ def train(
 
     Example: mlp-search train digits --width 64 --epochs 10
     """
-    given = {
-        "width": width, "depth": depth, "dropout": dropout, "optimizer": optimizer, "learning_rate": learning_rate,
-        "schedule": schedule, "epochs": epochs, "batch_size": batch_size, "seed": seed, "target": target,
-        "validation_fraction": validation_fraction, "scaling": scaling,
-    }  # fmt: skip
-    result = _train(source, given, continue_run, home, _Lines(as_json=as_json))
-    _show(source, result, home, as_json=as_json)
-
-
-def _train(
-    source: str, given: Mapping[str, object], continue_run: str | None, home: Path | None, observer: Observer
-) -> TrainingResult:
+    # Every other option is a hyperparameter, the seed, or says how the data is read.
+    given = {key: value for key, value in locals().items() if key not in ("source", "continue_run", "home", "as_json")}
     from search.training import continue_training, default_training, train_once
 
+    observer = _Lines(as_json=as_json)
     with options_named(name="data.source", source="data.source"):
         spec = default_training(source, **given)
     if continue_run is None:
-        return train_once(spec, home=home, observer=observer)
-    return continue_training(continue_run, home=home, observer=observer, source=source, **given)
+        result = train_once(spec, home=home, observer=observer)
+    else:
+        result = continue_training(continue_run, home=home, observer=observer, source=source, **given)
+    _show(source, result, home, as_json=as_json)
 
 
 class _Lines(Observer):

@@ -1,16 +1,33 @@
-"""``doctor``, ``migrate``: repair a home, move it to PostgreSQL."""
+"""``ui``, ``doctor``, ``migrate``: show, repair and move a home."""
 
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from search.cli.options import Home, Json
+from search.cli.options import Home, Json, option
 from search.reporting import display
 
+Port = Annotated[int, option("N", "The port to listen on.", low=1, high=65535)]
+Host = Annotated[str, option("ADDRESS", "The address to listen on; the default is reachable from this machine only.")]
 Repair = Annotated[bool, typer.Option("--repair", help="Repair each disagreement, and report each repair.")]
+
+
+def ui(port: Port = 5000, host: Host = "127.0.0.1", home: Home = None, as_json: Json = False) -> None:
+    """Serve MLflow's page on this home until Ctrl-C.
+
+    Example: mlp-search ui --port 8080
+    """
+    from search.operations.ui import serving
+
+    with suppress(KeyboardInterrupt), serving(home, host, port) as server:
+        studies = server.studies()
+        lines = [f"MLflow is at {server.url}; Ctrl-C ends it", *(f"{name}: {link}" for name, link in studies.items())]
+        display.show(lines, {"url": server.url, "studies": studies}, as_json=as_json)
+        server.wait()
 
 
 def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> None:
@@ -23,19 +40,20 @@ def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> 
     result = diagnose(repair=repair, home=home)
     for remark in result.remarks:
         display.message(remark)
-    found, kinds = result.found, Counter(finding.kind for finding in result.found)
+    document = [display.fields(finding, "kind", "subject", "repair") for finding in result.found]
+    counts = Counter(finding.kind for finding in result.found)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
     will = "repaired" if repair else "repair"
-    lines = [f"{finding.kind}: {finding.subject}; {will}: {finding.repair}" for finding in found]
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    lines.append(f"{len(found)} found: {counts}" if found else "OK: Optuna, MLflow and the spool agree")
-    document = [{key: getattr(finding, key) for key in ("kind", "subject", "repair")} for finding in found]
+    lines = [f"{finding.kind}: {finding.subject}; {will}: {finding.repair}" for finding in result.found]
+    lines.append(f"{len(lines)} found: {kinds}" if lines else "OK: Optuna, MLflow and the spool agree")
     display.show(lines, document, as_json=as_json)
+    if not result.left:
+        return
+    if not repair:
+        display.message(f"next: {display.command('doctor', '--repair', home=home)}")
     for finding in result.left if repair else ():
         display.message(f"not repaired: {finding.kind}: {finding.subject}")
-    if result.left:
-        if not repair:
-            display.message(f"next: {display.command('doctor', '--repair', home=home)}")
-        raise typer.Exit(3)
+    raise typer.Exit(3)
 
 
 def migrate(home: Home = None, as_json: Json = False) -> None:
@@ -46,10 +64,9 @@ def migrate(home: Home = None, as_json: Json = False) -> None:
     from search.operations.migration import migrate as copy_databases
 
     result = copy_databases(home=home)
-    lines = []
-    for library, tables in (("Optuna", result.optuna), ("MLflow", result.mlflow)):
+    lines = ["every copied row equals its source; the source is unchanged"]
+    for library, tables in (("MLflow", result.mlflow), ("Optuna", result.optuna)):
         rows = ", ".join(f"{count} {name}" for name, count in tables.items() if count)
-        lines.append(f"{library}: {rows}")
-    lines.append("every copied row equals its source; the source is unchanged")
-    display.show(lines, {"optuna": result.optuna, "mlflow": result.mlflow}, as_json=as_json)
+        lines.insert(0, f"{library}: {rows}")
+    display.show(lines, display.fields(result, "optuna", "mlflow"), as_json=as_json)
     display.message("keep OPTUNA_STORAGE and MLFLOW_TRACKING_URI set from now on; artifacts stay in the home")
