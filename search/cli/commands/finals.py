@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 
+import search
 from search.cli.commands.studies import resumable
 from search.cli.options import Home, Json, Pool, Study, option
 from search.reporting import display
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from search.finals import Finalist, SealedResult, Verdict
 
 _MAX_CLASSES = 15
 
@@ -35,11 +32,12 @@ def finalists(
     Example: mlp-search finalists digits --top 3 --seeds 5
     """
     from search.cli.live import watching
-    from search.finals import run_finalists
 
     with resumable():
         with watching(plain=as_json) as observer:
-            result = run_finalists(study, top=top, seeds=seeds, refit=refit, home=home, pool=pool, observer=observer)
+            result = search.run_finalists(
+                study, top=top, seeds=seeds, refit=refit, home=home, pool=pool, observer=observer
+            )
         if result.verdict is not None:
             _show_verdict(result.verdict, f"finalists of study {study}, {seeds} seeds each", as_json=as_json)
         if result.interrupted:
@@ -56,9 +54,7 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
 
     Example: mlp-search evaluate digits
     """
-    from search.finals import evaluate as evaluate_winner
-
-    result = evaluate_winner(study, again=again, home=home)
+    result = search.evaluate(study, again=again, home=home)
     document = result.figures | display.fields(result, "seal_opened")
     display.show(_evaluation_tables(result, study), document, as_json=as_json)
     _report_tests(result.seal_opened)
@@ -71,7 +67,7 @@ def _report_tests(n: int) -> None:
     display.message(f"the held-out test of this study was read {times(n)}")
 
 
-def _show_verdict(verdict: Verdict, title: str, *, as_json: bool) -> None:
+def _show_verdict(verdict: search.Verdict, title: str, *, as_json: bool) -> None:
     documents = [_as_json(finalist) for finalist in verdict.finalists]
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     columns = (">trial", ">mean", "95% interval", ">runs", ">leaderboard", ">parameters", "configuration")
@@ -79,7 +75,7 @@ def _show_verdict(verdict: Verdict, title: str, *, as_json: bool) -> None:
     display.show([table, verdict.explanation], document, as_json=as_json)
 
 
-def _row(finalist: Finalist) -> tuple[object, ...]:
+def _row(finalist: search.Finalist) -> tuple[object, ...]:
     low, high = finalist.interval
     runs = "failed" if finalist.failure else f"{len(finalist.values)} of {finalist.n_seeds}"
     if not finalist.failure and not finalist.is_complete:
@@ -92,12 +88,12 @@ def _row(finalist: Finalist) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _as_json(finalist: Finalist) -> dict[str, object]:
+def _as_json(finalist: search.Finalist) -> dict[str, object]:
     params = {"params": asdict(finalist.candidate.hyperparameters)}
     return params | display.fields(finalist, "mean", "interval", "n_parameters", "run_ids")
 
 
-def _evaluation_tables(result: SealedResult, study: str) -> list[RenderableType]:
+def _evaluation_tables(result: search.SealedResult, study: str) -> list[RenderableType]:
     from search.finals.readings import times
 
     evaluation, winner = result.evaluation, result.winner

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 
+import search
 from pipelines.evaluation import ALPHA
 from search.cli.options import Figure, Home, Json, Study, argument, option
 from search.reporting import display
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from search.registry.predict import Predictions
 
 _MAX_ROWS, _MAX_CLASSES = 50, 3
 
@@ -36,9 +33,7 @@ def promote(
 
     Example: mlp-search promote digits --model reader
     """
-    from search.registry.promotion import promote as promote_winner
-
-    result = promote_winner(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
+    result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
     document = asdict(result)
     del document["model"]
     what = f"{result.model}@{alias} is version {result.version}" if result.promoted else f"{result.model}: refused"
@@ -53,9 +48,7 @@ def rollback(model: Registered, alias: Alias = "champion", home: Home = None, as
 
     Example: mlp-search rollback digits
     """
-    from search.registry.models import rollback as roll_back
-
-    result = roll_back(model, alias=alias, home=home)
+    result = search.rollback(model, alias=alias, home=home)
     line = f"{model}@{alias} is version {result.version} again, no longer version {result.left}"
     display.show([line], asdict(result), as_json=as_json)
 
@@ -65,9 +58,7 @@ def models(home: Home = None, as_json: Json = False) -> None:
 
     Example: mlp-search models
     """
-    from search.registry.models import models as read_models
-
-    found = read_models(home=home)
+    found = search.models(home=home)
     columns = ("model", ">version", "alias", ">test accuracy", "study", ">trial", ">test read", "created", "gate")
     rows = (
         (row.model, row.version, ", ".join(row.aliases), display.accuracy(row.test_accuracy), row.study, row.trial,
@@ -90,9 +81,7 @@ def predict(
 
     Example: mlp-search predict digits@champion rows.npz
     """
-    from search.registry.predict import predict as predict_rows
-
-    result = predict_rows(model, source, invert=invert, home=home)
+    result = search.predict(model, source, invert=invert, home=home)
     document = [
         {"label": label, "probability": max(row), "probabilities": row}
         for label, row in zip(result.labels, result.probabilities.tolist(), strict=True)
@@ -105,7 +94,7 @@ def predict(
         display.message(f"wrote {figure}")
 
 
-def _prediction_tables(result: Predictions) -> list[RenderableType]:
+def _prediction_tables(result: search.Predictions) -> list[RenderableType]:
     title = f"{result.model} version {result.version}"
     made = display.table((">row", "class", ">probability", "the next"), title=title)
     for number, row in enumerate(result.probabilities[:_MAX_ROWS]):

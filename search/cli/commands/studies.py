@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+import search
 from pipelines.errors import TrainingError
 from search.cli import options
 from search.cli.options import Home, Json, Study, option
 from search.reporting import display
-
-if TYPE_CHECKING:
-    from search.scheduling.run_study import StudyResult
-    from search.spec import StudySpec
 
 _TOP = 10
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -40,10 +37,8 @@ def plan(
 
     Example: mlp-search plan study.toml --workers 2
     """
-    from search.training.forecast import plan_study
-
     spec = _read(study, target=target, slots=workers, gpus=gpus)
-    forecast = plan_study(spec, home=home)
+    forecast = search.plan_study(spec, home=home)
     document = display.fields(forecast, "configurations_per_hour", "forecast_s", "memory_mb", "slots")
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
@@ -66,13 +61,12 @@ def run(
     Example: mlp-search run digits --trials 20
     """
     from search.cli.live import watching
-    from search.scheduling.run_study import run_study
 
     given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed, "target": target}
     spec = _read(study, slots=workers, gpus=gpus, **given)
     with resumable():
         with watching(plain=as_json) as observer:
-            result = run_study(spec, home=home, pool=pool, observer=observer)
+            result = search.run_study(spec, home=home, pool=pool, observer=observer)
         _show_result(result, as_json=as_json)
         if result.interrupted:
             raise KeyboardInterrupt
@@ -84,9 +78,7 @@ def studies(home: Home = None, as_json: Json = False) -> None:
 
     Example: mlp-search studies
     """
-    from search.reporting.summaries import studies as read_studies
-
-    found = read_studies(home=home)
+    found = search.studies(home=home)
     display.show([display.studies_table(found)], [asdict(study) for study in found], as_json=as_json)
 
 
@@ -95,9 +87,7 @@ def trials(study: Study, top: Top = None, home: Home = None, as_json: Json = Fal
 
     Example: mlp-search trials digits --top 10
     """
-    from search.scheduling.run_study import trials as read_trials
-
-    rows = read_trials(study, home=home)[:top]
+    rows = search.trials(study, home=home)[:top]
     table = display.leaderboard_table(rows, f"study {study}")
     display.show([table], [asdict(row) for row in rows], as_json=as_json)
 
@@ -107,9 +97,7 @@ def show(study: Study, number: Number, home: Home = None, as_json: Json = False)
 
     Example: mlp-search show digits 7
     """
-    from search.reporting.summaries import explain_trial
-
-    explanation = explain_trial(study, number, home=home)
+    explanation = search.explain_trial(study, number, home=home)
     row = explanation.row
     lines = [f"Configuration: {display.short(row.params)}.", f"MLflow run: {row.run_id or 'none yet'}."]
     display.show([explanation.text, *lines], asdict(row) | {"explanation": explanation.text}, as_json=as_json)
@@ -126,14 +114,12 @@ def report(study: Study, output: Output = None, home: Home = None, as_json: Json
     display.show([f"{path}: open it in a browser"], {"path": str(path)}, as_json=as_json)
 
 
-def _read(study: str, **given: Any) -> StudySpec:
+def _read(study: str, **given: Any) -> search.StudySpec:
     """The study of a file, or of a dataset with the default space, with the options applied."""
-    from search.spec import default_spec, override, read_spec
-
     with options.options_named(name="--study", timeout_s="--timeout", slots="--workers", source="data.source"):
         if Path(study).suffix.lower() != ".toml":
-            return default_spec(study, **given)
-        return override(read_spec(study), **given)
+            return search.default_spec(study, **given)
+        return search.override(search.read_spec(study), **given)
 
 
 @contextmanager
@@ -146,7 +132,7 @@ def resumable() -> Iterator[None]:
         raise
 
 
-def _show_result(result: StudyResult, *, as_json: bool) -> None:
+def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
     counts = {name: result.count(state) for name, state in _STATES.items()}
     best = result.best and display.fields(result.best, "number", "value", "params", "run_id")
     document = {"study": result.study, "trials": counts, "best": best, "wall_s": round(result.wall_s, 3)}
@@ -155,7 +141,7 @@ def _show_result(result: StudyResult, *, as_json: bool) -> None:
     display.show([table, f"{done} in {display.seconds(result.wall_s)}"], document, as_json=as_json)
 
 
-def _show_next(result: StudyResult, home: Path | None) -> None:
+def _show_next(result: search.StudyResult, home: Path | None) -> None:
     """Suggests the next commands, ready to be copied."""
     display.undelivered(result.undelivered)
     explain = display.command("show", result.study, result.best.number if result.best else 0, home=home)

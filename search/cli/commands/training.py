@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import search
 from pipelines.config import DataConfig, Hyperparameters
 from search.cli.options import Home, Json, Seed, Source, Target, option, options_named
 from search.reporting import display
@@ -14,7 +15,6 @@ from search.scheduling import Observer
 if TYPE_CHECKING:
     from pipelines.config import Layer
     from pipelines.training.history import EpochReport
-    from search.training import TrainingResult
 
 _HP, _DATA = Hyperparameters(), DataConfig("")
 
@@ -45,15 +45,13 @@ def train(
     """
     # Every other option is a hyperparameter, the seed, or says how the data is read.
     given = {key: value for key, value in locals().items() if key not in ("source", "continue_run", "home", "as_json")}
-    from search.training import continue_training, default_training, train_once
-
     observer = _Lines(as_json=as_json)
     with options_named(name="data.source", source="data.source"):
-        spec = default_training(source, **given)
+        spec = search.default_training(source, **given)
     if continue_run is None:
-        result = train_once(spec, home=home, observer=observer)
+        result = search.train_once(spec, home=home, observer=observer)
     else:
-        result = continue_training(continue_run, home=home, observer=observer, source=source, **given)
+        result = search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
     _show(source, result, home, as_json=as_json)
 
 
@@ -76,7 +74,7 @@ class _Lines(Observer):
         display.message(line)
 
 
-def _show(source: str, result: TrainingResult, home: Path | None, *, as_json: bool) -> None:
+def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_json: bool) -> None:
     row = result.row
     best = "no epoch ended" if row.value is None else f"val_accuracy {row.value:.4f} at epoch {row.best_epoch}"
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
