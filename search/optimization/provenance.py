@@ -70,12 +70,9 @@ def run_tags(dataset: Dataset) -> dict[str, str]:
 
 def git_commit() -> str:
     """The commit of this package's checkout; "" where it was installed from a wheel or git is missing."""
-    folder = Path(__file__).parents[2]
-    command = ["git", "rev-parse", "--show-toplevel", "HEAD"]
+    # Installed in an environment inside another project, this package must not find that project's repository.
+    command = ["git", f"--git-dir={Path(__file__).parents[2] / '.git'}", "rev-parse", "HEAD"]
     try:
-        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5)
-        top, _, commit = answer.stdout.strip().partition("\n")
-        # Where the package is installed in an environment inside another project, git finds that project's repository.
-        return commit if answer.returncode == 0 and Path(top).samefile(folder) else ""
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

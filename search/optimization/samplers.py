@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
 import optuna
@@ -15,14 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 from pipelines.errors import UnavailableError
 from search.optimization.seeds import draw_seed
 from search.optimization.trial_window import TrialWindow, rounded, widened
-from search.spec.space import SearchSpace
-from search.spec.study_spec import StudySpec
-from search.storage.stored_study import StoredStudy
+from search.spec import SearchSpace, StudySpec
+from search.storage import StoredStudy
 
 ATTEMPTS = 20
 """Draws before a configuration that a trial has already is accepted: the space is nearly exhausted by then."""
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
@@ -33,16 +29,14 @@ def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
     """
     if spec.sampler == "gp" and find_spec("torch") is None:
         raise UnavailableError("search.sampler: gp needs PyTorch, which is not installed: pip install 'mlp-search[gp]'")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return {
-            "tpe": lambda: TPESampler(seed=seed),
-            "random": lambda: RandomSampler(seed=seed),
-            # The grid is shuffled by the seed: all trials of a study must go through one order.
-            "grid": lambda: GridSampler(spec.space.grid(), seed=spec.seed),
-            "gp": lambda: GPSampler(seed=seed),
-            "cmaes": lambda: CmaEsSampler(seed=seed, warn_independent_sampling=False),
-        }[spec.sampler]()
+    return {
+        "tpe": lambda: TPESampler(seed=seed),
+        "random": lambda: RandomSampler(seed=seed),
+        # The grid is shuffled by the seed: all trials of a study must go through one order.
+        "grid": lambda: GridSampler(spec.space.grid(), seed=spec.seed),
+        "gp": lambda: GPSampler(seed=seed),
+        "cmaes": lambda: CmaEsSampler(seed=seed, warn_independent_sampling=False),
+    }[spec.sampler]()
 
 
 class TrialSampler(BaseSampler):
@@ -62,7 +56,8 @@ class TrialSampler(BaseSampler):
     """
 
     def __init__(self, spec: StudySpec, study: StoredStudy) -> None:
-        self._spec, self._study = spec, study
+        self._spec = spec
+        self._study = study
         self._distributions = spec.space.distributions()
         self._widened = {name: widened(distribution) for name, distribution in self._distributions.items()}
         self._tried: set[tuple[object, ...]] = set()
@@ -130,11 +125,6 @@ class TrialSampler(BaseSampler):
         seed = draw_seed(self._spec.seed, trial.number)
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Does nothing: the grid sampler would stop ``optimize``, which does not run here."""
-
 
 def _key(params: Mapping[str, object]) -> tuple[object, ...]:
     return tuple(sorted(params.items()))
@@ -142,11 +132,9 @@ def _key(params: Mapping[str, object]) -> tuple[object, ...]:
 
 def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
     """Whether every configuration of the space has a trial, and no trial waits to be trained again."""
-    size, trials = space.size(), study.get_trials(deepcopy=False)
-    if size is None or len(trials) < size:
-        return False
-    distinct = {_key(trial.params) for trial in trials if trial.state != TrialState.WAITING}
-    return len(distinct) >= size
+    size = space.size()
+    trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+    return size is not None and len(trials) >= size and len({_key(trial.params) for trial in trials}) >= size
 
 
 def duplicate_of(study: optuna.Study, params: Mapping[str, object]) -> FrozenTrial | None:

@@ -13,10 +13,8 @@ from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.optimization.pruners import make_pruner
 from search.spec.study_spec import StudySpec, spec_from_dict
+from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, SPEC
-from search.storage.cached_storage import CachedStorage
-from search.storage.database import open_storage
-from search.storage.stored_study import StoredStudy
 
 _FOREIGN = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
 
@@ -90,8 +88,7 @@ def load_own_study(settings: Settings, name: str) -> StoredStudy:
 
 def load_writable_study(settings: Settings, name: str) -> StoredStudy:
     """Opens an existing study to write to it."""
-    storage = CachedStorage(open_storage(settings), name, shared=settings.is_shared)
-    return StoredStudy(name, storage)
+    return StoredStudy(name, CachedStorage(open_storage(settings), name, shared=settings.is_shared))
 
 
 def study_names(settings: Settings) -> list[str]:

@@ -23,6 +23,9 @@ from search.storage.transactions import DIALECTS
 HEARTBEAT_S = 20
 """Interval of heartbeats on a shared database."""
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, GPSampler
+
 
 def open_storage(settings: Settings) -> RDBStorage:
     """Opens Optuna's database, and creates it where there is none.
@@ -51,7 +54,7 @@ def storage_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (optuna.exceptions.StorageInternalError, sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-        cause = (error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else None) or error
+        cause = error.__cause__ or error
         why = one_line(getattr(cause, "orig", None) or cause)
         raise UnavailableError(
             f"Optuna's database {redact(settings.optuna_storage)}: {why}; finished trials are kept: to resume once"
@@ -71,11 +74,9 @@ def _embedded(address: str) -> RDBStorage:
 @cache
 def _shared(address: str) -> RDBStorage:
     """One storage for a process: each has connections of its own, and a server allows only so many."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        make = partial(RetryingStorage, address, heartbeat_interval=HEARTBEAT_S)
-        for _ in range(2):
-            with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process is creating the tables
-                return make()
-            time.sleep(1.0)
-        return make()
+    make = partial(RetryingStorage, address, heartbeat_interval=HEARTBEAT_S)
+    for _ in range(2):
+        with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process is creating the tables
+            return make()
+        time.sleep(1.0)
+    return make()
