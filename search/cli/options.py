@@ -36,14 +36,6 @@ def _sources(incomplete: str) -> list[tuple[str, str]]:
     return built_in + _files(incomplete, ".npz", ".csv", ".parquet")
 
 
-def _study_files(incomplete: str) -> list[tuple[str, str]]:
-    return _files(incomplete, ".toml")
-
-
-def _studies_or_sources(incomplete: str) -> list[tuple[str, str]]:
-    return _study_files(incomplete) + _sources(incomplete)
-
-
 def _studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
     path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
@@ -59,9 +51,7 @@ def argument(metavar: str, text: str, complete: Callable[..., Iterable[object]] 
     return typer.Argument(metavar=metavar, help=text, autocompletion=complete)
 
 
-def option(
-    metavar: str, text: str, default: object = None, *names: str, low: int | None = None, high: int | None = None
-) -> object:
+def option(metavar: str, text: str, default: object = None, *names: str) -> object:
     """An option with a value.
 
     Args:
@@ -69,19 +59,21 @@ def option(
         text: The effect of the option.
         default: The default to show, for an option that is None if not given.
         *names: Its names, unless it has that of the parameter.
-        low: The least value of a number.
-        high: The greatest value of a number.
     """
-    shown = True if default is None else str(default)
-    return typer.Option(*names, metavar=metavar, help=text, show_default=shown, min=low, max=high)
+    return typer.Option(*names, metavar=metavar, help=text, show_default=True if default is None else str(default))
 
 
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
 Study = Annotated[str, argument("STUDY", "A study's name.", _studies)]
-StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", _study_files)]
+StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", lambda incomplete: _files(incomplete, ".toml"))]
 StudyOrSource = Annotated[
-    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, with the default space.", _studies_or_sources)
+    str,
+    argument(
+        "STUDY.toml|SOURCE",
+        f"A study file; or {_DATA}, with the default space.",
+        lambda incomplete: _files(incomplete, ".toml") + _sources(incomplete),
+    ),
 ]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]

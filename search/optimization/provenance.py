@@ -6,24 +6,19 @@ import os
 import platform
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
 from pipelines.data.datasets import Dataset
 from search.home.settings import Settings
-from search.spec.study_spec import StudySpec
-from search.workers.pool import Pool
-
-if TYPE_CHECKING:
-    from search.tracking.runs import DatasetInput, Runs
+from search.spec import StudySpec
+from search.tracking.experiment_view import plain
+from search.tracking.runs import DatasetInput, Runs
+from search.workers import Pool
 
 
 def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     """Opens the runs of a study's experiment."""
-    from search.tracking.experiment_view import plain
-    from search.tracking.runs import Runs
-
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
     description = (
         f"Search over {searched} for an MLP on **{plain(dataset.name)}**: {len(dataset.training.y)} training and"
@@ -35,8 +30,6 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
 
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
     """The dataset as MLflow shows it."""
-    from search.tracking.runs import DatasetInput
-
     profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
     return DatasetInput(dataset.name, dataset.fingerprint, source, profile)
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
+import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.retries import retry
@@ -80,21 +80,16 @@ class CachedStorage(InMemoryStorage):
         self._before: dict[int, FrozenTrial | None] = {}
         self._study_attrs: dict[str, object] = {}
         self._heartbeats: set[int] = set()
-        self._depth = 0
+        self._is_writing = False
         # A server comes back; a file does not come back by waiting.
         self._commit, self._read_changes = (retry(commit), retry(read_changes)) if shared else (commit, read_changes)
-        try:
-            self._row = database.get_study_id_from_name(name)
-        except KeyError:
-            self._row = database.create_new_study([StudyDirection.MAXIMIZE], name)
+        optuna.create_study(storage=database, study_name=name, direction="maximize", load_if_exists=True)
+        self._row = database.get_study_id_from_name(name)
         study_id = super().create_new_study(database.get_study_directions(self._row), name)
         for key, value in database.get_study_user_attrs(self._row).items():
             super().set_study_user_attr(study_id, key, value)
-        trials, _ = self._read_changes(database.engine, self._row, -1, [])
-        ids = {number: trial_id for trial_id, number, _ in trials}
         for trial in database.get_all_trials(self._row, deepcopy=False):
-            if trial.number in ids:  # a later one is read by the next refresh
-                self._place(ids[trial.number], trial)
+            self._place(trial)
 
     @contextmanager
     def transaction(self) -> Iterator[dict[int, FrozenTrial | None]]:
@@ -107,23 +102,20 @@ class CachedStorage(InMemoryStorage):
             FinishedElsewhereError: Another process has finished some of the trials, and they show as finished from
                 now on; the writes to the others were made.
         """
-        self._depth += 1
+        if self._is_writing:  # a part of the transaction around it
+            yield self._before
+            return
+        self._is_writing = True
         try:
             yield self._before
-        except BaseException:
-            if self._depth == 1:
-                self._take_writes()
-            raise
         finally:
-            self._depth -= 1
-        if self._depth:
-            return
-        writes = self._take_writes()
+            self._is_writing = False
+            writes = self._take_writes()
         if not (writes.trials or writes.study_attrs or writes.heartbeats):
             return
         if finished := self._commit(self._database.engine, self._row, writes, self._ids):
             for number in finished:
-                self._read(self._ids[number])
+                self._place(self._database.get_trial(self._ids[number]))
             raise FinishedElsewhereError(finished)
 
     def _take_writes(self) -> Writes:
@@ -147,21 +139,18 @@ class CachedStorage(InMemoryStorage):
         trials, notes = self._read_changes(self._database.engine, self._row, newest_id(self._ids), ids)
         for trial_id, number, state in trials:
             if number not in self._ids or self.get_trial(number).state != state:
-                self._read(trial_id)
+                self._place(self._database.get_trial(trial_id))
         for number, key, value in notes:
             self.get_trial(number).system_attrs[key] = json.loads(value)
 
-    def _read(self, trial_id: int) -> None:
-        self._place(trial_id, self._database.get_trial(trial_id))
-
-    def _place(self, trial_id: int, trial: FrozenTrial) -> None:
+    def _place(self, trial: FrozenTrial) -> None:
         """Puts a trial into memory as the database has it."""
         if trial.number in self._ids:
             known = self.get_trial(trial.number)
             for field in _FIELDS:
                 setattr(known, field, getattr(trial, field))
         else:
-            self._ids[trial.number] = trial_id
+            self._ids[trial.number] = trial._trial_id  # Optuna shows a trial's id nowhere else
             super().create_new_trial(0, trial)
 
     get_best_trial = BaseStorage.get_best_trial  # the parent's does not notice a trial that another process finished
@@ -176,7 +165,7 @@ class CachedStorage(InMemoryStorage):
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """The study's attributes, those of other processes too."""
-        if self._shared and not self._depth:
+        if self._shared and not self._is_writing:
             return dict(self._database.get_study_user_attrs(self._row))
         return dict(super().get_study_user_attrs(study_id))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from typing import cast
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -12,7 +11,6 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.attributes import REQUEUED
-from search.storage.cached_storage import CachedStorage
 
 
 class StoredStudy(optuna.Study):
@@ -69,11 +67,12 @@ class StoredStudy(optuna.Study):
 
     def refresh(self, *numbers: int) -> None:
         """Reads what other processes wrote; see ``CachedStorage.refresh``."""
-        cast(CachedStorage, self._stored).refresh(*numbers)
+        self._stored.refresh(*numbers)
 
     def transaction(self) -> AbstractContextManager[object]:
         """A block whose writes reach the database together; see ``CachedStorage.transaction``."""
-        return cast(CachedStorage, self._stored).transaction()
+        context: AbstractContextManager[object] = self._stored.transaction()
+        return context
 
     def _trial(self, number: int) -> int:
         return int(self._stored.get_trial_id_from_study_id_trial_number(self._id, number))

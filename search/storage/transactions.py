@@ -29,6 +29,7 @@ _INSERT: dict[str, Row] = {"sqlite": sqlite.insert, "postgresql": postgresql.ins
 DIALECTS = tuple(_INSERT)
 _Trial = models.TrialModel
 _Note = models.TrialSystemAttributeModel
+_FIELDS = ("state", "datetime_start", "datetime_complete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,8 @@ def commit(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]
         started = {number: after for number, (before, after) in writes.trials.items() if before is None}
         new = _start(session, study_id, started, newest_id(ids))
         known = _locked(session, [ids[number] for number in writes.trials.keys() - started.keys()])
-        now = {number: after for number, (_, after) in writes.trials.items()}
-        finished = {n for n, row in known.items() if row.state.is_finished() and not _equals(row, now[n])}
+        ended = {number: row for number, row in known.items() if row.state.is_finished()}
+        finished = {number for number, row in ended.items() if not _equals(row, writes.trials[number][1])}
         rows: dict[Row, list[dict[str, object]]] = defaultdict(list)
         for number, (before, after) in writes.trials.items():
             if number in finished:
@@ -141,14 +142,12 @@ def _locked(session: Session, ids: Collection[int]) -> dict[int, Row]:
 
 def _equals(row: Row, trial: FrozenTrial) -> bool:
     """Whether a trial is stored as it is to be: a connection may break once everything is written."""
-    stored = (row.state, row.datetime_start, row.datetime_complete)
-    return stored == (trial.state, trial.datetime_start, trial.datetime_complete)
+    return all(getattr(row, field) == getattr(trial, field) for field in _FIELDS)
 
 
 def _move(row: Row, trial: FrozenTrial) -> Row:
-    row.state = trial.state
-    row.datetime_start = trial.datetime_start
-    row.datetime_complete = trial.datetime_complete
+    for field in _FIELDS:
+        setattr(row, field, getattr(trial, field))
     return row
 
 
@@ -181,8 +180,8 @@ def _upsert(model: Row, dialect: str) -> sa.Insert:
     table = model.__table__
     [unique] = [constraint for constraint in table.constraints if isinstance(constraint, sa.UniqueConstraint)]
     insert = _INSERT[dialect](table)
-    kept = {column.name for column in (*table.primary_key, *unique.columns)}
-    replaced = {name: insert.excluded[name] for name in map(str, table.columns.keys()) if name not in kept}
-    upsert: sa.Insert = insert.on_conflict_do_update(index_elements=list(unique.columns), set_=replaced)
+    replaced = set(table.columns) - set(table.primary_key) - set(unique.columns)
+    values = {column.name: insert.excluded[column.name] for column in replaced}
+    upsert: sa.Insert = insert.on_conflict_do_update(index_elements=list(unique.columns), set_=values)
     # Without a RETURNING clause SQLAlchemy would send the rows one by one.
     return upsert.returning(*table.primary_key)

@@ -20,7 +20,7 @@ from search.reporting import display
 _TOP = 10
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
-Top = Annotated[int | None, option("N", "Show the best N trials.", "all", low=1)]
+Top = Annotated[int | None, typer.Option(metavar="N", min=1, show_default="all", help="Show the best N trials.")]
 Output = Annotated[Path | None, option("FILE.html", "The file to write.", "STUDY.html")]
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="The trial's number.")]
 

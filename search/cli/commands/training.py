@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import search
-from pipelines.config import DataConfig, Hyperparameters
+from pipelines.config import DataConfig, Hyperparameters, Layer
 from search.cli.options import Home, Json, Seed, Source, Target, option, options_named
 from search.reporting import display
 from search.scheduling import Observer
 
 if TYPE_CHECKING:
-    from pipelines.config import Layer
     from pipelines.training.history import EpochReport
 
 _HP, _DATA = Hyperparameters(), DataConfig("")

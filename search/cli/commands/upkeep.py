@@ -11,7 +11,7 @@ import typer
 from search.cli.options import Home, Json, option
 from search.reporting import display
 
-Port = Annotated[int, option("N", "The port to listen on.", low=1, high=65535)]
+Port = Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The port to listen on.")]
 Host = Annotated[str, option("ADDRESS", "The address to listen on; the default is reachable from this machine only.")]
 Repair = Annotated[bool, typer.Option("--repair", help="Repair each disagreement, and report each repair.")]
 
