@@ -17,6 +17,7 @@ from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search.cli.commands import data, finals, models, studies, training, upkeep
 from search.home import startup
 from search.home.text import redact_tracebacks, report_problems
+from search.reporting import display
 
 app = typer.Typer(
     name="mlp-search",
@@ -58,5 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report_problems(error.problems if isinstance(error, InputError) else [str(error)])
         return 3 if isinstance(error, RefusedError) else 1
     if code == 130:
+        if given[0] in ("run", "finalists"):
+            display.message(f"to resume, run the same command again: {display.command(*given)}")
         report_problems(["interrupted"], "")
     return code or 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -22,13 +23,10 @@ _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "f
 def _files(incomplete: str, *suffixes: str) -> list[tuple[str, str]]:
     """Files and folders whose path begins with ``incomplete``."""
     folder, slash, start = incomplete.rpartition("/")
-    try:
-        entries = sorted(Path(folder + slash or ".").expanduser().iterdir())
-    except OSError:
-        return []
-    found = {entry.name + "/" * entry.is_dir(): entry.suffix.lower() for entry in entries}
-    chosen = [name for name, suffix in found.items() if name.endswith("/") or suffix in suffixes]
-    return [(folder + slash + name, "") for name in chosen if name.startswith(start)]
+    entries = sorted(Path(folder + slash or ".").expanduser().glob(escape(start) + "*"))
+    files = [entry.name for entry in entries if entry.suffix.lower() in suffixes and not entry.is_dir()]
+    folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
+    return [(folder + slash + name, "") for name in files + folders]
 
 
 def _sources(incomplete: str) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from search.home.text import redact
 from search.optimization.studies import load_study, study_names
 from search.registry.versions import all_pages, model_lock
 from search.storage.attributes import SPEC
-from search.storage.heartbeats import is_searched
+from search.storage.sharing import is_searched
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect, mlflow_errors, open_home
 from search.tracking.spool import collect_spools

@@ -12,7 +12,7 @@ from search.doctor.view import StudyView
 from search.optimization.run_records import record_result, record_run_id
 from search.optimization.studies import load_writable_study
 from search.scheduling.recovery import record_runs, tell
-from search.storage.heartbeats import abandoned
+from search.storage.sharing import abandoned
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Entry, now_ms
 from search.tracking.history import read_history

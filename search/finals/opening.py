@@ -13,8 +13,8 @@ from search.optimization.studies import load_own_study, study_data
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import Recovery
-from search.storage.advisory_locks import sole_lock
 from search.storage.database import storage_errors
+from search.storage.sharing import sole_lock
 from search.tracking.connection import open_home
 from search.tracking.tracker import Tracker
 

@@ -17,7 +17,7 @@ from search.home.settings import Settings, read_settings
 from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
 from search.storage.database import open_storage
-from search.storage.heartbeats import abandoned
+from search.storage.sharing import abandoned
 from search.tracking.connection import connect
 
 _BATCH = 1000

@@ -76,13 +76,14 @@ def unknown_runs(study: StoredStudy) -> list[str]:
     return [trial_run_name(row.number) for row in rows if not row.run_id] + others
 
 
-def forget_run_id(study: StoredStudy, run_name: str) -> None:
-    """Clears the id of a run that is about to be replaced: after a crash the id of the new run is looked up."""
-    record_run_id(study, run_name, "")
-
-
 def record_run_id(study: StoredStudy, run_name: str, run_id: str) -> None:
-    """Records the MLflow run of a trial, or of another run of the study."""
+    """Records the MLflow run of a trial, or of another run of the study.
+
+    Args:
+        study: The study.
+        run_name: The run's name.
+        run_id: Its id; "" for a run that is about to be replaced: after a crash the id of the new run is looked up.
+    """
     number = trial_number(run_name)
     if number is None:
         study.set_user_attr(run_id_key(run_name), run_id)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import heapq
+from collections.abc import Container, Iterator, Mapping
 from importlib.util import find_spec
+from operator import attrgetter
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
 from search.optimization.seeds import draw_seed
-from search.optimization.trial_window import TrialWindow, rounded, widened
 from search.spec import SearchSpace, StudySpec
 from search.storage import StoredStudy
 
 ATTEMPTS = 20
 """Draws before a configuration that a trial has already is accepted: the space is nearly exhausted by then."""
+RECENT = 500
+"""Number of the last trials that TPE looks at; of earlier ones it sees the best."""
+_BEST = 25  # as many as TPE draws from, at most
+_MANY_STEPS = 64
+_WINDOW = "window"
 
 
 def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
@@ -59,7 +67,7 @@ class TrialSampler(BaseSampler):
         self._spec = spec
         self._study = study
         self._distributions = spec.space.distributions()
-        self._widened = {name: widened(distribution) for name, distribution in self._distributions.items()}
+        self._widened = {name: _widened(distribution) for name, distribution in self._distributions.items()}
         self._tried: set[tuple[object, ...]] = set()
         self._n_known = 0
         self.repeated: set[int] = set()
@@ -104,10 +112,9 @@ class TrialSampler(BaseSampler):
             point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
         if isinstance(inner, TPESampler):  # given the space, it need not infer it from every trial
-            window = TrialWindow(self._study)
-            space = self._widened if window.is_long else self._distributions
-            drawn = inner.sample_relative(window.study, trial, space)
-            params = {name: rounded(value, self._distributions[name]) for name, value in drawn.items()}
+            space = self._widened if self._n_known > RECENT else self._distributions
+            drawn = inner.sample_relative(_window(self._study), trial, space)
+            params = {name: _rounded(value, self._distributions[name]) for name, value in drawn.items()}
         else:
             params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
         for name, distribution in self._distributions.items():
@@ -122,8 +129,8 @@ class TrialSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> object:
         """A random value; Optuna asks for it only for a trial of another program."""
-        seed = draw_seed(self._spec.seed, trial.number)
-        return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
+        sampler = RandomSampler(draw_seed(self._spec.seed, trial.number))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
 def _key(params: Mapping[str, object]) -> tuple[object, ...]:
@@ -142,3 +149,51 @@ def duplicate_of(study: optuna.Study, params: Mapping[str, object]) -> FrozenTri
     key = _key(params)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)
     return next((t for t in study.get_trials(deepcopy=False, states=finished) if _key(t.params) == key), None)
+
+
+def _widened(distribution: BaseDistribution) -> BaseDistribution:
+    """A long range of integers as a range of floats: TPE computes the density of each step by itself, in Python."""
+    if not isinstance(distribution, IntDistribution):
+        return distribution
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if (high - low) / step < _MANY_STEPS:
+        return distribution
+    return FloatDistribution(low - step / 2, high + step / 2, log=distribution.log)
+
+
+def _rounded(value: object, distribution: BaseDistribution) -> object:
+    """The value of a distribution that is nearest to a value of its ``widened`` form."""
+    if not isinstance(distribution, IntDistribution):
+        return value
+    steps = round((value - distribution.low) / distribution.step)
+    return min(max(distribution.low + steps * distribution.step, distribution.low), distribution.high)
+
+
+def _window(study: optuna.Study) -> optuna.Study:
+    """The part of a long study that TPE looks at: its last trials, and the best of all, from which it draws."""
+    trials = study.get_trials(deepcopy=False)
+    older = [trial for trial in trials[:-RECENT] if trial.state == TrialState.COMPLETE]
+    best = heapq.nlargest(_BEST, older, key=attrgetter("value"))
+    storage = _WindowStorage(sorted(best, key=attrgetter("number")) + trials[-RECENT:])
+    return optuna.load_study(study_name=_WINDOW, storage=storage, sampler=study.sampler, pruner=study.pruner)
+
+
+class _WindowStorage(InMemoryStorage):
+    """Shows the trials of a window.
+
+    TPE writes what it has drawn to the trial before that is recorded; here this is dropped, so that other processes
+    see a trial no sooner than it has its configuration.
+    """
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self.create_new_study([StudyDirection.MAXIMIZE], _WINDOW)
+        self._window = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return [trial for trial in self._window if states is None or trial.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        pass

@@ -8,11 +8,10 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from search.home.settings import Settings
-from search.optimization.run_records import forget_run_id, record_result, record_run_id, unknown_runs
-from search.storage.advisory_locks import exclusive_access
+from search.optimization.run_records import record_result, record_run_id, unknown_runs
 from search.storage.attributes import RESULT
 from search.storage.cached_storage import FinishedElsewhereError
-from search.storage.heartbeats import requeue_abandoned
+from search.storage.sharing import exclusive_access, requeue_abandoned
 from search.storage.stored_study import StoredStudy
 from search.tracking import Entry, Tracker
 from search.tracking.run_names import trial_run_name
@@ -67,7 +66,7 @@ class Recovery:
             return
         else:
             tell(self._settings, self._study, [entry])
-        forget_run_id(self._study, entry.start.run_name)
+        record_run_id(self._study, entry.start.run_name, "")
         self._tracker.deliver(folder)
 
     def others_train(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.optimization.leaderboard import trial_row
-from search.optimization.run_records import forget_run_id
+from search.optimization.run_records import record_run_id
 from search.scheduling.context import StudyClock, StudyContext
 from search.scheduling.job_runner import JobRunner, RunnerState
 from search.scheduling.progress import Progress
@@ -130,7 +130,7 @@ class Scheduler(JobRunner[TrialJob]):
         left = self._clock.left_s()
         job.task = replace(job.task, time_left_s=math.inf if left is None else left)
         if job.replaces_run:
-            forget_run_id(self._study, job.name)
+            record_run_id(self._study, job.name, "")
         super().submit(job, slot)
 
     def decide_all(self, reports: Sequence[Reported]) -> list[tuple[TrialJob, int, StopReason | None]]:

@@ -15,9 +15,8 @@ from search.optimization.samplers import TrialSampler, duplicate_of, is_exhauste
 from search.optimization.seeds import trial_seed
 from search.scheduling.context import StudyContext
 from search.scheduling.dispatcher import Job
-from search.storage.advisory_locks import exclusive_access
-from search.storage.attributes import PRUNED_AT
-from search.storage.heartbeats import is_requeued
+from search.storage.attributes import PRUNED_AT, REQUEUED
+from search.storage.sharing import exclusive_access
 from search.tracking.run_names import trial_run_name
 from search.workers.tasks import StopReason, Task
 
@@ -87,7 +86,7 @@ class TrialSource:
             task=Task(trial.number, hyperparameters, seed),
             slot=slot,
             limit_s=context.spec.workers.trial_timeout_s,
-            replaces_run=is_requeued(trial),
+            replaces_run=REQUEUED in trial.user_attrs,
             trial=trial,
             reported_before=max(stored.intermediate_values, default=0),
             pruned_at=stored.user_attrs.get(PRUNED_AT, 0),

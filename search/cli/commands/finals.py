@@ -9,7 +9,6 @@ import typer
 from rich.console import RenderableType
 
 import search
-from search.cli.commands.studies import resumable
 from search.cli.options import Home, Json, Pool, Study, option
 from search.reporting import display
 
@@ -33,15 +32,12 @@ def finalists(
     """
     from search.cli.live import watching
 
-    with resumable():
-        with watching(plain=as_json) as observer:
-            result = search.run_finalists(
-                study, top=top, seeds=seeds, refit=refit, home=home, pool=pool, observer=observer
-            )
-        if result.verdict is not None:
-            _show_verdict(result.verdict, f"finalists of study {study}, {seeds} seeds each", as_json=as_json)
-        if result.interrupted:
-            raise KeyboardInterrupt
+    with watching(plain=as_json) as observer:
+        result = search.run_finalists(study, top=top, seeds=seeds, refit=refit, home=home, pool=pool, observer=observer)
+    if result.verdict is not None:
+        _show_verdict(result.verdict, f"finalists of study {study}, {seeds} seeds each", as_json=as_json)
+    if result.interrupted:
+        raise KeyboardInterrupt
     display.undelivered(result.undelivered)
     if result.seal_opened:
         _report_tests(result.seal_opened)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,12 +61,11 @@ def run(
 
     given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed, "target": target}
     spec = _read(study, slots=workers, gpus=gpus, **given)
-    with resumable():
-        with watching(plain=as_json) as observer:
-            result = search.run_study(spec, home=home, pool=pool, observer=observer)
-        _show_result(result, as_json=as_json)
-        if result.interrupted:
-            raise KeyboardInterrupt
+    with watching(plain=as_json) as observer:
+        result = search.run_study(spec, home=home, pool=pool, observer=observer)
+    _show_result(result, as_json=as_json)
+    if result.interrupted:
+        raise KeyboardInterrupt
     _show_next(result, home)
 
 
@@ -120,16 +116,6 @@ def _read(study: str, **given: Any) -> search.StudySpec:
         if Path(study).suffix.lower() != ".toml":
             return search.default_spec(study, **given)
         return search.override(search.read_spec(study), **given)
-
-
-@contextmanager
-def resumable() -> Iterator[None]:
-    """After Ctrl-C, prints the command that resumes the search."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        display.message(f"to resume, run the same command again: {display.command(*sys.argv[1:])}")
-        raise
 
 
 def _show_result(result: search.StudyResult, *, as_json: bool) -> None:

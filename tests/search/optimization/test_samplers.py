@@ -16,9 +16,8 @@ from optuna.trial import TrialState
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import UnavailableError
-from search.optimization.samplers import ATTEMPTS, TrialSampler, duplicate_of, make_sampler
+from search.optimization.samplers import ATTEMPTS, RECENT, TrialSampler, duplicate_of, make_sampler
 from search.optimization.seeds import draw_seed, trial_seed
-from search.optimization.trial_window import RECENT
 from search.spec.dimensions import Choice, Range
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec

@@ -21,9 +21,8 @@ from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_study
 from search.spec.dimensions import suggest
 from search.spec.study_spec import StudySpec
-from search.storage.advisory_locks import sole_lock
 from search.storage.database import open_storage
-from search.storage.heartbeats import requeue_abandoned
+from search.storage.sharing import requeue_abandoned, sole_lock
 from search.tracking.entries import Entry, RunStart
 from search.tracking.spool import collect_spools, entries, has_spooled, read_entry, write_entry
 
