@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
@@ -34,12 +33,23 @@ def _sources(incomplete: str) -> list[tuple[str, str]]:
     return built_in + _files(incomplete, ".npz", ".csv", ".parquet")
 
 
+def _study_files(incomplete: str) -> list[tuple[str, str]]:
+    return _files(incomplete, ".toml")
+
+
+def _studies_or_sources(incomplete: str) -> list[tuple[str, str]]:
+    return _study_files(incomplete) + _sources(incomplete)
+
+
 def _studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
     path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
     if path is None:
         return
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection,
+    ):
         rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC")
         yield from (name for (name,) in rows if name.startswith(incomplete))
 
@@ -64,14 +74,9 @@ def option(metavar: str, text: str, default: object = None, *names: str) -> obje
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
 Study = Annotated[str, argument("STUDY", "A study's name.", _studies)]
-StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", lambda incomplete: _files(incomplete, ".toml"))]
+StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", _study_files)]
 StudyOrSource = Annotated[
-    str,
-    argument(
-        "STUDY.toml|SOURCE",
-        f"A study file; or {_DATA}, with the default space.",
-        lambda incomplete: _files(incomplete, ".toml") + _sources(incomplete),
-    ),
+    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, with the default space.", _studies_or_sources)
 ]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
 
 from search.storage.attributes import RESULT, RUN_ID, run_id_key
 
@@ -39,7 +38,7 @@ class TrialRow:
     run_id: str | None
 
 
-def trial_row(trial: FrozenTrial, late_run_ids: Mapping[str, str | None]) -> TrialRow:
+def trial_row(trial: optuna.trial.FrozenTrial, late_run_ids: Mapping[str, str | None]) -> TrialRow:
     """The row of a trial.
 
     Args:

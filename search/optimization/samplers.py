@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from operator import attrgetter
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
 from search.optimization.seeds import draw_seed
 from search.spec import SearchSpace, StudySpec
-from search.storage import StoredStudy
+from search.storage import States, StoredStudy
 
 ATTEMPTS = 20
 """Draws before a configuration that a trial has already is accepted: the space is nearly exhausted by then."""
@@ -178,7 +176,7 @@ def _window(study: optuna.Study) -> optuna.Study:
     return optuna.load_study(study_name=_WINDOW, storage=storage, sampler=study.sampler, pruner=study.pruner)
 
 
-class _WindowStorage(InMemoryStorage):
+class _WindowStorage(optuna.storages.InMemoryStorage):
     """Shows the trials of a window.
 
     TPE writes what it has drawn to the trial before that is recorded; here this is dropped, so that other processes
@@ -187,12 +185,10 @@ class _WindowStorage(InMemoryStorage):
 
     def __init__(self, trials: list[FrozenTrial]) -> None:
         super().__init__()
-        self.create_new_study([StudyDirection.MAXIMIZE], _WINDOW)
+        self.create_new_study([optuna.study.StudyDirection.MAXIMIZE], _WINDOW)
         self._window = trials
 
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: States = None) -> list[FrozenTrial]:
         return [trial for trial in self._window if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:

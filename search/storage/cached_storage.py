@@ -7,10 +7,9 @@ import json
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,9 +19,11 @@ from search.storage.transactions import Writes, commit, newest_id, read_changes
 _DICTIONARIES = ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values")
 _FIELDS = ("state", "values", "datetime_start", "datetime_complete", *_DICTIONARIES)
 _R = TypeVar("_R")
+States: TypeAlias = Container[TrialState] | None
+"""Which trials a method of a storage returns: those in these states, or all."""
 
 
-class FinishedElsewhereError(UpdateFinishedTrialError):
+class FinishedElsewhereError(optuna.exceptions.UpdateFinishedTrialError):
     """Another process, which took this one for dead, has finished trials that this one was about to write to.
 
     Args:
@@ -155,9 +156,7 @@ class CachedStorage(InMemoryStorage):
 
     get_best_trial = BaseStorage.get_best_trial  # the parent's does not notice a trial that another process finished
 
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
+    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: States = None) -> list[FrozenTrial]:
         """The trials; a waiting one is found even where another process has requeued it."""
         # Given a tuple, the parent would look for waiting trials only behind the last one that it found.
         chosen = None if states is None else [state for state in TrialState if state in states]

@@ -11,7 +11,6 @@ from functools import cache, partial
 
 import optuna
 import sqlalchemy as sa
-from optuna.storages import RDBStorage
 
 from pipelines.errors import UnavailableError
 from search.home.addresses import is_postgresql
@@ -27,7 +26,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, GPSampler
 
 
-def open_storage(settings: Settings) -> RDBStorage:
+def open_storage(settings: Settings) -> optuna.storages.RDBStorage:
     """Opens Optuna's database, and creates it where there is none.
 
     Raises:
@@ -62,9 +61,9 @@ def storage_errors(settings: Settings) -> Iterator[None]:
         ) from error
 
 
-def _embedded(address: str) -> RDBStorage:
+def _embedded(address: str) -> optuna.storages.RDBStorage:
     prepare_sqlite(address)
-    storage = RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
+    storage = optuna.storages.RDBStorage(address, engine_kwargs={"connect_args": {"timeout": 60}})
     # A power cut may lose the last commits, never the file: trials that only they held are trained again.
     sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
     storage.engine.dispose()
@@ -72,7 +71,7 @@ def _embedded(address: str) -> RDBStorage:
 
 
 @cache
-def _shared(address: str) -> RDBStorage:
+def _shared(address: str) -> optuna.storages.RDBStorage:
     """One storage for a process: each has connections of its own, and a server allows only so many."""
     make = partial(RetryingStorage, address, heartbeat_interval=HEARTBEAT_S)
     for _ in range(2):

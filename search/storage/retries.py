@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+import optuna
 import sqlalchemy as sa
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 
 from pipelines.errors import UnavailableError
 
@@ -41,7 +40,7 @@ def retry(call: Callable[_P, _R]) -> Callable[_P, _R]:
         while True:
             try:
                 result = call(*args, **kwargs)
-            except (StorageInternalError, sa.exc.DBAPIError) as error:
+            except (optuna.exceptions.StorageInternalError, sa.exc.DBAPIError) as error:
                 if not _is_away(error):
                     raise
                 away_since = _pause(away_since)
@@ -54,7 +53,7 @@ def retry(call: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _is_away(error: Exception) -> bool:
-    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
     # A connection that broke in the middle of an answer is a plain DatabaseError to psycopg2; SQLAlchemy knows better.
     if isinstance(cause, sa.exc.DBAPIError) and cause.connection_invalidated:
         return True
@@ -76,7 +75,7 @@ def _pause(away_since: float | None) -> float:
     return away_since
 
 
-class RetryingStorage(RDBStorage):
+class RetryingStorage(optuna.storages.RDBStorage):
     """Optuna's storage, each of whose calls is retried while the server is away."""
 
     def __getattribute__(self, name: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -57,7 +56,7 @@ class StoredStudy(optuna.Study):
         try:
             self.set_trial_attr(number, REQUEUED, True)
             self._stored.set_trial_state_values(self._trial(number), TrialState.WAITING)
-        except UpdateFinishedTrialError:
+        except optuna.exceptions.UpdateFinishedTrialError:
             return False
         return True
 

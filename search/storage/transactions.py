@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from pipelines.errors import UnavailableError
 
 Row: TypeAlias = Any  # of a table that Optuna declares without types
+Rows: TypeAlias = Sequence[Row]
 _INSERT: dict[str, Row] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 DIALECTS = tuple(_INSERT)
 _Trial = models.TrialModel
@@ -93,9 +94,7 @@ def newest_id(ids: Mapping[int, int]) -> int:
     return ids.get(len(ids) - 1, -1)
 
 
-def read_changes(
-    engine: sa.Engine, study_id: int, after: int, ids: Collection[int]
-) -> tuple[Sequence[Row], Sequence[Row]]:
+def read_changes(engine: sa.Engine, study_id: int, after: int, ids: Collection[int]) -> tuple[Rows, Rows]:
     """Reads what other processes may have changed.
 
     Args:
