@@ -46,10 +46,8 @@ def _studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
     if path is None:
         return
-    with (
-        suppress(sqlite3.Error),
-        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection,
-    ):
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
         rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC")
         yield from (name for (name,) in rows if name.startswith(incomplete))
 
