@@ -32,9 +32,8 @@ def watching(*, plain: bool) -> Iterator[Observer]:
     if plain or not console.is_terminal or console.is_dumb_terminal:
         yield PlainLines(console)
         return
-    with Live(
-        "starting the workers and opening the databases", console=console, auto_refresh=False, transient=True
-    ) as live:
+    start = "starting the workers and opening the databases"
+    with Live(start, console=console, auto_refresh=False, transient=True) as live:
         yield LiveTable(live)
 
 

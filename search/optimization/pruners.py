@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.trial import FrozenTrial
 
 from search.optimization.seeds import audit_seed
-from search.spec.study_spec import StudySpec
+from search.spec import StudySpec
 from search.storage.stored_study import StoredStudy
 
 _REDUCTION_FACTOR = 3

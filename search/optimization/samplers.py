@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
 from search.optimization.seeds import draw_seed
-from search.spec import SearchSpace, StudySpec
+from search.spec import StudySpec
+from search.spec.space import SearchSpace
 from search.storage import States, StoredStudy
 
 ATTEMPTS = 20

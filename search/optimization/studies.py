@@ -12,7 +12,7 @@ from pipelines.errors import NotFoundError, SpecError
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.optimization.pruners import make_pruner
-from search.spec.study_spec import StudySpec, spec_from_dict
+from search.spec import StudySpec, spec_from_dict
 from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, SPEC
 
