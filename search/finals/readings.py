@@ -13,6 +13,7 @@ import optuna
 from pipelines.errors import RefusedError
 from pipelines.evaluation.metrics import Evaluation
 from search.finals.winner import Winner
+from search.home.text import times
 from search.storage.attributes import SEAL
 
 
@@ -87,11 +88,6 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
         f" last on {last['at']} for {last['run_name']} with test accuracy {last['test_accuracy']:.4f}: a test that is"
         " read again to choose a model is no longer a test; --again reads it anyway and records that"
     )
-
-
-def times(count: int) -> str:
-    """``once``, ``2 times``, and so on."""
-    return "once" if count == 1 else f"{count} times"
 
 
 def authorship() -> dict[str, str]:

@@ -56,3 +56,8 @@ def report_problems(problems: Iterable[str], prefix: str = "error: ") -> None:
 def printable(line: str) -> str:
     """The line with escapes for what would break it up or move a terminal's cursor."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def times(count: int) -> str:
+    """``once``, ``2 times``, and so on."""
+    return "once" if count == 1 else f"{count} times"

@@ -24,9 +24,10 @@ from pipelines.data.datasets import Dataset
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import read_table
 from pipelines.training.history import sha256
-from search.finals.readings import latest_reading, seal_opened, times
+from search.finals.readings import latest_reading, seal_opened
 from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
+from search.home.text import times
 from search.optimization.studies import study_data
 from search.registry.versions import MADE_BY, PENDING, RECORD_FILE, STATE, Versions
 from search.storage.attributes import FINGERPRINT

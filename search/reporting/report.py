@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 from pipelines.errors import UnavailableError
 from search.finals.finalist import candidate_of, make_finalist
-from search.finals.readings import latest_reading, seal_opened, times
+from search.finals.readings import latest_reading, seal_opened
 from search.home.settings import Settings, read_settings
+from search.home.text import times
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 import search
 from search.cli.options import Home, Json, Pool, Study, option
+from search.home.text import times
 from search.reporting import display
 
 _MAX_CLASSES = 15
@@ -40,7 +41,7 @@ def finalists(
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
     if result.seal_opened:
-        _report_tests(result.seal_opened)
+        display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
         return
     display.message(f"next: {display.command('evaluate', study, home=home)}   tests the winner on held-out rows, once")
 
@@ -53,14 +54,8 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
     result = search.evaluate(study, again=again, home=home)
     document = result.figures | display.fields(result, "seal_opened")
     display.show(_evaluation_tables(result, study), document, as_json=as_json)
-    _report_tests(result.seal_opened)
+    display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
     display.message(f"next: {display.command('promote', study, home=home)}")
-
-
-def _report_tests(n: int) -> None:
-    from search.finals.readings import times
-
-    display.message(f"the held-out test of this study was read {times(n)}")
 
 
 def _show_verdict(verdict: search.Verdict, title: str, *, as_json: bool) -> None:
@@ -90,8 +85,6 @@ def _as_json(finalist: search.Finalist) -> dict[str, object]:
 
 
 def _evaluation_tables(result: search.SealedResult, study: str) -> list[RenderableType]:
-    from search.finals.readings import times
-
     evaluation, winner = result.evaluation, result.winner
     low, high = evaluation.interval
     side = "above" if result.gap > 0 else "below"
