@@ -26,8 +26,8 @@ from pipelines.errors import UnavailableError
 
 Row: TypeAlias = Any  # of a table that Optuna declares without types
 Rows: TypeAlias = Sequence[Row]
-_INSERT: dict[str, Row] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-DIALECTS = tuple(_INSERT)
+DIALECTS: dict[str, Row] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+"""How each kind of database that can be used inserts rows."""
 _Trial = models.TrialModel
 _Note = models.TrialSystemAttributeModel
 _FIELDS = ("state", "datetime_start", "datetime_complete")
@@ -178,7 +178,7 @@ def _upsert(model: Row, dialect: str) -> sa.Insert:
     """Inserts rows of a table, or replaces those that have the same key; made once, which takes as long as a write."""
     table = model.__table__
     [unique] = [constraint for constraint in table.constraints if isinstance(constraint, sa.UniqueConstraint)]
-    insert = _INSERT[dialect](table)
+    insert = DIALECTS[dialect](table)
     replaced = set(table.columns) - set(table.primary_key) - set(unique.columns)
     values = {column.name: insert.excluded[column.name] for column in replaced}
     upsert: sa.Insert = insert.on_conflict_do_update(index_elements=list(unique.columns), set_=values)
