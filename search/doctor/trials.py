@@ -14,12 +14,11 @@ from search.optimization.studies import load_writable_study
 from search.scheduling.recovery import record_runs, tell
 from search.storage.sharing import abandoned
 from search.storage.stored_study import StoredStudy
-from search.tracking.entries import Entry, now_ms
+from search.tracking import Entry, Tracker, now_ms
 from search.tracking.history import read_history
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import status_of
 from search.tracking.spool import read_entry, write_entry
-from search.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
