@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Scaling = Literal["minmax", "standard", "none"]
+Duplicates = Literal["keep", "group"]
 Schedule = Literal["constant", "cosine"]
 
 
@@ -16,12 +17,18 @@ class DataConfig:
     """A dataset and its split.
 
     Attributes:
-        source: ``digits``, ``mnist``, ``fashion_mnist``, or the path of a ``.npz``, ``.csv`` or ``.parquet`` file.
+        source: ``digits``, ``mnist``, ``fashion_mnist``, or the path of a ``.npz``, ``.csv``, ``.tsv`` or ``.parquet``
+            file.
         target: The label's column, for tables; None means a column named ``target``.
         validation_fraction: Share of the training rows that picks epochs and ranks trials.
         test_fraction: Share of all rows that is held out as test, if the source has no test rows of its own.
         scaling: Scaling of the inputs, learned from the training rows alone.
         split_seed: Seed of the split; it differs from the study's seed so that studies can share one split.
+        text_columns: Columns of a table that hold text even if it looks like numbers; None means none, here and below.
+        numeric: Columns of a table that hold numbers, whatever most of their values are.
+        ignore: Columns of a table that are left out.
+        duplicates: ``group`` keeps equal rows in one split; None means ``keep``, which leaves them where they fall.
+        groups: The column of a table whose equal values are kept in one split, and which is left out.
     """
 
     source: str
@@ -30,6 +37,11 @@ class DataConfig:
     test_fraction: float = 0.2
     scaling: Scaling = "minmax"
     split_seed: int = 0
+    text_columns: Sequence[str] | None = None
+    numeric: Sequence[str] | None = None
+    ignore: Sequence[str] | None = None
+    duplicates: Duplicates | None = None
+    groups: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,11 @@ A message is one line for the user: the place, the rule, the value, what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 class MlpSearchError(Exception):
@@ -59,3 +63,21 @@ class TrainingError(MlpSearchError):
 
 class RefusedError(MlpSearchError):
     """A check failed; the command line ends with exit code 3."""
+
+
+def collect(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """Calls a function for each item and returns the results.
+
+    Raises:
+        DataError: The problems of all items whose call raised one.
+    """
+    results: list[_Result] = []
+    problems: list[str] = []
+    for item in items:
+        try:
+            results.append(function(item))
+        except DataError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise DataError(problems)
+    return results

@@ -17,9 +17,10 @@ from typing import get_args
 import numpy as np
 
 from pipelines.config import DataConfig, Scaling
+from pipelines.data.notes import remarks
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.data.readers import Source, read_source
-from pipelines.data.splits import Shares, number_labels, share_rows
+from pipelines.data.splits import Shares, hash_rows, number_labels, share_rows
 from pipelines.data.table_encoder import TableEncoder
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
@@ -52,6 +53,7 @@ class Dataset:
         preprocessing: Saved with a model.
         fingerprint: 16 hexadecimal digits; the same arrays and split have the same ones on every machine.
         n_test: Number of test rows.
+        notes: Lines about the data that a user should know: what is not used, or is read in a special way.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Dataset:
     preprocessing: Preprocessing
     fingerprint: str
     n_test: int
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -116,28 +119,54 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
     """Reads a source, splits its rows and learns the preprocessing; arguments and errors are those of ``load``."""
     _require_valid(config)
     source = read_source(config, folders)
-    place = f"{source.place}, labels"
     classes = tuple(str(label) for label in np.unique(source.labels))
-    numbers = number_labels(source.labels, classes, place)
-    is_split_off = source.n_own_test is None
-    shares = share_rows(numbers, classes, config, is_split_off, place)
+    numbers = number_labels(source.labels, classes, source.place)
+    shares = _share(source, numbers, classes, config)
     encoder = None
     if not isinstance(source.rows, np.ndarray):
         with _placed(source):
-            encoder = TableEncoder.learn(source.rows.iloc[shares.training])
+            encoder = TableEncoder.learn(source.rows.iloc[shares.training], source.formats)
     training = take(source, encoder, numbers, shares.training)
     center, scale = learn_scaling(training.x, config.scaling)
     names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
-    split = [config.validation_fraction, config.test_fraction if is_split_off else None, config.split_seed]
     dataset = Dataset(
         name=source.name,
         training=training,
         validation=take(source, encoder, numbers, shares.validation),
         preprocessing=Preprocessing(training.x.shape[1:], names, center, scale, encoder),
-        fingerprint=hashlib.sha256(json.dumps([source.digests, split]).encode()).hexdigest()[:16],
+        fingerprint=_fingerprint(source, encoder, config, shares),
         n_test=len(shares.test) if source.n_own_test is None else source.n_own_test,
+        notes=tuple(remarks(source, numbers, classes, shares, encoder)),
     )
     return Prepared(dataset, source, classes, numbers, shares)
+
+
+def _share(source: Source, numbers: Array, classes: Sequence[str], config: DataConfig) -> Shares:
+    groups = source.groups
+    if config.duplicates == "group":
+        _, first, inverse = np.unique(hash_rows(source.rows), return_index=True, return_inverse=True)
+        groups = first[inverse]  # the first of the equal rows: the same number on every machine
+    return share_rows(
+        numbers,
+        classes,
+        config,
+        f"{source.place}, labels",
+        with_test=source.n_own_test is None,
+        n_own_validation=source.n_own_validation,
+        groups=groups,
+    )
+
+
+def _fingerprint(source: Source, encoder: TableEncoder | None, config: DataConfig, shares: Shares) -> str:
+    """Returns 16 hexadecimal digits; what is not the default is hashed where it is used alone."""
+    validation = config.validation_fraction if source.n_own_validation is None else None
+    test = config.test_fraction if source.n_own_test is None else None
+    document: list[object] = [source.digests, [validation, test, config.split_seed]]
+    offsets = [column.name for column in encoder.columns if column.offset] if encoder else []
+    special = [dict(source.formats), offsets, config.duplicates, config.groups, shares.n_swapped]
+    if any(special):
+        document.append(special)
+    return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
 
 
 def take(source: Source, encoder: TableEncoder | None, numbers: Array, rows: Array) -> Split:
@@ -178,5 +207,7 @@ def _require_valid(config: DataConfig) -> None:
         problems.append(f"data.scaling: must be one of {', '.join(scalings)}, got {config.scaling!r}")
     if not 0 <= config.split_seed < 2**32:
         problems.append(f"data.split_seed: must be at least 0 and below 2**32, got {config.split_seed}")
+    if config.duplicates == "group" and config.groups is not None:
+        problems.append("data.duplicates: must be left out with data.groups, got 'group': choose one of the two")
     if problems:
         raise DataError(problems)

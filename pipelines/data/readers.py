@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.splits import clean_labels, labels_of_column, listed
+from pipelines.data import tables
+from pipelines.data.splits import clean_labels, hash_rows, number_labels
 from pipelines.errors import DataError
 from pipelines.files.archives import Array, Header, read_array, read_headers, require_memory
-from pipelines.files.sources import SOURCES, locate, nearest
-from pipelines.files.tables import read_table
+from pipelines.files.sources import SOURCES, locate, stem_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+VALIDATION_ARRAYS = ("x_val", "y_val")
 TEST_ARRAYS = ("x_test", "y_test")
+TABLE_KEYS = ("target", "text_columns", "numeric", "ignore", "groups")
+_UNUSED = "{}: not used; nothing but x and y, of training, validation (_val) and test rows, is"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +37,11 @@ class Source:
         labels: (n_rows,) integers or texts.
         digests: Hashes of all its arrays, test arrays included; of a table, the file's hash and the target.
         n_own_test: Test rows of its own, in the archive at ``place``; None where it has none.
+        n_own_validation: Validation rows of its own, the last of ``rows``; None where it has none.
+        test_rows: Hashes of its own test rows, to count copies of them.
+        formats: How texts of a table's columns were read, by the column's name.
+        groups: (n_rows,) values of the column whose rows stay together; None without one.
+        notes: Lines about what is not used, or is read in a special way.
     """
 
     name: str
@@ -42,19 +50,41 @@ class Source:
     labels: Array
     digests: tuple[str, ...]
     n_own_test: int | None = None
+    n_own_validation: int | None = None
+    test_rows: Array | None = None
+    formats: Mapping[str, str] = field(default_factory=dict)
+    groups: Array | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:
     """Reads rows and labels; arguments and errors are those of ``datasets.load``."""
     name = config.source
-    if config.target is not None and (name in SOURCES or name.lower().endswith(".npz")):
-        raise DataError(f"data.target: only tables have one, got {config.target!r} for {name}: leave it out")
+    if name in SOURCES or name.lower().endswith(".npz"):
+        given = {key: getattr(config, key) for key in TABLE_KEYS if getattr(config, key) is not None}
+        if given:
+            rule = "only tables have one"
+            raise DataError(
+                f"data.{key}: {rule}, got {value!r} for {name}: leave it out" for key, value in given.items()
+            )
     if name == "digits":
         return _read_digits()
     path = locate(name, folders)
     if path.suffix.lower() == ".npz":
         return _read_npz(name if name in SOURCES else path.stem, path)
-    return _read_table(path, config.target or "target")
+    table = tables.read(path, config)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Source(
+        stem_of(name),
+        str(path),
+        table.rows,
+        table.labels,
+        (digest, config.target or "target"),
+        formats=table.formats,
+        groups=table.groups,
+        notes=tuple(table.notes),
+    )
 
 
 def convert_inputs(x: Array, place: str) -> Array:
@@ -84,37 +114,65 @@ def _read_digits() -> Source:
 
 def _read_npz(name: str, path: Path) -> Source:
     headers = read_headers(path)
-    x_name, y_name = ("x", "y") if "x" in headers and "x_train" not in headers else ("x_train", "y_train")
-    has_test = x_name == "x_train" and any(test in headers for test in TEST_ARRAYS)
-    test_names = TEST_ARRAYS if has_test else ()
-    _require_usable(path, headers, (x_name, y_name, *test_names))
-    require_memory(path, sum(headers[array].n_bytes_kept for array in (x_name, y_name, *test_names)))
-    x, x_digest = read_array(path, x_name, headers[x_name])
-    y, y_digest = read_array(path, y_name, headers[y_name])
-    x, y = convert_inputs(x, f"{path}, {x_name}"), clean_labels(y, f"{path}, {y_name}")
-    # Test rows pass through the hash and are not kept.
-    test_digests = [read_array(path, test, headers[test])[1] for test in test_names]
-    n_own_test = headers["x_test"].shape[0] if has_test else None
-    return Source(name, str(path), x, y, (x_digest, y_digest, *test_digests), n_own_test)
+    own = ("x", "y") if "x" in headers and "x_train" not in headers else ("x_train", "y_train")
+    pairs = [own]
+    if own[0] == "x_train":
+        pairs += [pair for pair in (VALIDATION_ARRAYS, TEST_ARRAYS) if any(array in headers for array in pair)]
+    _require_usable(path, headers, pairs)
+    require_memory(path, sum(headers[array].n_bytes_kept for pair in pairs for array in pair))
+    digests: list[str] = []
+    kept = [_read_pair(path, pair, headers, digests) for pair in pairs if pair != TEST_ARRAYS]
+    x, y = (arrays[0] if len(kept) == 1 else np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+    test_rows = None
+    if pairs[-1] == TEST_ARRAYS:  # test rows are checked, pass through the hash and are not kept
+        x_test, y_test = _read_pair(path, TEST_ARRAYS, headers, digests)
+        number_labels(y_test, np.unique(kept[0][1]).astype(str).tolist(), f"{path}, y_test")
+        test_rows = hash_rows(x_test)
+    if len(kept) == 2:
+        number_labels(kept[1][1], np.unique(kept[0][1]).astype(str).tolist(), f"{path}, y_val")
+    unused = [array for array in headers if array not in {used for pair in pairs for used in pair}]
+    return Source(
+        name,
+        str(path),
+        x,
+        y,
+        tuple(digests),
+        n_own_test=None if test_rows is None else len(test_rows),
+        n_own_validation=len(kept[1][1]) if len(kept) == 2 else None,
+        test_rows=test_rows,
+        notes=tuple(_UNUSED.format(f"array {array!r}") for array in unused),
+    )
 
 
-def _require_usable(path: Path, headers: Mapping[str, Header], names: Sequence[str]) -> None:
+def _read_pair(
+    path: Path, names: tuple[str, str], headers: Mapping[str, Header], digests: list[str]
+) -> tuple[Array, Array]:
+    """Reads the inputs and labels of a split, and appends their hashes."""
+    (x, x_digest), (y, y_digest) = (read_array(path, name, headers[name]) for name in names)
+    digests += [x_digest, y_digest]
+    return convert_inputs(x, f"{path}, {names[0]}"), clean_labels(y, f"{path}, {names[1]}")
+
+
+def _require_usable(path: Path, headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]]) -> None:
     """Raises every problem that the headers of these pairs of inputs and labels show."""
-    problems = _pair_problems(headers, *names[:2])
-    if names[2:]:
-        problems += _pair_problems(headers, *names[2:])
-    if not problems and names[2:] and headers["x_test"].shape[1:] != headers["x_train"].shape[1:]:
-        shapes = f"{headers['x_train'].shape} and {headers['x_test'].shape}"
-        problems.append(f"rows of x_train and x_test must have one shape, got arrays of {shapes}")
+    problems = [problem for pair in pairs for problem in _pair_problems(path, headers, *pair)]
+    first = pairs[0][0]
+    if not problems:
+        shape = headers[first].shape
+        problems = [
+            f"rows of {first} and {name} must have one shape, got arrays of {shape} and {headers[name].shape}"
+            for name, _ in pairs[1:]
+            if headers[name].shape[1:] != shape[1:]
+        ]
     if problems:
         raise DataError([f"{path}: {problem}" for problem in problems])
 
 
-def _pair_problems(headers: Mapping[str, Header], x_name: str, y_name: str) -> list[str]:
+def _pair_problems(path: Path, headers: Mapping[str, Header], x_name: str, y_name: str) -> list[str]:
     missing = [name for name in (x_name, y_name) if name not in headers]
     if missing:
         return [
-            "must hold x_train and y_train (and may hold x_test and y_test), or x and y, "
+            "must hold x_train and y_train (and may hold x_val and y_val, x_test and y_test), or x and y, "
             f"got {', '.join(headers) or 'none'}: add {' and '.join(missing)}"
         ]
     x, y = headers[x_name], headers[y_name]
@@ -128,24 +186,17 @@ def _pair_problems(headers: Mapping[str, Header], x_name: str, y_name: str) -> l
     if len(x.shape) < 2 or 0 in x.shape:
         problems.append(f"{x_name} must be (n_rows, n_features, ...), none of them 0, got shape {x.shape}")
     if len(y.shape) != 1 and y.shape[1:] != (1,):
-        hint = f": use class numbers, {y_name}.argmax(axis=1)" if len(y.shape) == 2 else ""
+        hint = _label_hint(path, y_name, y) if len(y.shape) == 2 and not problems else ""
         problems.append(f"{y_name} must be (n_rows,), got shape {y.shape}{hint}")
     elif x.shape[:1] != y.shape[:1]:
         problems.append(f"{x_name} and {y_name} must have as many rows, got shapes {x.shape} and {y.shape}")
     return problems
 
 
-def _read_table(path: Path, target: str) -> Source:
-    frame = read_table(path)
-    if target not in frame.columns:
-        raise DataError(
-            f"{path}: must have the label's column {target!r}{nearest(target, frame.columns)}, "
-            f"got {listed(list(frame.columns))}: name one of them as the target"
-        )
-    empty = frame.columns[frame.isna().all()].drop(target, errors="ignore")
-    if len(empty):
-        raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
-    labels = labels_of_column(frame.pop(target), f"{path}, column {target!r}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(path.stem, str(path), frame, labels, (digest, target))
+def _label_hint(path: Path, name: str, header: Header) -> str:
+    """Returns what to do with (n_rows, n) labels: only those with a single 1 a row have an ``argmax``."""
+    require_memory(path, header.n_bytes_kept)
+    labels = read_array(path, name, header)[0]
+    if labels.dtype.kind in "biuf" and ((labels == 1).sum(axis=1) == 1).all() and np.isin(labels, (0, 1)).all():
+        return f": use class numbers, {name}.argmax(axis=1)"
+    return ": several labels a row are not supported, train a model for each column of labels"

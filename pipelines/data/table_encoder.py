@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipelines.errors import DataError
+from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
+from pipelines.files.columns import IGNORED, TEXT, Series, is_category, to_days, to_numbers
 
 if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
 
-Series: TypeAlias = "pd.Series[Any]"
-Kind = Literal["numeric", "boolean", "category", "ignored"]
+Kind = Literal["numeric", "boolean", "date", "category", "ignored"]
 
-MAX_CATEGORIES = 50
-FEW_CATEGORIES = 10
 # What pandas infers of a column's values that can be encoded.
 _NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal")
-_ENCODED = (*_NUMERIC, "boolean", "string")
+_DATES = ("datetime64", "datetime", "date")
+_ENCODED = (*_NUMERIC, *_DATES, "boolean", "string")
+_N_DATE_FEATURES = 6
+_FINE = 2.0**-20
+"""Share of a column's range that the steps of its float32 values may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,16 @@ class Column:
 
     Attributes:
         name: The column's name.
-        kind: ``numeric`` and ``boolean`` give their number, ``category`` a 0/1 feature per category (zeros
-            for a missing or unknown one), ``ignored`` nothing.
-        median: Median of the training rows; replaces missing numbers.
-        indicator: Whether a 0/1 feature marks missing numbers; true if a training row lacks one.
+        kind: ``numeric`` and ``boolean`` give their number; ``date`` year, month, day, weekday (Monday is 0), hour and
+            days since the earliest one; ``category`` a 0/1 feature per category (zeros for a missing or unknown one);
+            ``ignored`` nothing.
+        median: Median of the training rows, of dates in days since 1970; replaces missing values.
+        indicator: Whether a 0/1 feature marks missing values; true if a training row lacks one.
         categories: Texts of the training rows, sorted.
         reason: Why the column is ignored.
+        format: How its texts are read, as ``files.columns`` reads them; empty where the file holds values.
+        offset: Subtracted in float64 before the values become float32, where float32 would lose their differences;
+            the earliest of dates.
     """
 
     name: str
@@ -44,25 +50,41 @@ class Column:
     indicator: bool = False
     categories: tuple[str, ...] = ()
     reason: str = ""
+    format: str = ""
+    offset: float = 0.0
 
     @property
     def n_features(self) -> int:
         """Number of features of this column."""
-        return {"category": len(self.categories), "ignored": 0}.get(self.kind, 1 + self.indicator)
+        n_values = _N_DATE_FEATURES if self.kind == "date" else 1
+        return {"category": len(self.categories), "ignored": 0}.get(self.kind, n_values + self.indicator)
 
     def encode(self, values: Series) -> Array:
         """Encodes (n_rows,) values as the file holds them; returns (n_rows, n_features) float32."""
         if self.kind == "category":
-            import pandas as pd
-
-            codes, uniques = pd.factorize(values)  # code -1 is a missing value
-            position = {category: index for index, category in enumerate(self.categories)}
-            known = np.array([position.get(_text(value), -1) for value in uniques] + [-1])
-            return np.asarray(known[codes][:, None] == np.arange(len(self.categories)), dtype=np.float32)
-        numbers = _numbers(values, self.name)
+            return np.asarray(self._codes(values)[:, None] == np.arange(len(self.categories)), dtype=np.float32)
+        convert = to_days if self.kind == "date" else to_numbers
+        numbers = convert(values, self.name, self.format)
         missing = np.isnan(numbers)
-        features = [np.where(missing, self.median, numbers), missing][: self.n_features]
-        return np.stack(features, axis=1).astype(np.float32)
+        filled = np.where(missing, self.median, numbers)
+        features = [*_date_parts(filled)] if self.kind == "date" else []
+        features += [filled - self.offset, missing]
+        return np.stack(features[: self.n_features], axis=1).astype(np.float32)
+
+    def unknown(self, values: Series) -> Series:
+        """Returns the texts that are no category, and None for the other rows."""
+        known = (self._codes(values) >= 0) | values.isna().to_numpy()
+        return values.astype(object).map(_text).mask(known, None)
+
+    def _codes(self, values: Series) -> Array:
+        """Returns the numbers of the categories, -1 for missing and unknown texts."""
+        import pandas as pd
+
+        codes, uniques = pd.factorize(values)  # code -1 is a missing value
+        position = {category: index for index, category in enumerate(self.categories)}
+        texts = [_text(value) for value in uniques]
+        known = [position.get(text, position.get(text.strip(), -1)) for text in texts]
+        return np.array([*known, -1])[codes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +94,12 @@ class TableEncoder:
     columns: tuple[Column, ...]
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame) -> TableEncoder:
+    def learn(cls, frame: pd.DataFrame, formats: Mapping[str, str] | None = None) -> TableEncoder:
         """Learns medians and categories from (n_rows, n_columns) training rows without the target.
+
+        Args:
+            frame: The rows.
+            formats: How texts of columns were read, by the column's name.
 
         A text column is ignored if it has more than 50 categories, or more than 10 and more than one for every two
         rows: it identifies rows instead of describing them. A column without a name is ignored as a saved index.
@@ -81,15 +107,8 @@ class TableEncoder:
         Raises:
             DataError: A column's type cannot be encoded, numbers are infinite, or no column is left.
         """
-        columns: list[Column] = []
-        problems: list[str] = []
-        for name in frame.columns:
-            try:
-                columns.append(_learn_column(name, frame[name]))
-            except DataError as error:
-                problems.extend(error.problems)
-        if problems:
-            raise DataError(problems)
+        formats = formats or {}
+        columns = collect(lambda name: _learn_column(name, frame[name], formats.get(name, "")), frame.columns)
         if not any(column.n_features for column in columns):
             reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in columns) or "the target alone"
             raise DataError(f"must have a column to learn from, got none ({reasons}): add numbers or categories")
@@ -98,7 +117,17 @@ class TableEncoder:
     @property
     def text_columns(self) -> tuple[str, ...]:
         """Columns that ``read_table`` must keep as text when rows are predicted."""
-        return tuple(column.name for column in self.columns if column.kind == "category")
+        return tuple(column.name for column in self.columns if column.kind == "category" or column.format)
+
+    @property
+    def literal_columns(self) -> tuple[str, ...]:
+        """Columns that the user declared text: ``NA`` is a text in them."""
+        return tuple(column.name for column in self.columns if column.format == TEXT)
+
+    def unknown(self, frame: pd.DataFrame) -> dict[str, Series]:
+        """Returns the texts of rows that no training row has, by column; (n_rows,) with None for the other rows."""
+        found = {column.name: column.unknown(frame[column.name]) for column in self.columns if column.categories}
+        return {name: texts for name, texts in found.items() if texts.notna().any()}
 
     def encode(self, frame: pd.DataFrame) -> Array:
         """Encodes rows as the file holds them, (n_rows, n_features) float32; other columns are ignored.
@@ -110,7 +139,7 @@ class TableEncoder:
         missing = [column.name for column in used if column.name not in frame.columns]
         if missing:
             raise DataError([f"column {name!r}: must be in the rows, got none: add it" for name in missing])
-        return np.concatenate([column.encode(frame[column.name]) for column in used], axis=1)
+        return np.concatenate(collect(lambda column: column.encode(frame[column.name]), used), axis=1)
 
     def to_json(self) -> list[dict[str, object]]:
         """Returns plain values for a JSON document."""
@@ -122,50 +151,53 @@ class TableEncoder:
         return cls(tuple(Column(**{**record, "categories": tuple(record["categories"])}) for record in records))
 
 
-def _learn_column(name: str, values: Series) -> Column:
+def _learn_column(name: str, values: Series, text_format: str) -> Column:
     from pandas.api.types import infer_dtype
 
     present = values.dropna()
+    if text_format.startswith(IGNORED):
+        return Column(name, "ignored", reason=text_format.removeprefix(IGNORED), format=text_format)
     if present.empty:
         return Column(name, "ignored", reason="no value in the training rows")
     if name.startswith("Unnamed: "):  # what pandas calls a column without a name
         return Column(name, "ignored", reason="no name, so taken for a saved index")
-    inferred = infer_dtype(present.tolist())
+    inferred = infer_dtype(present if present.dtype.kind == "M" else present.tolist())
     if inferred not in _ENCODED:
-        raise DataError(f"column {name!r}: must hold numbers, booleans or text, got {inferred}: convert or drop it")
-    if inferred == "string":
-        return _learn_categories(name, present)
-    kind: Kind = "numeric" if inferred in _NUMERIC else "boolean"
-    median = float(np.nanmedian(_numbers(values, name)))
-    return Column(name, kind, median=median, indicator=len(present) < len(values))
+        raise DataError(
+            f"column {name!r}: must hold numbers, booleans, dates or text, got {inferred}: convert or drop it"
+        )
+    if text_format == TEXT or inferred == "string":
+        return _learn_categories(name, present, text_format)
+    is_date = inferred in _DATES
+    numbers = to_days(present, name, text_format) if is_date else to_numbers(present, name, text_format)
+    kind: Kind = "date" if is_date else "numeric" if inferred in _NUMERIC else "boolean"
+    median, offset = float(np.nanmedian(numbers)), float(np.nanmin(numbers)) if is_date else _offset(numbers)
+    return Column(name, kind, median, indicator=len(present) < len(values), format=text_format, offset=offset)
 
 
-def _learn_categories(name: str, present: Series) -> Column:
-    import pandas as pd
-
-    categories = tuple(sorted(_text(value) for value in present.unique()))
-    if len(categories) <= max(FEW_CATEGORIES, min(MAX_CATEGORIES, len(present) / 2)):
-        return Column(name, "category", categories=categories)
-    not_numbers = present[pd.to_numeric(present.astype(object), errors="coerce").isna()]
-    if 0 < 2 * len(not_numbers) < len(present):  # a mark such as "?" in a numeric column
-        found = f"{not_numbers.iloc[0]!r} ({len(not_numbers)} such rows)"
-        raise DataError(f"column {name!r}: must hold numbers alone, got {found}: leave missing values empty")
+def _learn_categories(name: str, present: Series, text_format: str) -> Column:
+    categories = tuple(sorted({_text(value) for value in present.unique()}))
+    if is_category(len(categories), len(present), text_format):
+        return Column(name, "category", categories=categories, format=text_format)
     return Column(name, "ignored", reason=f"{len(categories)} different texts in {len(present)} rows")
 
 
-def _numbers(values: Series, name: str) -> Array:
-    """Converts values to (n_rows,) float64 with NaN where one is missing."""
-    import pandas as pd
-
-    coerced = pd.to_numeric(values if values.dtype.kind in "biuf" else values.astype(object), errors="coerce")
-    numbers = coerced.to_numpy(dtype=np.float64, na_value=np.nan)
-    present = values.notna().to_numpy()
+def _offset(numbers: Array) -> float:
+    """Returns the median where float32 merges values that differ, as it does with Unix times; else 0."""
     with np.errstate(over="ignore"):
-        wrong = present & ~np.isfinite(numbers.astype(np.float32))
-    if wrong.any():
-        example, n_wrong = values.to_numpy(dtype=object)[wrong][0], np.count_nonzero(wrong)
-        raise DataError(f"column {name!r}: must hold finite float32 numbers, got {example!r} ({n_wrong} such rows)")
-    return numbers
+        step = np.spacing(np.float32(np.abs(numbers).max()))
+    if step <= _FINE * np.ptp(numbers) or len(np.unique(numbers.astype(np.float32))) == len(np.unique(numbers)):
+        return 0.0
+    return float(np.median(numbers))
+
+
+def _date_parts(days: Array) -> tuple[Array, ...]:
+    """Returns year, month, day, weekday and hour of (n_rows,) days since 1970."""
+    whole = np.floor(days)
+    date = whole.astype("M8[D]")
+    months = date.astype("M8[M]")
+    year, month = np.divmod(months.astype(np.int64), 12)
+    return year + 1970, month + 1, (date - months).astype(np.int64) + 1, (whole + 3) % 7, (days - whole) * 24
 
 
 def _text(value: object) -> str:

@@ -15,7 +15,7 @@ from pipelines.errors import DataError, NotFoundError, UnavailableError
 from pipelines.native_output import quiet
 
 SOURCES = ("digits", "mnist", "fashion_mnist")
-_SUFFIXES = (".npz", ".csv", ".parquet")
+SUFFIXES = (".npz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 _KERAS_CACHE = Path("~/.keras/datasets")
 
 
@@ -40,13 +40,24 @@ def locate(source: str, folders: Sequence[Path] = ()) -> Path:
         return _find(source, folders) or _download(source, folders)
     path, is_file = _check_path(source)
     known = ", ".join(SOURCES)
-    if path.suffix.lower() not in _SUFFIXES:
-        rule = "a file must end in .npz, .csv or .parquet" if path.suffix or path.exists() else "unknown source"
+    if suffix_of(path) not in SUFFIXES:
+        rule = f"a file must end in {', '.join(SUFFIXES)}" if path.suffix or path.exists() else "unknown source"
         found = f"{source!r}{nearest(source, SOURCES)}"
         raise DataError(f"data.source: {rule}, got {found}: choose {known} or the path of such a file")
     if not is_file:
         raise NotFoundError(f"data.source: no such file, got {source!r}: check the path, or choose {known}")
     return path
+
+
+def suffix_of(path: Path) -> str:
+    """Returns the end of a file's name in lower case, with the one before ``.gz``."""
+    return "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+
+
+def stem_of(source: str) -> str:
+    """Returns the short name of a source: a file's name without its folder and ``suffix_of``."""
+    path = Path(source)
+    return path.name[: len(path.name) - len(suffix_of(path))]
 
 
 def _check_path(source: str) -> tuple[Path, bool]:

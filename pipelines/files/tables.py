@@ -1,32 +1,49 @@
-"""Reads a table from a ``.csv`` or ``.parquet`` file."""
+"""Reads a table from a ``.csv``, ``.tsv`` or ``.parquet`` file."""
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pipelines.errors import DataError, UnavailableError
 from pipelines.files.archives import require_memory
+from pipelines.files.sources import suffix_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
+SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 20
+_N_SAMPLE_ROWS = 1000
+MISSING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""Texts that stand for a missing value, as pandas reads them by default."""
 
 
-def read_table(path: Path, text_columns: Iterable[str] = ()) -> pd.DataFrame:
+def read_table(path: Path, text_columns: Iterable[str] = (), literal_columns: Sequence[str] = ()) -> pd.DataFrame:
     """Reads a table whose first line or schema names its columns.
 
     Args:
-        path: A ``.csv`` (UTF-8, commas) or ``.parquet`` file.
+        path: A ``.csv`` or ``.tsv`` (UTF-8; commas, semicolons, tabs or bars between the fields; also ``.gz``), or a
+            ``.parquet`` file.
         text_columns: Columns of a ``.csv`` to keep as text even if they look like numbers, because the training
             table had text in them.
+        literal_columns: Columns of a ``.csv`` in which a text such as ``NA`` is a text, and only an empty field is
+            missing.
 
     Returns:
-        (n_rows, n_columns), with text column names and rows counted from 0.
+        (n_rows, n_columns), with text column names and rows counted from 0. Its ``attrs`` hold the ``separator``, the
+        ``index`` columns that are not read, and the columns of numbers with leading ``zeros``.
 
     Raises:
         DataError: The file is no such table, is empty, or repeats a column name.
@@ -35,7 +52,8 @@ def read_table(path: Path, text_columns: Iterable[str] = ()) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        frame = _read_csv(path, text_columns) if path.suffix.lower() == ".csv" else _read_parquet(path)
+        is_parquet = suffix_of(path) == ".parquet"
+        frame = _read_parquet(path) if is_parquet else _read_csv(path, text_columns, literal_columns)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(f"{path}: must be UTF-8 text, got byte 0x{byte:02x}: save the table as UTF-8") from error
@@ -55,26 +73,60 @@ def read_table(path: Path, text_columns: Iterable[str] = ()) -> pd.DataFrame:
     return frame.reset_index(drop=True)
 
 
-def _read_csv(path: Path, text_columns: Iterable[str]) -> pd.DataFrame:
+def _read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
-    require_memory(path, _estimate_bytes(path))
+    separator = _sample(path)
     # pandas renames repeated columns, so the names are checked first.
-    first = pd.read_csv(path, header=None, nrows=1, dtype=str, skipinitialspace=True)
-    _require_unique(path, first.iloc[0].dropna())
-    as_text = dict.fromkeys(text_columns, str)
-    frame = pd.read_csv(path, low_memory=False, skipinitialspace=True, dtype=as_text)
+    first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
+    names = first.iloc[0].fillna(first.columns.to_series().map("Unnamed: {}".format)).tolist()
+    _require_unique(path, names)
+    missing = {name: [""] if name in literal_columns else MISSING for name in names}
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        low_memory=False,
+        skipinitialspace=True,
+        dtype=dict.fromkeys(text_columns, str),
+        na_values=missing,
+        keep_default_na=False,
+    )
     if not isinstance(frame.index, pd.RangeIndex):
         raise DataError(f"{path}: rows must have one field a column, got more fields than names: add column names")
+    texts = pd.read_csv(path, sep=separator, nrows=_N_SAMPLE_ROWS, dtype=str, skipinitialspace=True)
+    zeros = [name for name in frame.select_dtypes("integer") if texts[name].str.fullmatch(r"0\d+").any()]
+    frame.attrs = {"separator": separator, "zeros": zeros}
     return frame
 
 
-def _estimate_bytes(path: Path) -> int:
-    """Estimates the bytes of the table in memory: eight per field, counted in the first megabyte of the file."""
-    with path.open("rb") as file:
+def _sample(path: Path) -> str:
+    """Returns the separator of the fields, the one that makes most of them in the first rows.
+
+    Raises:
+        DataError: The table does not fit in memory: eight bytes per field, counted in the first megabyte.
+    """
+    is_packed = path.suffix.lower() == ".gz"
+    with cast(BinaryIO, gzip.open(path)) if is_packed else path.open("rb") as file:
         sample = file.read(_SAMPLE_BYTES)
-    n_fields = sample.count(b",") + sample.count(b"\n")
-    return 8 * n_fields * path.stat().st_size // max(1, len(sample))
+        n_bytes = len(sample)
+        if is_packed:
+            while chunk := file.read(_SAMPLE_BYTES):
+                n_bytes += len(chunk)
+                require_memory(path, n_bytes)
+    text = sample.decode("utf-8-sig", "replace")
+    separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
+    n_fields = text.count(separator) + text.count("\n")
+    size = n_bytes if is_packed else path.stat().st_size
+    require_memory(path, 8 * n_fields * size // max(1, len(sample)))
+    return separator
+
+
+def _count_fields(text: str, separator: str) -> int:
+    """Returns the fewest fields of the first rows."""
+    rows = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    with suppress(csv.Error):  # pandas says what is wrong
+        return min(map(len, islice(filter(None, rows), 5)), default=0)
+    return 0
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -85,7 +137,9 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         require_memory(path, 8 * file.metadata.num_rows * file.metadata.num_columns)
         for batch in file.iter_batches():  # finds text that is not UTF-8, which reading does not
             batch.validate(full=True)
-    return pd.read_parquet(path)
+    frame = pd.read_parquet(path)
+    frame.attrs = {"index": [str(name) for name in frame.index.names if name is not None]}
+    return frame
 
 
 def _require_unique(path: Path, names: Iterable[str]) -> None:

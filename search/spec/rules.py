@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipelines.config import Scaling, Schedule
+from pipelines.config import Duplicates, Scaling, Schedule
 from search.spec.space import KERAS_LEARNING_RATES
 
 Objective = Literal["val_accuracy"]
@@ -98,16 +98,27 @@ VALUES = {
     "batch_size": COUNT,
 }
 
-_SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv or .parquet file"
+_SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"
+_COLUMN = Rule("must be the name of a column", (str,), is_filled)
+_COLUMNS = Rule(
+    'must be a list of column names such as ["id"]',
+    (list,),
+    lambda value: all(isinstance(name, str) and is_filled(name) for name in value),
+)
 TABLES: dict[str, dict[str, Rule]] = {
     "study": {"name": Rule(NAME_RULE, (str,), is_name), "seed": SEED, "trials": COUNT, "timeout_s": SECONDS},
     "data": {
         "source": Rule(_SOURCE, (str,), is_filled, required=True),
-        "target": Rule("must be the name of a column", (str,), is_filled),
+        "target": _COLUMN,
         "validation_fraction": SHARE,
         "test_fraction": SHARE,
         "scaling": one_of(get_args(Scaling)),
         "split_seed": SEED,
+        "text_columns": _COLUMNS,
+        "numeric": _COLUMNS,
+        "ignore": _COLUMNS,
+        "duplicates": one_of(get_args(Duplicates)),
+        "groups": _COLUMN,
     },
     "space": VALUES,
     "search": {

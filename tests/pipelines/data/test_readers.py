@@ -23,13 +23,17 @@ from pipelines.files.tables import read_table
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"x": X}, "must hold x_train and y_train (and may hold x_test and y_test), or x and y, got x: add y"),
+        ({"x": X}, "or x and y, got x: add y"),
         ({"rows": X}, "got rows: add x_train and y_train"),
         ({"x_train": X, "y_train": Y, "x_test": X}, "got x_train, y_train, x_test: add y_test"),
         ({"x": X, "y": Y[:7]}, "x and y must have as many rows, got shapes (30, 2) and (7,)"),
         ({"x": X[:0], "y": Y[:0]}, "x must be (n_rows, n_features, ...), none of them 0, got shape (0, 2)"),
         ({"x": X[:, :0], "y": Y}, "none of them 0, got shape (30, 0)"),
         ({"x": X[:, 0], "y": Y}, "x must be (n_rows, n_features, ...), none of them 0, got shape (30,)"),
+        (
+            {"x": X, "y": np.eye(10)[Y] + np.eye(10)[3]},
+            "y must be (n_rows,), got shape (30, 10): several labels a row are not supported, train a model for each",
+        ),
         ({"x": X, "y": np.eye(10)[Y]}, "y must be (n_rows,), got shape (30, 10): use class numbers, y.argmax(axis=1)"),
         ({"x": X, "y": np.zeros((30, 1, 1))}, "y must be (n_rows,), got shape (30, 1, 1)"),
         ({"x": X, "y": Y + 0.5}, "labels must be whole numbers or text, got 0.5 (30 such rows)"),

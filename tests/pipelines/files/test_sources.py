@@ -67,7 +67,7 @@ def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path)
         (DataConfig("digits", split_seed=-1), "data.split_seed: must be at least 0"),
         (DataConfig("digits", target="species"), "data.target: only tables have one, got 'species' for digits"),
         (DataConfig("minst"), "unknown source, got 'minst' (did you mean 'mnist'?): choose digits, mnist,"),
-        (DataConfig("rows.xlsx"), "a file must end in .npz, .csv or .parquet, got 'rows.xlsx'"),
+        (DataConfig("rows.xlsx"), "a file must end in .npz, .csv, .csv.gz, .tsv, .tsv.gz, .parquet, got 'rows.xlsx'"),
     ],
 )
 def test_wrong_settings_give_one_line(config: DataConfig, expected: str):

@@ -19,7 +19,7 @@ NAME = (
     "must be 1 to 200 printable characters without a slash or backslash, "
     'not beginning with a space, "." or "-" nor ending with a space'
 )
-SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv or .parquet file"
+SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"
 GRID = "must be a value, a list or a range with a step for the grid sampler, got a range without a step"
 NAMES = "width, depth, dropout, optimizer, learning_rate, schedule, epochs, batch_size"
 

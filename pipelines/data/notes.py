@@ -1,0 +1,88 @@
+"""Remarks on a dataset that a user should know before a search: copies of rows, row numbers, groups, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.data.readers import Source
+from pipelines.data.splits import Shares, hash_rows
+from pipelines.data.table_encoder import TableEncoder
+from pipelines.files.archives import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FEWEST_ROWS = 20
+_FEWEST_GROUPS = 20
+_COPIES = '{} of {} {} rows equal a training row; data.duplicates = "group" keeps equal rows in one split'
+_DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour and days since the earliest date"
+_IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
+_GROUPS = (
+    "column {!r}: all rows with one of its {} values have the same label, and stand in several splits; data.groups"
+    " = {!r} keeps them in one split and leaves the column out"
+)
+
+
+def remarks(
+    source: Source, numbers: Array, classes: Sequence[str], shares: Shares, encoder: TableEncoder | None
+) -> Iterator[str]:
+    """Yields one line for each finding; the parameters are as in ``datasets.Prepared``."""
+    yield from source.notes
+    yield from _cases(classes)
+    yield from _copies(source, shares)
+    if encoder is None or isinstance(source.rows, np.ndarray):
+        yield from _array_ids(np.asarray(source.rows))
+        return
+    for column in encoder.columns:
+        if column.kind == "ignored":
+            yield f"column {column.name!r}: ignored, {column.reason}"
+        elif column.kind == "date":
+            yield _DATES.format(column.name)
+        elif column.kind == "numeric" and _is_id(source.rows[column.name].to_numpy(dtype=np.float64, na_value=np.nan)):
+            yield _IDS.format("column", column.name, "; data.ignore leaves it out")
+    if source.groups is None:
+        yield from _groups(source.rows, numbers, len(classes))
+
+
+def _cases(classes: Sequence[str]) -> Iterator[str]:
+    folded: dict[str, list[str]] = {}
+    for name in classes:
+        folded.setdefault(name.casefold(), []).append(name)
+    for names in folded.values():
+        if len(names) > 1:
+            yield f"labels {', '.join(map(repr, names))} differ by case alone and are {len(names)} classes"
+
+
+def _copies(source: Source, shares: Shares) -> Iterator[str]:
+    hashes = hash_rows(source.rows)
+    test = hashes[shares.test] if source.test_rows is None else source.test_rows
+    for name, rows in (("validation", hashes[shares.validation]), ("test", test)):
+        n_copies = np.count_nonzero(np.isin(rows, hashes[shares.training]))
+        if n_copies:
+            yield _COPIES.format(n_copies, len(rows), name)
+
+
+def _array_ids(x: Array) -> Iterator[str]:
+    if x.ndim == 2 and x.dtype != np.uint8:
+        yield from (_IDS.format("feature", number, "") for number in range(x.shape[1]) if _is_id(x[:, number]))
+
+
+def _is_id(values: Array) -> bool:
+    """Whether (n_rows,) numbers are whole and differ; the first ones tell so of most columns."""
+    if len(values) < _FEWEST_ROWS or any(value % 1 for value in values[:_FEWEST_ROWS]):
+        return False
+    return bool(np.all(values % 1 == 0)) and len(np.unique(values)) == len(values)
+
+
+def _groups(rows: pd.DataFrame, numbers: Array, n_classes: int) -> Iterator[str]:
+    """Finds columns whose values come with one label each, as patients do whose rows are alike in other columns too."""
+    import pandas as pd
+
+    for name in map(str, rows):
+        codes, values = pd.factorize(rows[name])
+        n_pairs = len(np.unique(codes.astype(np.int64) * n_classes + numbers))
+        if _FEWEST_GROUPS <= len(values) == n_pairs <= len(codes) / 2 and rows[name].dtype.kind != "f":
+            yield _GROUPS.format(name, len(values), name)

@@ -1,0 +1,124 @@
+"""Reads a table's labels and columns; the type of a column is a property of the whole file, not of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.config import DataConfig
+from pipelines.data.splits import labels_of_column, listed
+from pipelines.errors import DataError, collect
+from pipelines.files.archives import Array
+from pipelines.files.columns import IGNORED, NUMBER_FORMATS, STRIPPED, TEXT, Series, read_texts, to_numbers
+from pipelines.files.sources import nearest
+from pipelines.files.tables import MISSING, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
+_ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
+_CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
+_LISTS = ("text_columns", "numeric", "ignore")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A table as ``readers.Source`` holds it: ``rows``, ``labels``, ``formats``, ``groups`` and ``notes``."""
+
+    rows: pd.DataFrame
+    labels: Array
+    formats: Mapping[str, str]
+    groups: Array | None
+    notes: list[str]
+
+
+def read(path: Path, config: DataConfig) -> Table:
+    """Reads a table; errors are those of ``datasets.load``."""
+    target = config.target or "target"
+    frame = read_table(path, config.text_columns or (), (target, *(config.text_columns or ())))
+    facts = dict(frame.attrs)
+    _require_columns(path, config, target, list(frame.columns))
+    empty = frame.columns[frame.isna().all()].drop(target, errors="ignore")
+    if len(empty):
+        raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
+    formats = _declared(config)
+    notes = [_INDEX.format(name) for name in facts.get("index", ())]
+    labels = labels_of_column(_read_target(frame.pop(target), formats, notes), f"{path}, column {target!r}")
+    numbers = frame.select_dtypes("number").columns.difference(list(formats))
+    notes += [_ZEROS.format(name) for name in facts.get("zeros", ()) if name in numbers]
+    order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
+    groups = None if config.groups is None else frame[config.groups].astype(str).to_numpy(dtype=str)
+    try:
+        numeric = config.numeric or ()
+        found = collect(lambda name: _read_column(frame, name, formats, order, name in numeric), map(str, frame))
+    except DataError as error:
+        raise DataError([f"{path}: {problem}" for problem in error.problems]) from error
+    return Table(frame, labels, formats, groups, notes + [note for note in found if note])
+
+
+def _require_columns(path: Path, config: DataConfig, target: str, names: Sequence[str]) -> None:
+    problems = []
+    if target not in names:
+        problems = [
+            f"must have the label's column {target!r}{nearest(target, names)}, got {listed(names)}: "
+            "name one of them as the target"
+        ]
+    declared = [(key, name) for key in _LISTS for name in getattr(config, key) or ()]
+    declared += [("groups", config.groups)] if config.groups else []
+    problems += [
+        f"data.{key} must name columns of the table, got {name!r}{nearest(name, names)}: correct it"
+        for key, name in declared
+        if name not in names or (name == target and key != "text_columns")
+    ]
+    if problems:
+        raise DataError([f"{path}: {problem}" for problem in problems])
+
+
+def _declared(config: DataConfig) -> dict[str, str]:
+    """Returns the formats of the columns that the user declares."""
+    formats = dict.fromkeys(config.text_columns or (), TEXT)
+    formats |= dict.fromkeys(config.ignore or (), f"{IGNORED}: in data.ignore")
+    return formats | ({config.groups: f"{IGNORED}: in data.groups"} if config.groups else {})
+
+
+def _read_target(values: Series, formats: dict[str, str], notes: list[str]) -> Series:
+    """Strips text labels, and tells texts such as ``NA`` beside other texts from missing labels."""
+    import pandas as pd
+
+    if not _holds_text(values):
+        return values
+    texts = values.str.strip()
+    if not texts.equals(values):
+        formats[str(values.name)] = STRIPPED
+        notes.append(f"column {values.name!r}: blanks around labels are removed")
+    marks = texts.isin(MISSING)
+    if marks.any():
+        others = texts[~marks].dropna()
+        if (pd.to_numeric(others, errors="coerce").notna() | others.isin(["True", "False"])).all():
+            return texts.mask(marks)
+        notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
+    return texts
+
+
+def _read_column(frame: pd.DataFrame, name: str, formats: dict[str, str], order: tuple[str, ...], numeric: bool) -> str:
+    """Reads the texts of a column in place and checks its numbers; returns a line about it, or an empty text."""
+    declared, note = formats.get(name), ""
+    if declared or name.startswith("Unnamed: "):
+        if declared == TEXT and _holds_text(frame[name]):
+            frame[name] = frame[name].str.strip()
+        return ""
+    if _holds_text(frame[name]):
+        frame[name], text_format, note = read_texts(frame[name], name, order, numeric=numeric)
+        formats |= {name: text_format} if text_format else {}
+    if frame[name].dtype.kind in "iuf":
+        to_numbers(frame[name], name)
+    return note
+
+
+def _holds_text(values: Series) -> bool:
+    from pandas.api.types import infer_dtype
+
+    return values.dtype.kind not in "biufM" and infer_dtype(values.astype(object), skipna=True) == "string"
