@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -62,12 +63,12 @@ class StudyClock:
     def __init__(self, study: StoredStudy, timeout_s: float | None, started: float, now: Callable[[], float]) -> None:
         self.now = now
         self._study = study
-        self._timeout_s = timeout_s
+        self._timeout_s = math.inf if timeout_s is None else timeout_s
         self._began = started - float(study.user_attrs.get(ELAPSED, 0.0))
 
-    def left_s(self) -> float | None:
-        """Seconds left, negative after the timeout; None without a limit."""
-        return None if self._timeout_s is None else self._timeout_s - (self.now() - self._began)
+    def left_s(self) -> float:
+        """Seconds left, negative after the timeout; infinite without a limit."""
+        return self._timeout_s - (self.now() - self._began)
 
     def record(self) -> None:
         """Stores the time used, for the next run."""

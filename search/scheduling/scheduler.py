@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
-from search.optimization.leaderboard import trial_row
+from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id
 from search.scheduling.context import StudyClock, StudyContext
 from search.scheduling.job_runner import JobRunner, RunnerState
@@ -58,8 +58,7 @@ class Scheduler(JobRunner[TrialJob]):
         """Searches until the budget is spent, the space is exhausted, or an interruption."""
         self._recovery.deliver_left()
         self._recovery.recover()
-        for trial in self._study.get_trials(deepcopy=False):
-            row = trial_row(trial, {})
+        for row in leaderboard(self._study):
             self.progress.count(row.state, row.number, row.value, row.params)
         super().run()
 
@@ -89,8 +88,8 @@ class Scheduler(JobRunner[TrialJob]):
     def prepare(self) -> None:
         """Checks the deadlines, and now and then refreshes the study and records the time used."""
         left = self._clock.left_s()
-        self.progress.time_left_s = None if left is None else max(0.0, left)
-        if left is not None and left <= 0 and not self._stop:
+        self.progress.time_left_s = None if math.isinf(left) else max(0.0, left)
+        if left <= 0 and not self._stop:
             self._state = RunnerState.TIMED_OUT
         self._tracker.require_connected()
         super().prepare()
@@ -107,8 +106,7 @@ class Scheduler(JobRunner[TrialJob]):
 
     def may_begin(self) -> bool:
         """Whether a trial may begin: not where its first epoch would end after the timeout."""
-        left = self._clock.left_s()
-        if left is not None and left < self._longest_epoch_s and not self._stop:
+        if self._clock.left_s() < self._longest_epoch_s and not self._stop:
             self._state = RunnerState.CLOSING
         return super().may_begin()
 
@@ -127,8 +125,7 @@ class Scheduler(JobRunner[TrialJob]):
     def submit(self, job: TrialJob, slot: Slot) -> None:
         """Starts an attempt with the time that is left."""
         job.reported_before = max((epoch.step for epoch in job.epochs), default=job.reported_before)
-        left = self._clock.left_s()
-        job.task = replace(job.task, time_left_s=math.inf if left is None else left)
+        job.task = replace(job.task, time_left_s=self._clock.left_s())
         if job.replaces_run:
             record_run_id(self._study, job.name, "")
         super().submit(job, slot)
