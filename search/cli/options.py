@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -15,6 +16,7 @@ from pipelines.errors import SpecError
 from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
 
+_OPTION = re.compile(r"^options, (?:[^:]*\.)?(?P<key>[^:.]*)(?=:)")
 _DATA = "digits, mnist, fashion_mnist or a data file"
 _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "fashion_mnist": "pieces of clothing"}
 
@@ -94,14 +96,11 @@ def options_named(**names: str) -> Iterator[None]:
         **names: The option of each key of the study file whose option has another name.
     """
 
-    def renamed(problem: str) -> str:
-        place, colon, rest = problem.partition(":")
-        if not place.startswith("options, "):  # a problem of the study file itself
-            return problem
-        key = place.rpartition(".")[2]
-        return names.get(key, f"--{key.replace('_', '-')}") + colon + rest
+    def option_of(place: re.Match[str]) -> str:
+        return names.get(place["key"], f"--{place['key'].replace('_', '-')}")
 
     try:
         yield
     except SpecError as error:
-        raise SpecError(map(renamed, error.problems)) from error
+        # The other problems are those of the study file itself.
+        raise SpecError(re.sub(_OPTION, option_of, problem) for problem in error.problems) from error

@@ -111,21 +111,17 @@ class CachedStorage(InMemoryStorage):
             yield self._before
         finally:
             self._is_writing = False
-            writes = self._take_writes()
+            changes = {number: (before, self.get_trial(number)) for number, before in self._before.items()}
+            running = {number for number, (_, trial) in changes.items() if trial.state == TrialState.RUNNING}
+            self._own = (self._own - changes.keys()) | running
+            writes = Writes(changes, self._study_attrs, self._heartbeats)
+            self._before, self._study_attrs, self._heartbeats = {}, {}, set()
         if not (writes.trials or writes.study_attrs or writes.heartbeats):
             return
         if finished := self._commit(self._database.engine, self._row, writes, self._ids):
             for number in finished:
                 self._place(self._database.get_trial(self._ids[number]))
             raise FinishedElsewhereError(finished)
-
-    def _take_writes(self) -> Writes:
-        changes = {number: (before, self.get_trial(number)) for number, before in self._before.items()}
-        running = {number for number, (_, trial) in changes.items() if trial.state == TrialState.RUNNING}
-        self._own = (self._own - changes.keys()) | running
-        writes = Writes(changes, self._study_attrs, self._heartbeats)
-        self._before, self._study_attrs, self._heartbeats = {}, {}, set()
-        return writes
 
     def refresh(self, *numbers: int) -> None:
         """Reads what other processes of a shared database wrote of their trials, and of the ones named.

@@ -13,7 +13,6 @@ import optuna
 import sqlalchemy as sa
 
 from pipelines.errors import UnavailableError
-from search.home.addresses import is_postgresql
 from search.home.settings import MIGRATING, Settings, prepare_sqlite
 from search.home.text import one_line, redact
 from search.storage.retries import RetryingStorage
@@ -38,8 +37,8 @@ def open_storage(settings: Settings) -> optuna.storages.RDBStorage:
         with MIGRATING:
             return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
     except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError) as error:
-        missing = isinstance(error, ImportError) and is_postgresql(settings.optuna_storage)
-        why = "its driver is not installed: pip install 'mlp-search[postgres]'" if missing else one_line(error)
+        driver = "its driver is not installed: pip install 'mlp-search[postgres]'"
+        why = driver if isinstance(error, ImportError) else one_line(error)
         raise UnavailableError(f"Optuna's database {redact(settings.optuna_storage)}: {why}") from error
 
 

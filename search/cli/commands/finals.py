@@ -72,10 +72,9 @@ def _row(finalist: search.Finalist) -> tuple[object, ...]:
     if not finalist.failure and not finalist.is_complete:
         runs += ", stopped: can no longer win"
     candidate = finalist.candidate
-    configuration = display.short(asdict(candidate.hyperparameters))
     return (
         candidate.trial, f"{finalist.mean:.4f}", f"{low:.4f} to {high:.4f}", runs, f"{candidate.value:.4f}",
-        f"{finalist.n_parameters:,}", configuration,
+        f"{finalist.n_parameters:,}", display.short(asdict(candidate.hyperparameters)),
     )  # fmt: skip
 
 
