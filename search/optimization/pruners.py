@@ -15,6 +15,7 @@ from search.spec import StudySpec
 from search.storage.stored_study import StoredStudy
 
 _REDUCTION_FACTOR = 3
+_PARTS = _REDUCTION_FACTOR**3  # of a trial's epochs: the first rung is after one of them
 _RUNG = "completed_rung_"  # prefix of the system attributes of Optuna's SuccessiveHalvingPruner
 
 
@@ -43,18 +44,15 @@ class _SuccessiveHalving(SuccessiveHalvingPruner):
         epochs: Epochs of a trial, where the study does not search them.
     """
 
-    _PARTS = _REDUCTION_FACTOR**3
-
     def __init__(self, epochs: int) -> None:
         super().__init__(1, _REDUCTION_FACTOR, 0)
         self._epochs = epochs
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        judged, epochs = copy.copy(trial), trial.params.get("epochs", self._epochs)
-        judged.intermediate_values = {
-            min(self._PARTS * epoch // epochs, self._PARTS - 1): value
-            for epoch, value in trial.intermediate_values.items()
-        }
+        epochs = trial.params.get("epochs", self._epochs)
+        judged = copy.copy(trial)
+        reports = trial.intermediate_values.items()
+        judged.intermediate_values = {min(_PARTS * epoch // epochs, _PARTS - 1): value for epoch, value in reports}
         return bool(super().prune(study, judged))
 
 
