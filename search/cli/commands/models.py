@@ -86,12 +86,12 @@ def predict(
         {"label": label, "probability": max(row), "probabilities": row}
         for label, row in zip(result.labels, result.probabilities.tolist(), strict=True)
     ]
-    display.show(_prediction_tables(result), document, as_json=as_json)
-    if figure:
+    if figure:  # before the output: a command that fails prints nothing on stdout
         from pipelines.evaluation.figures import class_probabilities, save
 
         save(class_probabilities(result.rows[0], result.probabilities[0], result.class_names), figure)
         display.message(f"wrote {figure}")
+    display.show(_prediction_tables(result), document, as_json=as_json)
 
 
 def _prediction_tables(result: search.Predictions) -> list[RenderableType]:
