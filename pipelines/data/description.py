@@ -45,6 +45,7 @@ class Description:
         n_rows: Rows of each split, ``test`` included.
         class_counts: Rows of each class, for training and validation.
         columns: Of a table; empty for arrays.
+        notes: As of a ``Dataset``.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Description:
     n_rows: dict[str, int]
     class_counts: dict[str, tuple[int, ...]]
     columns: tuple[ColumnSummary, ...]
+    notes: tuple[str, ...]
 
 
 def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
@@ -74,6 +76,7 @@ def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
         n_rows={**{name: len(split.y) for name, split in splits.items()}, "test": dataset.n_test},
         class_counts={name: tuple(per_class.tolist()) for name, per_class in counts.items()},
         columns=_summarize_columns(prepared),
+        notes=dataset.notes,
     )
 
 

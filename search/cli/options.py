@@ -32,7 +32,7 @@ def _files(incomplete: str, *suffixes: str) -> list[tuple[str, str]]:
 
 def _sources(incomplete: str) -> list[tuple[str, str]]:
     built_in = [(name, what) for name, what in _SOURCES.items() if name.startswith(incomplete)]
-    return built_in + _files(incomplete, ".npz", ".csv", ".parquet")
+    return built_in + _files(incomplete, ".npz", ".csv", ".tsv", ".gz", ".parquet")
 
 
 def _study_files(incomplete: str) -> list[tuple[str, str]]:

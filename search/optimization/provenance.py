@@ -43,6 +43,7 @@ def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:
             "validation_rows": len(dataset.validation.y),
             "features": dataset.training.x[0].size,
             "classes": dataset.n_classes,
+            "notes": list(dataset.notes),
         },
         "machine": {
             "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",

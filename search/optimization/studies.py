@@ -43,7 +43,7 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
     now, then = _fixed(spec.to_json()), _fixed(recorded)
     changed = [place for place in now if now[place] != then[place]]
     if fingerprint != recorded_fingerprint and "data" not in changed:
-        changed.append(f"the rows of {spec.data.source}")
+        changed.append(f"the rows of {spec.data.source} or how this version reads them")
     if changed:
         raise SpecError(
             f"study {spec.name!r}: must be resumed with what it was started with, but {' and '.join(changed)} changed:"
@@ -110,6 +110,7 @@ def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Datas
     if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
         raise SpecError(
             f"study {study.study_name!r}: {spec.data.source} must hold the rows that were searched on (fingerprint"
-            f" {recorded}), got {dataset.fingerprint}: restore the file, or start another study"
+            f" {recorded}), got {dataset.fingerprint}: the file changed, or this version"
+            " reads it in another way; restore the file, or start another study"
         )
     return spec, dataset

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.data.preprocessing import Preprocessing
+from pipelines.data.table_encoder import TableEncoder
 from pipelines.errors import DataError, NotFoundError
 from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
+from pipelines.files import sources
 from pipelines.files.archives import read_array, read_headers, require_memory
 from pipelines.files.pictures import SUFFIXES, read_picture
+from pipelines.files.sources import suffix_of
 from pipelines.files.tables import read_table
 from search.home.settings import read_settings
 from search.home.startup import prepare_inference
@@ -36,6 +40,7 @@ class Predictions:
         class_names: n_classes names.
         probabilities: (n_rows, n_classes) float32.
         rows: (n_rows, *input_shape), the rows as the model takes them.
+        unknown: By column of a table, the text of each row that no training row has; None for the other rows.
     """
 
     model: str
@@ -43,6 +48,7 @@ class Predictions:
     class_names: tuple[str, ...]
     probabilities: np.ndarray
     rows: np.ndarray
+    unknown: dict[str, list[str | None]] = field(default_factory=dict)
 
     @property
     def labels(self) -> list[str]:
@@ -80,11 +86,13 @@ def predict(
     if isinstance(source, str | Path):
         _require_file(Path(source), invert=invert)
     version, content, record = _fetch(model, home)
-    rows = _read(source, record, invert=invert)
+    rows, unknown = _read(source, record, invert=invert)
     prepare_inference()
     predictor = Predictor.load(content, record, f"{version.name} version {version.version}, {MODEL_FILE}")
     probabilities = predictor.probabilities(rows)
-    return Predictions(version.name, int(version.version), record.preprocessing.class_names, probabilities, rows)
+    return Predictions(
+        version.name, int(version.version), record.preprocessing.class_names, probabilities, rows, unknown
+    )
 
 
 def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRecord]:
@@ -109,8 +117,8 @@ def _require_file(path: Path, *, invert: bool) -> None:
         DataError: Files of this kind are not read, or it is no picture and cannot be inverted.
         NotFoundError: There is no such file.
     """
-    suffix = path.suffix.lower()
-    known = (".npz", ".csv", ".parquet", *SUFFIXES)
+    suffix = suffix_of(path)
+    known = (*sources.SUFFIXES, *SUFFIXES)
     if suffix not in known:
         raise DataError(f"{path}: must end in {', '.join(known)}")
     if not path.is_file():
@@ -119,23 +127,31 @@ def _require_file(path: Path, *, invert: bool) -> None:
         raise DataError(f"--invert: only pictures have light and dark, got {path}: leave it out")
 
 
-def _read(source: str | Path | np.ndarray | pd.DataFrame, record: ModelRecord, *, invert: bool) -> np.ndarray:
-    """The rows of an input as the model takes them, (n_rows, *input_shape)."""
+def _read(
+    source: str | Path | np.ndarray | pd.DataFrame, record: ModelRecord, *, invert: bool
+) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+    """The rows of an input as the model takes them, (n_rows, *input_shape), and their unknown texts by column."""
     preprocessing = record.preprocessing
     if isinstance(source, np.ndarray):
-        return as_rows(source, preprocessing)
+        return as_rows(source, preprocessing), {}
     if not isinstance(source, str | os.PathLike):
-        return preprocessing.encode(source)
+        return _encode(source, preprocessing)
     path = Path(source)
     if path.suffix.lower() in SUFFIXES:
-        return read_picture(path, preprocessing.input_shape, record.value_range, invert=invert)
+        return read_picture(path, preprocessing.input_shape, record.value_range, invert=invert), {}
     try:
         if path.suffix.lower() == ".npz":
-            return as_rows(_read_npz(path), preprocessing, "x")
-        columns = preprocessing.columns
-        return preprocessing.encode(read_table(path, columns.text_columns if columns else ()))
+            return as_rows(_read_npz(path), preprocessing, "x"), {}
+        columns = preprocessing.columns or TableEncoder(())
+        return _encode(read_table(path, columns.text_columns, columns.literal_columns), preprocessing)
     except DataError as error:
         raise DataError([p if p.startswith(str(path)) else f"{path}: {p}" for p in error.problems]) from error
+
+
+def _encode(frame: pd.DataFrame, preprocessing: Preprocessing) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+    rows = preprocessing.encode(frame)
+    unknown = preprocessing.columns.unknown(frame) if preprocessing.columns else {}
+    return rows, {name: texts.tolist() for name, texts in unknown.items()}
 
 
 def _read_npz(path: Path) -> np.ndarray:

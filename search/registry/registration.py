@@ -172,7 +172,7 @@ def _example_rows(config: DataConfig, dataset: Dataset) -> np.ndarray | pd.DataF
     if (encoder := dataset.preprocessing.columns) is None:
         return dataset.training.x[:_N_EXAMPLES]
     used = [column.name for column in encoder.columns if column.n_features]
-    frame = read_table(Path(config.source).expanduser(), encoder.text_columns)[used]
+    frame = read_table(Path(config.source).expanduser(), encoder.text_columns, encoder.literal_columns)[used]
     encoded = encoder.encode(frame)
     # Found by their values among all rows of the file: its first rows may be test rows, which nobody is shown.
     known = {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]}

@@ -48,6 +48,12 @@ def message(line: str) -> None:
     console(stderr=True).print(printable(line), soft_wrap=True)
 
 
+def notes(lines: Iterable[str]) -> None:
+    """Prints remarks on a dataset on stderr, a line each."""
+    for line in lines:
+        message(f"note: {line}")
+
+
 def show(renderables: Iterable[RenderableType], document: object, *, as_json: bool) -> None:
     """Prints a command's result on stdout: the document as one line of JSON, or the tables and lines."""
     if as_json:

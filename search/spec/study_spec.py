@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
+from pipelines.files.sources import stem_of
 from search.home.text import printable
 from search.spec.dimensions import Range, count
 from search.spec.rules import NAME_RULE, TABLES, Objective, Pruner, Sampler, is_name
@@ -186,7 +187,7 @@ def _fill_study(study: Table, source: str) -> list[str]:
     """
     if "timeout_s" in study:
         study.setdefault("trials", None)
-    name = study.setdefault("name", Path(source).stem)
+    name = study.setdefault("name", stem_of(source))
     rule = f"must be given, because the source's name breaks the rule: {NAME_RULE}"
     return [] if is_name(name) else [f"study.name: {rule}, got {show(name)}"]
 

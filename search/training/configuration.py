@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 
 from pipelines.config import DataConfig, Hyperparameters
+from pipelines.files.sources import stem_of
 from search.spec.study_spec import spec_from_dict
 
 
@@ -27,7 +27,7 @@ class TrainingSpec:
     @property
     def experiment(self) -> str:
         """Name of the experiment of all trainings on this source, such as ``train-digits``."""
-        return f"train-{Path(self.data.source).stem}"
+        return f"train-{stem_of(self.data.source)}"
 
     def to_json(self) -> str:
         """Returns one line that ``from_json`` reads without loss."""
@@ -52,7 +52,7 @@ def default_training(source: str, **options: object) -> TrainingSpec:
         SpecError: One line for every rule that an option breaks.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    study = {"name": f"train-{Path(source).stem}", "seed": given.pop("seed", 0)}
+    study = {"name": f"train-{stem_of(source)}", "seed": given.pop("seed", 0)}
     names = [f.name for f in fields(Hyperparameters) if f.name in given]
     space = {name: given.pop(name) for name in names} or {"epochs": Hyperparameters().epochs}
     spec = spec_from_dict({"study": study, "data": {"source": source, **given}, "space": space}, "options")

@@ -53,6 +53,7 @@ class Forecast:
         memory_mb: Upper limit for the searching process and all slots, in MB; they share some memory.
         slots: Number of trials that train at the same time.
         devices: Device of each slot.
+        notes: Remarks on the dataset.
     """
 
     configurations_per_hour: float
@@ -61,6 +62,7 @@ class Forecast:
     memory_mb: int
     slots: int
     devices: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
@@ -101,6 +103,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
         memory_mb=_memory_mb(outcomes, _n_bytes(dataset) - _n_bytes(few), len(slots)),
         slots=len(slots),
         devices=tuple(slot.device for slot in slots),
+        notes=dataset.notes,
     )
 
 

@@ -104,6 +104,8 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     slot = find_slots(WorkerSettings(slots=1), settings.visible_devices, trial_mb=0)[0]
     warm_up()
     dataset = load(spec.data, settings.data_folders)
+    for note in dataset.notes:
+        observer.note(f"note: {note}")
     require_fit(spec.hyperparameters, dataset, [slot])
     if earlier and earlier.fingerprint != dataset.fingerprint:
         raise SpecError(

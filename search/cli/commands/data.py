@@ -38,6 +38,7 @@ def datasets(
     if figure:
         _draw_examples(config, folders, figure)
         document["figure"] = str(figure)
+    display.notes(description.notes)
     display.show(display.description_tables(description), document, as_json=as_json)
 
 
@@ -47,7 +48,7 @@ def _list_sources(folders: tuple[Path, ...], *, as_json: bool) -> None:
     document = [{"name": name, "available": is_available(name, folders)} for name in SOURCES]
     rows = [(row["name"], "yes" if row["available"] else "no: downloaded on first use") for row in document]
     table = display.table(("dataset", "on this machine"), rows)
-    display.show([table, "or the path of a .npz, .csv or .parquet file"], document, as_json=as_json)
+    display.show([table, "or the path of a .npz, .csv, .tsv or .parquet file"], document, as_json=as_json)
 
 
 def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) -> None:

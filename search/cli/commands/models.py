@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -71,7 +72,7 @@ def models(home: Home = None, as_json: Json = False) -> None:
 
 def predict(
     model: Annotated[str, argument("MODEL[@ALIAS]", "A registered model, by default its champion.")],
-    source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .parquet, PNG or JPEG.")],
+    source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.")],
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")] = False,
     figure: Figure = None,
     home: Home = None,
@@ -82,10 +83,15 @@ def predict(
     Example: mlp-search predict digits@champion rows.npz
     """
     result = search.predict(model, source, invert=invert, home=home)
-    document = [
+    document: list[dict[str, Any]] = [
         {"label": label, "probability": max(row), "probabilities": row}
         for label, row in zip(result.labels, result.probabilities.tolist(), strict=True)
     ]
+    for column, texts in result.unknown.items():
+        for row, text in zip(document, texts, strict=True):
+            row |= {} if text is None else {"unknown": {**row.get("unknown", {}), column: text}}
+        named = ", ".join(f"{text!r} ({n})" for text, n in Counter(filter(None, texts)).most_common(5))
+        display.message(f"column {column!r}: texts that no training row has count as missing, got {named}")
     if figure:  # before the output: a command that fails prints nothing on stdout
         from pipelines.evaluation.figures import class_probabilities, save
 

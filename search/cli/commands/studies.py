@@ -36,6 +36,7 @@ def plan(
     """
     spec = _read(study, target=target, slots=workers, gpus=gpus)
     forecast = search.plan_study(spec, home=home)
+    display.notes(forecast.notes)
     document = display.fields(forecast, "configurations_per_hour", "forecast_s", "memory_mb", "slots")
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
