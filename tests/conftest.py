@@ -60,6 +60,15 @@ def mnist_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases() -> Path:
+    """The folder of small shared inputs, ``MLP_SEARCH_CASES`` or ``../shared/cases``; its tests are skipped without."""
+    folder = Path(os.environ.get("MLP_SEARCH_CASES", Path(__file__).parents[2] / "shared" / "cases"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing; MLP_SEARCH_CASES names the folder of the shared cases")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
     """Starts a real PostgreSQL server, which ends with the session."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # it warns where there is none

@@ -73,8 +73,10 @@ class Column:
 
     def unknown(self, values: Series) -> Series:
         """Returns the texts that are no category, and None for the other rows."""
+        import pandas as pd
+
         known = (self._codes(values) >= 0) | values.isna().to_numpy()
-        return values.astype(object).map(_text).mask(known, None)
+        return pd.Series(np.where(known, None, values.astype(object).map(_text)), dtype=object)
 
     def _codes(self, values: Series) -> Array:
         """Returns the numbers of the categories, -1 for missing and unknown texts."""
