@@ -71,12 +71,10 @@ class Column:
         features += [filled - self.offset, missing]
         return np.stack(features[: self.n_features], axis=1).astype(np.float32)
 
-    def unknown(self, values: Series) -> Series:
+    def unknown(self, values: Series) -> list[str | None]:
         """Returns the texts that are no category, and None for the other rows."""
-        import pandas as pd
-
         known = (self._codes(values) >= 0) | values.isna().to_numpy()
-        return pd.Series(np.where(known, None, values.astype(object).map(_text)), dtype=object)
+        return [None if is_known else _text(value) for value, is_known in zip(values, known, strict=True)]
 
     def _codes(self, values: Series) -> Array:
         """Returns the numbers of the categories, -1 for missing and unknown texts."""
@@ -126,10 +124,10 @@ class TableEncoder:
         """Columns that the user declared text: ``NA`` is a text in them."""
         return tuple(column.name for column in self.columns if column.format == TEXT)
 
-    def unknown(self, frame: pd.DataFrame) -> dict[str, Series]:
-        """Returns the texts of rows that no training row has, by column; (n_rows,) with None for the other rows."""
+    def unknown(self, frame: pd.DataFrame) -> dict[str, list[str | None]]:
+        """Returns the texts of rows that no training row has, by column; n_rows with None for the other rows."""
         found = {column.name: column.unknown(frame[column.name]) for column in self.columns if column.categories}
-        return {name: texts for name, texts in found.items() if texts.notna().any()}
+        return {name: texts for name, texts in found.items() if any(texts)}
 
     def encode(self, frame: pd.DataFrame) -> Array:
         """Encodes rows as the file holds them, (n_rows, n_features) float32; other columns are ignored.

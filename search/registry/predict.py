@@ -150,8 +150,7 @@ def _read(
 
 def _encode(frame: pd.DataFrame, preprocessing: Preprocessing) -> tuple[np.ndarray, dict[str, list[str | None]]]:
     rows = preprocessing.encode(frame)
-    unknown = preprocessing.columns.unknown(frame) if preprocessing.columns else {}
-    return rows, {name: texts.tolist() for name, texts in unknown.items()}
+    return rows, preprocessing.columns.unknown(frame) if preprocessing.columns else {}
 
 
 def _read_npz(path: Path) -> np.ndarray:

@@ -223,7 +223,7 @@ def test_a_shared_case_is_read_and_a_line_says_how(cases: Path, name: str, note:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("testnewlabel.npz", "y_test: every label must occur in training, got '2' (10)"),
+        ("testnewlabel.npz", "y_test: every label must occur in training, got '2' (18)"),
         ("inf_in_test.csv", "column 'price': must hold finite float32 numbers, got inf (1 such rows, the first 51)"),
         ("multilabel.npz", "several labels a row are not supported"),
         ("regression.csv", "labels must be whole numbers or text, got 1.67"),
@@ -291,8 +291,7 @@ def test_blanks_do_not_matter_and_unknown_texts_are_found():
     encoder = TableEncoder.learn(pd.DataFrame({"city": ["Rome", "Oslo"] * 20, "age": range(40)}))
     rows = pd.DataFrame({"city": [" Rome ", "Tokyo", None, "oslo"], "age": 1})
     assert encoder.encode(rows)[:, :2].tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
-    unknown = encoder.unknown(rows)
-    assert {name: texts.tolist() for name, texts in unknown.items()} == {"city": [None, "Tokyo", None, "oslo"]}
+    assert encoder.unknown(rows) == {"city": [None, "Tokyo", None, "oslo"]}
 
 
 @pytest.mark.parametrize("seed", range(5))
