@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,20 +99,24 @@ class Prepared:
     shares: Shares
 
 
-def load(config: DataConfig, folders: Sequence[Path] = ()) -> Dataset:
+def load(config: DataConfig, folders: Sequence[Path] = (), note: Callable[[str], None] = lambda _: None) -> Dataset:
     """Loads training and validation rows; never holds or returns a test row of the source's own.
 
     Args:
         config: The source, its target column, the split and the scaling.
         folders: Where ``NAME.npz`` of a built-in source is looked for, in this order; a download goes to the
             last. Without folders it is Keras's own cache.
+        note: Called with each of the dataset's ``notes``.
 
     Raises:
         DataError: An unknown source, wrong settings, or a file that cannot be used.
         NotFoundError: The file does not exist.
         UnavailableError: The file cannot be opened, or a download failed.
     """
-    return prepare(config, folders).dataset
+    dataset = prepare(config, folders).dataset
+    for line in dataset.notes:
+        note(f"note: {line}")
+    return dataset
 
 
 def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:

@@ -109,9 +109,7 @@ def run_study(
     settings = read_settings(home)
     observer = observer or Observer()
     prepare_pool(pool)
-    dataset = load(spec.data, settings.data_folders)
-    for note in dataset.notes:
-        observer.note(f"note: {note}")
+    dataset = load(spec.data, settings.data_folders, observer.note)
     if pool == "local":
         require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     open_home(settings)

@@ -103,9 +103,7 @@ def continue_training(
 def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: Earlier | None) -> TrainingResult:
     slot = find_slots(WorkerSettings(slots=1), settings.visible_devices, trial_mb=0)[0]
     warm_up()
-    dataset = load(spec.data, settings.data_folders)
-    for note in dataset.notes:
-        observer.note(f"note: {note}")
+    dataset = load(spec.data, settings.data_folders, observer.note)
     require_fit(spec.hyperparameters, dataset, [slot])
     if earlier and earlier.fingerprint != dataset.fingerprint:
         raise SpecError(
