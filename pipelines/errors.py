@@ -14,7 +14,8 @@ A message is one line for the user: the place, the rule, the value, what to do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -63,6 +64,15 @@ class TrainingError(MlpSearchError):
 
 class RefusedError(MlpSearchError):
     """A check failed; the command line ends with exit code 3."""
+
+
+@contextmanager
+def placed(place: object) -> Iterator[None]:
+    """Names the file in the problems of a DataError."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError([f"{place}: {problem}" for problem in error.problems]) from error
 
 
 def collect(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -22,7 +21,7 @@ from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.data.readers import Source, read_source
 from pipelines.data.splits import Shares, hash_rows, number_labels, share_rows
 from pipelines.data.table_encoder import TableEncoder
-from pipelines.errors import DataError
+from pipelines.errors import DataError, placed
 from pipelines.files.archives import Array
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -128,7 +127,7 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
     shares = _share(source, numbers, classes, config)
     encoder = None
     if not isinstance(source.rows, np.ndarray):
-        with _placed(source):
+        with placed(source.place):
             encoder = TableEncoder.learn(source.rows.iloc[shares.training], source.formats)
     training = take(source, encoder, numbers, shares.training)
     center, scale = learn_scaling(training.x, config.scaling)
@@ -187,17 +186,8 @@ def take(source: Source, encoder: TableEncoder | None, numbers: Array, rows: Arr
     """
     if encoder is None or isinstance(source.rows, np.ndarray):
         return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), numbers[rows])
-    with _placed(source):
+    with placed(source.place):
         return Split(encoder.encode(source.rows.iloc[rows]), numbers[rows])
-
-
-@contextmanager
-def _placed(source: Source) -> Iterator[None]:
-    """Names the file in errors about its columns."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError([f"{source.place}: {problem}" for problem in error.problems]) from error
 
 
 def _require_valid(config: DataConfig) -> None:

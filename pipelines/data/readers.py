@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,19 +72,11 @@ def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:
     path = locate(name, folders)
     if path.suffix.lower() == ".npz":
         return _read_npz(name if name in SOURCES else path.stem, path)
-    table = tables.read(path, config)
+    rows, labels, formats, groups, notes = tables.read(path, config)
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(
-        stem_of(name),
-        str(path),
-        table.rows,
-        table.labels,
-        (digest, config.target or "target"),
-        formats=table.formats,
-        groups=table.groups,
-        notes=tuple(table.notes),
-    )
+        digests = (hashlib.file_digest(file, "sha256").hexdigest(), config.target or "target")
+    own = Source(stem_of(name), str(path), rows, labels, digests)
+    return replace(own, formats=formats, groups=groups, notes=tuple(notes))
 
 
 def convert_inputs(x: Array, place: str) -> Array:
@@ -131,17 +123,10 @@ def _read_npz(name: str, path: Path) -> Source:
     if len(kept) == 2:
         number_labels(kept[1][1], np.unique(kept[0][1]).astype(str).tolist(), f"{path}, y_val")
     unused = [array for array in headers if array not in {used for pair in pairs for used in pair}]
-    return Source(
-        name,
-        str(path),
-        x,
-        y,
-        tuple(digests),
-        n_own_test=None if test_rows is None else len(test_rows),
-        n_own_validation=len(kept[1][1]) if len(kept) == 2 else None,
-        test_rows=test_rows,
-        notes=tuple(_UNUSED.format(f"array {array!r}") for array in unused),
-    )
+    n_test, n_validation = None if test_rows is None else len(test_rows), sum(len(y) for _, y in kept[1:]) or None
+    notes = tuple(_UNUSED.format(f"array {array!r}") for array in unused)
+    source = Source(name, str(path), x, y, tuple(digests), n_test, n_validation)
+    return replace(source, test_rows=test_rows, notes=notes)
 
 
 def _read_pair(

@@ -156,7 +156,7 @@ def _learn_column(name: str, values: Series, text_format: str) -> Column:
 
     present = values.dropna()
     if text_format.startswith(IGNORED):
-        return Column(name, "ignored", reason=text_format.removeprefix(IGNORED), format=text_format)
+        return Column(name, "ignored", reason=text_format.removeprefix(f"{IGNORED}: "), format=text_format)
     if present.empty:
         return Column(name, "ignored", reason="no value in the training rows")
     if name.startswith("Unnamed: "):  # what pandas calls a column without a name

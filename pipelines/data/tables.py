@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.config import DataConfig
 from pipelines.data.splits import labels_of_column, listed
-from pipelines.errors import DataError, collect
+from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import IGNORED, NUMBER_FORMATS, STRIPPED, TEXT, Series, read_texts, to_numbers
 from pipelines.files.sources import nearest
@@ -24,19 +23,12 @@ _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
-    """A table as ``readers.Source`` holds it: ``rows``, ``labels``, ``formats``, ``groups`` and ``notes``."""
+def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Array, dict[str, str], Array | None, list[str]]:
+    """Reads a table as ``readers.Source`` holds it: its rows, labels, formats, groups and notes.
 
-    rows: pd.DataFrame
-    labels: Array
-    formats: Mapping[str, str]
-    groups: Array | None
-    notes: list[str]
-
-
-def read(path: Path, config: DataConfig) -> Table:
-    """Reads a table; errors are those of ``datasets.load``."""
+    Raises:
+        DataError, UnavailableError: As for ``datasets.load``.
+    """
     target = config.target or "target"
     frame = read_table(path, config.text_columns or (), (target, *(config.text_columns or ())))
     facts = dict(frame.attrs)
@@ -51,12 +43,10 @@ def read(path: Path, config: DataConfig) -> Table:
     notes += [_ZEROS.format(name) for name in facts.get("zeros", ()) if name in numbers]
     order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
     groups = None if config.groups is None else frame[config.groups].astype(str).to_numpy(dtype=str)
-    try:
-        numeric = config.numeric or ()
+    numeric = config.numeric or ()
+    with placed(path):
         found = collect(lambda name: _read_column(frame, name, formats, order, name in numeric), map(str, frame))
-    except DataError as error:
-        raise DataError([f"{path}: {problem}" for problem in error.problems]) from error
-    return Table(frame, labels, formats, groups, notes + [note for note in found if note])
+    return frame, labels, formats, groups, notes + [note for note in found if note]
 
 
 def _require_columns(path: Path, config: DataConfig, target: str, names: Sequence[str]) -> None:

@@ -108,16 +108,11 @@ def _sample(path: Path) -> str:
     is_packed = path.suffix.lower() == ".gz"
     with cast(BinaryIO, gzip.open(path)) if is_packed else path.open("rb") as file:
         sample = file.read(_SAMPLE_BYTES)
-        n_bytes = len(sample)
-        if is_packed:
-            while chunk := file.read(_SAMPLE_BYTES):
-                n_bytes += len(chunk)
-                require_memory(path, n_bytes)
+        n_bytes = len(sample) + sum(map(len, iter(lambda: file.read(_SAMPLE_BYTES), b"")))
     text = sample.decode("utf-8-sig", "replace")
     separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
     n_fields = text.count(separator) + text.count("\n")
-    size = n_bytes if is_packed else path.stat().st_size
-    require_memory(path, 8 * n_fields * size // max(1, len(sample)))
+    require_memory(path, 8 * n_fields * n_bytes // max(1, len(sample)))
     return separator
 
 
