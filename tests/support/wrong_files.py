@@ -34,7 +34,6 @@ TEXTS = {
     "columns.csv": ",".join(f"c{n}" for n in range(5000)) + "\n" + "1," * 4999 + "1\n",
     "gaps.csv": ",".join(f"c{n}" for n in range(300)) + ",target\n" + ("," * 300 + "1\n" + "," * 300 + "2\n") * 5,
     "essay.csv": "a,target\n" + "".join(f"{n},{'x' * 20_000}{n}\n" for n in range(4)),
-    "semicolons.csv": "a;target\n1;yes\n",
     "quote.csv": 'a,target\n"1,yes\n2,no\n',
     "lines.csv": 'a,"b\nc"\n1,2\n',
     "fractions.csv": "a,target\n" + "1,0.5\n2,0.7\n" * 5,
