@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 
-import pipelines
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.predictor import ModelRecord
@@ -29,6 +28,7 @@ from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
 from search.home.text import times
 from search.optimization.studies import study_data
+from search.registry.packaging import write_code
 from search.registry.versions import MADE_BY, PENDING, RECORD_FILE, STATE, Versions
 from search.storage.attributes import FINGERPRINT
 from search.tracking.entries import MODEL_FILE
@@ -132,11 +132,12 @@ def _pack(folder: Path, content: bytes, dataset: Dataset, example: np.ndarray | 
     model_file, record_file, packed = folder / MODEL_FILE, folder / RECORD_FILE, folder / "model"
     model_file.write_bytes(content)
     record_file.write_text(record.to_json())
+    code, package = write_code(folder)
     with warnings.catch_warnings(action="ignore"):
         pyfunc.save_model(
             packed,
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            code_paths=[str(Path(pipelines.__file__).parent)],
+            python_model=str(code),
+            code_paths=[str(package)],
             artifacts={"model": str(model_file), "record": str(record_file)},
             signature=_signature(dataset),
             input_example=example,

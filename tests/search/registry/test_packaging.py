@@ -1,0 +1,48 @@
+"""A promoted model's code lies under a name of its own, so that it hides no package of the program that loads it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from search.home.settings import read_settings
+from search.registry.predict import predict
+from search.registry.promotion import promote
+
+ROWS = load_digits().images[:3].astype(np.uint8)
+
+PROGRAM = """
+import json, sys
+import numpy as np
+import mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/packaged@champion")
+answer = model.predict(np.load("rows.npy"))
+from pipelines import mine
+import search
+print(json.dumps([answer.tolist(), mine, search.name]))
+"""
+
+
+def test_a_program_with_packages_of_the_same_names_loads_a_promoted_model(contenders: Path, tmp_path: Path):
+    promote("weak", model="packaged", home=contenders)
+    for package, line in (("pipelines", "mine = 1"), ("search", "name = 'own'")):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(line)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    np.save(tmp_path / "rows.npy", ROWS)
+
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "program.py", read_settings(contenders).tracking_uri]
+    said = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert said.returncode == 0, said.stderr[-2000:]
+    answer, mine, name = json.loads(said.stdout.splitlines()[-1])
+    assert (mine, name) == (1, "own")
+    assert np.allclose(answer, predict("packaged", ROWS, home=contenders).probabilities, atol=1e-6)
