@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+_RESERVED = re.compile(r"[%?#{}]")  # braces: Optuna fills in placeholders
 
 
 def is_sqlite(address: str) -> bool:
     """Whether an address names a SQLite database."""
-    return address.startswith("sqlite:")
+    return address.startswith(("sqlite:", "sqlite+"))
 
 
 def is_postgresql(address: str) -> bool:
@@ -20,7 +23,23 @@ def is_http(address: str) -> bool:
     return address.startswith(("http://", "https://"))
 
 
+def sqlite_address(file: Path) -> str:
+    """The address of a SQLite file; characters of its path that mean something in an address are quoted."""
+    if not _RESERVED.search(str(file)):
+        return f"sqlite:///{file}"
+    from sqlalchemy import URL
+
+    # With its driver: MLflow makes the folder of the file of an address without one, and does not unquote its name.
+    return URL.create("sqlite+pysqlite", database=str(file)).render_as_string()
+
+
 def sqlite_file(address: str) -> Path | None:
     """The file of a SQLite address; None for a database in memory or on a server."""
+    if not is_sqlite(address):
+        return None
     name = address.removeprefix("sqlite:///")
-    return None if name in (address, "", ":memory:") else Path(name)
+    if name == address or _RESERVED.search(name):
+        from sqlalchemy import make_url
+
+        name = make_url(address).database or ""
+    return None if name in ("", ":memory:") or name.startswith("file:") else Path(name)

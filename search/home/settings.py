@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.errors import UnavailableError
-from search.home.addresses import is_http, is_sqlite, sqlite_file
+from search.home.addresses import is_http, is_sqlite, sqlite_address, sqlite_file
 from search.home.text import redact
 
 _TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
@@ -84,11 +84,11 @@ def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.envi
         UnavailableError: A path or an address is invalid.
     """
     home = _folder(home or environ.get("MLP_SEARCH_HOME") or "mlruns", "home")
-    tracking_uri = _address(environ, "MLFLOW_TRACKING_URI", _TRACKERS) or f"sqlite:///{home / 'mlflow.db'}"
+    tracking_uri = _address(environ, "MLFLOW_TRACKING_URI", _TRACKERS) or sqlite_address(home / "mlflow.db")
     data = environ.get("MLP_SEARCH_DATA")
     return Settings(
         home=home,
-        optuna_storage=_address(environ, "OPTUNA_STORAGE") or f"sqlite:///{home / 'optuna.db'}",
+        optuna_storage=_address(environ, "OPTUNA_STORAGE") or sqlite_address(home / "optuna.db"),
         tracking_uri=tracking_uri,
         registry_uri=_address(environ, "MLFLOW_REGISTRY_URI", _TRACKERS) or tracking_uri,
         artifact_root=None if is_http(tracking_uri) else (home / "artifacts").as_uri(),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError, UnavailableError
-from search.home.addresses import is_http, is_sqlite
+from search.home.addresses import is_http, is_sqlite, sqlite_address, sqlite_file
 from search.home.settings import MIGRATING, Settings, prepare_home, prepare_sqlite
 from search.home.text import one_line, redact
 from search.storage.database import open_storage
@@ -28,7 +28,8 @@ def open_home(settings: Settings) -> None:
         UnavailableError: The tracking server, a database or the folder cannot be used.
     """
     require_answer(settings)
-    if str(settings.home) not in settings.optuna_storage:
+    file = sqlite_file(settings.optuna_storage)
+    if not (file and file.is_relative_to(settings.home)):
         open_storage(settings)
     prepare_home(settings)
 
@@ -75,8 +76,8 @@ def make_database(address: str) -> None:
 
     MLflow runs some fifty migrations. A process killed between two of them would leave a file that no process can use.
     """
-    path = Path(address.removeprefix("sqlite:///"))
-    if path.exists() or not path.parent.is_dir():  # opening the file reports a missing folder
+    path = sqlite_file(address)
+    if not path or path.exists() or not path.parent.is_dir():  # opening the file reports a missing folder
         return
     _silence_migrations()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -84,7 +85,7 @@ def make_database(address: str) -> None:
     with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
         made = Path(folder, path.name)
         with MIGRATING:
-            SqlAlchemyStore(f"sqlite:///{made}", (path.parent / "artifacts").as_uri()).engine.dispose()
+            SqlAlchemyStore(sqlite_address(made), (path.parent / "artifacts").as_uri()).engine.dispose()
         with suppress(FileExistsError):  # another process was faster, and its file may have runs by now
             path.hardlink_to(made)
 
@@ -121,7 +122,7 @@ def _require_database(address: str) -> None:
     try:
         if not is_sqlite(address):
             sa.create_engine(address, poolclass=sa.NullPool).connect().close()
-        elif Path(address.removeprefix("sqlite:///")).exists():
+        elif (file := sqlite_file(address)) and file.exists():
             prepare_sqlite(address)
     except (sqlite3.Error, sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
         raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error
