@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import IO
 
+import psutil
 import requests
 
 from pipelines.errors import UnavailableError
@@ -26,6 +28,8 @@ from search.tracking.experiment_view import study_link
 
 START_S = 60.0
 _N_STUDIES = 10
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DEFAULT = "0"  # the experiment that MLflow creates by itself
 
 
@@ -81,12 +85,10 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
     with signal_handler(signal.default_int_handler), tempfile.TemporaryFile() as log, ExitStack() as stack:
         # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
         command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-        process = subprocess.Popen(
-            command, env=os.environ | _environment(settings), stdout=log, stderr=log, start_new_session=True
-        )
+        environ = os.environ | _environment(settings) | _allowed(host, port)
+        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
         stack.callback(_end, process)
-        name = f"[{host}]" if ":" in host else host
-        server = Server(f"http://{name}:{port}", process, log)
+        server = Server(f"http://{_in_address(host)}:{port}", process, log)
         _wait_for_answer(server)
         yield server
 
@@ -104,6 +106,29 @@ def _environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def _allowed(host: str, port: int) -> dict[str, str]:
+    """The hosts and origins to answer to: MLflow's own patterns, such as ``10.*``, match foreign names."""
+    addresses = {ip_address(found[4][0]) for found in socket.getaddrinfo(host, port)}
+    names = {host.lower(), *map(str, addresses)}
+    if any(address.is_unspecified for address in addresses):
+        own = [address for interface in psutil.net_if_addrs().values() for address in interface]
+        names |= {address.address.split("%")[0] for address in own if address.family in _FAMILIES}
+        names |= {socket.gethostname().lower(), *_LOOPBACK}
+    elif any(address.is_loopback for address in addresses):
+        names.update(_LOOPBACK)
+    ends = [f":{port}", ""] if port == 80 else [f":{port}"]  # browsers leave out port 80
+    hosts = [_in_address(name) + end for name in sorted(names) for end in ends]
+    origins = [f"http://{name}" for name in hosts]
+    ours = {"MLFLOW_SERVER_ALLOWED_HOSTS": hosts, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": origins}
+    theirs = {variable: [os.environ[variable]] for variable in ours if os.environ.get(variable)}
+    return {variable: ",".join(theirs.get(variable, []) + values) for variable, values in ours.items()}
+
+
+def _in_address(host: str) -> str:
+    """A host as it stands in an address."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _require_free(host: str, port: int) -> None:

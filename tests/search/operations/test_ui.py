@@ -1,0 +1,53 @@
+"""The hosts that MLflow's page answers to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import psutil
+import pytest
+from ports import free_port
+from ready_home import prepare
+from waiting import PATIENCE_S
+
+from search.operations.ui import Server, serving
+
+FOREIGN = ("10.attacker.example", "192.168.evil.com", "172.16.evil.com", "fd00:evil", "evil.example", "localhost.evil")
+SEARCH = "/ajax-api/2.0/mlflow/experiments/search"
+
+
+@pytest.fixture(scope="module", params=["127.0.0.1", "0.0.0.0"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = prepare(tmp_path_factory.mktemp("ui") / "home")
+    with serving(home, request.param, free_port()) as server:
+        yield server
+
+
+def status(server: Server, host: str, *, origin: str = "", path: str = SEARCH) -> int:
+    connection = HTTPConnection("127.0.0.1", int(server.url.rpartition(":")[2]), timeout=PATIENCE_S)
+    headers = {"Host": host, "Content-Type": "application/json"} | ({"Origin": origin} if origin else {})
+    connection.request("POST", path, '{"max_results": 1}', headers)
+    answer = connection.getresponse().status
+    connection.close()
+    return answer
+
+
+def test_foreign_hosts_are_refused(server: Server) -> None:
+    port = server.url.rpartition(":")[2]
+    hosts = [*FOREIGN, *(f"{host}:{port}" for host in FOREIGN), "", "localhost:1", f"127.0.0.1:{port}.evil.com"]
+    assert {host: status(server, host) for host in hosts} == dict.fromkeys(hosts, 403)
+
+
+def test_the_addresses_that_it_listens_on_are_answered(server: Server) -> None:
+    port = server.url.rpartition(":")[2]
+    hosts = ["127.0.0.1", "localhost"]
+    if "0.0.0.0" in server.url:
+        own = (address for interface in psutil.net_if_addrs().values() for address in interface)
+        hosts += [address.address for address in own if address.family == socket.AF_INET]
+        hosts += [socket.gethostname().lower()]
+    assert {host: status(server, f"{host}:{port}") for host in hosts} == dict.fromkeys(hosts, 200)
+    for host in hosts:
+        assert status(server, f"{host}:{port}", origin=f"http://{host}:{port}") == 200
+        assert status(server, f"{host}:{port}", origin="http://evil.example") == 403
