@@ -24,7 +24,7 @@ TEXT, IGNORED, STRIPPED = "text", "ignored", "stripped"
 # fmt: off
 MISSING = frozenset({
     "", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null",
-    "nan", "none", "?", "??", "???", "-", "--", "---", ".", "..", "...", "*", "n.a.", "n.a", "nil", "nd", "n.d.",
+    "nan", "nat", "none", "?", "??", "???", "-", "--", "---", ".", "..", "...", "*", "n.a.", "n.a", "nil", "nd", "n.d.",
     "k.a.", "missing", "unknown", "undefined", "not available", "not applicable", "#null!", "#div/0!", "#value!",
     "#ref!", "#num!", "#name?",
 })

@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -177,7 +179,10 @@ def _example_rows(config: DataConfig, dataset: Dataset) -> np.ndarray | pd.DataF
     encoded = encoder.encode(frame)
     # Found by their values among all rows of the file: its first rows may be test rows, which nobody is shown.
     known = {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]}
-    return frame[[row.tobytes() in known for row in encoded]].head(_N_EXAMPLES).reset_index(drop=True)
+    found = frame[[row.tobytes() in known for row in encoded]].head(_N_EXAMPLES).reset_index(drop=True)
+    # Decimals and dates as texts, missing values as None: MLflow writes the example as JSON.
+    found = found.astype(object).where(found.notna(), None)
+    return found.map(lambda value: str(value) if isinstance(value, Decimal | date) else value)
 
 
 def _requirements() -> list[str]:
