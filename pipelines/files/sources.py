@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.errors import DataError, NotFoundError, UnavailableError
+from pipelines.keras_settings import tensorflow_backend
 from pipelines.native_output import quiet
 
 SOURCES = ("digits", "mnist", "fashion_mnist")
@@ -85,7 +86,7 @@ def _download(name: str, folders: Sequence[Path]) -> Path:
     """Downloads a built-in source and saves it as ``NAME.npz`` in the last folder."""
     path = (folders[-1] if folders else _KERAS_CACHE).expanduser() / f"{name}.npz"
     try:
-        with quiet():
+        with quiet(), tensorflow_backend():
             from keras import datasets
         with contextlib.redirect_stdout(sys.stderr):  # Keras's progress bar; stdout is for results
             training, test = getattr(datasets, name).load_data()

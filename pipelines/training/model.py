@@ -13,6 +13,7 @@ import numpy as np
 from pipelines.config import Hyperparameters
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import InputError
+from pipelines.keras_settings import tensorflow_backend
 from pipelines.training.history import Checkpoint, require_sha256
 from pipelines.training.optimizers import keras_optimizer, state_variables
 
@@ -66,12 +67,18 @@ def build_model(
 
     hp = hyperparameters
     # Every part has a name: Keras would number unnamed parts per process, and equal models would be unequal files.
-    layers = [keras.Input(preprocessing.input_shape, name="rows"), keras.layers.Flatten(name="flatten")]
+    # Each type and layout is given: Keras would take the defaults of a user's keras.json.
+    layers = [
+        keras.Input(preprocessing.input_shape, dtype="float32", name="rows"),
+        keras.layers.Flatten("channels_last", dtype="float32", name="flatten"),
+    ]
     layers.append(_scaling_layer(preprocessing))
     for number in range(1, hp.depth + 1):
-        layers.append(keras.layers.Dense(hp.width, activation="relu", name=f"hidden_{number}"))
-        layers.append(keras.layers.Dropout(hp.dropout, name=f"dropout_{number}"))
-    layers.append(keras.layers.Dense(len(preprocessing.class_names), activation="softmax", name="classes"))
+        layers.append(keras.layers.Dense(hp.width, activation="relu", dtype="float32", name=f"hidden_{number}"))
+        layers.append(keras.layers.Dropout(hp.dropout, dtype="float32", name=f"dropout_{number}"))
+    layers.append(
+        keras.layers.Dense(len(preprocessing.class_names), activation="softmax", dtype="float32", name="classes")
+    )
     model = keras.Sequential(layers, name="mlp")
     for variable, weight in zip(model.trainable_variables, weights, strict=True):
         variable.assign(weight)
@@ -115,8 +122,8 @@ def _scaling_layer(preprocessing: Preprocessing) -> keras.Layer:
 
     slope, offset = scaling_map(preprocessing)
     if slope.ndim == 0:
-        return keras.layers.Rescaling(float(slope), float(offset), name="scaling")
-    layer = keras.layers.BatchNormalization(epsilon=0.0, trainable=False, name="scaling")
+        return keras.layers.Rescaling(float(slope), float(offset), dtype="float32", name="scaling")
+    layer = keras.layers.BatchNormalization(epsilon=0.0, trainable=False, dtype="float32", name="scaling")
     layer.build((None, len(slope)))
     layer.set_weights([slope, offset, np.zeros_like(slope), np.ones_like(slope)])
     return layer
@@ -144,7 +151,8 @@ def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> ke
     Raises:
         InputError: The hash differs, or Keras rejects the file: its safe mode stays on.
     """
-    import keras
+    with tensorflow_backend():
+        import keras
 
     require_sha256(content, recorded_sha256, place)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,6 +12,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from pipelines.keras_settings import tensorflow_backend
 from pipelines.native_output import quiet
 
 
@@ -62,7 +63,8 @@ def prepare_inference() -> None:
     In a program that has used TensorFlow before, its devices stay as they are.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet():
+    with quiet(), tensorflow_backend():
+        import keras  # noqa: F401  (here, or a later import would choose the user's backend)
         import tensorflow as tf
         from absl import logging
 

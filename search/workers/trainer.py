@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
+from pipelines.keras_settings import fix_keras
 from pipelines.native_output import quiet
 from search.home.startup import importing_without
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported, or it is too late
 
 with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "sklearn"):
+    fix_keras()
     import keras  # noqa: F401  (needed by the first model that is saved; imported once in a fork server)
     import tensorflow as tf
 
