@@ -48,6 +48,7 @@ class Evaluation:
         interval: 95% Wilson interval of the accuracy, low and high.
         classes: The per-class table, in the order of the classes.
         confusion: ``confusion[i][j]`` rows of class i were predicted as class j; (n_classes, n_classes) counts.
+        majority: Share of the rows that belong to the most frequent class: the accuracy of always answering with it.
     """
 
     accuracy: float
@@ -57,6 +58,7 @@ class Evaluation:
     interval: tuple[float, float]
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
+    majority: float
 
 
 def evaluate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str]) -> Evaluation:
@@ -87,7 +89,18 @@ def evaluate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: S
         interval=wilson_interval(n_right, len(truth)),
         classes=tuple(ClassScore(*row) for row in table),
         confusion=tuple(tuple(row) for row in confusion_matrix(truth, predicted, labels=numbers).tolist()),
+        majority=majority_share(truth),
     )
+
+
+def majority_share(labels: npt.ArrayLike) -> float:
+    """Returns the share of the most frequent class: the accuracy of a model that always answers with it.
+
+    Args:
+        labels: (n_rows,) int, at least 0; at least one row.
+    """
+    counts = np.bincount(labels)
+    return float(counts.max() / counts.sum())
 
 
 def wilson_interval(n_right: int, n: int) -> tuple[float, float]:

@@ -43,10 +43,27 @@ def mcnemar_exact(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> float:
     first, second = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"both models must be scored on the same rows, got {first.shape} and {second.shape}")
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    if only_first + only_second == 0:
+    return sign_test(int((first & ~second).sum()), int((second & ~first).sum()))
+
+
+def majority_exact(confusion: npt.ArrayLike) -> float:
+    """Returns the two-sided p-value of McNemar's exact test of a model against its rows' most frequent class.
+
+    Args:
+        confusion: (n_classes, n_classes) counts; rows are the true classes, columns the predicted ones.
+    """
+    counts = np.asarray(confusion)
+    supports = counts.sum(axis=1)
+    majority = int(supports.argmax())
+    both_right = int(counts[majority, majority])
+    return sign_test(int(counts.trace()) - both_right, int(supports[majority]) - both_right)
+
+
+def sign_test(n_first: int, n_second: int) -> float:
+    """Returns the two-sided p-value of the exact sign test; 1 where there is no sign."""
+    if n_first + n_second == 0:
         return 1.0
-    return float(stats.binomtest(only_first, only_first + only_second).pvalue)
+    return float(stats.binomtest(n_first, n_first + n_second).pvalue)
 
 
 def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.data.datasets import Dataset, Split
 from pipelines.errors import SpecError
+from pipelines.evaluation.metrics import majority_share
 from search.finals.finalist import Candidate, Finalist, candidates, make_finalist
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.opening import exclusive_study
@@ -43,6 +44,7 @@ class FinalistsResult:
         seal_opened: How often the held-out test of the study was read.
         interrupted: Whether Ctrl-C ended it; the same call resumes it.
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
+        majority: Accuracy of always answering with the validation rows' most frequent class.
     """
 
     study: str
@@ -51,6 +53,7 @@ class FinalistsResult:
     seal_opened: int
     interrupted: bool
     undelivered: int = 0
+    majority: float = 0.0
 
 
 def run_finalists(
@@ -119,7 +122,8 @@ class _Finals:
         verdict = verdict and judge(self._finalists())  # again: by now more runs have their ids
         run_id = recorded_results(study).get(verdict.winner.refit_run, {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
-        return FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, tracker.undelivered)
+        majority = majority_share(self.dataset.validation.y)
+        return FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, tracker.undelivered, majority)
 
     def _train_finalists(self) -> bool:
         """Trains the missing runs; returns whether it was interrupted."""

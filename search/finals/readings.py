@@ -49,6 +49,7 @@ class SealedResult:
             "right": evaluation.n_right,
             "wrong": evaluation.n_wrong,
             "untrained_accuracy": self.untrained_accuracy,
+            "majority": evaluation.majority,
         }
 
     @property

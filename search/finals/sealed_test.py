@@ -36,8 +36,8 @@ from search.tracking.history import read_artifact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FOLDER, RIGHT_FILE = "sealed_test", "right.npz"
-"""The folder of a run's artifacts, and the file in it that tells which test rows the model got right."""
+FOLDER, RIGHT_FILE, FIGURES_FILE = "sealed_test", "right.npz", "evaluation.json"
+"""The folder of a run's artifacts, and its files: which test rows the model got right, and all figures."""
 
 
 def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
@@ -113,6 +113,7 @@ def _log_evaluation(
         "test_accuracy_high": evaluation.interval[1],
         "test_loss": evaluation.loss,
         "test_untrained_accuracy": result.untrained_accuracy,
+        "test_majority": evaluation.majority,
     }
     points = [Metric(name, value, at_ms, 0) for name, value in metrics.items()]
     with mlflow_errors(f"run {run_id}: MLflow must take the test's figures"):
@@ -129,7 +130,7 @@ def _write_files(
     from pipelines.evaluation.figures import confusion_matrix, prediction_grid, save
 
     document = asdict(result.evaluation) | result.record
-    (folder / "evaluation.json").write_text(json.dumps(document, indent=1))
+    (folder / FIGURES_FILE).write_text(json.dumps(document, indent=1))
     np.savez_compressed(folder / RIGHT_FILE, right=probabilities.argmax(axis=1) == test.y)
     save(confusion_matrix(result.evaluation.confusion, class_names), folder / "confusion_matrix.png")
     for kind, rows in zip(("right", "wrong"), pick_examples(probabilities, test.y), strict=True):
@@ -149,4 +150,18 @@ def read_right(client: MlflowClient, run_id: str) -> np.ndarray:
         with np.load(io.BytesIO(content)) as file:
             return np.asarray(file["right"], dtype=bool)
     except (OSError, KeyError, ValueError) as error:
+        raise UnavailableError(f"{name} of run {run_id}: is damaged ({one_line(error)})") from error
+
+
+def read_confusion(client: MlflowClient, run_id: str) -> np.ndarray:
+    """(n_classes, n_classes) counts: the confusion matrix of a run's model on the test rows.
+
+    Raises:
+        UnavailableError: MLflow does not have it.
+    """
+    name = f"{FOLDER}/{FIGURES_FILE}"
+    content = read_artifact(client, f"runs:/{run_id}/{name}", f"{name} of run {run_id}")
+    try:
+        return np.asarray(json.loads(content)["confusion"], dtype=np.int64)
+    except (KeyError, TypeError, ValueError) as error:
         raise UnavailableError(f"{name} of run {run_id}: is damaged ({one_line(error)})") from error

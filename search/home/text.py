@@ -61,3 +61,19 @@ def printable(line: str) -> str:
 def times(count: int) -> str:
     """``once``, ``2 times``, and so on."""
     return "once" if count == 1 else f"{count} times"
+
+
+def against_majority(accuracy: float | None, majority: float | None, what: str) -> str:
+    """A sentence on the most frequent class beside an accuracy; "" if its share is unknown.
+
+    Args:
+        accuracy: The accuracy; None if there is none.
+        majority: The share of the most frequent class on the same rows.
+        what: Has the accuracy, such as "the best trial".
+    """
+    if majority is None:
+        return ""
+    line = f"Always answering with the most frequent class reaches {majority:.4f}"
+    # Accuracies are float32 where a training reports them.
+    is_beaten = accuracy is None or accuracy > majority + 1e-6
+    return f"{line}." if is_beaten else f"{line}: {what} does not beat it."

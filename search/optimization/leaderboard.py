@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 
-from search.storage.attributes import RESULT, RUN_ID, run_id_key
+from search.storage.attributes import FACTS, RESULT, RUN_ID, run_id_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class TrialRow:
         duration_s: Seconds from its start in the slot to its model file.
         device: The device it trained on.
         run_id: Its run in MLflow.
+        majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
     """
 
     number: int
@@ -36,14 +37,15 @@ class TrialRow:
     duration_s: float | None
     device: str | None
     run_id: str | None
+    majority: float | None = None
 
 
-def trial_row(trial: optuna.trial.FrozenTrial, late_run_ids: Mapping[str, str | None]) -> TrialRow:
+def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) -> TrialRow:
     """The row of a trial.
 
     Args:
         trial: The trial.
-        late_run_ids: The study's attributes, which hold the run of a trial that had ended before the run was opened.
+        attributes: Of the study: the runs of trials that had ended before their run was opened, and facts on the data.
     """
     result = trial.user_attrs.get(RESULT, {})
     return TrialRow(
@@ -55,7 +57,8 @@ def trial_row(trial: optuna.trial.FrozenTrial, late_run_ids: Mapping[str, str | 
         epochs_trained=result.get("epochs_trained", len(trial.intermediate_values)),
         duration_s=result.get("duration_s"),
         device=result.get("device"),
-        run_id=late_run_ids.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None,
+        run_id=attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None,
+        majority=attributes.get(FACTS, {}).get("dataset", {}).get("majority"),
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from pipelines.data.datasets import Dataset
+from pipelines.evaluation.metrics import majority_share
 from search.home.settings import Settings
 from search.spec import StudySpec
 from search.tracking.experiment_view import plain
@@ -43,6 +44,7 @@ def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:
             "validation_rows": len(dataset.validation.y),
             "features": dataset.training.x[0].size,
             "classes": dataset.n_classes,
+            "majority": majority_share(dataset.validation.y),
             "notes": list(dataset.notes),
         },
         "machine": {

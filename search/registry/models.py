@@ -12,7 +12,7 @@ from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
 from search.home.text import redact
-from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, test_accuracy
+from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, tagged
 from search.tracking.connection import connect, mlflow_errors, open_home
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test."""
+    """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test.
+
+    ``majority`` is the share of the test rows' most frequent class; None if unknown.
+    """
 
     model: str
     version: int
@@ -46,6 +49,7 @@ class VersionRow:
     created: str
     by: str
     seal_opened: int
+    majority: float | None = None
 
 
 def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> Rollback:
@@ -82,7 +86,7 @@ def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
         model=version.name,
         version=int(version.version),
         aliases=tuple(aliases),
-        test_accuracy=test_accuracy(tags),
+        test_accuracy=tagged(tags, "test_accuracy"),
         study=tags.get("study", ""),
         trial=int(tags["trial"]) if tags.get("trial") else None,
         run_id=version.run_id,
@@ -90,6 +94,7 @@ def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
         by=tags.get("promoted_by", ""),
         seal_opened=int(tags.get("seal_opened", 0)),
+        majority=tagged(tags, "test_majority"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import optuna
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
 from search.finals.readings import authorship
+from search.finals.sealed_test import read_confusion
 from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
 from search.home.settings import Settings, read_settings
@@ -18,7 +19,7 @@ from search.optimization.studies import load_own_study
 from search.registry.gate import GateVerdict, pass_gate
 from search.registry.models import CHAMPION
 from search.registry.registration import lineage, register
-from search.registry.versions import COMPLETE, STATE, Versions, model_lock, test_accuracy
+from search.registry.versions import COMPLETE, STATE, Versions, model_lock, tagged
 from search.storage.attributes import GATE
 from search.tracking.connection import connect, mlflow_errors, open_home
 
@@ -38,6 +39,7 @@ class Promotion:
         test_accuracy: Of the winner; None if it was not evaluated.
         champion_accuracy: Of the champion it was compared with; None if there was none.
         p_value: Of McNemar's exact test; None if nothing was tested.
+        majority: Share of the test rows' most frequent class; None if unknown.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Promotion:
     test_accuracy: float | None
     champion_accuracy: float | None
     p_value: float | None
+    majority: float | None = None
 
 
 def promote(
@@ -149,6 +152,8 @@ class _Promotion:
         if champion:
             name = f"{versions.alias} version {champion.version}"
             current = versions.reading(champion.tags, champion.run_id, name)
+        elif challenger.right is not None:
+            challenger = replace(challenger, confusion=read_confusion(versions.client, self._winner.run_id))
         verdict = pass_gate(challenger, current, self._alpha)
         if verdict.passed or self._force is None:
             return verdict
@@ -179,9 +184,10 @@ class _Promotion:
             promoted=version is not None,
             reason=verdict.reason,
             version=int(version) if version else None,
-            test_accuracy=test_accuracy(self._tags),
-            champion_accuracy=test_accuracy(champion.tags) if champion else None,
+            test_accuracy=tagged(self._tags, "test_accuracy"),
+            champion_accuracy=tagged(champion.tags, "test_accuracy") if champion else None,
             p_value=verdict.p_value,
+            majority=tagged(self._tags, "test_majority"),
         )
         self._study.set_user_attr(GATE, asdict(promotion) | {"alias": self._versions.alias, **authorship()})
         self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])

@@ -48,9 +48,9 @@ def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
             return
 
 
-def test_accuracy(tags: Mapping[str, str]) -> float | None:
-    """The accuracy on the held-out test by a version's tags; None if it was not evaluated."""
-    return float(tags["test_accuracy"]) if tags.get("test_accuracy") else None
+def tagged(tags: Mapping[str, str], key: str) -> float | None:
+    """A figure of the held-out test by a version's tags; None if they do not have it."""
+    return float(tags[key]) if tags.get(key) else None
 
 
 class Versions:

@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from search.home.text import printable
+from search.home.text import against_majority, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,14 +133,26 @@ def leaderboard_table(rows: Sequence[TrialRow], title: str) -> Table:
     return table(columns, cells, title)
 
 
+def baseline(rows: Sequence[TrialRow], what: str = "the best trial") -> list[str]:
+    """A line on the most frequent class beside the best of the rows; none if its share is unknown.
+
+    Args:
+        rows: Trials, the best first.
+        what: The best of them.
+    """
+    sentences = [against_majority(row.value, row.majority, what) for row in rows[:1]]
+    return [sentence for sentence in sentences if sentence]
+
+
 def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
     """The studies of a home."""
     if not studies:
         return "no studies yet; mlp-search run digits starts one"
-    columns = ("study", "dataset", ">complete", ">pruned", ">failed", ">budget", ">best val_accuracy", ">time")
+    counts = (">complete", ">pruned", ">failed", ">budget")
+    columns = ("study", "dataset", *counts, ">best val_accuracy", ">majority class", ">time")
     cells = (
         (study.name, study.source, study.complete, study.pruned, study.failed, study.budget,
-         accuracy(study.best_value), seconds(study.elapsed_s))
+         accuracy(study.best_value), accuracy(study.majority), seconds(study.elapsed_s))
         for study in studies
     )  # fmt: skip
     return table(columns, cells)

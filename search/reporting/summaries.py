@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from pipelines.errors import NotFoundError
 from search.home.settings import read_settings
+from search.home.text import against_majority
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.pruners import rung
 from search.optimization.studies import load_study, study_names
@@ -41,6 +42,7 @@ class StudySummary:
         budget: The budget in trials; None without one.
         best_value: The best validation accuracy of a complete trial.
         elapsed_s: Duration of its runs together, in seconds.
+        majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
     """
 
     name: str
@@ -51,6 +53,7 @@ class StudySummary:
     budget: int | None
     best_value: float | None
     elapsed_s: float
+    majority: float | None = None
 
 
 def studies(*, home: Path | None = None) -> list[StudySummary]:
@@ -76,6 +79,7 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
                 budget=spec.get("study", {}).get("trials"),
                 best_value=next((row.value for row in rows if row.state == "COMPLETE"), None),
                 elapsed_s=attributes.get(ELAPSED, 0.0),
+                majority=rows[0].majority if rows else None,
             )
         )
     return found
@@ -137,7 +141,7 @@ def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
         text += f" trial {other.number}"
     if result.get("stop_reason") == "timeout":
         text += f". The study's timeout ended it before its {row.params.get('epochs')} planned epochs"
-    return f"{text}."
+    return f"{text}. {against_majority(value, row.majority, 'this trial')}".rstrip()
 
 
 def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, pruner: str) -> str:

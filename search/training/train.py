@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.config import layers
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
+from pipelines.evaluation.metrics import majority_share
 from pipelines.training.history import EpochReport, sha256
 from search.devices.memory import require_fit
 from search.devices.slots import Slot, find_slots
@@ -105,11 +106,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     warm_up()
     dataset = load(spec.data, settings.data_folders, observer.note)
     require_fit(spec.hyperparameters, dataset, [slot])
-    if earlier and earlier.fingerprint != dataset.fingerprint:
-        raise SpecError(
-            f"{dataset.name}: must hold the rows that run {earlier.run_id} was trained on, got others: they"
-            " changed since, or are split another way"
-        )
+    _require_same_rows(dataset, earlier)
     open_home(settings)
     parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_classes)
     observer.begin(parts)
@@ -128,8 +125,17 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
         raise TrainingError(runner.error)
     if runner.trained is None:  # interrupted before it began
         raise KeyboardInterrupt
-    row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name))
+    run_id, majority = dict(tracker.opened()).get(job.name), majority_share(dataset.validation.y)
+    row = replace(runner.trained.row, run_id=run_id, majority=majority)
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
+
+
+def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:
+    if earlier and earlier.fingerprint != dataset.fingerprint:
+        raise SpecError(
+            f"{dataset.name}: must hold the rows that run {earlier.run_id} was trained on, got others: they"
+            " changed since, or are split another way"
+        )
 
 
 def _left_by_others(spec: TrainingSpec, settings: Settings, stack: ExitStack) -> list[Path]:

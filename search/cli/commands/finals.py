@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 import search
 from search.cli.options import Home, Json, Pool, Study, option
-from search.home.text import times
+from search.home.text import against_majority, times
 from search.reporting import display
 
 _MAX_CLASSES = 15
@@ -36,7 +36,7 @@ def finalists(
     with watching(plain=as_json) as observer:
         result = search.run_finalists(study, top=top, seeds=seeds, refit=refit, home=home, pool=pool, observer=observer)
     if result.verdict is not None:
-        _show_verdict(result.verdict, f"finalists of study {study}, {seeds} seeds each", as_json=as_json)
+        _show_verdict(result, result.verdict, f"finalists of study {study}, {seeds} seeds each", as_json=as_json)
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
@@ -58,12 +58,14 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
     display.message(f"next: {display.command('promote', study, home=home)}")
 
 
-def _show_verdict(verdict: search.Verdict, title: str, *, as_json: bool) -> None:
+def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title: str, *, as_json: bool) -> None:
     documents = [_as_json(finalist) for finalist in verdict.finalists]
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
+    document["majority"] = result.majority
     columns = (">trial", ">mean", "95% interval", ">runs", ">leaderboard", ">parameters", "configuration")
     table = display.table(columns, map(_row, verdict.finalists), title)
-    display.show([table, verdict.explanation], document, as_json=as_json)
+    baseline = against_majority(verdict.winner.mean, result.majority, "the winner")
+    display.show([table, verdict.explanation, baseline], document, as_json=as_json)
 
 
 def _row(finalist: search.Finalist) -> tuple[object, ...]:
@@ -90,6 +92,7 @@ def _evaluation_tables(result: search.SealedResult, study: str) -> list[Renderab
     facts = {
         "model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters",
         "test accuracy": f"{evaluation.accuracy:.4f}, 95% interval {low:.4f} to {high:.4f}",
+        "most frequent class": against_majority(evaluation.accuracy, evaluation.majority, "the model"),
         "right and wrong": f"{evaluation.n_right:,} and {evaluation.n_wrong:,}",
         "test loss": f"{evaluation.loss:.4f}",
         "before training": f"{result.untrained_accuracy:.4f}",

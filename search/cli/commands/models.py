@@ -60,10 +60,11 @@ def models(home: Home = None, as_json: Json = False) -> None:
     Example: mlp-search models
     """
     found = search.models(home=home)
-    columns = ("model", ">version", "alias", ">test accuracy", "study", ">trial", ">test read", "created", "gate")
+    tested = (">test accuracy", ">majority class")
+    columns = ("model", ">version", "alias", *tested, "study", ">trial", ">test read", "created", "gate")
     rows = (
-        (row.model, row.version, ", ".join(row.aliases), display.accuracy(row.test_accuracy), row.study, row.trial,
-         row.seal_opened, row.created, row.gate)
+        (row.model, row.version, ", ".join(row.aliases), display.accuracy(row.test_accuracy),
+         display.accuracy(row.majority), row.study, row.trial, row.seal_opened, row.created, row.gate)
         for row in found
     )  # fmt: skip
     shown = display.table(columns, rows) if found else "no models yet; mlp-search promote STUDY registers one"

@@ -86,7 +86,7 @@ def trials(study: Study, top: Top = None, home: Home = None, as_json: Json = Fal
     """
     rows = search.trials(study, home=home)[:top]
     table = display.leaderboard_table(rows, f"study {study}")
-    display.show([table], [asdict(row) for row in rows], as_json=as_json)
+    display.show([table, *display.baseline(rows)], [asdict(row) for row in rows], as_json=as_json)
 
 
 def show(study: Study, number: Number, home: Home = None, as_json: Json = False) -> None:
@@ -123,9 +123,11 @@ def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
     counts = {name: result.count(state) for name, state in _STATES.items()}
     best = result.best and display.fields(result.best, "number", "value", "params", "run_id")
     document = {"study": result.study, "trials": counts, "best": best, "wall_s": round(result.wall_s, 3)}
+    document["majority"] = result.rows[0].majority if result.rows else None
     table = display.leaderboard_table(result.rows[:_TOP], f"study {result.study}")
     done = ", ".join(f"{count} {name}" for name, count in counts.items())
-    display.show([table, f"{done} in {display.seconds(result.wall_s)}"], document, as_json=as_json)
+    lines = [f"{done} in {display.seconds(result.wall_s)}", *display.baseline(result.rows)]
+    display.show([table, *lines], document, as_json=as_json)
 
 
 def _show_next(result: search.StudyResult, home: Path | None) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import stats
 
-from pipelines.evaluation.tests import mcnemar_exact, paired_test
+from pipelines.evaluation.tests import majority_exact, mcnemar_exact, paired_test
 
 
 class TestMcNemar:
@@ -72,3 +72,12 @@ class TestPaired:
     def test_different_seeds_are_an_error(self, a: list[float], b: list[float]) -> None:
         with pytest.raises(ValueError, match=rf"same seeds, at least one, got {len(a)} and {len(b)}"):
             paired_test(a, b)
+
+
+def test_the_test_against_the_most_frequent_class_is_mcnemars_on_the_same_rows():
+    truth = np.array([0] * 30 + [1] * 12 + [2] * 8)
+    predicted = np.random.default_rng(0).permuted(truth)
+    predicted[:25] = truth[:25]
+    confusion = np.zeros((3, 3), int)
+    np.add.at(confusion, (truth, predicted), 1)
+    assert majority_exact(confusion) == mcnemar_exact(predicted == truth, truth == 0)

@@ -10,13 +10,24 @@ from command_line import STUDY, Answer, call, files
 
 import search
 
-ROW = ("number", "state", "value", "params", "best_epoch", "epochs_trained", "duration_s", "device", "run_id")
+ROW = (
+    "number",
+    "state",
+    "value",
+    "params",
+    "best_epoch",
+    "epochs_trained",
+    "duration_s",
+    "device",
+    "run_id",
+    "majority",
+)
 
 
 def test_run_prints_one_line_of_json(first_run: Answer) -> None:
     assert first_run.code == 0
     found = first_run.json()
-    assert list(found) == ["study", "trials", "best", "wall_s"]
+    assert list(found) == ["study", "trials", "best", "wall_s", "majority"]
     assert found["study"] == "tiny"
     assert list(found["trials"]) == ["complete", "pruned", "failed"]
     assert sum(found["trials"].values()) == 6

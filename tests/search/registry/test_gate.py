@@ -41,3 +41,30 @@ def test_a_significantly_better_one_passes_and_alpha_decides():
 
 def test_no_challenger_passes_if_the_champion_was_not_evaluated():
     assert not pass_gate(reading(99), Reading("it", "f", None)).passed
+
+
+def confusion(*rows: tuple[int, ...]) -> np.ndarray:
+    return np.array(rows)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "reason"),
+    [
+        (confusion((198, 0), (2, 0)), "is not better than always answering with one class"),
+        (confusion((190, 8), (0, 2)), "is not better than always answering with one class"),
+        (confusion((198, 0), (0, 2)), "is not significantly better than always answering with one class"),
+    ],
+)
+def test_a_first_version_that_is_as_good_as_a_constant_is_refused(matrix: np.ndarray, reason: str):
+    right = np.arange(matrix.sum()) < matrix.trace()
+    verdict = pass_gate(Reading("it", "f", right, matrix), None)
+    assert not verdict.passed
+    assert reason in verdict.reason
+    assert "the most frequent class has 0.9900" in verdict.reason
+
+
+def test_a_first_version_that_beats_the_most_frequent_class_passes():
+    verdict = pass_gate(Reading("it", "f", np.arange(100) < 90, confusion((50, 5), (5, 40))), None)
+    assert verdict.passed
+    assert verdict.p_value is not None
+    assert verdict.p_value < 0.001

@@ -55,7 +55,9 @@ def test_refused_challengers_leave_the_champion(contenders: Path, model: str, ch
 
     assert answer.code == 3
     said = answer.json()
-    assert said.keys() == {"promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value"}
+    assert said.keys() == {
+        "promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value", "majority",
+    }  # fmt: skip
     assert not said["promoted"]
     assert reason in said["reason"]
     assert said["version"] is None
