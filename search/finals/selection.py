@@ -7,7 +7,9 @@ are trained with seeds that no trial had, the same ones for each configuration, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from pipelines.errors import NotFoundError
 from pipelines.evaluation import ALPHA
@@ -83,6 +85,14 @@ class Verdict:
         """Whether the winner is better than the runner-up by more than chance explains."""
         return _is_better(self.test)
 
+    @property
+    def loss(self) -> float:
+        """By how much the runner-up's mean over their common seeds is above the winner's, where the test shows that."""
+        if self.test is None or self.test.statistic >= 0 or self.test.p_value >= ALPHA:
+            return 0.0
+        other = self.finalists[1]
+        return float(np.mean(np.subtract(other.values, _common(self.winner, other))))
+
 
 def judge(finalists: Sequence[Finalist]) -> Verdict:
     """Names the winner: of those within one standard error of the best mean, the smallest network.
@@ -100,10 +110,14 @@ def judge(finalists: Sequence[Finalist]) -> Verdict:
     others = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.mean))
     test = None
     if others and others[0].values:
-        # The runner-up may lack a seed; the winner has each of them.
-        test = paired_test([winner.values[number - 1] for number in others[0].seeds], others[0].values)
-    explanation = f"{_explain_choice(winner, best, others)} {_explain_test(test, others)}"
-    return Verdict((winner, *others), test, explanation)
+        test = paired_test(_common(winner, others[0]), others[0].values)
+    verdict = Verdict((winner, *others), test, "")
+    return replace(verdict, explanation=f"{_explain_choice(winner, best, others)} {_explain_test(verdict)}")
+
+
+def _common(winner: Finalist, other: Finalist) -> list[float]:
+    """The winner's values with the other's seeds: the other may lack a seed; the winner has each of them."""
+    return [winner.values[number - 1] for number in other.seeds]
 
 
 def _is_better(test: PairedTest | None) -> bool:
@@ -122,10 +136,17 @@ def _explain_choice(winner: Finalist, best: Finalist, others: Sequence[Finalist]
     )
 
 
-def _explain_test(test: PairedTest | None, others: Sequence[Finalist]) -> str:
-    if test is None:
+def _explain_test(verdict: Verdict) -> str:
+    test, other = verdict.test, verdict.runner_up
+    if test is None or other is None:
         return "No other configuration has a run: none is significantly better than another."
-    against = f"trial {others[0].candidate.trial} ({test.name} over the seeds, p = {test.p_value:.3g})"
+    against = f"trial {other.candidate.trial} ({test.name} over the seeds, p = {test.p_value:.3g})"
+    if verdict.loss:
+        reason = "it was not chosen because it was not trained with every seed"
+        if other.is_complete:
+            error = standard_error(other.values)
+            reason = f"the smaller one was chosen: that is within one standard error of the best mean, {error:.4f}"
+        return f"The configuration of {against} is significantly better, by {verdict.loss:.4f} on average; {reason}."
     if _is_better(test):
         return f"It is significantly better than {against}."
     return f"No configuration is significantly better: it does not differ from {against} by more than chance."
@@ -142,5 +163,6 @@ def as_attribute(verdict: Verdict, top: int, n_seeds: int) -> dict[str, object]:
         "seeds": n_seeds,
         "p_value": verdict.p_value,
         "significant": verdict.significant,
+        "loss": verdict.loss,
         "explanation": verdict.explanation,
     }

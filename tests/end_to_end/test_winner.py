@@ -17,10 +17,10 @@ trials = 1
 [data]
 source = "digits"
 [space]
-width = 3
+width = 8
 depth = 1
 optimizer = "adam"
-epochs = 2
+epochs = 4
 batch_size = 32
 """
 
@@ -43,7 +43,7 @@ def test_search_finals_test_registry_predictions_and_back(tmp_path: Path, monkey
     finals = mlp_search("finalists", "digits", "--top", "2", "--seeds", "2", "--refit")
     assert finals["winner"] in finals["finalists"]
     assert finals["winner"].keys() == {"params", "mean", "interval", "n_parameters", "run_ids"}
-    assert finals.keys() == {"winner", "significant", "p_value", "finalists", "majority"}
+    assert finals.keys() == {"winner", "significant", "p_value", "finalists", "loss", "majority"}
 
     test = mlp_search("evaluate", "digits")
     assert test["right"] + test["wrong"] == 360

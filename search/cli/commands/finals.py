@@ -61,7 +61,7 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
 def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title: str, *, as_json: bool) -> None:
     documents = [_as_json(finalist) for finalist in verdict.finalists]
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
-    document["majority"] = result.majority
+    document |= {"loss": verdict.loss, "majority": result.majority}
     columns = (">trial", ">mean", "95% interval", ">runs", ">leaderboard", ">parameters", "configuration")
     table = display.table(columns, map(_row, verdict.finalists), title)
     baseline = against_majority(verdict.winner.mean, result.majority, "the winner")

@@ -59,6 +59,22 @@ def test_a_smaller_network_that_wins_is_never_called_significantly_better():
     assert not verdict.significant
 
 
+def test_a_smaller_network_that_the_paired_test_calls_worse_is_said_to_be_worse():
+    seeds = [0.95, 0.97, 0.96, 0.98, 0.94]
+    lost = [0.0021, 0.0019, 0.002, 0.0021, 0.0019]
+    worse = [value - part for value, part in zip(seeds, lost, strict=True)]
+    verdict = judge([finalist(1, *seeds, n_parameters=5000), finalist(2, *worse, n_parameters=700)])
+
+    assert verdict.winner.candidate.trial == 2
+    assert verdict.p_value < 1e-5
+    assert not verdict.significant
+    assert verdict.loss == pytest.approx(0.002)
+    assert "The configuration of trial 1" in verdict.explanation
+    assert "is significantly better, by 0.0020 on average" in verdict.explanation
+    assert "the smaller one was chosen: that is within one standard error of" in verdict.explanation
+    assert "chance" not in verdict.explanation
+
+
 def test_a_configuration_that_failed_or_was_stopped_does_not_win():
     verdict = judge([finalist(1, 0.99, n_seeds=2), finalist(2, 0.5, 0.6), finalist(3, 0.9, 0.9, failure="boom")])
     assert verdict.winner.candidate.trial == 2
