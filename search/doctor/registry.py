@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from search.doctor.content import LOST, Copies, RecordedFile
 from search.doctor.findings import SILENT_MS, Finding
 from search.home.addresses import is_sqlite
-from search.home.locks import is_locked
+from search.home.locks import is_locked, open_lock
 from search.home.settings import Settings
 from search.registry.versions import ARTIFACTS, COMPLETE, MADE_BY, STATE, Versions, all_pages
 from search.tracking.entries import MODEL_FILE, now_ms
@@ -99,4 +99,4 @@ def _is_dead(settings: Settings, created_ms: int) -> bool:
 def _is_promoting(settings: Settings) -> bool:
     """Whether another process of this home holds a model's lock."""
     with ExitStack() as stack:
-        return any(is_locked(stack.enter_context(path.open("a"))) for path in settings.locks.glob("model-*.lock"))
+        return any(is_locked(stack.enter_context(open_lock(path))) for path in settings.locks.glob("model-*.lock"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +35,7 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
     """
     for index in itertools.count() if settings.is_shared else (0,):
         own = replace(settings, process_index=index)
-        with lock_file(own, name).open("a") as file:
+        with open_lock(lock_file(own, name)) as file:
             if is_locked(file):
                 continue
             own.spool.mkdir(exist_ok=True, mode=0o700)
@@ -48,7 +50,7 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
 @contextmanager
 def slug_lock(settings: Settings, slug: str) -> Iterator[bool]:
     """Whether no process of this home searches the study of a slug; none can start to inside the block."""
-    with (settings.locks / f"{slug}.lock").open("a") as file:
+    with open_lock(settings.locks / f"{slug}.lock") as file:
         yield not is_locked(file)
 
 
@@ -56,6 +58,11 @@ def lock_file(settings: Settings, name: str) -> Path:
     """The lock file of a study for this process's index."""
     suffix = f"-{settings.process_index}" if settings.process_index else ""
     return settings.locks / f"{study_slug(name)}{suffix}.lock"
+
+
+def open_lock(path: Path) -> IO[str]:
+    """Opens a lock file, which is private to the user: whoever can open it can hold the lock."""
+    return open(path, "a", opener=partial(os.open, mode=0o600))
 
 
 def is_locked(file: IO[str]) -> bool:

@@ -139,6 +139,7 @@ def prepare_home(settings: Settings) -> None:
         own = [settings.home / "artifacts"] if settings.artifact_root else []
         for folder in (settings.home, settings.spool, settings.locks, *own):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(settings)
         if not os.access(settings.home, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:
@@ -146,6 +147,15 @@ def prepare_home(settings: Settings) -> None:
             f"home {settings.home}: must be a folder that can be written, got {error.strerror}: choose another with"
             " --home or MLP_SEARCH_HOME"
         ) from error
+
+
+def make_private(settings: Settings) -> None:
+    """Takes a home's databases and locks from other users: versions before this one let them read some."""
+    databases = [path for name in ("optuna.db", "mlflow.db") for path in settings.home.glob(name + "*")]
+    for path in (*databases, *settings.locks.glob("*.lock")):
+        with suppress(OSError):  # a file that ends meanwhile, another user's, or a file system that cannot be written
+            if path.stat().st_mode & 0o077:
+                path.chmod(0o600)
 
 
 def prepare_sqlite(address: str) -> None:

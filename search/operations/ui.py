@@ -24,6 +24,7 @@ from search.home.addresses import is_http
 from search.home.interrupts import signal_handler
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
+from search.tracking.connection import make_database
 from search.tracking.experiment_view import study_link
 
 START_S = 60.0
@@ -82,6 +83,7 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
         raise UnavailableError(f"the runs are on MLflow's server at {address}: open that in a browser")
     _require_free(host, port)
     prepare_home(settings)
+    make_database(settings.tracking_uri)
     with signal_handler(signal.default_int_handler), tempfile.TemporaryFile() as log, ExitStack() as stack:
         # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
         command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError
 from search.finals.sealed_test import read_right
+from search.home.locks import open_lock
 from search.home.settings import Settings, study_slug
 from search.registry.gate import Reading
 from search.tracking.history import read_artifact
@@ -32,7 +33,7 @@ _MAX_HISTORY = 1000
 @contextmanager
 def model_lock(settings: Settings, name: str) -> Iterator[None]:
     """Lets one process of this home at a time change a model; the others wait."""
-    with (settings.locks / f"model-{study_slug(name)}.lock").open("a") as file:
+    with open_lock(settings.locks / f"model-{study_slug(name)}.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

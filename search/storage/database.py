@@ -13,7 +13,7 @@ import optuna
 import sqlalchemy as sa
 
 from pipelines.errors import UnavailableError
-from search.home.settings import MIGRATING, Settings, prepare_sqlite
+from search.home.settings import MIGRATING, Settings, make_private, prepare_sqlite
 from search.home.text import one_line, redact
 from search.storage.retries import RetryingStorage
 from search.storage.transactions import DIALECTS
@@ -31,6 +31,7 @@ def open_storage(settings: Settings) -> optuna.storages.RDBStorage:
     Raises:
         UnavailableError: The database cannot be reached or opened.
     """
+    make_private(settings)
     try:
         if (kind := sa.make_url(settings.optuna_storage).get_backend_name()) not in DIALECTS:
             raise ValueError(f"must be SQLite or PostgreSQL, got {kind}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError, UnavailableError
 from search.home.addresses import is_http, is_sqlite, sqlite_address, sqlite_file
-from search.home.settings import MIGRATING, Settings, prepare_home, prepare_sqlite
+from search.home.settings import MIGRATING, Settings, make_private, prepare_home, prepare_sqlite
 from search.home.text import one_line, redact
 from search.storage.database import open_storage
 
@@ -68,6 +68,9 @@ def connect(settings: Settings) -> MlflowClient:
     from mlflow import MlflowClient
 
     require_answer(settings)
+    for file in filter(None, map(sqlite_file, (settings.tracking_uri, settings.registry_uri))):
+        with suppress(OSError):  # MLflow's own error is clearer
+            file.touch(mode=0o600)  # MLflow would create it for every user of the machine
     return MlflowClient(settings.tracking_uri, settings.registry_uri)
 
 
@@ -84,6 +87,7 @@ def make_database(address: str) -> None:
 
     with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
         made = Path(folder, path.name)
+        made.touch(mode=0o600)
         with MIGRATING:
             SqlAlchemyStore(sqlite_address(made), (path.parent / "artifacts").as_uri()).engine.dispose()
         with suppress(FileExistsError):  # another process was faster, and its file may have runs by now
@@ -96,6 +100,7 @@ def require_answer(settings: Settings) -> None:
     Raises:
         UnavailableError: One does not answer, or refuses the login.
     """
+    make_private(settings)
     variables = {settings.registry_uri: "MLFLOW_REGISTRY_URI", settings.tracking_uri: "MLFLOW_TRACKING_URI"}
     for address, variable in variables.items():
         if is_http(address):

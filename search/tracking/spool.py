@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipelines.errors import UnavailableError
-from search.home.locks import is_locked, lock_file
+from search.home.locks import is_locked, lock_file, open_lock
 from search.home.settings import Settings, study_slug
 from search.tracking.entries import Entry
 
@@ -89,7 +89,7 @@ def collect_spools(settings: Settings, name: str) -> list[Path]:
     for other in itertools.takewhile(lambda place: lock_file(place, name).exists(), places):
         if other.process_index == settings.process_index:
             continue
-        with lock_file(other, name).open("a") as file:
+        with open_lock(lock_file(other, name)) as file:
             left = [] if is_locked(file) else list(entries(other.spool, name))
             for folder in left:
                 target = settings.spool / folder.parent.name / folder.name
