@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second ends the process at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks for an orderly end, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECOND_CTRL_C_S = 0.5
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM calls ``interrupt``; a second one raises KeyboardInterrupt.
+    """The first Ctrl-C, SIGTERM or SIGHUP calls ``interrupt``; a second one raises KeyboardInterrupt.
 
     ``timeout`` and service managers send one signal twice, to the process and to its group: two signals within
     half a second count as one.
@@ -38,8 +38,14 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def signal_handler(handle: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Handles Ctrl-C and SIGTERM inside the block, also where a shell started the program with SIGINT ignored."""
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Handles Ctrl-C, SIGTERM and SIGHUP inside the block.
+
+    Ctrl-C is handled also where a shell started the program with SIGINT ignored, SIGHUP not where ``nohup`` did.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

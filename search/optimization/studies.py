@@ -58,6 +58,20 @@ def _fixed(document: dict[str, Any]) -> dict[str, object]:
     return fixed | {table: document.get(table) for table in ("data", "space", "start")}
 
 
+def require_own_experiment(settings: Settings, name: str) -> None:
+    """Checks that a new study's name is not that of MLflow's experiment 0, whose artifacts lie outside the home.
+
+    Some of MLflow's databases do not tell upper case from lower case.
+
+    Raises:
+        SpecError: It is.
+    """
+    if name.casefold() == "default" and name not in study_names(settings):
+        raise SpecError(
+            f"study.name: must not be MLflow's experiment Default, got {name!r}: choose another --study NAME"
+        )
+
+
 def load_study(settings: Settings, name: str) -> StoredStudy:
     """Opens a study to read it.
 

@@ -17,7 +17,7 @@ from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import make_sampler
-from search.optimization.studies import load_study, open_study, study_names
+from search.optimization.studies import load_study, open_study, require_own_experiment, study_names
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
@@ -107,6 +107,7 @@ def run_study(
     started = time.monotonic()
     make_sampler(spec, spec.seed)  # raises what is missing before anything begins
     settings = read_settings(home)
+    require_own_experiment(settings, spec.name)
     observer = observer or Observer()
     prepare_pool(pool)
     dataset = load(spec.data, settings.data_folders, observer.note)

@@ -24,7 +24,16 @@ from search.workers.worker_loop import serve
 
 
 def warm_up() -> None:
-    """Starts the server process that imports TensorFlow, so that it does so while the dataset is being read."""
+    """Starts the server process that imports TensorFlow, so that it does so while the dataset is being read.
+
+    Raises:
+        UnavailableError: This process may have no children.
+    """
+    if multiprocessing.current_process().daemon:
+        raise UnavailableError(
+            "a daemonic process cannot start the processes that train: run mlp-search as a command from it, or set"
+            " daemon=False"
+        )
     forkserver.set_forkserver_preload(["search.workers.trainer", __name__])
     in_main_thread = threading.current_thread() is threading.main_thread()
     # Ctrl-C reaches the whole process group: what is ignored when the server starts stays ignored in it.
