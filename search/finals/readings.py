@@ -26,12 +26,14 @@ class SealedResult:
         evaluation: Scores, interval, per-class table and confusion matrix.
         untrained_accuracy: Of the same network before training.
         seal_opened: How often the test rows of the study were read, this time included.
+        test_rows: Hash of the test rows and their labels.
     """
 
     winner: Winner
     evaluation: Evaluation
     untrained_accuracy: float
     seal_opened: int
+    test_rows: str
 
     @property
     def gap(self) -> float:
@@ -50,6 +52,7 @@ class SealedResult:
             "wrong": evaluation.n_wrong,
             "untrained_accuracy": self.untrained_accuracy,
             "majority": evaluation.majority,
+            "test_rows": self.test_rows,
         }
 
     @property

@@ -70,7 +70,7 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         probabilities = trained.probabilities(test.x)
         evaluation = score(probabilities, test.y, dataset.class_names)
         untrained_accuracy = float((untrained.probabilities(test.x).argmax(axis=1) == test.y).mean())
-        result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1)
+        result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest)
         _log_evaluation(client, result, test, probabilities, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result

@@ -19,12 +19,18 @@ class Reading:
         fingerprint: Of the dataset and its split.
         right: (n_rows,) bool, the test rows that it got right, in their order; None if it was never evaluated.
         confusion: (n_classes, n_classes) counts on those rows; None where it is not needed.
+        test_rows: Hash of those rows and their labels; "" for a test of an earlier version, which did not record it.
     """
 
     name: str
     fingerprint: str
     right: np.ndarray | None
     confusion: np.ndarray | None = None
+    test_rows: str = ""
+
+    def rows_as(self, other: Reading) -> str:
+        """What tells the test rows from those of another model: their hash, or else the dataset's fingerprint."""
+        return self.test_rows if self.test_rows and other.test_rows else self.fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,10 @@ def pass_gate(challenger: Reading, champion: Reading | None, alpha: float = ALPH
         return GateVerdict(False, f"{name} was not evaluated on the held-out test")
     if champion is None:
         return _pass_first(challenger, alpha)
-    if challenger.fingerprint != champion.fingerprint:
-        reason = f"{name} was tested on other rows than {champion.name} (fingerprint"
-        reason += f" {challenger.fingerprint}, not {champion.fingerprint}): their accuracies cannot be compared"
-        return GateVerdict(False, reason)
+    rows, needed_rows = challenger.rows_as(champion), champion.rows_as(challenger)
+    if rows != needed_rows:
+        reason = f"{name} was tested on other rows than {champion.name} (hash {rows}, not {needed_rows})"
+        return GateVerdict(False, f"{reason}: their accuracies cannot be compared")
     if champion.right is None or champion.right.shape != challenger.right.shape:
         return GateVerdict(False, f"{champion.name} has no held-out test to compare with")
     p_value = mcnemar_exact(challenger.right, champion.right)

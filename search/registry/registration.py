@@ -70,6 +70,7 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         tags["test_accuracy"] = repr(test["test_accuracy"])
         tags["test_interval"] = f"{low:.4f} to {high:.4f}"
         tags["test_loss"] = repr(test["test_loss"])
+        tags["test_rows"] = test.get("test_rows", "")
         if "majority" in test:
             tags["test_majority"] = repr(test["majority"])
     return tags

@@ -160,7 +160,7 @@ class Versions:
     def reading(self, tags: Mapping[str, str], run_id: str, name: str) -> Reading:
         """The result on the held-out test of a version that has, or is to have, these tags."""
         right = read_right(self.client, run_id) if tags.get("test_accuracy") else None
-        return Reading(name, tags.get("fingerprint", ""), right)
+        return Reading(name, tags.get("fingerprint", ""), right, test_rows=tags.get("test_rows", ""))
 
     def file(self, version: ModelVersion, name: str) -> bytes:
         """One of the files that a version was promoted with.

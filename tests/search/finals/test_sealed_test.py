@@ -84,7 +84,7 @@ def test_a_second_reading_is_refused_and_again_is_counted(home: Path):
     assert first.code == 0
     assert first.json().keys() == {
         "test_accuracy", "interval", "test_loss", "right", "wrong", "untrained_accuracy", "majority",
-        "seal_opened",
+        "test_rows", "seal_opened",
     }  # fmt: skip
     assert first.json()["seal_opened"] == 1
 

@@ -68,3 +68,12 @@ def test_a_first_version_that_beats_the_most_frequent_class_passes():
     assert verdict.passed
     assert verdict.p_value is not None
     assert verdict.p_value < 0.001
+
+
+def test_the_hash_of_the_test_rows_decides_and_the_fingerprint_where_one_is_missing():
+    right = np.arange(100)
+    champion = Reading("it", "f", right < 80, test_rows="a")
+    assert pass_gate(Reading("it", "g", right < 99, test_rows="a"), champion).passed
+    assert "(hash b, not a)" in pass_gate(Reading("it", "f", right < 99, test_rows="b"), champion).reason
+    assert pass_gate(Reading("it", "f", right < 99), champion).passed
+    assert "(hash g, not f)" in pass_gate(Reading("it", "g", right < 99), champion).reason

@@ -1,0 +1,41 @@
+"""The gate compares models whose test rows are the same, however their other rows are split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import call
+from sklearn.datasets import load_digits
+
+STUDY = """\
+[study]
+name = "{name}"
+trials = 1
+[data]
+source = "digits.npz"
+{data}
+[space]
+width = {width}
+epochs = {epochs}
+"""
+
+
+def test_another_validation_share_and_another_seed_leave_the_test_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = load_digits(return_X_y=True)
+    x = x.astype(np.float32)
+    np.savez("digits.npz", x_train=x[:1400], y_train=y[:1400], x_test=x[1400:], y_test=y[1400:])
+    rows = {}
+    studies = {"first": ("", 8, 4), "other": ("validation_fraction = 0.3\nsplit_seed = 7", 64, 15)}
+    for name, (data, width, epochs) in studies.items():
+        Path(f"{name}.toml").write_text(STUDY.format(name=name, data=data, width=width, epochs=epochs))
+        assert call("run", f"{name}.toml", "--home", "home").code == 0
+        rows[name] = call("evaluate", name, "--json", "--home", "home").json()["test_rows"]
+    assert rows["first"] == rows["other"]
+
+    assert call("promote", "first", "--model", "m", "--home", "home").code == 0
+    compared = call("promote", "other", "--model", "m", "--json", "--home", "home").json()
+    assert compared["p_value"] is not None
+    assert compared["promoted"], compared["reason"]
