@@ -13,6 +13,7 @@ from search.scheduling.dispatcher import Dispatcher, J
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.trial_results import Result, ResultWriter, failed
 from search.storage.retries import DatabaseAwayError
+from search.storage.transactions import StudyDeletedError
 from search.tracking.entries import Epoch
 from search.workers.pool import Event, Finished, Pool, Reported
 from search.workers.tasks import Outcome, StopReason
@@ -29,6 +30,7 @@ class RunnerState(Enum):
     TIMED_OUT = auto()  # every job ends after its epoch
     INTERRUPTED = auto()  # every job ends after its epoch, and the slots know it
     DISCONNECTED = auto()  # the database is away
+    DELETED = auto()  # another program deleted the study
 
 
 class JobRunner(Generic[J]):
@@ -87,6 +89,9 @@ class JobRunner(Generic[J]):
                 self._observer.update(self.progress)
         except DatabaseAwayError:
             self._state = RunnerState.DISCONNECTED
+            raise
+        except StudyDeletedError:
+            self._state = RunnerState.DELETED
             raise
         finally:
             self.close()

@@ -66,7 +66,10 @@ class Scheduler(JobRunner[TrialJob]):
         """Requeues the trials that an error or a second Ctrl-C left: they stay in the budget."""
         # Without the database each requeue would wait as long again; another process requeues the trials once their
         # heartbeats are old.
-        if self._state is not RunnerState.DISCONNECTED:
+        if self._state is RunnerState.DELETED:
+            for job in self._dispatcher:
+                self._tracker.kill(job.name)
+        elif self._state is not RunnerState.DISCONNECTED:
             super().close()
             self._clock.record()
 

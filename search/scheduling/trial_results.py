@@ -14,6 +14,7 @@ from search.optimization.run_records import files_of, metrics_of, result_of, tag
 from search.scheduling.dispatcher import J, Job
 from search.scheduling.trial_source import TrialJob
 from search.storage.attributes import PRUNED_AT, RESULT
+from search.storage.transactions import StudyDeletedError
 from search.tracking import Entry, Tracker, now_ms
 from search.tracking.spool import remove_entry, write_entry
 from search.workers.tasks import Outcome
@@ -112,6 +113,7 @@ class ResultWriter:
             The entries that Optuna accepted. Another process of a shared database has finished the other trials.
 
         Raises:
+            StudyDeletedError: Optuna does not have the study any more; MLflow gets the results.
             UnavailableError: The spool cannot be written; the jobs stay in ``running``.
         """
         with ThreadPoolExecutor(_DISK_THREADS, "mlp-search spool") as disk:
@@ -120,7 +122,12 @@ class ResultWriter:
             running.pop(result.job.number, None)
         entries = [result.entry for result in results]
         names = {result.job.name for result in results}
-        accepted = self.report(entries) if self.report else names
+        try:
+            accepted = self.report(entries) if self.report else names
+        except StudyDeletedError:  # MLflow still gets what was trained
+            for result, folder in zip(results, folders, strict=True):
+                self.tracker.end(result.job.name, folder)
+            raise
         for result, folder in zip(results, folders, strict=True):
             if result.job.name in accepted:
                 self.tracker.end(result.job.name, folder)

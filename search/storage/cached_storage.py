@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.retries import retry
-from search.storage.transactions import Writes, commit, newest_id, read_changes
+from search.storage.transactions import StudyDeletedError, Writes, commit, newest_id, read_changes
 
 _DICTIONARIES = ("params", "distributions", "user_attrs", "system_attrs", "intermediate_values")
 _FIELDS = ("state", "values", "datetime_start", "datetime_complete", *_DICTIONARIES)
@@ -161,7 +161,10 @@ class CachedStorage(InMemoryStorage):
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
         """The study's attributes, those of other processes too."""
         if self._shared and not self._is_writing:
-            return dict(self._database.get_study_user_attrs(self._row))
+            try:
+                return dict(self._database.get_study_user_attrs(self._row))
+            except KeyError as error:
+                raise StudyDeletedError from error
         return dict(super().get_study_user_attrs(study_id))
 
     def set_study_user_attr(self, study_id: int, key: str, value: object) -> None:

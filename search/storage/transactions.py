@@ -33,6 +33,16 @@ _Note = models.TrialSystemAttributeModel
 _FIELDS = ("state", "datetime_start", "datetime_complete")
 
 
+class StudyDeletedError(UnavailableError):
+    """The study, or a trial of it, was deleted while this process searched it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the study: must stay in Optuna's database while it is searched, but was deleted; its runs in MLflow have"
+            " ended: to start it anew, run the same command again"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Writes:
     """What one transaction writes to a study.
@@ -61,9 +71,11 @@ def commit(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]
         Numbers of the trials that another process has finished: the writes to them are left out.
 
     Raises:
+        StudyDeletedError: Another program has deleted the study or a trial.
         UnavailableError: Another program has taken a new trial's number.
     """
     with Session(engine) as session, session.begin():
+        _require_study(session, study_id)
         started = {number: after for number, (before, after) in writes.trials.items() if before is None}
         new = _start(session, study_id, started, newest_id(ids))
         known = _locked(session, [ids[number] for number in writes.trials.keys() - started.keys()])
@@ -131,12 +143,22 @@ def _start(session: Session, study_id: int, started: Mapping[int, FrozenTrial], 
     return {row.number: row.trial_id for row in (*found.values(), *new)}
 
 
+def _require_study(session: Session, study_id: int) -> None:
+    """Checks that a study exists; a server keeps it until the transaction ends."""
+    row = sa.select(models.StudyModel.study_id).where(models.StudyModel.study_id == study_id)
+    if session.scalar(row.with_for_update(read=True, key_share=True)) is None:
+        raise StudyDeletedError
+
+
 def _locked(session: Session, ids: Collection[int]) -> dict[int, Row]:
     """Rows of trials by number; nobody else changes them before the transaction ends."""
     if not ids:
         return {}
     rows = sa.select(_Trial).where(_Trial.trial_id.in_(ids)).order_by(_Trial.trial_id).with_for_update()
-    return {row.number: row for row in session.scalars(rows)}
+    found = {row.number: row for row in session.scalars(rows)}
+    if len(found) < len(ids):
+        raise StudyDeletedError
+    return found
 
 
 def _equals(row: Row, trial: FrozenTrial) -> bool:
