@@ -77,7 +77,7 @@ def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_j
     row = result.row
     best = "no epoch ended" if row.value is None else f"val_accuracy {row.value:.4f} at epoch {row.best_epoch}"
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
-    display.show([line, *display.baseline([row], "this training")], asdict(row), as_json=as_json)
+    display.show([*display.baseline([row], "this training"), line], asdict(row), as_json=as_json)
     display.undelivered(result.undelivered)
     if result.stop_reason == "diverged":
         display.message("training ended early because the loss is not a number: try a lower --learning-rate")
