@@ -18,6 +18,14 @@ from search.home.text import redact
 
 _TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
+_DATABRICKS = "; Databricks is not supported, its experiments are named by folders: use another server of MLflow"
+_UNSUPPORTED = {
+    "file": "; MLflow's folders of runs are not written: unset it to keep runs in the home, or move the folder to a"
+    " database with mlflow migrate-filestore",
+    **dict.fromkeys(("databricks", "databricks-uc", "uc"), _DATABRICKS),
+}
+"""What to do with the addresses of MLflow that are none of a server or a database."""
+
 MIGRATING = threading.Lock()
 """Held while tables are created: Optuna and MLflow both use Alembic, whose state belongs to the whole process."""
 
@@ -113,18 +121,20 @@ def _address(environ: Mapping[str, str], name: str, kinds: Sequence[str] = ()) -
 
     It gets the PostgreSQL driver of the extra ``postgres``: SQLAlchemy's default depends on its version.
     """
-    address = environ.get(name)
-    if not address:
+    given = environ.get(name)
+    if not given:
         return None
-    if not is_sqlite(address) and not _ADDRESS.fullmatch(address):
+    address = re.sub("^postgres(ql)?://", "postgresql+psycopg2://", given)
+    kind = "file" if address[0] in "/.~" else re.split(r"[+:]", address)[0]
+    about = _UNSUPPORTED.get(kind, "") if kinds else ""
+    if not about and not is_sqlite(address) and not _ADDRESS.fullmatch(address):
         raise UnavailableError(
-            f"{name}: must be an address such as postgresql://HOST/DATABASE, got {redact(address)}; a password's own @"
+            f"{name}: must be an address such as postgresql://HOST/DATABASE, got {redact(given)}; a password's own @"
             " is written %40"
         )
-    address = re.sub("^postgres(ql)?://", "postgresql+psycopg2://", address)
-    if kinds and re.split(r"[+:]", address)[0] not in kinds:
+    if kinds and kind not in kinds:
         raise UnavailableError(
-            f"{name}: must be the address of a server or a database ({', '.join(kinds)}), got {redact(address)}"
+            f"{name}: must be the address of a server or a database ({', '.join(kinds)}), got {redact(address)}{about}"
         )
     return address
 

@@ -20,6 +20,8 @@ from search.storage.database import open_storage
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_API = "/api/2.0/mlflow/experiments/search"
+
 
 def open_home(settings: Settings) -> None:
     """Creates the home, after every server and database outside it has answered: a failure leaves nothing behind.
@@ -60,13 +62,13 @@ def connect(settings: Settings) -> MlflowClient:
     Raises:
         UnavailableError: A server or database does not answer.
     """
-    _silence_migrations()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # A request that MLflow's client repeats may open a run twice; the tracker checks before it retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     from mlflow import MlflowClient
 
+    _silence_migrations()
     require_answer(settings)
     for file in filter(None, map(sqlite_file, (settings.tracking_uri, settings.registry_uri))):
         with suppress(OSError):  # MLflow's own error is clearer
@@ -82,9 +84,9 @@ def make_database(address: str) -> None:
     path = sqlite_file(address)
     if not path or path.exists() or not path.parent.is_dir():  # opening the file reports a missing folder
         return
-    _silence_migrations()
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    _silence_migrations()  # after the import, which sets the level of its messages
     with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
         made = Path(folder, path.name)
         made.touch(mode=0o600)
@@ -110,15 +112,41 @@ def require_answer(settings: Settings) -> None:
 
 
 def _require_server(address: str, variable: str) -> None:
-    import requests
+    place = f"MLflow at {redact(address)}"
+    health = _status(address, "GET", "/health", variable)
+    if health < 400:
+        return
+    # A proxy may keep /health for itself, or ask for a login there too.
+    api = _status(address, "POST", _API, variable, json={"max_results": 1}) if health in (401, 403, 404) else health
+    if api in (401, 403):
+        raise UnavailableError(
+            f"{place}: refuses the login (status {api}); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"
+            " MLFLOW_TRACKING_TOKEN"
+        )
+    if api >= 400:
+        raise UnavailableError(f"{place}: must answer /health, got status {health}, and from its API {api}")
+
+
+def _status(address: str, method: str, path: str, variable: str, **content: object) -> int:
+    """The status of MLflow's own request, which has the login and the certificates of its variables."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+    from requests import RequestException
+    from requests.exceptions import SSLError
 
     try:
-        answer = requests.get(address.rstrip("/") + "/health", timeout=10)
-    except requests.RequestException as error:
-        why = f"no answer ({type(error).__name__}); start the server, or correct {variable}"
+        server = get_default_host_creds(address.rstrip("/"))
+        answer = http_request(server, path, method, max_retries=0, timeout=10, raise_on_status=False, **content)
+        return int(answer.status_code)
+    except MlflowException as error:
+        cause = error.__context__ or error
+        why = one_line(cause)
+        if isinstance(cause, SSLError):
+            why = f"TLS failed: {why}; MLFLOW_TRACKING_SERVER_CERT_PATH names the certificate of its authority"
+        elif isinstance(cause, RequestException):
+            why = f"no answer ({type(cause).__name__}); start the server, or correct {variable}"
         raise UnavailableError(f"MLflow at {redact(address)}: {why}") from error
-    if not answer.ok:
-        raise UnavailableError(f"MLflow at {redact(address)}: must answer /health, got status {answer.status_code}")
 
 
 def _require_database(address: str) -> None:

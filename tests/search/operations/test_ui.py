@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 
 import psutil
 import pytest
@@ -51,3 +54,16 @@ def test_the_addresses_that_it_listens_on_are_answered(server: Server) -> None:
     for host in hosts:
         assert status(server, f"{host}:{port}", origin=f"http://{host}:{port}") == 200
         assert status(server, f"{host}:{port}", origin="http://evil.example") == 403
+
+
+def test_a_new_home_gets_its_database_without_a_message(tmp_path: Path) -> None:
+    code = """if True:
+        import pathlib, sys
+        from search.operations.ui import serving
+        with serving(pathlib.Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2])):
+            pass
+    """
+    command = [sys.executable, "-c", code, str(tmp_path), str(free_port())]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True)
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert (tmp_path / "mlflow.db").stat().st_mode & 0o777 == 0o600
