@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache, partial
+from contextlib import contextmanager
+from functools import cache
 
 import optuna
 import sqlalchemy as sa
@@ -20,6 +19,8 @@ from search.storage.transactions import DIALECTS
 
 HEARTBEAT_S = 20
 """Interval of heartbeats on a shared database."""
+_TABLES_KEY = 0x6D6C70_7461626C
+"""Key of the lock of a database's tables; those of studies are hashes of their names."""
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, GPSampler
@@ -73,9 +74,22 @@ def _embedded(address: str) -> optuna.storages.RDBStorage:
 @cache
 def _shared(address: str) -> optuna.storages.RDBStorage:
     """One storage for a process: each has connections of its own, and a server allows only so many."""
-    make = partial(RetryingStorage, address, heartbeat_interval=HEARTBEAT_S)
-    for _ in range(2):
-        with suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):  # another process is creating the tables
-            return make()
-        time.sleep(1.0)
-    return make()
+    with creating_tables(address):
+        return RetryingStorage(address, heartbeat_interval=HEARTBEAT_S)
+
+
+@contextmanager
+def creating_tables(address: str) -> Iterator[None]:
+    """Lets one process at a time create tables in a PostgreSQL database; the others wait, and then find them.
+
+    Does nothing for another address.
+
+    Raises:
+        SQLAlchemyError: The database cannot be reached.
+    """
+    if not address.startswith("postgresql"):
+        yield
+        return
+    with sa.create_engine(address, poolclass=sa.NullPool).connect() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_KEY})
+        yield

@@ -15,7 +15,7 @@ from pipelines.errors import InputError, UnavailableError
 from search.home.addresses import is_http, is_sqlite, sqlite_address, sqlite_file
 from search.home.settings import MIGRATING, Settings, make_private, prepare_home, prepare_sqlite
 from search.home.text import one_line, redact
-from search.storage.database import open_storage
+from search.storage.database import creating_tables, open_storage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,6 +66,7 @@ def connect(settings: Settings) -> MlflowClient:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # A request that MLflow's client repeats may open a run twice; the tracker checks before it retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    import sqlalchemy as sa
     from mlflow import MlflowClient
 
     _silence_migrations()
@@ -73,7 +74,11 @@ def connect(settings: Settings) -> MlflowClient:
     for file in filter(None, map(sqlite_file, (settings.tracking_uri, settings.registry_uri))):
         with suppress(OSError):  # MLflow's own error is clearer
             file.touch(mode=0o600)  # MLflow would create it for every user of the machine
-    return MlflowClient(settings.tracking_uri, settings.registry_uri)
+    try:
+        with MIGRATING, creating_tables(settings.tracking_uri):
+            return MlflowClient(settings.tracking_uri, settings.registry_uri)
+    except sa.exc.SQLAlchemyError as error:
+        raise UnavailableError(f"MLflow at {redact(settings.tracking_uri)}: {one_line(error)}") from error
 
 
 def make_database(address: str) -> None:
