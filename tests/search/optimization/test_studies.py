@@ -84,7 +84,7 @@ class TestResuming:
 
     def test_other_rows_under_the_same_name_are_refused(self, places: Settings, spec: StudySpec) -> None:
         opened(places, spec, "f00d")
-        with pytest.raises(SpecError, match="the rows of digits changed"):
+        with pytest.raises(SpecError, match="the rows of digits or how this version reads them changed"):
             opened(places, spec, "beef")
 
 
