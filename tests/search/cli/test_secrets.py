@@ -92,7 +92,7 @@ def commands(home: Path, data: Path) -> Iterator[str]:
     for words in (
         ["run", data / "study.toml"], ["run", data / "study.toml", "--json"], ["studies"], ["trials", "secrets"],
         ["show", "secrets", "0"], ["finalists", "secrets", "--top", "1", "--seeds", "1"], ["evaluate", "secrets"],
-        ["promote", "secrets"], ["models"], ["predict", "secrets", data / "rows.npz"],
+        ["promote", "secrets", "--force", "a test"], ["models"], ["predict", "secrets", data / "rows.npz"],
         ["report", "secrets", "--output", data / "report.html"],
     ):  # fmt: skip
         yield told(*words, "--home", home, code=0)
