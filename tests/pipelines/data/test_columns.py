@@ -1,0 +1,129 @@
+"""Columns of tables: numbers in every common form, marks of missing values, dates, declared columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_tables import N_ROWS, PRICES, RNG, TARGET, kinds, load, table
+
+from pipelines.data.table_encoder import TableEncoder
+from pipelines.errors import DataError
+from pipelines.files.tables import read_table
+
+FORMATS = {
+    "decimal comma": lambda x: f"{x:.2f}".replace(".", ","),
+    "thousands": lambda x: f"{x:,.2f}",
+    "european": lambda x: f"{x:,.2f}".translate(str.maketrans(",.", ".,")),
+    "swiss": lambda x: f"{x:,.2f}".replace(",", "'"),
+    "narrow blanks": lambda x: f"{x:,.2f}".replace(",", "\u202f").replace(".", ","),
+    "dollars": lambda x: f"${x:,.2f}",
+    "euros": lambda x: f"{x:.2f} €".replace(".", ","),
+    "code": lambda x: f"CHF {x:.2f}",
+    "percent": lambda x: f"{x * 100:.0f}%",
+    "blanks": lambda x: f" {x:.2f} kr ",
+}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("write", FORMATS.values(), ids=FORMATS)
+def test_numbers_in_every_common_form_are_numbers(tmp_path: Path, write, suffix: str):
+    plain = load(table(price=PRICES), tmp_path / "plain.csv")
+    dataset = load(table(price=[write(x) for x in PRICES]), tmp_path / f"own{suffix}")
+
+    assert np.allclose(dataset.training.x[:, 0], plain.training.x[:, 0], rtol=1e-6)
+    assert any("column 'price': texts are read as numbers, " in note for note in dataset.notes)
+    column = dataset.preprocessing.columns.columns[0]
+    rows = pd.DataFrame({"price": [write(x) for x in PRICES]})
+    assert np.allclose(column.encode(rows["price"])[:, 0], PRICES, rtol=1e-6), "predictions read them alike"
+
+
+def test_numbers_that_a_parquet_file_holds_as_text_are_numbers(tmp_path: Path):
+    dataset = load(table(price=PRICES.astype(str), few=(TARGET + 3).astype(str)), tmp_path / "own.parquet")
+    assert kinds(dataset) == {"price": "numeric", "few": "numeric", "noise": "numeric"}
+
+
+@pytest.mark.parametrize("row", range(0, N_ROWS, 60))
+@pytest.mark.parametrize("mark", ["?", "-", "unknown", "n.a.", "#DIV/0!"])
+def test_a_mark_of_a_missing_number_counts_as_missing_in_every_split(tmp_path: Path, mark: str, row: int):
+    prices = PRICES.astype(str).astype(object)
+    prices[row] = mark
+    dataset = load(table(price=prices), tmp_path / "own.csv")
+    assert kinds(dataset)["price"] == "numeric"
+    assert any(f"{mark!r} (1 of 240 rows) counts as missing" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("row", range(0, N_ROWS, 60))
+@pytest.mark.parametrize(("wrong", "rule"), [("many", "numbers alone"), ("inf", "finite"), ("1e400", "finite")])
+def test_what_is_no_number_is_refused_in_every_split(tmp_path: Path, wrong: str, rule: str, row: int):
+    prices = PRICES.astype(str).astype(object)
+    prices[row] = wrong
+    with pytest.raises(DataError, match=rf"column 'price': must hold .*{rule}.*1 such rows, the first {row + 1}\)"):
+        load(table(price=prices), tmp_path / "own.csv")
+
+
+def test_declared_columns_are_what_they_are_declared(tmp_path: Path):
+    zips = np.array(["01234", "99501", "00501", "NA"])[np.arange(N_ROWS) % 4]
+    frame = table(zip=zips, code=np.where(TARGET, "7", "x"), id=np.arange(N_ROWS))
+    noted = load(frame.drop(columns="code").replace("NA", "1"), tmp_path / "noted.csv").notes
+    assert any("column 'zip': texts with leading zeros are read as numbers" in note for note in noted)
+    dataset = load(frame, tmp_path / "own.csv", text_columns=["zip"], ignore=["id"])
+
+    zip_column, _, left_out = dataset.preprocessing.columns.columns[:3]
+    assert zip_column.categories == ("00501", "01234", "99501", "NA")
+    assert (left_out.kind, left_out.n_features) == ("ignored", 0)
+    encoder = dataset.preprocessing.columns
+    rows = read_table(tmp_path / "own.csv", encoder.text_columns, encoder.literal_columns)
+    assert encoder.encode(rows)[:4, :4].tolist() == [[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]
+    with pytest.raises(DataError, match=r"column 'code': must hold numbers alone, got 'x' \(120 such rows"):
+        load(frame, tmp_path / "own.csv", numeric=["code"])
+    with pytest.raises(DataError, match=r"data.ignore must name columns of the table, got 'idd' \(did you mean 'id'"):
+        load(frame, tmp_path / "own.csv", ignore=["idd"])
+
+
+DAYS = pd.Series(pd.date_range("2020-01-01 06:00", periods=N_ROWS))
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%b %d, %Y %I:%M %p", ""])
+def test_dates_become_features(tmp_path: Path, form: str):
+    dates = DAYS.dt.strftime(form) if form else DAYS
+    dataset = load(table(when=dates), tmp_path / ("own.csv" if form else "own.parquet"))
+
+    column = dataset.preprocessing.columns.columns[0]
+    assert (column.kind, column.n_features) == ("date", 6)
+    encoded = column.encode(pd.Series(dates[[0, 31]]))
+    assert encoded[:, :5].tolist() == [[2020, 1, 1, 2, 6], [2020, 2, 1, 5, 6]]
+    assert encoded[1, 5] - encoded[0, 5] == 31
+    assert any("column 'when': dates become the numbers year, month, day" in note for note in dataset.notes)
+
+
+def test_a_missing_date_is_the_median_of_the_training_rows_with_an_indicator():
+    encoder = TableEncoder.learn(pd.DataFrame({"when": DAYS.mask(DAYS.index == 3)}))
+    empty, first = encoder.encode(pd.DataFrame({"when": [None, DAYS[0]]}))
+    assert (empty[-1], first[-1], first[5]) == (1, 0, 0)
+    assert empty[5] == np.float32(np.median([day for day in range(N_ROWS) if day != 3]))
+
+
+def test_differences_that_float32_would_lose_are_kept(tmp_path: Path):
+    times = 1.7e9 + RNG.permutation(N_ROWS * 10)[:N_ROWS] / 10
+    dataset = load(table(t=times), tmp_path / "own.csv")
+
+    assert len(np.unique(dataset.training.x[:, 0])) == len(dataset.training.x)
+    column = dataset.preprocessing.columns.columns[0]
+    assert np.allclose(column.encode(pd.Series(times))[:, 0] + column.offset, times, atol=1e-3)
+    assert load(table(t=times - 1.7e9), tmp_path / "plain.csv").preprocessing.columns.columns[0].offset == 0
+
+
+def test_blanks_do_not_matter_and_unknown_texts_are_found():
+    encoder = TableEncoder.learn(pd.DataFrame({"city": ["Rome", "Oslo"] * 20, "age": range(40)}))
+    rows = pd.DataFrame({"city": [" Rome ", "Tokyo", None, "oslo"], "age": 1})
+    assert encoder.encode(rows)[:, :2].tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
+    assert encoder.unknown(rows) == {"city": [None, "Tokyo", None, "oslo"]}
+
+
+def test_a_column_of_a_model_of_an_earlier_version_is_read():
+    record = {"name": "age", "kind": "numeric", "median": 2.0, "indicator": True, "categories": [], "reason": ""}
+    encoder = TableEncoder.from_json([record])
+    assert encoder.encode(pd.DataFrame({"age": [1.0, None]})).tolist() == [[1, 0], [2, 1]]
