@@ -9,25 +9,33 @@ import sys
 from pathlib import Path
 
 import pytest
+from finished import run_small
+from ready_home import prepare
+
+from search.finals.sealed_test import evaluate
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from finished import run_small
-from search.finals.sealed_test import evaluate
+from test_keras_settings import trained
 
-home = Path(sys.argv[1])
-best = run_small(home, "s", trials=1, epochs=2).best
-print(json.dumps([best.value, evaluate("s", home=home).evaluation.loss]))
+print(json.dumps(trained(Path(sys.argv[1]))))
 """
 
 
-def _result(folder: Path, keras_json: dict[str, object] | None, backend: str | None) -> list[float]:
-    folder.mkdir()
-    if keras_json:
-        (folder / "keras.json").write_text(json.dumps(keras_json))
-    support = str(Path(__file__).parents[2] / "support")
-    paths = os.pathsep.join([support, *filter(None, sys.path)])
+def trained(home: Path) -> list[float | None]:
+    """The validation accuracy and the test loss of a small study."""
+    best = run_small(home, "s", trials=1, epochs=2).best
+    assert best
+    return [best.value, evaluate("s", home=home).evaluation.loss]
+
+
+def _result(folder: Path, keras_json: dict[str, object], backend: str | None) -> list[float | None]:
+    """The same in a process with these settings."""
+    prepare(folder / "home")
+    (folder / "keras.json").write_text(json.dumps(keras_json))
+    folders = (Path(__file__).parent, Path(__file__).parents[2] / "support")
+    paths = os.pathsep.join([*map(str, folders), *filter(None, sys.path)])
     environment = os.environ | {"KERAS_HOME": str(folder), "PYTHONPATH": paths}
     environment.pop("KERAS_BACKEND", None)
     if backend:
@@ -39,8 +47,8 @@ def _result(folder: Path, keras_json: dict[str, object] | None, backend: str | N
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> list[float]:
-    return _result(tmp_path_factory.mktemp("plain") / "keras", None, None)
+def plain(tmp_path_factory: pytest.TempPathFactory) -> list[float | None]:
+    return trained(tmp_path_factory.mktemp("plain") / "home")
 
 
 _OTHER = {"floatx": "float64", "epsilon": 0.1, "backend": "jax", "image_data_format": "channels_first"}
@@ -48,6 +56,6 @@ _OTHER = {"floatx": "float64", "epsilon": 0.1, "backend": "jax", "image_data_for
 
 @pytest.mark.parametrize(("keras_json", "backend"), [(_OTHER, None), ({"floatx": "float16"}, "torch")])
 def test_keras_json_and_its_backend_change_nothing(
-    plain: list[float], tmp_path: Path, keras_json: dict[str, object], backend: str | None
+    plain: list[float | None], tmp_path: Path, keras_json: dict[str, object], backend: str | None
 ):
     assert _result(tmp_path / "keras", keras_json, backend) == plain
