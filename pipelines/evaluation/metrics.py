@@ -119,16 +119,6 @@ def standard_error(values: Sequence[float]) -> float:
     return float(stats.sem(values)) if len(values) > 1 else 0.0
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Returns mean, low and high of Student's 95% interval of a mean.
-
-    A single value, and equal values, give an interval of no width: the spread is unknown, not small.
-    """
-    mean, error = float(np.mean(values)), standard_error(values)
-    half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) if error > 0 else 0.0
-    return mean, mean - half, mean + half
-
-
 def _cross_entropy(given: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> float:
     """Computes mean cross-entropy as Keras does from probabilities: clipped, then scaled to sum to 1."""
     clipped = given.clip(CLIP, 1 - CLIP)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.training.optimizers import FUSED, Tensor, Tensors
@@ -190,3 +191,12 @@ def evaluate(rows: Rows, weights: Tensors) -> tuple[Tensor, Tensor]:
 
     _, loss, right = tf.while_loop(lambda i, *_: i < n_rows, step, (0, 0.0, 0.0), parallel_iterations=1)
     return loss / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32)
+
+
+def right_rows(rows: Rows, weights: Tensors) -> np.ndarray:
+    """Returns (n_rows,) bool, the rows that ``evaluate`` counts as right."""
+    right = []
+    for start in range(0, len(rows.y), EVALUATION_ROWS):
+        x, labels = rows.batch(tf.range(start, min(start + EVALUATION_ROWS, len(rows.y))))
+        right.append(tf.equal(tf.argmax(forward(x, weights)[1], -1, tf.int32), labels).numpy())
+    return np.concatenate(right)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
-from pipelines.evaluation.metrics import mean_interval
+from pipelines.evaluation.intervals import Scores, interval, interval_of_means
+from pipelines.evaluation.row_scores import decode
 from search.storage.attributes import RESULT
 from search.tracking.run_names import finalist_run_name, refit_run_name
 
@@ -45,6 +47,9 @@ class Finalist:
         run_ids: MLflow's runs; None for one that MLflow does not have yet.
         n_seeds: How many seeds were asked for.
         failure: Why a run of it failed; "" if none did.
+        n_rows: The number of validation rows; 0 if unknown.
+        row_scores: The validation rows that each run gets right, as ``pipelines.evaluation.row_scores`` encodes them;
+            "" for a run of an earlier version.
     """
 
     candidate: Candidate
@@ -54,6 +59,8 @@ class Finalist:
     run_ids: tuple[str | None, ...]
     n_seeds: int
     failure: str = ""
+    n_rows: int = 0
+    row_scores: tuple[str, ...] = ()
 
     @property
     def n_parameters(self) -> int:
@@ -68,12 +75,22 @@ class Finalist:
     @property
     def mean(self) -> float:
         """Mean validation accuracy; 0 without a run."""
-        return mean_interval(self.values)[0] if self.values else 0.0
+        return float(np.mean(self.values)) if self.values else 0.0
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """95% interval of the mean, by Student's t."""
-        return mean_interval(self.values)[1:] if self.values else (0.0, 0.0)
+    def interval(self) -> tuple[float, float] | None:
+        """95% interval of the mean over seeds and validation rows together; None below three seeds."""
+        scores = self.scores(self.seeds)
+        return interval_of_means(self.values, self.n_rows) if scores is None else interval(scores)
+
+    def values_of(self, seeds: Sequence[int]) -> list[float]:
+        """Best validation accuracy with each of some seeds it was trained with."""
+        return [self.values[self.seeds.index(number)] for number in seeds]
+
+    def scores(self, seeds: Sequence[int]) -> Scores | None:
+        """(n_seeds, n_rows) scores of the validation rows with some seeds it was trained with; None if unknown."""
+        recorded = [self.row_scores[self.seeds.index(number)] for number in seeds] if self.row_scores else []
+        return np.stack([decode(text) for text in recorded]) if recorded and all(recorded) else None
 
     @property
     def epochs(self) -> int:
@@ -107,8 +124,17 @@ def candidates(study: optuna.Study, top: int) -> list[Candidate]:
     return sorted(distinct.values(), key=lambda c: (-c.value, c.trial))[:top]
 
 
-def make_finalist(candidate: Candidate, n_seeds: int, results: Mapping[str, Mapping[str, Any]]) -> Finalist:
-    """A configuration with the results that a study has recorded of its runs, by run name."""
+def make_finalist(
+    candidate: Candidate, n_seeds: int, results: Mapping[str, Mapping[str, Any]], n_rows: int = 0
+) -> Finalist:
+    """A configuration with its recorded results.
+
+    Args:
+        candidate: The configuration.
+        n_seeds: How many seeds were asked for.
+        results: What the study has recorded of its runs, by run name.
+        n_rows: The number of validation rows; 0 if unknown.
+    """
     names = {number: finalist_run_name(candidate.trial, number) for number in range(1, n_seeds + 1)}
     runs = {number: results[name] for number, name in names.items() if name in results}
     done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
@@ -121,4 +147,6 @@ def make_finalist(candidate: Candidate, n_seeds: int, results: Mapping[str, Mapp
         run_ids=tuple(run["run_id"] for run in done.values()),
         n_seeds=n_seeds,
         failure=failures[0] if failures else "",
+        n_rows=n_rows,
+        row_scores=tuple(run.get("row_scores", "") for run in done.values()),
     )

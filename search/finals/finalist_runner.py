@@ -70,6 +70,8 @@ class FinalistRunner(JobRunner[FinalistJob]):
     def result(self, job: FinalistJob, outcome: Outcome) -> Result:
         """The result of a run; it failed where no epoch ended with a finite loss."""
         result = result_of(job.hyperparameters, outcome, job.slot.device) | {"seed": job.task.seed}
+        if outcome.row_scores:
+            result["row_scores"] = outcome.row_scores
         if "val_accuracy" not in job.metrics:
             result["best_val_accuracy"] = None
         if not outcome.best_epoch:

@@ -143,7 +143,7 @@ class _Finals:
         if winner.refit_run in recorded_results(self.context.study):
             return False
         job = self._job(0, winner.refit_run, winner.candidate, refit_seed(spec.seed), "refit")
-        job.task = replace(job.task, keep_last=True)
+        job.task = replace(job.task, keep_last=True, keep_rows=False)
         job.last_epoch = winner.epochs
         job.metrics = REFIT_METRICS
         jobs = iter([job])
@@ -161,7 +161,8 @@ class _Finals:
     def _finalists(self) -> list[Finalist]:
         """Each configuration with its results so far, in the order of the leaderboard."""
         results = recorded_results(self.context.study)
-        return [make_finalist(candidate, self.n_seeds, results) for candidate in self.candidates]
+        n_rows = len(self.dataset.validation.y)
+        return [make_finalist(candidate, self.n_seeds, results, n_rows) for candidate in self.candidates]
 
     def _next_finalist(self) -> FinalistJob | None:
         """The next run to train; configurations that are out get no more runs."""
@@ -188,7 +189,7 @@ class _Finals:
         hyperparameters = candidate.hyperparameters
         start = self.context.run_start(run_name, hyperparameters, seed, trial=str(candidate.trial), role=role)
         limit_s = self.context.spec.workers.trial_timeout_s
-        return FinalistJob(start, Task(number, hyperparameters, seed), limit_s=limit_s)
+        return FinalistJob(start, Task(number, hyperparameters, seed, keep_rows=True), limit_s=limit_s)
 
 
 def joined(dataset: Dataset) -> Dataset:

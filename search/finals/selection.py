@@ -13,6 +13,7 @@ import numpy as np
 
 from pipelines.errors import NotFoundError
 from pipelines.evaluation import ALPHA
+from pipelines.evaluation.intervals import difference_of_means_p, difference_p
 from pipelines.evaluation.metrics import standard_error
 from pipelines.evaluation.tests import SAME, PairedTest, paired_test
 from search.finals.finalist import Finalist
@@ -57,13 +58,15 @@ class Verdict:
 
     Attributes:
         finalists: The winner first, then by mean; those that were stopped early last.
-        test: Winner against runner-up; None if there is no other.
+        test: Winner against runner-up over their common seeds; None if there is no other.
+        rows_p: P-value of their difference over seeds and validation rows together; 0 if the rows are unknown.
         explanation: The rules that decided, in a sentence or two.
     """
 
     finalists: tuple[Finalist, ...]
     test: PairedTest | None
     explanation: str
+    rows_p: float = 0.0
 
     @property
     def winner(self) -> Finalist:
@@ -77,21 +80,22 @@ class Verdict:
 
     @property
     def p_value(self) -> float:
-        """Of the test; 1 if nothing was tested."""
-        return self.test.p_value if self.test else 1.0
+        """The larger of both tests: a difference must hold on other rows and with other seeds; 1 without a test."""
+        return max(self.test.p_value, self.rows_p) if self.test else 1.0
 
     @property
     def significant(self) -> bool:
         """Whether the winner is better than the runner-up by more than chance explains."""
-        return _is_better(self.test)
+        # The winner may have the lower mean, being smaller: then a low p-value does not say that it is better.
+        return self.test is not None and self.test.statistic > 0 and self.p_value < ALPHA
 
     @property
     def loss(self) -> float:
-        """By how much the runner-up's mean over their common seeds is above the winner's, where the test shows that."""
-        if self.test is None or self.test.statistic >= 0 or self.test.p_value >= ALPHA:
+        """By how much the runner-up's mean over their common seeds is above the winner's, where the tests show that."""
+        if self.test is None or self.test.statistic >= 0 or self.p_value >= ALPHA:
             return 0.0
         other = self.finalists[1]
-        return float(np.mean(np.subtract(other.values, _common(self.winner, other))))
+        return float(np.mean(np.subtract(other.values, self.winner.values_of(other.seeds))))
 
 
 def judge(finalists: Sequence[Finalist]) -> Verdict:
@@ -108,21 +112,19 @@ def judge(finalists: Sequence[Finalist]) -> Verdict:
     floor = best.mean - standard_error(best.values) - SAME
     winner = min((f for f in complete if f.mean >= floor), key=lambda f: (f.n_parameters, -f.mean))
     others = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.mean))
-    test = None
-    if others and others[0].values:
-        test = paired_test(_common(winner, others[0]), others[0].values)
-    verdict = Verdict((winner, *others), test, "")
+    test, rows_p = _compare(winner, others[0]) if others and others[0].values else (None, 0.0)
+    verdict = Verdict((winner, *others), test, "", rows_p)
     return replace(verdict, explanation=f"{_explain_choice(winner, best, others)} {_explain_test(verdict)}")
 
 
-def _common(winner: Finalist, other: Finalist) -> list[float]:
-    """The winner's values with the other's seeds: the other may lack a seed; the winner has each of them."""
-    return [winner.values[number - 1] for number in other.seeds]
-
-
-def _is_better(test: PairedTest | None) -> bool:
-    # The winner may have the lower mean, being smaller: then a low p-value does not say that it is better.
-    return test is not None and test.statistic > 0 and test.p_value < ALPHA
+def _compare(winner: Finalist, other: Finalist) -> tuple[PairedTest, float]:
+    """Tests a difference over their common seeds, and over these and the validation rows together."""
+    # The other may lack a seed; the winner has each of them.
+    values = winner.values_of(other.seeds)
+    test, own, others = paired_test(values, other.values), winner.scores(other.seeds), other.scores(other.seeds)
+    if own is not None and others is not None:
+        return test, difference_p(own, others)
+    return test, difference_of_means_p(values, other.values, winner.n_rows) if winner.n_rows else 0.0
 
 
 def _explain_choice(winner: Finalist, best: Finalist, others: Sequence[Finalist]) -> str:
@@ -140,14 +142,15 @@ def _explain_test(verdict: Verdict) -> str:
     test, other = verdict.test, verdict.runner_up
     if test is None or other is None:
         return "No other configuration has a run: none is significantly better than another."
-    against = f"trial {other.candidate.trial} ({test.name} over the seeds, p = {test.p_value:.3g})"
+    over_rows = f"; over seeds and rows, p = {verdict.rows_p:.3g}" if verdict.rows_p else ""
+    against = f"trial {other.candidate.trial} ({test.name} over the seeds, p = {test.p_value:.3g}{over_rows})"
     if verdict.loss:
         reason = "it was not chosen because it was not trained with every seed"
         if other.is_complete:
             error = standard_error(other.values)
             reason = f"the smaller one was chosen: that is within one standard error of the best mean, {error:.4f}"
         return f"The configuration of {against} is significantly better, by {verdict.loss:.4f} on average; {reason}."
-    if _is_better(test):
+    if verdict.significant:
         return f"It is significantly better than {against}."
     return f"No configuration is significantly better: it does not differ from {against} by more than chance."
 

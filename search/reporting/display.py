@@ -106,6 +106,11 @@ def accuracy(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
+def interval(value: tuple[float, float] | None) -> str:
+    """``0.9812 to 0.9876``; ``n/a`` for None."""
+    return "n/a" if value is None else f"{value[0]:.4f} to {value[1]:.4f}"
+
+
 def seconds(value: float | None) -> str:
     """``0.8 s``, ``2:05 min``, ``3:20 h``; nothing for None."""
     if value is None:

@@ -17,7 +17,7 @@ from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.reporting.charts import charts, learning_curves
-from search.reporting.display import accuracy, seconds, short
+from search.reporting.display import accuracy, interval, seconds, short
 from search.reporting.summaries import explain
 from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
@@ -71,7 +71,7 @@ def render(study: StoredStudy, settings: Settings) -> str:
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"asdict": asdict, "accuracy": accuracy, "seconds": seconds, "short": short, "times": times}
-    environment.filters["against_majority"] = against_majority
+    environment.filters |= {"against_majority": against_majority, "interval": interval}
     rows = leaderboard(study)
     figures = charts(study) | learning_curves(_histories(rows, settings))
     page = environment.get_template("report.html.j2")
@@ -131,5 +131,7 @@ def _finals(study: StoredStudy) -> Facts | None:
     if not verdict:
         return None
     recorded, trials = recorded_results(study), study.get_trials(deepcopy=False)
-    found = [make_finalist(candidate_of(trials[number]), verdict["seeds"], recorded) for number in verdict["trials"]]
+    n_rows = study.user_attrs.get(FACTS, {}).get("dataset", {}).get("validation_rows", 0)
+    wanted = [candidate_of(trials[number]) for number in verdict["trials"]]
+    found = [make_finalist(candidate, verdict["seeds"], recorded, n_rows) for candidate in wanted]
     return {**verdict, "finalists": found}

@@ -42,6 +42,7 @@ class Task:
             after each epoch.
         keep_last: Whether the outcome's model has the last epoch's weights, not the best one's. For trainings on the
             validation rows too, which then cannot pick an epoch.
+        keep_rows: Whether the outcome says which validation rows its model gets right.
         exclusive: Whether it has its slot's device for itself: other slots there hold no memory while it trains.
     """
 
@@ -52,6 +53,7 @@ class Task:
     start: SavedCheckpoint | None = None
     keep_state: bool = False
     keep_last: bool = False
+    keep_rows: bool = False
     exclusive: bool = False
 
 
@@ -71,6 +73,8 @@ class Outcome:
         duration_s: From the task's arrival in the slot to this outcome.
         memory_mb: Resident memory of the worker at the end.
         device_metrics: What it used of its device, by the names of MLflow's system metrics.
+        row_scores: The validation rows that ``model`` gets right, encoded by ``pipelines.evaluation.row_scores``; ""
+            unless ``keep_rows``.
     """
 
     history: tuple[EpochReport, ...]
@@ -84,3 +88,4 @@ class Outcome:
     duration_s: float
     memory_mb: int
     device_metrics: Mapping[str, float] = field(default_factory=dict)
+    row_scores: str = ""

@@ -69,13 +69,12 @@ def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title
 
 
 def _row(finalist: search.Finalist) -> tuple[object, ...]:
-    low, high = finalist.interval
     runs = "failed" if finalist.failure else f"{len(finalist.values)} of {finalist.n_seeds}"
     if not finalist.failure and not finalist.is_complete:
         runs += ", stopped: can no longer win"
     candidate = finalist.candidate
     return (
-        candidate.trial, f"{finalist.mean:.4f}", f"{low:.4f} to {high:.4f}", runs, f"{candidate.value:.4f}",
+        candidate.trial, f"{finalist.mean:.4f}", display.interval(finalist.interval), runs, f"{candidate.value:.4f}",
         f"{finalist.n_parameters:,}", display.short(asdict(candidate.hyperparameters)),
     )  # fmt: skip
 

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from command_line import call
 from finished import run_small
 from registered import client_of
 
+from pipelines.config import DataConfig
+from pipelines.data.datasets import load
 from pipelines.errors import NotFoundError, SpecError
-from search.finals.finalist import candidates
+from pipelines.evaluation.intervals import difference_of_means_p, interval_of_means
+from pipelines.evaluation.metrics import wilson_interval
+from pipelines.training.history import sha256
+from pipelines.training.model import load_h5
+from search.finals.finalist import candidates, make_finalist
 from search.finals.finals import FinalistsResult, run_finalists
+from search.finals.selection import judge
 from search.home.settings import read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id, recorded_results
@@ -65,8 +75,44 @@ def test_means_intervals_and_runs_are_those_in_mlflow(home: Path, finals: Finali
         logged = [client.get_run(run_id).data.metrics["best_val_accuracy"] for run_id in found.run_ids]
         assert logged == pytest.approx(found.values)
         low, high = found.interval
+        n_rows = found.scores(found.seeds).shape[1]
+        wilson = wilson_interval(round(found.mean * n_rows), n_rows)
         assert low <= found.mean <= high
+        assert high - low > wilson[1] - wilson[0] - 0.001
     assert finals.verdict.winner.mean >= max(f.mean for f in finals.verdict.finalists) - 0.02
+
+
+def test_each_run_keeps_the_validation_rows_that_its_model_gets_right(home: Path, finals: FinalistsResult):
+    validation = load(DataConfig("digits")).validation
+    for found in finals.verdict.finalists[:2]:
+        scores = found.scores(found.seeds)
+        assert scores.shape == (3, len(validation.y))
+        assert scores.mean(axis=1) == pytest.approx(found.values)
+    content = Path(client_of(home).download_artifacts(found.run_ids[0], "model.h5")).read_bytes()
+    answers = load_h5(content, sha256(content)).predict(validation.x, verbose=0).argmax(axis=1)
+    assert np.array_equal(answers == validation.y, scores[0])
+
+
+def test_runs_of_an_earlier_version_have_intervals_and_a_test_by_their_accuracies(home: Path, finals: FinalistsResult):
+    study, winner = load_study(read_settings(home), "wide"), finals.verdict.winner
+    recorded = recorded_results(study)
+    bare = {name: {k: v for k, v in run.items() if k != "row_scores"} for name, run in recorded.items()}
+    n_rows = winner.n_rows
+    old = [make_finalist(f.candidate, 3, bare, n_rows) for f in finals.verdict.finalists]
+    assert old[0].scores(old[0].seeds) is None
+    assert old[0].interval == interval_of_means(winner.values, n_rows)
+    assert judge(old).rows_p == difference_of_means_p(old[0].values, old[1].values, n_rows)
+    assert make_finalist(winner.candidate, 3, bare).interval is None
+
+
+def test_two_seeds_have_no_interval(finished_home: Path, tmp_path: Path):
+    study = json.loads(call("studies", "--json", "--home", finished_home).out)[0]["name"]
+    arguments = ("finalists", study, "--top", "1", "--seeds", "2", "--home", finished_home)
+    assert call(*arguments, "--json").json()["winner"]["interval"] is None
+    assert "n/a" in call(*arguments).out
+    page = tmp_path / "page.html"
+    assert call("report", study, "--output", page, "--home", finished_home).code == 0
+    assert "<td>n/a</td>" in page.read_text()
 
 
 def test_the_refit_is_the_last_epoch_on_all_rows_and_shows_no_validation_figures(home: Path, finals: FinalistsResult):

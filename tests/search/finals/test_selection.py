@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
+from pipelines.evaluation.row_scores import encode
 from pipelines.evaluation.tests import paired_test
 from search.finals.finalist import Candidate, Finalist
 from search.finals.selection import is_out, judge, order
@@ -19,12 +23,15 @@ def finalist(
     n_seeds: int = 0,
     failure: str = "",
     seeds: tuple[int, ...] = (),
+    n_rows: int = 0,
+    rows: Sequence[np.ndarray] = (),
 ) -> Finalist:
     candidate = Candidate(trial, Hyperparameters(), 0.9, n_parameters)
     n_seeds = n_seeds or len(values)
     epochs = tuple(range(1, len(values) + 1))
     seeds = seeds or epochs
-    return Finalist(candidate, seeds, values, epochs, tuple("r" for _ in values), n_seeds, failure)
+    scores = tuple(encode(right) for right in rows)
+    return Finalist(candidate, seeds, values, epochs, tuple("r" for _ in values), n_seeds, failure, n_rows, scores)
 
 
 def test_the_smallest_network_within_one_standard_error_of_the_best_mean_wins():
@@ -49,6 +56,37 @@ def test_a_clear_winner_is_significant_and_the_test_is_named():
     assert verdict.significant
     assert verdict.p_value < 0.01
     assert "paired t-test" in verdict.explanation
+
+
+def of_rows(trial: int, wrong: int) -> Finalist:
+    """Five seeds on 1,000 rows, of which the first ``wrong`` and another one by seed are wrong."""
+    rows = [(np.arange(1000) >= wrong) & (np.arange(1000) != 900 + seed) for seed in range(5)]
+    for seed in (0, 1):
+        rows[seed][800] = False
+    return finalist(trial, *(float(right.mean()) for right in rows), rows=rows)
+
+
+def test_a_winner_is_significantly_better_only_if_that_holds_on_rows_too():
+    chance = judge([of_rows(1, wrong=20), of_rows(2, wrong=16)])
+    assert chance.winner.candidate.trial == 2
+    assert chance.test.p_value < 0.07
+    assert chance.p_value == chance.rows_p > 0.05
+    assert not chance.significant
+
+    clear = judge([of_rows(1, wrong=40), of_rows(2, wrong=16)])
+    assert clear.p_value == max(clear.test.p_value, clear.rows_p)
+    assert "over seeds and rows, p = " in clear.explanation
+
+
+def test_a_smaller_network_is_not_said_to_be_worse_if_that_does_not_hold_on_rows():
+    seeds = [0.95, 0.97, 0.96, 0.98, 0.94]
+    worse = [value - part for value, part in zip(seeds, [0.0021, 0.0019, 0.002, 0.0021, 0.0019], strict=True)]
+    few = judge([finalist(1, *seeds, n_parameters=5000, n_rows=500), finalist(2, *worse, n_parameters=700, n_rows=500)])
+    assert few.winner.candidate.trial == 2
+    assert few.test.p_value < 1e-5
+    assert few.p_value > 0.05
+    assert few.loss == 0
+    assert "No configuration is significantly better" in few.explanation
 
 
 def test_a_smaller_network_that_wins_is_never_called_significantly_better():

@@ -1,0 +1,133 @@
+"""Scores of single rows under several seeds: the interval of their mean, and the test of two means.
+
+An accuracy is a mean over rows and over seeds, and both are samples: other rows would give another accuracy, and so
+would other seeds. The interval and the test here count both. A score is a number of a row that is averaged; today it
+is 1 for a row that was classified correctly and 0 for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from pipelines.evaluation.metrics import CONFIDENCE
+
+MIN_SEEDS = 3
+"""Fewer seeds say too little of their spread for an interval."""
+
+_QUANTILE = (1 + CONFIDENCE) / 2
+
+Scores = npt.NDArray[np.float64]
+"""(n_seeds, n_rows) scores: the same rows in the same order for each seed."""
+
+
+def interval(scores: Scores) -> tuple[float, float] | None:
+    """Returns the 95% interval of the mean of right and wrong rows, over rows and seeds together.
+
+    The variance is that of a two-way table without repetition. See ``_wilson`` for the interval.
+
+    Args:
+        scores: (n_seeds, n_rows), each 0 or 1.
+
+    Returns:
+        Low and high; None below three seeds.
+    """
+    n_seeds, n_rows = scores.shape
+    if n_seeds < MIN_SEEDS:
+        return None
+    of_rows, of_seeds = scores.mean(axis=0), scores.mean(axis=1)
+    rest = scores - of_rows - of_seeds[:, None] + scores.mean()
+    # Networks that answer single rows differently have different means without being better or worse.
+    noise = (rest**2).sum() / ((n_seeds - 1) * max(n_rows - 1, 1) * n_rows)
+    seeds = max(0.0, of_seeds.var(ddof=1) - noise) / n_seeds
+    rows = of_rows.var() / max(n_rows - 1, 1)
+    return _wilson(float(scores.mean()), n_rows, [(rows, n_rows - 1), (seeds, n_seeds - 1)])
+
+
+def interval_of_means(means: Sequence[float], n_rows: int) -> tuple[float, float] | None:
+    """Returns the 95% interval of the mean of accuracies whose rows are not known: Wilson's or Student's, the wider.
+
+    Args:
+        means: Accuracies on the same rows, one per seed.
+        n_rows: The number of rows.
+
+    Returns:
+        Low and high; None below three seeds, or without a number of rows.
+    """
+    n_seeds = len(means)
+    if n_seeds < MIN_SEEDS or not n_rows:
+        return None
+    return _wilson(float(np.mean(means)), n_rows, [(float(np.var(means, ddof=1)) / n_seeds, n_seeds - 1)])
+
+
+Part = tuple[float, int]
+"""A part of the variance of a mean, and its degrees of freedom."""
+
+
+def _degrees(parts: Sequence[Part]) -> float:
+    """Returns the degrees of freedom of a sum of variances above 0, after Satterthwaite."""
+    total = sum(variance for variance, _ in parts)
+    return total**2 / sum(variance**2 / max(degrees, 1) for variance, degrees in parts)
+
+
+def _wilson(share: float, n_rows: int, parts: Sequence[Part]) -> tuple[float, float]:
+    """Returns Wilson's 95% interval of a share, on as many rows as its variance is worth, at most on all.
+
+    So it is never narrower than Wilson's interval on the rows, it stays within 0 and 1, and it has a width where all
+    seeds agree. The idea is that of Korn and Graubard, 1998, for shares in clustered samples.
+    """
+    z, variance = float(stats.norm.ppf(_QUANTILE)), sum(part for part, _ in parts)
+    n = float(n_rows)
+    if variance > 0:
+        t = float(stats.t.ppf(_QUANTILE, _degrees(parts)))
+        n = min(n, share * (1 - share) / variance * (z / t) ** 2)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def difference_p(a: Scores, b: Scores) -> float:
+    """Returns the two-sided p-value of a difference of two means over rows and seeds together.
+
+    As in McNemar's test, the variance over the rows is the one without a difference, and the difference is reduced by
+    the smallest step that a row can make. With one seed, the seeds add nothing.
+
+    Args:
+        a: (n_seeds, n_rows) scores of the first configuration.
+        b: The same of the second, for the same seeds and rows.
+    """
+    differences = a - b
+    of_rows, of_seeds = differences.mean(axis=0), differences.mean(axis=1)
+    n_seeds, n_rows = differences.shape
+    parts = [(float((of_rows**2).sum()) / n_rows**2, n_rows - 1)]
+    if n_seeds > 1:
+        parts.append((float(of_seeds.var(ddof=1)) / n_seeds, n_seeds - 1))
+    steps = np.abs(of_rows)[of_rows != 0]
+    p_value = _p_value(abs(float(of_rows.mean())) - float(steps.min(initial=1.0)) / n_rows, parts)
+    # Chance gives as many rows the same sign that often: a normal distribution does not know how few they are.
+    return max(p_value, min(1.0, 2.0 ** (1 - len(steps))))
+
+
+def difference_of_means_p(a: Sequence[float], b: Sequence[float], n_rows: int) -> float:
+    """Returns ``difference_p`` of accuracies whose rows are not known: as if the two erred on rows independently.
+
+    Args:
+        a: Accuracies of the first configuration, one per seed; at least one.
+        b: The same of the second, for the same seeds.
+        n_rows: The number of rows.
+    """
+    differences, share = np.subtract(a, b), float(np.mean([a, b]))
+    parts = [(2 * share * (1 - share) / n_rows, n_rows - 1)]
+    if len(a) > 1:
+        parts.append((float(differences.var(ddof=1)) / len(a), len(a) - 1))
+    return _p_value(abs(float(differences.mean())), parts)
+
+
+def _p_value(distance: float, parts: Sequence[Part]) -> float:
+    variance = sum(part for part, _ in parts)
+    if variance <= 0 or distance <= 0:
+        return 1.0
+    return float(2 * stats.t.sf(distance / np.sqrt(variance), _degrees(parts)))
