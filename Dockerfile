@@ -1,11 +1,13 @@
 # One image for every service of docker-compose.yml: the command line, MLflow's server, Optuna's dashboard and,
 # with EXTRAS=server,ray, the nodes of a Ray cluster; with EXTRAS=server,gpu TensorFlow brings CUDA.
-FROM python:3.13-slim AS requirements
+# A tag may get another content at any time; docker/pin.sh pins PYTHON_IMAGE by digest.
+ARG PYTHON_IMAGE=python:3.13-slim
+FROM ${PYTHON_IMAGE} AS requirements
 ARG EXTRAS=server
 COPY docker/requirements.py pyproject.toml ./
 RUN python requirements.py "$EXTRAS" > /requirements.txt
 
-FROM python:3.13-slim AS dependencies
+FROM ${PYTHON_IMAGE} AS dependencies
 # Only this stage and the next read a pip.conf (for a package mirror) beside this file.
 ENV PIP_CONFIG_FILE=/pip.conf PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update -q \
@@ -29,7 +31,7 @@ WORKDIR /src
 COPY . .
 RUN pip --python /opt/mlp-search install --no-deps --prefix /opt/package .
 
-FROM python:3.13-slim
+FROM ${PYTHON_IMAGE}
 ENV PATH=/opt/mlp-search/bin:$PATH \
     HOME=/var/lib/mlp-search \
     MLP_SEARCH_HOME=/var/lib/mlp-search/home \

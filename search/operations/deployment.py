@@ -29,6 +29,7 @@ _RULES = {
     "OPTUNA_DB_PASSWORD": _PASSWORD,
     "MLFLOW_DB_PASSWORD": _PASSWORD,
     "MLFLOW_ADMIN_PASSWORD": _PASSWORD,
+    "MLFLOW_SEARCH_PASSWORD": _PASSWORD,
     "MLFLOW_SECRET_KEY": (r".{32,}", "32 or more characters, as `openssl rand -hex 32` prints them"),
     "MLFLOW_PORT": _PORT,
     "MLFLOW_ALLOWED_HOSTS": (f"{_HOST}(,{_HOST})*", "hosts with their ports like localhost:5000,mlflow.example.org"),

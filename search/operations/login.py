@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 OPEN = "/health"
 """The one path that answers without a login, for health checks."""
+SEARCH_USER = "search"
+"""The user as whom the containers' searches log in; it is no admin."""
 
 
 class LoginRequired:
@@ -49,7 +53,7 @@ class LoginRequired:
 
 
 def create_app() -> LoginRequired:
-    """Creates the server, and sets the admin's password to the environment's.
+    """Creates the server, and sets the passwords of the admin and of ``search`` to the environment's.
 
     Raises:
         MlflowException: The environment has no password for the admin, or no key for the session cookies.
@@ -58,9 +62,12 @@ def create_app() -> LoginRequired:
     from werkzeug.datastructures import Authorization
 
     app = auth.create_app()
-    name, password = auth.auth_config.admin_username, auth.auth_config.admin_password
-    if not auth.store.authenticate_user(name, password):
-        auth.store.update_user(name, password=password)
+    admin = auth.auth_config.admin_username
+    set_password(auth.store, admin, auth.auth_config.admin_password)
+    if password := os.environ.get("MLFLOW_SEARCH_PASSWORD"):
+        if not auth.store.has_user(SEARCH_USER):
+            create_search_user(auth.store, admin, password)
+        set_password(auth.store, SEARCH_USER, password)
 
     def is_valid(header: str) -> bool:
         # MLflow's own check reads Flask's current request. It caches logins: a page makes 50 requests.
@@ -68,3 +75,21 @@ def create_app() -> LoginRequired:
             return isinstance(auth.authenticate_request(), Authorization)
 
     return LoginRequired(app, is_valid)
+
+
+def set_password(store: SqlAlchemyStore, user: str, password: str) -> None:
+    """Sets the password of a user who has another."""
+    if not store.authenticate_user(user, password):
+        store.update_user(user, password=password)
+
+
+def create_search_user(store: SqlAlchemyStore, admin: str, password: str) -> None:
+    """Creates the user of the containers' searches, who may change the experiments and models that the admin owns.
+
+    Before there was this user, searches logged in as the admin: without these permissions no study of theirs resumes.
+    """
+    store.create_user(SEARCH_USER, password)
+    for experiment in store.list_experiment_permissions(admin):
+        store.create_experiment_permission(experiment.experiment_id, SEARCH_USER, experiment.permission)
+    for model in store.list_registered_model_permissions(admin):
+        store.create_registered_model_permission(model.name, SEARCH_USER, model.permission)

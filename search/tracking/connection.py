@@ -69,7 +69,7 @@ def connect(settings: Settings) -> MlflowClient:
     import sqlalchemy as sa
     from mlflow import MlflowClient
 
-    _silence_migrations()
+    _silence_mlflow()
     require_answer(settings)
     for file in filter(None, map(sqlite_file, (settings.tracking_uri, settings.registry_uri))):
         with suppress(OSError):  # MLflow's own error is clearer
@@ -91,7 +91,7 @@ def make_database(address: str) -> None:
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    _silence_migrations()  # after the import, which sets the level of its messages
+    _silence_mlflow()  # after the import, which sets the level of its messages
     with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
         made = Path(folder, path.name)
         made.touch(mode=0o600)
@@ -166,7 +166,11 @@ def _require_database(address: str) -> None:
         raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error
 
 
-def _silence_migrations() -> None:
-    """Keeps MLflow from reporting its migrations on the terminal."""
+def _silence_mlflow() -> None:
+    """Keeps MLflow from reporting its migrations on the terminal, and each error of a database with a traceback.
+
+    The error itself is raised, and reported in one line.
+    """
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)

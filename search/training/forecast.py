@@ -23,6 +23,7 @@ from search.home.settings import read_settings
 from search.optimization.pruners import is_audited, make_pruner
 from search.optimization.samplers import make_sampler
 from search.optimization.seeds import draw_seed
+from search.optimization.studies import require_own_experiment
 from search.scheduling.dispatcher import Job
 from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
@@ -74,13 +75,15 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
 
     Raises:
         DataError: The dataset cannot be used.
+        SpecError: The study has the name of MLflow's own experiment.
         TrainingError: A configuration of the space cannot be trained here.
         UnavailableError: The sampler needs a package that is not installed.
     """
     started = time.monotonic()
     make_sampler(spec, spec.seed)
-    warm_up()
     settings = read_settings(home)
+    require_own_experiment(settings, spec.name)
+    warm_up()
     dataset = load(spec.data, settings.data_folders)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)

@@ -15,6 +15,7 @@ BY_US = [
     ("OPTUNA_DB_PASSWORD", "short"),
     ("MLFLOW_DB_PASSWORD", "short"),
     ("MLFLOW_ADMIN_PASSWORD", "pässwörter-sind-lang"),
+    ("MLFLOW_SEARCH_PASSWORD", "short"),
     ("MLFLOW_SECRET_KEY", "short"),
     ("MLFLOW_PORT", "0"),
     ("MLFLOW_ALLOWED_HOSTS", "http://localhost:5000"),

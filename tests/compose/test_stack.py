@@ -11,7 +11,7 @@ import login_routes
 import mlflow
 import pytest
 import requests
-from containers import ADMIN, Stack, docker
+from containers import ADMIN, SEARCH, Stack, docker
 from waiting import wait_for
 
 pytestmark = pytest.mark.compose
@@ -115,6 +115,18 @@ def test_each_service_killed_in_the_middle_of_a_study(stack: Stack) -> None:
     assert Counter(ended(stack)) == {f"trial-{number:04d}": 1 for number in range(budget)}
 
 
+def test_searches_log_in_as_a_user_who_owns_their_experiments_and_is_no_admin(stack: Stack) -> None:
+    environment = stack.compose("run", "--rm", "-T", "--entrypoint", "env", "search").stdout
+    assert "MLFLOW_TRACKING_USERNAME=search\n" in environment
+    assert ADMIN[1] not in environment
+    assert stack.api("GET", "2.0/mlflow/users/current", SEARCH).json()["user"]["is_admin"] is False
+    new = {"username": "eve", "password": "x" * 12}
+    assert stack.api("POST", "2.0/mlflow/users/create", SEARCH, json=new).status_code == 403
+    for study, status in (("killed", 200), ("ann", 403)):
+        tag = {"run_id": stack.runs(study, SEARCH)[0]["info"]["run_id"], "key": "note", "value": "seen"}
+        assert stack.api("POST", "2.0/mlflow/runs/set-tag", SEARCH, json=tag).status_code == status, study
+
+
 def test_down_and_up_again_keeps_everything(stack: Stack, client: mlflow.MlflowClient) -> None:
     runs, trials, n_ended = stack.runs("ann"), stack.search("trials", "ann"), len(ended(stack))
     stack.compose("--profile", "search", "down", "--remove-orphans")
@@ -130,13 +142,20 @@ def test_down_and_up_again_keeps_everything(stack: Stack, client: mlflow.MlflowC
 
 
 def test_a_changed_password_is_valid_after_the_next_up(stack: Stack) -> None:
-    changed = {"OPTUNA_DB_PASSWORD": "another op@ss:/?", "MLFLOW_ADMIN_PASSWORD": "another ad:min@/"}
+    changed = {
+        "OPTUNA_DB_PASSWORD": "another op@ss:/?",
+        "MLFLOW_ADMIN_PASSWORD": "another ad:min@/",
+        "MLFLOW_SEARCH_PASSWORD": "another se:arch@/",
+    }
     stack.write_settings(stack.env_file, stack.settings | changed)
     stack.up()
     admin = (ADMIN[0], changed["MLFLOW_ADMIN_PASSWORD"])
     assert stack.api("GET", "2.0/mlflow/users/current", admin).status_code == 200
     assert stack.api("GET", "2.0/mlflow/users/current", ADMIN).status_code == 401
+    assert stack.api("GET", "2.0/mlflow/users/current", SEARCH).status_code == 401
     assert len(stack.search("trials", "ann", user=admin)) == 3
+    stack.search("train", "digits", "--epochs", "1")
+    assert [run["info"]["status"] for run in stack.runs("train-digits", admin)] == ["FINISHED"]
 
 
 def ended(stack: Stack) -> list[str]:

@@ -19,6 +19,7 @@ from waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 ADMIN = ("admin", 'ad:min@/%20"pass')
+SEARCH = ("search", "se:arch@/?#%20pass")
 
 
 def find_compose() -> list[str]:
@@ -53,6 +54,7 @@ class Stack:
             "OPTUNA_DB_PASSWORD": 'op@ss:/?#%41"x${HOME}',
             "MLFLOW_DB_PASSWORD": "ml@ss:/?#%41&y=z;--",
             "MLFLOW_ADMIN_PASSWORD": ADMIN[1],
+            "MLFLOW_SEARCH_PASSWORD": SEARCH[1],
             "MLFLOW_SECRET_KEY": "k3y" * 11,
             "MLFLOW_PORT": str(self.port),
             "DASHBOARD_PORT": str(free_port()),
@@ -84,9 +86,11 @@ class Stack:
         assert not check or done.returncode == 0, f"{' '.join(arguments)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done
 
-    def search(self, *arguments: str, user: tuple[str, str] = ADMIN, code: int = 0) -> Any:
-        """Runs a command of the command line and returns its JSON."""
-        login = ["-e", f"MLFLOW_TRACKING_USERNAME={user[0]}", "-e", f"MLFLOW_TRACKING_PASSWORD={user[1]}"]
+    def search(self, *arguments: str, user: tuple[str, str] | None = None, code: int = 0) -> Any:
+        """Runs a command of the command line and returns its JSON; without a user, as the service's own."""
+        login = []
+        if user:
+            login = ["-e", f"MLFLOW_TRACKING_USERNAME={user[0]}", "-e", f"MLFLOW_TRACKING_PASSWORD={user[1]}"]
         done = self.compose("run", "--rm", "-T", *login, "search", *arguments, "--json", check=False)
         assert done.returncode == code, f"{arguments}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return json.loads(done.stdout) if done.stdout else None

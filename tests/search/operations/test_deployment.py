@@ -23,6 +23,7 @@ GOOD = {
     "OPTUNA_DB_PASSWORD": SECRET,
     "MLFLOW_DB_PASSWORD": SECRET,
     "MLFLOW_ADMIN_PASSWORD": SECRET,
+    "MLFLOW_SEARCH_PASSWORD": SECRET,
     "MLFLOW_SECRET_KEY": "0123456789abcdef" * 4,
     "MLFLOW_PORT": "5000",
     "DASHBOARD_PORT": "65535",
@@ -36,6 +37,7 @@ WRONG = {
     "OPTUNA_DB_PASSWORD": ["short"],
     "MLFLOW_DB_PASSWORD": ["short"],
     "MLFLOW_ADMIN_PASSWORD": ["password"],
+    "MLFLOW_SEARCH_PASSWORD": ["password"],
     "MLFLOW_SECRET_KEY": ["short"],
     "MLFLOW_PORT": ["http", "127.0.0.1:5000", "0", "-5000", "65536", "5000-5010", "05000", "5_000", " "],
     "DASHBOARD_PORT": ["http"],
@@ -71,7 +73,29 @@ def test_compose_refuses_a_missing_or_empty_setting(key: str) -> None:
 
 
 def test_compose_uses_no_other_setting() -> None:
-    assert set(re.findall(r"\$\{?(\w+)", (ROOT / "docker-compose.yml").read_text())) == set(GOOD)
+    used = set(re.findall(r"\$\{?(\w+)", (ROOT / "docker-compose.yml").read_text()))
+    assert used == {*GOOD, "PYTHON_IMAGE", "POSTGRES_IMAGE"}
+
+
+def test_the_base_images_are_pinned_by_digest_in_env(tmp_path: Path) -> None:
+    """With a program in Docker's place, since a registry is out of reach."""
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\n[ "$1" = pull ] || echo "${5%:*}@sha256:$(printf %s "$5" | sha256sum | cut -c-64)"\n')
+    docker.chmod(0o755)
+    env = tmp_path / ".env"
+    env.write_text("MLFLOW_PORT=5000\nPYTHON_IMAGE=python@sha256:old\n")
+    env.chmod(0o600)
+    for _ in range(2):
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        subprocess.run([ROOT / "docker" / "pin.sh"], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
+    found = dict(line.split("=", 1) for line in env.read_text().splitlines())
+    assert list(found) == ["MLFLOW_PORT", "PYTHON_IMAGE", "POSTGRES_IMAGE"]
+    assert re.fullmatch("python@sha256:[0-9a-f]{64}", found["PYTHON_IMAGE"])
+    assert re.fullmatch("postgres@sha256:[0-9a-f]{64}", found["POSTGRES_IMAGE"])
+    assert env.stat().st_mode & 0o777 == 0o600, "it holds passwords"
+    tags = re.findall(r"(python:3[.\w-]+|postgres:\d+)", (ROOT / "docker" / "pin.sh").read_text())
+    for file in ("Dockerfile", "docker-compose.yml"):
+        assert set(re.findall(r"(python:3[.\w-]+|postgres:\d+)", (ROOT / file).read_text())) <= set(tags)
 
 
 def test_good_settings_pass() -> None:

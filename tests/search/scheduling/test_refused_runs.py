@@ -13,12 +13,14 @@ from studies import small_spec
 from pipelines.errors import SpecError, UnavailableError
 from search.home.interrupts import interruptible
 from search.scheduling.run_study import run_study
+from search.training.forecast import plan_study
 
 
 @pytest.mark.parametrize("name", ["Default", "default", "DEFAULT"])
 def test_the_name_of_mlflows_own_experiment_is_refused(tmp_path: Path, name: str):
-    with pytest.raises(SpecError, match=f"study.name: must not be MLflow's experiment Default, got '{name}'"):
-        run_study(small_spec(name, trials=1), home=tmp_path / "home")
+    for refuse in (run_study, plan_study):
+        with pytest.raises(SpecError, match=f"study.name: must not be MLflow's experiment Default, got '{name}'"):
+            refuse(small_spec(name, trials=1), home=tmp_path / "home")
     assert not (tmp_path / "home").exists()
 
 

@@ -134,7 +134,9 @@ def test_names_of_studies_with_quotes_and_letters_of_all_kinds(place: Place) -> 
 
 
 class TestAway:
-    def test_nothing_is_lost_while_mlflow_fails_and_its_recovery_is_reported(self, place: Place) -> None:
+    def test_nothing_is_lost_while_mlflow_fails_and_its_recovery_is_reported(
+        self, place: Place, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         lines: list[str] = []
         tracker = place.tracker("away", lines)
         tracker.open(start("away", 0))
@@ -155,6 +157,7 @@ class TestAway:
         assert steps(place, place.run("away", 0), "loss") == [(e.step, e.metrics["loss"]) for e in epochs(5)]
         assert {run.info.status for run in place.found("away")} == {"FINISHED"}
         assert len(lines) == 2, "one line for the failure, one for the recovery"
+        assert capsys.readouterr().err == "", "MLflow prints no traceback"
 
     def test_a_run_whose_opening_failed_halfway_is_not_opened_twice(self, place: Place) -> None:
         lines: list[str] = []
