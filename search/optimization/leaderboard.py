@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -47,18 +47,26 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
         trial: The trial.
         attributes: Of the study: the runs of trials that had ended before their run was opened, and facts on the data.
     """
-    result = trial.user_attrs.get(RESULT, {})
+    reported = trial.intermediate_values
+    known = {"best_val_accuracy": max(reported.values(), default=None), "epochs_trained": len(reported)}
+    result = {"params": trial.params, **known, **trial.user_attrs.get(RESULT, {})}
+    run_id = attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None
+    majority = attributes.get(FACTS, {}).get("dataset", {}).get("majority")
+    return replace(result_row(trial.number, trial.state.name, result), run_id=run_id, majority=majority)
+
+
+def result_row(number: int, state: str, result: Mapping[str, Any]) -> TrialRow:
+    """The row of a training by its record; see ``search.optimization.run_records.result_of``."""
     return TrialRow(
-        number=trial.number,
-        state=trial.state.name,
-        value=result.get("best_val_accuracy", max(trial.intermediate_values.values(), default=None)),
-        params=result.get("params", trial.params),
+        number=number,
+        state=state,
+        value=result["best_val_accuracy"],
+        params=result["params"],
         best_epoch=result.get("best_epoch"),
-        epochs_trained=result.get("epochs_trained", len(trial.intermediate_values)),
+        epochs_trained=result["epochs_trained"],
         duration_s=result.get("duration_s"),
         device=result.get("device"),
-        run_id=attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None,
-        majority=attributes.get(FACTS, {}).get("dataset", {}).get("majority"),
+        run_id=None,
     )
 
 

@@ -19,7 +19,7 @@ from search.workers.tasks import Outcome
 _METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
 
 
-def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, object]:
+def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, Any]:
     """The record of a training, in values that JSON has."""
     return {
         "params": asdict(hyperparameters),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Generic
@@ -33,7 +34,7 @@ class RunnerState(Enum):
     DELETED = auto()  # another program deleted the study
 
 
-class JobRunner(Generic[J]):
+class JobRunner(ABC, Generic[J]):
     """Trains jobs in the slots of a pool until none is left, or until an interruption.
 
     A subclass says what differs between kinds of jobs: ``next_job`` (where they come from), ``decide`` (whether one
@@ -177,12 +178,12 @@ class JobRunner(Generic[J]):
         """Records a job that trained, or requeues one that an interruption ended."""
         if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
             self.requeue(self._running.pop(job.number))
-        else:
-            self._results.append(self.result(job, outcome))
+        elif result := self.result(job, outcome):
+            self._results.append(result)
 
-    def result(self, job: J, outcome: Outcome) -> Result:
-        """What is recorded of a job that trained."""
-        raise NotImplementedError
+    @abstractmethod
+    def result(self, job: J, outcome: Outcome) -> Result | None:
+        """What is recorded of a job that trained; None where nothing is."""
 
     def fail(self, job: J, message: str, traceback: str) -> None:
         """Records a job that cannot be trained."""

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.optimization.leaderboard import leaderboard
-from search.optimization.run_records import record_run_id
+from search.optimization.run_records import files_of, record_run_id, result_of
 from search.scheduling.context import StudyClock, StudyContext
 from search.scheduling.job_runner import JobRunner, RunnerState
 from search.scheduling.progress import Progress
 from search.scheduling.recovery import Recovery, record_runs, tell
-from search.scheduling.trial_results import Result, ResultWriter, copied, trained
+from search.scheduling.trial_results import Result, ResultWriter, copied, ended
 from search.scheduling.trial_source import TrialJob, TrialSource, prune
+from search.storage.attributes import PRUNED_AT
 from search.storage.cached_storage import FinishedElsewhereError
 from search.workers import Outcome, Pool, Reported, StopReason
 
@@ -151,8 +152,12 @@ class Scheduler(JobRunner[TrialJob]):
         return prune(self._context, job, report)
 
     def result(self, job: TrialJob, outcome: Outcome) -> Result:
-        """The result of a trial that trained."""
-        return trained(job, outcome)
+        """The result of a trial that trained to its last epoch or was pruned."""
+        is_pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
+        result = result_of(job.hyperparameters, outcome, job.slot.device)
+        if job.pruned_at:
+            result[PRUNED_AT] = job.pruned_at
+        return ended(job, "PRUNED" if is_pruned else "COMPLETE", result, files_of(outcome))
 
     def requeue(self, job: TrialJob) -> None:
         """Makes a trial wait for the next run, unless another process has finished it."""

@@ -10,14 +10,13 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from search.optimization.run_records import files_of, metrics_of, result_of, tags_of
+from search.optimization.run_records import metrics_of, tags_of
 from search.scheduling.dispatcher import J, Job
 from search.scheduling.trial_source import TrialJob
 from search.storage.attributes import PRUNED_AT, RESULT
 from search.storage.transactions import StudyDeletedError
 from search.tracking import Entry, Tracker, now_ms
 from search.tracking.spool import remove_entry, write_entry
-from search.workers.tasks import Outcome
 
 _DISK_THREADS = 8
 """The disk syncs several files in the time of one."""
@@ -45,15 +44,6 @@ class Result:
         value = entry.result.get("best_val_accuracy")
         figures = "" if value is None else f" val_accuracy {value:.4f} at epoch {entry.result['best_epoch']}"
         return f"{self.job.name} {entry.state.lower()}{figures}"
-
-
-def trained(job: TrialJob, outcome: Outcome) -> Result:
-    """The result of a trial that trained to its last epoch or was pruned."""
-    is_pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
-    result = result_of(job.hyperparameters, outcome, job.slot.device)
-    if job.pruned_at:
-        result[PRUNED_AT] = job.pruned_at
-    return ended(job, "PRUNED" if is_pruned else "COMPLETE", result, files_of(outcome))
 
 
 def copied(job: TrialJob, original: FrozenTrial) -> Result:

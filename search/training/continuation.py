@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError, SpecError
@@ -15,7 +13,7 @@ from search.home.settings import Settings
 from search.home.text import one_line
 from search.tracking.connection import connect
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Epoch
-from search.tracking.history import read_history
+from search.tracking.history import read_artifact, read_history
 from search.training.configuration import TrainingSpec
 from search.workers.tasks import SavedCheckpoint
 
@@ -98,7 +96,7 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         tags, metrics = run.data.tags, run.data.metrics
         if SPEC_TAG not in tags or CHECKPOINT_TAG not in tags:
             raise NotFoundError(f"--continue: must be a run that train made, but {run_id} has no {CHECKPOINT_FILE}")
-        checkpoint = _read(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
+        checkpoint = _read_recorded(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
         return Earlier(
             run_id=run_id,
             spec=TrainingSpec.from_json(tags[SPEC_TAG]),
@@ -106,15 +104,14 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
             history=read_history(client, run_id),
             best_epoch=int(metrics.get("best_epoch", 0)),
             best_val_accuracy=metrics.get("best_val_accuracy", -1.0),
-            model=_read(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b"",
+            model=_read_recorded(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b"",
             checkpoint=SavedCheckpoint(checkpoint, tags[CHECKPOINT_TAG], int(tags[EPOCHS_TAG])),
         )
     except MlflowException as error:
         raise NotFoundError(f"--continue: must be a run of this home: {one_line(error)}") from error
 
 
-def _read(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        content = Path(client.download_artifacts(run_id, name, folder)).read_bytes()
+def _read_recorded(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:
+    content = read_artifact(client, f"runs:/{run_id}/{name}", f"run {run_id}, {name}")
     require_sha256(content, recorded_sha256, f"run {run_id}, {name}")
     return content

@@ -126,7 +126,7 @@ class ProbeRunner(JobRunner[Job]):
         self._jobs = [Job(RunStart("plan", f"probe-{task.number}", 0, {}, {}), task) for task in tasks]
         self.outcomes: dict[int, Outcome] = {}
 
-    def finish(self, job: Job, outcome: Outcome) -> None:
+    def result(self, job: Job, outcome: Outcome) -> None:
         """Keeps the outcome."""
         del self._running[job.number]
         self.outcomes[job.number] = outcome

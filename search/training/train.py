@@ -17,8 +17,9 @@ from search.devices.slots import Slot, find_slots
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
-from search.optimization.leaderboard import TrialRow
+from search.optimization.leaderboard import TrialRow, result_row
 from search.optimization.provenance import dataset_input, run_tags
+from search.optimization.run_records import metrics_of, result_of
 from search.scheduling.dispatcher import Job
 from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
@@ -201,30 +202,23 @@ class TrainingRunner(JobRunner[Job]):
 
     def finish(self, job: Job, outcome: Outcome) -> None:
         """Records a training, even one that an interruption ended: it can be continued."""
+        self._results.append(self.result(job, outcome))
+
+    def result(self, job: Job, outcome: Outcome) -> Result:
+        """What is recorded of a training: its result, its files, and what another run needs to continue it."""
         best_epoch, best_value, model = self._best(outcome)
         if not best_epoch and outcome.stop_reason == "diverged":
-            self.fail(job, _DIVERGED, "")
-            return
-        duration_s = round(outcome.duration_s, 3)
-        row = TrialRow(
-            number=0,
-            state="INTERRUPTED" if outcome.stop_reason == "interrupted" else "COMPLETE",
-            value=best_value if best_epoch else None,
-            params=asdict(job.hyperparameters),
-            best_epoch=best_epoch or None,
-            epochs_trained=(self._earlier.checkpoint.epochs if self._earlier else 0) + len(outcome.history),
-            duration_s=duration_s,
-            device=job.slot.device,
-            run_id=None,
-        )
+            return self._failed(job, _DIVERGED)
+        result = result_of(job.hyperparameters, outcome, job.slot.device)
+        result |= {"best_val_accuracy": best_value if best_epoch else None, "best_epoch": best_epoch or None}
+        result["epochs_trained"] += self._earlier.checkpoint.epochs if self._earlier else 0
+        state = "INTERRUPTED" if outcome.stop_reason == "interrupted" else "COMPLETE"
+        row = result_row(0, state, result)
         self.trained = TrainingResult(row, outcome.stop_reason)
-        metrics = {"duration_s": duration_s, **outcome.device_metrics}
-        if best_epoch:
-            metrics |= {"best_val_accuracy": best_value, "best_epoch": best_epoch}
         tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: sha256(outcome.checkpoint)}
         tags |= {EPOCHS_TAG: str(row.epochs_trained)} | ({MODEL_TAG: sha256(model)} if model else {})
-        entry = Entry(job.start, now_ms(), row.state, history=tuple(job.epochs), metrics=metrics, tags=tags)
-        self._results.append(Result(job, entry, {MODEL_FILE: model, CHECKPOINT_FILE: outcome.checkpoint}))
+        entry = Entry(job.start, now_ms(), state, history=tuple(job.epochs), metrics=metrics_of(result), tags=tags)
+        return Result(job, entry, {MODEL_FILE: model, CHECKPOINT_FILE: outcome.checkpoint})
 
     def _best(self, outcome: Outcome) -> tuple[int, float, bytes]:
         """The best epoch of this run and the earlier one, the first of equals, with its value and model."""
@@ -235,9 +229,12 @@ class TrainingRunner(JobRunner[Job]):
 
     def fail(self, job: Job, message: str, traceback: str) -> None:
         """Records a training that failed."""
+        self._results.append(self._failed(job, message))
+
+    def _failed(self, job: Job, message: str) -> Result:
         self.error = message
         tags = {"stop_reason": "failed", "message": message}
-        self._results.append(Result(job, Entry(job.start, now_ms(), "FAIL", history=tuple(job.epochs), tags=tags), {}))
+        return Result(job, Entry(job.start, now_ms(), "FAIL", history=tuple(job.epochs), tags=tags), {})
 
     def show(self, result: Result) -> None:
         """Nothing: the caller shows the result."""
