@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.training.optimizers import FUSED, Tensor, Tensors
+from pipelines.training.streams import dropout_seed
 
 EVALUATION_ROWS = 2048
 """Rows of one evaluation step: large enough for the matrix product, small enough for the cache."""
@@ -46,7 +47,7 @@ class Dropout(NamedTuple):
 
     Attributes:
         rate: Share of units that are dropped; None leaves dropout out of the function.
-        seed: (2,) int64, different for each epoch.
+        seed: (2,) int64, ``dropout_seed`` of the training and the epoch.
         step: Scalar int32, from 0 in each epoch; each step and layer draws its own mask.
     """
 
@@ -57,7 +58,8 @@ class Dropout(NamedTuple):
     def __call__(self, hidden: Tensor, layer: int) -> Tensor:
         """Zeroes a share of ``hidden`` (n_rows, width) and scales up the rest."""
         count = tf.size(hidden)
-        seed = self.seed + tf.cast(tf.stack([0, self.step * 64 + layer]), tf.int64)
+        of_layer, _ = dropout_seed(0, 0, layer=layer)
+        seed = self.seed + tf.stack([tf.constant(of_layer, tf.int64), tf.cast(self.step, tf.int64)])
         # 16 random bits per unit set the rate to 1/65,536, in half the time of float32 draws.
         bits = tf.random.stateless_uniform([(count + 1) // 2], seed, None, None, tf.int32)
         bits = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count]

@@ -16,6 +16,7 @@ from pipelines.errors import InputError
 from pipelines.keras_settings import tensorflow_backend
 from pipelines.training.history import Checkpoint, require_sha256
 from pipelines.training.optimizers import keras_optimizer, state_variables
+from pipelines.training.streams import weights_generator
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +32,7 @@ def glorot_weights(sizes: Sequence[int], seed: int) -> tuple[np.ndarray, ...]:
     Returns:
         A kernel (n_in, n_out) and a bias (n_out,) for each layer, float32.
     """
-    rng = np.random.default_rng(seed)
+    rng = weights_generator(seed)
     weights: list[np.ndarray] = []
     for n_in, n_out in itertools.pairwise(sizes):
         limit = np.sqrt(6 / (n_in + n_out))

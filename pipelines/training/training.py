@@ -15,6 +15,7 @@ from pipelines.training.epoch import Rows, build_epoch, evaluate, fused_epoch
 from pipelines.training.history import Checkpoint, EpochReport
 from pipelines.training.model import glorot_weights, scaling_map
 from pipelines.training.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
+from pipelines.training.streams import dropout_seed, order_generator
 
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
 
@@ -137,11 +138,10 @@ class Training:
         rows, hp = self._rows, self._hp
         order = row_order(len(rows.training.y), self._seed, self._epoch)
         rates = learning_rates(hp, len(order), self._epoch)
-        # The second number of the dropout's seed leaves 2**32 values to the steps and layers of each epoch.
         loss, accuracy = self._train(
             rows.training, tf.constant(order), tf.constant(hp.batch_size), self._weights,
             self._slots, _variable(rates), tf.constant(self._steps + 1), tf.constant(hp.dropout, tf.float32),
-            tf.constant([self._seed, self._epoch << 32], tf.int64),
+            tf.constant(dropout_seed(self._seed, self._epoch), tf.int64),
         )  # fmt: skip
         self._epoch += 1
         self._steps += len(rates)
@@ -169,7 +169,7 @@ def _variable(array: np.ndarray) -> tf.Variable:
 
 def row_order(n_rows: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the order of the training rows, (n_rows,) int32, in an epoch counted from 0."""
-    return np.random.default_rng([seed, epoch]).permutation(n_rows).astype(np.int32)
+    return order_generator(seed, epoch).permutation(n_rows).astype(np.int32)
 
 
 def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:

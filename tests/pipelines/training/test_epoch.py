@@ -35,6 +35,14 @@ def test_its_mask_differs_by_seed_epoch_step_and_layer() -> None:
     np.testing.assert_array_equal(drawn[0], masks(0.5))
 
 
+def test_a_deep_network_reuses_no_mask_at_another_step() -> None:
+    """A layer's number must not run into the step's: layer 64 of one step had the mask of layer 0 of the next."""
+    for layer in (64, 128, 1 << 20):
+        for step in (1, 2, layer // 64):
+            agreement = np.mean(masks(0.5, layer=layer) == masks(0.5, step=step))
+            assert agreement == pytest.approx(0.5, abs=0.01)
+
+
 def test_the_handwritten_gradient_equals_that_of_a_tape() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 7)).astype(np.float32), rng.integers(0, 3, 40).astype(np.int32)

@@ -197,7 +197,8 @@ def test_accuracy_over_five_seeds_is_that_of_fit(mnist_folder: Path) -> None:
     hp = Hyperparameters(64, 1, 0.2, "rmsprop", 0.001, "constant", 3, 128)
     ours, theirs = mean_accuracies(replace(data, training=training), hp)
     assert ours > 0.9
-    assert ours == pytest.approx(theirs, abs=0.003)
+    # Seeds differ by 0.004 (standard deviation of 40 trainings): this is three standard errors of the difference.
+    assert ours == pytest.approx(theirs, abs=0.006)
 
 
 def test_rows_held_in_place_are_the_rows(digits: Dataset) -> None:
