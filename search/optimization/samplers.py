@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from operator import attrgetter
 
@@ -20,7 +20,7 @@ from search.spec.space import SearchSpace
 from search.storage import States, StoredStudy
 
 ATTEMPTS = 20
-"""Draws before a configuration that a trial has already is accepted: the space is nearly exhausted by then."""
+"""Draws before a finite space is searched for a configuration without a trial; in others a repeat is accepted then."""
 RECENT = 500
 """Number of the last trials that TPE looks at; of earlier ones it sees the best."""
 _BEST = 25  # as many as TPE draws from, at most
@@ -52,14 +52,15 @@ class TrialSampler(BaseSampler):
     A trial's configuration depends on the study's seed, its number and the trials that were finished by then: an
     interrupted study continues as if it had not been interrupted, and several searching processes never draw with the
     same random numbers. The study's ``[[start]]`` configurations come first; a configuration that a trial has already
-    is drawn again.
+    is drawn again, and where no draw is new, a finite space is searched from the last one on.
 
     Args:
         spec: The study.
         study: The whole study; Hyperband shows its samplers only a part.
 
     Attributes:
-        repeated: Numbers of trials that got the configuration of another trial, because no new one was drawn.
+        repeated: Numbers of trials that got the configuration of another trial: an infinite space had no new draw, or
+            a finite space is exhausted.
     """
 
     def __init__(self, spec: StudySpec, study: StoredStudy) -> None:
@@ -86,29 +87,33 @@ class TrialSampler(BaseSampler):
         """The whole configuration of a trial."""
         # Other processes of a shared database may have drawn since the last look, too.
         trials = self._study.get_trials(deepcopy=False)
-        self._tried |= {_key(t.params) for t in trials[self._n_known :] if t.number != trial.number}
+        space = self._spec.space
+        self._tried |= _keys(space, (t for t in trials[self._n_known :] if t.number != trial.number))
         self._n_known = len(trials)
         for params in self._candidates(study, trial):
-            if _key(params) not in self._tried:
-                self._tried.add(_key(params))
+            if space.key(params) not in self._tried:
+                self._tried.add(space.key(params))
                 return params
         self.repeated.add(trial.number)
         return params
 
     def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, object]]:
         """Configurations, of which the first new one is taken; the last one where none is new."""
+        space = self._spec.space
         if self._spec.is_start(trial.number):
-            yield self._spec.space.params(self._spec.start[trial.number])
-            return
-        n_points = self._spec.space.size() if self._spec.sampler == "grid" else None
+            yield space.params(self._spec.start[trial.number])
+        n_points = space.size() if self._spec.sampler == "grid" else None
         for attempt in range(n_points or ATTEMPTS):
-            yield self._draw(study, trial, attempt)
+            params = self._draw(study, trial, attempt)
+            yield params
+        if space.size():
+            yield from space.following(params)
 
     def _draw(self, study: optuna.Study, trial: FrozenTrial, attempt: int) -> dict[str, object]:
         inner = self._inner(trial, attempt)
         if isinstance(inner, GridSampler):  # it always returns the point that before_trial reserved
             trial = copy.copy(self._study.trial(trial.number))
-            point = (trial.system_attrs["grid_id"] + attempt) % (self._spec.space.size() or 1)
+            point = (trial.system_attrs.get("grid_id", 0) + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
         if isinstance(inner, TPESampler):  # given the space, it need not infer it from every trial
             space = self._widened if self._n_known > RECENT else self._distributions
@@ -132,22 +137,31 @@ class TrialSampler(BaseSampler):
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-def _key(params: Mapping[str, object]) -> tuple[object, ...]:
-    return tuple(sorted(params.items()))
-
-
 def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
     """Whether every configuration of the space has a trial, and no trial waits to be trained again."""
     size = space.size()
     trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-    return size is not None and len(trials) >= size and len({_key(trial.params) for trial in trials}) >= size
+    return size is not None and len(trials) >= size and len(_keys(space, trials)) >= size
 
 
-def duplicate_of(study: optuna.Study, params: Mapping[str, object]) -> FrozenTrial | None:
+def exhausted_note(spec: StudySpec) -> str:
+    """The line for a study that ends because of ``is_exhausted``."""
+    return (
+        f"study {spec.name} has tried all {spec.space.size()} configurations of its space; to search further, start"
+        " another study with a larger space"
+    )
+
+
+def _keys(space: SearchSpace, trials: Iterable[FrozenTrial]) -> set[tuple[object, ...]]:
+    """Keys of the trials' configurations; another program may have added trials that have none yet."""
+    return {space.key(trial.params) for trial in trials if trial.params.keys() >= space.searched.keys()}
+
+
+def duplicate_of(study: optuna.Study, space: SearchSpace, params: Mapping[str, object]) -> FrozenTrial | None:
     """A finished trial with the same searched values; None where there is none."""
-    key = _key(params)
+    key = space.key(params)
     finished = (TrialState.COMPLETE, TrialState.PRUNED)
-    return next((t for t in study.get_trials(deepcopy=False, states=finished) if _key(t.params) == key), None)
+    return next((t for t in study.get_trials(deepcopy=False, states=finished) if key in _keys(space, [t])), None)
 
 
 def _widened(distribution: BaseDistribution) -> BaseDistribution:

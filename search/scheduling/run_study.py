@@ -16,7 +16,7 @@ from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
-from search.optimization.samplers import make_sampler
+from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.studies import load_study, open_study, require_own_experiment, study_names
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
@@ -116,7 +116,8 @@ def run_study(
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
         if spent := _spent_study(settings, spec, dataset.fingerprint):
-            observer.note(f"study {spec.name} has used its budget; raise --trials or --timeout to continue")
+            used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
+            observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used)
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
         return _search(spec, settings, dataset, pool, observer, started)
 
@@ -144,7 +145,7 @@ def _search(
 
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
-    """The study where its budget is used, so that no worker has to start; else None."""
+    """The study where its budget or its space is used up, so that no worker has to start; else None."""
     if spec.name not in study_names(settings) or has_spooled(settings, spec.name):
         return None
     study = open_study(settings, spec, fingerprint)
@@ -153,4 +154,4 @@ def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> Store
         return None
     out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
-    return study if out_of_trials or out_of_time else None
+    return study if out_of_trials or out_of_time or is_exhausted(study, spec.space) else None

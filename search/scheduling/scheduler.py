@@ -12,6 +12,7 @@ from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import files_of, record_run_id, result_of
+from search.optimization.samplers import exhausted_note
 from search.scheduling.context import StudyClock, StudyContext
 from search.scheduling.job_runner import JobRunner, RunnerState
 from search.scheduling.progress import Progress
@@ -62,6 +63,8 @@ class Scheduler(JobRunner[TrialJob]):
         for row in leaderboard(self._study):
             self.progress.count(row.state, row.number, row.value, row.params)
         super().run()
+        if self._source.is_exhausted and self._source.left > 0:
+            self._observer.note(exhausted_note(self._context.spec))
 
     def close(self) -> None:
         """Requeues the trials that an error or a second Ctrl-C left: they stay in the budget."""

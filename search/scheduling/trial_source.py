@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,12 @@ class TrialSource:
         n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
         return self._study.n_trials - n_waiting >= budget
 
+    @property
+    def left(self) -> float:
+        """Number of trials that the budget still has; infinite without one."""
+        budget = self._context.spec.trials
+        return math.inf if budget is None else budget - self._study.n_trials
+
     def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
         """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""
         jobs: list[TrialJob] = []
@@ -103,7 +110,8 @@ class TrialSource:
         """A finished trial with the same configuration, where the sampler found no new one."""
         if job.number not in self._sampler.repeated:
             return None
-        return duplicate_of(self._study, self._context.spec.space.params(job.hyperparameters))
+        space = self._context.spec.space
+        return duplicate_of(self._study, space, space.params(job.hyperparameters))
 
 
 def prune(context: StudyContext, job: TrialJob, report: EpochReport) -> StopReason | None:

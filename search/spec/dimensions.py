@@ -94,16 +94,33 @@ def values(dimension: Dimension) -> list[Value | None]:
     """Every value of a dimension that is not continuous."""
     if isinstance(dimension, Fixed):
         return [dimension.value]
+    return [value_at(dimension, position) for position in range(count(dimension) or 0)]
+
+
+def value_at(dimension: Choice | Range, position: int) -> Value:
+    """The value at a position, from 0, of a dimension that is not continuous."""
     if isinstance(dimension, Choice):
-        return list(dimension.values)
-    kind, low, step = type(dimension.low), Decimal(str(dimension.low)), Decimal(str(dimension.step or 1))
-    return [kind(low + i * step) for i in range(count(dimension) or 0)]
+        return dimension.values[position]
+    low, step = Decimal(str(dimension.low)), Decimal(str(dimension.step or 1))
+    return type(dimension.low)(low + position * step)
+
+
+def position_of(dimension: Choice | Range, value: Value) -> Value:
+    """The position of a value of the dimension, from 0; the value itself if the dimension is continuous.
+
+    Samplers round steps of floats in other ways than a file does: 0.30000000000000004 and 0.3 are one value.
+    """
+    if isinstance(dimension, Choice):
+        return dimension.values.index(value)
+    if isinstance(dimension.low, float) and dimension.step is None and dimension.low < dimension.high:
+        return value
+    return round((float(value) - dimension.low) / (dimension.step or 1))
 
 
 def count(dimension: Dimension) -> int | None:
     """Number of values of a dimension, None if it is continuous."""
     if not isinstance(dimension, Range):
-        return len(values(dimension))
+        return 1 if isinstance(dimension, Fixed) else len(dimension.values)
     inner = distribution(dimension)
     if inner.single():
         return 1

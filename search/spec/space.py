@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
-from search.spec.dimensions import Choice, Fixed, Range, contains, count, distribution, suggest, to_json, values
+from search.spec.dimensions import (
+    Choice,
+    Fixed,
+    Range,
+    Value,
+    contains,
+    count,
+    distribution,
+    position_of,
+    suggest,
+    to_json,
+    value_at,
+    values,
+)
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -105,6 +118,27 @@ class SearchSpace:
                 got = json.dumps(point[name]) + ("" if name in given else ", the default")
                 problems.append(f"{name}: must be {allowed}, as in the space, got {got}")
         return point, problems
+
+    def key(self, params: Mapping[str, Any]) -> tuple[Value, ...]:
+        """Identifies a configuration by its params, however a sampler or a file rounds the steps of floats."""
+        return tuple(position_of(dimension, params[name]) for name, dimension in self.searched.items())
+
+    def following(self, params: Mapping[str, Any]) -> Iterator[Params]:
+        """All other configurations of a space without a continuous dimension.
+
+        Args:
+            params: Those at which the counting begins; the last dimension counts fastest.
+        """
+        counts = {name: count(dimension) or 1 for name, dimension in self.searched.items()}
+        first = 0
+        for n_values, position in zip(counts.values(), self.key(params), strict=True):
+            first = first * n_values + int(position)
+        for number in range(first + 1, first + math.prod(counts.values())):
+            point, rest = dict(params), number
+            for name, dimension in reversed(self.searched.items()):
+                rest, position = divmod(rest, counts[name])
+                point[name] = value_at(dimension, position)
+            yield point
 
     def size(self) -> int | None:
         """Number of distinct configurations, None if a dimension is continuous."""

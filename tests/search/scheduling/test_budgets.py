@@ -11,6 +11,7 @@ from searching import Watcher
 from studies import small_spec
 
 from pipelines.errors import SpecError, UnavailableError
+from search.optimization.samplers import exhausted_note
 from search.scheduling.progress import Progress
 from search.scheduling.run_study import run_study
 
@@ -41,6 +42,9 @@ class TestBudgets:
         result = run_study(spec, home=home)
         assert len(result.rows) == 4
         assert len({(row.params["width"], row.params["schedule"]) for row in result.rows}) == 4
+        watcher = Watcher()
+        assert run_study(spec, home=home, observer=watcher).rows == result.rows
+        assert watcher.lines == [exhausted_note(spec)], "one line, and no worker starts"
 
     def test_another_process_cannot_search_the_same_study(self, home: Path) -> None:
         refused: list[str] = []
