@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,10 +51,11 @@ def remarks(
 def _cases(classes: Sequence[str]) -> Iterator[str]:
     folded: dict[str, list[str]] = {}
     for name in classes:
-        folded.setdefault(name.casefold(), []).append(name)
+        folded.setdefault(unicodedata.normalize("NFKC", name).casefold(), []).append(name)
     for names in folded.values():
         if len(names) > 1:
-            yield f"labels {', '.join(map(repr, names))} differ by case alone and are {len(names)} classes"
+            how = "case" if len({name.casefold() for name in names}) == 1 else "their Unicode form"
+            yield f"labels {', '.join(map(repr, names))} differ by {how} alone and are {len(names)} classes"
 
 
 def _copies(source: Source, shares: Shares) -> Iterator[str]:

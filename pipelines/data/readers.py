@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,10 @@ import numpy as np
 from pipelines.config import DataConfig
 from pipelines.data import tables
 from pipelines.data.splits import clean_labels, hash_rows, number_labels
+from pipelines.data.table_encoder import FINE
 from pipelines.errors import DataError
 from pipelines.files.archives import Array, Header, read_array, read_headers, require_memory
+from pipelines.files.columns import STRIPPED
 from pipelines.files.sources import SOURCES, locate, stem_of
 
 if TYPE_CHECKING:
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 VALIDATION_ARRAYS = ("x_val", "y_val")
 TEST_ARRAYS = ("x_test", "y_test")
 TABLE_KEYS = ("target", "text_columns", "numeric", "ignore", "groups")
+_MERGED = (
+    "array {!r}: values of {} features differ, but not as float32, such as those of feature {} ({} values become {}):"
+    " subtract the smallest value of each before saving"
+)
+_TYPES = "array {!r} holds {}, {} {}: they are taken to have one unit; save both with one type"
 _UNUSED = "{}: not used; nothing but x and y, of training, validation (_val) and test rows, is"
 
 
@@ -112,30 +119,76 @@ def _read_npz(name: str, path: Path) -> Source:
         pairs += [pair for pair in (VALIDATION_ARRAYS, TEST_ARRAYS) if any(array in headers for array in pair)]
     _require_usable(path, headers, pairs)
     require_memory(path, sum(headers[array].n_bytes_kept for pair in pairs for array in pair))
-    digests: list[str] = []
-    kept = [_read_pair(path, pair, headers, digests) for pair in pairs if pair != TEST_ARRAYS]
+    archive = _Archive(path, headers)
+    kept = [archive.read(pair) for pair in pairs if pair != TEST_ARRAYS]
     x, y = (arrays[0] if len(kept) == 1 else np.concatenate(arrays) for arrays in zip(*kept, strict=True))
     test_rows = None
     if pairs[-1] == TEST_ARRAYS:  # test rows are checked, pass through the hash and are not kept
-        x_test, y_test = _read_pair(path, TEST_ARRAYS, headers, digests)
+        x_test, y_test = archive.read(TEST_ARRAYS)
         number_labels(y_test, np.unique(kept[0][1]).astype(str).tolist(), f"{path}, y_test")
         test_rows = hash_rows(x_test)
     if len(kept) == 2:
         number_labels(kept[1][1], np.unique(kept[0][1]).astype(str).tolist(), f"{path}, y_val")
-    unused = [array for array in headers if array not in {used for pair in pairs for used in pair}]
     n_test, n_validation = None if test_rows is None else len(test_rows), sum(len(y) for _, y in kept[1:]) or None
-    notes = tuple(_UNUSED.format(f"array {array!r}") for array in unused)
-    source = Source(name, str(path), x, y, tuple(digests), n_test, n_validation)
-    return replace(source, test_rows=test_rows, notes=notes)
+    notes = (*_unused(headers, pairs), *_types(headers, pairs), *archive.notes)
+    source = Source(name, str(path), x, y, tuple(archive.digests), n_test, n_validation)
+    return replace(source, test_rows=test_rows, notes=notes, formats=archive.formats)
 
 
-def _read_pair(
-    path: Path, names: tuple[str, str], headers: Mapping[str, Header], digests: list[str]
-) -> tuple[Array, Array]:
-    """Reads the inputs and labels of a split, and appends their hashes."""
-    (x, x_digest), (y, y_digest) = (read_array(path, name, headers[name]) for name in names)
-    digests += [x_digest, y_digest]
-    return convert_inputs(x, f"{path}, {names[0]}"), clean_labels(y, f"{path}, {names[1]}")
+@dataclass(frozen=True, slots=True)
+class _Archive:
+    """Reads inputs and labels, and collects their hashes, the labels that had blanks around them, and notes."""
+
+    path: Path
+    headers: Mapping[str, Header]
+    digests: list[str] = field(default_factory=list)
+    formats: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, names: tuple[str, str]) -> tuple[Array, Array]:
+        """Reads the inputs and labels of a split."""
+        (x, x_digest), (y, y_digest) = (read_array(self.path, name, self.headers[name]) for name in names)
+        self.digests.extend((x_digest, y_digest))
+        inputs = convert_inputs(x, f"{self.path}, {names[0]}"), clean_labels(y, f"{self.path}, {names[1]}")
+        self.notes.extend(_merged_features(names[0], x))
+        if y.dtype.kind in "SU" and np.any(np.char.strip(y) != y):
+            self.formats[names[1]] = STRIPPED
+            self.notes.append(f"array {names[1]!r}: blanks around labels are removed")
+        return inputs
+
+
+def _merged_features(name: str, x: Array) -> Iterator[str]:
+    """Yields a line if values of a feature differ, but not as float32: Unix times, large numbers with a fine step."""
+    if x.dtype.itemsize < 4 or x.dtype == np.float32:
+        return
+    rows = x.reshape(len(x), -1)
+    low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+    steps = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(np.float32))
+    counts = {
+        number: (len(np.unique(rows[:, number])), len(np.unique(rows[:, number].astype(np.float32))))
+        for number in np.flatnonzero((high > low) & (steps > FINE * (high - low)))
+    }
+    merged = [(number, *count) for number, count in counts.items() if count[0] > count[1]]
+    if merged:
+        yield _MERGED.format(name, len(merged), *merged[0])
+
+
+def _unused(headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    used = {name for pair in pairs for name in pair}
+    rename = pairs[0] == ("x", "y")
+    for name in headers:
+        if name in (*VALIDATION_ARRAYS, *TEST_ARRAYS) and rename:
+            yield f"array {name!r}: not used beside x and y; to use it, name the training rows x_train and y_train"
+        elif name not in used:
+            yield _UNUSED.format(f"array {name!r}")
+
+
+def _types(headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yields a line for inputs of which some are pixels from 0 to 255 and others are not, by their type."""
+    first = pairs[0][0]
+    for name, _ in pairs[1:]:
+        if (headers[name].dtype == np.uint8) != (headers[first].dtype == np.uint8):
+            yield _TYPES.format(name, headers[name].dtype, first, headers[first].dtype)
 
 
 def _require_usable(path: Path, headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]]) -> None:

@@ -16,7 +16,7 @@ from pipelines.files.archives import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipelines.files.columns import Series
+    from pipelines.files.text_forms import Series
 
 _N_LISTED = 5
 _N_FOLDS = 20
@@ -42,21 +42,36 @@ def labels_of_column(column: Series, place: str) -> Array:
 
 
 def clean_labels(labels: Array, place: str) -> Array:
-    """Converts (n_rows,) or (n_rows, 1) labels to (n_rows,) integers or texts.
+    """Converts (n_rows,) or (n_rows, 1) labels to (n_rows,) integers, or texts without blanks around them.
 
     Raises:
-        DataError: Numbers that are not whole.
+        DataError: Numbers that are not whole, texts that are not UTF-8, or missing labels.
     """
     labels = labels.reshape(-1)
     if labels.dtype.kind == "f":
+        n_missing = np.count_nonzero(np.isnan(labels))
+        if n_missing:
+            raise DataError(f"{place}: every row must have a label, got {n_missing} NaN: fill or drop them")
         whole = np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < 2**53)
         if not whole.all():
             found = f"{labels[~whole][0]} ({np.count_nonzero(~whole)} such rows)"
             raise DataError(f"{place}: labels must be whole numbers or text, got {found}: cut a quantity into classes")
         return labels.astype(np.int64)
-    if labels.dtype.kind == "S":
-        return np.char.decode(labels, "utf-8", "replace")
-    return labels if labels.dtype.kind in "iuU" else labels.astype(str)
+    if labels.dtype.kind in "SU":
+        return _clean_texts(labels, place)
+    return labels if labels.dtype.kind in "iu" else labels.astype(str)
+
+
+def _clean_texts(labels: Array, place: str) -> Array:
+    try:
+        texts = np.char.strip(np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise DataError(f"{place}: labels must be UTF-8 text, got byte 0x{byte:02x}: save them as text") from error
+    n_missing = np.count_nonzero(texts == "")
+    if n_missing:
+        raise DataError(f"{place}: every row must have a label, got {n_missing} empty ones: fill or drop them")
+    return texts
 
 
 def number_labels(labels: Array, classes: Sequence[str], place: str) -> Array:

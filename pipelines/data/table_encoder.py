@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
-from pipelines.files.columns import IGNORED, TEXT, Series, is_category, to_days, to_numbers
+from pipelines.files.columns import IGNORED, TEXT, is_category, to_days, to_numbers
+from pipelines.files.text_forms import Series
 
 if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
@@ -18,12 +20,14 @@ if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
 Kind = Literal["numeric", "boolean", "date", "category", "ignored"]
 
 # What pandas infers of a column's values that can be encoded.
-_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal")
+_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", "timedelta64", "timedelta")
 _DATES = ("datetime64", "datetime", "date")
 _ENCODED = (*_NUMERIC, *_DATES, "boolean", "string")
 _N_DATE_FEATURES = 6
-_FINE = 2.0**-20
+FINE = 2.0**-20
 """Share of a column's range that the steps of its float32 values may take."""
+_TOO_MANY = "{} different texts in {} rows"
+_NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ def _learn_column(name: str, values: Series, text_format: str) -> Column:
         return Column(name, "ignored", reason="no value in the training rows")
     if name.startswith("Unnamed: "):  # what pandas calls a column without a name
         return Column(name, "ignored", reason="no name, so taken for a saved index")
-    inferred = infer_dtype(present if present.dtype.kind == "M" else present.tolist())
+    inferred = infer_dtype(present if present.dtype.kind in "Mm" else present.tolist())
     if inferred not in _ENCODED:
         raise DataError(
             f"column {name!r}: must hold numbers, booleans, dates or text, got {inferred}: convert or drop it"
@@ -179,14 +183,20 @@ def _learn_categories(name: str, present: Series, text_format: str) -> Column:
     categories = tuple(sorted({_text(value) for value in present.unique()}))
     if is_category(len(categories), len(present), text_format):
         return Column(name, "category", categories=categories, format=text_format)
-    return Column(name, "ignored", reason=f"{len(categories)} different texts in {len(present)} rows")
+    return Column(name, "ignored", reason=_TOO_MANY.format(len(categories), len(present)) + _hint(categories))
+
+
+def _hint(categories: Sequence[str]) -> str:
+    """Returns what to do with texts that are numbers beside other characters, such as ``12.5 kg``."""
+    n_numbers = sum(_NUMBER_AND_UNIT.fullmatch(text.strip()) is not None for text in categories)
+    return "; to use numbers, write them without units" if 2 * n_numbers > len(categories) else ""
 
 
 def _offset(numbers: Array) -> float:
     """Returns the median where float32 merges values that differ, as it does with Unix times; else 0."""
     with np.errstate(over="ignore"):
         step = np.spacing(np.float32(np.abs(numbers).max()))
-    if step <= _FINE * np.ptp(numbers) or len(np.unique(numbers.astype(np.float32))) == len(np.unique(numbers)):
+    if step <= FINE * np.ptp(numbers) or len(np.unique(numbers.astype(np.float32))) == len(np.unique(numbers)):
         return 0.0
     return float(np.median(numbers))
 

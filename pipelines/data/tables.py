@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +11,16 @@ from pipelines.config import DataConfig
 from pipelines.data.splits import labels_of_column, listed
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
-from pipelines.files.columns import IGNORED, NUMBER_FORMATS, STRIPPED, TEXT, Series, read_texts, to_numbers
+from pipelines.files.columns import IGNORED, STRIPPED, TEXT, merged, read_texts, to_numbers
 from pipelines.files.sources import nearest
 from pipelines.files.tables import MISSING, read_table
+from pipelines.files.text_forms import NUMBER_FORMATS, Series
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
+_NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
 _ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
 _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
 _LISTS = ("text_columns", "numeric", "ignore")
@@ -33,11 +36,13 @@ def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Array, dict[str,
     frame = read_table(path, config.text_columns or (), (target, *(config.text_columns or ())))
     facts = dict(frame.attrs)
     _require_columns(path, config, target, list(frame.columns))
+    notes = [_INDEX.format(name) for name in facts.get("index", ())]
+    if all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
+        notes.append(_NAMES.format(listed(list(frame.columns))))
     empty = frame.columns[frame.isna().all()].drop(target, errors="ignore")
     if len(empty):
         raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
     formats = _declared(config)
-    notes = [_INDEX.format(name) for name in facts.get("index", ())]
     labels = labels_of_column(_read_target(frame.pop(target), formats, notes), f"{path}, column {target!r}")
     numbers = frame.select_dtypes("number").columns.difference(list(formats))
     notes += [_ZEROS.format(name) for name in facts.get("zeros", ()) if name in numbers]
@@ -80,8 +85,8 @@ def _read_target(values: Series, formats: dict[str, str], notes: list[str]) -> S
 
     if not _holds_text(values):
         return values
-    texts = values.str.strip()
-    if not texts.equals(values):
+    texts = values.astype(object).str.strip()
+    if not texts.equals(values.astype(object)):
         formats[str(values.name)] = STRIPPED
         notes.append(f"column {values.name!r}: blanks around labels are removed")
     marks = texts.isin(MISSING)
@@ -100,15 +105,25 @@ def _read_column(frame: pd.DataFrame, name: str, formats: dict[str, str], order:
         if declared == TEXT and _holds_text(frame[name]):
             frame[name] = frame[name].str.strip()
         return ""
+    if _kind(frame[name]) == "time":
+        frame[name] = frame[name].map(str, na_action="ignore")
     if _holds_text(frame[name]):
         frame[name], text_format, note = read_texts(frame[name], name, order, numeric=numeric)
         formats |= {name: text_format} if text_format else {}
-    if frame[name].dtype.kind in "iuf":
+    if _kind(frame[name]) in {"integer", "decimal"}:
+        note = merged(frame[name], name)
+    if _kind(frame[name]) in {"integer", "decimal", "floating", "mixed-integer-float", "timedelta"}:
         to_numbers(frame[name], name)
     return note
 
 
 def _holds_text(values: Series) -> bool:
+    return _kind(values) == "string"
+
+
+def _kind(values: Series) -> str:
+    """Returns what pandas infers of a column's values, whatever type holds them."""
     from pandas.api.types import infer_dtype
 
-    return values.dtype.kind not in "biufM" and infer_dtype(values.astype(object), skipna=True) == "string"
+    kinds = {"b": "boolean", "i": "integer", "u": "integer", "f": "floating", "M": "datetime64", "m": "timedelta"}
+    return kinds.get(values.dtype.kind) or str(infer_dtype(values.astype(object), skipna=True))

@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from itertools import product
-from typing import TYPE_CHECKING, Any, TypeAlias
-
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
-
-if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
-    import pandas as pd
-
-Series: TypeAlias = "pd.Series[Any]"
+from pipelines.files.text_forms import DATE_FORMATS, MISSING, NUMBER_FORMATS, Series, are_marks, match_number, parse
 
 MAX_CATEGORIES = 50
 FEW_CATEGORIES = 10
 MAX_DECLARED = 1000
 TEXT, IGNORED, STRIPPED = "text", "ignored", "stripped"
 """Formats of columns that the user declares text, or leaves out; and of texts with blanks around them."""
-# fmt: off
-MISSING = frozenset({
-    "", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null",
-    "nan", "nat", "none", "?", "??", "???", "-", "--", "---", ".", "..", "...", "*", "n.a.", "n.a", "nil", "nd", "n.d.",
-    "k.a.", "missing", "unknown", "undefined", "not available", "not applicable", "#null!", "#div/0!", "#value!",
-    "#ref!", "#num!", "#name?",
-})
-"""Texts, in lower case, that stand for a missing number or date."""
-_MONEY = r"(?:[$€£¥₹₽₩₺₪฿₫]|US\$|R\$|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|Fr\.|kr\.?|zł)?\s*"
-_BLANKS = " \u00a0\u2009\u202f'\u2019_"  # what separates thousands besides commas and points
-_NUMBER = (
-    rf"\(?([-+\u2212]?)\s*{_MONEY}([-+\u2212]?)((?:[1-9]\d{{0,2}}(?:(?:T\d{{3}})+|(?:[{_BLANKS}]\d{{3}})+)|\d*)(?:D\d*)?)"
-    rf"(e[-+]?\d+)?\s*{_MONEY}(%?)\)?"
-)
-NUMBER_FORMATS = (".", ",")
-"""Decimal points and commas; the other one of the two, a blank or an apostrophe may separate thousands."""
-_DATES = (
-    "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%Y.%m.%d",
-    "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d. %B %Y",
-)
-# fmt: on
-_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
-_DATE_FORMATS = ("ISO8601", *("".join(parts) for parts in product(_DATES, _TIMES)), "%H:%M", "%H:%M:%S", "%I:%M %p")
 _N_SAMPLED = 100
+_EXACT = 2**53
+"""Whole numbers up to here are exact as float64."""
+_MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
 
 
 def is_category(n_texts: int, n_rows: int, text_format: str = "") -> bool:
@@ -76,11 +48,12 @@ def read_texts(
     codes, uniques = pd.factorize(values.astype(object))  # code -1 is a missing value
     texts = pd.Series(uniques, dtype=object)
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
-    marks = _are_marks(texts)
-    chosen, parsed = _read_likeliest(texts, counts, formats if numeric else (*formats, *_DATE_FORMATS))
+    marks = are_marks(texts)
+    reads = _read_likely(texts, formats if numeric else (*formats, *DATE_FORMATS))
+    chosen, parsed = max(reads.items(), key=lambda item: counts[item[1].notna()].sum())
     others = parsed.isna() & ~marks
-    n_read = counts[parsed.notna()].sum()
-    if not numeric and (n_read == 0 or n_read <= counts[others].sum()):
+    n_read = counts[np.any([read.notna() for read in reads.values()], axis=0)].sum()  # in any of the likely formats
+    if not numeric and (n_read == 0 or 2 * n_read <= counts[~marks].sum()):
         return _strip(values, name)
     if others.any() and not numeric and is_category(len(texts), len(values)):
         return _strip(values, name)
@@ -88,47 +61,29 @@ def read_texts(
     if others.any():
         wrong = found(values, np.isin(codes, np.flatnonzero(others)))
         raise DataError(
-            f"column {name!r}: must hold {kind} alone, got {wrong}: correct these values, leave missing ones empty, or"
-            f" declare the column in data.text_columns or data.ignore"
+            f"column {name!r}: must hold {kind} alone, got {wrong}: correct these values (all in one form), leave"
+            f" missing ones empty, or declare the column in data.text_columns or data.ignore"
         )
-    return parsed.reindex(codes).set_axis(values.index), chosen, _describe(name, kind, texts, parsed, counts, marks)
+    as_well = [other for other, read in reads.items() if not read[~marks].hasnans and (read != parsed)[~marks].any()]
+    line = _describe(name, kind, texts, parsed, counts, marks) + _describe_parts(texts, counts, chosen, as_well)
+    return parsed.reindex(codes).set_axis(values.index), chosen, line
 
 
-def _read_likeliest(texts: Series, counts: Array, formats: tuple[str, ...]) -> tuple[str, Series]:
-    """Returns the format that most rows have, the first of equals, and the texts read in it."""
-    sample = texts[~_are_marks(texts)].head(_N_SAMPLED)
-    if 2 * sample.str.contains(r"\d.*\d").sum() < len(sample):
-        formats = tuple(text_format for text_format in formats if text_format in NUMBER_FORMATS)  # no dates
-    likely = [text_format for text_format in formats if 2 * parse(sample, text_format).notna().sum() >= len(sample)]
-    read = {text_format: parse(texts, text_format) for text_format in likely or formats[:1]}
-    return max(read.items(), key=lambda item: counts[item[1].notna()].sum())
+def _read_likely(texts: Series, formats: tuple[str, ...]) -> dict[str, Series]:
+    """Returns the texts read as numbers or as dates, in each format that some of the first ones have.
 
-
-def _are_marks(texts: Series) -> Series:
-    return texts.str.strip().str.casefold().isin(MISSING)
-
-
-def parse(texts: Series, text_format: str) -> Series:
-    """Reads texts in a format, as float64 or datetime64; NaN or NaT where one has another format."""
-    import pandas as pd
-
-    if text_format not in NUMBER_FORMATS:
-        dates = pd.to_datetime(texts.str.strip(), format=text_format, errors="coerce", utc=True)
-        return dates.dt.tz_localize(None)
-    thousands = NUMBER_FORMATS[text_format == "."]
-    pattern = _NUMBER.replace("T", re.escape(thousands)).replace("D", re.escape(text_format))
-    match = re.compile(pattern, re.IGNORECASE).fullmatch
-    plain = str.maketrans(text_format, ".", thousands + _BLANKS)
-    return pd.Series([_number(match(text.strip()), plain) for text in texts], texts.index, dtype=np.float64)
-
-
-def _number(match: re.Match[str] | None, plain: dict[int, int | None]) -> float:
-    """Returns the number of a match of ``_NUMBER``; parentheses stand for a minus sign, as in accounts."""
-    digits = match[3].translate(plain) if match else ""
-    if match is None or digits in {"", "."}:
-        return np.nan
-    sign = -1 if match[0].startswith("(") or {"-", "\u2212"} & {match[1], match[2]} else 1
-    return sign * float(digits + (match[4] or "")) / (100 if match[5] else 1)
+    Dates are read where fewer than half of the texts are numbers.
+    """
+    sample = texts[~are_marks(texts)].head(_N_SAMPLED)
+    numbers = tuple(text_format for text_format in formats if text_format in NUMBER_FORMATS)
+    for kind in (numbers, formats[len(numbers) :]):
+        fits = {text_format: parse(sample, text_format).notna() for text_format in kind}
+        likely = [text_format for text_format in kind if fits[text_format].any()]
+        if likely and 2 * np.any([fits[text_format] for text_format in likely], axis=0).sum() >= len(sample):
+            return {text_format: parse(texts, text_format) for text_format in likely}
+        if 2 * sample.str.contains(r"\d.*\d").sum() < len(sample):
+            break  # no dates
+    return {formats[0]: parse(texts, formats[0])}
 
 
 def _strip(values: Series, name: str) -> tuple[Series, str, str]:
@@ -139,12 +94,35 @@ def _strip(values: Series, name: str) -> tuple[Series, str, str]:
     return stripped, STRIPPED, f"column {name!r}: blanks around texts are removed, in {n_changed} rows"
 
 
+def merged(values: Series, name: str) -> str:
+    """Returns a line about whole numbers or decimals that differ, but not as float64; an empty text if there are none.
+
+    Args:
+        values: (n_rows,) whole numbers or decimals, not floats.
+        name: The column's name.
+    """
+    exact = values.dropna()
+    numbers = exact.astype(np.float64)
+    if exact.empty or numbers.abs().max() <= _EXACT:
+        return ""
+    n_exact, n_numbers = exact.nunique(), numbers.nunique()
+    if n_numbers == n_exact:
+        return ""
+    return (
+        f"column {name!r}: {n_exact} different numbers are {n_numbers} as float64; put it into data.text_columns or"
+        " data.ignore"
+    )
+
+
 def _describe(name: str, kind: str, texts: Series, parsed: Series, counts: Array, marks: Series) -> str:
     """Returns the line that says how a column was read, with an example and the marks of missing values."""
     import pandas as pd
 
     plain = pd.to_numeric(texts, errors="coerce").notna()
-    example = int(np.argmax(parsed.notna() & ~plain))  # the first text that is not a plain number
+    telling = parsed.notna() & ~plain  # a text that is not a plain number says most
+    if not telling.any():
+        telling = parsed.notna()
+    example = int(np.argmax(telling))
     value = parsed.iloc[example]
     shown = f"{value:.15g}" if kind == "numbers" else str(value)
     line = f"column {name!r}: texts are read as {kind}, {texts.iloc[example]!r} as {shown}"
@@ -155,6 +133,18 @@ def _describe(name: str, kind: str, texts: Series, parsed: Series, counts: Array
     return line
 
 
+def _describe_parts(texts: Series, counts: Array, chosen: str, as_well: list[str]) -> str:
+    """Returns what differs between the texts of a column: currencies, percent signs, or the order of day and month."""
+    if chosen not in NUMBER_FORMATS:
+        return f"; {chosen} is taken, {as_well[0]} fits as well: write dates as 2020-12-31" if as_well else ""
+    matches = [match_number(text, chosen) for text in texts]
+    money = sorted({(match["money"] or match["end_money"]).upper() for match in matches if match} - {""})
+    is_percent = np.array([bool(match and match["percent"]) for match in matches])
+    n_percent, n_numbers = counts[is_percent].sum(), counts[[match is not None for match in matches]].sum()
+    line = f"; the currencies {', '.join(money)} are not converted" if len(money) > 1 else ""
+    return line + (f"; {n_percent} of {n_numbers} values are percentages" if 0 < n_percent < n_numbers else "")
+
+
 def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
     """Converts a column's values to (n_rows,) float64 with NaN where one is missing.
 
@@ -163,6 +153,8 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
     """
     import pandas as pd
 
+    if values.dtype.kind == "m":  # durations count in seconds
+        values = values.dt.total_seconds()
     if values.dtype.kind in "biuf":
         numbers, present = values.to_numpy(dtype=np.float64, na_value=np.nan), values.notna().to_numpy()
     else:
@@ -187,8 +179,6 @@ def to_days(values: Series, name: str, text_format: str) -> Array:
     Raises:
         DataError: A value is not a date in the column's format.
     """
-    import pandas as pd
-
     if values.dtype.kind != "M":
         texts = values.astype(object).map(str, na_action="ignore")
         dates = parse(texts, text_format or "ISO8601")
@@ -198,7 +188,9 @@ def to_days(values: Series, name: str, text_format: str) -> Array:
         values = dates
     elif getattr(values.dtype, "tz", None) is not None:
         values = values.dt.tz_convert(None)
-    return ((values - pd.Timestamp(0)) / pd.Timedelta(days=1)).to_numpy(dtype=np.float64)
+    times = values.to_numpy().astype("M8[us]")  # nanoseconds reach from 1677 to 2262 alone
+    microseconds = times.astype(np.int64).astype(np.float64)
+    return np.where(np.isnat(times), np.nan, microseconds / _MICROSECONDS_OF_A_DAY)
 
 
 def found(values: Series, wrong: Array) -> str:

@@ -109,6 +109,8 @@ def _sample(path: Path) -> str:
     with cast(BinaryIO, gzip.open(path)) if is_packed else path.open("rb") as file:
         sample = file.read(_SAMPLE_BYTES)
         n_bytes = len(sample) + sum(map(len, iter(lambda: file.read(_SAMPLE_BYTES), b"")))
+    if b"\0" in sample:
+        raise DataError(f"{path}: must be UTF-8 text, got a null byte, as in UTF-16: save the table as UTF-8")
     text = sample.decode("utf-8-sig", "replace")
     separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
     n_fields = text.count(separator) + text.count("\n")
@@ -129,11 +131,15 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
+        _require_unique(path, file.schema_arrow.names)
         require_memory(path, 8 * file.metadata.num_rows * file.metadata.num_columns)
         for batch in file.iter_batches():  # finds text that is not UTF-8, which reading does not
             batch.validate(full=True)
     frame = pd.read_parquet(path)
-    frame.attrs = {"index": [str(name) for name in frame.index.names if name is not None]}
+    names = [str(name) for name in frame.index.names if name is not None]
+    if not names and frame.index.dtype.kind not in "iu":  # row numbers have no name, and say nothing
+        names = ["(without a name)"]
+    frame.attrs = {"index": names}
     return frame
 
 

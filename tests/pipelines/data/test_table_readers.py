@@ -95,7 +95,7 @@ def test_tables_that_cannot_be_used(tmp_path: Path, content: str, expected: str)
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_table_in_another_encoding(tmp_path: Path, encoding: str):
     (tmp_path / "own.csv").write_text(f"stadt,target\nZürich,1\n{ROWS}", encoding=encoding)
-    assert "must be UTF-8 text, got byte 0xf" in load_error(tmp_path / "own.csv")
+    assert "must be UTF-8 text, got " in load_error(tmp_path / "own.csv")
 
 
 def test_a_table_with_a_byte_order_mark_is_read(tmp_path: Path):

@@ -1,0 +1,88 @@
+"""Forms in which texts hold numbers, dates and missing values."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
+    import pandas as pd
+
+Series: TypeAlias = "pd.Series[Any]"
+
+# fmt: off
+MISSING = frozenset({
+    "", "#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null",
+    "nan", "nat", "none", "?", "??", "???", "-", "--", "---", ".", "..", "...", "*", "n.a.", "n.a", "nil", "nd", "n.d.",
+    "k.a.", "missing", "unknown", "undefined", "not available", "not applicable", "#null!", "#div/0!", "#value!",
+    "#ref!", "#num!", "#name?", "(null)", "\\n", "tbd", "blank", "(blank)", "empty", "_", "/", "\u2013", "\u2014",
+})
+"""Texts, in lower case, that stand for a missing number or date."""
+_CODES = (
+    "AUD|BGN|BRL|CAD|CHF|CLP|CNY|CZK|DKK|EUR|GBP|HKD|HUF|IDR|ILS|INR|ISK|JPY|KRW|MXN|NOK|NZD|PLN|RON|RUB|SEK|SGD|THB|"
+    "TRY|UAH|USD|ZAR"
+)
+_MONEY = rf"(?:[A-Z]{{0,2}}\$|[€£¥₹₽₩₺₪฿₫¢]|{_CODES}|Fr\.|kr\.?|zł)?"
+_BLANKS = " \u00a0\u2009\u202f'\u2019_"  # what separates thousands besides commas and points
+_MINUS = "-\u2212\u2013"
+
+
+def _pattern(point: str, comma: str) -> re.Pattern[str]:
+    """Returns what matches a number with this decimal point and this separator of thousands, or of lakhs in India."""
+    point, comma = re.escape(point), re.escape(comma)
+    blocks = rf"(?:{comma}\d{{3}})+|(?:{comma}\d\d)+{comma}\d{{3}}|(?:[{_BLANKS}]\d{{3}})+"
+    scientific = rf"(?:\d+(?:{point}\d*)?|{point}\d+)e[-+]?\d+"  # without separators of thousands
+    digits = rf"(?P<digits>(?:[1-9]\d{{0,2}}(?:{blocks})|\d*)(?:{point}\d*)?|{scientific})"
+    return re.compile(
+        rf"\(?(?P<sign>[{_MINUS}+]?)\s*(?P<money>{_MONEY})\s*(?P<inner_sign>[{_MINUS}+]?){digits}\s*"
+        rf"(?P<end_money>{_MONEY})\s*(?P<percent>%?)(?P<end_sign>[{_MINUS}]?)\)?",
+        re.IGNORECASE,
+    )
+
+
+NUMBER_FORMATS = (".", ",")
+"""Decimal points and commas; the other one of the two, a blank or an apostrophe may separate thousands."""
+_PATTERNS = {".": _pattern(".", ","), ",": _pattern(",", ".")}
+_PLAIN = {".": str.maketrans("", "", "," + _BLANKS), ",": str.maketrans(",", ".", "." + _BLANKS)}
+_DATES = (
+    "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%Y.%m.%d",
+    "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d. %B %Y", "%d-%b-%y", "%b %d %Y",
+    "%B %d %Y", "%a, %d %b %Y", "%A, %B %d, %Y", "%d/%b/%Y", "%Y-%m-%d", "%Y. %m. %d.", "%Y年%m月%d日",
+)
+# fmt: on
+_TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S UTC")
+DATE_FORMATS = ("ISO8601", *("".join(parts) for parts in product(_DATES, _TIMES)), "%H:%M", "%H:%M:%S", "%I:%M %p")
+
+
+def parse(texts: Series, text_format: str) -> Series:
+    """Reads texts in a format, as float64 or datetime64; NaN or NaT where one has another format."""
+    import pandas as pd
+
+    if text_format not in NUMBER_FORMATS:
+        dates = pd.to_datetime(texts.str.strip(), format=text_format, errors="coerce", utc=True)
+        return dates.dt.tz_localize(None)
+    matches = [match_number(text, text_format) for text in texts]
+    return pd.Series([_number(match, text_format) for match in matches], texts.index, dtype=np.float64)
+
+
+def match_number(text: str, text_format: str) -> re.Match[str] | None:
+    """Matches a text with the groups ``money``, ``end_money`` and ``percent``; None for other texts."""
+    return _PATTERNS[text_format].fullmatch(text.strip())
+
+
+def _number(match: re.Match[str] | None, text_format: str) -> float:
+    """Returns the number of a match; parentheses stand for a minus sign, as in accounts."""
+    digits = match["digits"].translate(_PLAIN[text_format]) if match else ""
+    if match is None or digits in {"", "."}:
+        return np.nan
+    signs = (match["sign"], match["inner_sign"], match["end_sign"])
+    is_negative = match[0].startswith("(") or any(sign and sign in _MINUS for sign in signs)
+    return (-1 if is_negative else 1) * float(digits) / (100 if match["percent"] else 1)
+
+
+def are_marks(texts: Series) -> Series:
+    """Whether texts stand for a missing number or date."""
+    return texts.str.strip().str.casefold().isin(MISSING)
