@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import ready_home
 from hypothesis import settings
-from ready_home import copy_database
+from ready_home import copy_database, copy_home
 from sharing import made_once, run_lock
 
 from search.home.addresses import sqlite_file
@@ -115,22 +115,13 @@ def postgres(start_postgres: Callable[[], Any]) -> Callable[[str], str]:
 def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with evaluated studies of digits: ``weak``, ``middle``, ``strong``, ``equal`` and ``other``.
 
-    ``equal`` is trained as ``strong`` is, with the same seed; so is ``other``, but on another split of the rows.
+    ``equal`` is trained as ``strong`` is, with the same seed; so is ``other``, but on another split of the rows. They
+    are trained once; each process of a test run has a copy of its own.
     """
-    from finished import run_small
+    from finished import make_contenders
 
-    from search.finals.sealed_test import evaluate
-
-    home = tmp_path_factory.mktemp("contenders") / "home"
-    strong = {"width": 64, "epochs": 12}
-    run_small(home, "weak", trials=1, width=3, epochs=1)
-    run_small(home, "middle", trials=1, width=8, epochs=3)
-    run_small(home, "strong", trials=1, **strong)
-    run_small(home, "equal", trials=1, **strong)
-    run_small(home, "other", trials=1, split_seed=1, **strong)
-    for study in ("weak", "middle", "strong", "equal", "other"):
-        evaluate(study, home=home)
-    return home
+    made = made_once(tmp_path_factory, "contenders", make_contenders)
+    return copy_home(made, tmp_path_factory.mktemp("contenders") / "home")
 
 
 @pytest.fixture(scope="module")  # an open Playwright occupies the thread's event loop

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from search.finals.sealed_test import evaluate
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import StudySpec, spec_from_dict
 
@@ -27,3 +28,15 @@ def run_small(home: Path, name: str, **options: Any) -> StudyResult:
     result = run_study(small_spec(name, **options), home=home)
     assert result.best
     return result
+
+
+def make_contenders(home: Path) -> None:
+    """The studies of the fixture ``contenders``."""
+    strong = {"width": 64, "epochs": 12}
+    run_small(home, "weak", trials=1, width=3, epochs=1)
+    run_small(home, "middle", trials=1, width=8, epochs=3)
+    run_small(home, "strong", trials=1, **strong)
+    run_small(home, "equal", trials=1, **strong)
+    run_small(home, "other", trials=1, split_seed=1, **strong)
+    for study in ("weak", "middle", "strong", "equal", "other"):
+        evaluate(study, home=home)

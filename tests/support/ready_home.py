@@ -1,11 +1,12 @@
-"""A ready-made MLflow database, copied into new homes: its fifty migrations take seconds, a copy takes none."""
+"""Ready-made homes to copy: a finished one, or MLflow's empty database, whose fifty migrations take seconds."""
 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 sources: list[Callable[[], Path]] = []
@@ -27,3 +28,18 @@ def prepare(home: Path) -> Path:
         home.mkdir(parents=True, mode=0o700)
         copy_database(home / "mlflow.db")
     return home
+
+
+def copy_home(home: Path, copy: Path) -> Path:
+    """Copies a home, whose runs then have their artifacts in the copy."""
+    shutil.copytree(home, copy, ignore=shutil.ignore_patterns("*.db*"))
+    for name in ("optuna.db", "mlflow.db"):
+        with closing(sqlite3.connect(home / name)) as source, closing(sqlite3.connect(copy / name)) as target:
+            source.backup(target)
+    with closing(sqlite3.connect(copy / "mlflow.db")) as database:
+        (there,) = database.execute("SELECT artifact_location FROM experiments ORDER BY experiment_id DESC").fetchone()
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            changed = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            database.execute(changed, [there, (copy / "artifacts").as_uri()])
+        database.commit()
+    return copy

@@ -112,7 +112,7 @@ def test_ui_is_mlflows_page_on_this_home(first_run: Answer, finished_home: Path)
     port = free_port()
     process = subprocess.Popen(
         command("ui", "--home", finished_home, "--port", port, "--json"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     url = json.loads(process.stdout.readline())["url"]
@@ -122,7 +122,7 @@ def test_ui_is_mlflows_page_on_this_home(first_run: Answer, finished_home: Path)
         assert json.load(answer)["run"]["info"]["run_id"] == run_id
     with urllib.request.urlopen(f"{url}/get-artifact?path=model.h5&run_uuid={run_id}", timeout=PATIENCE_S) as answer:
         assert answer.read(4) == b"\x89HDF"
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C, to every process of the group
     assert process.communicate(timeout=PATIENCE_S) == ("", "")
     assert process.returncode == 0
     with pytest.raises(OSError, match="refused"):

@@ -198,10 +198,10 @@ def test_a_missing_home_is_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_one_missing_model_among_500_trials_is_found(own_home: Settings) -> None:
+def test_one_missing_model_among_200_trials_is_found(own_home: Settings) -> None:
     settings = own_home
     builder = StudyBuilder(settings, "large")
     builder.add()
-    multiply(builder, 499)
-    model_file(settings, builder.study.trials[300].user_attrs["run_id"]).unlink()
+    multiply(builder, 199)
+    model_file(settings, builder.study.trials[150].user_attrs["run_id"]).unlink()
     assert len(doctor(settings, "--json").json()) == 1

@@ -1,4 +1,4 @@
-"""Migration to PostgreSQL: three studies, 300 runs, two versions, compared through Optuna and MLflow."""
+"""Migration to PostgreSQL: three studies, 120 runs, two versions, compared through Optuna and MLflow."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ STUDIES = ("one", "two", 'it\'s "three"')
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Three studies of a hundred runs each, and a model with two versions."""
+    """Three studies of forty runs each, and a model with two versions."""
     settings = read_settings(tmp_path_factory.mktemp("move") / "home", {})
     prepare_home(settings)
     for name in STUDIES:
         builder = StudyBuilder(settings, name)
         run_id = builder.add()
-        multiply(builder, 99)
+        multiply(builder, 39)
         builder.study.set_user_attr("seal", [{"at": "noon"}])
         client = builder.runs.client
         client.log_batch(
@@ -186,7 +186,7 @@ class TestMigration:
         answer, before = moved
         assert answer.code == 0, answer.err
         counts = answer.json()
-        assert (counts["optuna"]["studies"], counts["optuna"]["trials"], counts["mlflow"]["runs"]) == (3, 300, 300)
+        assert (counts["optuna"]["studies"], counts["optuna"]["trials"], counts["mlflow"]["runs"]) == (3, 120, 120)
         assert (counts["mlflow"]["model_versions"], counts["mlflow"]["registered_model_aliases"]) == (2, 1)
         assert optuna_has(target.optuna) == optuna_has(home.optuna_storage)
         assert mlflow_has(target.mlflow) == mlflow_has(home.tracking_uri)
@@ -199,7 +199,7 @@ class TestMigration:
         ids = {experiment.experiment_id for experiment in client.search_experiments()}
         assert client.create_experiment("new") not in ids
         trials = optuna.load_study(study_name="one", storage=target.optuna)
-        assert trials.ask().number == 100
+        assert trials.ask().number == 40
 
     def test_a_target_that_is_not_empty_is_refused(
         self, home: Settings, target: Target, moved: tuple[Answer, dict[str, str]]
