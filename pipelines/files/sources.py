@@ -16,7 +16,8 @@ from pipelines.keras_settings import tensorflow_backend
 from pipelines.native_output import quiet
 
 SOURCES = ("digits", "mnist", "fashion_mnist")
-SUFFIXES = (".npz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+SUFFIXES = (".npz", *TABLE_SUFFIXES)
 _KERAS_CACHE = Path("~/.keras/datasets")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -13,6 +14,7 @@ from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.optimization.pruners import make_pruner
 from search.spec import StudySpec, spec_from_dict
+from search.spec.study_spec import TABLE_START
 from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, SPEC
 
@@ -36,6 +38,15 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredS
     study.set_user_attr(SPEC, spec.to_json())
     study.set_user_attr(FINGERPRINT, fingerprint)
     return study
+
+
+def keep_recorded_starts(settings: Settings, spec: StudySpec) -> StudySpec:
+    """Leaves ``TABLE_START`` out of a table's study that an earlier version began without it."""
+    if spec.start[:1] != (TABLE_START,) or spec.name not in study_names(settings):
+        return spec
+    others = spec.start[1:]
+    recorded = load_study(settings, spec.name).user_attrs.get(SPEC, {}).get("start")
+    return replace(spec, start=others) if recorded == [asdict(start) for start in others] else spec
 
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:

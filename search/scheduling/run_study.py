@@ -17,7 +17,13 @@ from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
-from search.optimization.studies import load_study, open_study, require_own_experiment, study_names
+from search.optimization.studies import (
+    keep_recorded_starts,
+    load_study,
+    open_study,
+    require_own_experiment,
+    study_names,
+)
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
@@ -115,6 +121,7 @@ def run_study(
         require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
+        spec = keep_recorded_starts(settings, spec)
         if spent := _spent_study(settings, spec, dataset.fingerprint):
             used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
             observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
-from pipelines.files.sources import stem_of
+from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
 from search.home.text import printable
 from search.spec.dimensions import Range, count
 from search.spec.rules import NAME_RULE, TABLES, Objective, Pruner, Sampler, is_name
@@ -30,6 +30,8 @@ from search.spec.template import DEFAULT_STUDY
 
 DEFAULT_TRIALS = 64
 MAX_WEIGHTS = 2**31
+TABLE_START = Hyperparameters(256, 2, 0.1, "adam", 0.003, "cosine", 40, 32)
+"""The first configuration of a table's study without a file: small batches, as few rows make few steps an epoch."""
 
 
 def default_space() -> SearchSpace:
@@ -124,7 +126,9 @@ def default_spec(source: str, **options: object) -> StudySpec:
     Raises:
         SpecError: An option breaks a rule.
     """
-    return _with({"data": {"source": source}, "start": DEFAULT_STUDY["start"]}, options)
+    is_table = suffix_of(Path(source)) in TABLE_SUFFIXES
+    starts = [*([asdict(TABLE_START)] if is_table else []), *DEFAULT_STUDY["start"]]
+    return _with({"data": {"source": source}, "start": starts}, options)
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:

@@ -76,7 +76,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a quantity for a label": ("run fractions.csv", 1, "labels must be whole numbers or text, got 0.5 (10 such rows)"),
     "a row without a label": ("run unlabelled.csv", 1, "every row must have a label, got 1 empty, NA or None"),
     "a column that clears the screen": ("run hidden.csv", 1, "got a, [2Jb: name one of them"),
-    "a table in UTF-16": ("run utf16.csv", 1, "utf16.csv: must be UTF-8 text, got byte 0xff"),
+    "a table in UTF-16": ("run utf16.csv", 1, "utf16.csv: must be UTF-8 text, got a null byte, as in UTF-16"),
     "a compressed table": ("run gzip.csv", 1, "gzip.csv: must be UTF-8 text, got byte 0x8b"),
     "a path that is too long": (f"run {LONG}.csv --study a", 1, "(File name too long)"),
     "a path of nobody": ("datasets ~nobody9/a.csv", 1, "must be the path of a file, got '~nobody9/a.csv'"),

@@ -20,10 +20,10 @@ from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id
-from search.optimization.studies import load_study, study_names
+from search.optimization.studies import keep_recorded_starts, load_study, study_names
 from search.spec.dimensions import Range
 from search.spec.space import SearchSpace
-from search.spec.study_spec import StudySpec, WorkerSettings, spec_from_dict
+from search.spec.study_spec import StudySpec, WorkerSettings, default_spec, spec_from_dict
 from search.storage.attributes import RESULT, SPEC
 from search.storage.database import open_storage
 from search.tracking.connection import make_database
@@ -46,6 +46,16 @@ class TestResuming:
         spec = replace(spec, start=(Hyperparameters(width=8, learning_rate=0.01, depth=1),))
         opened(places, spec)
         assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == spec
+
+    def test_a_table_of_an_earlier_version_keeps_its_starts(self, places: Settings) -> None:
+        spec = default_spec("iris.csv", target="species")
+        assert keep_recorded_starts(places, spec) == spec
+        earlier = replace(spec, start=spec.start[1:])
+        opened(places, earlier)
+        assert keep_recorded_starts(places, spec) == earlier
+        other = replace(spec, name="other")
+        opened(places, other)
+        assert keep_recorded_starts(places, other) == other
 
     @pytest.mark.parametrize(
         ("change", "what"),

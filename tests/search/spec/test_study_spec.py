@@ -14,6 +14,7 @@ from pipelines.errors import SpecError
 from search.spec.dimensions import Choice, Fixed, Range
 from search.spec.space import SearchSpace
 from search.spec.study_spec import (
+    TABLE_START,
     StudySpec,
     WorkerSettings,
     default_space,
@@ -171,6 +172,8 @@ def test_the_study_without_a_file():
         Hyperparameters(768, 2, 0.4, "rmsprop", 0.0015, "cosine", 40, 256),
     )
     assert (spec.name, spec.space, spec.trials, spec.timeout_s) == ("mnist", default_space(), None, 240.0)
+    assert default_spec("iris.CSV.gz").start == (TABLE_START, *spec.start)
+    assert default_spec("iris.npz").start == spec.start
     assert default_spec("iris.csv", name="a", target="t", slots=3).workers == WorkerSettings(slots=3)
     lines = problems(lambda: default_spec("mnist", name="a/b", trials=0))
     assert [line.partition(" must")[0] for line in lines] == ["options, study.name:", "options, study.trials:"]
