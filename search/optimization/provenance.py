@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -47,13 +48,18 @@ def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:
             "majority": majority_share(dataset.validation.y),
             "notes": list(dataset.notes),
         },
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-            "cores": os.cpu_count(),
-            "memory_mb": psutil.virtual_memory().total >> 20,
-            "devices": [slot.device for slot in pool.slots],
-        },
+        "machine": machine([slot.device for slot in pool.slots]),
         "git_commit": git_commit(),
+    }
+
+
+def machine(devices: Sequence[str]) -> dict[str, object]:
+    """Facts on this machine, and the device of each slot."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "cores": os.cpu_count(),
+        "memory_mb": psutil.virtual_memory().total >> 20,
+        "devices": list(devices),
     }
 
 

@@ -121,6 +121,16 @@ def seconds(value: float | None) -> str:
     return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
+def _range(low_s: float, high_s: float) -> str:
+    """Two durations, with the unit once where it is the same: ``30 to 60 s``."""
+    low, high = seconds(low_s), seconds(high_s)
+    return f"{low.split()[0] if low.split()[-1] == high.split()[-1] else low} to {high}"
+
+
+def _trials(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def undelivered(n_runs: int) -> None:
     """Reports runs that MLflow has not received."""
     if n_runs:
@@ -213,7 +223,8 @@ def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
         "budget": " or ".join(limits),
         "slots": f"{forecast.slots}: {', '.join(forecast.devices)}",
         "configurations an hour": hourly,
-        "time": f"{seconds(forecast.forecast_s)}; longer if the best networks are large ones",
+        "time": f"about {seconds(forecast.forecast_s)} ({_range(forecast.forecast_low_s, forecast.forecast_high_s)})",
+        "trials": _trials(forecast.trials_low, forecast.trials_high),
         "memory": f"{forecast.memory_mb:,} MB at most",
     }
     return [space, table(("forecast", ""), facts.items())]

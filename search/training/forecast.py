@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -10,17 +10,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import optuna
 import psutil
-from scipy.optimize import nnls
 
-from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset, Split, load
 from pipelines.errors import TrainingError
 from search.devices.memory import require_fit
+from search.devices.slots import Slot
 from search.home.settings import read_settings
-from search.optimization.pruners import is_audited, make_pruner
 from search.optimization.samplers import make_sampler
 from search.optimization.seeds import draw_seed
 from search.optimization.studies import require_own_experiment
@@ -29,6 +26,9 @@ from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
 from search.spec.study_spec import StudySpec
 from search.tracking.entries import RunStart
+from search.training.cost import Cost, Shape
+from search.training.earlier import slowness
+from search.training.simulation import Timetable, middle_of, n_trials, simulate
 from search.workers import Outcome, Pool, Task
 from search.workers.local_pool import LocalPool, warm_up
 from search.workers.start import local_slots
@@ -37,20 +37,31 @@ N_PROBES, PROBE_EPOCHS = 6, 2
 PROBE_ROWS = 8192
 PROBE_PRODUCTS = 1 << 33
 """Limit on rows times weights in an epoch of a probe: about a second of one core, however large the networks."""
-N_DRAWN = 100
-"""Trials that are simulated where the study has no smaller budget."""
+_REPETITIONS = 9
+_FASTER, _SLOWER = 0.85, 1.25
+"""How far the speed of a machine and of large networks lies from what short trainings show."""
+_AROUND = 0.05
+_TRACKING_S = 3.0
+"""Processor time of importing MLflow and creating its database, while the first trials train."""
+_BOOKKEEPING_S = 0.1
+"""Processor time of a trial outside its training: sampler, databases, run, model file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """The time and memory that a study needs on this machine.
 
-    The forecast samples the space at random. A sampler that prefers large networks takes longer.
+    The range comes from simulations of the study, from what a machine's speed varies by, and from how long earlier
+    studies of the home took on this machine.
 
     Attributes:
         configurations_per_hour: Rate of all slots together, with pruning.
         unpruned_per_hour: The same without pruning.
-        forecast_s: Duration of the whole budget in seconds, start-up included.
+        forecast_s: Duration of the whole budget in seconds, start-up included: the middle of the range.
+        forecast_low_s: The low end of the range.
+        forecast_high_s: The high end of the range.
+        trials_low: The fewest trials that the study is expected to begin.
+        trials_high: The most trials that it is expected to begin.
         memory_mb: Upper limit for the searching process and all slots, in MB; they share some memory.
         slots: Number of trials that train at the same time.
         devices: Device of each slot.
@@ -60,6 +71,10 @@ class Forecast:
     configurations_per_hour: float
     unpruned_per_hour: float
     forecast_s: float
+    forecast_low_s: float
+    forecast_high_s: float
+    trials_low: int
+    trials_high: int
     memory_mb: int
     slots: int
     devices: tuple[str, ...]
@@ -71,7 +86,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
 
     Args:
         spec: The study, from ``read_spec`` or ``default_spec``.
-        home: Folder in which datasets are looked up; nothing else in it is read or written.
+        home: Folder in which datasets and earlier studies are looked up; nothing in it is written.
 
     Raises:
         DataError: The dataset cannot be used.
@@ -87,27 +102,67 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     dataset = load(spec.data, settings.data_folders)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
-    drawn = simulate(spec)
-    few = _few_rows(dataset, max(_n_weights(hp, dataset) for hp, _ in drawn))
-    probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp, _ in drawn[-N_PROBES:]]
+    simulations = [simulate(spec, repetition) for repetition in range(_REPETITIONS)]
+    probes = _train_probes(spec, [hp for trials in simulations for hp, _ in trials], dataset, slots)
+    startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in probes.outcomes) / len(slots)
+    startup_s = max(0.0, startup_s) + _TRACKING_S / (os.cpu_count() or 1)
+    factors = slowness(settings, [slot.device for slot in slots], probes.cost, startup_s)
+    return _forecast(spec, simulations, probes, dataset, slots, startup_s, factors)
+
+
+def _forecast(
+    spec: StudySpec,
+    simulations: Sequence[Sequence[tuple[Hyperparameters, int]]],
+    probes: _Probes,
+    dataset: Dataset,
+    slots: Sequence[Slot],
+    startup_s: float,
+    factors: Sequence[float],
+) -> Forecast:
+    """Applies the cost of the probes to the simulated trials."""
+    shape, cost = Shape.of(dataset), probes.cost
+    durations_s = [[cost.trial_s(*trial, shape) for trial in trials] for trials in simulations]
+    tables = [Timetable.of(trials_s, len(slots)) for trials_s in durations_s]
+    seconds, trials, factor = _limits(spec, tables, startup_s, factors)
+    full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, shape) for trials in simulations for hp, _ in trials)
+    trial_s = statistics.fmean(duration_s for trials_s in durations_s for duration_s in trials_s)
+    return Forecast(
+        configurations_per_hour=round(3600 * len(slots) / trial_s / factor, 1),
+        unpruned_per_hour=round(3600 * len(slots) / full_s / factor, 1),
+        forecast_s=round(seconds[1], 1),
+        forecast_low_s=round(seconds[0], 1),
+        forecast_high_s=round(seconds[2], 1),
+        trials_low=trials[0],
+        trials_high=trials[2],
+        memory_mb=_memory_mb(probes.outcomes, _n_bytes(dataset) - probes.n_bytes, len(slots)),
+        slots=len(slots),
+        devices=tuple(slot.device for slot in slots),
+        notes=dataset.notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Probes:
+    """Short trainings on few rows: what they cost, their outcomes, and the size of the rows in bytes."""
+
+    cost: Cost
+    outcomes: Sequence[Outcome]
+    n_bytes: int
+
+
+def _train_probes(
+    spec: StudySpec, configurations: Sequence[Hyperparameters], dataset: Dataset, slots: Sequence[Slot]
+) -> _Probes:
+    """Trains the last of some configurations for a few epochs, on few enough rows for the largest of them."""
+    few = _few_rows(dataset, max(map(Shape.of(dataset).n_weights, configurations)))
+    probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp in configurations[-N_PROBES:]]
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
         tasks = [Task(number, hp, draw_seed(spec.seed, number)) for number, hp in enumerate(probes)]
         runner = ProbeRunner(pool, tasks)
         runner.run()
     outcomes = [runner.outcomes[task.number] for task in tasks]
-    startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in outcomes) / len(slots)
-    cost = _Cost.fit(probes, outcomes, few)
-    full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, dataset) for hp, _ in drawn)
-    trial_s = statistics.fmean(cost.trial_s(hp, epochs, dataset) for hp, epochs in drawn)
-    return Forecast(
-        configurations_per_hour=round(3600 * len(slots) / trial_s, 1),
-        unpruned_per_hour=round(3600 * len(slots) / full_s, 1),
-        forecast_s=round(_whole_s(spec, max(0.0, startup_s), trial_s / len(slots)), 1),
-        memory_mb=_memory_mb(outcomes, _n_bytes(dataset) - _n_bytes(few), len(slots)),
-        slots=len(slots),
-        devices=tuple(slot.device for slot in slots),
-        notes=dataset.notes,
-    )
+    cost = Cost.fit(probes, outcomes, Shape.of(few))
+    return _Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, _n_bytes(few))
 
 
 class ProbeRunner(JobRunner[Job]):
@@ -136,67 +191,34 @@ class ProbeRunner(JobRunner[Job]):
         raise TrainingError(message)
 
 
-def simulate(spec: StudySpec) -> list[tuple[Hyperparameters, int]]:
-    """Simulates the trials of a study: the study's pruner sees random configurations with synthetic curves.
+def _limits(
+    spec: StudySpec, tables: Sequence[Timetable], startup_s: float, factors: Sequence[float]
+) -> tuple[list[float], list[int], float]:
+    """When a study reaches its first limit, with how many trials.
 
-    A curve rises to a random level with noise that shrinks over the epochs, so early ranks mostly predict final ranks.
+    Args:
+        spec: The study.
+        tables: Of at least three simulations.
+        startup_s: Seconds before the first trial begins.
+        factors: By how much earlier studies took longer than forecast; empty where there are none.
 
     Returns:
-        Each configuration, the study's ``[[start]]`` first, with the epochs that it would train.
+        Seconds, and numbers of trials, each as low, middle, high; and the factor of the middle.
     """
-    n_trials = min(spec.trials or N_DRAWN, N_DRAWN)
-    random = np.random.default_rng(spec.seed)
-    sampler = optuna.samplers.RandomSampler(spec.seed)
-    study = optuna.create_study(direction="maximize", sampler=sampler, pruner=make_pruner(spec))
-    for start in spec.start[:n_trials]:
-        study.enqueue_trial(spec.space.params(start))
-    drawn = []
-    for _ in range(n_trials):
-        trial = study.ask()
-        hp, level = spec.space.suggest(trial), random.random()
-        for epoch in range(1, hp.epochs + 1):
-            trial.report(level + (random.normal(0, 0.2) - 0.5) / epoch, epoch)
-            if epoch < hp.epochs and trial.should_prune() and not spec.is_start(trial.number):
-                epoch = hp.epochs if is_audited(spec, trial.number) else epoch
-                break
-        study.tell(trial, level)
-        # The next epoch trains while the pruner decides about this one.
-        drawn.append((hp, min(epoch + 1, hp.epochs)))
-    return drawn
-
-
-@dataclass(frozen=True, slots=True)
-class _Cost:
-    """Seconds of a trial: a constant, and for each epoch a linear function of its steps, products and updates."""
-
-    once_s: float
-    per_epoch: tuple[float, ...]
-
-    @classmethod
-    def fit(cls, probes: Sequence[Hyperparameters], outcomes: Sequence[Outcome], dataset: Dataset) -> _Cost:
-        """Fits non-negative costs to the probes by least squares of the relative error."""
-        work = np.array([_work(hp, dataset) for hp in probes])
-        took = np.array([outcome.history[-1].duration_s for outcome in outcomes])
-        scale = work.max(axis=0)
-        solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
-        once = [outcome.duration_s - len(outcome.history) * last for outcome, last in zip(outcomes, took, strict=True)]
-        return cls(max(0.0, statistics.median(once)), tuple(solution / scale))
-
-    def trial_s(self, hp: Hyperparameters, epochs: int, dataset: Dataset) -> float:
-        """Seconds of one trial of that many epochs."""
-        epoch_s = sum(a * b for a, b in zip(self.per_epoch, _work(hp, dataset), strict=True))
-        return self.once_s + epochs * epoch_s
-
-
-def _work(hp: Hyperparameters, dataset: Dataset) -> tuple[float, float, float]:
-    """Steps, products (rows times weights) and updates (steps times weights) of one epoch."""
-    n_rows, n_weights = len(dataset.training.y), _n_weights(hp, dataset)
-    n_steps = math.ceil(n_rows / hp.batch_size)
-    return float(n_steps), float(n_rows * n_weights), float(n_steps * n_weights)
-
-
-def _n_weights(hp: Hyperparameters, dataset: Dataset) -> int:
-    return count_parameters(layer_sizes(hp, dataset.training.x[0].size, dataset.n_classes))
+    factor = statistics.median(factors or [1.0])
+    scales = (min([_FASTER * factor, *factors]), factor, max([_SLOWER * factor, *factors]))
+    ends_s = middle_of([table.until(n_trials(spec)) for table in tables])
+    seconds = [scale * (startup_s + end_s) for scale, end_s in zip(scales, ends_s, strict=True)]
+    trials: list[int] = []
+    if (limit_s := spec.timeout_s) is not None:
+        # Slots that are slower begin fewer trials, hence the reversed order.
+        left_s = [limit_s / scale - startup_s for scale in reversed(scales)]
+        begun = [middle_of([table.begun(time_s) for table in tables])[i] for i, time_s in enumerate(left_s)]
+        trials = [int(min(n, n_trials(spec))) for n in begun]
+        # The last epochs end before the timeout, and MLflow gets the last runs after it.
+        ends = (limit_s * (1 - _AROUND), limit_s, limit_s * (1 + _AROUND))
+        seconds = [min(pair) for pair in zip(seconds, ends, strict=True)]
+    return seconds, trials if spec.timeout_s else [int(n_trials(spec))] * 3, factor
 
 
 def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
@@ -217,10 +239,3 @@ def _memory_mb(outcomes: Sequence[Outcome], more_bytes: int, n_slots: int) -> in
     """Memory of this process and the probes, plus the rows that the probes did not have."""
     own = psutil.Process().memory_info().rss
     return ((own + more_bytes) >> 20) + n_slots * max(outcome.memory_mb for outcome in outcomes)
-
-
-def _whole_s(spec: StudySpec, startup_s: float, interval_s: float) -> float:
-    """Seconds until the study reaches its first limit."""
-    counts = [n for n in (spec.trials, spec.space.size()) if n is not None]
-    budget_s = startup_s + min(counts, default=math.inf) * interval_s
-    return budget_s if spec.timeout_s is None else min(spec.timeout_s, budget_s)

@@ -37,7 +37,9 @@ def plan(
     spec = _read(study, target=target, slots=workers, gpus=gpus)
     forecast = search.plan_study(spec, home=home)
     display.notes(forecast.notes)
-    document = display.fields(forecast, "configurations_per_hour", "forecast_s", "memory_mb", "slots")
+    figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
+    ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high")
+    document = display.fields(forecast, *figures, *ranges)
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
 

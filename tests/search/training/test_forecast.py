@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,10 +15,17 @@ from hypothesis import given, settings, strategies as st
 import search
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset, load
+from search.home.settings import Settings, prepare_home, read_settings
+from search.optimization.provenance import machine
+from search.optimization.studies import open_study
 from search.spec.dimensions import Fixed
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
-from search.training.forecast import _Cost, _few_rows, _n_weights, _whole_s, _work, simulate
+from search.storage.attributes import ELAPSED, FACTS
+from search.training.cost import Cost, Shape
+from search.training.earlier import slowness
+from search.training.forecast import _few_rows, _limits
+from search.training.simulation import Timetable, simulate
 from search.workers.tasks import Outcome
 
 STUDY = '[data]\nsource = "digits"\n[study]\ntrials = 10\n[space]\nwidth = { low = 8, high = 64 }\nepochs = 4\n'
@@ -28,10 +36,13 @@ def test_it_forecasts_and_records_nothing(tmp_path: Path) -> None:
     answer = call("plan", tmp_path / "study.toml", "--workers", 1, "--home", tmp_path / "home", "--json")
     assert answer.code == 0
     found = answer.json()
-    assert list(found) == ["configurations_per_hour", "forecast_s", "memory_mb", "slots"]
+    ranges = ["forecast_low_s", "forecast_high_s", "trials_low", "trials_high"]
+    assert list(found) == ["configurations_per_hour", "forecast_s", "memory_mb", "slots", *ranges]
+    assert found["forecast_low_s"] < found["forecast_s"] < found["forecast_high_s"]
+    assert found["trials_low"] == found["trials_high"] == 10
     assert found["slots"] == 1
     assert found["configurations_per_hour"] > 60
-    assert 10 * 3600 / found["configurations_per_hour"] <= found["forecast_s"] < 600
+    assert found["forecast_s"] < 600
     assert 100 < found["memory_mb"] < 10_000
     assert files(tmp_path) == {"study.toml"}
 
@@ -43,6 +54,7 @@ def test_it_shows_the_space_and_the_slots(tmp_path: Path) -> None:
     assert ["width", "from", "8", "to", "64"] in lines
     assert ["epochs", "4"] in lines
     assert ["budget", "10", "trials"] in lines
+    assert re.search(r"time +about .* \(.* to .*\)", shown)
     assert re.search(r"slots +2: (cpu|gpu):0, (cpu|gpu):", shown)
     assert files(tmp_path) == {"study.toml"}
 
@@ -97,28 +109,27 @@ class TestCost:
     @settings(max_examples=30)
     def test_costs_are_found_again(self, costs: tuple[float, ...], once_s: float, seed: int) -> None:
         dataset = load(DataConfig("digits"))
+        shape = Shape.of(dataset)
         probes = [hp for hp, _ in simulate(replace(search.default_spec("digits", trials=12, seed=seed), pruner="none"))]
-        true = _Cost(once_s, costs)
-        found = _Cost.fit(probes, [outcome(true, hp, dataset) for hp in probes], dataset)
+        true = Cost(once_s, costs)
+        found = Cost.fit(probes, [outcome(true, hp, dataset) for hp in probes], shape)
         for hp in probes:
-            assert found.trial_s(hp, hp.epochs, dataset) == pytest.approx(
-                true.trial_s(hp, hp.epochs, dataset), rel=1e-3
-            )
+            assert found.trial_s(hp, hp.epochs, shape) == pytest.approx(true.trial_s(hp, hp.epochs, shape), rel=1e-3)
 
     def test_noise_gives_no_negative_cost(self) -> None:
         dataset, random = load(DataConfig("digits")), np.random.default_rng(0)
         probes = [hp for hp, _ in simulate(search.default_spec("digits", trials=6))]
-        outcomes = [outcome(_Cost(0.1, (random.exponential(1e-4), 0.0, 0.0)), hp, dataset) for hp in probes]
-        found = _Cost.fit(probes, outcomes, dataset)
+        outcomes = [outcome(Cost(0.1, (random.exponential(1e-4), 0.0, 0.0)), hp, dataset) for hp in probes]
+        found, shape = Cost.fit(probes, outcomes, Shape.of(dataset)), Shape.of(dataset)
         assert min(found.once_s, *found.per_epoch) >= 0
-        assert found.trial_s(Hyperparameters(), 20, dataset) > found.trial_s(Hyperparameters(), 10, dataset) > 0
+        assert found.trial_s(Hyperparameters(), 20, shape) > found.trial_s(Hyperparameters(), 10, shape) > 0
 
 
-def outcome(cost: _Cost, hp: Hyperparameters, dataset: Dataset) -> Outcome:
+def outcome(cost: Cost, hp: Hyperparameters, dataset: Dataset) -> Outcome:
     """The outcome of a probe of two epochs with the given costs."""
     from pipelines.training.history import EpochReport
 
-    epoch_s = cost.trial_s(hp, 1, dataset) - cost.once_s
+    epoch_s = cost.trial_s(hp, 1, Shape.of(dataset)) - cost.once_s
     history = tuple(
         EpochReport(n, loss=1.0, accuracy=0.5, val_loss=1.0, val_accuracy=0.5, learning_rate=0.1, duration_s=epoch_s)
         for n in (1, 2)
@@ -130,8 +141,8 @@ def outcome(cost: _Cost, hp: Hyperparameters, dataset: Dataset) -> Outcome:
 def test_work_is_steps_products_and_updates() -> None:
     dataset = load(DataConfig("digits"))  # 1,149 training rows of 64 values, 10 classes
     hp = Hyperparameters(width=16, depth=1, batch_size=100)
-    assert _n_weights(hp, dataset) == 65 * 16 + 17 * 10
-    assert _work(hp, dataset) == (12, 1149 * 1210, 12 * 1210)
+    assert Shape.of(dataset).n_weights(hp) == 65 * 16 + 17 * 10
+    assert Shape.of(dataset).work(hp) == (12, 1149 * 1210, 12 * 1210)
 
 
 def test_probes_of_large_networks_get_few_rows() -> None:
@@ -143,10 +154,81 @@ def test_probes_of_large_networks_get_few_rows() -> None:
     assert few.preprocessing is dataset.preprocessing
 
 
-def test_the_first_limit_ends_the_study() -> None:
-    spec = search.default_spec("digits", trials=10)
-    assert _whole_s(spec, 5.0, 2.0) == 25.0
-    assert _whole_s(replace(spec, timeout_s=20.0), 5.0, 2.0) == 20.0
-    assert _whole_s(replace(spec, trials=None, timeout_s=60.0), 5.0, 2.0) == 60.0
-    small = SearchSpace({"epochs": Fixed(3), "learning_rate": Fixed(0.1)})
-    assert _whole_s(replace(spec, space=small, start=()), 5.0, 2.0) == 7.0
+def tables(*durations_s: float, n_slots: int = 1) -> list[Timetable]:
+    """Three equal simulations."""
+    return [Timetable.of(durations_s, n_slots)] * 3
+
+
+class TestLimits:
+    """When a study ends, and with how many trials."""
+
+    def test_the_first_limit_ends_the_study(self) -> None:
+        spec = search.default_spec("digits", trials=10)
+        ten = tables(*[2.0] * 10)
+        assert _limits(spec, ten, 5.0, [])[0][1] == 25.0
+        assert _limits(replace(spec, timeout_s=20.0), ten, 5.0, [])[0][1] == 20.0
+        seconds, trials, _ = _limits(replace(spec, trials=None, timeout_s=60.0), ten, 5.0, [])
+        assert seconds == pytest.approx([57.0, 60.0, 63.0])
+        assert trials[0] < (60 - 5) / 2 < trials[2]
+        small = replace(spec, space=SearchSpace({"epochs": Fixed(3), "learning_rate": Fixed(0.1)}), start=())
+        seconds, trials, _ = _limits(replace(small, timeout_s=60.0), tables(2.0), 5.0, [])
+        assert (seconds[1], trials) == (7.0, [1, 1, 1])
+
+    def test_trials_beyond_the_simulated_ones_take_as_long_on_average(self) -> None:
+        spec = search.default_spec("digits", trials=1000)
+        assert _limits(spec, tables(*[2.0] * 100, n_slots=2), 5.0, [])[0][1] == pytest.approx(1005.0)
+
+    def test_the_last_long_trial_occupies_one_slot(self) -> None:
+        table = Timetable.of([1.0, 1.0, 10.0], 2)
+        assert (table.starts_s, table.end_s, table.interval_s) == ((0.0, 0.0, 1.0), 11.0, 2.0)
+        assert [table.begun(time_s) for time_s in (0.5, 5.0, 15.0)] == [2, 3, 5]
+
+    def test_earlier_studies_move_and_widen_the_range(self) -> None:
+        spec, ten = search.default_spec("digits", trials=10), tables(*[2.0] * 10)
+        without, slower, varied = (_limits(spec, ten, 5.0, factors)[0] for factors in ([], [2.0], [1.0, 2.0, 4.0]))
+        assert without[0] < without[1] == 25.0 < without[2]
+        assert slower == pytest.approx([2 * time_s for time_s in without])
+        assert varied == pytest.approx([25.0, 50.0, 100.0])
+
+
+class TestSurvivors:
+    """Whom the pruner lets through."""
+
+    def test_large_networks_and_starts_are_trained_longer_than_the_average(self) -> None:
+        """Trials that survive a pruner are mostly large ones: a mean over all of the space would be optimistic."""
+        spec, shape = search.default_spec("digits", trials=100), Shape(1149, 64, 10)
+        trials = [trial for repetition in range(3) for trial in simulate(spec, repetition)[2:]]
+        share = sum(epochs for _, epochs in trials) / sum(hp.epochs for hp, _ in trials)
+        work = [(shape.n_weights(hp) * epochs, shape.n_weights(hp) * hp.epochs) for hp, epochs in trials]
+        assert sum(done for done, _ in work) / sum(whole for _, whole in work) > share
+        for hp, epochs in simulate(spec)[:2]:
+            assert epochs == hp.epochs
+
+
+class TestEarlierStudies:
+    """What the studies of a home teach a forecast."""
+
+    COST = Cost(1.0, (0.0, 0.0, 0.0))
+
+    def record(self, settings: Settings, name: str, elapsed_s: float, devices: list[str], n_trials: int = 10) -> None:
+        """Records a study of ten finished trials, each of which takes a second by ``COST``."""
+        spec = search.default_spec("digits", trials=64, name=name)
+        study = open_study(settings, spec, "f00d")
+        study.set_user_attr(FACTS, {"machine": machine(devices), "dataset": self.DATASET})
+        study.set_user_attr(ELAPSED, elapsed_s)
+        for _ in range(n_trials):
+            study.tell(study.ask(), 0.5)
+
+    DATASET: ClassVar = {"training_rows": 1149, "features": 64, "classes": 10}
+
+    def test_their_time_is_compared_with_the_same_forecast_of_them(self, tmp_path: Path) -> None:
+        found = read_settings(tmp_path / "home")
+        assert slowness(found, ["cpu:0"], self.COST, 5.0) == []
+        assert files(tmp_path) == set()
+        prepare_home(found)
+        self.record(found, "slow", 30.0, ["cpu:0"])
+        self.record(found, "as-forecast", 15.0, ["cpu:0"])
+        self.record(found, "of-other-devices", 90.0, ["cpu:0", "cpu:1"])
+        self.record(found, "short", 90.0, ["cpu:0"], n_trials=2)
+        assert slowness(found, ["cpu:0"], self.COST, 5.0) == pytest.approx([1.0, 2.0]), "the newest first"
+        assert slowness(found, ["gpu:0"], self.COST, 5.0) == []
