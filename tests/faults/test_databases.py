@@ -76,7 +76,7 @@ def together(server: Any, folder: Path, name: str, *, trials: int, n_processes: 
 
 
 def test_two_processes_on_one_study_of_which_one_is_killed(server: Any, tmp_path: Path) -> None:
-    together(server, tmp_path, "two", trials=14, n_processes=2, beat_s=4)
+    together(server, tmp_path, "two", trials=14, n_processes=2, beat_s=3)
 
 
 @pytest.mark.chaos

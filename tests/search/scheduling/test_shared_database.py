@@ -17,6 +17,7 @@ from world import SIX, Left, World, interrupt_after, script, states
 from pipelines.errors import UnavailableError
 from search.home.settings import prepare_home, read_settings
 from search.optimization.studies import load_study
+from search.scheduling import scheduler as scheduling
 from search.scheduling.progress import Progress
 from search.scheduling.scheduler import Scheduler
 from search.storage import retries as patience
@@ -28,6 +29,12 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory, postgres: Callable[[s
     places = read_settings(tmp_path_factory.mktemp("shared"), {"OPTUNA_STORAGE": postgres("scheduler")})
     prepare_home(places)
     return World(places)
+
+
+@pytest.fixture(autouse=True)
+def quick_bookkeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks for dead processes every second, not every ten."""
+    monkeypatch.setattr(scheduling, "_BOOKKEEPING_S", 1.0)
 
 
 def stop_beating(world: World, trial: optuna.Trial) -> None:
