@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,10 +29,10 @@ class PairedTest:
     p_value: float
 
 
-def mcnemar_exact(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> float:
-    """Returns the two-sided p-value of McNemar's exact test of two models on the same rows.
+def discordant(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> tuple[int, int]:
+    """Returns how many rows the first of two models alone gets right, and how many the second alone.
 
-    Only rows that exactly one of the models gets right count; without any the p-value is 1.
+    ``sign_test`` of them is McNemar's exact test of the two models.
 
     Args:
         right_a: (n_rows,) bool, whether the first model gets each row right.
@@ -43,11 +44,11 @@ def mcnemar_exact(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> float:
     first, second = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"both models must be scored on the same rows, got {first.shape} and {second.shape}")
-    return sign_test(int((first & ~second).sum()), int((second & ~first).sum()))
+    return int((first & ~second).sum()), int((second & ~first).sum())
 
 
-def majority_exact(confusion: npt.ArrayLike) -> float:
-    """Returns the two-sided p-value of McNemar's exact test of a model against its rows' most frequent class.
+def discordant_with_majority(confusion: npt.ArrayLike) -> tuple[int, int]:
+    """Returns ``discordant`` of a model and of always answering with its rows' most frequent class.
 
     Args:
         confusion: (n_classes, n_classes) counts; rows are the true classes, columns the predicted ones.
@@ -56,7 +57,7 @@ def majority_exact(confusion: npt.ArrayLike) -> float:
     supports = counts.sum(axis=1)
     majority = int(supports.argmax())
     both_right = int(counts[majority, majority])
-    return sign_test(int(counts.trace()) - both_right, int(supports[majority]) - both_right)
+    return int(counts.trace()) - both_right, int(supports[majority]) - both_right
 
 
 def sign_test(n_first: int, n_second: int) -> float:
@@ -64,6 +65,27 @@ def sign_test(n_first: int, n_second: int) -> float:
     if n_first + n_second == 0:
         return 1.0
     return float(stats.binomtest(n_first, n_first + n_second).pvalue)
+
+
+def smallest_difference(n_signs: int, n_rows: int, level: float) -> float | None:
+    """Returns the smallest difference of two accuracies that the exact sign test could show at a level.
+
+    Args:
+        n_signs: Rows that exactly one of the models gets right. Where they are too few to show anything, the fewest
+            that could count.
+        n_rows: All rows.
+        level: Significance level.
+
+    Returns:
+        The difference; None if there are too few rows to show any.
+    """
+    fewest = math.floor(1 - math.log2(level)) + 1
+    if fewest > n_rows:
+        return None
+    n_signs = max(n_signs, fewest)
+    first = np.arange(n_signs // 2, n_signs + 1)
+    is_shown = 2 * stats.binom.sf(first - 1, n_signs, 0.5) < level
+    return float(2 * first[is_shown.argmax()] - n_signs) / n_rows
 
 
 def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:

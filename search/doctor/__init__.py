@@ -20,11 +20,12 @@ from search.home.locks import SearchedError, slug_lock, study_lock
 from search.home.settings import Settings, read_settings, study_slug
 from search.home.text import redact
 from search.optimization.studies import load_study, study_names
-from search.registry.versions import all_pages, model_lock
+from search.registry.versions import model_lock
 from search.storage.attributes import SPEC
 from search.storage.sharing import is_searched
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect, mlflow_errors, open_home
+from search.tracking.history import all_pages
 from search.tracking.spool import collect_spools
 
 if TYPE_CHECKING:

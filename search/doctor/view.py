@@ -15,10 +15,10 @@ from search.home.settings import Settings, study_slug
 from search.optimization.leaderboard import trial_row
 from search.optimization.run_records import metrics_of, recorded_results, tags_of
 from search.optimization.seeds import trial_seed
-from search.registry.versions import all_pages
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Entry, Epoch, RunStart, now_ms
+from search.tracking.history import all_pages
 from search.tracking.run_names import trial_number, trial_run_name
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.spool import read_entry

@@ -27,6 +27,7 @@ class SealedResult:
         untrained_accuracy: Of the same network before training.
         seal_opened: How often the test rows of the study were read, this time included.
         test_rows: Hash of the test rows and their labels.
+        ordinal: 7 for the 7th model tested on these rows, over all studies of the home or tracking server.
     """
 
     winner: Winner
@@ -34,6 +35,7 @@ class SealedResult:
     untrained_accuracy: float
     seal_opened: int
     test_rows: str
+    ordinal: int
 
     @property
     def gap(self) -> float:
@@ -53,6 +55,7 @@ class SealedResult:
             "untrained_accuracy": self.untrained_accuracy,
             "majority": evaluation.majority,
             "test_rows": self.test_rows,
+            "ordinal": self.ordinal,
         }
 
     @property

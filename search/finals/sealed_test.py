@@ -23,6 +23,7 @@ from pipelines.evaluation.metrics import evaluate as score
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
 from search.finals.readings import SealedResult, authorship, previous_readings
+from search.finals.tested_models import READ, models_tested_on, number_of, record_test
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line
@@ -66,11 +67,13 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         # Counted before the rows are read: a crash cannot hide a reading.
         study.set_user_attr(SEAL, [*before, reading])
         test = open_test(context.spec.data, settings.data_folders)
+        record_test(client, winner.run_id, test.digest)
+        ordinal = number_of(winner.run_id, models_tested_on(client, test.digest, dataset.fingerprint))
         trained, untrained = _predictors(winner, content, dataset)
         probabilities = trained.probabilities(test.x)
         evaluation = score(probabilities, test.y, dataset.class_names)
         untrained_accuracy = float((untrained.probabilities(test.x).argmax(axis=1) == test.y).mean())
-        result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest)
+        result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal)
         _log_evaluation(client, result, test, probabilities, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result
@@ -120,7 +123,7 @@ def _log_evaluation(
         with tempfile.TemporaryDirectory() as folder:
             _write_files(Path(folder), result, test, probabilities, class_names)
             client.log_artifacts(run_id, folder, FOLDER)
-        client.log_batch(run_id, points, tags=[RunTag("seal.opened", str(result.seal_opened))])
+        client.log_batch(run_id, points, tags=[RunTag(READ, str(result.seal_opened))])
 
 
 def _write_files(

@@ -63,6 +63,12 @@ def times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
 
+def ordinal(number: int) -> str:
+    """``1st``, ``2nd``, ``3rd``, ``4th``, ``11th`` and so on."""
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else endings.get(number % 10, 'th')}"
+
+
 def against_majority(accuracy: float | None, majority: float | None, what: str) -> str:
     """A sentence on the most frequent class beside an accuracy; "" if its share is unknown.
 

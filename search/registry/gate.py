@@ -1,13 +1,18 @@
-"""The gate: the rule that a challenger must pass to become champion."""
+"""The gate: the rule that a challenger must pass to become champion.
+
+The test rows are the same for every challenger, so equal models would pass sooner or later by chance. The gate spends
+its significance level over them: the k-th gets alpha / (k (k + 1)), and these shares add up to alpha.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipelines.evaluation import ALPHA
-from pipelines.evaluation.tests import majority_exact, mcnemar_exact
+from pipelines.evaluation.tests import discordant, discordant_with_majority, sign_test, smallest_difference
+from search.home.text import ordinal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,14 +46,24 @@ class GateVerdict:
         passed: Whether the challenger may become champion.
         reason: In a sentence.
         p_value: Of McNemar's exact test; None if nothing was tested.
+        level: Its significance level: the challenger's share of alpha; None if nothing was tested.
+        smallest_difference: Of the two accuracies, that the test could show at this level; None if nothing was
+            tested, or if the rows are too few.
     """
 
     passed: bool
     reason: str
     p_value: float | None = None
+    level: float | None = None
+    smallest_difference: float | None = None
 
 
-def pass_gate(challenger: Reading, champion: Reading | None, alpha: float = ALPHA) -> GateVerdict:
+def share_of(alpha: float, nth: int) -> float:
+    """The significance level of the n-th challenger on the same rows, from 1; the shares of all add up to alpha."""
+    return alpha / (nth * (nth + 1))
+
+
+def pass_gate(challenger: Reading, champion: Reading | None, alpha: float = ALPHA, nth: int = 1) -> GateVerdict:
     """Passes a challenger that is better than the champion on the same held-out rows by more than chance explains.
 
     The first version is compared with always answering with the rows' most frequent class.
@@ -56,45 +71,67 @@ def pass_gate(challenger: Reading, champion: Reading | None, alpha: float = ALPH
     Args:
         challenger: The model that is to become champion.
         champion: The current one; None if there is none.
-        alpha: Significance level of McNemar's exact test, two-sided.
+        alpha: Significance level of McNemar's exact test, two-sided, of all challengers together.
+        nth: The challenger's number, from 1, among the models tested on these rows but for the champion.
     """
     name = challenger.name
     if challenger.right is None:
         return GateVerdict(False, f"{name} was not evaluated on the held-out test")
     if champion is None:
-        return _pass_first(challenger, alpha)
+        return _pass_first(challenger, alpha, nth)
     rows, needed_rows = challenger.rows_as(champion), champion.rows_as(challenger)
     if rows != needed_rows:
         reason = f"{name} was tested on other rows than {champion.name} (hash {rows}, not {needed_rows})"
         return GateVerdict(False, f"{reason}: their accuracies cannot be compared")
     if champion.right is None or champion.right.shape != challenger.right.shape:
         return GateVerdict(False, f"{champion.name} has no held-out test to compare with")
-    p_value = mcnemar_exact(challenger.right, champion.right)
-    accuracy, needed = challenger.right.mean(), champion.right.mean()
-    both = f"test accuracy {accuracy:.4f}, {champion.name} has {needed:.4f}"
-    tested = f"McNemar's exact test on {len(champion.right):,} rows: p = {p_value:.3g}"
-    if accuracy <= needed:
-        return GateVerdict(False, f"{name} is not better: {both}", p_value)
-    if p_value >= alpha:
-        reason = f"{name} is not significantly better: {both}; {tested}, not below {alpha:g}"
-        return GateVerdict(False, reason, p_value)
-    return GateVerdict(True, f"{name} is better: {both}; {tested}", p_value)
+    both = f"test accuracy {challenger.right.mean():.4f}, {champion.name} has {champion.right.mean():.4f}"
+    signs = discordant(challenger.right, champion.right)
+    return _Comparison(f"{name} is", "better", both, signs, len(champion.right)).verdict(alpha, nth)
 
 
-def _pass_first(challenger: Reading, alpha: float) -> GateVerdict:
+def _pass_first(challenger: Reading, alpha: float, nth: int) -> GateVerdict:
     name, confusion = challenger.name, challenger.confusion
     first = f"{name} is the first version; there is no champion to compare it with"
     if confusion is None:
         return GateVerdict(True, first)
-    n_rows, n_right, majority = confusion.sum(), confusion.trace(), confusion.sum(axis=1).max()
-    p_value = majority_exact(confusion)
+    n_rows, n_right, majority = int(confusion.sum()), int(confusion.trace()), int(confusion.sum(axis=1).max())
     both = f"test accuracy {n_right / n_rows:.4f}, the most frequent class has {majority / n_rows:.4f}"
-    tested = f"McNemar's exact test on {n_rows:,} rows: p = {p_value:.3g}"
-    if n_right <= majority:
-        return GateVerdict(False, f"{name} is not better than always answering with one class: {both}", p_value)
-    if p_value >= alpha:
-        reason = f"{name} is not significantly better than always answering with one class: {both}; {tested}"
-        return GateVerdict(False, f"{reason}, not below {alpha:g}", p_value)
-    return GateVerdict(
-        True, f"{first}, and it is better than always answering with one class: {both}; {tested}", p_value
-    )
+    what, signs = "better than always answering with one class", discordant_with_majority(confusion)
+    verdict = _Comparison(f"{name} is", what, both, signs, n_rows).verdict(alpha, nth)
+    return replace(verdict, reason=f"{first}; {verdict.reason}") if verdict.passed else verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Two models on the same rows.
+
+    Attributes:
+        subject: Begins the reason, such as "it is".
+        what: What it is or is not, such as "better".
+        both: Both accuracies.
+        signs: Rows that the challenger alone gets right, and those that the other alone does.
+        n_rows: All rows.
+    """
+
+    subject: str
+    what: str
+    both: str
+    signs: tuple[int, int]
+    n_rows: int
+
+    def verdict(self, alpha: float, nth: int) -> GateVerdict:
+        """The verdict of McNemar's exact test at the challenger's share of alpha."""
+        (wins, losses), level, p_value = self.signs, share_of(alpha, nth), sign_test(*self.signs)
+        smallest = smallest_difference(wins + losses, self.n_rows, level)
+        tested = f"{self.both}; McNemar's exact test on {self.n_rows:,} rows: p = {p_value:.3g}"
+        share = f"{level:.3g}, the {ordinal(nth)} challenger's share of alpha {alpha:g} on these rows"
+        could = "no difference on so few rows" if smallest is None else f"a difference of {smallest:.4f}"
+        share += f"; it could show {could}"
+        if wins <= losses:
+            reason = f"{self.subject} not {self.what}: {self.both}; the level is {share}"
+        elif p_value >= level:
+            reason = f"{self.subject} not significantly {self.what}: {tested}, not below {share}"
+        else:
+            reason = f"{self.subject} {self.what}: {tested}, below {share}"
+        return GateVerdict(wins > losses and p_value < level, reason, p_value, level, smallest)

@@ -12,8 +12,9 @@ from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
 from search.home.text import redact
-from search.registry.versions import COMPLETE, STATE, Versions, all_pages, model_lock, tagged
+from search.registry.versions import COMPLETE, STATE, Versions, model_lock, tagged
 from search.tracking.connection import connect, mlflow_errors, open_home
+from search.tracking.history import all_pages
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel

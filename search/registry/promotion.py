@@ -12,6 +12,7 @@ from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
 from search.finals.readings import authorship
 from search.finals.sealed_test import read_confusion
+from search.finals.tested_models import models_tested_on, number_of
 from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
 from search.home.settings import Settings, read_settings
@@ -40,6 +41,10 @@ class Promotion:
         champion_accuracy: Of the champion it was compared with; None if there was none.
         p_value: Of McNemar's exact test; None if nothing was tested.
         majority: Share of the test rows' most frequent class; None if unknown.
+        alpha: The significance level of all challengers on the same rows together.
+        level: The winner's share of it; None if nothing was tested.
+        ordinal: 7 for the 7th model tested on these rows; None if it was not evaluated.
+        smallest_difference: Of two accuracies, that the test could show; None if nothing was tested.
     """
 
     model: str
@@ -50,6 +55,10 @@ class Promotion:
     champion_accuracy: float | None
     p_value: float | None
     majority: float | None = None
+    alpha: float = ALPHA
+    level: float | None = None
+    ordinal: int | None = None
+    smallest_difference: float | None = None
 
 
 def promote(
@@ -70,7 +79,7 @@ def promote(
         name: The study.
         model: The registered model's name; the study's by default.
         alias: The alias that moves.
-        alpha: The gate's significance level.
+        alpha: The gate's significance level, of all challengers on the same test rows together.
         force: Why a refusal of the gate is overruled; it is recorded.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
@@ -108,7 +117,10 @@ class _Promotion:
         self._force = force
         self._winner = find_winner(study)
         self._name = f"study {study.study_name}'s {self._winner.run_name}"
-        self._tags = lineage(versions.client, study, self._winner)
+        self._tags = tags = lineage(versions.client, study, self._winner)
+        is_tested = "test_accuracy" in tags
+        rows = tags.get("test_rows", ""), tags["fingerprint"]
+        self._models = models_tested_on(versions.client, *rows) if is_tested else []
 
     def run(self) -> Promotion:
         versions, winner = self._versions, self._winner
@@ -154,10 +166,11 @@ class _Promotion:
             current = versions.reading(champion.tags, champion.run_id, name)
         elif challenger.right is not None:
             challenger = replace(challenger, confusion=read_confusion(versions.client, self._winner.run_id))
-        verdict = pass_gate(challenger, current, self._alpha)
+        others = [run_id for run_id in self._models if not champion or run_id != champion.run_id]
+        verdict = pass_gate(challenger, current, self._alpha, number_of(self._winner.run_id, others))
         if verdict.passed or self._force is None:
             return verdict
-        return GateVerdict(True, f"forced ({self._force}), though {verdict.reason}", verdict.p_value)
+        return replace(verdict, passed=True, reason=f"forced ({self._force}), though {verdict.reason}")
 
     def _move_alias(self, champion: ModelVersion | None, version: str) -> None:
         versions = self._versions
@@ -188,6 +201,10 @@ class _Promotion:
             champion_accuracy=tagged(champion.tags, "test_accuracy") if champion else None,
             p_value=verdict.p_value,
             majority=tagged(self._tags, "test_majority"),
+            alpha=self._alpha,
+            level=verdict.level,
+            ordinal=number_of(self._winner.run_id, self._models) if self._models else None,
+            smallest_difference=verdict.smallest_difference,
         )
         self._study.set_user_attr(GATE, asdict(promotion) | {"alias": self._versions.alias, **authorship()})
         self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])

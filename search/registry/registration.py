@@ -71,6 +71,8 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         tags["test_interval"] = f"{low:.4f} to {high:.4f}"
         tags["test_loss"] = repr(test["test_loss"])
         tags["test_rows"] = test.get("test_rows", "")
+        if "ordinal" in test:
+            tags["test_ordinal"] = str(test["ordinal"])
         if "majority" in test:
             tags["test_majority"] = repr(test["majority"])
     return tags

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipelines.errors import NotFoundError
 from search.finals.sealed_test import read_right
 from search.home.locks import open_lock
 from search.home.settings import Settings, study_slug
 from search.registry.gate import Reading
-from search.tracking.history import read_artifact
+from search.tracking.history import all_pages, read_artifact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,17 +36,6 @@ def model_lock(settings: Settings, name: str) -> Iterator[None]:
     with open_lock(settings.locks / f"model-{study_slug(name)}.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
-    """All results of one of the client's searches, which answers a page at a time."""
-    token = None
-    while True:
-        page = search(*arguments, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def tagged(tags: Mapping[str, str], key: str) -> float | None:

@@ -12,7 +12,7 @@ from pipelines.errors import UnavailableError
 from search.finals.finalist import candidate_of, make_finalist
 from search.finals.readings import latest_reading, seal_opened
 from search.home.settings import Settings, read_settings
-from search.home.text import against_majority, times
+from search.home.text import against_majority, ordinal, times
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
@@ -71,7 +71,7 @@ def render(study: StoredStudy, settings: Settings) -> str:
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"asdict": asdict, "accuracy": accuracy, "seconds": seconds, "short": short, "times": times}
-    environment.filters |= {"against_majority": against_majority, "interval": interval}
+    environment.filters |= {"against_majority": against_majority, "interval": interval, "ordinal": ordinal}
     rows = leaderboard(study)
     figures = charts(study) | learning_curves(_histories(rows, settings))
     page = environment.get_template("report.html.j2")

@@ -1,17 +1,28 @@
-"""Reads the metrics of a run's epochs, and files, from MLflow."""
+"""Reads search results, the metrics of a run's epochs, and files from MLflow."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.tracking.connection import mlflow_errors
 from search.tracking.entries import METRICS, Epoch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+
+def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
+    """All results of one of the client's searches, which answers a page at a time."""
+    token = None
+    while True:
+        page = search(*arguments, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str] = METRICS) -> tuple[Epoch, ...]:

@@ -27,15 +27,19 @@ def test_another_validation_share_and_another_seed_leave_the_test_rows(tmp_path:
     x, y = load_digits(return_X_y=True)
     x = x.astype(np.float32)
     np.savez("digits.npz", x_train=x[:1400], y_train=y[:1400], x_test=x[1400:], y_test=y[1400:])
-    rows = {}
+    rows, ordinals = {}, {}
     studies = {"first": ("", 8, 4), "other": ("validation_fraction = 0.3\nsplit_seed = 7", 64, 15)}
     for name, (data, width, epochs) in studies.items():
         Path(f"{name}.toml").write_text(STUDY.format(name=name, data=data, width=width, epochs=epochs))
         assert call("run", f"{name}.toml", "--home", "home").code == 0
-        rows[name] = call("evaluate", name, "--json", "--home", "home").json()["test_rows"]
+        found = call("evaluate", name, "--json", "--home", "home").json()
+        rows[name], ordinals[name] = found["test_rows"], found["ordinal"]
     assert rows["first"] == rows["other"]
+    assert ordinals == {"first": 1, "other": 2}
 
     assert call("promote", "first", "--model", "m", "--home", "home").code == 0
     compared = call("promote", "other", "--model", "m", "--json", "--home", "home").json()
     assert compared["p_value"] is not None
     assert compared["promoted"], compared["reason"]
+    assert (compared["ordinal"], compared["alpha"], compared["level"]) == (2, 0.05, 0.025)
+    assert 0 < compared["smallest_difference"] < compared["test_accuracy"] - compared["champion_accuracy"]

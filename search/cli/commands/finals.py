@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 import search
 from search.cli.options import Home, Json, Pool, Study, option
-from search.home.text import against_majority, times
+from search.home.text import against_majority, ordinal, times
 from search.reporting import display
 
 _MAX_CLASSES = 15
@@ -55,6 +55,7 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
     document = result.figures | display.fields(result, "seal_opened")
     display.show(_evaluation_tables(result, study), document, as_json=as_json)
     display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
+    display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
     display.message(f"next: {display.command('promote', study, home=home)}")
 
 
@@ -96,7 +97,8 @@ def _evaluation_tables(result: search.SealedResult, study: str) -> list[Renderab
         "test loss": f"{evaluation.loss:.4f}",
         "before training": f"{result.untrained_accuracy:.4f}",
         "on the leaderboard": f"{winner.candidate.value:.4f}, {abs(result.gap):.4f} {side} the test accuracy",
-        "test read": times(result.seal_opened),
+        "test read": f"{times(result.seal_opened)} for this study",
+        "tested on these rows": f"the {ordinal(result.ordinal)} model, over all studies",
     }
     scores = [(c.name, c.support, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in evaluation.classes]
     return [

@@ -13,6 +13,7 @@ from rich.console import RenderableType
 import search
 from pipelines.evaluation import ALPHA
 from search.cli.options import Figure, Home, Json, Study, argument, option
+from search.home.text import ordinal
 from search.reporting import display
 
 _MAX_ROWS, _MAX_CLASSES = 50, 3
@@ -25,7 +26,7 @@ def promote(
     study: Study,
     model: Annotated[str | None, option("NAME", "The registered model.", "the study's name")] = None,
     alias: Alias = "champion",
-    alpha: Annotated[float, option("P", "Significance level of the gate.")] = ALPHA,
+    alpha: Annotated[float, option("P", "Level of the gate, over all challengers on the same test rows.")] = ALPHA,
     force: Annotated[str | None, option("REASON", "Promote even if the gate refuses; recorded.")] = None,
     home: Home = None,
     as_json: Json = False,
@@ -39,6 +40,8 @@ def promote(
     del document["model"]
     what = f"{result.model}@{alias} is version {result.version}" if result.promoted else f"{result.model}: refused"
     display.show([f"{what}: {result.reason}"], document, as_json=as_json)
+    if result.ordinal is not None:
+        display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
     if not result.promoted:
         raise typer.Exit(3)
     display.message(f"next: {display.command('predict', f'{result.model}@{alias}', 'FILE', home=home)}")

@@ -7,9 +7,14 @@ import math
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from pipelines.evaluation.tests import majority_exact, mcnemar_exact, paired_test
+from pipelines.evaluation.tests import discordant, discordant_with_majority, paired_test, sign_test, smallest_difference
+
+
+def mcnemar_exact(first: ArrayLike, second: ArrayLike) -> float:
+    return sign_test(*discordant(first, second))
 
 
 class TestMcNemar:
@@ -80,4 +85,20 @@ def test_the_test_against_the_most_frequent_class_is_mcnemars_on_the_same_rows()
     predicted[:25] = truth[:25]
     confusion = np.zeros((3, 3), int)
     np.add.at(confusion, (truth, predicted), 1)
-    assert majority_exact(confusion) == mcnemar_exact(predicted == truth, truth == 0)
+    assert discordant_with_majority(confusion) == discordant(predicted == truth, truth == 0)
+
+
+class TestSmallestDifference:
+    @given(st.integers(0, 200), st.floats(1e-6, 0.5))
+    def test_it_is_shown_and_a_smaller_one_is_not(self, n_signs: int, level: float) -> None:
+        found = round(smallest_difference(n_signs, 1000, level) * 1000)
+        counted = max(n_signs, found)
+        wins = (counted + found) // 2
+        assert sign_test(wins, counted - wins) < level
+        assert sign_test(wins - 1, counted - wins + 1) >= level or counted > n_signs
+
+    def test_eight_rows_at_the_level_of_the_second_challenger(self) -> None:
+        assert smallest_difference(0, 360, 0.05 / 6) == 8 / 360  # 2 / 2**8 = 0.0078
+        assert smallest_difference(8, 360, 0.05 / 6) == 8 / 360
+        assert smallest_difference(0, 8, 0.05 / 6) == 1.0
+        assert smallest_difference(0, 7, 0.05 / 6) is None

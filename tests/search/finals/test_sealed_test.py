@@ -84,9 +84,11 @@ def test_a_second_reading_is_refused_and_again_is_counted(home: Path):
     assert first.code == 0
     assert first.json().keys() == {
         "test_accuracy", "interval", "test_loss", "right", "wrong", "untrained_accuracy", "majority",
-        "test_rows", "seal_opened",
+        "test_rows", "seal_opened", "ordinal",
     }  # fmt: skip
     assert first.json()["seal_opened"] == 1
+    assert first.json()["ordinal"] == 1
+    assert "this is the 1st model tested on these rows" in first.err
 
     second = call("evaluate", "s", "--json", "--home", home)
     assert second.code == 3

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.registry.gate import Reading, pass_gate
+from benchmarks.gate import World, passes
+from search.registry.gate import Reading, pass_gate, share_of
 
 
 def reading(n_right: int, fingerprint: str = "f", name: str = "it") -> Reading:
@@ -77,3 +78,34 @@ def test_the_hash_of_the_test_rows_decides_and_the_fingerprint_where_one_is_miss
     assert "(hash b, not a)" in pass_gate(Reading("it", "f", right < 99, test_rows="b"), champion).reason
     assert pass_gate(Reading("it", "f", right < 99), champion).passed
     assert "(hash g, not f)" in pass_gate(Reading("it", "g", right < 99), champion).reason
+
+
+def test_of_twenty_equal_challengers_one_passes_at_most_as_often_as_alpha_says():
+    world = World(accuracy=0.9, n_rows=500)
+    assert passes(world, n_times=60) <= 0.05
+    assert passes(world, n_times=30, is_spent=False) > 0.05, "the simulation must show the fault of a gate without it"
+
+
+def test_the_shares_of_all_challengers_add_up_to_alpha():
+    assert sum(share_of(0.05, nth) for nth in range(1, 10_000)) == pytest.approx(0.05, rel=1e-3)
+    assert share_of(0.05, 1) == 0.025
+
+
+def test_each_challenger_gets_its_share_of_alpha_and_the_smallest_difference_is_said():
+    better, champion = reading(88), reading(80)  # p = 0.0078
+    verdicts = [pass_gate(better, champion, nth=nth) for nth in (1, 2, 3)]
+    assert [verdict.passed for verdict in verdicts] == [True, True, False]
+    assert [verdict.level for verdict in verdicts] == pytest.approx([0.025, 0.05 / 6, 0.05 / 12])
+    assert [verdict.smallest_difference for verdict in verdicts] == [0.08, 0.08, 0.09]
+    assert "not below 0.00417, the 3rd challenger's share of alpha 0.05" in verdicts[2].reason
+    assert "it could show a difference of 0.0900" in verdicts[2].reason
+    worse = pass_gate(champion, better, nth=3)
+    assert (worse.level, worse.smallest_difference) == (verdicts[2].level, 0.09)
+
+
+def test_a_first_version_gets_its_share_too():
+    found = Reading("it", "f", np.arange(100) < 61, confusion((50, 0), (39, 11)))
+    assert pass_gate(found, None, nth=1).passed
+    refused = pass_gate(found, None, nth=20)
+    assert not refused.passed
+    assert refused.level == pytest.approx(0.05 / 420)

@@ -11,7 +11,7 @@ from registered import champion, client_of, versions
 from pipelines.errors import NotFoundError
 from search.registry.models import models, rollback
 from search.registry.promotion import promote
-from search.registry.versions import all_pages
+from search.tracking.history import all_pages
 
 
 def test_better_challengers_pass_and_each_rollback_goes_one_version_back(contenders: Path, model: str):

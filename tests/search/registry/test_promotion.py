@@ -57,12 +57,17 @@ def test_refused_challengers_leave_the_champion(contenders: Path, model: str, ch
     said = answer.json()
     assert said.keys() == {
         "promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value", "majority",
+        "alpha", "level", "ordinal", "smallest_difference",
     }  # fmt: skip
     assert not said["promoted"]
     assert reason in said["reason"]
     assert said["version"] is None
     assert said["test_accuracy"] is not None
     assert said["champion_accuracy"] is not None
+    assert said["ordinal"] == {"weak": 1, "equal": 4, "other": 1}[challenger]
+    # Without the champion, weak is the 1st of the models on these rows, and equal the 3rd.
+    assert said["level"] == {"weak": 0.05 / 2, "equal": 0.05 / 12, "other": None}[challenger]
+    assert f"this is the {'4th' if challenger == 'equal' else '1st'} model tested on these rows" in answer.err
     assert champion(contenders, model) == 1
     assert len(versions(contenders, model)) == 1
 
