@@ -46,7 +46,7 @@ fuzz: .venv/test.stamp  ## fuzz each parser of files for ten minutes; FUZZ names
 	for target in $(FUZZ); do $(BIN)/python fuzz/targets.py $$target -max_total_time=$(FUZZ_S) || exit 1; done
 
 compose-test: .venv/test.stamp  ## build the image, start the containers and use them; about 15 minutes, needs Docker
-	$(BIN)/pytest tests/compose -m compose
+	PYTEST_DEBUG_TEMPROOT="$${TMPDIR:-/tmp}" $(BIN)/pytest tests/compose -m compose  # containers mount folders of tests
 
 chaos: .venv/test.stamp  ## kill processes and servers during studies; about an hour
 	$(BIN)/pytest -m chaos tests/chaos tests/faults tests/search/workers/test_ray_cluster.py

@@ -101,7 +101,7 @@ class TestProcesses:
     def test_rows_that_shared_memory_has_no_room_for_lie_in_a_file(self) -> None:
         """A container has 64 MB of shared memory by default."""
         assert folder_for(1000) == Path("/dev/shm")
-        assert folder_for(shutil.disk_usage("/dev/shm").free + 1) == Path(tempfile.gettempdir())
+        assert folder_for(shutil.disk_usage("/dev/shm").total + 1) == Path(tempfile.gettempdir())
 
     def test_no_room_for_the_rows_anywhere_is_one_line(self) -> None:
         """A limit on the size of a file stands for memory and a disk that are full."""
