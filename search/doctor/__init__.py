@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import NotFoundError
+from pipelines.errors import NotFoundError, UnavailableError
 from search.doctor.content import content_findings, find_copies
 from search.doctor.findings import Diagnosis, Finding
 from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unreadable
@@ -17,6 +18,7 @@ from search.doctor.trials import trial_findings
 from search.doctor.view import all_runs, spooled, view_study
 from search.home.addresses import is_sqlite
 from search.home.locks import SearchedError, slug_lock, study_lock
+from search.home.read_only import can_write, readable
 from search.home.settings import Settings, read_settings, study_slug
 from search.home.text import redact
 from search.optimization.studies import load_study, study_names
@@ -24,7 +26,7 @@ from search.registry.versions import model_lock
 from search.storage.attributes import SPEC
 from search.storage.sharing import is_searched
 from search.storage.stored_study import StoredStudy
-from search.tracking.connection import connect, mlflow_errors, open_home
+from search.tracking.connection import connect, mlflow_errors, open_home, require_answer
 from search.tracking.history import all_pages
 from search.tracking.spool import collect_spools
 
@@ -48,11 +50,26 @@ def diagnose(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
     settings = read_settings(home)
     if not settings.home.is_dir():
         raise NotFoundError(f"home {settings.home}: must exist, but does not: correct --home or MLP_SEARCH_HOME")
-    open_home(settings)
     diagnosis = Diagnosis(repair)
-    with mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"):
-        _HomeCheck(settings, connect(settings), diagnosis).run()
+    with ExitStack() as stack:
+        if is_writable := repair or can_write(settings):
+            open_home(settings)
+        else:
+            diagnosis.remarks.append(f"home {settings.home}: can only be read; looked at copies of its databases")
+            settings = stack.enter_context(_readable(settings))
+            require_answer(settings)
+        stack.enter_context(mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"))
+        _HomeCheck(settings, connect(settings), diagnosis, is_writable).run()
     return diagnosis
+
+
+@contextmanager
+def _readable(settings: Settings) -> Iterator[Settings]:
+    try:
+        with readable(settings) as copied:
+            yield copied
+    except OSError as error:
+        raise UnavailableError(f"home {settings.home}: must be readable, got {error.strerror or error}") from error
 
 
 @dataclass(slots=True)
@@ -62,6 +79,7 @@ class _HomeCheck:
     settings: Settings
     client: MlflowClient
     diagnosis: Diagnosis
+    is_writable: bool
 
     def run(self) -> None:
         studies = study_names(self.settings)
@@ -79,7 +97,8 @@ class _HomeCheck:
         settings = self.settings
         try:
             with study_lock(settings, name) as own:
-                collect_spools(own, name)
+                if self.is_writable:
+                    collect_spools(own, name)
                 study = load_study(settings, name) if is_study else None
                 if study and SPEC not in study.user_attrs:
                     self.diagnosis.remarks.append(f"study {name}: skipped, mlp-search did not create it")
@@ -98,7 +117,7 @@ class _HomeCheck:
 
     def _check_unknown(self, names: set[str]) -> None:
         settings, known = self.settings, {study_slug(name) for name in names}
-        paths = [path for path in sorted(settings.spool.iterdir()) if path.name not in known]
+        paths = [path for path in sorted(settings.spool.glob("*")) if path.name not in known]
         for folder in filter(Path.is_dir, paths):
             with slug_lock(settings, folder.name) as is_free:
                 if is_free:

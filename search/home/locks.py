@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,7 +39,8 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
         with open_lock(lock_file(own, name)) as file:
             if is_locked(file):
                 continue
-            own.spool.mkdir(exist_ok=True, mode=0o700)
+            if os.access(own.home, os.W_OK):
+                own.spool.mkdir(exist_ok=True, mode=0o700)
             yield own
             return
     raise SearchedError(
@@ -61,8 +63,16 @@ def lock_file(settings: Settings, name: str) -> Path:
 
 
 def open_lock(path: Path) -> IO[str]:
-    """Opens a lock file, which is private to the user: whoever can open it can hold the lock."""
-    return open(path, "a", opener=partial(os.open, mode=0o600))
+    """Opens a lock file, which is private to the user: whoever can open it can hold the lock.
+
+    In a home that can only be read, a missing file is replaced by one of this process: nobody holds that lock.
+    """
+    try:
+        return open(path, "a", opener=partial(os.open, mode=0o600))
+    except OSError:
+        if os.access(path.parent, os.W_OK):
+            raise
+        return path.open() if path.exists() else tempfile.TemporaryFile("w")
 
 
 def is_locked(file: IO[str]) -> bool:

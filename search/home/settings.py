@@ -161,6 +161,8 @@ def prepare_home(settings: Settings) -> None:
 
 def make_private(settings: Settings) -> None:
     """Takes a home's databases and locks from other users: versions before this one let them read some."""
+    if not os.access(settings.home, os.W_OK):
+        return
     databases = [path for name in ("optuna.db", "mlflow.db") for path in settings.home.glob(name + "*")]
     for path in (*databases, *settings.locks.glob("*.lock")):
         with suppress(OSError):  # a file that ends meanwhile, another user's, or a file system that cannot be written

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.addresses import is_http, is_postgresql
 from search.home.locks import study_lock
+from search.home.relocation import follow_home
 from search.home.settings import Settings, read_settings
 from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
@@ -56,6 +57,7 @@ def migrate(*, home: Path | None = None) -> Migration:
     for name in ("optuna.db", "mlflow.db"):
         if not (source.home / name).is_file():
             raise NotFoundError(f"home {source.home}: must have databases of its own to move, got no {name}")
+    follow_home(source)
     try:
         with ExitStack() as stack:
             source.locks.mkdir(exist_ok=True, mode=0o700)

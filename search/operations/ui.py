@@ -22,6 +22,7 @@ import requests
 from pipelines.errors import UnavailableError
 from search.home.addresses import is_http
 from search.home.interrupts import signal_handler
+from search.home.relocation import follow_home
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.tracking.connection import make_database
@@ -84,6 +85,7 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
     _require_free(host, port)
     prepare_home(settings)
     make_database(settings.tracking_uri)
+    follow_home(settings)
     with signal_handler(signal.default_int_handler), tempfile.TemporaryFile() as log, ExitStack() as stack:
         # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
         command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -33,7 +34,8 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
     """The dataset as MLflow shows it."""
     profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
-    return DatasetInput(dataset.name, dataset.fingerprint, source, profile)
+    preprocessing = json.dumps(dataset.preprocessing.to_json(), indent=1)
+    return DatasetInput(dataset.name, dataset.fingerprint, source, profile, preprocessing)
 
 
 def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError, UnavailableError
 from search.home.addresses import is_http, is_sqlite, sqlite_address, sqlite_file
+from search.home.relocation import follow_home
 from search.home.settings import MIGRATING, Settings, make_private, prepare_home, prepare_sqlite
 from search.home.text import one_line, redact
 from search.storage.database import creating_tables, open_storage
@@ -68,9 +69,12 @@ def connect(settings: Settings) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     import sqlalchemy as sa
     from mlflow import MlflowClient
+    from mlflow.tracking._tracking_service import utils
 
     _silence_mlflow()
     require_answer(settings)
+    # MLflow remembers where a run's artifacts lie by its id alone, and a copied home has runs of the same ids.
+    utils._artifact_repos_cache.clear()
     for file in filter(None, map(sqlite_file, (settings.tracking_uri, settings.registry_uri))):
         with suppress(OSError):  # MLflow's own error is clearer
             file.touch(mode=0o600)  # MLflow would create it for every user of the machine
@@ -104,8 +108,10 @@ def make_database(address: str) -> None:
 def require_answer(settings: Settings) -> None:
     """Checks that MLflow's servers and databases answer: MLflow's own retries would take minutes.
 
+    The addresses of artifacts in the home's database are corrected if the home was moved or copied.
+
     Raises:
-        UnavailableError: One does not answer, or refuses the login.
+        UnavailableError: One does not answer, or refuses the login; or a moved home cannot be corrected.
     """
     make_private(settings)
     variables = {settings.registry_uri: "MLFLOW_REGISTRY_URI", settings.tracking_uri: "MLFLOW_TRACKING_URI"}
@@ -114,6 +120,7 @@ def require_answer(settings: Settings) -> None:
             _require_server(address, variable)
         else:
             _require_database(address)
+    follow_home(settings)
 
 
 def _require_server(address: str, variable: str) -> None:

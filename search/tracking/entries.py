@@ -12,6 +12,7 @@ from pipelines.training.history import EpochReport
 
 MODEL_FILE = "model.h5"
 CHECKPOINT_FILE = "checkpoint.h5"
+PREPROCESSING_FILE = "preprocessing.json"
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 """Names of the metrics that are logged for each epoch."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from search.home.settings import Settings, prepare_sqlite
 from search.home.text import redact
 from search.tracking.connection import connect, make_database, mlflow_errors
-from search.tracking.entries import Entry, Epoch, RunStart
+from search.tracking.entries import MODEL_FILE, PREPROCESSING_FILE, Entry, Epoch, RunStart
 from search.tracking.experiment_view import experiment_tags
 from search.tracking.spool import artifacts
 
@@ -23,12 +23,21 @@ _MAX_METRICS = 1000  # MLflow's limit for one call
 
 @dataclass(frozen=True, slots=True)
 class DatasetInput:
-    """The dataset of a run, as MLflow shows it."""
+    """The dataset of a run, as MLflow shows it.
+
+    Attributes:
+        name: Its name.
+        digest: Its fingerprint.
+        source: Where it is from.
+        profile: Its numbers of rows.
+        preprocessing: A JSON document of its columns, their encoding and the classes, logged beside each model file.
+    """
 
     name: str
     digest: str
     source: str
     profile: Mapping[str, object] = field(default_factory=dict)
+    preprocessing: str = ""
 
 
 class Runs:
@@ -126,7 +135,9 @@ class Runs:
             self.client.log_batch(run_id, points[first : first + _MAX_METRICS])
 
     def end(self, run_id: str, entry: Entry, folder: Path) -> None:
-        """Uploads the files of a run and closes it."""
+        """Uploads the files of a run, with the preprocessing of its dataset if it has a model, and closes it."""
+        if self._dataset and self._dataset.preprocessing and (folder / MODEL_FILE).exists():
+            (folder / PREPROCESSING_FILE).write_text(self._dataset.preprocessing)
         for path in artifacts(folder):
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, status_of(entry.state), entry.ended_ms)

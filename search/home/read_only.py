@@ -1,0 +1,71 @@
+"""Looks at a home that cannot be written: its databases are copied, because SQLite writes beside those it reads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from search.home.addresses import sqlite_address, sqlite_file
+from search.home.relocation import correct_addresses
+from search.home.settings import Settings
+
+
+@contextmanager
+def readable(settings: Settings) -> Iterator[Settings]:
+    """Copies the databases in a home for as long as the block takes; nothing in the home is written.
+
+    Yields:
+        The settings with the copies instead of the databases; addresses outside of the home stay.
+
+    Raises:
+        OSError: A database cannot be read.
+    """
+    with TemporaryDirectory(prefix="mlp-search-") as name:
+        folder = Path(name)
+        tracking, registry, storage = (
+            _copied(address, settings.home, folder)
+            for address in (settings.tracking_uri, settings.registry_uri, settings.optuna_storage)
+        )
+        for file in {sqlite_file(tracking), sqlite_file(registry)}:
+            if settings.artifact_root and file and file.parent == folder and file.exists():
+                correct_addresses(file, settings)
+        yield replace(settings, tracking_uri=tracking, registry_uri=registry, optuna_storage=storage)
+
+
+def _copied(address: str, home: Path, folder: Path) -> str:
+    """The address of a copy in a folder of the database of an address, if that lies in the home."""
+    file = sqlite_file(address)
+    if not file or not file.is_relative_to(home):
+        return address
+    target = folder / file.name
+    if file.exists() and not target.exists():
+        _copy(file, target)
+    return sqlite_address(target)
+
+
+def _copy(file: Path, target: Path) -> None:
+    try:
+        # Another process may write it: SQLite's own copy is of one moment.
+        with (
+            closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
+    except sqlite3.Error:
+        # No process has it open, or SQLite would find its shared memory; what a dead one left is in the -wal.
+        for suffix in ("", "-wal"):
+            part = file.with_name(file.name + suffix)
+            if part.exists():
+                shutil.copyfile(part, target.with_name(target.name + suffix))
+
+
+def can_write(settings: Settings) -> bool:
+    """Whether this process can write a home and the databases in it."""
+    databases = [path for name in ("optuna.db", "mlflow.db") for path in settings.home.glob(name)]
+    return os.access(settings.home, os.W_OK | os.X_OK) and all(os.access(path, os.W_OK) for path in databases)
