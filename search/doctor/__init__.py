@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from search.doctor.view import all_runs, spooled, view_study
 from search.home.addresses import is_sqlite
 from search.home.locks import SearchedError, slug_lock, study_lock
 from search.home.read_only import can_write, readable
-from search.home.settings import Settings, read_settings, study_slug
-from search.home.text import redact
+from search.home.settings import Settings, prepare_home, read_settings, study_slug
+from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
 from search.registry.versions import model_lock
 from search.storage.attributes import SPEC
@@ -53,6 +54,7 @@ def diagnose(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
     diagnosis = Diagnosis(repair)
     with ExitStack() as stack:
         if is_writable := repair or can_write(settings):
+            prepare_home(settings)  # raises before a database is opened, which SQLite would change
             open_home(settings)
         else:
             diagnosis.remarks.append(f"home {settings.home}: can only be read; looked at copies of its databases")
@@ -68,8 +70,8 @@ def _readable(settings: Settings) -> Iterator[Settings]:
     try:
         with readable(settings) as copied:
             yield copied
-    except OSError as error:
-        raise UnavailableError(f"home {settings.home}: must be readable, got {error.strerror or error}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise UnavailableError(f"home {settings.home}: must be readable, got {one_line(error)}") from error
 
 
 @dataclass(slots=True)

@@ -15,6 +15,8 @@ from search.home.addresses import sqlite_address, sqlite_file
 from search.home.relocation import correct_addresses
 from search.home.settings import Settings
 
+_TRIES = 3
+
 
 @contextmanager
 def readable(settings: Settings) -> Iterator[Settings]:
@@ -50,19 +52,25 @@ def _copied(address: str, home: Path, folder: Path) -> str:
 
 
 def _copy(file: Path, target: Path) -> None:
-    try:
-        # Another process may write it: SQLite's own copy is of one moment.
-        with (
-            closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)) as source,
-            closing(sqlite3.connect(target)) as copy,
-        ):
-            source.backup(copy)
-    except sqlite3.Error:
-        # No process has it open, or SQLite would find its shared memory; what a dead one left is in the -wal.
-        for suffix in ("", "-wal"):
-            part = file.with_name(file.name + suffix)
-            if part.exists():
-                shutil.copyfile(part, target.with_name(target.name + suffix))
+    for _ in range(_TRIES):
+        before = _state(file)
+        for part in before:
+            shutil.copyfile(part, target.with_name(part.name))
+        if _state(file) == before:
+            return
+    # Another process writes it. SQLite's own copy is of one moment, though it may change the file of shared memory.
+    target.with_name(target.name + "-wal").unlink(missing_ok=True)
+    with (
+        closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)) as source,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+
+
+def _state(file: Path) -> dict[Path, tuple[int, int]]:
+    """The sizes and times of change of a database and of the log beside it, which a dead process may have left."""
+    parts = [file, file.with_name(file.name + "-wal")]
+    return {part: (part.stat().st_size, part.stat().st_mtime_ns) for part in parts if part.exists()}
 
 
 def can_write(settings: Settings) -> bool:
