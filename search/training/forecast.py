@@ -40,7 +40,8 @@ PROBE_PRODUCTS = 1 << 33
 _REPETITIONS = 9
 _FASTER, _SLOWER = 0.85, 1.25
 """How far the speed of a machine and of large networks lies from what short trainings show."""
-_AROUND = 0.05
+_AROUND, _AROUND_S = 0.05, 10.0
+"""Around the timeout: a share of it, and the most seconds."""
 _TRACKING_S = 3.0
 """Processor time of importing MLflow and creating its database, while the first trials train."""
 _BOOKKEEPING_S = 0.1
@@ -123,7 +124,8 @@ def _forecast(
     shape, cost = Shape.of(dataset), probes.cost
     durations_s = [[cost.trial_s(*trial, shape) for trial in trials] for trials in simulations]
     tables = [Timetable.of(trials_s, len(slots)) for trials_s in durations_s]
-    seconds, trials, factor = _limits(spec, tables, startup_s, factors)
+    epoch_s = statistics.fmean(cost.trial_s(hp, 1, shape) for trials in simulations for hp, _ in trials) - cost.once_s
+    seconds, trials, factor = _limits(spec, tables, startup_s, factors, epoch_s)
     full_s = statistics.fmean(cost.trial_s(hp, hp.epochs, shape) for trials in simulations for hp, _ in trials)
     trial_s = statistics.fmean(duration_s for trials_s in durations_s for duration_s in trials_s)
     return Forecast(
@@ -192,7 +194,7 @@ class ProbeRunner(JobRunner[Job]):
 
 
 def _limits(
-    spec: StudySpec, tables: Sequence[Timetable], startup_s: float, factors: Sequence[float]
+    spec: StudySpec, tables: Sequence[Timetable], startup_s: float, factors: Sequence[float], epoch_s: float = 0.0
 ) -> tuple[list[float], list[int], float]:
     """When a study reaches its first limit, with how many trials.
 
@@ -201,6 +203,7 @@ def _limits(
         tables: Of at least three simulations.
         startup_s: Seconds before the first trial begins.
         factors: By how much earlier studies took longer than forecast; empty where there are none.
+        epoch_s: Mean time of an epoch: none begins that would end after the timeout.
 
     Returns:
         Seconds, and numbers of trials, each as low, middle, high; and the factor of the middle.
@@ -216,7 +219,8 @@ def _limits(
         begun = [middle_of([table.begun(time_s) for table in tables])[i] for i, time_s in enumerate(left_s)]
         trials = [int(min(n, n_trials(spec))) for n in begun]
         # The last epochs end before the timeout, and MLflow gets the last runs after it.
-        ends = (limit_s * (1 - _AROUND), limit_s, limit_s * (1 + _AROUND))
+        around_s = min(_AROUND_S, max(2.0, limit_s * _AROUND))
+        ends = (limit_s - max(around_s, factor * epoch_s), limit_s, limit_s + around_s)
         seconds = [min(pair) for pair in zip(seconds, ends, strict=True)]
     return seconds, trials if spec.timeout_s else [int(n_trials(spec))] * 3, factor
 

@@ -170,6 +170,7 @@ class TestLimits:
         seconds, trials, _ = _limits(replace(spec, trials=None, timeout_s=60.0), ten, 5.0, [])
         assert seconds == pytest.approx([57.0, 60.0, 63.0])
         assert trials[0] < (60 - 5) / 2 < trials[2]
+        assert _limits(replace(spec, timeout_s=20.0), ten, 5.0, [], epoch_s=4.0)[0][0] == 16.0
         small = replace(spec, space=SearchSpace({"epochs": Fixed(3), "learning_rate": Fixed(0.1)}), start=())
         seconds, trials, _ = _limits(replace(small, timeout_s=60.0), tables(2.0), 5.0, [])
         assert (seconds[1], trials) == (7.0, [1, 1, 1])
