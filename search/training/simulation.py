@@ -12,13 +12,16 @@ import optuna
 
 from pipelines.config import Hyperparameters
 from search.optimization.pruners import is_audited, make_pruner
+from search.optimization.samplers import TrialSampler
 from search.spec.study_spec import StudySpec
+from search.storage import StoredStudy
 
 N_DRAWN = 100
 """Trials that are simulated where the study has no smaller budget."""
-_N_RANDOM = 10  # TPE's first trials are random ones
-_N_CANDIDATES = 3
-_OF_SIZE, _OF_EPOCHS = 0.6, 0.4
+_N_EXACT = 10  # TPE's first trials are random ones
+# With these, simulated studies of digits and a table train as much as the searches that were compared with them.
+_N_CANDIDATES = 5
+_OF_SIZE, _OF_EPOCHS, _START_LEVEL = 1.5, 0.4, 2.4
 
 
 def n_trials(spec: StudySpec) -> float:
@@ -31,7 +34,8 @@ def simulate(spec: StudySpec, repetition: int = 0) -> list[tuple[Hyperparameters
 
     A curve rises to a level with noise that shrinks over the epochs, so early ranks mostly predict final ranks. The
     level is random in part and in part higher for large networks and many epochs, so that they survive the pruner more
-    often. A sampler that learns gets the best of a few random configurations once it has seen some.
+    often. The first configurations are those that the study will draw; afterwards a sampler that learns gets the best
+    of a few random ones.
 
     Args:
         spec: The study.
@@ -40,20 +44,30 @@ def simulate(spec: StudySpec, repetition: int = 0) -> list[tuple[Hyperparameters
     Returns:
         Each configuration, the study's ``[[start]]`` first, with the epochs that it would train.
     """
-    n_drawn = int(min(n_trials(spec), N_DRAWN))
     random = np.random.default_rng([spec.seed, repetition, 1])
-    draws = optuna.create_study(sampler=optuna.samplers.RandomSampler(int(random.integers(2**32))))
-    study = optuna.create_study(direction="maximize", pruner=make_pruner(spec))
+    study, others = _study(spec), optuna.samplers.RandomSampler(int(random.integers(2**32)))
+    draws = optuna.create_study(sampler=others)
     drawn = []
-    for number in range(n_drawn):
-        learns = number >= _N_RANDOM and spec.sampler not in ("random", "grid")
-        if spec.is_start(number):
-            hp, level = spec.start[number], 1.0
-        else:
-            candidates = [spec.space.suggest(draws.ask()) for _ in range(_N_CANDIDATES if learns else 1)]
-            hp, level = max(((hp, _level(spec, hp) + random.random()) for hp in candidates), key=lambda pair: pair[1])
-        drawn.append((hp, _epochs(spec, study, hp, level, random)))
+    for number in range(int(min(n_trials(spec), N_DRAWN))):
+        if number >= _N_EXACT + len(spec.start) and spec.sampler not in ("random", "grid"):
+            study.sampler = others
+            candidates = [spec.space.suggest(draws.ask()) for _ in range(_N_CANDIDATES)]
+            study.enqueue_trial(spec.space.params(max(candidates, key=lambda hp: _level(spec, hp) + random.random())))
+        trial = study.ask()
+        hp = spec.space.suggest(trial)
+        level = _START_LEVEL if spec.is_start(number) else _level(spec, hp) + random.random()
+        drawn.append((hp, _epochs(spec, trial, hp.epochs, level, random)))
+        study.tell(trial, level)
     return drawn
+
+
+def _study(spec: StudySpec) -> StoredStudy:
+    """A study in memory that draws its first trials as the real one: they do not depend on results."""
+    storage = optuna.storages.InMemoryStorage()
+    storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], spec.name)
+    study = StoredStudy(spec.name, storage, make_pruner(spec))
+    study.sampler = TrialSampler(spec, study)
+    return study
 
 
 def _level(spec: StudySpec, hp: Hyperparameters) -> float:
@@ -63,21 +77,15 @@ def _level(spec: StudySpec, hp: Hyperparameters) -> float:
     return _OF_SIZE * size + _OF_EPOCHS * hp.epochs / spec.space.highest("epochs")
 
 
-def _epochs(
-    spec: StudySpec, study: optuna.Study, hp: Hyperparameters, level: float, random: np.random.Generator
-) -> int:
-    """Trains a configuration in the simulation and returns its number of epochs."""
-    study.enqueue_trial(spec.space.params(hp))
-    trial = study.ask()
-    spec.space.suggest(trial)
+def _epochs(spec: StudySpec, trial: optuna.Trial, epochs: int, level: float, random: np.random.Generator) -> int:
+    """Reports a synthetic curve of at most so many epochs and returns how many are trained."""
     epoch = 0
-    for epoch in range(1, hp.epochs + 1):
+    for epoch in range(1, epochs + 1):
         trial.report(level + (random.normal(0, 0.2) - 0.5) / epoch, epoch)
-        if epoch < hp.epochs and trial.should_prune() and not spec.is_start(trial.number):
-            epoch = hp.epochs if is_audited(spec, trial.number) else epoch
+        if epoch < epochs and trial.should_prune() and not spec.is_start(trial.number):
+            epoch = epochs if is_audited(spec, trial.number) else epoch
             break
-    study.tell(trial, level)
-    return min(epoch + 1, hp.epochs)  # the next epoch trains while the pruner decides about this one
+    return min(epoch + 1, epochs)  # the next epoch trains while the pruner decides about this one
 
 
 @dataclass(frozen=True, slots=True)

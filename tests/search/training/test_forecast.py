@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from command_line import call, files
 from hypothesis import given, settings, strategies as st
+from in_memory import ask, make_study
 
 import search
 from pipelines.config import DataConfig, Hyperparameters
@@ -82,6 +83,14 @@ class TestSimulate:
         for hp, epochs in drawn:
             assert 32 <= hp.width <= 1024
             assert 1 <= epochs <= hp.epochs
+
+    def test_the_first_configurations_are_those_of_the_study(self) -> None:
+        spec = self.spec()
+        study = make_study(spec)
+        for hp, _ in simulate(spec)[: 2 + 8]:
+            trial, params = ask(spec, study)
+            study.tell(trial, 0.5)
+            assert spec.space.hyperparameters(params) == hp
 
     def test_without_a_pruner_every_epoch_is_trained(self) -> None:
         assert all(epochs == hp.epochs for hp, epochs in simulate(self.spec(pruner="none")))
