@@ -19,6 +19,7 @@ import psutil
 from harness import machine
 from rich.console import Console
 from rich.table import Table
+from virtual_pool import metrics
 
 from pipelines.data.datasets import load
 from pipelines.training.history import EpochReport
@@ -54,7 +55,7 @@ class FreePool:
     def _report(self, slot: Slot, epoch: int) -> None:
         task = self._tasks[slot]
         accuracy = 0.9 + 0.09 * (1 - 1 / (epoch + 1)) - abs(task.hyperparameters.dropout - 0.25) / 10
-        report = EpochReport(epoch, 0.3, accuracy, 0.3, accuracy, 1e-3, 0.0)
+        report = EpochReport(epoch, metrics(0.3, accuracy), 1e-3, 0.0)
         self._events.append(Reported(slot, task.number, report))
 
     def answer(self, slot: Slot, epoch: int, stop: StopReason | None) -> None:
@@ -62,7 +63,7 @@ class FreePool:
         if stop is None and epoch < task.hyperparameters.epochs:
             self._report(slot, epoch + 1)
             return
-        report = EpochReport(epoch, 0.3, 0.97, 0.3, 0.97, 1e-3, 0.0)
+        report = EpochReport(epoch, metrics(0.3, 0.97), 1e-3, 0.0)
         history = (report,) * epoch
         outcome = Outcome(history, epoch, 0.97, self._model, "0" * 64, b"", 669706, stop or "finished", 0.0, 0)
         self._events += [Finished(slot, task.number, outcome), Ready(slot)]

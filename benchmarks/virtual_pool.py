@@ -17,6 +17,12 @@ from search.devices.slots import Slot
 from search.workers.pool import Event, Finished, Ready, Reported
 from search.workers.tasks import Outcome, StopReason, Task
 
+
+def metrics(loss: float, accuracy: float) -> dict[str, float]:
+    """The metrics of an epoch that training and validation rows share."""
+    return {"loss": loss, "accuracy": accuracy, "val_loss": loss, "val_accuracy": accuracy}
+
+
 RECORD = Path(__file__).parent / "scale_record.json"
 N_FEATURES, N_CLASSES = 64, 10  # of digits, which the record is of
 _H5_BYTES = 30_000  # of an .h5 besides its weights
@@ -160,7 +166,7 @@ class VirtualPool:
         n_epochs = training.task.hyperparameters.epochs
         epoch = len(training.history) + 1
         accuracy = training.curve[-(-epoch * len(training.curve) // n_epochs) - 1]
-        report = EpochReport(epoch, 1 - accuracy, accuracy, 1 - accuracy, accuracy, 1e-3, training.epoch_s)
+        report = EpochReport(epoch, metrics(1 - accuracy, accuracy), 1e-3, training.epoch_s)
         training.history.append(report)
         self.n_reports += 1
         events: list[Event] = [Reported(slot, training.task.number, report)]
@@ -175,11 +181,11 @@ class VirtualPool:
     def _end(self, slot: Slot, at: float, stop: StopReason) -> Finished:
         training = self._training.pop(slot)
         self.busy.append((training.started, at, training.waited_s))
-        best = max(training.history, key=lambda report: report.val_accuracy)
+        best = max(training.history, key=lambda report: report.metrics["val_accuracy"])
         n_parameters = count_parameters(layer_sizes(training.task.hyperparameters, N_FEATURES, N_CLASSES))
         model = bytes(_H5_BYTES + 4 * n_parameters)
         outcome = Outcome(
-            tuple(training.history), best.epoch, best.val_accuracy, model, "0" * 64, b"", n_parameters, stop,
+            tuple(training.history), best.epoch, best.metrics["val_accuracy"], model, "0" * 64, b"", n_parameters, stop,
             at - training.started, 0,
         )  # fmt: skip
         self._note(at, slot, ready=True)

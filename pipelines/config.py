@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipelines.objectives import Loss, Task
 
 Scaling = Literal["minmax", "standard", "none"]
 Duplicates = Literal["keep", "group"]
 Schedule = Literal["constant", "cosine"]
+ClassWeight = Literal["none", "balanced"]
+Transform = Literal["none", "log"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class DataConfig:
         ignore: Columns of a table that are left out.
         duplicates: ``group`` keeps equal rows in one split; None means ``keep``, which leaves them where they fall.
         groups: The column of a table whose equal values are kept in one split, and which is left out.
+        task: What the target is; None and ``auto`` decide by its values.
+        target_transform: Of the target of a regression, before it is standardized; None means ``none``.
     """
 
     source: str
@@ -42,6 +48,8 @@ class DataConfig:
     ignore: Sequence[str] | None = None
     duplicates: Duplicates | None = None
     groups: str | None = None
+    task: Task | Literal["auto"] | None = None
+    target_transform: Transform | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,9 @@ class Hyperparameters:
         schedule: ``constant``, or ``cosine`` for a decay to zero over the trial's epochs.
         epochs: Passes over the training rows.
         batch_size: Rows per step; the last batch of an epoch may be smaller.
+        loss: Loss of a regression; None is ``mse``. Classifiers have the cross-entropy.
+        class_weight: ``balanced`` weights the rows of a class by the inverse of its share, as scikit-learn does; None
+            means ``none``.
     """
 
     width: int = 512
@@ -67,11 +78,22 @@ class Hyperparameters:
     schedule: Schedule = "constant"
     epochs: int = 20
     batch_size: int = 128
+    loss: Loss | None = None
+    class_weight: ClassWeight | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values by name, without those that are left to the task."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_classes: int) -> tuple[int, ...]:
+def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_outputs: int) -> tuple[int, ...]:
     """Returns the number of values at the input, after each hidden layer and at the output."""
-    return (n_features, *[hyperparameters.width] * hyperparameters.depth, n_classes)
+    return (n_features, *[hyperparameters.width] * hyperparameters.depth, n_outputs)
+
+
+def output_name(n_outputs: int) -> str:
+    """Returns the name of the last layer: classes, or the one value of a regression."""
+    return "classes" if n_outputs > 1 else "value"
 
 
 def count_parameters(sizes: Sequence[int]) -> int:
@@ -88,12 +110,12 @@ class Layer:
     n_parameters: int
 
 
-def layers(hyperparameters: Hyperparameters, n_features: int, n_classes: int) -> tuple[Layer, ...]:
+def layers(hyperparameters: Hyperparameters, n_features: int, n_outputs: int) -> tuple[Layer, ...]:
     """Returns the layers of a configuration, input to output, named as in its ``.h5``."""
-    sizes = layer_sizes(hyperparameters, n_features, n_classes)
+    sizes = layer_sizes(hyperparameters, n_features, n_outputs)
     found = [Layer("flatten", n_features, 0), Layer("scaling", n_features, 0)]
     for number in range(1, len(sizes)):
         dense = Layer(f"hidden_{number}", sizes[number], count_parameters(sizes[number - 1 : number + 1]))
         found += [dense, Layer(f"dropout_{number}", sizes[number], 0)]
-    *hidden, classes, _ = found
-    return (*hidden, Layer("classes", classes.n_outputs, classes.n_parameters))
+    *hidden, output, _ = found
+    return (*hidden, Layer(output_name(n_outputs), output.n_outputs, output.n_parameters))

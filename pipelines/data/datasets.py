@@ -19,10 +19,12 @@ from pipelines.config import DataConfig, Scaling
 from pipelines.data.notes import remarks
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.data.readers import Source, read_source
-from pipelines.data.splits import Shares, hash_rows, number_labels, share_rows
-from pipelines.data.table_encoder import TableEncoder
+from pipelines.data.splits import Shares, hash_rows, quantile_bins, share_rows
+from pipelines.data.targets import TargetScaling, number_labels, require_regressable
+from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError, placed
 from pipelines.files.archives import Array
+from pipelines.objectives import Task
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _NAMES = {"fashion_mnist": {str(number): name for number, name in enumerate(_FASHION)}}
@@ -34,11 +36,24 @@ class Split:
 
     Attributes:
         x: (n_rows, *input_shape) uint8 or float32, unscaled.
-        y: (n_rows,) int32 class numbers.
+        y: (n_rows,) int32 class numbers, or float32 standardized targets of a regression.
+        weight: (n_rows,) float32 weights of the rows in loss and metrics, with mean 1; None where all are equal.
     """
 
     x: Array
     y: Array
+    weight: Array | None = None
+
+    def head(self, n_rows: int) -> Split:
+        """Returns the first rows."""
+        return Split(self.x[:n_rows], self.y[:n_rows], None if self.weight is None else self.weight[:n_rows])
+
+    def joined(self, other: Split) -> Split:
+        """Returns these rows and then the other split's."""
+        x, y = np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y])
+        if self.weight is None or other.weight is None:
+            return Split(x, y)
+        return Split(x, y, np.concatenate([self.weight, other.weight]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,13 +80,18 @@ class Dataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """One name per class number."""
+        """One name per class number; empty for a regression."""
         return self.preprocessing.class_names
 
     @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+    def task(self) -> Task:
+        """What the target is."""
+        return self.preprocessing.task
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of a network: a logit per class, or one value."""
+        return self.preprocessing.n_outputs
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -86,15 +106,15 @@ class Prepared:
     Attributes:
         dataset: The dataset.
         source: Rows and labels as read.
-        classes: The labels as texts, in the order of their numbers.
-        numbers: (n_rows,) int32 class numbers of the source's rows.
+        classes: The labels as texts, in the order of their numbers; empty for a regression.
+        targets: (n_rows,) targets of the source's rows, as in a ``Split``.
         shares: Row numbers of each split.
     """
 
     dataset: Dataset
     source: Source
     classes: tuple[str, ...]
-    numbers: Array
+    targets: Array
     shares: Shares
 
 
@@ -122,29 +142,41 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
     """Reads a source, splits its rows and learns the preprocessing; arguments and errors are those of ``load``."""
     _require_valid(config)
     source = read_source(config, folders)
-    classes = tuple(str(label) for label in np.unique(source.labels))
-    numbers = number_labels(source.labels, classes, source.place)
-    shares = _share(source, numbers, classes, config)
+    classes, numbers = _numbered(source, config)
+    shares = _share(source, numbers, classes or None, config)
     encoder = None
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
             encoder = TableEncoder.learn(source.rows.iloc[shares.training], source.formats)
-    training = take(source, encoder, numbers, shares.training)
+    target, targets = None, numbers
+    if source.task == "regression":
+        target = TargetScaling.learn(source.labels[shares.training], config.target_transform)
+        targets = target.encode(source.labels)
+    training = take(source, encoder, targets, shares.training)
     center, scale = learn_scaling(training.x, config.scaling)
     names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
     dataset = Dataset(
         name=source.name,
         training=training,
-        validation=take(source, encoder, numbers, shares.validation),
-        preprocessing=Preprocessing(training.x.shape[1:], names, center, scale, encoder),
+        validation=take(source, encoder, targets, shares.validation),
+        preprocessing=Preprocessing(training.x.shape[1:], names, center, scale, encoder, target),
         fingerprint=_fingerprint(source, encoder, config, shares),
         n_test=len(shares.test) if source.n_own_test is None else source.n_own_test,
         notes=tuple(remarks(source, numbers, classes, shares, encoder)),
     )
-    return Prepared(dataset, source, classes, numbers, shares)
+    return Prepared(dataset, source, classes, targets, shares)
 
 
-def _share(source: Source, numbers: Array, classes: Sequence[str], config: DataConfig) -> Shares:
+def _numbered(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Array]:
+    """Returns the classes and each row's number; of a regression no classes and the bins of its target."""
+    if source.task == "regression":
+        require_regressable(source.labels, config, source.place)
+        return (), quantile_bins(source.labels)
+    classes = tuple(str(label) for label in np.unique(source.labels))
+    return classes, number_labels(source.labels, classes, source.place)
+
+
+def _share(source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig) -> Shares:
     groups = source.groups
     if config.duplicates == "group":
         _, first, inverse = np.unique(hash_rows(source.rows), return_index=True, return_inverse=True)
@@ -167,27 +199,29 @@ def _fingerprint(source: Source, encoder: TableEncoder | None, config: DataConfi
     document: list[object] = [source.digests, [validation, test, config.split_seed]]
     offsets = [column.name for column in encoder.columns if column.offset] if encoder else []
     special = [dict(source.formats), offsets, config.duplicates, config.groups, shares.n_swapped]
+    if source.task == "regression":
+        special += [source.task, config.target_transform]
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
 
 
-def take(source: Source, encoder: TableEncoder | None, numbers: Array, rows: Array) -> Split:
+def take(source: Source, encoder: TableEncoder | None, targets: Array, rows: Array) -> Split:
     """Returns the rows of these numbers, encoded.
 
     Args:
         source: Where the rows are from.
         encoder: Encodes a table; None for arrays.
-        numbers: (n_rows,) class numbers of the source's rows.
+        targets: (n_rows,) targets of the source's rows.
         rows: (n,) row numbers.
 
     Raises:
         DataError: A row of a table cannot be encoded.
     """
     if encoder is None or isinstance(source.rows, np.ndarray):
-        return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), numbers[rows])
+        return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), targets[rows])
     with placed(source.place):
-        return Split(encoder.encode(source.rows.iloc[rows]), numbers[rows])
+        return Split(encoder.encode(source.rows.iloc[rows]), targets[rows])
 
 
 def _require_valid(config: DataConfig) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Prepared, prepare
+from pipelines.objectives import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Description:
         class_counts: Rows of each class, for training and validation.
         columns: Of a table; empty for arrays.
         notes: As of a ``Dataset``.
+        task: What the target is.
+        target_range: Lowest value, mean and highest value of a regression's training targets; None for classes.
     """
 
     name: str
@@ -58,6 +61,8 @@ class Description:
     class_counts: dict[str, tuple[int, ...]]
     columns: tuple[ColumnSummary, ...]
     notes: tuple[str, ...]
+    task: Task
+    target_range: tuple[float, float, float] | None
 
 
 def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
@@ -65,7 +70,12 @@ def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
     prepared = prepare(config, folders)
     dataset = prepared.dataset
     x, splits = dataset.training.x, {"training": dataset.training, "validation": dataset.validation}
-    counts = {name: np.bincount(split.y, minlength=dataset.n_classes) for name, split in splits.items()}
+    counts, target_range = {name: np.empty(0, int) for name in splits}, None
+    if dataset.preprocessing.target:
+        values = dataset.preprocessing.target.decode(dataset.training.y)
+        target_range = (float(values.min()), float(values.mean()), float(values.max()))
+    else:
+        counts = {name: np.bincount(split.y, minlength=dataset.n_outputs) for name, split in splits.items()}
     return Description(
         name=dataset.name,
         fingerprint=dataset.fingerprint,
@@ -77,6 +87,8 @@ def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
         class_counts={name: tuple(per_class.tolist()) for name, per_class in counts.items()},
         columns=_summarize_columns(prepared),
         notes=dataset.notes,
+        task=dataset.task,
+        target_range=target_range,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.data.readers import Source
 from pipelines.data.splits import Shares, hash_rows
-from pipelines.data.table_encoder import TableEncoder
+from pipelines.encoding.encoder import TableEncoder
 from pipelines.files.archives import Array
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def remarks(
             yield _DATES.format(column.name)
         elif column.kind == "numeric" and _is_id(source.rows[column.name].to_numpy(dtype=np.float64, na_value=np.nan)):
             yield _IDS.format("column", column.name, "; data.ignore leaves it out")
-    if source.groups is None:
+    if source.groups is None and classes:
         yield from _groups(source.rows, numbers, len(classes))
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.config import Scaling
-from pipelines.data.table_encoder import TableEncoder
+from pipelines.data.targets import TargetScaling
+from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.objectives import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,14 +26,15 @@ _CHUNK_ROWS = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preprocessing:
-    """Input shape, class names, scaling and table encoding of a model.
+    """Input shape, class names or target, scaling and table encoding of a model.
 
     Attributes:
         input_shape: Shape of one row as the model takes it.
-        class_names: One name per class number.
+        class_names: One name per class number; empty for a regression.
         center: Subtracted from a row; one number, or (n_features,) float32.
         scale: Divides the difference; one number, or (n_features,) float32.
         columns: Encodes the columns of a table; None for arrays.
+        target: The scaling of a regression's target; None for a classification.
     """
 
     input_shape: tuple[int, ...]
@@ -39,6 +42,17 @@ class Preprocessing:
     center: float | Array
     scale: float | Array
     columns: TableEncoder | None = None
+    target: TargetScaling | None = None
+
+    @property
+    def task(self) -> Task:
+        """What a model predicts."""
+        return "classification" if self.target is None else "regression"
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of a model: a probability per class, or one value."""
+        return len(self.class_names) if self.target is None else 1
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Preprocessing) and self.to_json() == other.to_json()
@@ -55,13 +69,14 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, object]:
         """Returns plain values for a JSON document that ``from_json`` reads back without loss."""
-        return {
+        record: dict[str, object] = {
             "input_shape": list(self.input_shape),
             "class_names": list(self.class_names),
             "center": np.asarray(self.center).tolist(),
             "scale": np.asarray(self.scale).tolist(),
             "columns": None if self.columns is None else self.columns.to_json(),
         }
+        return record | ({"target": self.target.to_json()} if self.target else {})
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Preprocessing:
@@ -71,13 +86,14 @@ class Preprocessing:
             DataError: The record is not complete.
         """
         try:
-            columns = record["columns"]
+            columns, target = record["columns"], record.get("target")
             return cls(
                 tuple(int(size) for size in record["input_shape"]),
                 tuple(str(name) for name in record["class_names"]),
                 _numbers(record["center"]),
                 _numbers(record["scale"]),
                 None if columns is None else TableEncoder.from_json(columns),
+                None if target is None else TargetScaling(**target),
             )
         except (KeyError, TypeError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"

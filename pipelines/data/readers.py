@@ -12,12 +12,14 @@ import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.data import tables
-from pipelines.data.splits import clean_labels, hash_rows, number_labels
-from pipelines.data.table_encoder import FINE
+from pipelines.data.splits import hash_rows
+from pipelines.data.targets import clean_labels, number_labels, task_note
+from pipelines.encoding.encoder import FINE
 from pipelines.errors import DataError
 from pipelines.files.archives import Array, Header, read_array, read_headers, require_memory
 from pipelines.files.columns import STRIPPED
 from pipelines.files.sources import SOURCES, locate, stem_of
+from pipelines.objectives import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +43,7 @@ class Source:
         name: Short name, for people.
         place: What an error calls it: the name or the path.
         rows: (n_rows, *input_shape) uint8 or float32, or a table without its target.
-        labels: (n_rows,) integers or texts.
+        labels: (n_rows,) integers or texts to classify, float64 to regress.
         digests: Hashes of all its arrays, test arrays included; of a table, the file's hash and the target.
         n_own_test: Test rows of its own, in the archive at ``place``; None where it has none.
         n_own_validation: Validation rows of its own, the last of ``rows``; None where it has none.
@@ -49,6 +51,7 @@ class Source:
         formats: How texts of a table's columns were read, by the column's name.
         groups: (n_rows,) values of the column whose rows stay together; None without one.
         notes: Lines about what is not used, or is read in a special way.
+        task: What the labels are.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Source:
     formats: Mapping[str, str] = field(default_factory=dict)
     groups: Array | None = None
     notes: tuple[str, ...] = ()
+    task: Task = "classification"
 
 
 def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:
@@ -74,16 +78,18 @@ def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:
             raise DataError(
                 f"data.{key}: {rule}, got {value!r} for {name}: leave it out" for key, value in given.items()
             )
+    if name in SOURCES and config.task == "regression":
+        raise DataError(f"data.task: {name} has classes, got 'regression': leave it out")
     if name == "digits":
         return _read_digits()
     path = locate(name, folders)
     if path.suffix.lower() == ".npz":
-        return _read_npz(name if name in SOURCES else path.stem, path)
-    rows, labels, formats, groups, notes = tables.read(path, config)
+        return _read_npz(name if name in SOURCES else path.stem, path, config.task)
+    rows, task, labels, formats, groups, notes = tables.read(path, config)
     with path.open("rb") as file:
         digests = (hashlib.file_digest(file, "sha256").hexdigest(), config.target or "target")
     own = Source(stem_of(name), str(path), rows, labels, digests)
-    return replace(own, formats=formats, groups=groups, notes=tuple(notes))
+    return replace(own, formats=formats, groups=groups, notes=tuple(notes), task=task)
 
 
 def convert_inputs(x: Array, place: str) -> Array:
@@ -111,7 +117,7 @@ def _read_digits() -> Source:
     return Source("digits", "digits", x, y, digests)
 
 
-def _read_npz(name: str, path: Path) -> Source:
+def _read_npz(name: str, path: Path, given_task: str | None) -> Source:
     headers = read_headers(path)
     own = ("x", "y") if "x" in headers and "x_train" not in headers else ("x_train", "y_train")
     pairs = [own]
@@ -120,19 +126,31 @@ def _read_npz(name: str, path: Path) -> Source:
     _require_usable(path, headers, pairs)
     require_memory(path, sum(headers[array].n_bytes_kept for pair in pairs for array in pair))
     archive = _Archive(path, headers)
-    kept = [archive.read(pair) for pair in pairs if pair != TEST_ARRAYS]
-    x, y = (arrays[0] if len(kept) == 1 else np.concatenate(arrays) for arrays in zip(*kept, strict=True))
-    test_rows = None
+    read = {pair: archive.read(pair) for pair in pairs if pair != TEST_ARRAYS}
+    task, labels = clean_labels(read[own][1], given_task, f"{path}, {own[1]}")
+    rows, targets, n_validation, test_rows = [read[own][0]], [labels], None, None
+    if VALIDATION_ARRAYS in read:
+        x, y = read[VALIDATION_ARRAYS]
+        rows, n_validation = [*rows, x], len(x)
+        targets.append(_matching_labels(y, task, labels, f"{path}, y_val"))
     if pairs[-1] == TEST_ARRAYS:  # test rows are checked, pass through the hash and are not kept
-        x_test, y_test = archive.read(TEST_ARRAYS)
-        number_labels(y_test, np.unique(kept[0][1]).astype(str).tolist(), f"{path}, y_test")
-        test_rows = hash_rows(x_test)
-    if len(kept) == 2:
-        number_labels(kept[1][1], np.unique(kept[0][1]).astype(str).tolist(), f"{path}, y_val")
-    n_test, n_validation = None if test_rows is None else len(test_rows), sum(len(y) for _, y in kept[1:]) or None
-    notes = (*_unused(headers, pairs), *_types(headers, pairs), *archive.notes)
+        x, y = archive.read(TEST_ARRAYS)
+        _matching_labels(y, task, labels, f"{path}, y_test")
+        test_rows = hash_rows(x)
+    x, y = (arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in (rows, targets))
+    about = task_note(task, labels, f"array {own[1]!r}")
+    notes = (*about, *_unused(headers, pairs), *_types(headers, pairs), *archive.notes)
+    n_test = None if test_rows is None else len(test_rows)
     source = Source(name, str(path), x, y, tuple(archive.digests), n_test, n_validation)
-    return replace(source, test_rows=test_rows, notes=notes, formats=archive.formats)
+    return replace(source, test_rows=test_rows, notes=notes, formats=archive.formats, task=task)
+
+
+def _matching_labels(labels: Array, task: Task, training_labels: Array, place: str) -> Array:
+    """Returns the cleaned labels of another split; classes must occur in the training labels."""
+    cleaned = clean_labels(labels, task, place)[1]
+    if task == "classification":
+        number_labels(cleaned, np.unique(training_labels).astype(str).tolist(), place)
+    return cleaned
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +164,15 @@ class _Archive:
     notes: list[str] = field(default_factory=list)
 
     def read(self, names: tuple[str, str]) -> tuple[Array, Array]:
-        """Reads the inputs and labels of a split."""
+        """Reads the inputs and labels of a split; the labels as they are."""
         (x, x_digest), (y, y_digest) = (read_array(self.path, name, self.headers[name]) for name in names)
         self.digests.extend((x_digest, y_digest))
-        inputs = convert_inputs(x, f"{self.path}, {names[0]}"), clean_labels(y, f"{self.path}, {names[1]}")
+        inputs = convert_inputs(x, f"{self.path}, {names[0]}")
         self.notes.extend(_merged_features(names[0], x))
         if y.dtype.kind in "SU" and np.any(np.char.strip(y) != y):
             self.formats[names[1]] = STRIPPED
             self.notes.append(f"array {names[1]!r}: blanks around labels are removed")
-        return inputs
+        return inputs, y
 
 
 def _merged_features(name: str, x: Array) -> Iterator[str]:
@@ -214,7 +232,7 @@ def _pair_problems(path: Path, headers: Mapping[str, Header], x_name: str, y_nam
             f"got {', '.join(headers) or 'none'}: add {' and '.join(missing)}"
         ]
     x, y = headers[x_name], headers[y_name]
-    allowed = {x_name: ("biuf", "real numbers"), y_name: ("biufUS", "whole numbers or text")}
+    allowed = {x_name: ("biuf", "real numbers"), y_name: ("biufUS", "numbers or text")}
     problems = []
     for name, (kinds, what) in allowed.items():
         if headers[name].dtype.hasobject:

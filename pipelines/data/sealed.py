@@ -14,7 +14,8 @@ import numpy as np
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Split, prepare, take
 from pipelines.data.readers import TEST_ARRAYS, convert_inputs
-from pipelines.data.splits import clean_labels, hash_rows, number_labels
+from pipelines.data.splits import hash_rows
+from pipelines.data.targets import clean_labels, number_labels
 from pipelines.files.archives import Array, read_array, read_headers
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class SealedRows(Split):
             other rows are split.
     """
 
-    digest: str
+    digest: str = ""
 
 
 def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
@@ -49,15 +50,17 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     source = prepared.source
     if source.n_own_test is None:
         rows = prepared.shares.test
-        test = take(source, prepared.dataset.preprocessing.columns, prepared.numbers, rows)
+        test = take(source, prepared.dataset.preprocessing.columns, prepared.targets, rows)
         raw = source.rows[rows] if isinstance(source.rows, np.ndarray) else source.rows.iloc[rows]
-        return SealedRows(test.x, test.y, _digest(raw, source.labels[rows]))
+        return SealedRows(test.x, test.y, digest=_digest(raw, source.labels[rows]))
     path = Path(source.place)
     headers = read_headers(path)
     x, y = (read_array(path, name, headers[name])[0] for name in TEST_ARRAYS)
-    labels = clean_labels(y, f"{path}, y_test")
+    place, target = f"{path}, y_test", prepared.dataset.preprocessing.target
+    labels = clean_labels(y, source.task, place)[1]
     x = convert_inputs(x, f"{path}, x_test")
-    return SealedRows(x, number_labels(labels, prepared.classes, f"{path}, y_test"), _digest(x, labels))
+    targets = target.encode(labels) if target else number_labels(labels, prepared.classes, place)
+    return SealedRows(x, targets, digest=_digest(x, labels))
 
 
 def _digest(rows: Array | pd.DataFrame, labels: Array) -> str:

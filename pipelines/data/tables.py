@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.config import DataConfig
-from pipelines.data.splits import labels_of_column, listed
+from pipelines.data.targets import are_classes, labels_of_column, listed, task_note
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import IGNORED, STRIPPED, TEXT, merged, read_texts, to_numbers
 from pipelines.files.sources import nearest
 from pipelines.files.tables import MISSING, read_table
 from pipelines.files.text_forms import NUMBER_FORMATS, Series
+from pipelines.objectives import Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +27,8 @@ _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
-def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Array, dict[str, str], Array | None, list[str]]:
-    """Reads a table as ``readers.Source`` holds it: its rows, labels, formats, groups and notes.
+def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Task, Array, dict[str, str], Array | None, list[str]]:
+    """Reads a table as ``readers.Source`` holds it: its rows, task, labels, formats, groups and notes.
 
     Raises:
         DataError, UnavailableError: As for ``datasets.load``.
@@ -43,7 +44,9 @@ def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Array, dict[str,
     if len(empty):
         raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
     formats = _declared(config)
-    labels = labels_of_column(_read_target(frame.pop(target), formats, notes), f"{path}, column {target!r}")
+    place = f"{path}, column {target!r}"
+    task, labels = labels_of_column(_read_target(frame.pop(target), config, formats, notes), config.task, place)
+    notes += task_note(task, labels, f"column {target!r}")
     numbers = frame.select_dtypes("number").columns.difference(list(formats))
     notes += [_ZEROS.format(name) for name in facts.get("zeros", ()) if name in numbers]
     order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
@@ -51,7 +54,7 @@ def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Array, dict[str,
     numeric = config.numeric or ()
     with placed(path):
         found = collect(lambda name: _read_column(frame, name, formats, order, name in numeric), map(str, frame))
-    return frame, labels, formats, groups, notes + [note for note in found if note]
+    return frame, task, labels, formats, groups, notes + [note for note in found if note]
 
 
 def _require_columns(path: Path, config: DataConfig, target: str, names: Sequence[str]) -> None:
@@ -79,12 +82,18 @@ def _declared(config: DataConfig) -> dict[str, str]:
     return formats | ({config.groups: f"{IGNORED}: in data.groups"} if config.groups else {})
 
 
-def _read_target(values: Series, formats: dict[str, str], notes: list[str]) -> Series:
+def _read_target(values: Series, config: DataConfig, formats: dict[str, str], notes: list[str]) -> Series:
     """Strips text labels, and tells texts such as ``NA`` beside other texts from missing labels."""
     import pandas as pd
 
     if not _holds_text(values):
         return values
+    if config.task != "classification":
+        is_regression = config.task == "regression"
+        numbers, text_format, note = read_texts(values, str(values.name), NUMBER_FORMATS, numeric=is_regression)
+        if text_format in NUMBER_FORMATS and (is_regression or not are_classes(numbers.dropna().to_numpy())):
+            notes.append(note)
+            return numbers
     texts = values.astype(object).str.strip()
     if not texts.equals(values.astype(object)):
         formats[str(values.name)] = STRIPPED

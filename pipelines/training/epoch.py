@@ -22,24 +22,26 @@ EVALUATION_ROWS = 2048
 
 
 class Rows(NamedTuple):
-    """Inputs and labels as TensorFlow holds them, and the affine map that scales the inputs.
+    """Inputs and targets as TensorFlow holds them, and the affine map that scales the inputs.
 
     Attributes:
         x: (n_rows, n_features) uint8 or float32, as the source holds them.
-        y: (n_rows,) int32.
+        y: (n_rows,) int32 class numbers, or float32 standardized targets.
         slope: float32 scalar, or (n_features,).
         offset: float32 scalar, or (n_features,); a network sees ``x * slope + offset``.
+        weight: (n_rows,) float32 factors of the rows' losses; None leaves them out of the function.
     """
 
     x: Tensor
     y: Tensor
     slope: Tensor
     offset: Tensor
+    weight: Tensor | None = None
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the scaled inputs and the labels of the rows at ``index``."""
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns the scaled inputs, the targets and the weights of the rows at ``index``."""
         x = tf.cast(tf.gather(self.x, index), tf.float32) * self.slope + self.offset
-        return x, tf.gather(self.y, index)
+        return x, tf.gather(self.y, index), None if self.weight is None else tf.gather(self.weight, index)
 
 
 class Dropout(NamedTuple):
@@ -81,7 +83,7 @@ def forward(x: Tensor, weights: Tensors, dropout: Dropout | None = None) -> tupl
         dropout: Applied after each hidden layer.
 
     Returns:
-        The input of each layer, and the logits (n_rows, n_classes).
+        The input of each layer, and the outputs (n_rows, n_outputs): logits, or one standardized value.
     """
     inputs = [x]
     for layer in range(len(weights) // 2 - 1):
@@ -94,7 +96,7 @@ def backward(error: Tensor, inputs: Tensors, weights: Tensors, dropout: Dropout 
     """Computes the gradient of the loss by each weight.
 
     Args:
-        error: (n_rows, n_classes), gradient of the loss by the logits.
+        error: (n_rows, n_outputs), gradient of the loss by the outputs.
         inputs: As ``forward`` returned them.
         weights: As in ``forward``.
         dropout: As in ``forward``.
@@ -114,14 +116,42 @@ def backward(error: Tensor, inputs: Tensors, weights: Tensors, dropout: Dropout 
     return gradients
 
 
-def _scores(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns summed cross-entropy, number of right rows, and the gradient of the loss by the logits."""
+def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     if tf.config.list_physical_devices("GPU"):  # the fused kernel has no deterministic version on a GPU
         truth, shares = tf.one_hot(labels, tf.shape(logits)[1]), tf.nn.log_softmax(logits)
-        losses, error = -tf.reduce_sum(truth * shares, -1), tf.exp(shares) - truth
-    else:
-        losses, error = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=labels)
-    right = tf.equal(tf.argmax(logits, -1, tf.int32), labels)
+        return -tf.reduce_sum(truth * shares, -1), tf.exp(shares) - truth
+    losses, error = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=labels)
+    return losses, error
+
+
+def _mse(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    difference = outputs - targets[:, None]
+    return tf.square(difference[:, 0]), 2.0 * difference
+
+
+def _mae(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    difference = outputs - targets[:, None]
+    return tf.abs(difference[:, 0]), tf.sign(difference)
+
+
+def _huber(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    difference = outputs - targets[:, None]
+    size = tf.abs(difference[:, 0])
+    return tf.where(size <= 1.0, 0.5 * size * size, size - 0.5), tf.clip_by_value(difference, -1.0, 1.0)
+
+
+LOSSES = {"cross_entropy": _cross_entropy, "mse": _mse, "mae": _mae, "huber": _huber}
+"""The (n_rows,) losses of outputs and targets, and their gradients by the outputs, as Keras's losses of that name."""
+
+
+def _scores(loss: str, outputs: Tensor, targets: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the summed loss, the number of right rows (0 in a regression), and the gradient by the outputs."""
+    losses, error = LOSSES[loss](outputs, targets)
+    if weight is not None:
+        losses, error = losses * weight, error * weight[:, None]
+    if loss != "cross_entropy":
+        return tf.reduce_sum(losses), tf.constant(0.0), error
+    right = tf.equal(tf.argmax(outputs, -1, tf.int32), targets)
     return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32)), error
 
 
@@ -129,12 +159,13 @@ Apply = Callable[[Tensors, Tensors, Tensors, Tensor, Tensor], None]
 """apply(weights, state, gradients, rate, step): one update of all weights."""
 
 
-def build_epoch(apply: Apply, *, with_dropout: bool) -> tf.types.experimental.PolymorphicFunction:
+def build_epoch(apply: Apply, *, with_dropout: bool, loss: str) -> tf.types.experimental.PolymorphicFunction:
     """Builds the function that trains one epoch.
 
     Args:
         apply: Updates the weights.
         with_dropout: Whether masks are drawn.
+        loss: One of ``LOSSES``.
 
     Returns:
         ``epoch(rows, order, batch_size, weights, state, rates, first_step, dropout_rate, seed)``, which changes
@@ -149,27 +180,29 @@ def build_epoch(apply: Apply, *, with_dropout: bool) -> tf.types.experimental.Po
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         n_rows = tf.size(order)
 
-        def step(i: Tensor, loss: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        def step(i: Tensor, total: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             index = order[i * batch_size : tf.minimum((i + 1) * batch_size, n_rows)]
-            x, labels = rows.batch(index)
+            x, targets, weight = rows.batch(index)
             dropout = Dropout(dropout_rate, seed, i) if with_dropout else None
-            inputs, logits = forward(x, weights, dropout)
-            batch_loss, batch_right, error = _scores(logits, labels)
-            gradients = backward(error / tf.cast(tf.size(labels), tf.float32), inputs, weights, dropout)
+            inputs, outputs = forward(x, weights, dropout)
+            batch_loss, batch_right, error = _scores(loss, outputs, targets, weight)
+            gradients = backward(error / tf.cast(tf.size(targets), tf.float32), inputs, weights, dropout)
             apply(weights, state, gradients, rates[i], tf.cast(first_step + i, tf.float32))
-            return i + 1, loss + batch_loss, right + batch_right
+            return i + 1, total + batch_loss, right + batch_right
 
-        _, loss, right = tf.while_loop(
-            lambda i, loss, _: (i < tf.size(rates)) & tf.math.is_finite(loss),
+        _, total, right = tf.while_loop(
+            lambda i, total, _: (i < tf.size(rates)) & tf.math.is_finite(total),
             step, (0, 0.0, 0.0), parallel_iterations=1,
         )  # fmt: skip
-        return loss / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32)
+        return total / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32)
 
     return epoch
 
 
 @cache
-def fused_epoch(optimizer: str, depth: int, *, with_dropout: bool) -> tf.types.experimental.PolymorphicFunction:
+def fused_epoch(
+    optimizer: str, depth: int, *, with_dropout: bool, loss: str
+) -> tf.types.experimental.PolymorphicFunction:
     """Returns the epoch function of one of ``FUSED``'s optimizers, built once per process and depth."""
     rule = FUSED[optimizer]
     n_slots = rule.n_state + rule.n_scratch
@@ -178,27 +211,46 @@ def fused_epoch(optimizer: str, depth: int, *, with_dropout: bool) -> tf.types.e
         for i in range(2 * (depth + 1)):
             rule.update(weights[i], state[i * n_slots : (i + 1) * n_slots], gradients[i], rate, step)
 
-    return build_epoch(apply, with_dropout=with_dropout)
+    return build_epoch(apply, with_dropout=with_dropout, loss=loss)
 
 
-@tf.function(autograph=False, reduce_retracing=True)
-def evaluate(rows: Rows, weights: Tensors) -> tuple[Tensor, Tensor]:
-    """Returns mean loss and accuracy over all rows, without dropout."""
-    n_rows = tf.size(rows.y)
+@cache
+def build_evaluation(loss: str, *, keep_outputs: bool) -> tf.types.experimental.PolymorphicFunction:
+    """Builds the function that evaluates a network, once per process and loss.
 
-    def step(start: Tensor, loss: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, labels = rows.batch(tf.range(start, tf.minimum(start + EVALUATION_ROWS, n_rows)))
-        batch_loss, batch_right, _ = _scores(forward(x, weights)[1], labels)
-        return start + EVALUATION_ROWS, loss + batch_loss, right + batch_right
+    Args:
+        loss: One of ``LOSSES``.
+        keep_outputs: Whether it returns the outputs too.
 
-    _, loss, right = tf.while_loop(lambda i, *_: i < n_rows, step, (0, 0.0, 0.0), parallel_iterations=1)
-    return loss / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32)
+    Returns:
+        ``evaluate(rows, weights)``, which returns mean loss and accuracy over all rows, without dropout, and the
+        (n_rows, n_outputs) outputs; no rows of them unless they are kept.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def evaluate(rows: Rows, weights: Tensors) -> tuple[Tensor, Tensor, Tensor]:
+        n_rows = tf.size(rows.y)
+
+        def step(start: Tensor, total: Tensor, right: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            x, targets, weight = rows.batch(tf.range(start, tf.minimum(start + EVALUATION_ROWS, n_rows)))
+            outputs = forward(x, weights)[1]
+            batch_loss, batch_right, _ = _scores(loss, outputs, targets, weight)
+            kept = kept.write(start // EVALUATION_ROWS, outputs) if keep_outputs else kept
+            return start + EVALUATION_ROWS, total + batch_loss, right + batch_right, kept
+
+        # The blocks differ in their number of rows: the last is shorter.
+        kept = tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=(None, None))
+        kept = kept if keep_outputs else tf.constant(0.0)
+        _, total, right, kept = tf.while_loop(
+            lambda start, *_: start < n_rows, step, (0, 0.0, 0.0, kept), parallel_iterations=1
+        )
+        outputs = kept.concat() if keep_outputs else tf.zeros((0, 1))
+        return total / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32), outputs
+
+    return evaluate
 
 
 def right_rows(rows: Rows, weights: Tensors) -> np.ndarray:
     """Returns (n_rows,) bool, the rows that ``evaluate`` counts as right."""
-    right = []
-    for start in range(0, len(rows.y), EVALUATION_ROWS):
-        x, labels = rows.batch(tf.range(start, min(start + EVALUATION_ROWS, len(rows.y))))
-        right.append(tf.equal(tf.argmax(forward(x, weights)[1], -1, tf.int32), labels).numpy())
-    return np.concatenate(right)
+    outputs = build_evaluation("cross_entropy", keep_outputs=True)(rows, weights)[2]
+    return np.asarray(outputs.numpy().argmax(axis=1) == rows.y.numpy())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,26 +18,22 @@ class EpochReport:
 
     Attributes:
         epoch: Number of the epoch, from 1.
-        loss: Mean training loss over the epoch's batches, with dropout, as Keras's ``fit`` reports it.
-        accuracy: Training accuracy over the same batches, 0 to 1.
-        val_loss: Mean loss over the validation rows after the epoch.
-        val_accuracy: Accuracy over the validation rows after the epoch, 0 to 1.
+        metrics: By name, as ``objectives.epoch_metrics`` lists them. ``loss`` and ``accuracy`` are means over the
+            epoch's batches, with dropout, as Keras's ``fit`` reports them; the others were measured on the validation
+            rows after the epoch.
         learning_rate: Learning rate of the epoch's first step.
         duration_s: Seconds of training and validation together.
     """
 
     epoch: int
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
+    metrics: Mapping[str, float]
     learning_rate: float
     duration_s: float
 
     @property
     def is_finite(self) -> bool:
         """Whether both losses are finite; training cannot recover once one is not."""
-        return math.isfinite(self.loss) and math.isfinite(self.val_loss)
+        return math.isfinite(self.metrics["loss"]) and math.isfinite(self.metrics["val_loss"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.config import Hyperparameters
+from pipelines.config import Hyperparameters, output_name
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import InputError
 from pipelines.keras_settings import tensorflow_backend
@@ -62,7 +62,8 @@ def build_model(
         optimizer: The optimizer to compile with; by default the configuration's, fresh.
 
     Returns:
-        A model from (n_rows, *input_shape) to class probabilities (n_rows, n_classes).
+        A model from (n_rows, *input_shape) to class probabilities (n_rows, n_classes), or of a regression to
+        (n_rows, 1) values in the unit of the target.
     """
     import keras
 
@@ -77,15 +78,33 @@ def build_model(
     for number in range(1, hp.depth + 1):
         layers.append(keras.layers.Dense(hp.width, activation="relu", dtype="float32", name=f"hidden_{number}"))
         layers.append(keras.layers.Dropout(hp.dropout, dtype="float32", name=f"dropout_{number}"))
-    layers.append(
-        keras.layers.Dense(len(preprocessing.class_names), activation="softmax", dtype="float32", name="classes")
-    )
+    layers += _output_layers(preprocessing)
     model = keras.Sequential(layers, name="mlp")
     for variable, weight in zip(model.trainable_variables, weights, strict=True):
         variable.assign(weight)
     optimizer = optimizer or keras_optimizer(hp.optimizer, hp.learning_rate)
-    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    if preprocessing.target:
+        model.compile(optimizer, loss=hp.loss or "mse", metrics=["mae"])
+    else:
+        model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+def _output_layers(preprocessing: Preprocessing) -> list[keras.Layer]:
+    """Returns the softmax over classes, or one value and the way back to the target's own unit."""
+    import keras
+
+    target, n_outputs = preprocessing.target, preprocessing.n_outputs
+    name = output_name(n_outputs)
+    if target is None:
+        return [keras.layers.Dense(n_outputs, activation="softmax", dtype="float32", name=name)]
+    layers = [
+        keras.layers.Dense(n_outputs, dtype="float32", name=name),
+        keras.layers.Rescaling(target.scale, target.center, dtype="float32", name="unit"),
+    ]
+    if target.transform == "log":
+        layers.append(keras.layers.Activation("exponential", dtype="float32", name="exponential"))
+    return layers
 
 
 def restore_model(

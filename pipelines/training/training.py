@@ -4,52 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
 from pipelines.config import Hyperparameters, layer_sizes
-from pipelines.data.datasets import Dataset
-from pipelines.training.epoch import Rows, build_epoch, evaluate, fused_epoch
+from pipelines.objectives import OBJECTIVES
+from pipelines.training.epoch import build_epoch, fused_epoch
 from pipelines.training.history import Checkpoint, EpochReport
-from pipelines.training.model import glorot_weights, scaling_map
+from pipelines.training.model import glorot_weights
 from pipelines.training.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
+from pipelines.training.rows import TrainingRows
 from pipelines.training.streams import dropout_seed, order_generator
-
-_ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRows:
-    """The rows of a dataset as TensorFlow holds them, shared by all trials of a process."""
-
-    training: Rows
-    validation: Rows
-    n_classes: int
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> TrainingRows:
-        """Wraps the arrays of a dataset, without a copy where the system allows."""
-        slope, offset = map(tf.constant, scaling_map(dataset.preprocessing))
-        training, validation = (
-            Rows(_tensor(split.x.reshape(len(split.x), -1)), _tensor(split.y), slope, offset)
-            for split in (dataset.training, dataset.validation)
-        )
-        return cls(training, validation, dataset.n_classes)
-
-    @property
-    def n_features(self) -> int:
-        """Number of values in one flattened row."""
-        return int(self.training.x.shape[1])
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    """Uses an array's memory in place on a CPU if possible, so that processes that map the same rows share them."""
-    usable = array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
-    if usable and not tf.config.list_logical_devices("GPU"):
-        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
-    return tf.constant(array)
+from pipelines.training.validation import Validation
 
 
 class Training:
@@ -63,27 +30,37 @@ class Training:
         hyperparameters: The configuration; ``epochs`` is the epoch to train up to.
         seed: Seed of the initial weights, the order of the rows and the dropout.
         start: The checkpoint to resume from; None starts with fresh weights.
+        objective: Name of the validation metric that picks the best epoch.
 
     Attributes:
-        best: Weights of the epoch with the best validation accuracy so far, the earliest of equals.
+        best: Weights of the epoch with the best objective so far, the earliest of equals.
         best_epoch: Number of that epoch, 0 before the first.
-        best_val_accuracy: Its validation accuracy, -1 before the first.
+        best_value: Its objective; before the first, a value that every value beats.
 
     Raises:
         TrainingError: Keras has no optimizer of that name.
     """
 
     def __init__(
-        self, rows: TrainingRows, hyperparameters: Hyperparameters, seed: int, start: Checkpoint | None = None
+        self,
+        rows: TrainingRows,
+        hyperparameters: Hyperparameters,
+        seed: int,
+        start: Checkpoint | None = None,
+        objective: str = "val_accuracy",
     ) -> None:
         if start is None:
-            sizes = layer_sizes(hyperparameters, rows.n_features, rows.n_classes)
+            sizes = layer_sizes(hyperparameters, rows.n_features, rows.n_outputs)
             start = Checkpoint(glorot_weights(sizes, seed))
-        self._rows, self._hp, self._seed = rows, hyperparameters, seed
+        self._training = rows.weighted(hyperparameters.class_weight).training
+        self._hp, self._seed = hyperparameters, seed
+        self._loss = hyperparameters.loss or ("mse" if rows.target else "cross_entropy")
+        self._objective = OBJECTIVES[objective]
+        self._validation = Validation(rows, self._loss, self._objective)
         self._epoch, self._steps = start.epochs, start.steps
         self.best = start.weights
         self.best_epoch = 0
-        self.best_val_accuracy = -1.0
+        self.best_value = self._objective.worst
         if hyperparameters.optimizer in FUSED:
             self._start_fused(start)
         else:
@@ -93,7 +70,7 @@ class Training:
         """Creates variables of open shape, so that one traced function serves all sizes."""
         hp = self._hp
         rule = FUSED[hp.optimizer]
-        self._train = fused_epoch(hp.optimizer, hp.depth, with_dropout=hp.dropout > 0)
+        self._train = fused_epoch(hp.optimizer, hp.depth, with_dropout=hp.dropout > 0, loss=self._loss)
         self._weights = [_variable(weight) for weight in start.weights]
         self._state, self._slots = [], []
         for i, weight in enumerate(start.weights):
@@ -118,7 +95,7 @@ class Training:
             optimizer.learning_rate.assign(rate)
             optimizer.apply(gradients, wrapped)
 
-        self._train = build_epoch(apply, with_dropout=self._hp.dropout > 0)
+        self._train = build_epoch(apply, with_dropout=self._hp.dropout > 0, loss=self._loss)
         self._weights = [variable.value for variable in wrapped]
         self._state, self._slots = [variable.value for variable in state], []
 
@@ -126,8 +103,9 @@ class Training:
         """Trains to the last epoch, or until the loss is not finite."""
         while self._epoch < self._hp.epochs:
             report = self._train_epoch()
-            if report.is_finite and report.val_accuracy > self.best_val_accuracy:
-                self.best_epoch, self.best_val_accuracy = report.epoch, report.val_accuracy
+            value = report.metrics[self._objective.name]
+            if report.is_finite and self._objective.is_better(value, self.best_value):
+                self.best_epoch, self.best_value = report.epoch, value
                 self.best = tuple(weight.numpy() for weight in self._weights)
             yield report
             if not report.is_finite:
@@ -135,23 +113,20 @@ class Training:
 
     def _train_epoch(self) -> EpochReport:
         started = time.perf_counter()
-        rows, hp = self._rows, self._hp
-        order = row_order(len(rows.training.y), self._seed, self._epoch)
+        hp = self._hp
+        order = row_order(len(self._training.y), self._seed, self._epoch)
         rates = learning_rates(hp, len(order), self._epoch)
         loss, accuracy = self._train(
-            rows.training, tf.constant(order), tf.constant(hp.batch_size), self._weights,
+            self._training, tf.constant(order), tf.constant(hp.batch_size), self._weights,
             self._slots, _variable(rates), tf.constant(self._steps + 1), tf.constant(hp.dropout, tf.float32),
             tf.constant(dropout_seed(self._seed, self._epoch), tf.int64),
         )  # fmt: skip
         self._epoch += 1
         self._steps += len(rates)
-        val_loss, val_accuracy = evaluate(rows.validation, self._weights)
+        trained = {"loss": float(loss)} | ({"accuracy": float(accuracy)} if self._loss == "cross_entropy" else {})
         return EpochReport(
             epoch=self._epoch,
-            loss=float(loss),
-            accuracy=float(accuracy),
-            val_loss=float(val_loss),
-            val_accuracy=float(val_accuracy),
+            metrics=trained | self._validation.scores(self._weights),
             learning_rate=float(rates[0]),
             duration_s=time.perf_counter() - started,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -96,23 +95,23 @@ class Pace:
 
 def draw(progress: Progress, left_s: float | None = None) -> RenderableType:
     """The live table."""
-    rows = [_slot_row(slot) for _, slot in sorted(progress.slots.items())]
-    slots = display.table(("slot", "trial", ">epoch", ">val_accuracy", "configuration"), rows)
+    rows = [_slot_row(slot, progress.objective) for _, slot in sorted(progress.slots.items())]
+    slots = display.table(("slot", "trial", ">epoch", f">{progress.objective}", "configuration"), rows)
     slots.add_section()
     if progress.best_number is None:
         display.add_row(slots, "best", None, None, None, "none yet")
     else:
-        name, best = trial_run_name(progress.best_number), display.accuracy(progress.best_value)
+        name, best = trial_run_name(progress.best_number), display.score(progress.best_value)
         display.add_row(slots, "best", name, None, best, display.short(progress.best_params))
     lines = [printable(f"{progress.study}: {_counts(progress, left_s)}"), progress.stopping]
     return Group(slots, *filter(None, lines))
 
 
-def _slot_row(slot: SlotView) -> tuple[str | None, ...]:
+def _slot_row(slot: SlotView, objective: str) -> tuple[str | None, ...]:
     if not slot.hyperparameters:
         return slot.device, "idle", None, None, None
-    value = display.accuracy(slot.report.val_accuracy) if slot.report else None
-    return slot.device, slot.run_name, _epochs(slot), value, display.short(asdict(slot.hyperparameters))
+    value = display.score(slot.report.metrics[objective]) if slot.report else None
+    return slot.device, slot.run_name, _epochs(slot), value, display.short(slot.hyperparameters.to_json())
 
 
 def _epochs(slot: SlotView) -> str:

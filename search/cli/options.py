@@ -80,7 +80,11 @@ StudyOrSource = Annotated[
 ]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
-Target = Annotated[str | None, option("COLUMN", "The column of the labels, for tables.", "target")]
+Target = Annotated[str | None, option("COLUMN", "The column to predict, for tables.", "target")]
+Task = Annotated[str | None, option("classification|regression", "What the target is.", "auto, by its values")]
+Objective = Annotated[
+    str | None, option("METRIC", "Ranks trials: val_accuracy, val_auc, val_rmse, …", "val_accuracy, val_rmse")
+]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
 Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]

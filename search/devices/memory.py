@@ -25,7 +25,7 @@ _EVALUATED_ROWS = 2048
 def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     """Forecasts the GPU memory of the largest trial of a space, in MB; docs/gpu.md has the formula."""
     training, validation = dataset.training, dataset.validation
-    sizes = layer_sizes(space.largest_network(), training.x[0].size, dataset.n_classes)
+    sizes = layer_sizes(space.largest_network(), training.x[0].size, dataset.n_outputs)
     batch_size: int = space.highest("batch_size")
     n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
     held: int = sum(array.nbytes for split in (training, validation) for array in (split.x, split.y))
@@ -40,7 +40,7 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
         SpecError: It does not.
     """
     n_slots = sum(not slot.visible_devices for slot in slots)
-    n_parameters = count_parameters(layer_sizes(largest, dataset.training.x[0].size, dataset.n_classes))
+    n_parameters = count_parameters(layer_sizes(largest, dataset.training.x[0].size, dataset.n_outputs))
     needed_bytes = n_parameters * 4 * _COPIES * n_slots
     free_bytes = psutil.virtual_memory().available
     if needed_bytes > free_bytes:

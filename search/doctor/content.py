@@ -14,7 +14,8 @@ from pipelines.training.history import sha256
 from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
 from search.finals.finals import REFIT_METRICS
-from search.tracking.entries import CHECKPOINT_FILE, METRICS, MODEL_FILE, Entry, now_ms
+from search.optimization.leaderboard import metrics_of_epochs
+from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, now_ms
 from search.tracking.history import read_artifact, read_history
 from search.training.continuation import CHECKPOINT_TAG, MODEL_TAG
 
@@ -73,7 +74,9 @@ def _history(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
     from mlflow.entities import Metric
 
     client, run_id = view.client, run.info.run_id
-    metrics = REFIT_METRICS if record.start.tags.get("role") == "refit" else METRICS
+    metrics = metrics_of_epochs(view.study.user_attrs if view.study else {})
+    if record.start.tags.get("role") == "refit":
+        metrics = tuple(name for name in metrics if name in REFIT_METRICS)
     steps = range(1, n_epochs(record) + 1)
     logged = {epoch.step: epoch.metrics for epoch in (read_history(client, run_id, metrics) if steps else ())}
     points, lost = [], []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.home.settings import Settings, study_slug
-from search.optimization.leaderboard import trial_row
+from search.optimization.leaderboard import objective_of, trial_row
 from search.optimization.run_records import metrics_of, recorded_results, tags_of
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
@@ -42,7 +42,7 @@ class StudyView:
         deleted: The deleted runs.
         spooled: The entries in the spool, by run name.
         records: The finished runs in Optuna, by run name, as MLflow must have them; of each epoch Optuna knows the
-            validation accuracy only.
+            objective only.
         unfinished: The run names of the unfinished trials in Optuna.
     """
 
@@ -126,8 +126,9 @@ def _trials(study: StoredStudy) -> Iterator[Entry]:
             result = {"seed": trial_seed(seed, trial.number), **known, **trial.user_attrs.get(RESULT, {})}
             record = _record(study, trial_run_name(trial.number), row.state, result, row.run_id)
             ended_ms = _ms(trial.datetime_complete)
+            objective = objective_of(attributes).name
             history = tuple(
-                Epoch(step, ended_ms, {"val_accuracy": value})
+                Epoch(step, ended_ms, {objective: value})
                 for step, value in sorted(trial.intermediate_values.items())
                 if step <= n_epochs(record)
             )

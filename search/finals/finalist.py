@@ -14,6 +14,7 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
 from pipelines.evaluation.intervals import Scores, interval, interval_of_means
 from pipelines.evaluation.row_scores import decode
+from search.optimization.leaderboard import best_value
 from search.storage.attributes import RESULT
 from search.tracking.run_names import finalist_run_name, refit_run_name
 
@@ -25,7 +26,7 @@ class Candidate:
     Attributes:
         trial: The first trial that had it.
         hyperparameters: The configuration.
-        value: That trial's validation accuracy.
+        value: That trial's objective.
         n_parameters: Trainable weights.
     """
 
@@ -42,7 +43,7 @@ class Finalist:
     Attributes:
         candidate: The configuration.
         seeds: Numbers, from 1, of the seeds it was trained with; fewer if it was stopped early or a run failed.
-        values: Best validation accuracy with each of them.
+        values: Best objective with each of them.
         best_epochs: The epoch of each.
         run_ids: MLflow's runs; None for one that MLflow does not have yet.
         n_seeds: How many seeds were asked for.
@@ -107,7 +108,7 @@ def candidate_of(trial: FrozenTrial) -> Candidate:
     """The configuration of a complete trial."""
     result = trial.user_attrs[RESULT]
     hyperparameters = Hyperparameters(**result["params"])
-    return Candidate(trial.number, hyperparameters, result["best_val_accuracy"], result["n_parameters"])
+    return Candidate(trial.number, hyperparameters, best_value(result) or 0.0, result["n_parameters"])
 
 
 def candidates(study: optuna.Study, top: int) -> list[Candidate]:
@@ -137,12 +138,12 @@ def make_finalist(
     """
     names = {number: finalist_run_name(candidate.trial, number) for number in range(1, n_seeds + 1)}
     runs = {number: results[name] for number, name in names.items() if name in results}
-    done = {number: run for number, run in runs.items() if run.get("best_val_accuracy") is not None}
+    done = {number: run for number, run in runs.items() if best_value(run) is not None}
     failures = [f"trial {candidate.trial}: {run['message']}" for run in runs.values() if run.get("message")]
     return Finalist(
         candidate=candidate,
         seeds=tuple(done),
-        values=tuple(run["best_val_accuracy"] for run in done.values()),
+        values=tuple(best_value(run) or 0.0 for run in done.values()),
         best_epochs=tuple(run["best_epoch"] for run in done.values()),
         run_ids=tuple(run["run_id"] for run in done.values()),
         n_seeds=n_seeds,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pipelines.objectives import OBJECTIVES
 from pipelines.training.history import EpochReport
 from search.optimization.run_records import files_of, record_result, result_of
 from search.scheduling.context import StudyContext
@@ -69,11 +70,11 @@ class FinalistRunner(JobRunner[FinalistJob]):
 
     def result(self, job: FinalistJob, outcome: Outcome) -> Result:
         """The result of a run; it failed where no epoch ended with a finite loss."""
-        result = result_of(job.hyperparameters, outcome, job.slot.device) | {"seed": job.task.seed}
+        result = result_of(job.task, outcome, job.slot.device) | {"seed": job.task.seed}
         if outcome.row_scores:
             result["row_scores"] = outcome.row_scores
-        if "val_accuracy" not in job.metrics:
-            result["best_val_accuracy"] = None
+        if job.task.keep_last:  # a refit trains on the validation rows
+            result[OBJECTIVES[job.task.objective].best_key] = None
         if not outcome.best_epoch:
             message = "the loss was not a number from the first epoch on"
             return ended(job, "FAIL", result | {"message": message}, {})

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from pipelines.data.datasets import Dataset, Split
+from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
-from pipelines.evaluation.metrics import majority_share
 from search.finals.finalist import Candidate, Finalist, candidates, make_finalist
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.opening import exclusive_study
 from search.finals.readings import seal_opened
 from search.finals.selection import Verdict, as_attribute, is_out, judge, order
 from search.home.interrupts import interruptible
+from search.optimization.provenance import majority_of
 from search.optimization.run_records import recorded_results
 from search.optimization.seeds import finalist_seed, refit_seed
 from search.scheduling.context import StudyContext
@@ -44,7 +42,7 @@ class FinalistsResult:
         seal_opened: How often the held-out test of the study was read.
         interrupted: Whether Ctrl-C ended it; the same call resumes it.
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
-        majority: Accuracy of always answering with the validation rows' most frequent class.
+        majority: Accuracy of always answering with the validation rows' most frequent class; None in a regression.
     """
 
     study: str
@@ -53,7 +51,7 @@ class FinalistsResult:
     seal_opened: int
     interrupted: bool
     undelivered: int = 0
-    majority: float = 0.0
+    majority: float | None = None
 
 
 def run_finalists(
@@ -122,7 +120,7 @@ class _Finals:
         verdict = verdict and judge(self._finalists())  # again: by now more runs have their ids
         run_id = recorded_results(study).get(verdict.winner.refit_run, {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
-        majority = majority_share(self.dataset.validation.y)
+        majority = majority_of(self.dataset)
         return FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, tracker.undelivered, majority)
 
     def _train_finalists(self) -> bool:
@@ -183,17 +181,16 @@ class _Finals:
         if leader.values:
             self.progress.best_number = leader.candidate.trial
             self.progress.best_value = leader.mean
-            self.progress.best_params = asdict(leader.candidate.hyperparameters)
+            self.progress.best_params = leader.candidate.hyperparameters.to_json()
 
     def _job(self, number: int, run_name: str, candidate: Candidate, seed: int, role: str) -> FinalistJob:
         hyperparameters = candidate.hyperparameters
         start = self.context.run_start(run_name, hyperparameters, seed, trial=str(candidate.trial), role=role)
         limit_s = self.context.spec.workers.trial_timeout_s
-        return FinalistJob(start, Task(number, hyperparameters, seed, keep_rows=True), limit_s=limit_s)
+        task = Task(number, hyperparameters, seed, objective=self.context.objective, keep_rows=True)
+        return FinalistJob(start, task, limit_s=limit_s)
 
 
 def joined(dataset: Dataset) -> Dataset:
     """A dataset that also trains on its validation rows, which stay its validation rows too."""
-    splits = dataset.training, dataset.validation
-    rows = Split(np.concatenate([split.x for split in splits]), np.concatenate([split.y for split in splits]))
-    return replace(dataset, training=rows)
+    return replace(dataset, training=dataset.training.joined(dataset.validation))

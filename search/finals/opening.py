@@ -41,4 +41,4 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
             Recovery(study, own, tracker).deliver_left()
             n_features = dataset.training.x[0].size
             tags = run_tags(dataset)
-            yield StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_classes, tags), dataset
+            yield StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_outputs, tags), dataset

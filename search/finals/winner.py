@@ -12,7 +12,7 @@ import optuna
 from pipelines.errors import UnavailableError
 from pipelines.training.history import require_sha256
 from search.finals.finalist import Candidate, candidate_of, candidates, make_finalist
-from search.optimization.leaderboard import trial_row
+from search.optimization.leaderboard import best_value, trial_row
 from search.optimization.run_records import recorded_results
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import RESULT, SPEC, VERDICT
@@ -73,7 +73,7 @@ def _finals_winner(study: optuna.Study, number: int, n_seeds: int) -> Winner:
         chosen, role = refit, "refit"
     else:
         # A mean belongs to no model: the run with the median accuracy, the lower of two, stands for its configuration.
-        ranked = sorted(names, key=lambda name: (results[name]["best_val_accuracy"], name))
+        ranked = sorted(names, key=lambda name: (best_value(results[name]) or 0.0, name))
         chosen, role = ranked[(len(ranked) - 1) // 2], "finalist"
     return _winner(candidate, role, chosen, results[chosen], [results[name] for name in names])
 
@@ -98,7 +98,7 @@ def _winner(
         seed=result["seed"],
         seeds=tuple(run["seed"] for run in runs),
         model_sha256=result["model_sha256"],
-        val_accuracy=sum(run["best_val_accuracy"] for run in runs) / len(runs),
+        val_accuracy=sum(best_value(run) or 0.0 for run in runs) / len(runs),
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import optuna
 
-from search.storage.attributes import FACTS, RESULT, RUN_ID, run_id_key
+from pipelines.objectives import OBJECTIVES, Objective, epoch_metrics
+from search.storage.attributes import FACTS, RESULT, RUN_ID, SPEC, run_id_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class TrialRow:
     Attributes:
         number: From 0.
         state: COMPLETE, PRUNED, FAIL, RUNNING, or WAITING to be trained again.
-        value: The best validation accuracy of the trial; None before its first epoch.
+        value: The best objective of the trial; None before its first epoch.
         params: The whole configuration, fixed values included.
         best_epoch: The epoch whose weights were kept, from 1.
         epochs_trained: Number of epochs.
@@ -26,6 +27,7 @@ class TrialRow:
         device: The device it trained on.
         run_id: Its run in MLflow.
         majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
+        objective: The validation metric that ``value`` is.
     """
 
     number: int
@@ -38,6 +40,23 @@ class TrialRow:
     device: str | None
     run_id: str | None
     majority: float | None = None
+    objective: str = "val_accuracy"
+
+
+def objective_of(attributes: Mapping[str, Any]) -> Objective:
+    """The objective of a study, from the study's attributes."""
+    return OBJECTIVES[attributes.get(SPEC, {}).get("search", {}).get("objective", "val_accuracy")]
+
+
+def metrics_of_epochs(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the metrics that a study logs of each epoch, from the study's attributes."""
+    task = attributes.get(SPEC, {}).get("data", {}).get("task", "classification")
+    return epoch_metrics(task, objective_of(attributes).name)
+
+
+def best_value(result: Mapping[str, Any]) -> float | None:
+    """The best objective in the record of a training; None where no epoch ended with a finite loss."""
+    return next((value for key, value in result.items() if key.startswith("best_val_")), None)
 
 
 def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) -> TrialRow:
@@ -47,32 +66,38 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
         trial: The trial.
         attributes: Of the study: the runs of trials that had ended before their run was opened, and facts on the data.
     """
-    reported = trial.intermediate_values
-    known = {"best_val_accuracy": max(reported.values(), default=None), "epochs_trained": len(reported)}
+    objective, reported = objective_of(attributes), trial.intermediate_values
+    known = {
+        objective.best_key: max(reported.values(), key=objective.gain, default=None),
+        "epochs_trained": len(reported),
+    }
     result = {"params": trial.params, **known, **trial.user_attrs.get(RESULT, {})}
     run_id = attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None
     majority = attributes.get(FACTS, {}).get("dataset", {}).get("majority")
-    return replace(result_row(trial.number, trial.state.name, result), run_id=run_id, majority=majority)
+    row = result_row(trial.number, trial.state.name, result, objective)
+    return replace(row, run_id=run_id, majority=majority)
 
 
-def result_row(number: int, state: str, result: Mapping[str, Any]) -> TrialRow:
+def result_row(number: int, state: str, result: Mapping[str, Any], objective: Objective) -> TrialRow:
     """The row of a training by its record; see ``search.optimization.run_records.result_of``."""
     return TrialRow(
         number=number,
         state=state,
-        value=result["best_val_accuracy"],
+        value=result[objective.best_key],
         params=result["params"],
         best_epoch=result.get("best_epoch"),
         epochs_trained=result["epochs_trained"],
         duration_s=result.get("duration_s"),
         device=result.get("device"),
         run_id=None,
+        objective=objective.name,
     )
 
 
 def leaderboard(study: optuna.Study) -> list[TrialRow]:
     """The study's trials, the best first: complete ones, then pruned ones, then the others."""
     attributes = study.user_attrs
+    gain = objective_of(attributes).gain
     rows = [trial_row(trial, attributes) for trial in study.get_trials(deepcopy=False)]
     order = {"COMPLETE": 0, "PRUNED": 1}
-    return sorted(rows, key=lambda r: (order.get(r.state, 2), -(r.value if r.value is not None else -1), r.number))
+    return sorted(rows, key=lambda r: (order.get(r.state, 2), r.value is None, -gain(r.value or 0.0), r.number))

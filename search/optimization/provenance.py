@@ -23,12 +23,14 @@ from search.workers import Pool
 def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     """Opens the runs of a study's experiment."""
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
+    kind = "a regression" if dataset.task == "regression" else f"{dataset.n_outputs} classes"
     description = (
         f"Search over {searched} for an MLP on **{plain(dataset.name)}**: {len(dataset.training.y)} training and"
-        f" {len(dataset.validation.y)} validation rows, {dataset.n_classes} classes; the test rows are sealed."
+        f" {len(dataset.validation.y)} validation rows, {kind}; the test rows are held out."
         f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
     )
-    return Runs(settings, spec.name, description, dataset_input(dataset, spec.data.source))
+    source = dataset_input(dataset, spec.data.source)
+    return Runs(settings, spec.name, description, source, spec.objective or "val_accuracy")
 
 
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
@@ -46,8 +48,9 @@ def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:
             "training_rows": len(dataset.training.y),
             "validation_rows": len(dataset.validation.y),
             "features": dataset.training.x[0].size,
-            "classes": dataset.n_classes,
-            "majority": majority_share(dataset.validation.y),
+            "task": dataset.task,
+            "classes": len(dataset.class_names),
+            "majority": majority_of(dataset),
             "notes": list(dataset.notes),
         },
         "machine": machine([slot.device for slot in pool.slots]),
@@ -63,6 +66,11 @@ def machine(devices: Sequence[str]) -> dict[str, object]:
         "memory_mb": psutil.virtual_memory().total >> 20,
         "devices": list(devices),
     }
+
+
+def majority_of(dataset: Dataset) -> float | None:
+    """Accuracy of always answering with the validation rows' most frequent class; None in a regression."""
+    return None if dataset.task == "regression" else majority_share(dataset.validation.y)
 
 
 def run_tags(dataset: Dataset) -> dict[str, str]:

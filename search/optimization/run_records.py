@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 
-from pipelines.config import Hyperparameters
+from pipelines.objectives import OBJECTIVES
 from search.optimization.leaderboard import trial_row
 from search.storage.attributes import PRUNED_AT, RECORD, RUN_ID, run_id_key
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry
 from search.tracking.run_names import trial_number, trial_run_name
-from search.workers.tasks import Outcome
-
-_METRICS = ("best_val_accuracy", "best_epoch", "duration_s")
+from search.workers.tasks import Outcome, Task
 
 
-def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -> dict[str, Any]:
+def result_of(task: Task, outcome: Outcome, device: str) -> dict[str, Any]:
     """The record of a training, in values that JSON has."""
     return {
-        "params": asdict(hyperparameters),
-        "best_val_accuracy": outcome.best_val_accuracy if outcome.best_epoch else None,
+        "params": task.hyperparameters.to_json(),
+        OBJECTIVES[task.objective].best_key: outcome.best_value if outcome.best_epoch else None,
         "best_epoch": outcome.best_epoch or None,
         "epochs_trained": len(outcome.history),
         "duration_s": round(outcome.duration_s, 3),
@@ -38,7 +35,8 @@ def result_of(hyperparameters: Hyperparameters, outcome: Outcome, device: str) -
 def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a record that have one value for a run."""
     usage: Mapping[str, float] = result.get("usage", {})
-    return {**{key: result[key] for key in _METRICS if result[key] is not None}, **usage}
+    known = {key: value for key, value in result.items() if value is not None}
+    return {**{key: known[key] for key in known if key.startswith("best_") or key == "duration_s"}, **usage}
 
 
 def files_of(outcome: Outcome) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from operator import attrgetter
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import UnavailableError
@@ -186,8 +187,9 @@ def _window(study: optuna.Study) -> optuna.Study:
     """The part of a long study that TPE looks at: its last trials, and the best of all, from which it draws."""
     trials = study.get_trials(deepcopy=False)
     older = [trial for trial in trials[:-RECENT] if trial.state == TrialState.COMPLETE]
-    best = heapq.nlargest(_BEST, older, key=attrgetter("value"))
-    storage = _WindowStorage(sorted(best, key=attrgetter("number")) + trials[-RECENT:])
+    select = heapq.nlargest if study.direction == StudyDirection.MAXIMIZE else heapq.nsmallest
+    best = select(_BEST, older, key=attrgetter("value"))
+    storage = _WindowStorage(study.direction, sorted(best, key=attrgetter("number")) + trials[-RECENT:])
     return optuna.load_study(study_name=_WINDOW, storage=storage, sampler=study.sampler, pruner=study.pruner)
 
 
@@ -198,9 +200,9 @@ class _WindowStorage(optuna.storages.InMemoryStorage):
     see a trial no sooner than it has its configuration.
     """
 
-    def __init__(self, trials: list[FrozenTrial]) -> None:
+    def __init__(self, direction: StudyDirection, trials: list[FrozenTrial]) -> None:
         super().__init__()
-        self.create_new_study([optuna.study.StudyDirection.MAXIMIZE], _WINDOW)
+        self.create_new_study([direction], _WINDOW)
         self._window = trials
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: States = None) -> list[FrozenTrial]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import optuna
 
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import NotFoundError, SpecError
+from pipelines.objectives import OBJECTIVES
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.optimization.pruners import make_pruner
@@ -28,12 +29,13 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredS
         SpecError: The study of that name searches something else, or is another program's.
         UnavailableError: The database cannot be used.
     """
-    storage = CachedStorage(open_storage(settings), spec.name, shared=settings.is_shared)
+    direction = OBJECTIVES[spec.objective or "val_accuracy"].direction
+    storage = CachedStorage(open_storage(settings), spec.name, direction, shared=settings.is_shared)
     study = StoredStudy(spec.name, storage, make_pruner(spec))
     recorded = study.user_attrs
     if SPEC in recorded:
         _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
-    elif study.get_trials(deepcopy=False) or study.direction != optuna.study.StudyDirection.MAXIMIZE:
+    elif study.get_trials(deepcopy=False) or study.direction.name.lower() != direction:
         raise SpecError(_FOREIGN.format(spec.name))
     study.set_user_attr(SPEC, spec.to_json())
     study.set_user_attr(FINGERPRINT, fingerprint)
@@ -46,12 +48,12 @@ def keep_recorded_starts(settings: Settings, spec: StudySpec) -> StudySpec:
         return spec
     others = spec.start[1:]
     recorded = load_study(settings, spec.name).user_attrs.get(SPEC, {}).get("start")
-    return replace(spec, start=others) if recorded == [asdict(start) for start in others] else spec
+    return replace(spec, start=others) if recorded == [start.to_json() for start in others] else spec
 
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
     """A study's budget may change from run to run; what it searches, and on what, may not."""
-    now, then = _fixed(spec.to_json()), _fixed(recorded)
+    now, then = (_fixed(document) for document in (spec.to_json(), spec_from_dict(recorded).to_json()))
     changed = [place for place in now if now[place] != then[place]]
     if fingerprint != recorded_fingerprint and "data" not in changed:
         changed.append(f"the rows of {spec.data.source} or how this version reads them")
@@ -64,9 +66,20 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
 
 def _fixed(document: dict[str, Any]) -> dict[str, object]:
     """What no run of a study may change, by its place in the study file."""
-    keys = (("study", "seed"), ("search", "sampler"), ("search", "pruner"))
+    keys = (("study", "seed"), ("search", "objective"), ("search", "sampler"), ("search", "pruner"))
     fixed = {f"{table}.{key}": document.get(table, {}).get(key) for table, key in keys}
     return fixed | {table: document.get(table) for table in ("data", "space", "start")}
+
+
+def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
+    """The study with the recorded objective and task, where it exists and neither is given now."""
+    if spec.objective or spec.data.task or spec.name not in study_names(settings):
+        return spec
+    recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
+    if not recorded:
+        return spec
+    then = spec_from_dict(recorded, "recorded study")
+    return replace(spec, objective=then.objective, data=replace(spec.data, task=then.data.task))
 
 
 def require_own_experiment(settings: Settings, name: str) -> None:

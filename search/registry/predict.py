@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.data.preprocessing import Preprocessing
-from pipelines.data.table_encoder import TableEncoder
+from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError, NotFoundError
 from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
 from pipelines.files import sources

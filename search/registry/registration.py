@@ -10,7 +10,6 @@ import logging
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -84,7 +83,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
 
     client = versions.client
     spec, dataset = study_data(study, settings)
-    card = _model_card(tags, dataset, spec.data.source, asdict(winner.candidate.hyperparameters))
+    card = _model_card(tags, dataset, spec.data.source, winner.candidate.hyperparameters.to_json())
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, dataset, spec.data)
     if not versions.model():
@@ -164,7 +163,7 @@ def _signature(dataset: Dataset) -> ModelSignature:
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, dataset.n_classes))])
+    outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, dataset.n_outputs))])
     if (encoder := dataset.preprocessing.columns) is None:
         return ModelSignature(Schema([TensorSpec(dataset.training.x.dtype, (-1, *dataset.input_shape))]), outputs)
     columns = [

@@ -12,14 +12,14 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
-from search.optimization.leaderboard import trial_row
+from pipelines.objectives import Objective
+from search.optimization.leaderboard import objective_of, trial_row
 from search.tracking.entries import Epoch
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's; readable on light and dark pages
-OBJECTIVE = "validation accuracy"
 _ENOUGH = 5  # complete trials, the fewest for a figure over all of them
 
 
@@ -30,7 +30,8 @@ def charts(study: optuna.Study) -> dict[str, dict[str, Any]]:
     milliseconds, fANOVA's forests in seconds.
     """
     trials, view, figures = study.get_trials(deepcopy=False), optuna.visualization, {}
-    copy = optuna.create_study(direction="maximize")
+    label = objective_of(study.user_attrs).label
+    copy = optuna.create_study(direction=study.direction)
     copy.add_trials([trial for trial in trials if trial.state.is_finished()])
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
@@ -38,21 +39,22 @@ def charts(study: optuna.Study) -> dict[str, dict[str, Any]]:
     varied = [name for name in searched if len({trial.params.get(name) for trial in complete}) > 1]
     with warnings.catch_warnings(action="ignore"):
         if complete:
-            figures["history"] = view.plot_optimization_history(copy, target_name=OBJECTIVE)
+            figures["history"] = view.plot_optimization_history(copy, target_name=label)
         if len(complete) >= _ENOUGH and varied:
             evaluator = PedAnovaImportanceEvaluator()
-            figures["importances"] = view.plot_param_importances(copy, evaluator, varied, target_name=OBJECTIVE)
-            figures["parallel"] = view.plot_parallel_coordinate(copy, varied, target_name=OBJECTIVE)
-            figures["slices"] = view.plot_slice(copy, varied, target_name=OBJECTIVE)
+            figures["importances"] = view.plot_param_importances(copy, evaluator, varied, target_name=label)
+            figures["parallel"] = view.plot_parallel_coordinate(copy, varied, target_name=label)
+            figures["slices"] = view.plot_slice(copy, varied, target_name=label)
         if pruned:
             figures["pruning"] = _ends(pruned)
     return {name: _document(figure) for name, figure in figures.items()}
 
 
-def learning_curves(histories: Mapping[int, Sequence[Epoch]]) -> dict[str, dict[str, Any]]:
-    """The figure ``curves``: training and validation accuracy over the epochs of a few trials.
+def learning_curves(objective: Objective, histories: Mapping[int, Sequence[Epoch]]) -> dict[str, dict[str, Any]]:
+    """The figure ``curves``: the objective over the epochs of a few trials, on training rows too where it is logged.
 
     Args:
+        objective: The validation metric.
         histories: Epochs by trial number, of at most three trials, one for each colour.
 
     Returns:
@@ -62,11 +64,13 @@ def learning_curves(histories: Mapping[int, Sequence[Epoch]]) -> dict[str, dict[
         return {}
     from plotly.graph_objects import Figure
 
-    figure = Figure(layout={"xaxis_title": "epoch", "yaxis_title": "accuracy"})
+    figure = Figure(layout={"xaxis_title": "epoch", "yaxis_title": objective.metric})
     for (number, epochs), colour in zip(histories.items(), _CURVE_COLOURS, strict=False):
         steps = [epoch.step for epoch in epochs]
-        for rows, metric, dash in (("validation", "val_accuracy", "solid"), ("training", "accuracy", "dot")):
+        for rows, metric, dash in (("validation", objective.name, "solid"), ("training", objective.metric, "dot")):
             values = [epoch.metrics.get(metric) for epoch in epochs]
+            if not any(value is not None for value in values):
+                continue
             line, name = {"color": colour, "dash": dash}, f"trial {number}, {rows}"
             figure.add_scatter(x=steps, y=values, mode="lines", name=name, line=line)
     return {"curves": _document(figure)}

@@ -18,6 +18,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from search.home.text import against_majority, printable
+from search.spec.space import TASK_DIMENSIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 200  # a table for another program is not folded to a terminal's width
 _MAX_CLASSES = 20
+_LARGE = 1000
 _CONFIGURATION = (
     "{width}x{depth} dropout {dropout} {optimizer} {learning_rate} {schedule}, {epochs} epochs, batch {batch_size}"
 )
@@ -92,7 +94,8 @@ def add_row(made: Table, *cells: object) -> None:
 def short(params: Mapping[str, object]) -> str:
     """A configuration in one line: ``512x2 dropout 0.3 adam 0.001 cosine, 20 epochs, batch 128``."""
     values = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in params.items()}
-    return _CONFIGURATION.format_map(defaultdict(lambda: "?", values))
+    line = _CONFIGURATION.format_map(defaultdict(lambda: "?", values))
+    return line + "".join(f", {name} {values[name]}" for name in TASK_DIMENSIONS if name in values)
 
 
 def command(*words: object, home: Path | None = None) -> str:
@@ -101,9 +104,11 @@ def command(*words: object, home: Path | None = None) -> str:
     return shlex.join(["mlp-search", *map(str, words), *options])
 
 
-def accuracy(value: float | None) -> str:
-    """``0.9876``; nothing for None."""
-    return "" if value is None else f"{value:.4f}"
+def score(value: float | None) -> str:
+    """``0.9876``, ``24,300.5``; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.4f}" if abs(value) < _LARGE else f"{value:,.1f}"
 
 
 def interval(value: tuple[float, float] | None) -> str:
@@ -139,9 +144,10 @@ def undelivered(n_runs: int) -> None:
 
 def leaderboard_table(rows: Sequence[TrialRow], title: str) -> Table:
     """Trials, in the order given."""
-    columns = (">trial", ">val_accuracy", "state", ">best epoch", ">epochs", ">time", "device", "configuration")
+    objective = rows[0].objective if rows else "val_accuracy"
+    columns = (">trial", f">{objective}", "state", ">best epoch", ">epochs", ">time", "device", "configuration")
     cells = (
-        (row.number, accuracy(row.value), row.state, row.best_epoch, row.epochs_trained, seconds(row.duration_s),
+        (row.number, score(row.value), row.state, row.best_epoch, row.epochs_trained, seconds(row.duration_s),
          row.device, short(row.params))
         for row in rows
     )  # fmt: skip
@@ -164,10 +170,11 @@ def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
     if not studies:
         return "no studies yet; mlp-search run digits starts one"
     counts = (">complete", ">pruned", ">failed", ">budget")
-    columns = ("study", "dataset", *counts, ">best val_accuracy", ">majority class", ">time")
+    columns = ("study", "dataset", *counts, "objective", ">best", ">majority class", ">time")
     cells = (
         (study.name, study.source, study.complete, study.pruned, study.failed, study.budget,
-         accuracy(study.best_value), accuracy(study.majority), seconds(study.elapsed_s))
+         study.objective,
+         score(study.best_value), score(study.majority), seconds(study.elapsed_s))
         for study in studies
     )  # fmt: skip
     return table(columns, cells)
@@ -181,14 +188,23 @@ def description_tables(data: Description) -> list[Table]:
     facts = {
         "rows": f"{rows} (held out)",
         "input": f"{shape} {data.dtype}, from {low:g} to {high:g}",
-        "classes": len(data.class_names),
+        **_target_facts(data),
         "fingerprint": data.fingerprint,
     }
-    tables = [table(("dataset", data.name), facts.items()), _class_table(data)]
+    tables = [table(("dataset", data.name), facts.items())]
+    if data.class_names:
+        tables.append(_class_table(data))
     if data.columns:
         columns = ((c.name, c.kind, f"{c.n_missing:,}", c.n_features, c.note) for c in data.columns)
         tables.append(table(("column", "kind", ">missing", ">features", "note"), columns))
     return tables
+
+
+def _target_facts(data: Description) -> dict[str, object]:
+    if data.target_range is None:
+        return {"classes": len(data.class_names)}
+    low, mean, high = data.target_range
+    return {"target": f"a regression, from {low:g} to {high:g}, mean {mean:g}"}
 
 
 def _class_table(data: Description) -> Table:

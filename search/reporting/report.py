@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,11 +13,11 @@ from search.finals.finalist import candidate_of, make_finalist
 from search.finals.readings import latest_reading, seal_opened
 from search.home.settings import Settings, read_settings
 from search.home.text import against_majority, ordinal, times
-from search.optimization.leaderboard import TrialRow, leaderboard
+from search.optimization.leaderboard import TrialRow, leaderboard, metrics_of_epochs, objective_of
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.reporting.charts import charts, learning_curves
-from search.reporting.display import accuracy, interval, seconds, short
+from search.reporting.display import interval, score, seconds, short
 from search.reporting.summaries import explain
 from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
@@ -70,10 +70,12 @@ def render(study: StoredStudy, settings: Settings) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"asdict": asdict, "accuracy": accuracy, "seconds": seconds, "short": short, "times": times}
+    environment.filters |= {"asdict": asdict, "score": score, "seconds": seconds, "short": short, "times": times}
     environment.filters |= {"against_majority": against_majority, "interval": interval, "ordinal": ordinal}
     rows = leaderboard(study)
-    figures = charts(study) | learning_curves(_histories(rows, settings))
+    figures = charts(study) | learning_curves(
+        objective_of(study.user_attrs), _histories(rows, settings, study.user_attrs)
+    )
     page = environment.get_template("report.html.j2")
     return page.render(_facts(study, rows), charts=figures, plotly=get_plotlyjs() if figures else "")
 
@@ -101,7 +103,9 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     }
 
 
-def _histories(rows: Sequence[TrialRow], settings: Settings) -> dict[int, tuple[Epoch, ...]]:
+def _histories(
+    rows: Sequence[TrialRow], settings: Settings, attributes: Mapping[str, Any]
+) -> dict[int, tuple[Epoch, ...]]:
     """The epochs of the best trials by trial number; none if MLflow does not have them."""
     complete = [row for row in rows if row.state == "COMPLETE"]
     tracked = {row.number: row.run_id for row in complete[:_CURVES] if row.run_id}
@@ -110,8 +114,8 @@ def _histories(rows: Sequence[TrialRow], settings: Settings) -> dict[int, tuple[
     from mlflow.exceptions import MlflowException
 
     try:
-        client = connect(settings)
-        return {number: read_history(client, run_id) for number, run_id in tracked.items()}
+        client, names = connect(settings), metrics_of_epochs(attributes)
+        return {number: read_history(client, run_id, names) for number, run_id in tracked.items()}
     except (UnavailableError, MlflowException):
         return {}
 
@@ -121,8 +125,10 @@ def _audit(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     results = [trial.user_attrs.get(RESULT, {}) for trial in study.get_trials(deepcopy=False)]
     audited = [(row, results[row.number][PRUNED_AT]) for row in rows if PRUNED_AT in results[row.number]]
     others = [row for row in rows if row.state == "COMPLETE" and PRUNED_AT not in results[row.number]]
-    best = max((row.value or 0.0 for row in others), default=0.0)
-    return {"trials": audited, "best_other": best, "missed": [row for row, _ in audited if (row.value or 0.0) > best]}
+    objective = objective_of(study.user_attrs)
+    best = max((row.value for row in others if row.value is not None), key=objective.gain, default=objective.worst)
+    missed = [row for row, _ in audited if row.value is not None and objective.is_better(row.value, best)]
+    return {"trials": audited, "best_other": best if others else 0.0, "missed": missed}
 
 
 def _finals(study: StoredStudy) -> Facts | None:

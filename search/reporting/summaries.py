@@ -12,9 +12,10 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pipelines.errors import NotFoundError
+from pipelines.objectives import OBJECTIVES
 from search.home.settings import read_settings
 from search.home.text import against_majority
-from search.optimization.leaderboard import TrialRow, leaderboard
+from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
 from search.optimization.pruners import rung
 from search.optimization.studies import load_study, study_names
 from search.storage.attributes import ELAPSED, PRUNED_AT, RESULT, SPEC
@@ -40,9 +41,10 @@ class StudySummary:
         pruned: Trials that the pruner ended.
         failed: Trials that failed.
         budget: The budget in trials; None without one.
-        best_value: The best validation accuracy of a complete trial.
+        best_value: The best objective of a complete trial.
         elapsed_s: Duration of its runs together, in seconds.
         majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
+        objective: The validation metric that ranks its trials.
     """
 
     name: str
@@ -54,6 +56,7 @@ class StudySummary:
     best_value: float | None
     elapsed_s: float
     majority: float | None = None
+    objective: str = "val_accuracy"
 
 
 def studies(*, home: Path | None = None) -> list[StudySummary]:
@@ -80,6 +83,7 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
                 best_value=next((row.value for row in rows if row.state == "COMPLETE"), None),
                 elapsed_s=attributes.get(ELAPSED, 0.0),
                 majority=rows[0].majority if rows else None,
+                objective=objective_of(attributes).name,
             )
         )
     return found
@@ -118,7 +122,7 @@ def explain(study: optuna.Study, number: int) -> Explanation:
     if row.state == "COMPLETE":
         text = _complete(row, rows, result)
     elif row.state == "PRUNED":
-        text = _pruned(row, trials, result, study.user_attrs.get(SPEC, {}).get("search", {}).get("pruner", ""))
+        text = _pruned(row, trials, result, study.user_attrs)
     elif row.state == "FAIL":
         text = f"failed after {row.epochs_trained} epochs: {result.get('message', 'no reason is recorded')}."
     else:
@@ -130,21 +134,24 @@ def explain(study: optuna.Study, number: int) -> Explanation:
 def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
     complete = [other for other in rows if other.state == "COMPLETE"]
     rank, value = complete.index(row) + 1, row.value or 0.0
+    objective = OBJECTIVES[row.objective]
     text = (
-        f"reached a validation accuracy of {value:.4f} at epoch {row.best_epoch} of {row.epochs_trained}, rank {rank}"
+        f"reached {objective.label} {value:.4f} at epoch {row.best_epoch} of {row.epochs_trained}, rank {rank}"
         f" of the {len(complete)} complete trials"
     )
     if len(complete) > 1:
         other = complete[1 if rank == 1 else 0]
         gap = value - (other.value or 0.0)
-        text += f": {abs(gap):.4f} {'below' if gap < 0 else 'above'} the {'next' if rank == 1 else 'best'},"
+        side = "better" if objective.gain(gap) > 0 else "worse"
+        text += f": {abs(gap):.4f} {side} than the {'next' if rank == 1 else 'best'},"
         text += f" trial {other.number}"
     if result.get("stop_reason") == "timeout":
         text += f". The study's timeout ended it before its {row.params.get('epochs')} planned epochs"
     return f"{text}. {against_majority(value, row.majority, 'this trial')}".rstrip()
 
 
-def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, pruner: str) -> str:
+def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, attributes: Mapping[str, Any]) -> str:
+    pruner, objective = attributes.get(SPEC, {}).get("search", {}).get("pruner", ""), objective_of(attributes)
     epoch, params = row.epochs_trained, row.params
     if result.get("stop_reason") == "diverged":
         rate = f"{params.get('optimizer')} at learning rate {params.get('learning_rate'):.3g}"
@@ -157,12 +164,12 @@ def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, pruner
     if row.number not in values:
         return f"{text}."
     own = values[row.number]
-    rank = 1 + sum(value > own for value in values.values())
+    rank = 1 + sum(objective.is_better(value, own) for value in values.values())
     rule = f"; {_RULES[pruner]}" if pruner in _RULES else ""
     return (
-        f"{text}: its validation accuracy there, {own:.4f}, is rank {rank} of the {len(values)} trials that reached"
+        f"{text}: its {objective.label} there, {own:.4f}, is rank {rank} of the {len(values)} trials that reached"
         f" {where}, whose median is {statistics.median(values.values()):.4f} and whose best is"
-        f" {max(values.values()):.4f}{rule}."
+        f" {max(values.values(), key=objective.gain):.4f}{rule}."
     )
 
 

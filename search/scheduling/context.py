@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from search.home.settings import Settings
@@ -26,7 +26,7 @@ class StudyContext:
         tracker: Sends runs to MLflow.
         observer: Watches.
         n_features: Values of one flattened input row.
-        n_classes: Classes of the dataset.
+        n_outputs: Outputs of a network.
         run_tags: Tags that every run of this process carries.
     """
 
@@ -36,16 +36,21 @@ class StudyContext:
     tracker: Tracker
     observer: Observer
     n_features: int
-    n_classes: int
+    n_outputs: int
     run_tags: Mapping[str, str]
+
+    @property
+    def objective(self) -> str:
+        """The validation metric that ranks trials."""
+        return self.spec.objective or "val_accuracy"
 
     def n_parameters(self, hyperparameters: Hyperparameters) -> int:
         """Number of weights that a configuration trains on the study's dataset."""
-        return count_parameters(layer_sizes(hyperparameters, self.n_features, self.n_classes))
+        return count_parameters(layer_sizes(hyperparameters, self.n_features, self.n_outputs))
 
     def run_start(self, run_name: str, hyperparameters: Hyperparameters, seed: int, **tags: str) -> RunStart:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""
-        params = asdict(hyperparameters) | {"seed": seed, "n_parameters": self.n_parameters(hyperparameters)}
+        params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.n_parameters(hyperparameters)}
         all_tags = {"study": self.spec.name, **tags, **self.run_tags}
         return RunStart(self.spec.name, run_name, now_ms(), params, all_tags)
 

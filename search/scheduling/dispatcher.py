@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from pipelines.config import Hyperparameters
 from search.devices.slots import Slot
 from search.scheduling.progress import Observer, Progress, SlotView
-from search.tracking.entries import METRICS, Epoch, RunStart
+from search.tracking.entries import Epoch, RunStart
 from search.workers.pool import Failed, Gone, Lost, Pool, Ready
 from search.workers.tasks import Task
 
@@ -28,7 +28,7 @@ class Job:
         start: What is known of its run at the beginning.
         task: What a slot trains; its number identifies the job.
         slot: Where it trains, or trained last.
-        metrics: Names of the metrics that are logged of each epoch.
+        metrics: Names of the metrics that are logged of each epoch; None for all.
         attempt: From 1; a retry counts one more.
         epochs: Those of this attempt that have ended.
         exclusive: Whether it needs a whole device.
@@ -40,7 +40,7 @@ class Job:
     start: RunStart
     task: Task
     slot: Slot = _NO_SLOT
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] | None = None
     attempt: int = 1
     epochs: list[Epoch] = field(default_factory=list)
     exclusive: bool = False

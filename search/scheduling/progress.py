@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipelines.objectives import OBJECTIVES
+
 if TYPE_CHECKING:
     from pipelines.config import Hyperparameters, Layer
     from pipelines.training.history import EpochReport
@@ -41,8 +43,9 @@ class Progress:
         budget: Limit on the number of trials; None without one.
         time_left_s: Until the timeout, None without one.
         best_number: The best trial's number.
-        best_value: Its best validation accuracy.
+        best_value: Its best objective.
         best_params: Its configuration.
+        objective: The validation metric that ranks jobs.
         stopping: Why the search is ending, "" while it is not.
     """
 
@@ -56,6 +59,7 @@ class Progress:
     best_number: int | None = None
     best_value: float | None = None
     best_params: Mapping[str, object] = field(default_factory=dict)
+    objective: str = "val_accuracy"
     stopping: str = ""
 
     def count(self, state: str, number: int | None, value: float | None, params: Mapping[str, object]) -> None:
@@ -63,7 +67,10 @@ class Progress:
         self.complete += state == "COMPLETE"
         self.pruned += state == "PRUNED"
         self.failed += state == "FAIL"
-        is_better = self.best_value is None or (value or 0) > self.best_value
+        objective = OBJECTIVES[self.objective]
+        is_better = value is not None and objective.is_better(
+            value, objective.worst if self.best_value is None else self.best_value
+        )
         if state == "COMPLETE" and number is not None and is_better:
             self.best_number, self.best_value, self.best_params = number, value, params
 

@@ -18,6 +18,7 @@ from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.studies import (
+    as_recorded,
     keep_recorded_starts,
     load_study,
     open_study,
@@ -116,7 +117,9 @@ def run_study(
     require_own_experiment(settings, spec.name)
     observer = observer or Observer()
     prepare_pool(pool)
+    spec = as_recorded(settings, spec)
     dataset = load(spec.data, settings.data_folders, observer.note)
+    spec = spec.for_task(dataset.task)
     if pool == "local":
         require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     open_home(settings)
@@ -140,8 +143,8 @@ def _search(
             tracker.wait_connected()
         study = open_study(settings, spec, dataset.fingerprint)
         study.set_user_attr(FACTS, facts(dataset, running_pool))
-        n_features, n_classes = dataset.training.x[0].size, dataset.n_classes
-        context = StudyContext(spec, study, settings, tracker, observer, n_features, n_classes, run_tags(dataset))
+        n_features, n_outputs = dataset.training.x[0].size, dataset.n_outputs
+        context = StudyContext(spec, study, settings, tracker, observer, n_features, n_outputs, run_tags(dataset))
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()

@@ -44,7 +44,7 @@ class Scheduler(JobRunner[TrialJob]):
     ) -> None:
         spec, settings, study, tracker = context.spec, context.settings, context.study, context.tracker
         writer = ResultWriter(settings.spool, tracker, lambda results: tell(settings, study, results))
-        progress = Progress(spec.name, budget=spec.trials)
+        progress = Progress(spec.name, budget=spec.trials, objective=context.objective)
         super().__init__(pool, context.observer, progress, writer)
         self._context = context
         self._study = study
@@ -157,7 +157,7 @@ class Scheduler(JobRunner[TrialJob]):
     def result(self, job: TrialJob, outcome: Outcome) -> Result:
         """The result of a trial that trained to its last epoch or was pruned."""
         is_pruned = outcome.stop_reason in ("pruned", "diverged") or not outcome.best_epoch
-        result = result_of(job.hyperparameters, outcome, job.slot.device)
+        result = result_of(job.task, outcome, job.slot.device)
         if job.pruned_at:
             result[PRUNED_AT] = job.pruned_at
         return ended(job, "PRUNED" if is_pruned else "COMPLETE", result, files_of(outcome))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from search.optimization.leaderboard import best_value
 from search.optimization.run_records import metrics_of, tags_of
 from search.scheduling.dispatcher import J, Job
 from search.scheduling.trial_source import TrialJob
@@ -41,9 +42,11 @@ class Result:
         entry = self.entry
         if entry.state == "FAIL":
             return f"{self.job.name} failed: {entry.result['message']}"
-        value = entry.result.get("best_val_accuracy")
-        figures = "" if value is None else f" val_accuracy {value:.4f} at epoch {entry.result['best_epoch']}"
-        return f"{self.job.name} {entry.state.lower()}{figures}"
+        value = best_value(entry.result)
+        if value is None:
+            return f"{self.job.name} {entry.state.lower()}"
+        figures = f"{self.job.task.objective} {value:.4f} at epoch {entry.result['best_epoch']}"
+        return f"{self.job.name} {entry.state.lower()} {figures}"
 
 
 def copied(job: TrialJob, original: FrozenTrial) -> Result:
@@ -56,7 +59,7 @@ def copied(job: TrialJob, original: FrozenTrial) -> Result:
 
 def failed(job: Job, message: str, traceback: str) -> Result:
     """The result of a job that is not retried."""
-    result: dict[str, Any] = {"params": asdict(job.hyperparameters), "message": message}
+    result: dict[str, Any] = {"params": job.hyperparameters.to_json(), "message": message}
     result |= {"device": job.slot.device, "epochs_trained": len(job.epochs), "stop_reason": "failed"}
     return ended(job, "FAIL", result, {"traceback.txt": traceback.encode()})
 
@@ -67,7 +70,7 @@ def ended(job: Job, state: str, result: dict[str, Any], files: Mapping[str, byte
         start=job.start,
         ended_ms=now_ms(),
         state=state,
-        value=result["best_val_accuracy"] if state == "COMPLETE" else None,
+        value=best_value(result) if state == "COMPLETE" else None,
         result=result,
         # The epoch after the last that counts may have been reported: it trains while the pruner decides.
         history=tuple(job.epochs[: result["epochs_trained"]]),

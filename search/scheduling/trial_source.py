@@ -90,7 +90,7 @@ class TrialSource:
         stored = self._study.trial(trial.number)
         return TrialJob(
             start=context.run_start(trial_run_name(trial.number), hyperparameters, seed, **tags),
-            task=Task(trial.number, hyperparameters, seed),
+            task=Task(trial.number, hyperparameters, seed, objective=context.objective),
             slot=slot,
             limit_s=context.spec.workers.trial_timeout_s,
             replaces_run=REQUEUED in trial.user_attrs,
@@ -148,6 +148,6 @@ def _should_prune(context: StudyContext, job: TrialJob, report: EpochReport) -> 
     """
     is_last = report.epoch == job.hyperparameters.epochs
     if report.epoch > job.reported_before:
-        job.trial.report(report.val_accuracy, report.epoch)
+        job.trial.report(report.metrics[context.objective], report.epoch)
         return not is_last and job.trial.should_prune()
     return not is_last and report.epoch == job.reported_before and judge_again(context.study, job.trial)

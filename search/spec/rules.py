@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipelines.config import Duplicates, Scaling, Schedule
+from pipelines.config import ClassWeight, Duplicates, Scaling, Schedule, Transform
+from pipelines.objectives import OBJECTIVES, Loss, Task
 from search.spec.space import KERAS_LEARNING_RATES
 
-Objective = Literal["val_accuracy"]
 Sampler = Literal["tpe", "random", "grid", "gp", "cmaes"]
 Pruner = Literal["hyperband", "asha", "median", "none"]
 
@@ -96,6 +96,8 @@ VALUES = {
     "schedule": one_of(get_args(Schedule)),
     "epochs": COUNT,
     "batch_size": COUNT,
+    "loss": one_of(get_args(Loss)),
+    "class_weight": one_of(get_args(ClassWeight)),
 }
 
 _SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"
@@ -119,10 +121,12 @@ TABLES: dict[str, dict[str, Rule]] = {
         "ignore": _COLUMNS,
         "duplicates": one_of(get_args(Duplicates)),
         "groups": _COLUMN,
+        "task": one_of(("auto", *get_args(Task))),
+        "target_transform": one_of(get_args(Transform)),
     },
     "space": VALUES,
     "search": {
-        "objective": one_of(get_args(Objective)),
+        "objective": one_of(tuple(OBJECTIVES)),
         "sampler": one_of(get_args(Sampler)),
         "pruner": one_of(get_args(Pruner)),
         "audit": number("a number from 0 to 1", lambda value: 0 <= value <= 1),

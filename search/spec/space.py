@@ -1,4 +1,4 @@
-"""The search space: the eight hyperparameters as dimensions, and as Optuna's distributions."""
+"""The search space: hyperparameters as dimensions, and as Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
+from pipelines.objectives import Task
 from search.spec.dimensions import (
     Choice,
     Fixed,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
-NAMES = tuple(field.name for field in fields(Hyperparameters))
+TASK_DIMENSIONS: dict[str, Task] = {"loss": "regression", "class_weight": "classification"}
+"""Dimensions of one task alone; a space that does not name them leaves them to the task."""
+_START_DEFAULTS = {"schedule": "constant", "loss": "mse", "class_weight": "none"}
+NAMES = tuple(field.name for field in fields(Hyperparameters) if field.name not in TASK_DIMENSIONS)
 GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory
 
 # Keras's default learning rate of each optimizer that a study may name; Keras finds no lamb by name.
@@ -48,14 +52,15 @@ class SearchSpace:
     at Keras's default for the optimizer of the trial.
 
     Attributes:
-        dimensions: All eight hyperparameters by name, always in the order of ``Hyperparameters``.
+        dimensions: The eight hyperparameters that every network has, by name in the order of ``Hyperparameters``, then
+            those of a task alone that the study names.
     """
 
     dimensions: Mapping[str, Fixed | Choice | Range]
 
     def __post_init__(self) -> None:
         defaults = asdict(Hyperparameters()) | {"learning_rate": None}
-        fixed = {name: Fixed(value) for name, value in defaults.items()}
+        fixed = {name: Fixed(value) for name, value in defaults.items() if name not in TASK_DIMENSIONS}
         object.__setattr__(self, "dimensions", fixed | dict(self.dimensions))
 
     @property
@@ -105,7 +110,8 @@ class SearchSpace:
         Returns:
             All values, and the problems: "NAME: RULE, got VALUE" for each that is missing or outside.
         """
-        point = {"schedule": "constant"} | self._fixed | dict(given)
+        defaults = {name: value for name, value in _START_DEFAULTS.items() if name in self.dimensions}
+        point = defaults | self._fixed | dict(given)
         rate = KERAS_LEARNING_RATES.get(point.get("optimizer", ""))
         if rate is not None:
             point.setdefault("learning_rate", rate)
@@ -117,6 +123,7 @@ class SearchSpace:
             elif not contains(allowed, point[name]):
                 got = json.dumps(point[name]) + ("" if name in given else ", the default")
                 problems.append(f"{name}: must be {allowed}, as in the space, got {got}")
+        problems += [f"{name}: must be a dimension of the space too" for name in given if name not in self.dimensions]
         return point, problems
 
     def key(self, params: Mapping[str, Any]) -> tuple[Value, ...]:

@@ -13,19 +13,20 @@ Defaults of what a file leaves out:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
+from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Task
 from search.home.text import printable
 from search.spec.dimensions import Range, count
-from search.spec.rules import NAME_RULE, TABLES, Objective, Pruner, Sampler, is_name
+from search.spec.rules import NAME_RULE, TABLES, Pruner, Sampler, is_name
 from search.spec.schema import Table, load, parse, show
-from search.spec.space import SearchSpace
+from search.spec.space import TASK_DIMENSIONS, SearchSpace
 from search.spec.template import DEFAULT_STUDY
 
 DEFAULT_TRIALS = 64
@@ -69,7 +70,7 @@ class StudySpec:
         seed: Seed of the sampler and of every trial.
         trials: The most trials, over all runs of the study; None means no limit.
         timeout_s: The most seconds, over all runs of the study; None means no limit.
-        objective: The validation metric that ranks trials.
+        objective: The validation metric that ranks trials; None is the task's, which the data decides.
         sampler: Optuna's sampler.
         pruner: Optuna's pruner.
         audit: Share of the trials to be pruned that train to their last epoch, drawn at random: they show what
@@ -84,7 +85,7 @@ class StudySpec:
     seed: int = 0
     trials: int | None = DEFAULT_TRIALS
     timeout_s: float | None = None
-    objective: Objective = "val_accuracy"
+    objective: str | None = None
     sampler: Sampler = "tpe"
     pruner: Pruner = "asha"
     audit: float = 0.0
@@ -95,13 +96,47 @@ class StudySpec:
         """Whether a trial has one of the ``start`` configurations."""
         return number < len(self.start)
 
+    def for_task(self, task: Task) -> StudySpec:
+        """The study with the task of its data, and the objective that it has by default.
+
+        Raises:
+            SpecError: The objective or a dimension is another task's.
+        """
+        objective = fitting_objective(self.objective, task, self.space.dimensions, self.data)
+        return replace(self, objective=objective, data=replace(self.data, task=task))
+
     def to_json(self) -> dict[str, Any]:
         """The study file as JSON, with every default."""
         document: dict[str, Any] = {}
         for name, owner in {"study": self, "data": self.data, "search": self, "workers": self.workers}.items():
             values = {key: getattr(owner, key) for key in TABLES[name]}
             document[name] = {key: value for key, value in values.items() if value is not None}
-        return document | {"space": self.space.to_json(), "start": [asdict(start) for start in self.start]}
+        return document | {"space": self.space.to_json(), "start": [start.to_json() for start in self.start]}
+
+
+def fitting_objective(given: str | None, task: Task, dimensions: Iterable[str], data: DataConfig) -> str:
+    """The objective of a study or a training, by default the task's.
+
+    Args:
+        given: The objective asked for.
+        task: Of the data.
+        dimensions: Names of the hyperparameters that are given.
+        data: The dataset.
+
+    Raises:
+        SpecError: The objective, a hyperparameter or a setting of the data is another task's.
+    """
+    objective = OBJECTIVES[given or DEFAULT_OBJECTIVES[task]]
+    rule = f"must be left out, because the task is a {task}"
+    problems = [f"{name}: {rule}" for name in dimensions if TASK_DIMENSIONS.get(name, task) != task]
+    if objective.task not in (task, None):
+        names = ", ".join(o.name for o in OBJECTIVES.values() if o.task in (task, None))
+        problems.append(f"search.objective: must be one of {names} for a {task}, got {objective.name}")
+    if task == "classification" and data.target_transform is not None:
+        problems.append(f"data.target_transform: {rule}")
+    if problems:
+        raise SpecError(problems)
+    return objective.name
 
 
 def read_spec(path: str | Path) -> StudySpec:
@@ -127,7 +162,7 @@ def default_spec(source: str, **options: object) -> StudySpec:
         SpecError: An option breaks a rule.
     """
     is_table = suffix_of(Path(source)) in TABLE_SUFFIXES
-    starts = [*([asdict(TABLE_START)] if is_table else []), *DEFAULT_STUDY["start"]]
+    starts = [*([TABLE_START.to_json()] if is_table else []), *DEFAULT_STUDY["start"]]
     return _with({"data": {"source": source}, "start": starts}, options)
 
 
@@ -157,6 +192,8 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
     tables, problems = parse(document)
     if "study" in tables and "data" in tables:
         problems += _fill_study(tables["study"], tables["data"]["source"])
+    if "data" in tables and "search" in tables:
+        problems += _fill_task(tables["data"], tables["search"].get("objective"))
     if "space" in tables:
         space = SearchSpace(tables["space"])
         problems += _check_space(space, tables["space"], tables.get("search", {}).get("sampler"))
@@ -194,6 +231,20 @@ def _fill_study(study: Table, source: str) -> list[str]:
     name = study.setdefault("name", stem_of(source))
     rule = f"must be given, because the source's name breaks the rule: {NAME_RULE}"
     return [] if is_name(name) else [f"study.name: {rule}, got {show(name)}"]
+
+
+def _fill_task(data: Table, name: str | None) -> list[str]:
+    """Fills in the task of an objective.
+
+    Returns:
+        The problem, if the study asks for another task.
+    """
+    task = OBJECTIVES[name].task if name else None
+    if task is None:
+        return []
+    if data.get("task", "auto") == "auto":
+        data["task"] = task
+    return [] if data["task"] == task else [f"data.task: must be {task} for {name}, got {show(data['task'])}"]
 
 
 def _check_space(space: SearchSpace, given: Table, sampler: str | None) -> Iterator[str]:

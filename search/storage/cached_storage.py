@@ -68,10 +68,11 @@ class CachedStorage(InMemoryStorage):
     Args:
         database: Optuna's database.
         name: The study's name; it is created where there is none.
+        direction: Of its objective, where it is created.
         shared: Whether other processes write to the study too.
     """
 
-    def __init__(self, database: RDBStorage, name: str, *, shared: bool = False) -> None:
+    def __init__(self, database: RDBStorage, name: str, direction: str = "maximize", *, shared: bool = False) -> None:
         super().__init__()
         self._database = database
         self._shared = shared
@@ -84,7 +85,7 @@ class CachedStorage(InMemoryStorage):
         self._is_writing = False
         # A server comes back; a file does not come back by waiting.
         self._commit, self._read_changes = (retry(commit), retry(read_changes)) if shared else (commit, read_changes)
-        optuna.create_study(storage=database, study_name=name, direction="maximize", load_if_exists=True)
+        optuna.create_study(storage=database, study_name=name, direction=direction, load_if_exists=True)
         self._row = database.get_study_id_from_name(name)
         study_id = super().create_new_study(database.get_study_directions(self._row), name)
         for key, value in database.get_study_user_attrs(self._row).items():

@@ -13,8 +13,6 @@ from pipelines.training.history import EpochReport
 MODEL_FILE = "model.h5"
 CHECKPOINT_FILE = "checkpoint.h5"
 PREPROCESSING_FILE = "preprocessing.json"
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
-"""Names of the metrics that are logged for each epoch."""
 
 
 def now_ms() -> int:
@@ -50,9 +48,9 @@ class Epoch:
     metrics: Mapping[str, float]
 
     @classmethod
-    def of(cls, report: EpochReport, names: Sequence[str] = METRICS) -> Epoch:
-        """The record of an epoch that ends now."""
-        metrics = {name: getattr(report, name) for name in names}
+    def of(cls, report: EpochReport, names: Sequence[str] | None = None) -> Epoch:
+        """The record of an epoch that ends now, with the named metrics or with all."""
+        metrics = {name: value for name, value in report.metrics.items() if names is None or name in names}
         return cls(report.epoch, now_ms(), metrics)
 
 

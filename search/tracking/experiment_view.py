@@ -6,20 +6,22 @@ import json
 from dataclasses import fields
 
 from pipelines.config import Hyperparameters
+from pipelines.objectives import Objective
 from search.tracking.entries import now_ms
 
 VIEW = "trials"
 """The key of the view that each experiment gets; the page lists it under "Views"."""
 
 
-def experiment_tags(description: str) -> dict[str, str]:
+def experiment_tags(description: str, objective: Objective) -> dict[str, str]:
     """Tags of a study's experiment; ``description`` is the Markdown above the runs."""
+    best = f"metrics.`{objective.best_key}`"
     params = [f"params.`{hyperparameter.name}`" for hyperparameter in fields(Hyperparameters)]
     # MLflow's default shows no parameters or metrics, and charts ten runs.
     state = {
-        "orderByKey": "metrics.`best_val_accuracy`",
-        "orderByAsc": False,
-        "selectedColumns": ["tags.`trial.state`", "metrics.`best_val_accuracy`", *params],
+        "orderByKey": best,
+        "orderByAsc": not objective.maximize,
+        "selectedColumns": ["tags.`trial.state`", best, *params],
         "runsHiddenMode": "SHOWALL",
     }
     now = now_ms()

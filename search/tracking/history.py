@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.tracking.connection import mlflow_errors
-from search.tracking.entries import METRICS, Epoch
+from search.tracking.entries import Epoch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,7 +25,7 @@ def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
             return
 
 
-def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str] = METRICS) -> tuple[Epoch, ...]:
+def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> tuple[Epoch, ...]:
     """Reads the epochs of a run in order.
 
     Args:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings, prepare_sqlite
 from search.home.text import redact
 from search.tracking.connection import connect, make_database, mlflow_errors
@@ -48,13 +49,22 @@ class Runs:
         study: The experiment's name.
         description: Markdown above the runs on the experiment's page.
         dataset: Logged as the input of each run.
+        objective: The metric that ranks the runs on the experiment's page.
 
     Raises:
         UnavailableError: The tracking server cannot be reached or refuses the experiment.
     """
 
-    def __init__(self, settings: Settings, study: str, description: str, dataset: DatasetInput | None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        study: str,
+        description: str,
+        dataset: DatasetInput | None,
+        objective: str = "val_accuracy",
+    ) -> None:
         self.study = study
+        self._objective = objective
         self._dataset = dataset
         with mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"):
             if not settings.is_tracked_elsewhere:
@@ -68,7 +78,8 @@ class Runs:
 
         if not (found := self.client.get_experiment_by_name(self.study)):
             try:
-                return str(self.client.create_experiment(self.study, artifact_root, experiment_tags(description)))
+                tags = experiment_tags(description, OBJECTIVES[self._objective])
+                return str(self.client.create_experiment(self.study, artifact_root, tags))
             except MlflowException:  # another process was faster; otherwise raised below
                 found = self.client.get_experiment_by_name(self.study)
                 if not found:

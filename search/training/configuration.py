@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.files.sources import stem_of
-from search.spec.study_spec import spec_from_dict
+from pipelines.objectives import Task
+from search.spec.study_spec import fitting_objective, spec_from_dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +19,32 @@ class TrainingSpec:
         data: The dataset and its split.
         hyperparameters: The configuration.
         seed: Seed of the initial weights, the shuffling and the dropout.
+        objective: The validation metric that picks the best epoch; None is the task's, which the data decides.
     """
 
     data: DataConfig
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     seed: int = 0
+    objective: str | None = None
 
     @property
     def experiment(self) -> str:
         """Name of the experiment of all trainings on this source, such as ``train-digits``."""
         return f"train-{stem_of(self.data.source)}"
+
+    @property
+    def task(self) -> Task:
+        """What the target is; known once the data was read."""
+        return "regression" if self.data.task == "regression" else "classification"
+
+    def for_task(self, task: Task) -> TrainingSpec:
+        """Returns the configuration with the task of its data, and the objective that it has by default.
+
+        Raises:
+            SpecError: The objective or a hyperparameter is another task's.
+        """
+        objective = fitting_objective(self.objective, task, self.hyperparameters.to_json(), self.data)
+        return replace(self, objective=objective, data=replace(self.data, task=task))
 
     def to_json(self) -> str:
         """Returns one line that ``from_json`` reads without loss."""
@@ -37,7 +54,10 @@ class TrainingSpec:
     def from_json(cls, text: str) -> TrainingSpec:
         """Reads what ``to_json`` wrote."""
         document = json.loads(text)
-        return cls(DataConfig(**document["data"]), Hyperparameters(**document["hyperparameters"]), document["seed"])
+        if "objective" not in document:  # written before there were regressions
+            document["data"]["task"], document["objective"] = "classification", "val_accuracy"
+        hyperparameters = Hyperparameters(**document["hyperparameters"])
+        return cls(DataConfig(**document["data"]), hyperparameters, document["seed"], document["objective"])
 
 
 def default_training(source: str, **options: object) -> TrainingSpec:
@@ -45,8 +65,8 @@ def default_training(source: str, **options: object) -> TrainingSpec:
 
     Args:
         source: A built-in dataset or the path of a file.
-        **options: Hyperparameters, ``seed`` and what ``[data]`` takes; None counts as left out. Defaults are those
-            of ``Hyperparameters()``; the learning rate is Keras's default for the optimizer.
+        **options: Hyperparameters, ``seed``, ``objective`` and what ``[data]`` takes; None counts as left out. Defaults
+            are those of ``Hyperparameters()``; the learning rate is Keras's default for the optimizer.
 
     Raises:
         SpecError: One line for every rule that an option breaks.
@@ -55,5 +75,7 @@ def default_training(source: str, **options: object) -> TrainingSpec:
     study = {"name": f"train-{stem_of(source)}", "seed": given.pop("seed", 0)}
     names = [f.name for f in fields(Hyperparameters) if f.name in given]
     space = {name: given.pop(name) for name in names} or {"epochs": Hyperparameters().epochs}
-    spec = spec_from_dict({"study": study, "data": {"source": source, **given}, "space": space}, "options")
-    return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed)
+    search = {"objective": given.pop("objective", None)}
+    document = {"study": study, "data": {"source": source, **given}, "space": space, "search": search}
+    spec = spec_from_dict(document, "options")
+    return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed, spec.objective)

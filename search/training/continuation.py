@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import NotFoundError, SpecError
+from pipelines.objectives import OBJECTIVES, epoch_metrics
 from pipelines.training.history import require_sha256
 from search.home.addresses import is_http
 from search.home.settings import Settings
@@ -35,7 +36,7 @@ class Earlier:
         fingerprint: Of its dataset.
         history: Its epochs.
         best_epoch: The epoch whose weights ``model`` has.
-        best_val_accuracy: Its validation accuracy.
+        best_value: Its objective; None where no epoch ended with a finite loss.
         model: The bytes of its ``model.h5``; empty where no epoch ended with a finite loss.
         checkpoint: Its last epoch.
     """
@@ -45,7 +46,7 @@ class Earlier:
     fingerprint: str
     history: tuple[Epoch, ...]
     best_epoch: int
-    best_val_accuracy: float
+    best_value: float | None
     model: bytes
     checkpoint: SavedCheckpoint
 
@@ -60,7 +61,7 @@ class Earlier:
             SpecError: An option would change the run, or there is nothing left to train.
         """
         spec = self.spec
-        recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed}
+        recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed, "objective": spec.objective}
         changed = [
             f"--{name.replace('_', '-')}: must be {recorded[name]}, as in the run to continue, got {value}: leave it"
             " out, or train without --continue"
@@ -97,13 +98,15 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         if SPEC_TAG not in tags or CHECKPOINT_TAG not in tags:
             raise NotFoundError(f"--continue: must be a run that train made, but {run_id} has no {CHECKPOINT_FILE}")
         checkpoint = _read_recorded(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
+        spec = TrainingSpec.from_json(tags[SPEC_TAG])
+        objective = OBJECTIVES[spec.objective or "val_accuracy"]
         return Earlier(
             run_id=run_id,
-            spec=TrainingSpec.from_json(tags[SPEC_TAG]),
+            spec=spec,
             fingerprint=tags["dataset.fingerprint"],
-            history=read_history(client, run_id),
+            history=read_history(client, run_id, epoch_metrics(spec.task, objective.name)),
             best_epoch=int(metrics.get("best_epoch", 0)),
-            best_val_accuracy=metrics.get("best_val_accuracy", -1.0),
+            best_value=metrics.get(objective.best_key),
             model=_read_recorded(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b"",
             checkpoint=SavedCheckpoint(checkpoint, tags[CHECKPOINT_TAG], int(tags[EPOCHS_TAG])),
         )

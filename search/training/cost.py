@@ -22,21 +22,21 @@ class Shape:
     Attributes:
         n_rows: Number of training rows.
         n_features: Values of one flattened row.
-        n_classes: Number of classes.
+        n_outputs: Outputs of a network.
     """
 
     n_rows: int
     n_features: int
-    n_classes: int
+    n_outputs: int
 
     @classmethod
     def of(cls, dataset: Dataset) -> Shape:
         """The shape of a dataset."""
-        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_classes)
+        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_outputs)
 
     def n_weights(self, hp: Hyperparameters) -> int:
         """Number of weights that a configuration trains."""
-        return count_parameters(layer_sizes(hp, self.n_features, self.n_classes))
+        return count_parameters(layer_sizes(hp, self.n_features, self.n_outputs))
 
     def work(self, hp: Hyperparameters) -> tuple[float, float, float]:
         """Steps, products (rows times weights) and updates (steps times weights) of one epoch."""

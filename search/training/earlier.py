@@ -59,7 +59,7 @@ def _slowness(study: StoredStudy, n_slots: int, cost: Cost, startup_s: float) ->
         spec = replace(spec_from_dict(attributes[SPEC]), trials=n_trials, timeout_s=None)
     except MlpSearchError:  # a rule of this version refuses it
         return
-    shape = Shape(data["training_rows"], data["features"], data["classes"])
+    shape = Shape(data["training_rows"], data["features"], data["classes"] or 1)
     expected = []
     for repetition in range(_REPETITIONS):
         durations_s = [cost.trial_s(hp, epochs, shape) for hp, epochs in simulate(spec, repetition)]

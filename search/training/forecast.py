@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from pipelines.config import Hyperparameters
-from pipelines.data.datasets import Dataset, Split, load
+from pipelines.data.datasets import Dataset, load
 from pipelines.errors import TrainingError
 from search.devices.memory import require_fit
 from search.devices.slots import Slot
@@ -101,6 +101,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     require_own_experiment(settings, spec.name)
     warm_up()
     dataset = load(spec.data, settings.data_folders)
+    spec = spec.for_task(dataset.task)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
     simulations = [simulate(spec, repetition) for repetition in range(_REPETITIONS)]
@@ -159,12 +160,16 @@ def _train_probes(
     few = _few_rows(dataset, max(map(Shape.of(dataset).n_weights, configurations)))
     probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp in configurations[-N_PROBES:]]
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
-        tasks = [Task(number, hp, draw_seed(spec.seed, number)) for number, hp in enumerate(probes)]
-        runner = ProbeRunner(pool, tasks)
+        runner = ProbeRunner(pool, [_probe(spec, number, hp) for number, hp in enumerate(probes)])
         runner.run()
-    outcomes = [runner.outcomes[task.number] for task in tasks]
+    outcomes = [runner.outcomes[number] for number in range(len(probes))]
     cost = Cost.fit(probes, outcomes, Shape.of(few))
     return _Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, _n_bytes(few))
+
+
+def _probe(spec: StudySpec, number: int, hyperparameters: Hyperparameters) -> Task:
+    objective = spec.objective or "val_accuracy"
+    return Task(number, hyperparameters, draw_seed(spec.seed, number), objective=objective)
 
 
 class ProbeRunner(JobRunner[Job]):
@@ -230,9 +235,7 @@ def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
     n_training = len(dataset.training.y)
     n_rows = min(n_training, max(256, min(PROBE_ROWS, PROBE_PRODUCTS // most_weights)))
     n_validation = max(1, len(dataset.validation.y) * n_rows // n_training)
-    training = Split(dataset.training.x[:n_rows], dataset.training.y[:n_rows])
-    validation = Split(dataset.validation.x[:n_validation], dataset.validation.y[:n_validation])
-    return replace(dataset, training=training, validation=validation)
+    return replace(dataset, training=dataset.training.head(n_rows), validation=dataset.validation.head(n_validation))
 
 
 def _n_bytes(dataset: Dataset) -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.config import layers
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
-from pipelines.evaluation.metrics import majority_share
+from pipelines.objectives import OBJECTIVES
 from pipelines.training.history import EpochReport, sha256
 from search.devices.memory import require_fit
 from search.devices.slots import Slot, find_slots
@@ -18,7 +18,7 @@ from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import TrialRow, result_row
-from search.optimization.provenance import dataset_input, run_tags
+from search.optimization.provenance import dataset_input, majority_of, run_tags
 from search.optimization.run_records import metrics_of, result_of
 from search.scheduling.dispatcher import Job
 from search.scheduling.job_runner import JobRunner
@@ -106,10 +106,11 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     slot = find_slots(WorkerSettings(slots=1), settings.visible_devices, trial_mb=0)[0]
     warm_up()
     dataset = load(spec.data, settings.data_folders, observer.note)
+    spec = spec.for_task(dataset.task)
     require_fit(spec.hyperparameters, dataset, [slot])
     _require_same_rows(dataset, earlier)
     open_home(settings)
-    parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_classes)
+    parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
     observer.begin(parts)
     job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
     with ExitStack() as stack:
@@ -126,8 +127,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
         raise TrainingError(runner.error)
     if runner.trained is None:  # interrupted before it began
         raise KeyboardInterrupt
-    run_id, majority = dict(tracker.opened()).get(job.name), majority_share(dataset.validation.y)
-    row = replace(runner.trained.row, run_id=run_id, majority=majority)
+    row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name), majority=majority_of(dataset))
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
 
 
@@ -149,17 +149,20 @@ def _left_by_others(spec: TrainingSpec, settings: Settings, stack: ExitStack) ->
 
 def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs:
     description = f"Single trainings on **{plain(dataset.name)}**; `--continue` resumes one from its checkpoint.h5."
-    return Runs(settings, spec.experiment, description, dataset_input(dataset, spec.data.source))
+    source = dataset_input(dataset, spec.data.source)
+    return Runs(settings, spec.experiment, description, source, spec.objective or "val_accuracy")
 
 
 def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> Job:
-    params = asdict(spec.hyperparameters) | {"seed": spec.seed, "n_parameters": n_parameters}
+    params = spec.hyperparameters.to_json() | {"seed": spec.seed, "n_parameters": n_parameters}
     tags = {SPEC_TAG: spec.to_json(), **run_tags(dataset)}
     if earlier:
         tags["continued_from"] = earlier.run_id
     start = RunStart(spec.experiment, training_run_name(), now_ms(), params, tags)
     checkpoint = earlier.checkpoint if earlier else None
-    return Job(start, Task(0, spec.hyperparameters, spec.seed, start=checkpoint, keep_state=True))
+    objective = spec.objective or "val_accuracy"
+    task = Task(0, spec.hyperparameters, spec.seed, start=checkpoint, objective=objective, keep_state=True)
+    return Job(start, task)
 
 
 class TrainingRunner(JobRunner[Job]):
@@ -178,7 +181,7 @@ class TrainingRunner(JobRunner[Job]):
     """
 
     def __init__(self, pool: Pool, observer: Observer, writer: ResultWriter, job: Job, earlier: Earlier | None) -> None:
-        super().__init__(pool, observer, Progress(job.start.study), writer)
+        super().__init__(pool, observer, Progress(job.start.study, objective=job.task.objective), writer)
         self._tracker = writer.tracker
         self._jobs = [job]
         self._earlier = earlier
@@ -209,11 +212,11 @@ class TrainingRunner(JobRunner[Job]):
         best_epoch, best_value, model = self._best(outcome)
         if not best_epoch and outcome.stop_reason == "diverged":
             return self._failed(job, _DIVERGED)
-        result = result_of(job.hyperparameters, outcome, job.slot.device)
-        result |= {"best_val_accuracy": best_value if best_epoch else None, "best_epoch": best_epoch or None}
+        result, objective = result_of(job.task, outcome, job.slot.device), OBJECTIVES[job.task.objective]
+        result |= {objective.best_key: best_value if best_epoch else None, "best_epoch": best_epoch or None}
         result["epochs_trained"] += self._earlier.checkpoint.epochs if self._earlier else 0
         state = "INTERRUPTED" if outcome.stop_reason == "interrupted" else "COMPLETE"
-        row = result_row(0, state, result)
+        row = result_row(0, state, result, objective)
         self.trained = TrainingResult(row, outcome.stop_reason)
         tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: sha256(outcome.checkpoint)}
         tags |= {EPOCHS_TAG: str(row.epochs_trained)} | ({MODEL_TAG: sha256(model)} if model else {})
@@ -222,10 +225,10 @@ class TrainingRunner(JobRunner[Job]):
 
     def _best(self, outcome: Outcome) -> tuple[int, float, bytes]:
         """The best epoch of this run and the earlier one, the first of equals, with its value and model."""
-        earlier = self._earlier
-        if earlier and earlier.best_epoch and earlier.best_val_accuracy >= outcome.best_val_accuracy:
-            return earlier.best_epoch, earlier.best_val_accuracy, earlier.model
-        return outcome.best_epoch, outcome.best_val_accuracy, outcome.model
+        earlier, is_better = self._earlier, OBJECTIVES[self.progress.objective].is_better
+        if earlier and earlier.best_value is not None and not is_better(outcome.best_value, earlier.best_value):
+            return earlier.best_epoch, earlier.best_value, earlier.model
+        return outcome.best_epoch, outcome.best_value, outcome.model
 
     def fail(self, job: Job, message: str, traceback: str) -> None:
         """Records a training that failed."""

@@ -38,6 +38,7 @@ class Task:
         seed: Seed of the weights, the shuffling and the dropout.
         time_left_s: Seconds from its arrival in the slot; no epoch is started that would end later.
         start: The checkpoint to continue from; None starts with fresh weights.
+        objective: The validation metric that picks the best epoch.
         keep_state: Whether the outcome has the last epoch's weights and the optimizer's state too. They are copied
             after each epoch.
         keep_last: Whether the outcome's model has the last epoch's weights, not the best one's. For trainings on the
@@ -51,6 +52,7 @@ class Task:
     seed: int
     time_left_s: float = math.inf
     start: SavedCheckpoint | None = None
+    objective: str = "val_accuracy"
     keep_state: bool = False
     keep_last: bool = False
     keep_rows: bool = False
@@ -64,7 +66,7 @@ class Outcome:
     Attributes:
         history: The reports of the epochs that count.
         best_epoch: The epoch whose weights ``model`` has; 0 where no epoch ended with a finite loss.
-        best_val_accuracy: The validation accuracy of that epoch.
+        best_value: The objective of that epoch.
         model: The bytes of its ``.h5``; empty where no epoch ended with a finite loss.
         model_sha256: Their hash.
         checkpoint: The ``.h5`` of the last epoch that counts, with the optimizer's state; empty unless ``keep_state``.
@@ -79,7 +81,7 @@ class Outcome:
 
     history: tuple[EpochReport, ...]
     best_epoch: int
-    best_val_accuracy: float
+    best_value: float
     model: bytes
     model_sha256: str
     checkpoint: bytes

@@ -25,7 +25,8 @@ from pipelines.evaluation.row_scores import encode
 from pipelines.training.epoch import Rows, right_rows
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
-from pipelines.training.training import Training, TrainingRows
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
 from search.workers.tasks import Outcome, SavedCheckpoint, StopReason, Task
 
 OutOfMemoryError: type[Exception] = tf.errors.ResourceExhaustedError
@@ -85,7 +86,8 @@ class Trainer:
             finite stopped training.
         """
         started = time.monotonic()
-        training = Training(self._rows, task.hyperparameters, task.seed, _read(task.start) if task.start else None)
+        start = _read(task.start) if task.start else None
+        training = Training(self._rows, task.hyperparameters, task.seed, start, task.objective)
         kept = _Kept(task, training)
         stop: StopReason | None = None
         for report in training:
@@ -116,27 +118,27 @@ class _Kept:
         self._task = task
         self._training = training
         self.history: list[EpochReport] = []
-        self._best = (0, -1.0, training.best)
+        self._best = (0, training.best_value, training.best)
         self._checkpoint = training.checkpoint() if task.keep_state else None
 
     def add(self, report: EpochReport) -> None:
         training = self._training
         self.history.append(report)
-        self._best = (training.best_epoch, training.best_val_accuracy, training.best)
+        self._best = (training.best_epoch, training.best_value, training.best)
         if self._task.keep_last:
-            self._best = (report.epoch, report.val_accuracy, training.checkpoint().weights)
+            self._best = (report.epoch, report.metrics[self._task.objective], training.checkpoint().weights)
         if self._task.keep_state:
             self._checkpoint = training.checkpoint()
 
     def outcome(self, preprocessing: Preprocessing, validation: Rows, stop: StopReason, started: float) -> Outcome:
         hp = self._task.hyperparameters
-        best_epoch, best_val_accuracy, weights = self._best
+        best_epoch, best_value, weights = self._best
         model = to_h5(build_model(hp, preprocessing, weights)) if best_epoch else b""
         is_scored = self._task.keep_rows and best_epoch
         return Outcome(
             history=tuple(self.history),
             best_epoch=best_epoch,
-            best_val_accuracy=best_val_accuracy,
+            best_value=best_value,
             model=model,
             model_sha256=sha256(model),
             checkpoint=to_h5(restore_model(hp, preprocessing, self._checkpoint)) if self._checkpoint else b"",

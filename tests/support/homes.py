@@ -15,19 +15,19 @@ from typing import Any
 import optuna
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from reports import report_of
 
 from pipelines.config import Hyperparameters
-from pipelines.training.history import EpochReport
 from search.home.settings import Settings
 from search.optimization.run_records import files_of, metrics_of, result_of, tags_of
 from search.optimization.seeds import trial_seed
 from search.optimization.studies import load_study, open_study
 from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import RESULT, RUN_ID
-from search.tracking.entries import METRICS, Entry, Epoch, RunStart
+from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.spool import remove_entry, write_entry
-from search.workers.tasks import Outcome
+from search.workers.tasks import Outcome, Task
 
 FINGERPRINT, EPOCHS = "f00d", 4
 STARTED = datetime.now() - timedelta(hours=2)
@@ -52,7 +52,7 @@ class StudyBuilder:
 
     def outcome(self, number: int, model: bytes = b"") -> Outcome:
         values = [round(0.5 + 0.1 * epoch + number / 10_000, 6) for epoch in range(1, EPOCHS + 1)]
-        history = tuple(EpochReport(e, 1 / e, v, 1.1 / e, v, 0.001, 0.01) for e, v in enumerate(values, 1))
+        history = tuple(report_of(e, 1 / e, v, 1.1 / e, v) for e, v in enumerate(values, 1))
         model = model or b"model of %s %d" % (self.name.encode(), number)
         return Outcome(
             history, EPOCHS, values[-1], model, hashlib.sha256(model).hexdigest(), b"", 42, "finished", 0.25, 100
@@ -60,15 +60,12 @@ class StudyBuilder:
 
     def entry(self, number: int, outcome: Outcome) -> Entry:
         hyperparameters = Hyperparameters(width=number + 1, epochs=EPOCHS)
-        result = result_of(hyperparameters, outcome, "cpu:0")
+        result = result_of(Task(number, hyperparameters, 0), outcome, "cpu:0")
         params = {**result["params"], "seed": trial_seed(0, number), "n_parameters": 42}
         tags = {"study": self.name, "trial": str(number), "device": "cpu:0", "dataset.fingerprint": FINGERPRINT}
         start = RunStart(self.name, f"trial-{number:04d}", ms(STARTED), params, tags)
-        epochs = tuple(
-            Epoch(report.epoch, ms(ENDED), {name: getattr(report, name) for name in METRICS})
-            for report in outcome.history
-        )
-        value, late = outcome.best_val_accuracy, tags_of("COMPLETE", result)
+        epochs = tuple(Epoch(report.epoch, ms(ENDED), dict(report.metrics)) for report in outcome.history)
+        value, late = outcome.best_value, tags_of("COMPLETE", result)
         return Entry(start, ms(ENDED), "COMPLETE", value, result, epochs, metrics_of(result), late, number)
 
     def track(self, entry: Entry, outcome: Outcome, *, without: Collection[int] = ()) -> str:

@@ -45,7 +45,7 @@ def keras_model(
     ]
     for layer in range(hp.depth):
         layers += [keras.layers.Dense(hp.width, activation="relu"), keras.layers.Dropout(hp.dropout, seed=seed + layer)]
-    layers.append(keras.layers.Dense(dataset.n_classes))
+    layers.append(keras.layers.Dense(dataset.n_outputs))
     model = keras.Sequential(layers)
     model.set_weights(list(weights))
     optimizer = keras.optimizers.get(

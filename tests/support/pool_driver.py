@@ -114,7 +114,7 @@ def ends(events: Sequence[Event]) -> list[Finished | Failed | Lost]:
 def figures(outcome: Outcome) -> tuple[object, ...]:
     """The values that must not depend on speed."""
     history = [replace(report, duration_s=0.0) for report in outcome.history]
-    return history, outcome.best_epoch, outcome.best_val_accuracy, outcome.model_sha256
+    return history, outcome.best_epoch, outcome.best_value, outcome.model_sha256
 
 
 def workers_of(pool: Pool) -> list[psutil.Process]:

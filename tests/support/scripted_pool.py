@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from reports import report_of
+
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.workers.pool import Event, Failed, Finished, Gone, Lost, Ready, Reported
@@ -53,7 +55,7 @@ class ScriptedPool:
         task, play, history = self._plays[slot]
         step = next(play, None)
         if isinstance(step, float):
-            history.append(EpochReport(len(history) + 1, 0.5, step, 0.5, step, 0.001, 0.01))
+            history.append(report_of(len(history) + 1, 0.5, step, 0.5, step))
             self._events.append(Reported(slot, task.number, history[-1]))
         elif step == LOST:
             self.kill(slot)
@@ -66,11 +68,11 @@ class ScriptedPool:
 
     def _finish(self, slot: Slot, reason: StopReason) -> None:
         task, _, history = self._plays[slot]
-        best = max(history, key=lambda report: report.val_accuracy, default=None)
+        best = max(history, key=lambda report: report.metrics["val_accuracy"], default=None)
         model = b"model of %d" % task.number if best else b""
+        value = best.metrics["val_accuracy"] if best else -1.0
         outcome = Outcome(
-            tuple(history), best.epoch if best else 0, best.val_accuracy if best else -1.0, model, "abc", b"", 42,
-            reason, 0.25, 100,
+            tuple(history), best.epoch if best else 0, value, model, "abc", b"", 42, reason, 0.25, 100,
         )  # fmt: skip
         self._end(slot, Finished(slot, task.number, outcome))
 

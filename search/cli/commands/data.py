@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+import search
 from pipelines.config import DataConfig
 from pipelines.errors import UnavailableError
-from search.cli.options import Dataset, Figure, Home, Json, Target, argument
+from search.cli.options import Dataset, Figure, Home, Json, Target, Task, argument, options_named
 from search.home import read_settings
 from search.reporting import display
 
@@ -18,7 +19,12 @@ Output = Annotated[Path, argument("PATH", "The file to write.")]
 
 
 def datasets(
-    source: Dataset = None, target: Target = None, figure: Figure = None, home: Home = None, as_json: Json = False
+    source: Dataset = None,
+    target: Target = None,
+    task: Task = None,
+    figure: Figure = None,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """List the built-in datasets; or show one: shapes, ranges, classes, missing values, splits, examples.
 
@@ -28,11 +34,12 @@ def datasets(
 
     folders = read_settings(home).data_folders
     if source is None:
-        if target or figure:
-            raise typer.BadParameter("--target and --figure need a dataset: give its NAME or FILE")
+        if target or task or figure:
+            raise typer.BadParameter("--target, --task and --figure need a dataset: give its NAME or FILE")
         _list_sources(folders, as_json=as_json)
         return
-    config = DataConfig(source, target)
+    with options_named():
+        config = search.default_training(source, target=target, task=task).data
     description = describe(config, folders)
     document = asdict(description)
     if figure:

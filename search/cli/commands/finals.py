@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -76,12 +75,12 @@ def _row(finalist: search.Finalist) -> tuple[object, ...]:
     candidate = finalist.candidate
     return (
         candidate.trial, f"{finalist.mean:.4f}", display.interval(finalist.interval), runs, f"{candidate.value:.4f}",
-        f"{finalist.n_parameters:,}", display.short(asdict(candidate.hyperparameters)),
+        f"{finalist.n_parameters:,}", display.short(candidate.hyperparameters.to_json()),
     )  # fmt: skip
 
 
 def _as_json(finalist: search.Finalist) -> dict[str, object]:
-    params = {"params": asdict(finalist.candidate.hyperparameters)}
+    params = {"params": finalist.candidate.hyperparameters.to_json()}
     return params | display.fields(finalist, "mean", "interval", "n_parameters", "run_ids")
 
 

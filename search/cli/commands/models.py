@@ -66,8 +66,8 @@ def models(home: Home = None, as_json: Json = False) -> None:
     tested = (">test accuracy", ">majority class")
     columns = ("model", ">version", "alias", *tested, "study", ">trial", ">test read", "created", "gate")
     rows = (
-        (row.model, row.version, ", ".join(row.aliases), display.accuracy(row.test_accuracy),
-         display.accuracy(row.majority), row.study, row.trial, row.seal_opened, row.created, row.gate)
+        (row.model, row.version, ", ".join(row.aliases), display.score(row.test_accuracy),
+         display.score(row.majority), row.study, row.trial, row.seal_opened, row.created, row.gate)
         for row in found
     )  # fmt: skip
     shown = display.table(columns, rows) if found else "no models yet; mlp-search promote STUDY registers one"

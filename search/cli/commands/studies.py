@@ -25,6 +25,8 @@ Number = Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="The trial'
 def plan(
     study: options.StudyFile,
     target: options.Target = None,
+    task: options.Task = None,
+    objective: options.Objective = None,
     workers: options.Workers = None,
     gpus: options.Gpus = None,
     home: Home = None,
@@ -34,7 +36,7 @@ def plan(
 
     Example: mlp-search plan study.toml --workers 2
     """
-    spec = _read(study, target=target, slots=workers, gpus=gpus)
+    spec = _read(study, target=target, task=task, objective=objective, slots=workers, gpus=gpus)
     forecast = search.plan_study(spec, home=home)
     display.notes(forecast.notes)
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
@@ -53,6 +55,8 @@ def run(
     pool: options.Pool = "local",
     seed: options.Seed = None,
     target: options.Target = None,
+    task: options.Task = None,
+    objective: options.Objective = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -62,8 +66,8 @@ def run(
     """
     from search.cli.live import watching
 
-    given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed, "target": target}
-    spec = _read(study, slots=workers, gpus=gpus, **given)
+    given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed}
+    spec = _read(study, slots=workers, gpus=gpus, target=target, task=task, objective=objective, **given)
     with watching(plain=as_json) as observer:
         result = search.run_study(spec, home=home, pool=pool, observer=observer)
     _show_result(result, as_json=as_json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import search
 from pipelines.config import DataConfig, Hyperparameters, Layer
-from search.cli.options import Home, Json, Seed, Source, Target, option, options_named
+from search.cli.options import Home, Json, Objective, Seed, Source, Target, Task, option, options_named
 from search.reporting import display
 from search.scheduling import Observer
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from pipelines.training.history import EpochReport
 
 _HP, _DATA = Hyperparameters(), DataConfig("")
+_Loss = Annotated[str | None, option("mse|mae|huber", "Loss of a regression.", "mse")]
+_ClassWeight = Annotated[str | None, option("none|balanced", "Weights of classes in the loss.", "none")]
+_Scaling = Annotated[str | None, option("minmax|standard|none", "Scaling of the inputs.", _DATA.scaling)]
+_ValidationFraction = Annotated[
+    float | None, option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)
+]
 
 
 def train(
@@ -30,10 +36,12 @@ def train(
     batch_size: Annotated[int | None, option("N", "Rows of a step.", _HP.batch_size)] = None,
     seed: Seed = None,
     target: Target = None,
-    validation_fraction: Annotated[
-        float | None, option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)
-    ] = None,
-    scaling: Annotated[str | None, option("minmax|standard|none", "Scaling of the inputs.", _DATA.scaling)] = None,
+    task: Task = None,
+    objective: Objective = None,
+    loss: _Loss = None,
+    class_weight: _ClassWeight = None,
+    validation_fraction: _ValidationFraction = None,
+    scaling: _Scaling = None,
     continue_run: Annotated[str | None, option("RUN", "Resume a run from its last epoch.", None, "--continue")] = None,
     home: Home = None,
     as_json: Json = False,
@@ -44,14 +52,17 @@ def train(
     """
     # Every other option is a hyperparameter, the seed, or says how the data is read.
     given = {key: value for key, value in locals().items() if key not in ("source", "continue_run", "home", "as_json")}
-    observer = _Lines(as_json=as_json)
-    with options_named(name="data.source", source="data.source"):
-        spec = search.default_training(source, **given)
+    spec, observer = _read(source, given), _Lines(as_json=as_json)
     if continue_run is None:
         result = search.train_once(spec, home=home, observer=observer)
     else:
         result = search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
     _show(source, result, home, as_json=as_json)
+
+
+def _read(source: str, given: dict[str, object]) -> search.TrainingSpec:
+    with options_named(name="data.source", source="data.source"):
+        return search.default_training(source, **given)
 
 
 class _Lines(Observer):
@@ -65,8 +76,9 @@ class _Lines(Observer):
 
     def epoch(self, report: EpochReport) -> None:
         self._console.print(
-            f"epoch {report.epoch:3}  loss {report.loss:.4f}  accuracy {report.accuracy:.4f}"
-            f"  val_loss {report.val_loss:.4f}  val_accuracy {report.val_accuracy:.4f}  {report.duration_s:.2f} s"
+            f"epoch {report.epoch:3}"
+            + "".join(f"  {name} {value:.4f}" for name, value in report.metrics.items())
+            + f"  {report.duration_s:.2f} s"
         )
 
     def note(self, line: str) -> None:
@@ -75,7 +87,7 @@ class _Lines(Observer):
 
 def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_json: bool) -> None:
     row = result.row
-    best = "no epoch ended" if row.value is None else f"val_accuracy {row.value:.4f} at epoch {row.best_epoch}"
+    best = "no epoch ended" if row.value is None else f"{row.objective} {row.value:.4f} at epoch {row.best_epoch}"
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
     display.show([*display.baseline([row], "this training"), line], asdict(row), as_json=as_json)
     display.undelivered(result.undelivered)

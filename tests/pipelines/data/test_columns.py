@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from small_tables import N_ROWS, PRICES, RNG, TARGET, kinds, load, table
 
-from pipelines.data.table_encoder import TableEncoder
+from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError
 from pipelines.files.tables import read_table
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings, strategies as st
 from pipelines.config import DataConfig
 from pipelines.data import datasets, sealed
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
-from pipelines.data.table_encoder import TableEncoder
+from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError
 from pipelines.files.tables import read_table
 

@@ -36,7 +36,6 @@ from pipelines.files.tables import read_table
         ),
         ({"x": X, "y": np.eye(10)[Y]}, "y must be (n_rows,), got shape (30, 10): use class numbers, y.argmax(axis=1)"),
         ({"x": X, "y": np.zeros((30, 1, 1))}, "y must be (n_rows,), got shape (30, 1, 1)"),
-        ({"x": X, "y": Y + 0.5}, "labels must be whole numbers or text, got 0.5 (30 such rows)"),
         ({"x": X, "y": np.where(Y, np.nan, 1)}, "every row must have a label, got 15 NaN"),
         ({"x": X, "y": Y * 0}, "labels: must hold at least two classes, got '0' alone"),
         ({"x": X, "y": np.where(np.arange(30) < 2, 9, Y)}, "at least 3 rows, one for each split, got '9' (2)"),

@@ -107,7 +107,7 @@ def test_every_separator_is_read_and_compressed_files_too(tmp_path: Path, separa
     decimal = "," if separator == ";" else "."
     content = frame.to_csv(sep=separator, decimal=decimal, index=False).encode()
     (tmp_path / "own.csv").write_bytes(content)
-    (tmp_path / "own.csv.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "own.csv.gz").write_bytes(gzip.compress(content, mtime=0))
     plain = load(frame, tmp_path / "plain.csv")
     for name in ("own.csv", "own.csv.gz"):
         dataset = datasets.load(DataConfig(str(tmp_path / name)))
@@ -115,7 +115,9 @@ def test_every_separator_is_read_and_compressed_files_too(tmp_path: Path, separa
         assert np.array_equal(dataset.training.x, plain.training.x)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\x00 cut", gzip.compress(b"a,target\n" + b"1,2\n" * 99)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b\x08\x00 cut", gzip.compress(b"a,target\n" + b"1,2\n" * 99, mtime=0)[:-9]]
+)
 def test_a_damaged_compressed_table_gives_one_line(tmp_path: Path, content: bytes):
     (tmp_path / "own.csv.gz").write_bytes(content)
     with pytest.raises(DataError) as caught:

@@ -41,7 +41,6 @@ def test_a_shared_case_is_read_and_a_line_says_how(cases: Path, name: str, note:
         ("testnewlabel.npz", "y_test: every label must occur in training, got '2' (18)"),
         ("inf_in_test.csv", "column 'price': must hold finite float32 numbers, got inf (1 such rows, the first 51)"),
         ("multilabel.npz", "several labels a row are not supported"),
-        ("regression.csv", "labels must be whole numbers or text, got 1.67"),
     ],
 )
 def test_a_shared_case_is_refused_when_the_file_is_read(cases: Path, name: str, message: str):

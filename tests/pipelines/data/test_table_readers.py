@@ -17,7 +17,7 @@ from pipelines.config import DataConfig
 from pipelines.data import datasets
 from pipelines.data.description import describe
 from pipelines.data.preprocessing import Preprocessing
-from pipelines.data.splits import labels_of_column
+from pipelines.data.targets import labels_of_column
 from pipelines.errors import DataError
 
 CELLS = st.text(max_size=6) | st.sampled_from(["1", "-2.5", "1e400", "nan", "NA", "", '"', "a,b", "yes", "\x00", "é"])
@@ -76,8 +76,7 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
         (f"age,target\n1,2,3\n{ROWS}", "rows must have one field a column, got more fields than names"),
         ("age,target\n" + "1,2,3\n" * 5, "rows must have one field a column, got more fields than names"),
         (f"age,target\n1,\n2,NA\n{ROWS}", "column 'target': every row must have a label, got 2 empty, NA or None"),
-        (f"age,target\n1,0.5\n{ROWS}", "column 'target': labels must be whole numbers or text, got 0.5 (1 such rows)"),
-        (f"age,target\n1,inf\n{ROWS}", "column 'target': labels must be whole numbers or text, got inf"),
+        (f"age,target\n1,inf\n{ROWS}", "column 'target': must hold finite float32 numbers, got 1 NaN or infinite"),
         ("age,target\n" + ",1\n,0\n" * 9, "column 'age': must hold values, got none in any row: drop it"),
         ("target\n" + "1\n0\n" * 9, "must have a column to learn from, got none (the target alone)"),
         (f"age,target\ninf,1\n{ROWS}", "column 'age': must hold finite float32 numbers, got inf"),
@@ -125,9 +124,9 @@ def test_a_parquet_column_of_lists(tmp_path: Path):
 def test_a_target_of_dates(tmp_path: Path):
     frame = pd.DataFrame({"age": range(30), "target": pd.date_range("2020-01-01", periods=30)})
     frame.to_parquet(tmp_path / "own.parquet")
-    assert "labels must be all whole numbers or all text, got datetime" in load_error(tmp_path / "own.parquet")
+    assert "labels must be all numbers or all text, got datetime" in load_error(tmp_path / "own.parquet")
 
 
 def test_labels_of_mixed_types():
-    with pytest.raises(DataError, match="labels must be all whole numbers or all text, got mixed-integer values"):
-        labels_of_column(pd.Series([1, "two", 3], dtype=object), "own.csv, column 'target'")
+    with pytest.raises(DataError, match="labels must be all numbers or all text, got mixed-integer values"):
+        labels_of_column(pd.Series([1, "two", 3], dtype=object), None, "own.csv, column 'target'")

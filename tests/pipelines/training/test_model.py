@@ -16,7 +16,8 @@ from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.errors import InputError
 from pipelines.training.history import sha256
 from pipelines.training.model import build_model, glorot_weights, load_h5, restore_model, to_h5
-from pipelines.training.training import Training, TrainingRows
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
 
 HP = Hyperparameters(width=24, depth=2, dropout=0.2, optimizer="adam", learning_rate=0.005, epochs=3, batch_size=32)
 
@@ -39,11 +40,11 @@ def test_pictures_go_in_as_they_are(tmp_path: Path, scaling: Scaling) -> None:
     model, training = saved_model(digits, tmp_path / "model.h5")
     assert model.input_shape == (None, 8, 8)
     assert digits.validation.x.max() > 1, "the rows must not be scaled already"
-    assert training.best_val_accuracy > 0.6, "far above chance, also without scaling"
-    assert accuracy(model, digits.validation) == pytest.approx(training.best_val_accuracy, abs=1e-4)
+    assert training.best_value > 0.6, "far above chance, also without scaling"
+    assert accuracy(model, digits.validation) == pytest.approx(training.best_value, abs=1e-4)
     np.testing.assert_allclose(model.predict(digits.validation.x, verbose=0).sum(1), 1, atol=1e-5)
     loss, logged = model.evaluate(digits.validation.x, digits.validation.y, verbose=0)
-    assert logged == pytest.approx(training.best_val_accuracy, abs=1e-4)
+    assert logged == pytest.approx(training.best_value, abs=1e-4)
     assert np.isfinite(loss)
 
 
@@ -53,8 +54,8 @@ def test_features_of_a_table_keep_their_units(tmp_path: Path, scaling: Scaling) 
     factors = np.geomspace(1e-3, 1e3, 12) if scaling != "none" else np.ones(12)
     dataset = rescaled(tiny, factors, offsets=np.linspace(-5, 5, 12) * factors, scaling=scaling)
     model, training = saved_model(dataset, tmp_path / "model.h5", replace(HP, epochs=20))
-    assert training.best_val_accuracy > 0.6
-    assert accuracy(model, dataset.validation) == pytest.approx(training.best_val_accuracy, abs=1e-4)
+    assert training.best_value > 0.6
+    assert accuracy(model, dataset.validation) == pytest.approx(training.best_value, abs=1e-4)
 
 
 @pytest.mark.parametrize("offset", [1e5, 1.7e9], ids=["five digits before the units", "seconds since 1970"])
@@ -67,8 +68,8 @@ def test_a_large_offset_costs_no_accuracy(tmp_path: Path, offset: float) -> None
     units = rescaled(tiny, np.ones(12), np.zeros(12), "standard")
     plain = Training(TrainingRows.of(units), replace(HP, epochs=20), seed=0)
     list(plain)
-    assert training.best_val_accuracy == pytest.approx(plain.best_val_accuracy, abs=0.03)
-    assert accuracy(model, dataset.validation) == pytest.approx(training.best_val_accuracy, abs=1e-4)
+    assert training.best_value == pytest.approx(plain.best_value, abs=0.03)
+    assert accuracy(model, dataset.validation) == pytest.approx(training.best_value, abs=1e-4)
 
 
 def rescaled(dataset: Dataset, factors: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> Dataset:

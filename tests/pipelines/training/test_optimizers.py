@@ -10,7 +10,8 @@ from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.errors import TrainingError
 from pipelines.training.optimizers import FUSED
-from pipelines.training.training import Training, TrainingRows
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
 
 FUSED_NAMES = ["sgd", "rmsprop", "adam"]
 OTHERS = ["adamw", "nadam", "lion", "ftrl"]

@@ -16,7 +16,8 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset, load
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import load_h5, read_checkpoint, restore_model, to_h5
-from pipelines.training.training import Training, TrainingRows, learning_rates, row_order
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training, learning_rates, row_order
 
 HP = Hyperparameters(width=16, depth=2, dropout=0.0, optimizer="adam", learning_rate=0.003, epochs=3, batch_size=64)
 
@@ -64,7 +65,7 @@ class TestReports:
                 shuffle=False, verbose=0,
             ).history  # fmt: skip
             for name, values in logged.items():
-                assert getattr(report, name) == pytest.approx(values[0], abs=1e-5), name
+                assert report.metrics[name] == pytest.approx(values[0], abs=1e-5), name
 
     def test_one_for_each_epoch(self, rows: TrainingRows) -> None:
         _, reports = run(rows, HP)
@@ -75,11 +76,11 @@ class TestReports:
         training = Training(TrainingRows.of(dataset), replace(HP, epochs=30, learning_rate=0.02), seed=0)
         snapshots, reports = [], []
         for report in training:
-            reports.append(report.val_accuracy)
+            reports.append(report.metrics["val_accuracy"])
             snapshots.append(training.checkpoint().weights)
         best = int(np.argmax(reports))  # the first of equals
         assert reports.count(reports[best]) > 1, "the test needs ties: 50 validation rows"
-        assert (training.best_epoch, training.best_val_accuracy) == (best + 1, reports[best])
+        assert (training.best_epoch, training.best_value) == (best + 1, reports[best])
         assert same(training.best, snapshots[best])
 
     def test_validation_is_without_dropout(self, dataset: Dataset, rows: TrainingRows) -> None:
@@ -87,7 +88,7 @@ class TestReports:
         training, [report] = run(rows, hp)
         model = keras_model(dataset, hp, training.checkpoint().weights)
         loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)
-        assert (report.val_loss, report.val_accuracy) == pytest.approx((loss, accuracy), abs=1e-5)
+        assert (report.metrics["val_loss"], report.metrics["val_accuracy"]) == pytest.approx((loss, accuracy), abs=1e-5)
 
 
 class TestOrder:
@@ -184,7 +185,7 @@ def mean_accuracies(dataset: Dataset, hp: Hyperparameters) -> tuple[float, float
         training = Training(TrainingRows.of(dataset), hp, seed)
         keras.utils.set_random_seed(seed)
         model = keras_model(dataset, hp, training.checkpoint().weights, seed=100 * seed)
-        ours.append(list(training)[-1].val_accuracy)
+        ours.append(list(training)[-1].metrics["val_accuracy"])
         model.fit(dataset.training.x, dataset.training.y, hp.batch_size, hp.epochs, verbose=0)
         theirs.append(model.evaluate(dataset.validation.x, dataset.validation.y, 1000, verbose=0)[1])
     return float(np.mean(ours)), float(np.mean(theirs))

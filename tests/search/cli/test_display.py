@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from reports import report_of
 from rich.console import Console
 from rich.live import Live
 
@@ -16,9 +17,7 @@ from search.scheduling.progress import Progress, SlotView
 
 
 def report(epoch: int) -> EpochReport:
-    return EpochReport(
-        epoch, loss=0.5, accuracy=0.9, val_loss=0.4, val_accuracy=0.9312, learning_rate=0.01, duration_s=0.1
-    )
+    return report_of(epoch, 0.5, 0.9, 0.4, 0.9312, duration_s=0.1)
 
 
 def progress(**changes: object) -> Progress:

@@ -15,11 +15,11 @@ from homes import EPOCHS, StudyBuilder, model_file, multiply, reload
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 from optuna.trial import TrialState
+from reports import METRICS
 from ward import Ward, doctor, plant
 
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
 from search.registry.versions import COMPLETE, STATE
-from search.tracking.entries import METRICS
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

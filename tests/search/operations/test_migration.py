@@ -20,9 +20,9 @@ from homes import StudyBuilder, model_file, multiply
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Metric
+from reports import METRICS
 
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
-from search.tracking.entries import METRICS
 
 STUDIES = ("one", "two", 'it\'s "three"')
 

@@ -15,7 +15,8 @@ from world import World, script, states
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import load
 from pipelines.errors import UnavailableError
-from pipelines.training.training import Training, TrainingRows
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
 from search.devices.slots import Slot
 from search.workers.local_pool import LocalPool
 from search.workers.pool import Event, Failed, Finished, Gone, Lost, Reported

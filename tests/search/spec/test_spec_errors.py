@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from pipelines.errors import SpecError
+from pipelines.objectives import OBJECTIVES
 from search.spec.study_spec import spec_from_dict
 
 MNIST = '[data]\nsource = "mnist"\n'
@@ -21,7 +22,7 @@ NAME = (
 )
 SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"
 GRID = "must be a value, a list or a range with a step for the grid sampler, got a range without a step"
-NAMES = "width, depth, dropout, optimizer, learning_rate, schedule, epochs, batch_size"
+NAMES = "width, depth, dropout, optimizer, learning_rate, schedule, epochs, batch_size, loss, class_weight"
 
 # Each file without its [data] table, and every error line.
 WRONG = {
@@ -144,8 +145,8 @@ WRONG = {
         ['search.pruner: must be one of hyperband, asha, median, none, got "hyperbnad"; did you mean hyperband?'],
     ),
     "objective": (
-        '[search]\nobjective = "val_loss"',
-        ['search.objective: must be one of val_accuracy, got "val_loss"'],
+        '[search]\nobjective = "accuracy"',
+        [f'search.objective: must be one of {", ".join(OBJECTIVES)}, got "accuracy"; did you mean val_accuracy?'],
     ),
     "slots": ("[workers]\nslots = 0", [f"workers.slots: {COUNT}, got 0"]),
     "trial-timeout": (

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
+from reports import report_of
 from waiting import PATIENCE_S
 
 from pipelines.errors import UnavailableError
-from pipelines.training.history import EpochReport
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, Epoch, RunStart
 from search.tracking.spool import artifacts, entries, read_entry, remove_entry, write_entry
 
@@ -72,7 +72,7 @@ def test_a_later_entry_of_the_same_run_replaces_the_first(tmp_path: Path) -> Non
 
 
 def test_an_epoch_of_a_report_has_the_metrics_that_are_logged() -> None:
-    epoch = Epoch.of(EpochReport(4, 0.5, 0.8, 0.6, 0.7, 0.01, 1.5))
+    epoch = Epoch.of(report_of(4, 0.5, 0.8, 0.6, 0.7))
     assert epoch.step == 4
     assert epoch.metrics == {"loss": 0.5, "accuracy": 0.8, "val_loss": 0.6, "val_accuracy": 0.7}
     assert abs(epoch.at_ms - time.time() * 1000) < 1000 * PATIENCE_S

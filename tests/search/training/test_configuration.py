@@ -27,7 +27,7 @@ def test_every_error_is_reported_at_once() -> None:
 
 
 def test_the_layers_of_the_tutorials_network() -> None:
-    found = layers(Hyperparameters(width=512, depth=2), n_features=784, n_classes=10)
+    found = layers(Hyperparameters(width=512, depth=2), n_features=784, n_outputs=10)
     names = ["flatten", "scaling", "hidden_1", "dropout_1", "hidden_2", "dropout_2", "classes"]
     assert [layer.name for layer in found] == names
     assert sum(layer.n_parameters for layer in found) == 669_706

@@ -136,13 +136,10 @@ class TestCost:
 
 def outcome(cost: Cost, hp: Hyperparameters, dataset: Dataset) -> Outcome:
     """The outcome of a probe of two epochs with the given costs."""
-    from pipelines.training.history import EpochReport
+    from reports import report_of
 
     epoch_s = cost.trial_s(hp, 1, Shape.of(dataset)) - cost.once_s
-    history = tuple(
-        EpochReport(n, loss=1.0, accuracy=0.5, val_loss=1.0, val_accuracy=0.5, learning_rate=0.1, duration_s=epoch_s)
-        for n in (1, 2)
-    )
+    history = tuple(report_of(n, 1.0, 0.5, 1.0, 0.5, duration_s=epoch_s) for n in (1, 2))
     whole_s = cost.once_s + 2 * epoch_s
     return Outcome(history, 2, 0.5, b"", "", b"", 10, "finished", whole_s, 400)
 

@@ -96,8 +96,8 @@ class TestContract:
         outcome = driver.outcome(Task(0, HP, 0))
         assert outcome.stop_reason == "finished"
         assert [report.epoch for report in outcome.history] == [1, 2, 3, 4]
-        best = max(outcome.history, key=lambda report: report.val_accuracy)
-        assert (outcome.best_epoch, outcome.best_val_accuracy) == (best.epoch, best.val_accuracy)
+        best = max(outcome.history, key=lambda report: report.metrics["val_accuracy"])
+        assert (outcome.best_epoch, outcome.best_value) == (best.epoch, best.metrics["val_accuracy"])
         assert outcome.model.startswith(b"\x89HDF")
         assert outcome.checkpoint == b""
         assert outcome.n_parameters == 64 * 16 + 16 + 16 * 10 + 10

@@ -1,0 +1,78 @@
+"""The rows of a dataset as TensorFlow holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.config import ClassWeight
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.targets import TargetScaling
+from pipelines.training.epoch import Rows
+from pipelines.training.model import scaling_map
+from pipelines.training.optimizers import Tensor
+
+_ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingRows:
+    """The rows of a dataset as TensorFlow holds them, shared by all trials of a process.
+
+    Attributes:
+        training: They fit the weights.
+        validation: They pick epochs.
+        n_outputs: Outputs of a network.
+        target: The scaling of a regression's target; None for a classification.
+        labels: (n_validation_rows,) targets of the validation rows.
+        label_weight: (n_validation_rows,) weights of the validation rows; None for equal ones.
+    """
+
+    training: Rows
+    validation: Rows
+    n_outputs: int
+    target: TargetScaling | None
+    labels: np.ndarray
+    label_weight: np.ndarray | None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> TrainingRows:
+        """Wraps the arrays of a dataset, without a copy where the system allows."""
+        slope, offset = map(tf.constant, scaling_map(dataset.preprocessing))
+        training, validation = (_rows(split, slope, offset) for split in (dataset.training, dataset.validation))
+        held = dataset.validation
+        return cls(training, validation, dataset.n_outputs, dataset.preprocessing.target, held.y, held.weight)
+
+    @property
+    def n_features(self) -> int:
+        """Number of values in one flattened row."""
+        return int(self.training.x.shape[1])
+
+    def weighted(self, class_weight: ClassWeight | None) -> TrainingRows:
+        """Returns these rows with the losses of the training rows weighted by class.
+
+        ``balanced`` is scikit-learn's: the inverse of a class's number of rows, times all rows by the classes.
+        """
+        if class_weight in (None, "none"):
+            return self
+        labels = self.training.y.numpy()
+        factors = (len(labels) / (self.n_outputs * np.bincount(labels, minlength=self.n_outputs))).astype(np.float32)
+        weight = factors[labels]
+        if self.training.weight is not None:
+            weight = weight * self.training.weight.numpy()
+        return replace(self, training=self.training._replace(weight=tf.constant(weight)))
+
+
+def _rows(split: Split, slope: Tensor, offset: Tensor) -> Rows:
+    x = _tensor(split.x.reshape(len(split.x), -1))
+    return Rows(x, _tensor(split.y), slope, offset, None if split.weight is None else _tensor(split.weight))
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Uses an array's memory in place on a CPU if possible, so that processes that map the same rows share them."""
+    usable = array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
+    if usable and not tf.config.list_logical_devices("GPU"):
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.constant(array)
