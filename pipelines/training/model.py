@@ -53,7 +53,7 @@ def build_model(
     weights: Sequence[np.ndarray],
     optimizer: keras.Optimizer | None = None,
 ) -> keras.Sequential:
-    """Builds a compiled Keras model that takes rows as the source holds them.
+    """Builds a compiled Keras model that takes rows as the source holds them, of a table its encoded features.
 
     Args:
         hyperparameters: Width, depth, dropout.
