@@ -116,5 +116,5 @@ def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
         run = runs[f"trial-{row.number:04d}"]
         steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
         assert sorted(steps) == list(range(1, row.epochs_trained + 1))
-        assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["model.h5"]
+        assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["model.h5", "preprocessing.json"]
         assert row.run_id == run.info.run_id
