@@ -80,16 +80,18 @@ def prediction_grid(x: Array, labels: Array, probabilities: Array, class_names: 
     return _grid(x, titles)
 
 
-def example_grid(x: Array, labels: Array, class_names: Sequence[str]) -> Figure:
-    """Draws a grid of a dataset's first examples with their labels.
+def example_grid(x: Array, targets: Array, class_names: Sequence[str]) -> Figure:
+    """Draws a grid of a dataset's first examples with their labels, or with the values of a regression's target.
 
     Args:
         x: (n_rows, ...) raw inputs.
-        labels: (n_rows,) int.
-        class_names: n_classes names.
+        targets: (n_rows,) int; or the values of a regression, in the target's own unit.
+        class_names: n_classes names; none for a regression.
     """
+    if not class_names:
+        return _grid(x[:MAX_EXAMPLES], [(f"{value:,.6g}", "black") for value in targets[:MAX_EXAMPLES]])
     names = shown(class_names, 10)
-    return _grid(x[:MAX_EXAMPLES], [(names[label], "black") for label in labels[:MAX_EXAMPLES]])
+    return _grid(x[:MAX_EXAMPLES], [(names[label], "black") for label in targets[:MAX_EXAMPLES]])
 
 
 def class_probabilities(example: Array, probabilities: Array, class_names: Sequence[str]) -> Figure:

@@ -14,6 +14,7 @@ from pipelines.config import Hyperparameters, output_name
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import InputError
 from pipelines.keras_settings import tensorflow_backend
+from pipelines.objectives import Loss
 from pipelines.training.history import Checkpoint, require_sha256
 from pipelines.training.optimizers import keras_optimizer, state_variables
 from pipelines.training.streams import weights_generator
@@ -84,10 +85,21 @@ def build_model(
         variable.assign(weight)
     optimizer = optimizer or keras_optimizer(hp.optimizer, hp.learning_rate)
     if preprocessing.target:
-        model.compile(optimizer, loss=hp.loss or "mse", metrics=["mae"])
+        # Objects, not names: Keras reads "mse" from an .h5 as a metric that it cannot load.
+        model.compile(optimizer, _keras_loss(hp.loss or "mse"), [keras.metrics.MeanAbsoluteError("mae", "float32")])
     else:
         model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
+
+
+def _keras_loss(name: Loss) -> keras.losses.Loss:
+    import keras
+
+    if name == "mse":
+        return keras.losses.MeanSquaredError(name=name, dtype="float32")
+    if name == "mae":
+        return keras.losses.MeanAbsoluteError(name=name, dtype="float32")
+    return keras.losses.Huber(name=name, dtype="float32")
 
 
 def _output_layers(preprocessing: Preprocessing) -> list[keras.Layer]:

@@ -132,7 +132,8 @@ def _counts(progress: Progress, left_s: float | None) -> str:
 
 def _line(progress: Progress, left_s: float | None) -> str:
     """The progress in a line: counts, the best trial and the trials in training."""
-    best = "" if progress.best_value is None else f", best {progress.best_value:.4f} (trial {progress.best_number})"
+    best = display.score(progress.best_value)
+    best = best and f", best {best} (trial {progress.best_number})"
     running = [slot for _, slot in sorted(progress.slots.items()) if slot.run_name]
     epochs = [f", {slot.run_name} at epoch {_epochs(slot)}" for slot in running]
     return _counts(progress, left_s) + best + "".join(epochs)

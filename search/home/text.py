@@ -58,6 +58,16 @@ def printable(line: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
+_SMALL, _LARGE, _HUGE = 0.001, 1000, 1e9
+
+
+def value_text(value: float) -> str:
+    """``0.9876``, ``24,300.5``, ``1.235e-05``: a metric's value, of any size."""
+    if abs(value) >= _LARGE:
+        return f"{value:,.1f}" if abs(value) < _HUGE else f"{value:.4g}"
+    return f"{value:.4f}" if abs(value) >= _SMALL or not value else f"{value:.4g}"
+
+
 def times(count: int) -> str:
     """``once``, ``2 times``, and so on."""
     return "once" if count == 1 else f"{count} times"

@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from search.home.text import against_majority, printable
+from search.home.text import against_majority, printable, value_text
 from search.spec.space import TASK_DIMENSIONS
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _PIPE_COLUMNS = 200  # a table for another program is not folded to a terminal's width
 _MAX_CLASSES = 20
-_LARGE = 1000
 _CONFIGURATION = (
     "{width}x{depth} dropout {dropout} {optimizer} {learning_rate} {schedule}, {epochs} epochs, batch {batch_size}"
 )
@@ -105,15 +104,13 @@ def command(*words: object, home: Path | None = None) -> str:
 
 
 def score(value: float | None) -> str:
-    """``0.9876``, ``24,300.5``; nothing for None."""
-    if value is None:
-        return ""
-    return f"{value:.4f}" if abs(value) < _LARGE else f"{value:,.1f}"
+    """``0.9876``, ``24,300.5``, ``1.235e-05``; nothing for None."""
+    return "" if value is None else value_text(value)
 
 
 def interval(value: tuple[float, float] | None) -> str:
     """``0.9812 to 0.9876``; ``n/a`` for None."""
-    return "n/a" if value is None else f"{value[0]:.4f} to {value[1]:.4f}"
+    return "n/a" if value is None else f"{score(value[0])} to {score(value[1])}"
 
 
 def seconds(value: float | None) -> str:

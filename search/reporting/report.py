@@ -81,10 +81,12 @@ def render(study: StoredStudy, settings: Settings) -> str:
 
 
 def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
-    attributes = study.user_attrs
+    attributes, test = study.user_attrs, latest_reading(study)
+    objective = objective_of(attributes)
     complete, pruned, failed = ([row for row in rows if row.state == s] for s in ("COMPLETE", "PRUNED", "FAIL"))
     return {
         "name": study.study_name,
+        "objective": objective,
         "spec": spec_from_dict(attributes[SPEC], "recorded study"),
         "facts": attributes.get(FACTS, {}),
         "elapsed_s": attributes.get(ELAPSED, 0.0),
@@ -98,9 +100,16 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "audit": _audit(study, rows),
         "finals": _finals(study),
         "n_tests": seal_opened(attributes),
-        "test": latest_reading(study),
+        "test": test,
+        "measure": _measure(test, objective.metric),
         "gate": attributes.get(GATE),
     }
+
+
+def _measure(test: Facts | None, metric: str) -> Facts:
+    """The figure of the held-out test that stands for it: the study's own metric where it was measured."""
+    shown = metric if test is None or f"test_{metric}" in test else "accuracy"
+    return {"label": shown.replace("_", " "), "value": (test or {}).get(f"test_{shown}")}
 
 
 def _histories(
@@ -128,7 +137,9 @@ def _audit(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     objective = objective_of(study.user_attrs)
     best = max((row.value for row in others if row.value is not None), key=objective.gain, default=objective.worst)
     missed = [row for row, _ in audited if row.value is not None and objective.is_better(row.value, best)]
-    return {"trials": audited, "best_other": best if others else 0.0, "missed": missed}
+    found = max((row.value for row in missed if row.value is not None), key=objective.gain, default=best)
+    loss = abs(found - best) if missed else 0.0
+    return {"trials": audited, "best_other": best if others else 0.0, "missed": missed, "loss": loss}
 
 
 def _finals(study: StoredStudy) -> Facts | None:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import read_settings
-from search.home.text import against_majority
+from search.home.text import against_majority, value_text
 from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
 from search.optimization.pruners import rung
 from search.optimization.studies import load_study, study_names
@@ -136,14 +136,14 @@ def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
     rank, value = complete.index(row) + 1, row.value or 0.0
     objective = OBJECTIVES[row.objective]
     text = (
-        f"reached {objective.label} {value:.4f} at epoch {row.best_epoch} of {row.epochs_trained}, rank {rank}"
+        f"reached {objective.label} {value_text(value)} at epoch {row.best_epoch} of {row.epochs_trained}, rank {rank}"
         f" of the {len(complete)} complete trials"
     )
     if len(complete) > 1:
         other = complete[1 if rank == 1 else 0]
         gap = value - (other.value or 0.0)
         side = "better" if objective.gain(gap) > 0 else "worse"
-        text += f": {abs(gap):.4f} {side} than the {'next' if rank == 1 else 'best'},"
+        text += f": {value_text(abs(gap))} {side} than the {'next' if rank == 1 else 'best'},"
         text += f" trial {other.number}"
     if result.get("stop_reason") == "timeout":
         text += f". The study's timeout ended it before its {row.params.get('epochs')} planned epochs"
@@ -167,9 +167,9 @@ def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, attrib
     rank = 1 + sum(objective.is_better(value, own) for value in values.values())
     rule = f"; {_RULES[pruner]}" if pruner in _RULES else ""
     return (
-        f"{text}: its {objective.label} there, {own:.4f}, is rank {rank} of the {len(values)} trials that reached"
-        f" {where}, whose median is {statistics.median(values.values()):.4f} and whose best is"
-        f" {max(values.values(), key=objective.gain):.4f}{rule}."
+        f"{text}: its {objective.label} there, {value_text(own)}, is rank {rank} of the {len(values)} trials that"
+        f" reached {where}, whose median is {value_text(statistics.median(values.values()))} and whose best is"
+        f" {value_text(max(values.values(), key=objective.gain))}{rule}."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from search.home.text import value_text
 from search.optimization.leaderboard import best_value
 from search.optimization.run_records import metrics_of, tags_of
 from search.scheduling.dispatcher import J, Job
@@ -45,7 +46,7 @@ class Result:
         value = best_value(entry.result)
         if value is None:
             return f"{self.job.name} {entry.state.lower()}"
-        figures = f"{self.job.task.objective} {value:.4f} at epoch {entry.result['best_epoch']}"
+        figures = f"{self.job.task.objective} {value_text(value)} at epoch {entry.result['best_epoch']}"
         return f"{self.job.name} {entry.state.lower()} {figures}"
 
 

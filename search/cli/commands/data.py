@@ -63,7 +63,9 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
     from pipelines.evaluation.figures import example_grid, save
 
     dataset = load(config, folders)
-    save(example_grid(dataset.training.x, dataset.training.y, dataset.class_names), path)
+    target = dataset.preprocessing.target
+    targets = target.decode(dataset.training.y) if target else dataset.training.y
+    save(example_grid(dataset.training.x, targets, dataset.class_names), path)
     display.message(f"wrote {path}")
 
 

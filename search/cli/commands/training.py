@@ -77,7 +77,7 @@ class _Lines(Observer):
     def epoch(self, report: EpochReport) -> None:
         self._console.print(
             f"epoch {report.epoch:3}"
-            + "".join(f"  {name} {value:.4f}" for name, value in report.metrics.items())
+            + "".join(f"  {name} {display.score(value)}" for name, value in report.metrics.items())
             + f"  {report.duration_s:.2f} s"
         )
 
@@ -87,7 +87,8 @@ class _Lines(Observer):
 
 def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_json: bool) -> None:
     row = result.row
-    best = "no epoch ended" if row.value is None else f"{row.objective} {row.value:.4f} at epoch {row.best_epoch}"
+    value = f"{row.objective} {display.score(row.value)}"
+    best = "no epoch ended" if row.value is None else f"{value} at epoch {row.best_epoch}"
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
     display.show([*display.baseline([row], "this training"), line], asdict(row), as_json=as_json)
     display.undelivered(result.undelivered)

@@ -109,6 +109,10 @@ class TestGrids:
         assert titles(figure) == [self.names[i % 3] for i in range(25)]
         assert len(figures.example_grid(x[:4], np.arange(4) % 3, self.names).axes) == 4
 
+    def test_examples_of_a_regression_are_titled_with_their_values(self) -> None:
+        figure = figures.example_grid(np.zeros((3, 4)), np.array([0.25, -3.0, 1_234_567.0]), ())
+        assert titles(figure) == ["0.25", "-3", "1.23457e+06"]
+
 
 class TestClassProbabilities:
     def test_a_bar_for_each_class_and_the_winner_stands_out(self) -> None:

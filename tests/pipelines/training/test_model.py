@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from keras_counterpart import batches, tiny_dataset
 
-from pipelines.config import DataConfig, Hyperparameters, Scaling
+from pipelines.config import DataConfig, Hyperparameters, Scaling, Transform
 from pipelines.data.datasets import Dataset, Split, load
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
+from pipelines.data.targets import TargetScaling
 from pipelines.errors import InputError
+from pipelines.objectives import Loss
 from pipelines.training.history import sha256
 from pipelines.training.model import build_model, glorot_weights, load_h5, restore_model, to_h5
 from pipelines.training.rows import TrainingRows
@@ -70,6 +72,24 @@ def test_a_large_offset_costs_no_accuracy(tmp_path: Path, offset: float) -> None
     list(plain)
     assert training.best_value == pytest.approx(plain.best_value, abs=0.03)
     assert accuracy(model, dataset.validation) == pytest.approx(training.best_value, abs=1e-4)
+
+
+@pytest.mark.parametrize(("loss", "transform"), [("mse", "none"), ("mae", "log"), ("huber", "none")])
+def test_a_regression_is_loaded_with_its_loss_and_answers_in_its_own_unit(
+    loss: Loss, transform: Transform, tmp_path: Path
+) -> None:
+    classes = tiny_dataset().preprocessing
+    target = TargetScaling.learn(np.geomspace(10, 100, 50), transform)
+    preprocessing = replace(classes, class_names=(), target=target)
+    hp, weights = replace(HP, loss=loss), glorot_weights((12, 24, 24, 1), 0)
+    content = to_h5(build_model(hp, preprocessing, weights))
+    model = load_h5(content, sha256(content))
+    assert isinstance(model.loss, keras.losses.Loss)
+    zero = to_h5(build_model(hp, preprocessing, [weight * 0 for weight in weights]))
+    answer = np.asarray(load_h5(zero, sha256(zero))(np.zeros((1, 12), np.float32)))
+    assert float(answer[0, 0]) == pytest.approx(float(target.decode(np.zeros(1))[0]), rel=1e-4)
+    (tmp_path / "model.h5").write_bytes(content)
+    keras.models.load_model(tmp_path / "model.h5")
 
 
 def rescaled(dataset: Dataset, factors: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> Dataset:
