@@ -1,12 +1,14 @@
 """Scores of single rows under several seeds: the interval of their mean, and the test of two means.
 
 An accuracy is a mean over rows and over seeds, and both are samples: other rows would give another accuracy, and so
-would other seeds. The interval and the test here count both. A score is a number of a row that is averaged; today it
-is 1 for a row that was classified correctly and 0 for another.
+would other seeds. The interval and the test here count both. A score is a number of a row that is averaged: 1 for a
+row that was classified correctly and 0 for another, or what a row contributes to another metric
+(``pipelines.evaluation.contributions``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,28 +25,78 @@ _QUANTILE = (1 + CONFIDENCE) / 2
 Scores = npt.NDArray[np.float64]
 """(n_seeds, n_rows) scores: the same rows in the same order for each seed."""
 
+Part = tuple[float, int]
+"""A part of the variance of a mean, and its degrees of freedom."""
 
-def interval(scores: Scores) -> tuple[float, float] | None:
-    """Returns the 95% interval of the mean of right and wrong rows, over rows and seeds together.
+Limits = tuple[float, float]
+"""The lowest and the highest value that a metric can have."""
+SHARE: Limits = (0.0, 1.0)
+"""Of accuracy, and of every metric of a classification but the loss."""
+_LIMITS: dict[str, Limits] = {
+    "loss": (0.0, math.inf),
+    "rmse": (0.0, math.inf),
+    "mae": (0.0, math.inf),
+    "r2": (-math.inf, 1.0),
+}
 
-    The variance is that of a two-way table without repetition. See ``_wilson`` for the interval.
+
+def limits_of(metric: str) -> Limits:
+    """Returns the lowest and the highest value of a metric, such as ``auc``."""
+    return _LIMITS.get(metric, SHARE)
+
+
+def interval(scores: Scores, limits: Limits = SHARE, n_rows: int = 0) -> tuple[float, float] | None:
+    """Returns the 95% interval of a mean over rows and seeds together.
+
+    The variance is that of a two-way table without repetition. The interval of a share is Wilson's (see ``_wilson``),
+    of another metric Student's.
 
     Args:
-        scores: (n_seeds, n_rows), each 0 or 1.
+        scores: (n_seeds, n_scores), whose mean is the metric.
+        limits: Of the metric.
+        n_rows: The number of rows, where the scores are means of several; 0 if they are not.
 
     Returns:
         Low and high; None below three seeds.
     """
+    n_seeds, n_scores = scores.shape
+    return _interval(scores, limits, n_rows or n_scores) if n_seeds >= MIN_SEEDS else None
+
+
+def interval_of_rows(scores: npt.NDArray[np.float64], limits: Limits = SHARE) -> tuple[float, float]:
+    """Returns the 95% interval of one model's metric over the rows.
+
+    Args:
+        scores: (n_rows,), whose mean is the metric.
+        limits: Of the metric.
+    """
+    return _interval(scores[None], limits, len(scores))
+
+
+def _interval(scores: Scores, limits: Limits, n_rows: int) -> tuple[float, float]:
+    parts = _variance(scores)
+    return _wilson(float(scores.mean()), n_rows, parts) if limits == SHARE else _student(scores, limits, parts)
+
+
+def _variance(scores: Scores) -> list[Part]:
+    """Returns the parts of the variance of the mean: that of the rows, and that of the seeds if there are several."""
     n_seeds, n_rows = scores.shape
-    if n_seeds < MIN_SEEDS:
-        return None
     of_rows, of_seeds = scores.mean(axis=0), scores.mean(axis=1)
+    rows = (float(of_rows.var()) / max(n_rows - 1, 1), n_rows - 1)
+    if n_seeds == 1:
+        return [rows]
     rest = scores - of_rows - of_seeds[:, None] + scores.mean()
     # Networks that answer single rows differently have different means without being better or worse.
     noise = (rest**2).sum() / ((n_seeds - 1) * max(n_rows - 1, 1) * n_rows)
     seeds = max(0.0, of_seeds.var(ddof=1) - noise) / n_seeds
-    rows = of_rows.var() / max(n_rows - 1, 1)
-    return _wilson(float(scores.mean()), n_rows, [(rows, n_rows - 1), (seeds, n_seeds - 1)])
+    return [rows, (seeds, n_seeds - 1)]
+
+
+def _student(scores: Scores, limits: Limits, parts: Sequence[Part]) -> tuple[float, float]:
+    """Returns Student's 95% interval of a mean, within the limits of its metric."""
+    mean, variance = float(scores.mean()), sum(part for part, _ in parts)
+    half = float(stats.t.ppf(_QUANTILE, _degrees(parts)) * np.sqrt(variance)) if variance > 0 else 0.0
+    return max(limits[0], mean - half), min(limits[1], mean + half)
 
 
 def interval_of_means(means: Sequence[float], n_rows: int) -> tuple[float, float] | None:
@@ -61,10 +113,6 @@ def interval_of_means(means: Sequence[float], n_rows: int) -> tuple[float, float
     if n_seeds < MIN_SEEDS or not n_rows:
         return None
     return _wilson(float(np.mean(means)), n_rows, [(float(np.var(means, ddof=1)) / n_seeds, n_seeds - 1)])
-
-
-Part = tuple[float, int]
-"""A part of the variance of a mean, and its degrees of freedom."""
 
 
 def _degrees(parts: Sequence[Part]) -> float:
@@ -86,7 +134,7 @@ def _wilson(share: float, n_rows: int, parts: Sequence[Part]) -> tuple[float, fl
         n = min(n, share * (1 - share) / variance * (z / t) ** 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def difference_p(a: Scores, b: Scores) -> float:

@@ -1,6 +1,7 @@
 """The record of a score for each row, as text. Imports NumPy only: workers write it.
 
-A score is a number of a row that is averaged; today it is 1 for a row that was classified correctly, 0 for another.
+A score is a number of a row that is averaged: whether it was classified correctly, or what it contributes to another
+metric (``pipelines.evaluation.contributions``).
 """
 
 from __future__ import annotations
@@ -11,21 +12,46 @@ import zlib
 import numpy as np
 import numpy.typing as npt
 
+MAX_SCORES = 20_000
+"""More scores that are not bits are averaged in blocks, so that a record stays below about 60 kB."""
 
-def encode(right: npt.NDArray[np.bool_]) -> str:
-    """Returns which of (n_rows,) rows are right as a short text, for ``decode``."""
-    packed = base64.b64encode(zlib.compress(np.packbits(right).tobytes(), 9)).decode()
-    return f"right:{len(right)}:{packed}"
+
+def encode(scores: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> str:
+    """Returns (n_rows,) scores as a short text, for ``decode``.
+
+    Bits are kept as they are. Numbers are rounded to 11 bits; where there are more than ``MAX_SCORES``, neighbouring
+    rows share a number. Rows of a split have no order, so the blocks' means vary as means of rows do.
+    """
+    if scores.dtype == np.bool_:
+        return f"right:{len(scores)}:{_pack(np.packbits(scores.astype(np.bool_)))}"
+    blocks = _in_blocks(np.asarray(scores, dtype=np.float64))
+    scale = float(np.abs(blocks).max(initial=0.0)) or 1.0
+    return f"number:{len(blocks)}:{scale!r}:{_pack((blocks / scale).astype('<f2'))}"
+
+
+def _pack(array: npt.NDArray[np.uint8] | npt.NDArray[np.float16]) -> str:
+    return base64.b64encode(zlib.compress(array.tobytes(), 9)).decode()
+
+
+def _in_blocks(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Means of blocks of equal size; the mean over the blocks is that over the rows."""
+    size = -(-len(scores) // MAX_SCORES)
+    if size <= 1:
+        return scores
+    starts = np.arange(0, len(scores), size)
+    return np.asarray(np.add.reduceat(scores, starts) * (len(starts) / len(scores)))
 
 
 def decode(text: str) -> npt.NDArray[np.float64]:
-    """Returns the (n_rows,) scores in a text of ``encode``: 1 for a right row, 0 for a wrong one.
+    """Returns the (n_rows,) scores in a text of ``encode``: 1 for a right row, 0 for a wrong one, or numbers.
 
     Raises:
         ValueError: It is no such text.
     """
-    kind, n_rows, packed = text.split(":")
-    if kind != "right":
-        raise ValueError(f"scores of rows must be of the kind 'right', got {kind!r}")
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(packed)), np.uint8)
-    return np.unpackbits(bits, count=int(n_rows)).astype(np.float64)
+    kind, n_rows, *scale, packed = text.split(":")
+    if kind not in ("right", "number"):
+        raise ValueError(f"scores of rows must be of the kind 'right' or 'number', got {kind!r}")
+    content = zlib.decompress(base64.b64decode(packed))
+    if kind == "right":
+        return np.unpackbits(np.frombuffer(content, np.uint8), count=int(n_rows)).astype(np.float64)
+    return np.frombuffer(content, "<f2").astype(np.float64) * float(scale[0])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-# Smaller differences between accuracies are rounding errors.
+# Smaller differences are rounding errors, as shares of the values.
 SAME = 1e-12
 
 
@@ -89,15 +89,15 @@ def smallest_difference(n_signs: int, n_rows: int, level: float) -> float | None
 
 
 def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:
-    """Tests whether two configurations differ in accuracy over the same seeds.
+    """Tests whether two configurations differ over the same seeds.
 
     This is a paired t-test, with two exceptions. A single pair, or equal values throughout, give p = 1. Where every
     seed shows the same difference, the variance is 0 and a t-test would be certain after two seeds: the exact sign
     test is used instead, which needs six seeds for p < 0.05.
 
     Args:
-        a: Accuracies of the first configuration, one per seed.
-        b: Accuracies of the second, for the same seeds in the same order.
+        a: Values of the first configuration, one per seed; more is better.
+        b: Values of the second, for the same seeds in the same order.
 
     Raises:
         ValueError: The two differ in length, or are empty.
@@ -105,9 +105,10 @@ def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:
     if len(a) != len(b) or not len(a):
         raise ValueError(f"both configurations need the same seeds, at least one, got {len(a)} and {len(b)}")
     differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    if len(a) < 2 or np.abs(differences).max() <= SAME:
+    same = SAME * max(1.0, float(np.abs([a, b]).max()))
+    if len(a) < 2 or np.abs(differences).max() <= same:
         return PairedTest("paired t-test", 0.0, 1.0)
-    if np.ptp(differences) <= SAME:
+    if np.ptp(differences) <= same:
         n_better = len(a) if differences[0] > 0 else 0
         return PairedTest("sign test", n_better - len(a) / 2, float(stats.binomtest(n_better, len(a)).pvalue))
     result = stats.ttest_rel(a, b)

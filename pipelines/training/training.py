@@ -16,7 +16,7 @@ from pipelines.training.model import glorot_weights
 from pipelines.training.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
 from pipelines.training.rows import TrainingRows
 from pipelines.training.streams import dropout_seed, order_generator
-from pipelines.training.validation import Validation
+from pipelines.training.validation import Answers, Validation
 
 
 class Training:
@@ -130,6 +130,10 @@ class Training:
             learning_rate=float(rates[0]),
             duration_s=time.perf_counter() - started,
         )
+
+    def answers(self, weights: Tensors) -> Answers:
+        """Returns the predictions of the validation rows with some weights, such as ``best``."""
+        return self._validation.answers(weights)
 
     def checkpoint(self) -> Checkpoint:
         """Returns all that resuming after the current epoch needs."""

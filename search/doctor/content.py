@@ -13,7 +13,7 @@ from pipelines.errors import MlpSearchError
 from pipelines.training.history import sha256
 from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
-from search.finals.finals import REFIT_METRICS
+from search.finals.finals import refit_metrics
 from search.optimization.leaderboard import metrics_of_epochs
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, now_ms
 from search.tracking.history import read_artifact, read_history
@@ -76,7 +76,7 @@ def _history(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
     client, run_id = view.client, run.info.run_id
     metrics = metrics_of_epochs(view.study.user_attrs if view.study else {})
     if record.start.tags.get("role") == "refit":
-        metrics = tuple(name for name in metrics if name in REFIT_METRICS)
+        metrics = refit_metrics(metrics)
     steps = range(1, n_epochs(record) + 1)
     logged = {epoch.step: epoch.metrics for epoch in (read_history(client, run_id, metrics) if steps else ())}
     points, lost = [], []

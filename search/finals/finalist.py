@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
-from pipelines.evaluation.intervals import Scores, interval, interval_of_means
+from pipelines.evaluation.intervals import Scores, interval, interval_of_means, limits_of
 from pipelines.evaluation.row_scores import decode
-from search.optimization.leaderboard import best_value
+from pipelines.objectives import OBJECTIVES, Objective
+from search.optimization.leaderboard import best_value, objective_of
 from search.storage.attributes import RESULT
 from search.tracking.run_names import finalist_run_name, refit_run_name
 
@@ -49,8 +51,9 @@ class Finalist:
         n_seeds: How many seeds were asked for.
         failure: Why a run of it failed; "" if none did.
         n_rows: The number of validation rows; 0 if unknown.
-        row_scores: The validation rows that each run gets right, as ``pipelines.evaluation.row_scores`` encodes them;
-            "" for a run of an earlier version.
+        row_scores: What each validation row contributes to the objective of each run, as
+            ``pipelines.evaluation.row_scores`` encodes it; "" for a run of an earlier version.
+        objective: The validation metric that the values are.
     """
 
     candidate: Candidate
@@ -62,6 +65,7 @@ class Finalist:
     failure: str = ""
     n_rows: int = 0
     row_scores: tuple[str, ...] = ()
+    objective: Objective = OBJECTIVES["val_accuracy"]
 
     @property
     def n_parameters(self) -> int:
@@ -75,21 +79,33 @@ class Finalist:
 
     @property
     def mean(self) -> float:
-        """Mean validation accuracy; 0 without a run."""
+        """Mean of the values; 0 without a run."""
         return float(np.mean(self.values)) if self.values else 0.0
+
+    @property
+    def gain(self) -> float:
+        """The mean with the sign that makes more better; without a run, one that every mean beats."""
+        return self.objective.gain(self.mean) if self.values else -math.inf
+
+    @property
+    def gains(self) -> list[float]:
+        """The values with the sign that makes more better."""
+        return [self.objective.gain(value) for value in self.values]
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """95% interval of the mean over seeds and validation rows together; None below three seeds."""
         scores = self.scores(self.seeds)
-        return interval_of_means(self.values, self.n_rows) if scores is None else interval(scores)
+        if scores is None:
+            return interval_of_means(self.values, self.n_rows)
+        return interval(scores, limits_of(self.objective.metric), self.n_rows)
 
-    def values_of(self, seeds: Sequence[int]) -> list[float]:
-        """Best validation accuracy with each of some seeds it was trained with."""
-        return [self.values[self.seeds.index(number)] for number in seeds]
+    def gains_of(self, seeds: Sequence[int]) -> list[float]:
+        """``gains`` with some seeds it was trained with."""
+        return [self.gains[self.seeds.index(number)] for number in seeds]
 
     def scores(self, seeds: Sequence[int]) -> Scores | None:
-        """(n_seeds, n_rows) scores of the validation rows with some seeds it was trained with; None if unknown."""
+        """(n_seeds, n_scores) scores of the validation rows with some seeds it was trained with; None if unknown."""
         recorded = [self.row_scores[self.seeds.index(number)] for number in seeds] if self.row_scores else []
         return np.stack([decode(text) for text in recorded]) if recorded and all(recorded) else None
 
@@ -122,11 +138,16 @@ def candidates(study: optuna.Study, top: int) -> list[Candidate]:
     distinct = {found.hyperparameters: found for found in map(candidate_of, reversed(complete))}
     if not distinct:
         raise NotFoundError(f"study {study.study_name!r}: must have a complete trial, got none: run it first")
-    return sorted(distinct.values(), key=lambda c: (-c.value, c.trial))[:top]
+    gain = objective_of(study.user_attrs).gain
+    return sorted(distinct.values(), key=lambda c: (-gain(c.value), c.trial))[:top]
 
 
 def make_finalist(
-    candidate: Candidate, n_seeds: int, results: Mapping[str, Mapping[str, Any]], n_rows: int = 0
+    candidate: Candidate,
+    n_seeds: int,
+    results: Mapping[str, Mapping[str, Any]],
+    n_rows: int = 0,
+    objective: Objective = OBJECTIVES["val_accuracy"],
 ) -> Finalist:
     """A configuration with its recorded results.
 
@@ -135,6 +156,7 @@ def make_finalist(
         n_seeds: How many seeds were asked for.
         results: What the study has recorded of its runs, by run name.
         n_rows: The number of validation rows; 0 if unknown.
+        objective: Of the study.
     """
     names = {number: finalist_run_name(candidate.trial, number) for number in range(1, n_seeds + 1)}
     runs = {number: results[name] for number, name in names.items() if name in results}
@@ -150,4 +172,5 @@ def make_finalist(
         failure=failures[0] if failures else "",
         n_rows=n_rows,
         row_scores=tuple(run.get("row_scores", "") for run in done.values()),
+        objective=objective,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
+from pipelines.objectives import OBJECTIVES, epoch_metrics
 from search.finals.finalist import Candidate, Finalist, candidates, make_finalist
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.opening import exclusive_study
@@ -26,9 +27,6 @@ from search.storage.attributes import VERDICT
 from search.tracking.run_names import finalist_run_name
 from search.workers.start import prepare_pool, start_pool
 from search.workers.tasks import Task
-
-REFIT_METRICS = ("loss", "accuracy")
-"""Metrics of a refit: it trains on the validation rows, so their metrics would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ class _Finals:
         job = self._job(0, winner.refit_run, winner.candidate, refit_seed(spec.seed), "refit")
         job.task = replace(job.task, keep_last=True, keep_rows=False)
         job.last_epoch = winner.epochs
-        job.metrics = REFIT_METRICS
+        job.metrics = refit_metrics(epoch_metrics(self.dataset.task, self.context.objective))
         jobs = iter([job])
         self.progress = Progress(spec.name, budget=1)
         spec = replace(spec, workers=replace(spec.workers, slots=1))
@@ -159,14 +157,15 @@ class _Finals:
     def _finalists(self) -> list[Finalist]:
         """Each configuration with its results so far, in the order of the leaderboard."""
         results = recorded_results(self.context.study)
-        n_rows = len(self.dataset.validation.y)
-        return [make_finalist(candidate, self.n_seeds, results, n_rows) for candidate in self.candidates]
+        known = len(self.dataset.validation.y), OBJECTIVES[self.context.objective]
+        return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
     def _next_finalist(self) -> FinalistJob | None:
         """The next run to train; configurations that are out get no more runs."""
         finalists = self._finalists()
         self._show_leader(finalists)
-        reached = [value for finalist in finalists for value in (*finalist.values, finalist.candidate.value)]
+        gain = OBJECTIVES[self.context.objective].gain
+        reached = [gain(value) for finalist in finalists for value in (*finalist.values, finalist.candidate.value)]
         wanted = [not is_out(finalist, finalists, max(reached)) for finalist in finalists]
         for index, (rank, number) in enumerate(order(len(finalists), self.n_seeds)):
             candidate = self.candidates[rank]
@@ -177,7 +176,7 @@ class _Finals:
         return None
 
     def _show_leader(self, finalists: Sequence[Finalist]) -> None:
-        leader = max(finalists, key=lambda finalist: finalist.mean)
+        leader = max(finalists, key=lambda finalist: finalist.gain)
         if leader.values:
             self.progress.best_number = leader.candidate.trial
             self.progress.best_value = leader.mean
@@ -189,6 +188,11 @@ class _Finals:
         limit_s = self.context.spec.workers.trial_timeout_s
         task = Task(number, hyperparameters, seed, objective=self.context.objective, keep_rows=True)
         return FinalistJob(start, task, limit_s=limit_s)
+
+
+def refit_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Those of a study's metrics that a refit has: it trains on the validation rows, whose metrics mean nothing."""
+    return tuple(name for name in metrics if not name.startswith("val_"))
 
 
 def joined(dataset: Dataset) -> Dataset:

@@ -1,6 +1,6 @@
 """The order of the finalists' runs, the configurations that get no more of them, and the winner.
 
-The first place of a leaderboard is the best of many noisy values, so its accuracy is too good on average. Finalists
+The first place of a leaderboard is the best of many noisy values, so its value is too good on average. Finalists
 are trained with seeds that no trial had, the same ones for each configuration, and are compared by their means.
 """
 
@@ -17,6 +17,7 @@ from pipelines.evaluation.intervals import difference_of_means_p, difference_p
 from pipelines.evaluation.metrics import standard_error
 from pipelines.evaluation.tests import SAME, PairedTest, paired_test
 from search.finals.finalist import Finalist
+from search.home.text import value_text
 
 
 def order(n_candidates: int, n_seeds: int) -> list[tuple[int, int]]:
@@ -39,17 +40,27 @@ def is_out(finalist: Finalist, finalists: Sequence[Finalist], ceiling: float) ->
     Args:
         finalist: The configuration.
         finalists: All configurations.
-        ceiling: The highest validation accuracy of any run of the study.
+        ceiling: The best value of any run of the study, with the sign that makes more better.
     """
     if finalist.failure:
         return True
-    complete = sorted((f for f in finalists if f.is_complete), key=lambda f: -f.mean)
+    complete = sorted((f for f in finalists if f.is_complete), key=lambda f: -f.gain)
     if finalist.is_complete or len(complete) < 2:
         return False
     missing = finalist.n_seeds - len(finalist.values)
-    reachable = (sum(finalist.values) + missing * ceiling) / finalist.n_seeds
+    reachable = (sum(finalist.gains) + missing * ceiling) / finalist.n_seeds
     best, second = complete[:2]
-    return reachable < min(best.mean - standard_error(best.values), second.mean) - SAME
+    return reachable < min(_floor(best), second.gain - _rounding(second))
+
+
+def _rounding(finalist: Finalist) -> float:
+    """Smaller differences from a mean are rounding errors."""
+    return SAME * max(1.0, abs(finalist.mean))
+
+
+def _floor(best: Finalist) -> float:
+    """One standard error below the best mean, where more is better."""
+    return best.gain - standard_error(best.values) - _rounding(best)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +102,11 @@ class Verdict:
 
     @property
     def loss(self) -> float:
-        """By how much the runner-up's mean over their common seeds is above the winner's, where the tests show that."""
+        """By how much the runner-up's mean over their common seeds is better, where the tests show that; else 0."""
         if self.test is None or self.test.statistic >= 0 or self.p_value >= ALPHA:
             return 0.0
         other = self.finalists[1]
-        return float(np.mean(np.subtract(other.values, self.winner.values_of(other.seeds))))
+        return float(np.mean(np.subtract(other.gains, self.winner.gains_of(other.seeds))))
 
 
 def judge(finalists: Sequence[Finalist]) -> Verdict:
@@ -108,10 +119,10 @@ def judge(finalists: Sequence[Finalist]) -> Verdict:
     if not complete:
         reasons = "; ".join(f.failure for f in finalists if f.failure) or "none was trained to its end"
         raise NotFoundError(f"finalists: at least one must be trained with every seed, got none ({reasons})")
-    best = max(complete, key=lambda f: (f.mean, -f.n_parameters))
-    floor = best.mean - standard_error(best.values) - SAME
-    winner = min((f for f in complete if f.mean >= floor), key=lambda f: (f.n_parameters, -f.mean))
-    others = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.mean))
+    best = max(complete, key=lambda f: (f.gain, -f.n_parameters))
+    floor = _floor(best)
+    winner = min((f for f in complete if f.gain >= floor), key=lambda f: (f.n_parameters, -f.gain))
+    others = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.gain))
     test, rows_p = _compare(winner, others[0]) if others and others[0].values else (None, 0.0)
     verdict = Verdict((winner, *others), test, "", rows_p)
     return replace(verdict, explanation=f"{_explain_choice(winner, best, others)} {_explain_test(verdict)}")
@@ -120,11 +131,11 @@ def judge(finalists: Sequence[Finalist]) -> Verdict:
 def _compare(winner: Finalist, other: Finalist) -> tuple[PairedTest, float]:
     """Tests a difference over their common seeds, and over these and the validation rows together."""
     # The other may lack a seed; the winner has each of them.
-    values = winner.values_of(other.seeds)
-    test, own, others = paired_test(values, other.values), winner.scores(other.seeds), other.scores(other.seeds)
+    gains = winner.gains_of(other.seeds)
+    test, own, others = paired_test(gains, other.gains), winner.scores(other.seeds), other.scores(other.seeds)
     if own is not None and others is not None:
         return test, difference_p(own, others)
-    return test, difference_of_means_p(values, other.values, winner.n_rows) if winner.n_rows else 0.0
+    return test, difference_of_means_p(gains, other.gains, winner.n_rows) if winner.n_rows else 0.0
 
 
 def _explain_choice(winner: Finalist, best: Finalist, others: Sequence[Finalist]) -> str:
@@ -133,7 +144,7 @@ def _explain_choice(winner: Finalist, best: Finalist, others: Sequence[Finalist]
         rest = " and none within one standard error of it is smaller" if others else ""
         return f"{start} has the best mean{rest}."
     return (
-        f"{start} is the smallest network within one standard error of the best mean, {best.mean:.4f} of trial"
+        f"{start} is the smallest network within one standard error of the best mean, {value_text(best.mean)} of trial"
         f" {best.candidate.trial}: {winner.n_parameters:,} parameters instead of {best.n_parameters:,}."
     )
 
@@ -148,8 +159,11 @@ def _explain_test(verdict: Verdict) -> str:
         reason = "it was not chosen because it was not trained with every seed"
         if other.is_complete:
             error = standard_error(other.values)
-            reason = f"the smaller one was chosen: that is within one standard error of the best mean, {error:.4f}"
-        return f"The configuration of {against} is significantly better, by {verdict.loss:.4f} on average; {reason}."
+            reason = (
+                f"the smaller one was chosen: that is within one standard error of the best mean, {value_text(error)}"
+            )
+        by = value_text(verdict.loss)
+        return f"The configuration of {against} is significantly better, by {by} on average; {reason}."
     if verdict.significant:
         return f"It is significantly better than {against}."
     return f"No configuration is significantly better: it does not differ from {against} by more than chance."
@@ -160,6 +174,7 @@ def as_attribute(verdict: Verdict, top: int, n_seeds: int) -> dict[str, object]:
     return {
         "winner": verdict.winner.candidate.trial,
         "runner_up": verdict.runner_up.candidate.trial if verdict.runner_up else None,
+        "objective": verdict.winner.objective.name,
         "trials": [f.candidate.trial for f in verdict.finalists],
         "means": [f.mean for f in verdict.finalists],
         "top": top,

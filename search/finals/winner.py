@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from pipelines.errors import UnavailableError
+from pipelines.objectives import Objective
 from pipelines.training.history import require_sha256
 from search.finals.finalist import Candidate, candidate_of, candidates, make_finalist
-from search.optimization.leaderboard import best_value, trial_row
+from search.optimization.leaderboard import best_value, objective_of, trial_row
 from search.optimization.run_records import recorded_results
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import RESULT, SPEC, VERDICT
@@ -30,14 +31,15 @@ class Winner:
     """The one model that is evaluated and promoted.
 
     Attributes:
-        candidate: Its configuration; the validation accuracy is that of its trial, as the leaderboard shows it.
+        candidate: Its configuration; its value is that of its trial, as the leaderboard shows it.
         role: ``refit``, ``finalist``, or ``trial`` if there were no finals.
         run_name: The run that trained it.
         run_id: That run in MLflow.
         seed: The seed it was trained with.
-        seeds: The seeds of all runs that its validation accuracy is the mean of.
+        seeds: The seeds of all runs that its value is the mean of.
         model_sha256: Hash of its ``.h5``.
-        val_accuracy: Mean validation accuracy of the finals' runs, or the trial's if there were no finals.
+        value: Mean value of the finals' runs, or the trial's if there were no finals.
+        objective: The validation metric that the value is.
     """
 
     candidate: Candidate
@@ -47,11 +49,12 @@ class Winner:
     seed: int
     seeds: tuple[int, ...]
     model_sha256: str
-    val_accuracy: float
+    value: float
+    objective: Objective
 
 
 def find_winner(study: optuna.Study) -> Winner:
-    """The winner's refit, or its finalist with the median accuracy; the best trial if there were no finals.
+    """The winner's refit, or its finalist with the median value; the best trial if there were no finals.
 
     Raises:
         NotFoundError: No trial is complete.
@@ -65,17 +68,17 @@ def find_winner(study: optuna.Study) -> Winner:
 
 
 def _finals_winner(study: optuna.Study, number: int, n_seeds: int) -> Winner:
-    results = recorded_results(study)
+    results, gain = recorded_results(study), objective_of(study.user_attrs).gain
     candidate = candidate_of(study.get_trials(deepcopy=False)[number])
     names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
     refit = make_finalist(candidate, n_seeds, results).refit_run
     if results.get(refit, {}).get("model_sha256"):
         chosen, role = refit, "refit"
     else:
-        # A mean belongs to no model: the run with the median accuracy, the lower of two, stands for its configuration.
-        ranked = sorted(names, key=lambda name: (best_value(results[name]) or 0.0, name))
+        # A mean belongs to no model: the run with the median value, the worse of two, stands for its configuration.
+        ranked = sorted(names, key=lambda name: (gain(best_value(results[name]) or 0.0), name))
         chosen, role = ranked[(len(ranked) - 1) // 2], "finalist"
-    return _winner(candidate, role, chosen, results[chosen], [results[name] for name in names])
+    return _winner(study, candidate, role, chosen, results[chosen], [results[name] for name in names])
 
 
 def _best_trial(study: optuna.Study) -> Winner:
@@ -83,11 +86,16 @@ def _best_trial(study: optuna.Study) -> Winner:
     trial = study.get_trials(deepcopy=False)[candidate.trial]
     seed = trial_seed(study.user_attrs[SPEC]["study"]["seed"], trial.number)
     result = trial.user_attrs[RESULT] | {"seed": seed, "run_id": trial_row(trial, study.user_attrs).run_id}
-    return _winner(candidate, "trial", trial_run_name(trial.number), result, [result])
+    return _winner(study, candidate, "trial", trial_run_name(trial.number), result, [result])
 
 
 def _winner(
-    candidate: Candidate, role: str, run_name: str, result: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
+    study: optuna.Study,
+    candidate: Candidate,
+    role: str,
+    run_name: str,
+    result: Mapping[str, Any],
+    runs: Sequence[Mapping[str, Any]],
 ) -> Winner:
     """The winner from the record of its own run and the records of the runs that its configuration won with."""
     return Winner(
@@ -98,7 +106,8 @@ def _winner(
         seed=result["seed"],
         seeds=tuple(run["seed"] for run in runs),
         model_sha256=result["model_sha256"],
-        val_accuracy=sum(best_value(run) or 0.0 for run in runs) / len(runs),
+        value=sum(best_value(run) or 0.0 for run in runs) / len(runs),
+        objective=objective_of(study.user_attrs),
     )
 
 

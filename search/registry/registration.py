@@ -60,7 +60,7 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         "fingerprint": str(study.user_attrs[FINGERPRINT]),
         "git_commit": client.get_run(winner.run_id).data.tags.get("mlflow.source.git.commit", ""),
         "model_sha256": winner.model_sha256,
-        "val_accuracy": f"{winner.val_accuracy:.6f}",
+        winner.objective.name: f"{winner.value:.6f}",
         "seal_opened": str(seal_opened(study.user_attrs)),
     }
     test = latest_reading(study)

@@ -43,7 +43,7 @@ class Task:
             after each epoch.
         keep_last: Whether the outcome's model has the last epoch's weights, not the best one's. For trainings on the
             validation rows too, which then cannot pick an epoch.
-        keep_rows: Whether the outcome says which validation rows its model gets right.
+        keep_rows: Whether the outcome says what each validation row contributes to the model's objective.
         exclusive: Whether it has its slot's device for itself: other slots there hold no memory while it trains.
     """
 
@@ -75,8 +75,8 @@ class Outcome:
         duration_s: From the task's arrival in the slot to this outcome.
         memory_mb: Resident memory of the worker at the end.
         device_metrics: What it used of its device, by the names of MLflow's system metrics.
-        row_scores: The validation rows that ``model`` gets right, encoded by ``pipelines.evaluation.row_scores``; ""
-            unless ``keep_rows``.
+        row_scores: What each validation row contributes to the objective of ``model``, encoded by
+            ``pipelines.evaluation.row_scores``; "" unless ``keep_rows``.
     """
 
     history: tuple[EpochReport, ...]

@@ -21,8 +21,8 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.preprocessing import Preprocessing
+from pipelines.evaluation.contributions import contributions
 from pipelines.evaluation.row_scores import encode
-from pipelines.training.epoch import Rows, right_rows
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training.rows import TrainingRows
@@ -104,7 +104,7 @@ class Trainer:
             stop = decide(0) or ("timeout" if late else None)
             if stop:
                 break
-        yield kept.outcome(self._preprocessing, self._rows.validation, stop or "finished", started)
+        yield kept.outcome(self._preprocessing, stop or "finished", started)
 
 
 def _read(saved: SavedCheckpoint) -> Checkpoint:
@@ -130,7 +130,7 @@ class _Kept:
         if self._task.keep_state:
             self._checkpoint = training.checkpoint()
 
-    def outcome(self, preprocessing: Preprocessing, validation: Rows, stop: StopReason, started: float) -> Outcome:
+    def outcome(self, preprocessing: Preprocessing, stop: StopReason, started: float) -> Outcome:
         hp = self._task.hyperparameters
         best_epoch, best_value, weights = self._best
         model = to_h5(build_model(hp, preprocessing, weights)) if best_epoch else b""
@@ -146,5 +146,5 @@ class _Kept:
             stop_reason=stop,
             duration_s=time.monotonic() - started,
             memory_mb=psutil.Process().memory_info().rss >> 20,
-            row_scores=encode(right_rows(validation, weights)) if is_scored else "",
+            row_scores=encode(contributions(*self._training.answers(weights))) if is_scored else "",
         )

@@ -61,11 +61,22 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
 def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title: str, *, as_json: bool) -> None:
     documents = [_as_json(finalist) for finalist in verdict.finalists]
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
-    document |= {"loss": verdict.loss, "majority": result.majority}
-    columns = (">trial", ">mean", "95% interval", ">runs", ">leaderboard", ">parameters", "configuration")
+    objective = verdict.winner.objective
+    document |= {"loss": verdict.loss, "majority": result.majority, "objective": objective.name}
+    columns = (
+        ">trial",
+        f">mean {objective.name}",
+        "95% interval",
+        ">runs",
+        ">leaderboard",
+        ">parameters",
+        "configuration",
+    )
     table = display.table(columns, map(_row, verdict.finalists), title)
-    baseline = against_majority(verdict.winner.mean, result.majority, "the winner")
-    display.show([table, verdict.explanation, baseline], document, as_json=as_json)
+    is_accuracy = objective.name == "val_accuracy"
+    baseline = against_majority(verdict.winner.mean, result.majority, "the winner") if is_accuracy else ""
+    lines = [line for line in (verdict.explanation, baseline) if line]
+    display.show([table, *lines], document, as_json=as_json)
 
 
 def _row(finalist: search.Finalist) -> tuple[object, ...]:
@@ -74,14 +85,17 @@ def _row(finalist: search.Finalist) -> tuple[object, ...]:
         runs += ", stopped: can no longer win"
     candidate = finalist.candidate
     return (
-        candidate.trial, f"{finalist.mean:.4f}", display.interval(finalist.interval), runs, f"{candidate.value:.4f}",
+        candidate.trial, display.score(finalist.mean if finalist.values else None),
+        display.interval(finalist.interval), runs, display.score(candidate.value),
         f"{finalist.n_parameters:,}", display.short(candidate.hyperparameters.to_json()),
     )  # fmt: skip
 
 
 def _as_json(finalist: search.Finalist) -> dict[str, object]:
     params = {"params": finalist.candidate.hyperparameters.to_json()}
-    return params | display.fields(finalist, "mean", "interval", "n_parameters", "run_ids")
+    # A mean of 0 without a run is kept for accuracy, where it is the worst.
+    mean = {"mean": finalist.mean if finalist.values or finalist.objective.maximize else None}
+    return params | mean | display.fields(finalist, "interval", "n_parameters", "run_ids")
 
 
 def _evaluation_tables(result: search.SealedResult, study: str) -> list[RenderableType]:

@@ -103,5 +103,5 @@ def test_the_record_of_rows_is_lossless(right: list[bool]) -> None:
 
 
 def test_a_record_of_another_kind_is_an_error() -> None:
-    with pytest.raises(ValueError, match="must be of the kind 'right', got 'loss'"):
+    with pytest.raises(ValueError, match="must be of the kind 'right' or 'number', got 'loss'"):
         decode("loss:3:AAAA")

@@ -136,7 +136,7 @@ def test_the_winner_is_its_refit_or_else_its_median_finalist(home: Path):
     assert winner.role == "finalist"
     value_of = dict(zip(verdict.winner.run_ids, verdict.winner.values, strict=True))
     assert value_of[winner.run_id] == sorted(value_of.values())[1]
-    assert winner.val_accuracy == pytest.approx(verdict.winner.mean)
+    assert winner.value == pytest.approx(verdict.winner.mean)
     assert len(winner.seeds) == 3
 
     refit = run_finalists("s", top=1, seeds=3, refit=True, home=home)

@@ -12,6 +12,7 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
 from pipelines.evaluation.row_scores import encode
 from pipelines.evaluation.tests import paired_test
+from pipelines.objectives import OBJECTIVES
 from search.finals.finalist import Candidate, Finalist
 from search.finals.selection import is_out, judge, order
 
@@ -25,13 +26,15 @@ def finalist(
     seeds: tuple[int, ...] = (),
     n_rows: int = 0,
     rows: Sequence[np.ndarray] = (),
+    objective: str = "val_accuracy",
 ) -> Finalist:
     candidate = Candidate(trial, Hyperparameters(), 0.9, n_parameters)
     n_seeds = n_seeds or len(values)
     epochs = tuple(range(1, len(values) + 1))
     seeds = seeds or epochs
     scores = tuple(encode(right) for right in rows)
-    return Finalist(candidate, seeds, values, epochs, tuple("r" for _ in values), n_seeds, failure, n_rows, scores)
+    ids = tuple("r" for _ in values)
+    return Finalist(candidate, seeds, values, epochs, ids, n_seeds, failure, n_rows, scores, OBJECTIVES[objective])
 
 
 def test_the_smallest_network_within_one_standard_error_of_the_best_mean_wins():
@@ -156,3 +159,56 @@ def test_a_poor_configuration_is_out_once_two_others_are_complete():
 def test_the_first_two_get_every_seed_and_the_others_go_seed_by_seed():
     runs = order(4, 2)
     assert runs == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (3, 1), (2, 2), (3, 2)]
+
+
+def errors(trial: int, *values: float, **options: int) -> Finalist:
+    return finalist(trial, *values, objective="val_rmse", **options)
+
+
+def test_the_lowest_error_wins_and_the_smallest_network_within_one_standard_error():
+    best, worst = errors(1, 5.1, 5.3, 5.2, n_parameters=5000), errors(2, 9.0, 9.3, 9.1, n_parameters=10)
+    verdict = judge([worst, best])
+    assert verdict.winner is best
+    assert verdict.significant
+    assert "is significantly better than trial 2" in verdict.explanation
+
+    near = errors(3, 5.22, 5.25, 5.24, n_parameters=700)
+    small = judge([best, near, worst])
+    assert small.winner is near
+    assert small.runner_up is best
+    assert "best mean, 5.2000 of trial 1: 700 parameters instead of 5,000" in small.explanation
+
+
+def test_a_smaller_network_with_a_significantly_larger_error_is_said_to_be_worse():
+    seeds = [3100.0, 3300.0, 3200.0, 3400.0, 3000.0]
+    worse = [value + part for value, part in zip(seeds, [21, 19, 20, 21, 19], strict=True)]
+    verdict = judge([errors(1, *seeds, n_parameters=5000), errors(2, *worse, n_parameters=700)])
+    assert verdict.winner.candidate.trial == 2
+    assert verdict.loss == pytest.approx(20)
+    assert "trial 1" in verdict.explanation
+    assert "is significantly better, by 20.0000 on average" in verdict.explanation
+
+
+def test_a_configuration_with_too_large_an_error_is_out_once_two_others_are_complete():
+    first, second = errors(1, 5.0, 5.1, 5.2), errors(2, 5.3, 5.4, 5.5)
+    poor, good = errors(3, 50.0, n_seeds=3), errors(4, 5.2, n_seeds=3)
+    assert is_out(poor, [first, second, poor], ceiling=-5.0)
+    assert not is_out(good, [first, second, good], ceiling=-5.0)
+    assert judge([poor, second, first]).finalists == (first, second, poor)
+
+
+def test_a_configuration_without_a_run_is_the_last_by_every_objective():
+    failed = errors(3, n_seeds=3, failure="boom")
+    assert judge([failed, errors(1, 5.0, 5.1, 5.2)]).finalists[-1] is failed
+
+
+def test_an_interval_stays_in_the_unit_of_the_objective_and_within_its_limits():
+    squared = np.random.default_rng(0).exponential(400.0, (3, 200))
+    found = finalist(1, *squared.mean(axis=1), n_rows=200, rows=squared, objective="val_rmse")
+    low, high = found.interval
+    assert 0 <= low < found.mean < high
+    assert found.mean == pytest.approx(400, rel=0.1)
+    perfect = finalist(1, 1.0, 1.0, 1.0, n_rows=200, rows=np.ones((3, 200)), objective="val_auc")
+    low, high = perfect.interval
+    assert low < 0.99
+    assert high == 1

@@ -1,0 +1,161 @@
+"""What each row contributes to a metric: numbers whose mean is the metric. Imports NumPy only: workers import it.
+
+A row's contribution to a mean, such as accuracy, is its own score. For the other metrics it is the metric plus the
+row's influence on it, the derivative by the row's weight (the infinitesimal jackknife of Jaeckel, 1972). For AUC that
+is the decomposition of DeLong, DeLong and Clarke-Pearson, 1988. So the spread of the contributions over the rows tells
+how much the metric would change with other rows, and one interval and one paired test serve every metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipelines.files.archives import Array
+
+# Keras's epsilon: the loss of one row never exceeds about -log(1e-7) = 16.1.
+CLIP = 1e-7
+
+
+def contributions(metric: str, predicted: Array, truth: Array, weight: Array | None = None) -> Array:
+    """Returns the contributions of rows to a metric.
+
+    Args:
+        metric: One of ``CONTRIBUTIONS``, without its rows: ``auc``, not ``val_auc``. ``loss`` is the cross-entropy.
+        predicted: (n_rows, n_classes) probabilities, or (n_rows,) values.
+        truth: (n_rows,) class numbers, or values.
+        weight: (n_rows,) weights of the rows; None for equal ones.
+
+    Returns:
+        (n_rows,) float64, or bool for the accuracy of rows of equal weight; their mean is the metric.
+    """
+    if metric == "accuracy" and weight is None:
+        return np.asarray(predicted.argmax(axis=1) == truth)
+    weights = np.ones(len(truth)) if weight is None else weight / np.mean(weight, dtype=np.float64)
+    return CONTRIBUTIONS[metric](predicted.astype(np.float64), truth, weights)
+
+
+def cross_entropies(probabilities: Array, labels: Array) -> Array:
+    """Returns (n_rows,) cross-entropies in nats, as Keras computes them: clipped, then scaled to sum to 1."""
+    clipped = probabilities.clip(CLIP, 1 - CLIP)
+    return np.asarray(-np.log(clipped[np.arange(len(labels)), labels] / clipped.sum(axis=1)))
+
+
+def _mean(scores: Array, weights: Array) -> Array:
+    """Contributions to the weighted mean of scores."""
+    mean = np.mean(weights * scores)
+    return np.asarray(mean + weights * (scores - mean))
+
+
+def _accuracy(probabilities: Array, labels: Array, weights: Array) -> Array:
+    return _mean((probabilities.argmax(axis=1) == labels).astype(np.float64), weights)
+
+
+def _loss(probabilities: Array, labels: Array, weights: Array) -> Array:
+    return _mean(cross_entropies(probabilities, labels), weights)
+
+
+def _balanced_accuracy(probabilities: Array, labels: Array, weights: Array) -> Array:
+    right = probabilities.argmax(axis=1) == labels
+    rows = np.bincount(labels, weights, probabilities.shape[1])
+    recalls = np.bincount(labels, weights * right, len(rows)) / np.where(rows > 0, rows, 1)
+    has_rows = rows > 0
+    influence = (right - recalls[labels]) * len(labels) / rows[labels] / has_rows.sum()
+    return np.asarray(recalls[has_rows].mean() + weights * influence)
+
+
+def _macro_f1(probabilities: Array, labels: Array, weights: Array) -> Array:
+    predicted, n_classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    right = np.bincount(labels, weights * (predicted == labels), n_classes)
+    both = np.bincount(labels, weights, n_classes) + np.bincount(predicted, weights, n_classes)
+    occurs = both > 0
+    both = np.where(occurs, both, 1)
+    f1 = 2 * right / both
+    gained = 2 * (predicted == labels) / both[labels]
+    influence = (gained - f1[labels] / both[labels] - f1[predicted] / both[predicted]) * len(labels) / occurs.sum()
+    return np.asarray(f1[occurs].mean() + weights * influence)
+
+
+def _over_classes(of_class: Callable[[Array, Array, Array], Array]) -> Callable[[Array, Array, Array], Array]:
+    """Contributions of class 1 of two classes, else the mean over the classes that have rows, and rows of others."""
+
+    def mean(probabilities: Array, labels: Array, weights: Array) -> Array:
+        numbers = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
+        truths = [(number, labels == number) for number in numbers]
+        found = [of_class(probabilities[:, k], truth, weights) for k, truth in truths if 0 < truth.sum() < len(truth)]
+        return np.asarray(np.mean(found, axis=0)) if found else np.full(len(labels), 0.5)
+
+    return mean
+
+
+def _counted(scores: Array, truth: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """The place of each row among the distinct scores, ascending, and the weights of true and false rows there."""
+    _, place = np.unique(scores, return_inverse=True)
+    return place, np.bincount(place, weights * truth), np.bincount(place, weights * ~truth)
+
+
+def _auc(scores: Array, truth: Array, weights: Array) -> Array:
+    place, true, false = _counted(scores, truth, weights)
+    below = (np.cumsum(false) - false / 2) / false.sum()  # the share of the false rows that a true row is above
+    above = 1 - (np.cumsum(true) - true / 2) / true.sum()
+    auc = float(np.sum(true * below) / true.sum())
+    influence = np.where(truth, (below[place] - auc) / true.sum(), (above[place] - auc) / false.sum())
+    return np.asarray(auc + weights * influence * len(truth))
+
+
+def _average_precision(scores: Array, truth: Array, weights: Array) -> Array:
+    place, true, false = _counted(scores, truth, weights)
+    n_above = np.cumsum((true + false)[::-1])[::-1]
+    precision = np.cumsum(true[::-1])[::-1] / n_above
+    average = float(np.sum(true * precision) / true.sum())
+    # A row changes the precision at its own score and at every score below.
+    gains, losses = np.cumsum(true / n_above)[place], np.cumsum(true * precision / n_above)[place]
+    influence = (truth * (precision[place] - average + gains) - losses) / true.sum()
+    return np.asarray(average + weights * influence * len(truth))
+
+
+def _squared(predicted: Array, truth: Array, weights: Array) -> Array:
+    return _mean((predicted - truth) ** 2, weights)
+
+
+def _absolute(predicted: Array, truth: Array, weights: Array) -> Array:
+    return _mean(np.abs(predicted - truth), weights)
+
+
+def _huber(predicted: Array, truth: Array, weights: Array) -> Array:
+    size = np.abs(predicted - truth)
+    return _mean(np.where(size <= 1, size**2 / 2, size - 0.5), weights)
+
+
+def _rmse(predicted: Array, truth: Array, weights: Array) -> Array:
+    squared = _squared(predicted, truth, weights)
+    rmse = float(np.sqrt(squared.mean()))
+    return np.asarray(rmse + (squared - rmse**2) / (2 * rmse)) if rmse else squared
+
+
+def _r2(predicted: Array, truth: Array, weights: Array) -> Array:
+    squared = _squared(predicted, truth, weights)
+    spread = _mean((truth - np.mean(weights * truth)) ** 2, weights)
+    error, variance = float(squared.mean()), float(spread.mean())
+    if not variance:
+        return np.zeros(len(truth))
+    influence = (error * (spread - variance) / variance - (squared - error)) / variance
+    return np.asarray(1 - error / variance + influence)
+
+
+CONTRIBUTIONS: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "accuracy": _accuracy,
+    "loss": _loss,
+    "cross_entropy": _loss,
+    "balanced_accuracy": _balanced_accuracy,
+    "macro_f1": _macro_f1,
+    "auc": _over_classes(_auc),
+    "average_precision": _over_classes(_average_precision),
+    "rmse": _rmse,
+    "mae": _absolute,
+    "r2": _r2,
+    "mse": _squared,
+    "huber": _huber,
+}
+"""By metric; ``cross_entropy``, ``mse`` and ``huber`` are losses of training."""
