@@ -94,15 +94,18 @@ def example_grid(x: Array, targets: Array, class_names: Sequence[str]) -> Figure
     return _grid(x[:MAX_EXAMPLES], [(names[label], "black") for label in targets[:MAX_EXAMPLES]])
 
 
-def class_probabilities(example: Array, probabilities: Array, class_names: Sequence[str]) -> Figure:
-    """Draws one example beside bars of its class probabilities, with the most probable class highlighted.
+def class_probabilities(
+    example: Array, probabilities: Array, class_names: Sequence[str], predicted: int | None = None
+) -> Figure:
+    """Draws one example beside bars of its class probabilities, with the predicted class highlighted.
 
     Args:
         example: One raw input of any shape.
         probabilities: (n_classes,); where there are many classes, the most probable are shown.
         class_names: n_classes names.
+        predicted: Number of the predicted class; None is the most probable one.
     """
-    names, winner = shown(class_names, 12), probabilities.argmax()
+    names, winner = shown(class_names, 12), int(probabilities.argmax()) if predicted is None else predicted
     is_cut = len(probabilities) > MAX_BARS
     order = np.argsort(-probabilities, kind="stable")[:MAX_BARS] if is_cut else np.arange(len(probabilities))
     figure = Figure(figsize=(8.0, max(3.2, 0.26 * len(order) + 0.9)), dpi=DPI, layout="constrained")
@@ -120,6 +123,22 @@ def class_probabilities(example: Array, probabilities: Array, class_names: Seque
     axes.spines[["top", "right"]].set_visible(False)
     left_out = f", the highest {MAX_BARS} of {len(probabilities)}" if is_cut else ""
     axes.set_title("Probability" + left_out, fontsize=11)
+    return figure
+
+
+def predicted_value(example: Array, value: float, ends: tuple[float, float] | None) -> Figure:
+    """Draws one example under its predicted value, with the interval of the value.
+
+    Args:
+        example: One raw input of any shape.
+        value: The prediction.
+        ends: Low and high end of its interval; None without one.
+    """
+    figure = Figure(figsize=(5.0, 3.6), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    draw_example(axes, example, (example.min(), example.max()))
+    interval = "" if ends is None else f"\n95% interval {ends[0]:,.6g} to {ends[1]:,.6g}"
+    axes.set_title(f"predicted {value:,.6g}{interval}", fontsize=11, **style())
     return figure
 
 

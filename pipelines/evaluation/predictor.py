@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.data.readers import convert_inputs
 from pipelines.errors import DataError
+from pipelines.evaluation.decisions import ResidualInterval, Threshold
 from pipelines.files.archives import Array
 
 if TYPE_CHECKING:
@@ -28,15 +29,21 @@ class ModelRecord:
         preprocessing: Preprocessing of the training dataset.
         value_range: Lowest and highest value of the training rows: black and white of a picture.
         model_sha256: Hash of the model file.
+        interval: Of a regression's answers; None for classes, and in records of earlier versions.
+        threshold: Of two classes, chosen on the validation rows; None otherwise, and in records of earlier versions.
     """
 
     preprocessing: Preprocessing
     value_range: tuple[float, float]
     model_sha256: str
+    interval: ResidualInterval | None = None
+    threshold: Threshold | None = None
 
     def to_json(self) -> str:
         """Returns JSON text that ``from_json`` reads back without loss."""
-        record = {"value_range": list(self.value_range), "model_sha256": self.model_sha256}
+        record: dict[str, object] = {"value_range": list(self.value_range), "model_sha256": self.model_sha256}
+        learned = {"interval": self.interval, "threshold": self.threshold}
+        record |= {name: value.to_json() for name, value in learned.items() if value}
         return json.dumps(record | {"preprocessing": self.preprocessing.to_json()}, indent=1)
 
     @classmethod
@@ -50,7 +57,14 @@ class ModelRecord:
             record = json.loads(text)
             low, high = (float(value) for value in record["value_range"])
             preprocessing = Preprocessing.from_json(record["preprocessing"])
-            return cls(preprocessing, (low, high), str(record["model_sha256"]))
+            interval, threshold = record.get("interval"), record.get("threshold")
+            return cls(
+                preprocessing,
+                (low, high),
+                str(record["model_sha256"]),
+                ResidualInterval(**interval) if interval else None,
+                Threshold(**threshold) if threshold else None,
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"model record: must be as saved with a model ({error}): promote the model again"
@@ -86,7 +100,7 @@ class Predictor:
         return cls(load_h5(content, record.model_sha256, place), record.preprocessing)
 
     def probabilities(self, rows: Array | pd.DataFrame) -> Array:
-        """Predicts class probabilities, (n_rows, n_classes) float32.
+        """Predicts class probabilities, (n_rows, n_classes) float32; or values, (n_rows, 1) in the target's own unit.
 
         Args:
             rows: (n_rows, *input_shape) numbers, or the rows of a table; unscaled.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,11 +193,23 @@ def load_h5(content: bytes, recorded_sha256: str, place: str = "model.h5") -> ke
         path = Path(folder) / "model.h5"
         path.write_bytes(content)
         try:
-            model = keras.models.load_model(path, safe_mode=True)
+            with _quiet_absl():  # it warns that a regression's metrics have no value before an evaluation
+                model = keras.models.load_model(path, safe_mode=True)
             _restore_optimizer(model, path)
         except Exception as error:  # Keras raises whatever its parts raise on a strange file
             raise InputError(f"{place}: Keras cannot load it: {' '.join(str(error).split())[:200]}") from error
     return model
+
+
+@contextmanager
+def _quiet_absl() -> Iterator[None]:
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _restore_optimizer(model: keras.Model, path: Path) -> None:

@@ -67,12 +67,22 @@ def find_winner(study: optuna.Study) -> Winner:
     return winner
 
 
-def _finals_winner(study: optuna.Study, number: int, n_seeds: int) -> Winner:
+def measured_winner(study: optuna.Study, winner: Winner) -> Winner:
+    """The model whose answers for the validation rows say how good a winner is.
+
+    That is the winner, or for a refit, which trained on these rows, the median finalist of its configuration.
+    """
+    if winner.role != "refit":
+        return winner
+    return _finals_winner(study, winner.candidate.trial, len(winner.seeds), with_refit=False)
+
+
+def _finals_winner(study: optuna.Study, number: int, n_seeds: int, *, with_refit: bool = True) -> Winner:
     results, gain = recorded_results(study), objective_of(study.user_attrs).gain
     candidate = candidate_of(study.get_trials(deepcopy=False)[number])
     names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
     refit = make_finalist(candidate, n_seeds, results).refit_run
-    if results.get(refit, {}).get("model_sha256"):
+    if with_refit and results.get(refit, {}).get("model_sha256"):
         chosen, role = refit, "refit"
     else:
         # A mean belongs to no model: the run with the median value, the worse of two, stands for its configuration.

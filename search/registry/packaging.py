@@ -1,12 +1,31 @@
-"""The code of a promoted model, as a package whose name no program of its user has."""
+"""What is packed with a promoted model: its code, and the record of what its answers mean.
+
+The code is a package whose name no program of its user has.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 import pipelines
+from pipelines.data.datasets import Dataset
+from pipelines.evaluation.decisions import ResidualInterval, Threshold
+from pipelines.evaluation.predictor import ModelRecord, Predictor
 from pipelines.training.history import sha256
+from search.finals.winner import Winner, fetch_model, measured_winner
+from search.home.settings import Settings
+from search.home.startup import prepare_inference
+from search.optimization.leaderboard import objective_of
+from search.storage.stored_study import StoredStudy
+from search.tracking.entries import MODEL_FILE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 _IMPORT = re.compile(r"^(\s*(?:from|import) )pipelines\b", re.MULTILINE)
 
@@ -35,6 +54,36 @@ def write_code(folder: Path) -> tuple[Path, Path]:
     code = folder / served.name
     code.write_text(_rename(served.read_text(), name))
     return code, package
+
+
+def make_record(
+    client: MlflowClient, settings: Settings, study: StoredStudy, winner: Winner, dataset: Dataset
+) -> ModelRecord:
+    """The record that is saved beside a winner's model file.
+
+    A regression's has the interval of its answers, that of two classes a threshold; both from the validation rows.
+
+    Raises:
+        InputError: The model file was changed.
+        UnavailableError: MLflow does not have the file.
+    """
+    x, validation = dataset.training.x, dataset.validation
+    preprocessing, span = dataset.preprocessing, (float(x.min()), float(x.max()))
+    plain = ModelRecord(preprocessing, span, winner.model_sha256)
+    if preprocessing.target is None and dataset.n_outputs != 2:
+        return plain
+    measured = measured_winner(study, winner)
+    content = fetch_model(client, settings.spool, study.study_name, measured)
+    prepare_inference()
+    place = f"{MODEL_FILE} of run {measured.run_id}"
+    outputs = Predictor.load(content, replace(plain, model_sha256=measured.model_sha256), place).probabilities(
+        validation.x
+    )
+    if preprocessing.target is None:
+        metric = objective_of(study.user_attrs).metric
+        return replace(plain, threshold=Threshold.learn(outputs[:, 1], validation.y, metric))
+    predicted = preprocessing.target.encode(outputs[:, 0].astype(np.float64))
+    return replace(plain, interval=ResidualInterval.learn(validation.y, predicted))
 
 
 def _rename(text: str, name: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError, NotFoundError
+from pipelines.evaluation.decisions import DEFAULT_THRESHOLD, decide, require_threshold
 from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
 from pipelines.files import sources
 from pipelines.files.archives import read_array, read_headers, require_memory
@@ -38,9 +39,13 @@ class Predictions:
         model: The registered model.
         version: Its version.
         class_names: n_classes names.
-        probabilities: (n_rows, n_classes) float32.
+        probabilities: (n_rows, n_classes) float32; no columns for a regression.
         rows: (n_rows, *input_shape), the rows as the model takes them.
         unknown: By column of a table, the text of each row that no training row has; None for the other rows.
+        threshold: Of two classes: the second is predicted where its probability is above it.
+        values: (n_rows,) float64, a regression's answers in the target's own unit; None for classes.
+        low: Lower ends of their 95% intervals; None for classes, and for models that earlier versions promoted.
+        high: Upper ends.
     """
 
     model: str
@@ -49,50 +54,97 @@ class Predictions:
     probabilities: np.ndarray
     rows: np.ndarray
     unknown: dict[str, list[str | None]] = field(default_factory=dict)
+    threshold: float = DEFAULT_THRESHOLD
+    values: np.ndarray | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(n_rows,) numbers of the predicted classes."""
+        return decide(self.probabilities, self.threshold)
 
     @property
     def labels(self) -> list[str]:
-        """The name of the most probable class of each row."""
-        return [self.class_names[number] for number in self.probabilities.argmax(axis=1)]
+        """The name of the predicted class of each row; empty for a regression."""
+        return [self.class_names[number] for number in self.numbers] if self.values is None else []
 
     def to_frame(self) -> pd.DataFrame:
-        """A row for each prediction: label, probability, and a column for each class."""
+        """A row for each prediction: label, its probability, and a column for each class; or value, low and high."""
         import pandas as pd
 
+        if self.values is not None:
+            ends = {} if self.low is None else {"low": self.low, "high": self.high}
+            return pd.DataFrame({"value": self.values, **ends})
+        chosen = np.take_along_axis(self.probabilities, self.numbers[:, None], axis=1)[:, 0]
         frame = pd.DataFrame(self.probabilities, columns=list(self.class_names))
         frame.insert(0, "label", self.labels, allow_duplicates=True)
-        frame.insert(1, "probability", self.probabilities.max(axis=1), allow_duplicates=True)
+        frame.insert(1, "probability", chosen, allow_duplicates=True)
         return frame
 
 
 def predict(
-    model: str, source: str | Path | np.ndarray | pd.DataFrame, *, invert: bool = False, home: Path | None = None
+    model: str,
+    source: str | Path | np.ndarray | pd.DataFrame,
+    *,
+    invert: bool = False,
+    threshold: float | str | None = None,
+    home: Path | None = None,
 ) -> Predictions:
-    """Classes and probabilities for one example or many.
+    """Classes and probabilities for one example or many; or a regression's values with their intervals.
 
     Args:
         model: ``NAME`` or ``NAME@ALIAS``; the alias is ``champion`` by default.
         source: A ``.npz`` with the rows as ``x``, a ``.csv`` or ``.parquet`` table, a PNG or JPEG; or, from Python,
             the rows themselves. Rows are as in the dataset's own source: nothing is to be scaled.
         invert: For pictures: whether dark and light are swapped first.
+        threshold: For two classes: the second is predicted above this probability, 0.5 by default. ``auto`` is the
+            threshold that was the best on the validation rows.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
     Raises:
         NotFoundError: There is no such model, alias or file.
-        DataError: The model does not take these rows.
+        DataError: The model does not take these rows, or has no threshold.
         InputError: The model file was changed since it was promoted, or Keras refuses it.
         UnavailableError: The registry cannot be used.
     """
     if isinstance(source, str | Path):
         _require_file(Path(source), invert=invert)
     version, content, record = _fetch(model, home)
+    what = f"{version.name} version {version.version}"
+    limit = DEFAULT_THRESHOLD if threshold is None else _threshold(threshold, record, what)
     rows, unknown = _read(source, record, invert=invert)
     prepare_inference()
-    predictor = Predictor.load(content, record, f"{version.name} version {version.version}, {MODEL_FILE}")
-    probabilities = predictor.probabilities(rows)
+    outputs = Predictor.load(content, record, f"{what}, {MODEL_FILE}").probabilities(rows)
+    classes = record.preprocessing.class_names
+    if record.preprocessing.target is None:
+        return Predictions(version.name, int(version.version), classes, outputs, rows, unknown, limit)
+    values = outputs[:, 0].astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError(f"{what}: must answer with finite numbers, got one for row {np.isfinite(values).argmin()}")
+    low, high = record.interval.around(values, record.preprocessing.target) if record.interval else (None, None)
+    nothing = np.empty((len(values), 0), np.float32)
     return Predictions(
-        version.name, int(version.version), record.preprocessing.class_names, probabilities, rows, unknown
+        version.name, int(version.version), classes, nothing, rows, unknown, values=values, low=low, high=high
     )
+
+
+def _threshold(given: float | str, record: ModelRecord, model: str) -> float:
+    """The threshold that a user asked for.
+
+    Raises:
+        DataError: It is no probability, the model has not two classes, or keeps no threshold.
+    """
+    n_classes = len(record.preprocessing.class_names)
+    if given != "auto":
+        try:
+            return require_threshold(float(given), n_classes, "--threshold")
+        except ValueError as error:
+            raise DataError(f"--threshold: must be auto or a number, got {given!r}") from error
+    require_threshold(DEFAULT_THRESHOLD, n_classes, "--threshold")
+    if record.threshold is None:
+        raise DataError(f"--threshold: must be a number for {model}, with which no threshold was kept, got 'auto'")
+    return record.threshold.value
 
 
 def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRecord]:

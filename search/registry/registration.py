@@ -23,13 +23,12 @@ from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import read_table
-from pipelines.training.history import sha256
 from search.finals.readings import latest_reading, seal_opened
 from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
-from search.home.text import times
+from search.home.text import times, value_text
 from search.optimization.studies import study_data
-from search.registry.packaging import write_code
+from search.registry.packaging import make_record, write_code
 from search.registry.versions import MADE_BY, PENDING, RECORD_FILE, STATE, Versions
 from search.storage.attributes import FINGERPRINT
 from search.tracking.entries import MODEL_FILE
@@ -83,9 +82,10 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
 
     client = versions.client
     spec, dataset = study_data(study, settings)
-    card = _model_card(tags, dataset, spec.data.source, winner.candidate.hyperparameters.to_json())
+    record = make_record(client, settings, study, winner, dataset)
+    card = _model_card(tags, dataset, spec.data.source, winner.candidate.hyperparameters.to_json(), record)
     content = fetch_model(client, settings.spool, study.study_name, winner)
-    logged = _log_model(client, tags, content, dataset, spec.data)
+    logged = _log_model(client, tags, content, record, dataset, spec.data)
     if not versions.model():
         with suppress(MlflowException):  # another machine made it first; any other error comes up in the next call
             client.create_registered_model(versions.name, MADE_BY)
@@ -97,7 +97,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
 
 
 def _log_model(
-    client: MlflowClient, tags: dict[str, str], content: bytes, dataset: Dataset, data: DataConfig
+    client: MlflowClient, tags: dict[str, str], content: bytes, record: ModelRecord, dataset: Dataset, data: DataConfig
 ) -> LoggedModel:
     """The winner as a logged model of its run: the one that is ready, or a new one instead of unfinished ones."""
     from mlflow.models import Model
@@ -112,12 +112,20 @@ def _log_model(
     logged = client.create_logged_model(run.experiment_id, run.run_name, run_id, kept)
     with TemporaryDirectory() as folder:
         model = Model(model_id=logged.model_id, run_id=run_id)
-        packed = _pack(Path(folder), content, dataset, _example_rows(data, dataset), model)
+        example = _example_rows(data, dataset)
+        packed = _pack(Path(folder), content, record, _signature(dataset), example, model)
         client.log_model_artifacts(logged.model_id, str(packed))
     return client.finalize_logged_model(logged.model_id, "READY")
 
 
-def _pack(folder: Path, content: bytes, dataset: Dataset, example: np.ndarray | pd.DataFrame, model: Model) -> Path:
+def _pack(
+    folder: Path,
+    content: bytes,
+    record: ModelRecord,
+    signature: ModelSignature,
+    example: np.ndarray | pd.DataFrame,
+    model: Model,
+) -> Path:
     """Writes an MLflow model; returns its folder.
 
     One flavour serves arrays and tables: a Python function that is stored as code, not as a pickle, and loads the
@@ -126,14 +134,13 @@ def _pack(folder: Path, content: bytes, dataset: Dataset, example: np.ndarray | 
     Args:
         folder: Where to write.
         content: The bytes of the ``.h5``.
-        dataset: The dataset it was trained on.
+        record: What is saved beside it.
+        signature: Of the model.
         example: Rows as their source holds them, an array or a table.
         model: MLflow's ``Model`` with its run and its id.
     """
     from mlflow import pyfunc
 
-    x = dataset.training.x
-    record = ModelRecord(dataset.preprocessing, (float(x.min()), float(x.max())), sha256(content))
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     model_file, record_file, packed = folder / MODEL_FILE, folder / RECORD_FILE, folder / "model"
     model_file.write_bytes(content)
@@ -145,7 +152,7 @@ def _pack(folder: Path, content: bytes, dataset: Dataset, example: np.ndarray | 
             python_model=str(code),
             code_paths=[str(package)],
             artifacts={"model": str(model_file), "record": str(record_file)},
-            signature=_signature(dataset),
+            signature=signature,
             input_example=example,
             pip_requirements=_requirements(),
             mlflow_model=model,
@@ -154,7 +161,7 @@ def _pack(folder: Path, content: bytes, dataset: Dataset, example: np.ndarray | 
 
 
 def _signature(dataset: Dataset) -> ModelSignature:
-    """The model's signature: rows as the source holds them in, class probabilities out.
+    """The model's signature: rows as the source holds them in, class probabilities or one column of values out.
 
     A table's numbers are of any type: one may be missing, which makes a column of whole numbers one of fractions, and
     each of MLflow's fixed types refuses one or the other.
@@ -198,7 +205,9 @@ def _requirements() -> list[str]:
     return pinned
 
 
-def _model_card(tags: Mapping[str, str], dataset: Dataset, source: str, params: Mapping[str, object]) -> str:
+def _model_card(
+    tags: Mapping[str, str], dataset: Dataset, source: str, params: Mapping[str, object], record: ModelRecord
+) -> str:
     """The description of a version, in Markdown.
 
     Args:
@@ -206,12 +215,13 @@ def _model_card(tags: Mapping[str, str], dataset: Dataset, source: str, params: 
         dataset: The dataset it was trained on.
         source: Where the dataset is from.
         params: The configuration.
+        record: What is saved beside the model.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # The card is Markdown, not HTML: names that come from data go through the filter "plain".
     loader = PackageLoader("search.registry", ".")
     environment = Environment(loader=loader, undefined=StrictUndefined)  # noqa: S701
-    environment.filters |= {"plain": plain, "times": times}
+    environment.filters |= {"plain": plain, "times": times, "value_text": value_text}
     card = environment.get_template("model_card.md.j2")
-    return card.render(tags=tags, dataset=dataset, source=Path(source).name, params=params)
+    return card.render(tags=tags, dataset=dataset, source=Path(source).name, params=params, record=record)

@@ -1,4 +1,4 @@
-"""The code that MLflow runs of a promoted model: raw rows in, class probabilities out.
+"""The code that MLflow runs of a promoted model: raw rows in, class probabilities or values out.
 
 MLflow copies this file and the package ``pipelines``, under a name of its own, into the model and runs them from
 there, so that it can be served where this project is not installed. Nothing is unpickled.
@@ -27,7 +27,10 @@ class ServedModel(PythonModel):  # type: ignore[misc]  # MLflow's classes are un
     def predict(
         self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, object] | None = None
     ) -> np.ndarray:
-        """(n_rows, *input_shape) numbers, or the rows of a table as a frame, to (n_rows, n_classes) float32."""
+        """(n_rows, *input_shape) numbers, or the rows of a table as a frame, to (n_rows, n_classes) float32.
+
+        A regression gives (n_rows, 1) values in the target's own unit.
+        """
         return self._predictor.probabilities(model_input)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,9 @@ import typer
 from rich.console import RenderableType
 
 import search
+from pipelines.errors import InputError, UnavailableError
 from pipelines.evaluation import ALPHA
+from pipelines.evaluation.decisions import DEFAULT_THRESHOLD
 from search.cli.options import Figure, Home, Json, Study, argument, option
 from search.home.text import ordinal
 from search.reporting import display
@@ -78,38 +81,93 @@ def predict(
     model: Annotated[str, argument("MODEL[@ALIAS]", "A registered model, by default its champion.")],
     source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.")],
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")] = False,
+    threshold: Annotated[
+        str | None, option("auto|NUMBER", "Of two classes: the second is predicted above this probability.", "0.5")
+    ] = None,
     figure: Figure = None,
+    output: Annotated[Path | None, option("FILE.csv", "Write the predictions to this file too.", "no file")] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Predict the class of each example, with its probabilities.
+    """Predict the class of each example, with its probabilities; or a number, with its 95% interval.
 
     Example: mlp-search predict digits@champion rows.npz
     """
-    result = search.predict(model, source, invert=invert, home=home)
-    document: list[dict[str, Any]] = [
-        {"label": label, "probability": max(row), "probabilities": row}
-        for label, row in zip(result.labels, result.probabilities.tolist(), strict=True)
-    ]
+    result = search.predict(model, source, invert=invert, threshold=threshold, home=home)
+    document = _prediction_rows(result, with_threshold=threshold is not None)
     for column, texts in result.unknown.items():
         for row, text in zip(document, texts, strict=True):
             row |= {} if text is None else {"unknown": {**row.get("unknown", {}), column: text}}
         named = ", ".join(f"{text!r} ({n})" for text, n in Counter(filter(None, texts)).most_common(5))
         display.message(f"column {column!r}: texts that no training row has count as missing, got {named}")
-    if figure:  # before the output: a command that fails prints nothing on stdout
-        from pipelines.evaluation.figures import class_probabilities, save
+    # Files before the output: a command that fails prints nothing on stdout.
+    if figure:
+        _draw(result, figure)
+    if output:
+        _write(result, output)
+    tables = _prediction_tables(result) if result.values is None else _value_tables(result)
+    display.show(tables, document, as_json=as_json)
 
-        save(class_probabilities(result.rows[0], result.probabilities[0], result.class_names), figure)
-        display.message(f"wrote {figure}")
-    display.show(_prediction_tables(result), document, as_json=as_json)
+
+def _prediction_rows(result: search.Predictions, *, with_threshold: bool) -> list[dict[str, Any]]:
+    if result.values is not None:
+        return [_plain(row) for row in result.to_frame().to_dict("records")]
+    extra = {"threshold": result.threshold} if with_threshold else {}
+    return [
+        {"label": result.class_names[number], "probability": row[number], "probabilities": row, **extra}
+        for number, row in zip(result.numbers.tolist(), result.probabilities.tolist(), strict=True)
+    ]
+
+
+def _plain(row: dict[Any, Any]) -> dict[str, Any]:
+    """A row of values; an end beyond every number, as a logarithm may give it, is None."""
+    return {str(name): value if math.isfinite(value) else None for name, value in row.items()}
+
+
+def _draw(result: search.Predictions, path: Path) -> None:
+    from pipelines.evaluation.figures import class_probabilities, predicted_value, save
+
+    if result.values is None:
+        chosen = int(result.numbers[0])
+        figure = class_probabilities(result.rows[0], result.probabilities[0], result.class_names, chosen)
+    else:
+        ends = None if result.low is None or result.high is None else (float(result.low[0]), float(result.high[0]))
+        figure = predicted_value(result.rows[0], float(result.values[0]), ends)
+    save(figure, path)
+    display.message(f"wrote {path}")
+
+
+def _write(result: search.Predictions, path: Path) -> None:
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"--output {path}: must end in .csv: choose such a name")
+    try:
+        result.to_frame().to_csv(path, index=False)
+    except OSError as error:
+        raise UnavailableError(f"--output {path}: cannot be written ({error.strerror}); choose another") from error
+    display.message(f"wrote {path}")
 
 
 def _prediction_tables(result: search.Predictions) -> list[RenderableType]:
     title = f"{result.model} version {result.version}"
+    if result.threshold != DEFAULT_THRESHOLD:
+        title += f", {result.class_names[1]} above {result.threshold:.4g}"
     made = display.table((">row", "class", ">probability", "the next"), title=title)
     for number, row in enumerate(result.probabilities[:_MAX_ROWS]):
-        first, *others = (-row).argsort(kind="stable")[:_MAX_CLASSES]
-        rest = ", ".join(f"{result.class_names[other]} {row[other]:.1%}" for other in others)
+        first = int(result.numbers[number])
+        others = [other for other in (-row).argsort(kind="stable")[:_MAX_CLASSES] if other != first]
+        rest = ", ".join(f"{result.class_names[other]} {row[other]:.1%}" for other in others[: _MAX_CLASSES - 1])
         display.add_row(made, number, result.class_names[first], f"{row[first]:.1%}", rest)
-    n_more = len(result.probabilities) - _MAX_ROWS
-    return [made, f"and {n_more:,} more rows; --json prints all of them"] if n_more > 0 else [made]
+    return [made, *_more(len(result.probabilities))]
+
+
+def _value_tables(result: search.Predictions) -> list[RenderableType]:
+    frame = result.to_frame()
+    columns = (">row", ">value", *([] if result.low is None else [">low", ">high"]))
+    rows = ((number, *map(display.score, row)) for number, row in enumerate(frame.head(_MAX_ROWS).to_numpy().tolist()))
+    made = display.table(columns, rows, f"{result.model} version {result.version}, 95% intervals")
+    return [made, *_more(len(frame))]
+
+
+def _more(n_rows: int) -> list[str]:
+    n_more = n_rows - _MAX_ROWS
+    return [f"and {n_more:,} more rows; --json prints all of them"] if n_more > 0 else []

@@ -1,0 +1,144 @@
+"""What the validation rows teach about a model's answers: the interval of a value, the threshold of two classes.
+
+Both are kept with a model as plain numbers. NumPy only: a served model imports this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from pipelines.data.targets import TargetScaling
+from pipelines.errors import DataError
+from pipelines.files.archives import Array
+
+LEVEL = 0.95
+DEFAULT_THRESHOLD = 0.5
+_THRESHOLD_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualInterval:
+    """The interval of a regression's answers, after split conformal prediction.
+
+    A new row's residual has each rank among the n residuals of the validation rows with the same chance, 1 / (n + 1).
+    The interval reaches from the residual of rank floor((n + 1) 0.025) to that of rank ceil((n + 1) 0.975). Below 39
+    rows these ranks do not exist: the interval then holds every residual, and covers less. As the rows also picked the
+    epoch and the configuration, it is slightly too narrow.
+
+    Attributes:
+        low: Lower residual, true minus predicted, of the target as the network learns it: transformed and standardized.
+        high: The upper one.
+        coverage: The share of new rows that it covers on average, 0.95 or less.
+        n_rows: The number of residuals.
+    """
+
+    low: float
+    high: float
+    coverage: float
+    n_rows: int
+
+    @classmethod
+    def learn(cls, targets: Array, predicted: Array) -> ResidualInterval:
+        """Learns it from (n_rows,) targets and predictions, both as the network learns them; at least one row."""
+        residuals = np.sort(np.asarray(targets, np.float64) - np.asarray(predicted, np.float64))
+        n_rows, share = len(residuals), (1 - LEVEL) / 2
+        # Decimals such as 0.025 are not exact: 40 * 0.025 must be 1.
+        low = max(1, int(np.floor(round((n_rows + 1) * share, 9))))
+        high = n_rows + 1 - low
+        coverage = min(LEVEL, max(0, high - low) / (n_rows + 1))
+        return cls(float(residuals[low - 1]), float(residuals[high - 1]), coverage, n_rows)
+
+    def around(self, values: Array, target: TargetScaling) -> tuple[Array, Array]:
+        """Returns the (n_rows,) lower and upper ends for (n_rows,) predictions, all in the target's own unit."""
+        encoded = target.encode(values).astype(np.float64)
+        low, high = target.decode(encoded + self.low), target.decode(encoded + self.high)
+        # A residual may have one sign only, and encoding rounds.
+        return np.minimum(low, values), np.maximum(high, values)
+
+    def to_json(self) -> dict[str, float]:
+        """Returns plain values for a JSON document."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The decision threshold of two classes.
+
+    Attributes:
+        value: The second class is predicted where its probability is above it.
+        metric: What it is best at on the validation rows: ``accuracy``, ``balanced_accuracy`` or ``macro_f1``.
+        score: The metric there.
+    """
+
+    value: float
+    metric: str
+    score: float
+
+    @classmethod
+    def learn(cls, probabilities: Array, labels: Array, metric: str) -> Threshold:
+        """Chooses the threshold with the best metric; of several, the nearest to 0.5.
+
+        Args:
+            probabilities: (n_rows,) of the second class.
+            labels: (n_rows,) 0 or 1.
+            metric: That of the study; one that does not depend on a threshold is replaced by the balanced accuracy.
+        """
+        metric = metric if metric in _THRESHOLD_METRICS else "balanced_accuracy"
+        given = np.asarray(probabilities, np.float64)
+        levels = np.unique(given)
+        # Halfway between neighbours, so that rounding changes no answer; 0.5 itself, which is the usual one.
+        thresholds = np.unique(np.concatenate([(levels[1:] + levels[:-1]) / 2, [DEFAULT_THRESHOLD]]))
+        scores = _scores(given, np.asarray(labels), thresholds, metric)
+        best = np.flatnonzero(scores >= scores.max() - 1e-12)
+        chosen = best[np.argmin(np.abs(thresholds[best] - DEFAULT_THRESHOLD))]
+        return cls(float(thresholds[chosen]), metric, float(scores[chosen]))
+
+    def to_json(self) -> dict[str, object]:
+        """Returns plain values for a JSON document."""
+        return asdict(self)
+
+
+def _scores(given: Array, labels: Array, thresholds: Array, metric: str) -> Array:
+    """Returns the metric at each threshold; a class without rows or predictions counts as 0."""
+    counts = []
+    for number in (0, 1):
+        of_class = np.sort(given[labels == number])
+        below = np.searchsorted(of_class, thresholds, side="right")  # predicted as class 0
+        counts.append((below, len(of_class) - below))
+    (true_0, false_1), (false_0, true_1) = counts
+    if metric == "accuracy":
+        return np.asarray((true_0 + true_1) / len(labels))
+    if metric == "balanced_accuracy":
+        shares = [true_0 / max((labels == 0).sum(), 1), true_1 / max((labels == 1).sum(), 1)]
+    else:
+        errors = false_0 + false_1
+        shares = [2 * right / np.maximum(2 * right + errors, 1) for right in (true_0, true_1)]
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def decide(probabilities: Array, threshold: float = DEFAULT_THRESHOLD) -> Array:
+    """Returns (n_rows,) class numbers: the most probable class; of two classes, the second above the threshold.
+
+    Args:
+        probabilities: (n_rows, n_classes).
+        threshold: For two classes.
+    """
+    if threshold == DEFAULT_THRESHOLD or probabilities.shape[1] != 2:
+        return np.asarray(probabilities.argmax(axis=1))
+    return np.asarray(probabilities[:, 1] > threshold, dtype=np.int64)
+
+
+def require_threshold(threshold: float, n_classes: int, what: str = "threshold") -> float:
+    """Checks a threshold that a user gave.
+
+    Raises:
+        DataError: It is no probability, or the model has not two classes.
+    """
+    if n_classes != 2:
+        found = f"{n_classes} classes" if n_classes else "a number as its answer"
+        raise DataError(f"{what}: must be left out unless a model has two classes, got one with {found}")
+    if not 0 < threshold < 1:
+        raise DataError(f"{what}: must be auto, or above 0 and below 1, got {threshold:g}")
+    return threshold
