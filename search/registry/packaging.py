@@ -5,7 +5,9 @@ The code is a package whose name no program of its user has.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import pipelines
+from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.decisions import ResidualInterval, Threshold
 from pipelines.evaluation.predictor import ModelRecord, Predictor
@@ -20,13 +23,18 @@ from pipelines.training.history import sha256
 from search.finals.winner import Winner, fetch_model, measured_winner
 from search.home.settings import Settings
 from search.home.startup import prepare_inference
+from search.home.text import times, value_text
 from search.optimization.leaderboard import objective_of
+from search.registry.versions import tagged
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import MODEL_FILE
+from search.tracking.experiment_view import plain
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "rmse", "mae", "r2", "loss")
+"""Metrics of the held-out test, in the order of the card."""
 _IMPORT = re.compile(r"^(\s*(?:from|import) )pipelines\b", re.MULTILINE)
 
 
@@ -84,6 +92,45 @@ def make_record(
         return replace(plain, threshold=Threshold.learn(outputs[:, 1], validation.y, metric))
     predicted = preprocessing.target.encode(outputs[:, 0].astype(np.float64))
     return replace(plain, interval=ResidualInterval.learn(validation.y, predicted))
+
+
+def model_card(tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winner: Winner, record: ModelRecord) -> str:
+    """The description of a version, in Markdown.
+
+    Args:
+        tags: The version's own.
+        dataset: The dataset it was trained on.
+        data: Where the dataset is from.
+        winner: The model.
+        record: What is saved beside it.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # The card is Markdown, not HTML: names that come from data go through the filter "plain".
+    loader = PackageLoader("search.registry", ".")
+    environment = Environment(loader=loader, undefined=StrictUndefined)  # noqa: S701
+    environment.filters |= {"plain": plain, "times": times, "value_text": value_text}
+    known = {name: tagged(tags, f"test_{name}") for name in dict.fromkeys((winner.objective.metric, *_MEASURES))}
+    return environment.get_template("model_card.md.j2").render(
+        tags=tags,
+        dataset=dataset,
+        source=Path(data.source).name,
+        target=data.target,
+        params=winner.candidate.hyperparameters.to_json(),
+        objective=winner.objective,
+        record=record,
+        measures=[(name.replace("_", " "), value) for name, value in known.items() if value is not None],
+        ends=_ends(record),
+    )
+
+
+def _ends(record: ModelRecord) -> tuple[float, float] | None:
+    """The ends of the interval around a prediction: added to it, or with a logarithm factors of it."""
+    interval, target = record.interval, record.preprocessing.target
+    if interval is None or target is None:
+        return None
+    low, high = interval.low * target.scale, interval.high * target.scale
+    return (math.exp(low), math.exp(high)) if target.transform == "log" else (low, high)
 
 
 def _rename(text: str, name: str) -> str:

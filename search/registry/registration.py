@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -26,13 +25,11 @@ from pipelines.files.tables import read_table
 from search.finals.readings import latest_reading, seal_opened
 from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
-from search.home.text import times, value_text
 from search.optimization.studies import study_data
-from search.registry.packaging import make_record, write_code
+from search.registry.packaging import make_record, model_card, write_code
 from search.registry.versions import MADE_BY, PENDING, RECORD_FILE, STATE, Versions
 from search.storage.attributes import FINGERPRINT
 from search.tracking.entries import MODEL_FILE
-from search.tracking.experiment_view import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +80,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     client = versions.client
     spec, dataset = study_data(study, settings)
     record = make_record(client, settings, study, winner, dataset)
-    card = _model_card(tags, dataset, spec.data.source, winner.candidate.hyperparameters.to_json(), record)
+    card = model_card(tags, dataset, spec.data, winner, record)
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, record, dataset, spec.data)
     if not versions.model():
@@ -203,25 +200,3 @@ def _requirements() -> list[str]:
         with suppress(importlib.metadata.PackageNotFoundError):  # only one of TensorFlow's builds is
             pinned.append(f"{name}=={importlib.metadata.version(name)}")
     return pinned
-
-
-def _model_card(
-    tags: Mapping[str, str], dataset: Dataset, source: str, params: Mapping[str, object], record: ModelRecord
-) -> str:
-    """The description of a version, in Markdown.
-
-    Args:
-        tags: The version's own.
-        dataset: The dataset it was trained on.
-        source: Where the dataset is from.
-        params: The configuration.
-        record: What is saved beside the model.
-    """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    # The card is Markdown, not HTML: names that come from data go through the filter "plain".
-    loader = PackageLoader("search.registry", ".")
-    environment = Environment(loader=loader, undefined=StrictUndefined)  # noqa: S701
-    environment.filters |= {"plain": plain, "times": times, "value_text": value_text}
-    card = environment.get_template("model_card.md.j2")
-    return card.render(tags=tags, dataset=dataset, source=Path(source).name, params=params, record=record)
