@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipelines.evaluation.metrics import CONFIDENCE
+from pipelines.evaluation import CONFIDENCE
 
 MIN_SEEDS = 3
 """Fewer seeds say too little of their spread for an interval."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,28 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from pipelines.errors import DataError
+from pipelines.evaluation import CONFIDENCE
+from pipelines.evaluation.contributions import contributions
+from pipelines.evaluation.intervals import interval_of_rows, limits_of
+from pipelines.files.archives import Array
 
-# Keras's epsilon: the loss of one row never exceeds about -log(1e-7) = 16.1.
-CLIP = 1e-7
-CONFIDENCE = 0.95
+CLASSIFICATION_METRICS = ("accuracy", "loss", "balanced_accuracy", "macro_f1", "auc", "average_precision")
+REGRESSION_METRICS = ("rmse", "mae", "r2")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric of a model on some rows, and its 95% interval over other rows."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, metric: str, contributions: Array) -> Estimate:
+        """The estimate by the (n_rows,) contributions of the rows; the interval of accuracy is Wilson's."""
+        low, high = interval_of_rows(contributions.astype(np.float64), limits_of(metric))
+        return cls(float(contributions.mean()), low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +67,7 @@ class Evaluation:
         classes: The per-class table, in the order of the classes.
         confusion: ``confusion[i][j]`` rows of class i were predicted as class j; (n_classes, n_classes) counts.
         majority: Share of the rows that belong to the most frequent class: the accuracy of always answering with it.
+        metrics: By name, each of ``CLASSIFICATION_METRICS``.
     """
 
     accuracy: float
@@ -59,6 +78,18 @@ class Evaluation:
     classes: tuple[ClassScore, ...]
     confusion: tuple[tuple[int, ...], ...]
     majority: float
+    metrics: dict[str, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class RegressionEvaluation:
+    """Scores of a regression on rows with known targets.
+
+    Attributes:
+        metrics: By name, each of ``REGRESSION_METRICS`` in the target's own unit, and ``loss``, that of the training.
+    """
+
+    metrics: dict[str, Estimate]
 
 
 def evaluate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str]) -> Evaluation:
@@ -79,18 +110,46 @@ def evaluate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: S
     predicted = given.argmax(axis=1)
     n_right = int((predicted == truth).sum())
     numbers = np.arange(len(class_names))
+    rows = {metric: contributions(metric, given, truth) for metric in CLASSIFICATION_METRICS}
+    metrics = {metric: Estimate.of(metric, found) for metric, found in rows.items()}
+    low, high = wilson_interval(n_right, len(truth))
+    metrics["accuracy"] = Estimate(n_right / len(truth), low, high)
     columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0.0)
     table = zip(class_names, *(column.tolist() for column in columns), strict=True)
     return Evaluation(
         accuracy=n_right / len(truth),
-        loss=_cross_entropy(given, truth),
+        loss=metrics["loss"].value,
         n_right=n_right,
         n_wrong=len(truth) - n_right,
-        interval=wilson_interval(n_right, len(truth)),
+        interval=(low, high),
         classes=tuple(ClassScore(*row) for row in table),
         confusion=tuple(tuple(row) for row in confusion_matrix(truth, predicted, labels=numbers).tolist()),
         majority=majority_share(truth),
+        metrics=metrics,
     )
+
+
+def evaluate_regression(
+    predicted: Array, truth: Array, encode: Callable[[Array], Array], loss: str
+) -> RegressionEvaluation:
+    """Scores a regression's predictions against the targets.
+
+    Args:
+        predicted: (n_rows,) values in the target's own unit.
+        truth: (n_rows,) targets.
+        encode: Converts values to what the network learns, as the loss was computed in training.
+        loss: ``mse``, ``mae`` or ``huber``.
+
+    Raises:
+        DataError: A prediction is not finite.
+    """
+    if not np.isfinite(predicted).all():
+        raise DataError("predictions: must be finite, got NaN or infinity: train with a lower learning rate")
+    found = {metric: contributions(metric, predicted, truth) for metric in REGRESSION_METRICS}
+    # A prediction that float32 rounded to 0 has no logarithm, where that is what the network learns.
+    above_0 = np.where(predicted == 0, np.finfo(np.float32).tiny, predicted)
+    found["loss"] = contributions(loss, encode(above_0), encode(truth))
+    return RegressionEvaluation({metric: Estimate.of(metric, rows) for metric, rows in found.items()})
 
 
 def majority_share(labels: npt.ArrayLike) -> float:
@@ -117,10 +176,3 @@ def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
 def standard_error(values: Sequence[float]) -> float:
     """Returns the standard error of the mean; 0 for a single value, whose spread is unknown."""
     return float(stats.sem(values)) if len(values) > 1 else 0.0
-
-
-def _cross_entropy(given: npt.NDArray[np.float64], truth: npt.NDArray[np.int64]) -> float:
-    """Computes mean cross-entropy as Keras does from probabilities: clipped, then scaled to sum to 1."""
-    clipped = given.clip(CLIP, 1 - CLIP)
-    rows = clipped[np.arange(len(truth)), truth] / clipped.sum(axis=1)
-    return float(-np.log(rows).mean())

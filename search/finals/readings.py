@@ -11,9 +11,10 @@ from typing import Any
 import optuna
 
 from pipelines.errors import RefusedError
-from pipelines.evaluation.metrics import Evaluation
+from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluation
+from pipelines.objectives import OBJECTIVES
 from search.finals.winner import Winner
-from search.home.text import times
+from search.home.text import times, value_text
 from search.storage.attributes import SEAL
 
 
@@ -23,44 +24,65 @@ class SealedResult:
 
     Attributes:
         winner: The model that was tested.
-        evaluation: Scores, interval, per-class table and confusion matrix.
-        untrained_accuracy: Of the same network before training.
+        evaluation: Every metric of the task with its interval; of a classification the per-class table and the
+            confusion matrix too.
+        untrained_accuracy: Of the same network before training; None for a regression.
         seal_opened: How often the test rows of the study were read, this time included.
         test_rows: Hash of the test rows and their labels.
         ordinal: 7 for the 7th model tested on these rows, over all studies of the home or tracking server.
+        baseline: The objective's metric of a model that knows no inputs, on the same rows.
     """
 
     winner: Winner
-    evaluation: Evaluation
-    untrained_accuracy: float
+    evaluation: Evaluation | RegressionEvaluation
+    untrained_accuracy: float | None
     seal_opened: int
     test_rows: str
     ordinal: int
+    baseline: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """The objective's metric on the test rows."""
+        return self.evaluation.metrics[self.winner.objective.metric]
 
     @property
     def gap(self) -> float:
-        """Accuracy on the leaderboard minus test accuracy: above 0 where the leaderboard was too good."""
-        return self.winner.candidate.value - self.evaluation.accuracy
+        """The leaderboard's value minus the test's: above 0 where the leaderboard was too good."""
+        gain = self.winner.objective.gain
+        return gain(self.winner.candidate.value) - gain(self.estimate.value)
 
     @property
     def figures(self) -> dict[str, object]:
         """The figures that are kept and shown, in plain values."""
-        evaluation = self.evaluation
+        metrics, estimate = self.evaluation.metrics, self.estimate
         return {
-            "test_accuracy": evaluation.accuracy,
-            "interval": list(evaluation.interval),
-            "test_loss": evaluation.loss,
-            "right": evaluation.n_right,
-            "wrong": evaluation.n_wrong,
-            "untrained_accuracy": self.untrained_accuracy,
-            "majority": evaluation.majority,
+            **{f"test_{name}": found.value for name, found in metrics.items()},
+            **self._rows_of_classes,
+            "interval": [estimate.low, estimate.high],
+            "intervals": {f"test_{name}": [found.low, found.high] for name, found in metrics.items()},
+            "objective": self.winner.objective.name,
+            "value": estimate.value,
+            "baseline": self.baseline,
             "test_rows": self.test_rows,
             "ordinal": self.ordinal,
         }
 
     @property
+    def _rows_of_classes(self) -> dict[str, object]:
+        evaluation = self.evaluation
+        if not isinstance(evaluation, Evaluation):
+            return {}
+        return {
+            "right": evaluation.n_right,
+            "wrong": evaluation.n_wrong,
+            "untrained_accuracy": self.untrained_accuracy,
+            "majority": evaluation.majority,
+        }
+
+    @property
     def record(self) -> dict[str, object]:
-        """The figures, the model and the accuracy that was expected of it, as the study keeps them."""
+        """The figures, the model and the value that was expected of it, as the study keeps them."""
         winner = self.winner
         return {"model_sha256": winner.model_sha256, **self.figures, "promised": winner.candidate.value}
 
@@ -73,7 +95,18 @@ def seal_opened(attributes: Mapping[str, Any]) -> int:
 def latest_reading(study: optuna.Study) -> dict[str, Any] | None:
     """The record of the last reading that was completed."""
     readings = reversed(study.user_attrs.get(SEAL, ()))
-    return next((reading for reading in readings if "test_accuracy" in reading), None)
+    return next((reading for reading in readings if _is_complete(reading)), None)
+
+
+def _is_complete(reading: Mapping[str, Any]) -> bool:
+    """Whether there is a result; earlier versions recorded no objective, and had accuracies alone."""
+    return "test_accuracy" in reading or "objective" in reading
+
+
+def _result_of(reading: Mapping[str, Any]) -> str:
+    """The result of a reading in words: ``test accuracy 0.9876``."""
+    metric = OBJECTIVES[reading.get("objective", "val_accuracy")].metric
+    return f"test {metric} {value_text(reading[f'test_{metric}'])}"
 
 
 def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any]]:
@@ -85,14 +118,14 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
         RefusedError: The test was read before and is not to be read ``again``.
     """
     readings = list(study.user_attrs.get(SEAL, ()))
-    if not readings or "test_accuracy" not in readings[-1]:
+    if not readings or not _is_complete(readings[-1]):
         return readings[:-1]
     if again:
         return readings
     last = readings[-1]
     raise RefusedError(
         f"study {study.study_name!r}: the held-out test may be read once; it was read {times(len(readings))},"
-        f" last on {last['at']} for {last['run_name']} with test accuracy {last['test_accuracy']:.4f}: a test that is"
+        f" last on {last['at']} for {last['run_name']} with {_result_of(last)}: a test that is"
         " read again to choose a model is no longer a test; --again reads it anyway and records that"
     )
 

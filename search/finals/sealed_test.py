@@ -19,7 +19,8 @@ from pipelines.config import layer_sizes
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.sealed import open_test
 from pipelines.errors import UnavailableError
-from pipelines.evaluation.metrics import evaluate as score
+from pipelines.evaluation.metrics import Evaluation, RegressionEvaluation, evaluate as score, evaluate_regression
+from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
 from search.finals.readings import SealedResult, authorship, previous_readings
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FOLDER, RIGHT_FILE, FIGURES_FILE = "sealed_test", "right.npz", "evaluation.json"
-"""The folder of a run's artifacts, and its files: which test rows the model got right, and all figures."""
+PREDICTIONS_FILE = "predictions.npz"
+"""The folder of a run's artifacts, and its files: which test rows the model got right, all figures, the predictions."""
 
 
 def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
@@ -70,11 +72,12 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         record_test(client, winner.run_id, test.digest)
         ordinal = number_of(winner.run_id, models_tested_on(client, test.digest, dataset.fingerprint))
         trained, untrained = _predictors(winner, content, dataset)
-        probabilities = trained.probabilities(test.x)
-        evaluation = score(probabilities, test.y, dataset.class_names)
-        untrained_accuracy = float((untrained.probabilities(test.x).argmax(axis=1) == test.y).mean())
-        result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal)
-        _log_evaluation(client, result, test, probabilities, dataset.class_names)
+        found = _predict(trained, test, dataset)
+        baseline = float(found.of_trivial_model.contributions(winner.objective.metric).mean())
+        untrained_accuracy = None if found.is_regression else _accuracy(untrained, test)
+        evaluation = _score(found, dataset, winner)
+        result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal, baseline)
+        _log_evaluation(client, result, test, found, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result
 
@@ -92,8 +95,30 @@ def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predi
     return trained, Predictor(untrained, preprocessing)
 
 
+def _predict(model: Predictor, test: Split, dataset: Dataset) -> Predictions:
+    """The model's predictions of the test rows, and those of a model that knows no inputs."""
+    outputs, target, trained_on = model.probabilities(test.x), dataset.preprocessing.target, dataset.training.y
+    if target is None:
+        shares = np.bincount(trained_on, minlength=dataset.n_outputs) / len(trained_on)
+        return Predictions(outputs, test.y, shares)
+    mean = target.decode(trained_on).mean(keepdims=True)
+    return Predictions(outputs.reshape(-1), target.decode(test.y), mean)
+
+
+def _score(found: Predictions, dataset: Dataset, winner: Winner) -> Evaluation | RegressionEvaluation:
+    target = dataset.preprocessing.target
+    if target is None:
+        return score(found.predicted, found.truth, dataset.class_names)
+    loss = winner.candidate.hyperparameters.loss or "mse"
+    return evaluate_regression(found.predicted, found.truth, target.encode, loss)
+
+
+def _accuracy(model: Predictor, test: Split) -> float:
+    return float((model.probabilities(test.x).argmax(axis=1) == test.y).mean())
+
+
 def _log_evaluation(
-    client: MlflowClient, result: SealedResult, test: Split, probabilities: np.ndarray, class_names: Sequence[str]
+    client: MlflowClient, result: SealedResult, test: Split, found: Predictions, class_names: Sequence[str]
 ) -> None:
     """Logs the metrics and files of a held-out test; logged again, they replace the same ones.
 
@@ -101,7 +126,7 @@ def _log_evaluation(
         client: MLflow's client.
         result: The result.
         test: The test rows.
-        probabilities: (n_rows, n_classes) float32, the model's answers for them.
+        found: The model's predictions for them.
         class_names: n_classes names.
 
     Raises:
@@ -110,35 +135,50 @@ def _log_evaluation(
     from mlflow.entities import Metric, RunTag
 
     evaluation, run_id, at_ms = result.evaluation, result.winner.run_id, now_ms()
-    metrics = {
-        "test_accuracy": evaluation.accuracy,
-        "test_accuracy_low": evaluation.interval[0],
-        "test_accuracy_high": evaluation.interval[1],
-        "test_loss": evaluation.loss,
-        "test_untrained_accuracy": result.untrained_accuracy,
-        "test_majority": evaluation.majority,
-    }
+    metrics = {f"test_{name}": found.value for name, found in evaluation.metrics.items()}
+    metrics |= {f"test_{name}_low": found.low for name, found in evaluation.metrics.items()}
+    metrics |= {f"test_{name}_high": found.high for name, found in evaluation.metrics.items()}
+    if isinstance(evaluation, Evaluation) and result.untrained_accuracy is not None:
+        metrics |= {"test_untrained_accuracy": result.untrained_accuracy, "test_majority": evaluation.majority}
     points = [Metric(name, value, at_ms, 0) for name, value in metrics.items()]
     with mlflow_errors(f"run {run_id}: MLflow must take the test's figures"):
         with tempfile.TemporaryDirectory() as folder:
-            _write_files(Path(folder), result, test, probabilities, class_names)
+            _write_files(Path(folder), result, test, found, class_names)
             client.log_artifacts(run_id, folder, FOLDER)
         client.log_batch(run_id, points, tags=[RunTag(READ, str(result.seal_opened))])
 
 
 def _write_files(
-    folder: Path, result: SealedResult, test: Split, probabilities: np.ndarray, class_names: Sequence[str]
+    folder: Path, result: SealedResult, test: Split, found: Predictions, class_names: Sequence[str]
+) -> None:
+    document = asdict(result.evaluation) | result.record
+    (folder / FIGURES_FILE).write_text(json.dumps(document, indent=1))
+    (folder / PREDICTIONS_FILE).write_bytes(found.to_npz())
+    if isinstance(result.evaluation, Evaluation):
+        np.savez_compressed(folder / RIGHT_FILE, right=found.predicted.argmax(axis=1) == test.y)
+        _draw(folder, result.evaluation, test, found.predicted, class_names)
+
+
+def _draw(
+    folder: Path, evaluation: Evaluation, test: Split, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
     from pipelines.evaluation.drawing import pick_examples
     from pipelines.evaluation.figures import confusion_matrix, prediction_grid, save
 
-    document = asdict(result.evaluation) | result.record
-    (folder / FIGURES_FILE).write_text(json.dumps(document, indent=1))
-    np.savez_compressed(folder / RIGHT_FILE, right=probabilities.argmax(axis=1) == test.y)
-    save(confusion_matrix(result.evaluation.confusion, class_names), folder / "confusion_matrix.png")
+    save(confusion_matrix(evaluation.confusion, class_names), folder / "confusion_matrix.png")
     for kind, rows in zip(("right", "wrong"), pick_examples(probabilities, test.y), strict=True):
         figure = prediction_grid(test.x[rows], test.y[rows], probabilities[rows], class_names)
         save(figure, folder / f"predictions_{kind}.png")
+
+
+def read_predictions(client: MlflowClient, run_id: str) -> bytes:
+    """The predictions of a run's model for the test rows, as ``Predictions.to_npz`` wrote them.
+
+    Raises:
+        UnavailableError: MLflow does not have them.
+    """
+    name = f"{FOLDER}/{PREDICTIONS_FILE}"
+    return read_artifact(client, f"runs:/{run_id}/{name}", f"{name} of run {run_id}")
 
 
 def read_right(client: MlflowClient, run_id: str) -> np.ndarray:

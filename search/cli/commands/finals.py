@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
@@ -11,6 +11,9 @@ import search
 from search.cli.options import Home, Json, Pool, Study, option
 from search.home.text import against_majority, ordinal, times
 from search.reporting import display
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.metrics import Estimate, Evaluation
 
 _MAX_CLASSES = 15
 
@@ -99,23 +102,42 @@ def _as_json(finalist: search.Finalist) -> dict[str, object]:
 
 
 def _evaluation_tables(result: search.SealedResult, study: str) -> list[RenderableType]:
-    evaluation, winner = result.evaluation, result.winner
-    low, high = evaluation.interval
-    side = "above" if result.gap > 0 else "below"
-    facts = {
-        "model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters",
-        "test accuracy": f"{evaluation.accuracy:.4f}, 95% interval {low:.4f} to {high:.4f}",
-        "most frequent class": against_majority(evaluation.accuracy, evaluation.majority, "the model"),
-        "right and wrong": f"{evaluation.n_right:,} and {evaluation.n_wrong:,}",
-        "test loss": f"{evaluation.loss:.4f}",
-        "before training": f"{result.untrained_accuracy:.4f}",
-        "on the leaderboard": f"{winner.candidate.value:.4f}, {abs(result.gap):.4f} {side} the test accuracy",
+    from pipelines.evaluation.metrics import Evaluation  # imports scikit-learn, which takes a second
+
+    winner, evaluation, objective = result.winner, result.evaluation, result.winner.objective
+    facts = {"model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters"}
+    names = dict.fromkeys((objective.metric, *evaluation.metrics))  # the study's own first
+    facts |= {f"test {name.replace('_', ' ')}": _estimate(evaluation.metrics[name]) for name in names}
+    if objective.metric != "accuracy":
+        facts["without inputs"] = f"{objective.metric} {display.score(result.baseline)}: the same answer for each row"
+    side = "better" if result.gap > 0 else "worse"
+    promised = f"{objective.name} {display.score(winner.candidate.value)}"
+    of_classes = evaluation if isinstance(evaluation, Evaluation) else None
+    facts |= _class_facts(of_classes, result.untrained_accuracy) if of_classes else {}
+    facts |= {
+        "on the leaderboard": f"{promised}, {display.score(abs(result.gap))} {side} than on the test rows",
         "test read": f"{times(result.seal_opened)} for this study",
         "tested on these rows": f"the {ordinal(result.ordinal)} model, over all studies",
     }
+    tables: list[RenderableType] = [display.table(("held-out test", f"study {study}"), facts.items())]
+    return tables + (_class_tables(of_classes) if of_classes else [])
+
+
+def _estimate(found: Estimate) -> str:
+    return f"{display.score(found.value)}, 95% interval {display.interval((found.low, found.high))}"
+
+
+def _class_facts(evaluation: Evaluation, untrained_accuracy: float | None) -> dict[str, str]:
+    return {
+        "most frequent class": against_majority(evaluation.accuracy, evaluation.majority, "the model"),
+        "right and wrong": f"{evaluation.n_right:,} and {evaluation.n_wrong:,}",
+        "before training": f"accuracy {display.score(untrained_accuracy)}",
+    }
+
+
+def _class_tables(evaluation: Evaluation) -> list[RenderableType]:
     scores = [(c.name, c.support, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in evaluation.classes]
     return [
-        display.table(("held-out test", f"study {study}"), facts.items()),
         display.table(("class", ">rows", ">precision", ">recall", ">F1"), scores),
         _confusion_table(evaluation.confusion, [row.name for row in evaluation.classes]),
     ]

@@ -9,15 +9,29 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from sklearn.metrics import accuracy_score, classification_report, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    classification_report,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
+from pipelines.data.targets import TargetScaling
 from pipelines.errors import DataError
 from pipelines.evaluation.metrics import (
     Evaluation,
     evaluate,
+    evaluate_regression,
     standard_error,
     wilson_interval,
 )
+from pipelines.evaluation.predictions import Predictions
 
 HAND = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6]], np.float32)
 HAND_LABELS = np.array([0, 1, 1, 2])
@@ -69,6 +83,20 @@ class TestEvaluate:
             expected = report[row.name]
             found = (row.precision, row.recall, row.f1, row.support)
             assert found == pytest.approx([expected[k] for k in ("precision", "recall", "f1-score", "support")])
+        found = {name: estimate.value for name, estimate in result.metrics.items()}
+        truths = [(probabilities[:, k], labels == k) for k in ([1] if n_classes == 2 else range(n_classes))]
+        assert found == pytest.approx(
+            {
+                "accuracy": accuracy_score(labels, predicted),
+                "loss": log_loss(labels, exact, labels=range(n_classes)),
+                "balanced_accuracy": balanced_accuracy_score(labels, predicted),
+                "macro_f1": f1_score(labels, predicted, average="macro"),
+                "auc": np.mean([roc_auc_score(truth, scores) for scores, truth in truths]),
+                "average_precision": np.mean([average_precision_score(truth, scores) for scores, truth in truths]),
+            },
+            abs=1e-5,
+        )
+        assert all(estimate.low < estimate.value < estimate.high for estimate in result.metrics.values())
         assert [sum(row) for row in result.confusion] == np.bincount(labels, minlength=n_classes).tolist()
         assert sum(result.confusion[i][i] for i in range(n_classes)) == result.n_right
 
@@ -99,6 +127,57 @@ class TestEvaluate:
     def test_probabilities_that_are_not_finite_are_an_error(self, value: float) -> None:
         with pytest.raises(DataError, match="probabilities: must be finite, got NaN or infinity"):
             evaluate(HAND * value, HAND_LABELS, "abc")
+
+
+class TestEvaluateRegression:
+    def test_agrees_with_scikit_learn_in_the_unit_of_the_target(self) -> None:
+        rng = np.random.default_rng(0)
+        truth = rng.exponential(5000, 400)
+        predicted = (truth + rng.normal(0, 800, 400)).astype(np.float32)
+        scaling = TargetScaling.learn(truth, None)
+        metrics = evaluate_regression(predicted, truth, scaling.encode, "mse").metrics
+        assert {name: found.value for name, found in metrics.items()} == pytest.approx(
+            {
+                "rmse": root_mean_squared_error(truth, predicted),
+                "mae": mean_absolute_error(truth, predicted),
+                "r2": r2_score(truth, predicted),
+                "loss": root_mean_squared_error(truth, predicted) ** 2 / scaling.scale**2,
+            },
+            rel=1e-4,
+        )
+        assert all(0 <= found.low < found.value < found.high for found in metrics.values())
+        assert metrics["r2"].high <= 1
+
+    def test_a_logarithm_of_a_prediction_that_was_rounded_to_0_is_finite(self) -> None:
+        truth = np.exp(np.linspace(0, 3, 40))
+        scaling = TargetScaling.learn(truth, "log")
+        metrics = evaluate_regression(np.zeros(40, np.float32), truth, scaling.encode, "huber").metrics
+        assert np.isfinite(metrics["loss"].value)
+
+    def test_predictions_that_are_not_finite_are_an_error(self) -> None:
+        with pytest.raises(DataError, match="predictions: must be finite, got NaN or infinity"):
+            evaluate_regression(np.full(3, np.inf), np.arange(3.0), np.array, "mse")
+
+
+class TestPredictions:
+    def test_they_are_read_as_they_were_kept(self) -> None:
+        for predicted, truth, trivial in (
+            (HAND, HAND_LABELS, np.array([0.2, 0.5, 0.3])),
+            (np.arange(4, dtype=np.float32), np.arange(4.0), np.array([1.5])),
+        ):
+            kept = Predictions.from_npz(Predictions(predicted, truth, trivial).to_npz(), "it")
+            assert np.array_equal(kept.predicted, predicted)
+            assert np.array_equal(kept.truth, truth)
+            assert np.array_equal(kept.trivial, trivial)
+        with pytest.raises(DataError, match="it: must be predictions as they were kept"):
+            Predictions.from_npz(b"PK", "it")
+
+    def test_the_trivial_model_knows_no_inputs(self) -> None:
+        classes = Predictions(HAND, HAND_LABELS, np.array([0.2, 0.5, 0.3])).of_trivial_model
+        assert classes.contributions("accuracy").mean() == 0.5
+        assert classes.contributions("auc").mean() == 0.5
+        values = Predictions(np.arange(4, dtype=np.float32), np.arange(4.0), np.array([1.5])).of_trivial_model
+        assert values.contributions("r2").mean() == pytest.approx(0)
 
 
 class TestWilson:

@@ -14,10 +14,12 @@ from mlflow import MlflowClient
 from pipelines.config import DataConfig
 from pipelines.data.sealed import open_test
 from pipelines.errors import InputError, RefusedError
+from pipelines.evaluation.metrics import CLASSIFICATION_METRICS
+from pipelines.evaluation.predictions import Predictions
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
 from search.finals.finals import run_finalists
-from search.finals.sealed_test import FOLDER, evaluate, read_right
+from search.finals.sealed_test import FOLDER, evaluate, read_predictions, read_right
 from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
@@ -60,10 +62,15 @@ def test_its_figures_are_those_of_the_saved_model_on_the_test_rows(home: Path, t
 
     metrics = client.get_run(run_id).data.metrics
     assert metrics["test_accuracy"] == pytest.approx(right.mean())
-    assert metrics["test_accuracy_low"] < metrics["test_accuracy"] < metrics["test_accuracy_high"]
+    for name in CLASSIFICATION_METRICS:
+        assert metrics[f"test_{name}_low"] < metrics[f"test_{name}"] < metrics[f"test_{name}_high"]
+    kept = Predictions.from_npz(read_predictions(client, run_id), "it")
+    assert kept.predicted == pytest.approx(probabilities, abs=1e-6)
+    assert np.array_equal(kept.truth, test.y)
     files = {item.path.removeprefix(f"{FOLDER}/") for item in client.list_artifacts(run_id, FOLDER)}
     assert files == {
         "confusion_matrix.png", "evaluation.json", "predictions_right.png", "predictions_wrong.png", "right.npz",
+        "predictions.npz",
     }  # fmt: skip
 
 
@@ -84,7 +91,8 @@ def test_a_second_reading_is_refused_and_again_is_counted(home: Path):
     assert first.code == 0
     assert first.json().keys() == {
         "test_accuracy", "interval", "test_loss", "right", "wrong", "untrained_accuracy", "majority",
-        "test_rows", "seal_opened", "ordinal",
+        "test_rows", "seal_opened", "ordinal", "objective", "value", "intervals", "baseline",
+        "test_balanced_accuracy", "test_macro_f1", "test_auc", "test_average_precision",
     }  # fmt: skip
     assert first.json()["seal_opened"] == 1
     assert first.json()["ordinal"] == 1
