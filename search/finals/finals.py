@@ -16,6 +16,7 @@ from search.finals.opening import exclusive_study
 from search.finals.readings import seal_opened
 from search.finals.selection import Verdict, as_attribute, is_out, judge, order
 from search.home.interrupts import interruptible
+from search.optimization.leaderboard import baselines_of
 from search.optimization.provenance import majority_of
 from search.optimization.run_records import recorded_results
 from search.optimization.seeds import finalist_seed, refit_seed
@@ -41,6 +42,7 @@ class FinalistsResult:
         interrupted: Whether Ctrl-C ended it; the same call resumes it.
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
         majority: Accuracy of always answering with the validation rows' most frequent class; None in a regression.
+        baselines: Metrics on the validation rows of each baseline; see ``TrialRow``.
     """
 
     study: str
@@ -50,6 +52,7 @@ class FinalistsResult:
     interrupted: bool
     undelivered: int = 0
     majority: float | None = None
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def run_finalists(
@@ -118,8 +121,8 @@ class _Finals:
         verdict = verdict and judge(self._finalists())  # again: by now more runs have their ids
         run_id = recorded_results(study).get(verdict.winner.refit_run, {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
-        majority = majority_of(self.dataset)
-        return FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, tracker.undelivered, majority)
+        result = FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, tracker.undelivered)
+        return replace(result, majority=majority_of(self.dataset), baselines=baselines_of(study.user_attrs))
 
     def _train_finalists(self) -> bool:
         """Trains the missing runs; returns whether it was interrupted."""

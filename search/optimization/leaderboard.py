@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
 
 from pipelines.objectives import OBJECTIVES, Objective, epoch_metrics
+from search.optimization.baselines import Comparison, compare
 from search.storage.attributes import FACTS, RESULT, RUN_ID, SPEC, run_id_key
 
 
@@ -28,6 +29,8 @@ class TrialRow:
         run_id: Its run in MLflow.
         majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
         objective: The validation metric that ``value`` is.
+        baselines: Metrics on the validation rows, by name, of each baseline that the study knows: ``majority`` or
+            ``mean``, and ``linear``.
     """
 
     number: int
@@ -41,6 +44,12 @@ class TrialRow:
     run_id: str | None
     majority: float | None = None
     objective: str = "val_accuracy"
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def comparison(self) -> Comparison:
+        """The value beside the baselines of its metric."""
+        return compare(self.value, OBJECTIVES[self.objective], self.baselines, self.majority)
 
 
 def objective_of(attributes: Mapping[str, Any]) -> Objective:
@@ -52,6 +61,11 @@ def metrics_of_epochs(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the metrics that a study logs of each epoch, from the study's attributes."""
     task = attributes.get(SPEC, {}).get("data", {}).get("task", "classification")
     return epoch_metrics(task, objective_of(attributes).name)
+
+
+def baselines_of(attributes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The scores of a study's baselines on the validation rows; none if unknown, as in studies of earlier versions."""
+    return dict(attributes.get(FACTS, {}).get("dataset", {}).get("baselines", {}))
 
 
 def best_value(result: Mapping[str, Any]) -> float | None:
@@ -75,7 +89,7 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
     run_id = attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None
     majority = attributes.get(FACTS, {}).get("dataset", {}).get("majority")
     row = result_row(trial.number, trial.state.name, result, objective)
-    return replace(row, run_id=run_id, majority=majority)
+    return replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes))
 
 
 def result_row(number: int, state: str, result: Mapping[str, Any], objective: Objective) -> TrialRow:

@@ -14,6 +14,7 @@ import psutil
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.metrics import majority_share
 from search.home.settings import Settings
+from search.optimization.baselines import Baselines
 from search.spec import StudySpec
 from search.tracking.experiment_view import plain
 from search.tracking.runs import DatasetInput, Runs
@@ -40,8 +41,14 @@ def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
     return DatasetInput(dataset.name, dataset.fingerprint, source, profile, preprocessing)
 
 
-def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:
-    """Facts for the report: the study's data, and the machine that searched it last."""
+def facts(dataset: Dataset, pool: Pool, baselines: Baselines) -> dict[str, object]:
+    """Facts for the report: the study's data, and the machine that searched it last.
+
+    Args:
+        dataset: The data.
+        pool: What searches it.
+        baselines: Their scores on the validation rows; none where they are not known yet.
+    """
     return {
         "dataset": {
             "name": dataset.name,
@@ -52,6 +59,7 @@ def facts(dataset: Dataset, pool: Pool) -> dict[str, object]:
             "classes": len(dataset.class_names),
             "majority": majority_of(dataset),
             "notes": list(dataset.notes),
+            **({"baselines": {name: dict(scores) for name, scores in baselines.items()}} if baselines else {}),
         },
         "machine": machine([slot.device for slot in pool.slots]),
         "git_commit": git_commit(),

@@ -13,6 +13,8 @@ from pipelines.errors import NotFoundError, SpecError
 from pipelines.objectives import OBJECTIVES
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
+from search.optimization.baselines import Baselines
+from search.optimization.leaderboard import baselines_of
 from search.optimization.pruners import make_pruner
 from search.spec import StudySpec, spec_from_dict
 from search.spec.study_spec import TABLE_START
@@ -80,6 +82,13 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
         return spec
     then = spec_from_dict(recorded, "recorded study")
     return replace(spec, objective=then.objective, data=replace(spec.data, task=then.data.task))
+
+
+def recorded_baselines(settings: Settings, name: str) -> Baselines:
+    """The scores of a study's baselines; none if they are not known yet, as in homes of earlier versions."""
+    if name not in study_names(settings):
+        return {}
+    return baselines_of(load_study(settings, name).user_attrs)
 
 
 def require_own_experiment(settings: Settings, name: str) -> None:

@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from search.home.text import against_majority, printable, value_text
+from search.home.text import printable, value_text
 from search.spec.space import TASK_DIMENSIONS
 
 if TYPE_CHECKING:
@@ -152,14 +152,13 @@ def leaderboard_table(rows: Sequence[TrialRow], title: str) -> Table:
 
 
 def baseline(rows: Sequence[TrialRow], what: str = "the best trial") -> list[str]:
-    """A line on the most frequent class beside the best of the rows; none if its share is unknown.
+    """A line on each baseline beside the best of the rows; none if they are unknown.
 
     Args:
         rows: Trials, the best first.
         what: The best of them.
     """
-    sentences = [against_majority(row.value, row.majority, what) for row in rows[:1]]
-    return [sentence for sentence in sentences if sentence]
+    return [sentence for row in rows[:1] for sentence in row.comparison.sentences(what)]
 
 
 def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
@@ -167,11 +166,11 @@ def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
     if not studies:
         return "no studies yet; mlp-search run digits starts one"
     counts = (">complete", ">pruned", ">failed", ">budget")
-    columns = ("study", "dataset", *counts, "objective", ">best", ">majority class", ">time")
+    columns = ("study", "dataset", *counts, "objective", ">best", ">majority or mean", ">linear model", ">time")
     cells = (
         (study.name, study.source, study.complete, study.pruned, study.failed, study.budget,
          study.objective,
-         score(study.best_value), score(study.majority), seconds(study.elapsed_s))
+         score(study.best_value), score(study.constant), score(study.linear), seconds(study.elapsed_s))
         for study in studies
     )  # fmt: skip
     return table(columns, cells)

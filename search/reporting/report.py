@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -92,13 +92,14 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "elapsed_s": attributes.get(ELAPSED, 0.0),
         "trained_s": sum(row.duration_s or 0.0 for row in rows),
         "rows": rows,
+        "baselines": _baselines(rows),
         "complete": complete,
         "pruned": pruned,
         "failed": failed,
         "why": explain(study, complete[0].number).text if complete else "",
         "planned": sum(int(row.params.get("epochs", row.epochs_trained)) for row in pruned),
         "audit": _audit(study, rows),
-        "finals": _finals(study),
+        "finals": _finals(study, rows),
         "n_tests": seal_opened(attributes),
         "test": test,
         "measure": _measure(test, objective.metric),
@@ -110,6 +111,14 @@ def _measure(test: Facts | None, metric: str) -> Facts:
     """The figure of the held-out test that stands for it: the study's own metric where it was measured."""
     shown = metric if test is None or f"test_{metric}" in test else "accuracy"
     return {"label": shown.replace("_", " "), "value": (test or {}).get(f"test_{shown}")}
+
+
+def _baselines(rows: Sequence[TrialRow]) -> Facts:
+    """Names and metrics of the study's baselines."""
+    known = rows[0].baselines if rows else {}
+    metrics = dict.fromkeys(metric for scores in known.values() for metric in scores)
+    labels = {"majority": "the most frequent class", "mean": "the mean", "linear": "a linear model"}
+    return {"names": list(known), "metrics": list(metrics), "labels": labels}
 
 
 def _histories(
@@ -142,13 +151,15 @@ def _audit(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     return {"trials": audited, "best_other": best if others else 0.0, "missed": missed, "loss": loss}
 
 
-def _finals(study: StoredStudy) -> Facts | None:
+def _finals(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts | None:
     """The verdict and its finalists, the winner first."""
     verdict = study.user_attrs.get(VERDICT)
     if not verdict:
         return None
     recorded, trials = recorded_results(study), study.get_trials(deepcopy=False)
+    objective = objective_of(study.user_attrs)
     n_rows = study.user_attrs.get(FACTS, {}).get("dataset", {}).get("validation_rows", 0)
     wanted = [candidate_of(trials[number]) for number in verdict["trials"]]
-    found = [make_finalist(candidate, verdict["seeds"], recorded, n_rows) for candidate in wanted]
-    return {**verdict, "finalists": found}
+    found = [make_finalist(candidate, verdict["seeds"], recorded, n_rows, objective) for candidate in wanted]
+    compared = " ".join(replace(rows[0].comparison, value=found[0].mean).sentences("the winner"))
+    return {**verdict, "finalists": found, "compared": compared}

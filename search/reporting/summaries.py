@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import read_settings
-from search.home.text import against_majority, value_text
+from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
 from search.optimization.pruners import rung
 from search.optimization.studies import load_study, study_names
@@ -45,6 +45,9 @@ class StudySummary:
         elapsed_s: Duration of its runs together, in seconds.
         majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
         objective: The validation metric that ranks its trials.
+        baselines: Metrics of its baselines by name; see ``TrialRow``.
+        linear: The objective of the linear model; None if unknown.
+        constant: The objective of answering with the most frequent class, or the mean; None if unknown.
     """
 
     name: str
@@ -57,6 +60,9 @@ class StudySummary:
     elapsed_s: float
     majority: float | None = None
     objective: str = "val_accuracy"
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    linear: float | None = None
+    constant: float | None = None
 
 
 def studies(*, home: Path | None = None) -> list[StudySummary]:
@@ -72,6 +78,7 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
         attributes, rows = study.user_attrs, leaderboard(study)
         spec = attributes.get(SPEC, {})
         states = [row.state for row in rows]
+        beside = rows[0].comparison.baselines if rows else {}
         found.append(
             StudySummary(
                 name=name,
@@ -84,6 +91,9 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
                 elapsed_s=attributes.get(ELAPSED, 0.0),
                 majority=rows[0].majority if rows else None,
                 objective=objective_of(attributes).name,
+                baselines=rows[0].baselines if rows else {},
+                linear=beside.get("linear"),
+                constant=beside.get("majority", beside.get("mean")),
             )
         )
     return found
@@ -147,7 +157,7 @@ def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
         text += f" trial {other.number}"
     if result.get("stop_reason") == "timeout":
         text += f". The study's timeout ended it before its {row.params.get('epochs')} planned epochs"
-    return f"{text}. {against_majority(value, row.majority, 'this trial')}".rstrip()
+    return " ".join([f"{text}.", *row.comparison.sentences("this trial")])
 
 
 def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, attributes: Mapping[str, Any]) -> str:

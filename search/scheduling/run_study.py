@@ -13,6 +13,7 @@ from search.devices.memory import require_fit
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
+from search.optimization.baselines import BaselineThread
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
@@ -22,6 +23,7 @@ from search.optimization.studies import (
     keep_recorded_starts,
     load_study,
     open_study,
+    recorded_baselines,
     require_own_experiment,
     study_names,
 )
@@ -37,6 +39,7 @@ from search.tracking.spool import has_spooled
 from search.tracking.tracker import Tracker
 from search.workers.start import local_slots, prepare_pool, start_pool
 
+_BASELINES_S = 10.0  # at the end of a run; they take a second at most, unless the machine is very busy
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ def frame(rows: tuple[TrialRow, ...] | list[TrialRow]) -> pd.DataFrame:
     import pandas as pd
 
     records = [row.params | asdict(row) for row in rows]
-    return pd.DataFrame.from_records(records, index="number" if records else None, exclude=["params"])
+    return pd.DataFrame.from_records(records, index="number" if records else None, exclude=["params", "baselines"])
 
 
 def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:
@@ -138,16 +141,21 @@ def _search(
     """Runs the scheduler in a pool of its own, and waits for MLflow."""
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
+    baselines = BaselineThread(dataset, recorded_baselines(settings, spec.name))
     with closing(start_pool(pool, spec, dataset, settings)) as running_pool, tracker:
         if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
             tracker.wait_connected()
         study = open_study(settings, spec, dataset.fingerprint)
-        study.set_user_attr(FACTS, facts(dataset, running_pool))
+        known = facts(dataset, running_pool, baselines.scores(0.0))
+        study.set_user_attr(FACTS, known)
         n_features, n_outputs = dataset.training.x[0].size, dataset.n_outputs
         context = StudyContext(spec, study, settings, tracker, observer, n_features, n_outputs, run_tags(dataset))
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()
+        late = facts(dataset, running_pool, baselines.scores(_BASELINES_S))
+        if late != known:
+            study.set_user_attr(FACTS, late)
     record_runs(study, tracker)
     study.refresh()
     rows = tuple(leaderboard(study))

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 import search
 from search.cli.options import Home, Json, Pool, Study, option
 from search.home.text import against_majority, ordinal, times
+from search.optimization.baselines import compare
 from search.reporting import display
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title
     documents = [_as_json(finalist) for finalist in verdict.finalists]
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     objective = verdict.winner.objective
-    document |= {"loss": verdict.loss, "majority": result.majority, "objective": objective.name}
+    document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
     columns = (
         ">trial",
         f">mean {objective.name}",
@@ -76,10 +77,8 @@ def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title
         "configuration",
     )
     table = display.table(columns, map(_row, verdict.finalists), title)
-    is_accuracy = objective.name == "val_accuracy"
-    baseline = against_majority(verdict.winner.mean, result.majority, "the winner") if is_accuracy else ""
-    lines = [line for line in (verdict.explanation, baseline) if line]
-    display.show([table, *lines], document, as_json=as_json)
+    beside = compare(verdict.winner.mean, objective, result.baselines, result.majority)
+    display.show([table, verdict.explanation, *beside.sentences("the winner")], document, as_json=as_json)
 
 
 def _row(finalist: search.Finalist) -> tuple[object, ...]:

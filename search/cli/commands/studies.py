@@ -128,8 +128,14 @@ def _read(study: str, **given: Any) -> search.StudySpec:
 def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
     counts = {name: result.count(state) for name, state in _STATES.items()}
     best = result.best and display.fields(result.best, "number", "value", "params", "run_id")
-    document = {"study": result.study, "trials": counts, "best": best, "wall_s": round(result.wall_s, 3)}
+    document: dict[str, object] = {
+        "study": result.study,
+        "trials": counts,
+        "best": best,
+        "wall_s": round(result.wall_s, 3),
+    }
     document["majority"] = result.rows[0].majority if result.rows else None
+    document["baselines"] = result.rows[0].baselines if result.rows else {}
     table = display.leaderboard_table(result.rows[:_TOP], f"study {result.study}")
     done = ", ".join(f"{count} {name}" for name, count in counts.items())
     lines = [f"{done} in {display.seconds(result.wall_s)}", *display.baseline(result.rows)]

@@ -1,0 +1,176 @@
+"""What needs no search: a constant answer, and a linear model on the same encoded rows.
+
+A network that does not beat both is not worth its cost. They are trained once for a study, in a thread of the
+searching process while the workers start.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from pipelines.data.datasets import Dataset, Split
+from pipelines.files.archives import Array
+from pipelines.objectives import Objective
+from pipelines.training.scores import CLASSIFICATION_SCORES, classification_score, regression_scores
+from search.home.text import value_text
+
+MAX_PRODUCTS = 20_000_000
+"""The linear model is trained on as many rows, drawn at random, as rows x features x outputs stay below."""
+_SEED = 0
+_MAX_STEPS = 200
+_LOWEST = 1e-7
+_NAMES = {
+    "majority": "Always answering with the most frequent class",
+    "mean": "Always answering with the mean",
+    "linear": "A linear model",
+}
+
+Baselines: TypeAlias = Mapping[str, Mapping[str, float]]
+"""Metrics by name, such as ``auc``, of each baseline: ``majority`` or ``mean``, and ``linear``."""
+
+
+def baseline_scores(dataset: Dataset, rows: Split) -> dict[str, dict[str, float]]:
+    """Fits the baselines to the training rows and scores them.
+
+    Args:
+        dataset: The training rows.
+        rows: The rows to score on, as ``dataset`` encodes them.
+    """
+    constant = "mean" if dataset.preprocessing.target else "majority"
+    scores = {constant: _score(dataset, rows, _constant(dataset, len(rows.y)))}
+    with warnings.catch_warnings(action="ignore"):  # that it has not converged is no news to the user
+        linear = _linear(dataset, rows.x)
+    return scores if linear is None else scores | {"linear": _score(dataset, rows, linear)}
+
+
+def _constant(dataset: Dataset, n_rows: int) -> Array:
+    """Returns (n_rows, n_classes) shares of the classes in training, or (n_rows,) means."""
+    y, target = dataset.training.y, dataset.preprocessing.target
+    if target:
+        return np.full(n_rows, np.average(target.decode(y), weights=dataset.training.weight))
+    counts = np.bincount(y, dataset.training.weight, dataset.n_outputs)
+    return np.tile(counts / counts.sum(), (n_rows, 1))
+
+
+def _linear(dataset: Dataset, x: Array) -> Array | None:
+    """Returns the answers of logistic or ridge regression, as ``_constant``; None where one class alone is drawn."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from threadpoolctl import threadpool_limits
+
+    training, target = _drawn(dataset), dataset.preprocessing.target
+    known = training.x.reshape(len(training.y), -1).astype(np.float32)
+    center, scale = known.mean(axis=0), known.std(axis=0)
+    scale[scale == 0] = 1
+    asked = (x.reshape(len(x), -1).astype(np.float32) - center) / scale
+    with threadpool_limits(1):  # the other cores train
+        if target:
+            ridge = Ridge().fit((known - center) / scale, training.y, training.weight)
+            return target.decode(ridge.predict(asked))
+        if len(np.unique(training.y)) < 2:
+            return None
+        logistic = LogisticRegression(max_iter=_MAX_STEPS).fit((known - center) / scale, training.y, training.weight)
+    shares = np.zeros((len(x), dataset.n_outputs))
+    shares[:, logistic.classes_] = logistic.predict_proba(asked)
+    return shares
+
+
+def _drawn(dataset: Dataset) -> Split:
+    """Returns the training rows that the linear model is fitted to."""
+    rows = dataset.training
+    n_kept = max(MAX_PRODUCTS // (rows.x[0].size * dataset.n_outputs), 1)
+    if n_kept >= len(rows.y):
+        return rows
+    kept = np.sort(np.random.default_rng(_SEED).choice(len(rows.y), n_kept, replace=False))
+    return Split(rows.x[kept], rows.y[kept], None if rows.weight is None else rows.weight[kept])
+
+
+def _score(dataset: Dataset, rows: Split, answers: Array) -> dict[str, float]:
+    target = dataset.preprocessing.target
+    if target:
+        return regression_scores(answers, target.decode(rows.y), rows.weight)
+    scores = {name: classification_score(name, answers, rows.y, rows.weight) for name in CLASSIFICATION_SCORES}
+    losses = -np.log(np.clip(answers[np.arange(len(rows.y)), rows.y], _LOWEST, 1.0))
+    return scores | {"loss": float(np.average(losses, weights=rows.weight))}
+
+
+class BaselineThread:
+    """Trains the baselines of a study beside the start of its workers.
+
+    Args:
+        dataset: The study's dataset.
+        recorded: Those that the study has; they are not trained again.
+    """
+
+    def __init__(self, dataset: Dataset, recorded: Baselines) -> None:
+        self._dataset = dataset
+        self._found = dict(recorded)
+        self._thread = threading.Thread(target=self._train, name="mlp-search baselines", daemon=True)
+        if not recorded:
+            self._thread.start()
+
+    def _train(self) -> None:
+        try:
+            self._found = dict(baseline_scores(self._dataset, self._dataset.validation))
+        except (ValueError, MemoryError, np.linalg.LinAlgError):
+            self._found = {}  # a study without a baseline is better than none
+
+    def scores(self, timeout_s: float) -> dict[str, Mapping[str, float]]:
+        """Returns the scores on the validation rows; none where they take longer than ``timeout_s``."""
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return {} if self._thread.is_alive() else self._found
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A value beside the baselines of its metric.
+
+    Attributes:
+        value: The value; None if there is none.
+        maximize: Whether more is better.
+        baselines: The value of each baseline by its name.
+    """
+
+    value: float | None
+    maximize: bool
+    baselines: Mapping[str, float]
+
+    def sentences(self, what: str) -> list[str]:
+        """One for each baseline, which says so where it is not beaten.
+
+        Args:
+            what: Has the value, such as "the best trial".
+        """
+        return [self._sentence(name, baseline, what) for name, baseline in self.baselines.items() if name in _NAMES]
+
+    def _sentence(self, name: str, baseline: float, what: str) -> str:
+        line = f"{_NAMES[name]} reaches {value_text(baseline)}"
+        if self.value is None:
+            return f"{line}."
+        sign = 1 if self.maximize else -1
+        # Values are float32 where a training reports them.
+        is_beaten = sign * (self.value - baseline) > 1e-6 * max(1.0, abs(baseline))
+        return f"{line}." if is_beaten else f"{line}: {what} does not beat it."
+
+
+def compare(
+    value: float | None, objective: Objective, baselines: Baselines, majority: float | None = None
+) -> Comparison:
+    """Returns a value beside the baselines that have its metric.
+
+    Args:
+        value: Of the objective's metric.
+        objective: The objective.
+        baselines: Scores on the same rows.
+        majority: The share of the most frequent class; a study of an earlier version knows no other baseline.
+    """
+    known = {name: scores[objective.metric] for name, scores in baselines.items() if objective.metric in scores}
+    if majority is not None and objective.metric == "accuracy":
+        known = {"majority": majority} | known
+    return Comparison(value, objective.maximize, known)
