@@ -32,7 +32,11 @@ class DataConfig:
         numeric: Columns of a table that hold numbers, whatever most of their values are.
         ignore: Columns of a table that are left out.
         duplicates: ``group`` keeps equal rows in one split; None means ``keep``, which leaves them where they fall.
-        groups: The column of a table whose equal values are kept in one split, and which is left out.
+        group: The column of a table, or the array of a ``.npz`` file, whose equal values are kept in one split.
+        weight: That of the weights of the rows in loss and metrics.
+        time: That of dates or numbers by which training rows are before validation rows, and these before test rows.
+        split: That of the words train, validation and test, which say what each row is.
+            ``group``, ``weight`` and ``split`` are no features; ``time`` is one unless it is in ``ignore``.
         task: What the target is; None and ``auto`` decide by its values.
         target_transform: Of the target of a regression, before it is standardized; None means ``none``.
     """
@@ -47,7 +51,10 @@ class DataConfig:
     numeric: Sequence[str] | None = None
     ignore: Sequence[str] | None = None
     duplicates: Duplicates | None = None
-    groups: str | None = None
+    group: str | None = None
+    weight: str | None = None
+    time: str | None = None
+    split: str | None = None
     task: Task | Literal["auto"] | None = None
     target_transform: Transform | None = None
 

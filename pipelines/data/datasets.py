@@ -19,11 +19,21 @@ from pipelines.config import DataConfig, Scaling
 from pipelines.data.notes import remarks
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.data.readers import Source, read_source
-from pipelines.data.splits import Shares, hash_rows, quantile_bins, share_rows
+from pipelines.data.splits import (
+    Shares,
+    hash_rows,
+    quantile_bins,
+    require_weights,
+    share_as_told,
+    share_by_time,
+    share_rows,
+)
 from pipelines.data.targets import TargetScaling, number_labels, require_regressable
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError, placed
 from pipelines.files.archives import Array
+from pipelines.files.columns import IGNORED
+from pipelines.files.roles import TRAINING, conflicts, normalize
 from pipelines.objectives import Task
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -51,9 +61,10 @@ class Split:
     def joined(self, other: Split) -> Split:
         """Returns these rows and then the other split's."""
         x, y = np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y])
-        if self.weight is None or other.weight is None:
+        if self.weight is None and other.weight is None:
             return Split(x, y)
-        return Split(x, y, np.concatenate([self.weight, other.weight]))
+        parts = [np.ones(len(s.y), np.float32) if s.weight is None else s.weight for s in (self, other)]
+        return Split(x, y, np.concatenate(parts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +155,7 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
     source = read_source(config, folders)
     classes, numbers = _numbered(source, config)
     shares = _share(source, numbers, classes or None, config)
+    require_weights(source.roles.weight, numbers, classes, shares)
     encoder = None
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
@@ -171,21 +183,35 @@ def _numbered(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Arra
     """Returns the classes and each row's number; of a regression no classes and the bins of its target."""
     if source.task == "regression":
         require_regressable(source.labels, config, source.place)
-        return (), quantile_bins(source.labels)
+        return (), _bins(source)
     classes = tuple(str(label) for label in np.unique(source.labels))
     return classes, number_labels(source.labels, classes, source.place)
 
 
+def _bins(source: Source) -> Array:
+    """Returns (n_rows,) bins of the target, of the rows that are drawn from where the file says what each row is."""
+    if source.roles.split is None:
+        return quantile_bins(source.labels)
+    numbers = np.zeros(len(source.labels), np.int32)
+    drawn = source.roles.split == TRAINING
+    numbers[drawn] = quantile_bins(source.labels[drawn])
+    return numbers
+
+
 def _share(source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig) -> Shares:
-    groups = source.groups
+    roles, groups, place = source.roles, source.roles.group, f"{source.place}, labels"
+    if roles.time is not None:
+        return share_by_time(numbers, classes, config, place, roles.time)
+    if roles.split is not None:
+        return share_as_told(numbers, classes, config, place, roles)
     if config.duplicates == "group":
-        _, first, inverse = np.unique(hash_rows(source.rows), return_index=True, return_inverse=True)
+        _, first, inverse = np.unique(hash_rows(source.features), return_index=True, return_inverse=True)
         groups = first[inverse]  # the first of the equal rows: the same number on every machine
     return share_rows(
         numbers,
         classes,
         config,
-        f"{source.place}, labels",
+        place,
         with_test=source.n_own_test is None,
         n_own_validation=source.n_own_validation,
         groups=groups,
@@ -198,9 +224,15 @@ def _fingerprint(source: Source, encoder: TableEncoder | None, config: DataConfi
     test = config.test_fraction if source.n_own_test is None else None
     document: list[object] = [source.digests, [validation, test, config.split_seed]]
     offsets = [column.name for column in encoder.columns if column.offset] if encoder else []
-    special = [dict(source.formats), offsets, config.duplicates, config.groups, shares.n_swapped]
+    formats = dict(source.formats)
+    if config.group in formats:  # by the key's first name, so that fingerprints do not change
+        formats[config.group] = f"{IGNORED}: in data.groups"
+    is_array = isinstance(source.rows, np.ndarray)
+    special: list[object] = [formats, offsets, config.duplicates, None if is_array else config.group, shares.n_swapped]
     if source.task == "regression":
         special += [source.task, config.target_transform]
+    if source.roles.digests:
+        special.append(source.roles.digests)
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
@@ -218,10 +250,11 @@ def take(source: Source, encoder: TableEncoder | None, targets: Array, rows: Arr
     Raises:
         DataError: A row of a table cannot be encoded.
     """
+    weight = None if source.roles.weight is None else normalize(source.roles.weight[rows])
     if encoder is None or isinstance(source.rows, np.ndarray):
-        return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), targets[rows])
+        return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), targets[rows], weight)
     with placed(source.place):
-        return Split(encoder.encode(source.rows.iloc[rows]), targets[rows])
+        return Split(encoder.encode(source.rows.iloc[rows]), targets[rows], weight)
 
 
 def _require_valid(config: DataConfig) -> None:
@@ -235,7 +268,6 @@ def _require_valid(config: DataConfig) -> None:
         problems.append(f"data.scaling: must be one of {', '.join(scalings)}, got {config.scaling!r}")
     if not 0 <= config.split_seed < 2**32:
         problems.append(f"data.split_seed: must be at least 0 and below 2**32, got {config.split_seed}")
-    if config.duplicates == "group" and config.groups is not None:
-        problems.append("data.duplicates: must be left out with data.groups, got 'group': choose one of the two")
+    problems += conflicts(config)
     if problems:
         raise DataError(problems)

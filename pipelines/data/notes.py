@@ -22,7 +22,7 @@ _COPIES = '{} of {} {} rows equal a training row; data.duplicates = "group" keep
 _DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour and days since the earliest date"
 _IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
 _GROUPS = (
-    "column {!r}: all rows with one of its {} values have the same label, and stand in several splits; data.groups"
+    "column {!r}: all rows with one of its {} values have the same label, and stand in several splits; data.group"
     " = {!r} keeps them in one split and leaves the column out"
 )
 
@@ -44,7 +44,7 @@ def remarks(
             yield _DATES.format(column.name)
         elif column.kind == "numeric" and _is_id(source.rows[column.name].to_numpy(dtype=np.float64, na_value=np.nan)):
             yield _IDS.format("column", column.name, "; data.ignore leaves it out")
-    if source.groups is None and classes:
+    if source.roles.group is None and source.roles.split is None and classes:
         yield from _groups(source.rows, numbers, len(classes))
 
 
@@ -59,7 +59,7 @@ def _cases(classes: Sequence[str]) -> Iterator[str]:
 
 
 def _copies(source: Source, shares: Shares) -> Iterator[str]:
-    hashes = hash_rows(source.rows)
+    hashes = hash_rows(source.features)
     test = hashes[shares.test] if source.test_rows is None else source.test_rows
     for name, rows in (("validation", hashes[shares.validation]), ("test", test)):
         n_copies = np.count_nonzero(np.isin(rows, hashes[shares.training]))

@@ -16,8 +16,10 @@ from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels, task_note
 from pipelines.encoding.encoder import FINE
 from pipelines.errors import DataError
+from pipelines.files.archive_roles import Archive
 from pipelines.files.archives import Array, Header, read_array, read_headers, require_memory
-from pipelines.files.columns import STRIPPED
+from pipelines.files.columns import IGNORED, STRIPPED
+from pipelines.files.roles import LEFT_OUT, ROLES, Roles
 from pipelines.files.sources import SOURCES, locate, stem_of
 from pipelines.objectives import Task
 
@@ -26,13 +28,16 @@ if TYPE_CHECKING:
 
 VALIDATION_ARRAYS = ("x_val", "y_val")
 TEST_ARRAYS = ("x_test", "y_test")
-TABLE_KEYS = ("target", "text_columns", "numeric", "ignore", "groups")
+TABLE_KEYS = ("target", "text_columns", "numeric", "ignore")
 _MERGED = (
     "array {!r}: values of {} features differ, but not as float32, such as those of feature {} ({} values become {}):"
     " subtract the smallest value of each before saving"
 )
 _TYPES = "array {!r} holds {}, {} {}: they are taken to have one unit; save both with one type"
-_UNUSED = "{}: not used; nothing but x and y, of training, validation (_val) and test rows, is"
+_UNUSED = (
+    "{}: not used; x and y, of training, validation (_val) and test rows, sample_weight and groups are, and arrays that"
+    " weight, group, time or split in [data] names"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +54,7 @@ class Source:
         n_own_validation: Validation rows of its own, the last of ``rows``; None where it has none.
         test_rows: Hashes of its own test rows, to count copies of them.
         formats: How texts of a table's columns were read, by the column's name.
-        groups: (n_rows,) values of the column whose rows stay together; None without one.
+        roles: How the rows are weighted and split.
         notes: Lines about what is not used, or is read in a special way.
         task: What the labels are.
     """
@@ -63,33 +68,49 @@ class Source:
     n_own_validation: int | None = None
     test_rows: Array | None = None
     formats: Mapping[str, str] = field(default_factory=dict)
-    groups: Array | None = None
+    roles: Roles = field(default_factory=Roles)
     notes: tuple[str, ...] = ()
     task: Task = "classification"
+
+    @property
+    def features(self) -> Array | pd.DataFrame:
+        """The rows without columns that say how they are weighted and split: these do not tell equal rows apart."""
+        if isinstance(self.rows, np.ndarray):
+            return self.rows
+        reasons = [f"{IGNORED}: {LEFT_OUT[key]}" for key in ("weight", "split")]
+        return self.rows.drop(columns=[name for name, text in self.formats.items() if text in reasons])
 
 
 def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:
     """Reads rows and labels; arguments and errors are those of ``datasets.load``."""
     name = config.source
-    if name in SOURCES or name.lower().endswith(".npz"):
-        given = {key: getattr(config, key) for key in TABLE_KEYS if getattr(config, key) is not None}
-        if given:
-            rule = "only tables have one"
-            raise DataError(
-                f"data.{key}: {rule}, got {value!r} for {name}: leave it out" for key, value in given.items()
-            )
+    _require_keys(config)
     if name in SOURCES and config.task == "regression":
         raise DataError(f"data.task: {name} has classes, got 'regression': leave it out")
     if name == "digits":
         return _read_digits()
     path = locate(name, folders)
     if path.suffix.lower() == ".npz":
-        return _read_npz(name if name in SOURCES else path.stem, path, config.task)
-    rows, task, labels, formats, groups, notes = tables.read(path, config)
+        return _read_npz(name if name in SOURCES else path.stem, path, config)
+    rows, task, labels, formats, roles, notes = tables.read(path, config)
     with path.open("rb") as file:
         digests = (hashlib.file_digest(file, "sha256").hexdigest(), config.target or "target")
     own = Source(stem_of(name), str(path), rows, labels, digests)
-    return replace(own, formats=formats, groups=groups, notes=tuple(notes), task=task)
+    return replace(own, formats=formats, roles=roles, notes=tuple(notes), task=task)
+
+
+def _require_keys(config: DataConfig) -> None:
+    """Refuses keys that the kind of source does not have."""
+    name, rules = config.source, {}
+    if name in SOURCES or name.lower().endswith(".npz"):
+        rules = dict.fromkeys(TABLE_KEYS, "only tables have one")
+    if name in SOURCES:
+        rules |= dict.fromkeys(ROLES, "only tables and .npz files have one")
+    given = {key: getattr(config, key) for key in rules if getattr(config, key) is not None}
+    if given:
+        raise DataError(
+            f"data.{key}: {rules[key]}, got {value!r} for {name}: leave it out" for key, value in given.items()
+        )
 
 
 def convert_inputs(x: Array, place: str) -> Array:
@@ -117,17 +138,31 @@ def _read_digits() -> Source:
     return Source("digits", "digits", x, y, digests)
 
 
-def _read_npz(name: str, path: Path, given_task: str | None) -> Source:
+def archive_of(path: Path, headers: Mapping[str, Header], config: DataConfig) -> Archive:
+    """Returns what reads the weights, groups, times and splits of an archive."""
+    names = [inputs for inputs, _ in _pairs(headers)]
+    n_rows = {inputs.removeprefix("x").removesuffix("_train"): headers[inputs].shape[0] for inputs in names}
+    return Archive(path, headers, config, n_rows)
+
+
+def _pairs(headers: Mapping[str, Header]) -> list[tuple[str, str]]:
+    """Returns the names of inputs and labels of each split, the training rows' first and the test rows' last."""
+    if "x" in headers and "x_train" not in headers:
+        return [("x", "y")]
+    own = [pair for pair in (VALIDATION_ARRAYS, TEST_ARRAYS) if any(array in headers for array in pair)]
+    return [("x_train", "y_train"), *own]
+
+
+def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
     headers = read_headers(path)
-    own = ("x", "y") if "x" in headers and "x_train" not in headers else ("x_train", "y_train")
-    pairs = [own]
-    if own[0] == "x_train":
-        pairs += [pair for pair in (VALIDATION_ARRAYS, TEST_ARRAYS) if any(array in headers for array in pair)]
+    pairs = _pairs(headers)
+    own = pairs[0]
     _require_usable(path, headers, pairs)
     require_memory(path, sum(headers[array].n_bytes_kept for pair in pairs for array in pair))
-    archive = _Archive(path, headers)
+    archive = _Inputs(path, headers)
     read = {pair: archive.read(pair) for pair in pairs if pair != TEST_ARRAYS}
-    task, labels = clean_labels(read[own][1], given_task, f"{path}, {own[1]}")
+    roles = archive_of(path, headers, config).roles()
+    task, labels = clean_labels(read[own][1], config.task, f"{path}, {own[1]}")
     rows, targets, n_validation, test_rows = [read[own][0]], [labels], None, None
     if VALIDATION_ARRAYS in read:
         x, y = read[VALIDATION_ARRAYS]
@@ -139,10 +174,10 @@ def _read_npz(name: str, path: Path, given_task: str | None) -> Source:
         test_rows = hash_rows(x)
     x, y = (arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in (rows, targets))
     about = task_note(task, labels, f"array {own[1]!r}")
-    notes = (*about, *_unused(headers, pairs), *_types(headers, pairs), *archive.notes)
+    notes = (*about, *_unused(headers, pairs, roles.used), *_types(headers, pairs), *archive.notes, *roles.notes)
     n_test = None if test_rows is None else len(test_rows)
     source = Source(name, str(path), x, y, tuple(archive.digests), n_test, n_validation)
-    return replace(source, test_rows=test_rows, notes=notes, formats=archive.formats, task=task)
+    return replace(source, test_rows=test_rows, notes=notes, formats=archive.formats, roles=roles, task=task)
 
 
 def _matching_labels(labels: Array, task: Task, training_labels: Array, place: str) -> Array:
@@ -154,7 +189,7 @@ def _matching_labels(labels: Array, task: Task, training_labels: Array, place: s
 
 
 @dataclass(frozen=True, slots=True)
-class _Archive:
+class _Inputs:
     """Reads inputs and labels, and collects their hashes, the labels that had blanks around them, and notes."""
 
     path: Path
@@ -191,8 +226,8 @@ def _merged_features(name: str, x: Array) -> Iterator[str]:
         yield _MERGED.format(name, len(merged), *merged[0])
 
 
-def _unused(headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
-    used = {name for pair in pairs for name in pair}
+def _unused(headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]], others: Sequence[str]) -> Iterator[str]:
+    used = {*others, *(name for pair in pairs for name in pair)}
     rename = pairs[0] == ("x", "y")
     for name in headers:
         if name in (*VALIDATION_ARRAYS, *TEST_ARRAYS) and rename:

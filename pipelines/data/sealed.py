@@ -13,10 +13,11 @@ import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Split, prepare, take
-from pipelines.data.readers import TEST_ARRAYS, convert_inputs
+from pipelines.data.readers import TEST_ARRAYS, archive_of, convert_inputs
 from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels
 from pipelines.files.archives import Array, read_array, read_headers
+from pipelines.files.roles import normalize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
         rows = prepared.shares.test
         test = take(source, prepared.dataset.preprocessing.columns, prepared.targets, rows)
         raw = source.rows[rows] if isinstance(source.rows, np.ndarray) else source.rows.iloc[rows]
-        return SealedRows(test.x, test.y, digest=_digest(raw, source.labels[rows]))
+        return SealedRows(test.x, test.y, test.weight, digest=_digest(raw, source.labels[rows]))
     path = Path(source.place)
     headers = read_headers(path)
     x, y = (read_array(path, name, headers[name])[0] for name in TEST_ARRAYS)
@@ -60,7 +61,8 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     labels = clean_labels(y, source.task, place)[1]
     x = convert_inputs(x, f"{path}, x_test")
     targets = target.encode(labels) if target else number_labels(labels, prepared.classes, place)
-    return SealedRows(x, targets, digest=_digest(x, labels))
+    weight = archive_of(path, headers, config).test_weight()
+    return SealedRows(x, targets, None if weight is None else normalize(weight), digest=_digest(x, labels))
 
 
 def _digest(rows: Array | pd.DataFrame, labels: Array) -> str:

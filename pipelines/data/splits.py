@@ -1,10 +1,11 @@
-"""Splits rows at random, with the classes or the quantiles of the target in proportion."""
+"""Splits rows: at random with the classes or the quantiles of the target in proportion, by time, or as told."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipelines.config import DataConfig
 from pipelines.data.targets import listed
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.files.roles import TEST, TRAINING, VALIDATION, Roles
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _N_FOLDS = 20
 _N_BINS, _ROWS_PER_BIN = 10, 20
 _LOWER = "choose fractions near 0.2"
+_SPLITS = ("training", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,38 +79,154 @@ def share_rows(
         DataError: There is one class only, or a class has too few rows for every split.
     """
     n_rows = len(numbers) - (n_own_validation or 0)
-    if classes is not None:
-        required = 1 + with_test + (n_own_validation is None)
-        _require_rows(np.bincount(numbers[:n_rows], minlength=len(classes)), classes, required, place)
-    rows, test = np.arange(n_rows), np.empty(0, dtype=np.int64)
-    cut = _Cut(numbers, groups, config.split_seed)
-    if with_test:
-        rows, test = cut.in_two(rows, "test_fraction", config.test_fraction, 1 + (n_own_validation is None))
-    validation = np.arange(n_rows, len(numbers))
-    if n_own_validation is None:
-        rows, validation = cut.in_two(rows, "validation_fraction", config.validation_fraction, 1)
-    shares = Shares(rows, validation, test, cut.n_swapped)
-    if classes is not None:
-        _require_everywhere(shares, numbers, classes, place, own_validation=n_own_validation is not None)
+    validation = None if n_own_validation is None else np.arange(n_rows, len(numbers))
+    given = _Given(np.arange(n_rows), validation, None if with_test else np.empty(0, dtype=np.int64))
+    return _draw(given, _Cut(numbers, groups, config), classes, place)
+
+
+def share_as_told(
+    numbers: Array, classes: Sequence[str] | None, config: DataConfig, place: str, roles: Roles
+) -> Shares:
+    """Splits rows as the file says; without validation or test rows a share of the training rows is drawn.
+
+    The parameters and errors are those of ``share_rows``, and ``roles.split`` says what each row is.
+    """
+    training, validation, test = (np.flatnonzero(roles.split == number) for number in (TRAINING, VALIDATION, TEST))
+    given = _Given(training, validation if len(validation) else None, test if len(test) else None)
+    shares = _draw(given, _Cut(numbers, roles.group, config), classes, place)
+    if roles.group is not None:
+        _require_apart(shares, roles.group)
     return shares
 
 
-def _require_rows(counts: Array, classes: Sequence[str], required: int, place: str) -> None:
+def share_by_time(
+    numbers: Array, classes: Sequence[str] | None, config: DataConfig, place: str, times: Array
+) -> Shares:
+    """Splits rows by their times: training before validation before test; equal times stay in one split.
+
+    The parameters and errors are those of ``share_rows``, and ``times`` are (n_rows,).
+    """
+    n_times = len(np.unique(times))
+    if n_times < len(_SPLITS):
+        rule = f"must hold at least {len(_SPLITS)} different times, one for each split"
+        raise DataError(f"data.time: {rule}, got {n_times}: use another column")
+    rows, test = _cut_late(np.argsort(times, kind="stable"), times, config.test_fraction, 2)
+    training, validation = _cut_late(rows, times, config.validation_fraction, 1)
+    shares = Shares(np.sort(training), np.sort(validation), np.sort(test))
+    if classes is not None:
+        _require_two(classes, place)
+        _require_everywhere(shares, numbers, classes, ("training",), f"{place}, by data.time")
+    return shares
+
+
+def _cut_late(rows: Array, times: Array, fraction: float, n_kept: int) -> tuple[Array, Array]:
+    """Cuts rows that are in the order of their times where two differ, as near to the fraction as that allows.
+
+    At least ``n_kept`` different times are kept.
+    """
+    edges = np.flatnonzero(np.diff(times[rows]))[n_kept - 1 :] + 1
+    edge = edges[np.argmin(np.abs(edges - (1 - fraction) * len(rows)))]
+    return rows[:edge], rows[edge:]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Given:
+    """Rows of each split before any is drawn from ``training``; None where its rows are to be drawn."""
+
+    training: Array
+    validation: Array | None
+    test: Array | None
+
+
+def _draw(given: _Given, cut: _Cut, classes: Sequence[str] | None, place: str) -> Shares:
+    """Draws the splits that are not given."""
+    drawn = [name for name in ("validation", "test") if getattr(given, name) is None]
+    if classes is not None:
+        counts = np.bincount(cut.numbers[given.training], minlength=len(classes))
+        _require_rows(counts, classes, 1 + len(drawn), place)
+    if cut.groups is not None and drawn:
+        _require_groups(len(np.unique(cut.groups[given.training])), 1 + len(drawn))
+    rows, test, validation = given.training, given.test, given.validation
+    if test is None:
+        rows, test = cut.in_two(rows, "test_fraction", 1 + (validation is None))
+    if validation is None:
+        rows, validation = cut.in_two(rows, "validation_fraction", 1)
+    shares = Shares(rows, validation, test, cut.n_swapped)
+    if classes is not None:
+        remedy = _LOWER if cut.groups is None else "choose another data.split_seed, or merge classes"
+        _require_everywhere(shares, cut.numbers, classes, ("training", *drawn), place, remedy)
+    return shares
+
+
+def _require_groups(n_groups: int, required: int) -> None:
+    if n_groups < required:
+        rule = f"must hold at least {required} different values, one for each split"
+        raise DataError(f"groups of rows: {rule}, got {n_groups}: use another column, or leave it out")
+
+
+def _require_apart(shares: Shares, groups: Array) -> None:
+    """Raises an error where rows of one group are in two splits."""
+    for one, other in combinations(_SPLITS, 2):
+        both = np.intersect1d(groups[getattr(shares, one)], groups[getattr(shares, other)])
+        if len(both):
+            found = listed([repr(str(group)) for group in both])
+            rule = "rows with one value must be in one split"
+            raise DataError(f"data.split: {rule} of data.group, got {found} in {one} and {other} rows: correct them")
+
+
+def require_weights(source_weight: Array | None, numbers: Array, classes: Sequence[str], shares: Shares) -> None:
+    """Checks that each split, and each class in it, has a row with a weight.
+
+    Args:
+        source_weight: (n_rows,) weights; None for equal ones.
+        numbers: (n_rows,) class numbers.
+        classes: One name per class number; empty for a regression.
+        shares: Row numbers of each split.
+
+    Raises:
+        DataError: All weights of a split, or of a class in it, are 0.
+    """
+    if source_weight is None:
+        return
+    for split in _SPLITS:
+        rows = getattr(shares, split)
+        weight = source_weight[rows]
+        if len(rows) and not weight.any():
+            raise DataError(f"data.weight: {split} rows must have weights above 0, got 0 in all {len(rows)}")
+        present: list[int] = np.unique(numbers[rows]).tolist() if classes else []
+        lost = [repr(classes[number]) for number in present if not weight[numbers[rows] == number].any()]
+        if lost:
+            rule = f"each class must have {split} rows with weights above 0"
+            raise DataError(f"data.weight: {rule}, got none of {listed(lost)}: correct the weights, or drop the class")
+
+
+def _require_two(classes: Sequence[str], place: str) -> None:
     if len(classes) < 2:
         raise DataError(f"{place}: must hold at least two classes, got {classes[0]!r} alone")
+
+
+def _require_rows(counts: Array, classes: Sequence[str], required: int, place: str) -> None:
+    _require_two(classes, place)
     rare = [f"{name!r} ({count})" for name, count in zip(classes, counts, strict=True) if count < required]
     if rare:
         rule = f"every class must have at least {required} rows, one for each split"
+        if required == 1:
+            rule = "every class must have a training row"
         raise DataError(f"{place}: {rule}, got {listed(rare)}: add rows, drop or merge the class")
 
 
 def _require_everywhere(
-    shares: Shares, numbers: Array, classes: Sequence[str], place: str, *, own_validation: bool
+    shares: Shares,
+    numbers: Array,
+    classes: Sequence[str],
+    splits: Sequence[str],
+    place: str,
+    remedy: str = "drop those rows, or merge classes",
 ) -> None:
-    for name, split in (("training", shares.training), ("validation", shares.validation), ("test", shares.test)):
-        lost = [repr(classes[number]) for number in np.setdiff1d(numbers, numbers[split])]
-        if lost and len(split) and (name == "training" or not own_validation):
-            raise DataError(f"{place}: every class must have {name} rows, got none of {listed(lost)}: {_LOWER}")
+    for name in splits:
+        lost = [repr(classes[number]) for number in np.setdiff1d(numbers, numbers[getattr(shares, name)])]
+        if lost:
+            raise DataError(f"{place}: every class must have {name} rows, got none of {listed(lost)}: {remedy}")
 
 
 @dataclass(slots=True)
@@ -116,18 +235,19 @@ class _Cut:
 
     numbers: Array
     groups: Array | None
-    seed: int
+    config: DataConfig
     n_swapped: int = 0
 
-    def in_two(self, rows: Array, name: str, fraction: float, required: int) -> tuple[Array, Array]:
+    def in_two(self, rows: Array, name: str, required: int) -> tuple[Array, Array]:
         """Returns the rows that are kept, at least ``required`` of every class, and those that are held back."""
         from sklearn.model_selection import train_test_split
 
+        fraction, seed = getattr(self.config, name), self.config.split_seed
         try:
             if self.groups is not None:
                 return self._cut_groups(rows, fraction, self.groups[rows])
             labels = self.numbers[rows]
-            kept, held_back = train_test_split(rows, test_size=fraction, stratify=labels, random_state=self.seed)
+            kept, held_back = train_test_split(rows, test_size=fraction, stratify=labels, random_state=seed)
         except ValueError as error:
             found = f"{fraction} of {len(rows)} rows ({error})"
             raise DataError(f"data.{name}: both sides must have room for every class, got {found}: {_LOWER}") from error
@@ -151,7 +271,8 @@ class _Cut:
 
         labels = self.numbers[rows]
         n_folds = min(_N_FOLDS, len(np.unique(groups)), np.bincount(labels).max())
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.config.split_seed)
         with warnings.catch_warnings(action="ignore"):  # of classes with fewer rows than folds
-            folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.seed).split(rows, labels, groups)
+            folds = splitter.split(rows, labels, groups)
             held_back = np.concatenate([fold for _, fold in folds][: max(1, round(fraction * n_folds))])
         return np.delete(rows, held_back), rows[np.sort(held_back)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from pipelines.data.targets import are_classes, labels_of_column, listed, task_n
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import IGNORED, STRIPPED, TEXT, merged, read_texts, to_numbers
+from pipelines.files.roles import LEFT_OUT, ROLES, Roles, read_roles
 from pipelines.files.sources import nearest
 from pipelines.files.tables import MISSING, read_table
 from pipelines.files.text_forms import NUMBER_FORMATS, Series
@@ -27,8 +29,8 @@ _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
-def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Task, Array, dict[str, str], Array | None, list[str]]:
-    """Reads a table as ``readers.Source`` holds it: its rows, task, labels, formats, groups and notes.
+def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Task, Array, dict[str, str], Roles, list[str]]:
+    """Reads a table as ``readers.Source`` holds it: its rows, task, labels, formats, roles and notes.
 
     Raises:
         DataError, UnavailableError: As for ``datasets.load``.
@@ -50,11 +52,18 @@ def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Task, Array, dic
     numbers = frame.select_dtypes("number").columns.difference(list(formats))
     notes += [_ZEROS.format(name) for name in facts.get("zeros", ()) if name in numbers]
     order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
-    groups = None if config.groups is None else frame[config.groups].astype(str).to_numpy(dtype=str)
     numeric = config.numeric or ()
     with placed(path):
+        roles = _read_roles(frame, config, order)
         found = collect(lambda name: _read_column(frame, name, formats, order, name in numeric), map(str, frame))
-    return frame, task, labels, formats, groups, notes + [note for note in found if note]
+    return frame, task, labels, formats, roles, [*notes, *roles.notes, *filter(None, found)]
+
+
+def _read_roles(frame: pd.DataFrame, config: DataConfig, order: tuple[str, ...]) -> Roles:
+    """Reads the columns that say how rows are weighted and split; of a table its name is what a fingerprint takes."""
+    names = {key: getattr(config, key) for key in ROLES if getattr(config, key) is not None}
+    roles = read_roles({key: frame[name] for key, name in names.items()}, "column", order)
+    return replace(roles, digests=tuple(item for item in names.items() if item[0] != "group"))
 
 
 def _require_columns(path: Path, config: DataConfig, target: str, names: Sequence[str]) -> None:
@@ -65,7 +74,7 @@ def _require_columns(path: Path, config: DataConfig, target: str, names: Sequenc
             "name one of them as the target"
         ]
     declared = [(key, name) for key in _LISTS for name in getattr(config, key) or ()]
-    declared += [("groups", config.groups)] if config.groups else []
+    declared += [(key, getattr(config, key)) for key in ROLES if getattr(config, key)]
     problems += [
         f"data.{key} must name columns of the table, got {name!r}{nearest(name, names)}: correct it"
         for key, name in declared
@@ -79,7 +88,8 @@ def _declared(config: DataConfig) -> dict[str, str]:
     """Returns the formats of the columns that the user declares."""
     formats = dict.fromkeys(config.text_columns or (), TEXT)
     formats |= dict.fromkeys(config.ignore or (), f"{IGNORED}: in data.ignore")
-    return formats | ({config.groups: f"{IGNORED}: in data.groups"} if config.groups else {})
+    left_out = {getattr(config, key): f"{IGNORED}: {reason}" for key, reason in LEFT_OUT.items()}
+    return formats | {name: reason for name, reason in left_out.items() if name is not None}
 
 
 def _read_target(values: Series, config: DataConfig, formats: dict[str, str], notes: list[str]) -> Series:

@@ -72,7 +72,7 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
     problems = [f"{key}: {_unknown(str(key), TABLES)}" for key in document if key not in TABLES]
     for name, rules in TABLES.items():
         check = _Check()
-        given = document.get(name, _LEFT_OUT.get(name, {}))
+        given = _renamed(name, document.get(name, _LEFT_OUT.get(name, {})))
         if name == "start":
             tables[name] = check.starts(given, rules)
         else:
@@ -81,6 +81,13 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
         if check.problems:
             del tables[name]
     return tables, problems
+
+
+def _renamed(name: str, given: object) -> object:
+    """A table with today's names of keys."""
+    if name != "data" or not isinstance(given, Mapping) or "groups" not in given or "group" in given:
+        return given
+    return {"group" if key == "groups" else key: value for key, value in given.items()}
 
 
 class _Check:

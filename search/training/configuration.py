@@ -57,6 +57,8 @@ class TrainingSpec:
         if "objective" not in document:  # written before there were regressions
             document["data"]["task"], document["objective"] = "classification", "val_accuracy"
         hyperparameters = Hyperparameters(**document["hyperparameters"])
+        if "groups" in document["data"]:  # the first name of the key
+            document["data"]["group"] = document["data"].pop("groups")
         return cls(DataConfig(**document["data"]), hyperparameters, document["seed"], document["objective"])
 
 

@@ -27,7 +27,7 @@ def test_the_arrays_of_an_archive_are_used_or_named(tmp_path: Path):
     assert np.array_equal(dataset.validation.x, x[:9] // 2)
     assert len(dataset.training.y) == 90
     assert np.array_equal(sealed.open_test(config).x, x[:6])
-    assert any(note.startswith("array 'sample_weight': not used") for note in dataset.notes)
+    assert any("array 'sample_weight', data.weight: all weights are equal" in note for note in dataset.notes)
     assert "6 of 6 test rows equal a training row" in " ".join(dataset.notes)
     np.savez(tmp_path / "own.npz", **own, x_val=x[:9], y_val=np.arange(9))
     with pytest.raises(DataError, match=r"y_val: every label must occur in training, got '3' \(1\), '4' \(1\)"):
@@ -60,7 +60,7 @@ def test_groups_are_warned_of_and_kept_together(tmp_path: Path):
     frame = table(patient=[f"p{number}" for number in patient]).assign(target=patient % 2, x=patient)
     noted = load(frame, tmp_path / "own.csv").notes
     assert any("column 'patient': all rows with one of its 40 values have the same label" in note for note in noted)
-    config = DataConfig(str(tmp_path / "own.csv"), groups="patient")
+    config = DataConfig(str(tmp_path / "own.csv"), group="patient")
     dataset, test = datasets.load(config), sealed.open_test(config)
     parts = [set(split.x[:, -1]) for split in (dataset.training, dataset.validation, test)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 40

@@ -15,7 +15,7 @@ SHARED = {
     "decimal_comma.csv": "column 'price': texts are read as numbers, '697,22' as 697.22",
     "q_in_test.csv": "'?' (1 of 240 rows) counts as missing",
     "num_as_text.parquet": "column 'price': texts are read as numbers",
-    "weights.npz": "array 'groups': not used",
+    "weights.npz": "array 'groups': rows with one of its values stay in one split",
     "dup.csv": "58 of 58 validation rows equal a training row",
     "idleak.csv": "column 'id': whole numbers that differ in every row",
     "groups.csv": "column 'patient': all rows with one of its 100 values have the same label",

@@ -76,7 +76,7 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
         (f"age,target\n1,2,3\n{ROWS}", "rows must have one field a column, got more fields than names"),
         ("age,target\n" + "1,2,3\n" * 5, "rows must have one field a column, got more fields than names"),
         (f"age,target\n1,\n2,NA\n{ROWS}", "column 'target': every row must have a label, got 2 empty, NA or None"),
-        (f"age,target\n1,inf\n{ROWS}", "column 'target': must hold finite float32 numbers, got 1 NaN or infinite"),
+        (f"age,target\n1,inf\n{ROWS}", "column 'target': must hold finite float32 numbers, got 1 infinite"),
         ("age,target\n" + ",1\n,0\n" * 9, "column 'age': must hold values, got none in any row: drop it"),
         ("target\n" + "1\n0\n" * 9, "must have a column to learn from, got none (the target alone)"),
         (f"age,target\ninf,1\n{ROWS}", "column 'age': must hold finite float32 numbers, got inf"),

@@ -1,0 +1,206 @@
+"""Columns that say how rows are weighted and split: weights, groups, times, and the split of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from pipelines.config import DataConfig
+from pipelines.errors import DataError, collect
+from pipelines.files.archives import Array
+from pipelines.files.columns import found, read_texts, to_days, to_numbers
+from pipelines.files.text_forms import NUMBER_FORMATS, Series, parse
+
+ROLES = ("weight", "group", "time", "split")
+"""The keys of ``[data]`` that name such a column."""
+TRAINING, VALIDATION, TEST = range(3)
+_WORDS = {
+    "train": TRAINING,
+    "training": TRAINING,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "validation": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+}
+LEFT_OUT = {"group": "in data.group", "weight": "in data.weight", "split": "in data.split"}
+"""Columns of a table that are no features, and what says so."""
+_LISTS = ("text_columns", "numeric", "ignore")
+_ALLOWED = {("group", "text_columns"), ("time", "numeric"), *((key, "ignore") for key in ROLES)}
+_EXCLUDING = (("time", "group"), ("time", "split"))
+_NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
+_DURATIONS = ("timedelta", "timedelta64")
+_DATES = ("datetime", "datetime64", "date")
+_EQUAL = "{}: all weights are equal, so they change nothing"
+_SINGLE = "{}: each row has a value of its own, so no rows are kept together"
+_ORDER = "{}: training rows are before validation rows, and these before test rows; data.ignore makes it no feature"
+_DRAWN = "{}: no row is a {} row, so data.{}_fraction of the training rows are, drawn at random"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Roles:
+    """What a file says of its rows besides features and labels; None where it does not.
+
+    Attributes:
+        weight: (n_rows,) float64 numbers >= 0.
+        group: (n_rows,) texts; rows with equal ones stay in one split.
+        time: (n_rows,) float64; later rows have larger ones.
+        split: (n_rows,) ``TRAINING``, ``VALIDATION`` or ``TEST``.
+        digests: What a fingerprint takes of them.
+        used: Names of the arrays of an archive that they are from.
+        notes: Lines that a user should know.
+    """
+
+    weight: Array | None = None
+    group: Array | None = None
+    time: Array | None = None
+    split: Array | None = None
+    digests: tuple[tuple[str, str], ...] = ()
+    used: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_roles(columns: Mapping[str, Series], what: str, formats: tuple[str, ...] = NUMBER_FORMATS) -> Roles:
+    """Reads and checks the columns that ``[data]`` names.
+
+    Args:
+        columns: (n_rows,) values by key; the name of each is the column's.
+        what: ``column`` or ``array``, for messages.
+        formats: ``NUMBER_FORMATS``, the likelier one first.
+
+    Raises:
+        DataError: Values are missing, or are no weights, groups, times or splits.
+    """
+    notes: list[str] = []
+
+    def read(key: str) -> Array:
+        place = f"{what} {columns[key].name!r}, data.{key}"
+        return _READERS[key](_Column(columns[key], place, formats, notes))
+
+    return Roles(**dict(zip(columns, collect(read, columns), strict=True)), notes=tuple(notes))  # type: ignore[arg-type]
+
+
+def conflicts(config: DataConfig) -> Iterator[str]:
+    """Yields a line for each two keys of ``[data]`` that contradict each other."""
+    rule = "data.{}: must be left out with data.{}, got {!r}: choose one of the two"
+    given = {key: name for key in ROLES if (name := getattr(config, key)) is not None}
+    for one, other in _EXCLUDING:
+        if one in given and other in given:
+            yield rule.format(one, other, given[one])
+    if config.duplicates == "group":
+        yield from (rule.format("duplicates", key, "group") for key in given if key != "weight")
+    for one, other in combinations(given, 2):
+        if given[one] == given[other] and (other, one) not in _EXCLUDING:
+            yield f"data.{other}: must name another column than data.{one}, got {given[other]!r} twice: correct one"
+    lists = {key: getattr(config, key) or () for key in _LISTS}
+    for key, name in given.items():
+        for other, names in lists.items():
+            if name in names and (key, other) not in _ALLOWED:
+                yield f"data.{other}: must not name the column of data.{key}, got {name!r}: take it out"
+    for one, other in combinations(_LISTS, 2):
+        for name in sorted(set(lists[one]) & set(lists[other])):
+            yield f"data.{other}: must not name a column of data.{one}, got {name!r}: keep it in one of them"
+
+
+def normalize(weight: Array) -> Array | None:
+    """Returns (n_rows,) float32 weights with mean 1; None where all are equal."""
+    if np.ptp(weight) == 0:
+        return None
+    shares = weight / weight.max()  # so that no sum is infinite
+    return np.asarray(shares / shares.mean(), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """Reads the (n_rows,) values of one column, or of an array of an archive."""
+
+    values: Series
+    place: str
+    formats: tuple[str, ...]
+    notes: list[str]
+
+    def weight(self) -> Array:
+        """Returns float64 weights."""
+        self._require_filled("a weight")
+        numbers = self._as_numbers()
+        wrong = ~(np.isfinite(numbers) & (numbers >= 0))
+        if wrong.any():
+            wrong_ones = found(self.values, wrong)
+            raise DataError(f"{self.place}: weights must be finite numbers >= 0, got {wrong_ones}: correct them")
+        if not numbers.any():
+            raise DataError(f"{self.place}: some weights must be above 0, got 0 in every row: leave the weights out")
+        if np.ptp(numbers) == 0:
+            self.notes.append(_EQUAL.format(self.place))
+        return numbers
+
+    def group(self) -> Array:
+        """Returns texts without blanks around them."""
+        self._require_filled("a group")
+        groups = np.char.strip(self.values.astype(str).to_numpy(dtype=str))
+        if len(np.unique(groups)) == len(groups):
+            self.notes.append(_SINGLE.format(self.place))
+        return groups
+
+    def time(self) -> Array:
+        """Returns float64 numbers; of dates, days since 1970."""
+        values, name, text_format = self.values, str(self.values.name), "numbers"
+        if _kind(values) == "string":
+            values, text_format, _ = read_texts(values, name, self.formats)
+        kind = _kind(values)
+        if not text_format or kind not in (*_NUMBERS[1:], *_DURATIONS, *_DATES):
+            first = self.values.dropna().tolist()[0]
+            raise DataError(f"{self.place}: must hold dates or numbers, got {first!r}: name another column")
+        _Column(values, self.place, self.formats, self.notes)._require_filled("a time")
+        self.notes.append(_ORDER.format(self.place))
+        return to_days(values, name, "") if kind in _DATES else to_numbers(values, name)
+
+    def split(self) -> Array:
+        """Returns ``TRAINING``, ``VALIDATION`` or ``TEST``."""
+        self._require_filled("a split")
+        numbers = self.values.astype(str).str.strip().str.casefold().map(_WORDS)
+        if numbers.isna().any():
+            wrong = found(self.values, numbers.isna().to_numpy())
+            raise DataError(f"{self.place}: must hold train, validation or test, got {wrong}: correct them")
+        splits = numbers.to_numpy(dtype=np.int64)
+        if not np.any(splits == TRAINING):
+            raise DataError(f"{self.place}: must hold train in some rows, got none: mark the training rows")
+        for name, number in (("validation", VALIDATION), ("test", TEST)):
+            if not np.any(splits == number):
+                self.notes.append(_DRAWN.format(self.place, name, name))
+        return splits
+
+    def _as_numbers(self) -> Array:
+        """Returns float64 numbers, NaN where a value is none."""
+        import pandas as pd
+
+        kind = _kind(self.values)
+        if kind == "string":
+            reads = [parse(self.values.astype(object), text_format) for text_format in self.formats]
+            return max(reads, key=lambda read: read.notna().sum()).to_numpy()
+        if kind in _NUMBERS:
+            return np.asarray(pd.to_numeric(self.values), dtype=np.float64)
+        return np.full(len(self.values), np.nan)
+
+    def _require_filled(self, what: str) -> None:
+        missing = self.values.isna().to_numpy()
+        if missing.any():
+            wrong = found(self.values, missing)
+            raise DataError(f"{self.place}: every row must have {what}, got {wrong}: fill or drop them")
+
+
+_READERS: dict[str, Callable[[_Column], Array]] = {
+    "weight": _Column.weight,
+    "group": _Column.group,
+    "time": _Column.time,
+    "split": _Column.split,
+}
+
+
+def _kind(values: Series) -> str:
+    """Returns what pandas infers of a column's values, whatever type holds them."""
+    from pandas.api.types import infer_dtype
+
+    return str(infer_dtype(values if values.dtype.kind in "Mm" else values.astype(object), skipna=True))
