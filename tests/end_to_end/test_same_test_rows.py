@@ -28,7 +28,7 @@ def test_another_validation_share_and_another_seed_leave_the_test_rows(tmp_path:
     x = x.astype(np.float32)
     np.savez("digits.npz", x_train=x[:1400], y_train=y[:1400], x_test=x[1400:], y_test=y[1400:])
     rows, ordinals = {}, {}
-    studies = {"first": ("", 8, 4), "other": ("validation_fraction = 0.3\nsplit_seed = 7", 64, 15)}
+    studies = {"first": ("", 8, 12), "other": ("validation_fraction = 0.3\nsplit_seed = 7", 64, 15)}
     for name, (data, width, epochs) in studies.items():
         Path(f"{name}.toml").write_text(STUDY.format(name=name, data=data, width=width, epochs=epochs))
         assert call("run", f"{name}.toml", "--home", "home").code == 0

@@ -43,7 +43,9 @@ def test_search_finals_test_registry_predictions_and_back(tmp_path: Path, monkey
     finals = mlp_search("finalists", "digits", "--top", "2", "--seeds", "2", "--refit")
     assert finals["winner"] in finals["finalists"]
     assert finals["winner"].keys() == {"params", "mean", "interval", "n_parameters", "run_ids"}
-    assert finals.keys() == {"winner", "significant", "p_value", "finalists", "loss", "majority"}
+    assert finals.keys() == {
+        "winner", "significant", "p_value", "finalists", "loss", "majority", "objective", "baselines",
+    }  # fmt: skip
 
     test = mlp_search("evaluate", "digits")
     assert test["right"] + test["wrong"] == 360
