@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluat
 from pipelines.objectives import OBJECTIVES
 from search.finals.winner import Winner
 from search.home.text import times, value_text
+from search.optimization.baselines import Baselines
 from search.storage.attributes import SEAL
 
 
@@ -31,6 +32,7 @@ class SealedResult:
         test_rows: Hash of the test rows and their labels.
         ordinal: 7 for the 7th model tested on these rows, over all studies of the home or tracking server.
         baseline: The objective's metric of a model that knows no inputs, on the same rows.
+        baselines: Every metric of the constant answer and of a linear model on the same rows.
     """
 
     winner: Winner
@@ -40,6 +42,7 @@ class SealedResult:
     test_rows: str
     ordinal: int
     baseline: float
+    baselines: Baselines = field(default_factory=dict)
 
     @property
     def estimate(self) -> Estimate:
@@ -64,6 +67,7 @@ class SealedResult:
             "objective": self.winner.objective.name,
             "value": estimate.value,
             "baseline": self.baseline,
+            "baselines": {name: dict(scores) for name, scores in self.baselines.items()},
             "test_rows": self.test_rows,
             "ordinal": self.ordinal,
         }

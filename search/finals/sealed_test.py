@@ -9,7 +9,7 @@ import io
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from search.finals.tested_models import READ, models_tested_on, number_of, recor
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line
+from search.optimization.baselines import baseline_scores
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.storage.attributes import SEAL
@@ -77,6 +78,7 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         untrained_accuracy = None if found.is_regression else _accuracy(untrained, test)
         evaluation = _score(found, dataset, winner)
         result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal, baseline)
+        result = replace(result, baselines=baseline_scores(dataset, test))
         _log_evaluation(client, result, test, found, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result

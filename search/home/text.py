@@ -77,19 +77,3 @@ def ordinal(number: int) -> str:
     """``1st``, ``2nd``, ``3rd``, ``4th``, ``11th`` and so on."""
     endings = {1: "st", 2: "nd", 3: "rd"}
     return f"{number}{'th' if number % 100 in (11, 12, 13) else endings.get(number % 10, 'th')}"
-
-
-def against_majority(accuracy: float | None, majority: float | None, what: str) -> str:
-    """A sentence on the most frequent class beside an accuracy; "" if its share is unknown.
-
-    Args:
-        accuracy: The accuracy; None if there is none.
-        majority: The share of the most frequent class on the same rows.
-        what: Has the accuracy, such as "the best trial".
-    """
-    if majority is None:
-        return ""
-    line = f"Always answering with the most frequent class reaches {majority:.4f}"
-    # Accuracies are float32 where a training reports them.
-    is_beaten = accuracy is None or accuracy > majority + 1e-6
-    return f"{line}." if is_beaten else f"{line}: {what} does not beat it."

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from pipelines.files.archives import Array
 from pipelines.objectives import Objective
 from search.optimization.leaderboard import objective_of, trial_row
 from search.tracking.entries import Epoch
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 _CURVE_COLOURS = ("#0072B2", "#D55E00", "#009E73")  # Okabe and Ito's; readable on light and dark pages
+MAX_POINTS = 2000  # of a figure over rows; more of them hide each other
 _ENOUGH = 5  # complete trials, the fewest for a figure over all of them
 
 
@@ -74,6 +77,28 @@ def learning_curves(objective: Objective, histories: Mapping[int, Sequence[Epoch
             line, name = {"color": colour, "dash": dash}, f"trial {number}, {rows}"
             figure.add_scatter(x=steps, y=values, mode="lines", name=name, line=line)
     return {"curves": _document(figure)}
+
+
+def regression_charts(predicted: Array, truth: Array) -> dict[str, dict[str, Any]]:
+    """The figures ``predicted`` and ``residuals`` of a regression on the held-out rows, as from ``charts``.
+
+    Args:
+        predicted: (n_rows,) predictions, in the target's own unit.
+        truth: (n_rows,) values.
+    """
+    from plotly.graph_objects import Figure
+
+    kept = np.sort(np.random.default_rng(0).permutation(len(truth))[:MAX_POINTS])
+    x, y = truth[kept].tolist(), predicted[kept].tolist()
+    ends = [min(x + y), max(x + y)]
+    points = {"mode": "markers", "marker": {"opacity": 0.5, "size": 5}, "showlegend": False}
+    line = {"mode": "lines", "line": {"dash": "dot"}, "showlegend": False, "hoverinfo": "skip"}
+    agreement = Figure(layout={"xaxis_title": "true", "yaxis_title": "predicted"})
+    agreement.add_scatter(x=x, y=y, **points).add_scatter(x=ends, y=ends, **line)
+    residuals = Figure(layout={"xaxis_title": "predicted", "yaxis_title": "true minus predicted"})
+    residuals.add_scatter(x=y, y=(truth - predicted)[kept].tolist(), **points)
+    residuals.add_scatter(x=[min(y), max(y)], y=[0, 0], **line)
+    return {"predicted": _document(agreement), "residuals": _document(residuals)}
 
 
 def _ends(pruned: Sequence[FrozenTrial]) -> Figure:

@@ -8,15 +8,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pipelines.errors import UnavailableError
+import numpy as np
+
+from pipelines.errors import DataError, UnavailableError
+from pipelines.objectives import OBJECTIVES, Objective
 from search.finals.finalist import candidate_of, make_finalist
 from search.finals.readings import latest_reading, seal_opened
 from search.home.settings import Settings, read_settings
-from search.home.text import against_majority, ordinal, times
+from search.home.text import ordinal, times
+from search.optimization.baselines import compare
 from search.optimization.leaderboard import TrialRow, leaderboard, metrics_of_epochs, objective_of
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
-from search.reporting.charts import charts, learning_curves
+from search.reporting.charts import charts, learning_curves, regression_charts
 from search.reporting.display import interval, score, seconds, short
 from search.reporting.summaries import explain
 from search.spec.study_spec import spec_from_dict
@@ -30,6 +34,7 @@ Facts: TypeAlias = dict[str, Any]
 """Values of the template by name."""
 
 _CURVES = 3
+_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "rmse", "mae", "r2", "loss")
 
 
 def write_report(name: str, output: Path | None = None, *, home: Path | None = None) -> Path:
@@ -71,11 +76,12 @@ def render(study: StoredStudy, settings: Settings) -> str:
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"asdict": asdict, "score": score, "seconds": seconds, "short": short, "times": times}
-    environment.filters |= {"against_majority": against_majority, "interval": interval, "ordinal": ordinal}
+    environment.filters |= {"interval": interval, "ordinal": ordinal}
     rows = leaderboard(study)
     figures = charts(study) | learning_curves(
         objective_of(study.user_attrs), _histories(rows, settings, study.user_attrs)
     )
+    figures |= _regression_charts(latest_reading(study), settings)
     page = environment.get_template("report.html.j2")
     return page.render(_facts(study, rows), charts=figures, plotly=get_plotlyjs() if figures else "")
 
@@ -102,15 +108,42 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "finals": _finals(study, rows),
         "n_tests": seal_opened(attributes),
         "test": test,
-        "measure": _measure(test, objective.metric),
+        "measure": _measure(test, objective),
         "gate": attributes.get(GATE),
     }
 
 
-def _measure(test: Facts | None, metric: str) -> Facts:
-    """The figure of the held-out test that stands for it: the study's own metric where it was measured."""
-    shown = metric if test is None or f"test_{metric}" in test else "accuracy"
-    return {"label": shown.replace("_", " "), "value": (test or {}).get(f"test_{shown}")}
+def _measure(test: Facts | None, objective: Objective) -> Facts:
+    """The figures of the held-out test: the objective's first, its distance to the leaderboard, and the baselines."""
+    shown = objective if test is None or f"test_{objective.metric}" in test else OBJECTIVES["val_accuracy"]
+    label = shown.metric.replace("_", " ")
+    if test is None:
+        return {"label": label, "value": None}
+    value, intervals = test[f"test_{shown.metric}"], test.get("intervals", {})
+    known = {name: test[f"test_{name}"] for name in (shown.metric, *_METRICS) if f"test_{name}" in test}
+    beside = compare(value, shown, test.get("baselines", {}), test.get("majority")).sentences("the model")
+    figures = [(name.replace("_", " "), known[name], intervals.get(f"test_{name}")) for name in known]
+    if not intervals:  # a test of an earlier version
+        figures[0] = (*figures[0][:2], test.get("interval"))
+    gap = shown.gain(test["promised"]) - shown.gain(value)
+    return {"label": label, "value": value, "rows": figures, "gap": gap, "beside": beside}
+
+
+def _regression_charts(test: Facts | None, settings: Settings) -> dict[str, Facts]:
+    """The figures of a regression's held-out test; none if MLflow does not have the predictions."""
+    if test is None or "test_rmse" not in test:
+        return {}
+    from mlflow.exceptions import MlflowException
+
+    from pipelines.evaluation.predictions import Predictions
+    from search.finals.sealed_test import read_predictions
+
+    try:
+        content = read_predictions(connect(settings), test["run_id"])
+        found = Predictions.from_npz(content, f"predictions of run {test['run_id']}")
+        return regression_charts(found.predicted.astype(np.float64), found.truth.astype(np.float64))
+    except (UnavailableError, DataError, MlflowException):
+        return {}
 
 
 def _baselines(rows: Sequence[TrialRow]) -> Facts:

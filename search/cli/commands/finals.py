@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 import search
 from search.cli.options import Home, Json, Pool, Study, option
-from search.home.text import against_majority, ordinal, times
+from search.home.text import ordinal, times
 from search.optimization.baselines import compare
 from search.reporting import display
 
@@ -107,8 +107,8 @@ def _evaluation_tables(result: search.SealedResult, study: str) -> list[Renderab
     facts = {"model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters"}
     names = dict.fromkeys((objective.metric, *evaluation.metrics))  # the study's own first
     facts |= {f"test {name.replace('_', ' ')}": _estimate(evaluation.metrics[name]) for name in names}
-    if objective.metric != "accuracy":
-        facts["without inputs"] = f"{objective.metric} {display.score(result.baseline)}: the same answer for each row"
+    beside = compare(result.estimate.value, objective, result.baselines)
+    facts["baselines"] = " ".join(beside.sentences("the model"))
     side = "better" if result.gap > 0 else "worse"
     promised = f"{objective.name} {display.score(winner.candidate.value)}"
     of_classes = evaluation if isinstance(evaluation, Evaluation) else None
@@ -128,7 +128,6 @@ def _estimate(found: Estimate) -> str:
 
 def _class_facts(evaluation: Evaluation, untrained_accuracy: float | None) -> dict[str, str]:
     return {
-        "most frequent class": against_majority(evaluation.accuracy, evaluation.majority, "the model"),
         "right and wrong": f"{evaluation.n_right:,} and {evaluation.n_wrong:,}",
         "before training": f"accuracy {display.score(untrained_accuracy)}",
     }

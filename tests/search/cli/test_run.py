@@ -87,7 +87,7 @@ def test_show_explains_why_the_winner_won(first_run: Answer, finished_home: Path
     best = first_run.json()["best"]
     found = call("show", "tiny", best["number"], "--home", finished_home, "--json").json()
     assert tuple(found) == (*ROW, "explanation")
-    assert f"Trial {best['number']} reached a validation accuracy of {best['value']:.4f}" in found["explanation"]
+    assert f"Trial {best['number']} reached validation accuracy {best['value']:.4f}" in found["explanation"]
     assert "rank 1 of" in found["explanation"]
     shown = call("show", "tiny", best["number"], "--home", finished_home).out
     assert found["explanation"] in shown
@@ -100,7 +100,7 @@ def test_show_explains_the_other_trials(finished_home: Path) -> None:
     for row in rows[1:]:
         text = call("show", "tiny", row["number"], "--home", finished_home, "--json").json()["explanation"]
         if row["state"] == "COMPLETE":
-            assert f"{best['value'] - row['value']:.4f} below the best, trial {best['number']}" in text
+            assert f"{best['value'] - row['value']:.4f} worse than the best, trial {best['number']}" in text
         else:
             assert f"pruned after {row['epochs_trained']} of {row['params']['epochs']} epochs" in text
             assert "the median pruner ends trials below the median" in text

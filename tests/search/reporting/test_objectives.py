@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from command_line import call
@@ -13,10 +14,11 @@ from command_line import call
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import prepare_home, read_settings
 from search.home.text import value_text
-from search.optimization.studies import open_study
+from search.optimization.studies import load_writable_study, open_study
+from search.reporting.charts import MAX_POINTS, regression_charts
 from search.reporting.report import write_report
 from search.spec.study_spec import spec_from_dict
-from search.storage.attributes import FACTS, RESULT
+from search.storage.attributes import FACTS, RESULT, SEAL
 
 VALUES = [24_300.5, 21_000.25, 30_000.125, 26_000.0, 22_000.5, 29_000.0]
 
@@ -58,6 +60,36 @@ def test_nothing_speaks_of_accuracy_or_classes_in_a_regression(tmp_path: Path, o
     assert "21,000.2" in text
     assert f"Trial 1 reached {label} 21,000.2" in text, "the lowest is the best"
     assert "1,000.2 better than the next, trial 4" in text
+
+
+def test_a_regression_that_was_tested_is_drawn_with_every_metric(tmp_path: Path) -> None:
+    recorded(tmp_path / "home", "val_rmse", VALUES, {})
+    study = load_writable_study(read_settings(tmp_path / "home", {}), "s")
+    reading = {
+        "run_name": "trial-0001", "run_id": "0" * 32, "at": "2030-01-01", "objective": "val_rmse", "value": 25_000.5,
+        "test_rmse": 25_000.5, "test_mae": 12_345.0, "test_r2": 0.75, "test_loss": 0.25, "promised": 21_000.25,
+        "interval": [24_000.0, 26_000.0], "intervals": {"test_rmse": [24_000.0, 26_000.0]}, "ordinal": 1,
+        "baselines": {"mean": {"rmse": 90_000.0}, "linear": {"rmse": 20_000.0}},
+    }  # fmt: skip
+    study.set_user_attr(SEAL, [reading])
+    page = write_report("s", tmp_path / "s.html", home=tmp_path / "home").read_text()
+    assert "25,000.5, 95% interval 24,000.0 to 26,000.0" in page
+    assert "val_rmse 21,000.2, 4,000.2 better than on the test rows" in page
+    assert "<th>test mae</th><td>12,345.0" in page
+    assert "A linear model reaches 20,000.0: the model does not beat it." in page
+    assert "ccuracy" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", page, flags=re.DOTALL)
+
+
+def test_the_rows_of_a_regression_are_drawn_against_their_predictions() -> None:
+    truth = np.linspace(0, 1e5, 3000)
+    figures = regression_charts(truth + 7, truth)
+    points, line = figures["predicted"]["data"]
+    assert len(points["x"]) == MAX_POINTS
+    assert np.allclose(np.subtract(points["y"], points["x"]), 7)
+    assert line["x"] == line["y"], "where they agree"
+    points, line = figures["residuals"]["data"]
+    assert np.allclose(points["y"], -7)
+    assert line["y"] == [0, 0]
 
 
 def test_values_of_any_size_are_readable() -> None:
