@@ -31,6 +31,8 @@ _NAMES = {
     "linear": "A linear model",
 }
 
+_WORDS = {"accuracy": "", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "macro_f1": "macro F1"}
+
 Baselines: TypeAlias = Mapping[str, Mapping[str, float]]
 """Metrics by name, such as ``auc``, of each baseline: ``majority`` or ``mean``, and ``linear``."""
 
@@ -135,11 +137,13 @@ class Comparison:
         value: The value; None if there is none.
         maximize: Whether more is better.
         baselines: The value of each baseline by its name.
+        metric: The metric in words; "" for accuracy.
     """
 
     value: float | None
     maximize: bool
     baselines: Mapping[str, float]
+    metric: str = ""
 
     def sentences(self, what: str) -> list[str]:
         """One for each baseline, which says so where it is not beaten.
@@ -150,7 +154,7 @@ class Comparison:
         return [self._sentence(name, baseline, what) for name, baseline in self.baselines.items() if name in _NAMES]
 
     def _sentence(self, name: str, baseline: float, what: str) -> str:
-        line = f"{_NAMES[name]} reaches {value_text(baseline)}"
+        line = " ".join([_NAMES[name], "reaches", *filter(None, [self.metric]), value_text(baseline)])
         if self.value is None:
             return f"{line}."
         sign = 1 if self.maximize else -1
@@ -173,4 +177,5 @@ def compare(
     known = {name: scores[objective.metric] for name, scores in baselines.items() if objective.metric in scores}
     if majority is not None and objective.metric == "accuracy":
         known = {"majority": majority} | known
-    return Comparison(value, objective.maximize, known)
+    name = objective.metric
+    return Comparison(value, objective.maximize, known, _WORDS.get(name, name.replace("_", " ")))

@@ -83,7 +83,7 @@ def test_what_is_recorded_is_not_trained_again(tmp_path: Path) -> None:
 def test_a_baseline_that_is_not_beaten_is_named(objective: str, value: float, beaten: bool) -> None:
     known = {"linear": {"auc": 0.8, "rmse": 10.0, "accuracy": 0.1}}
     [line] = compare(value, OBJECTIVES[objective], known).sentences("the best trial")
-    shown = "0.8000" if objective == "val_auc" else "10.0000"
+    shown = "AUC 0.8000" if objective == "val_auc" else "RMSE 10.0000"
     assert line == f"A linear model reaches {shown}" + ("." if beaten else ": the best trial does not beat it.")
 
 
@@ -103,7 +103,7 @@ def test_a_study_shows_its_baselines_at_every_step(tmp_path: Path) -> None:
     assert call("trials", "line", "--json", *place).json()[0]["baselines"]["linear"] == linear
     [row] = call("studies", "--json", *place).json()
     assert (row["linear"], row["constant"]) == (linear["rmse"], row["baselines"]["mean"]["rmse"])
-    line = f"A linear model reaches {linear['rmse']:.4f}: "
+    line = f"A linear model reaches RMSE {linear['rmse']:.4f}: "
     assert line + "the best trial does not beat it." in call("trials", "line", *place).out
     assert line + "this trial does not beat it." in call("show", "line", "0", *place).out
     page = tmp_path / "line.html"

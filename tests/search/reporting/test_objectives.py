@@ -76,7 +76,7 @@ def test_a_regression_that_was_tested_is_drawn_with_every_metric(tmp_path: Path)
     assert "25,000.5, 95% interval 24,000.0 to 26,000.0" in page
     assert "val_rmse 21,000.2, 4,000.2 better than on the test rows" in page
     assert "<th>test mae</th><td>12,345.0" in page
-    assert "A linear model reaches 20,000.0: the model does not beat it." in page
+    assert "A linear model reaches RMSE 20,000.0: the model does not beat it." in page
     assert "ccuracy" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", page, flags=re.DOTALL)
 
 
