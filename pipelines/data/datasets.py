@@ -174,7 +174,7 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
         preprocessing=Preprocessing(training.x.shape[1:], names, center, scale, encoder, target),
         fingerprint=_fingerprint(source, encoder, config, shares),
         n_test=len(shares.test) if source.n_own_test is None else source.n_own_test,
-        notes=tuple(remarks(source, numbers, classes, shares, encoder)),
+        notes=tuple(remarks(source, numbers, classes, shares, encoder, config)),
     )
     return Prepared(dataset, source, classes, targets, shares)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipelines.config import DataConfig
 from pipelines.data.readers import Source
 from pipelines.data.splits import Shares, hash_rows
 from pipelines.encoding.encoder import TableEncoder
@@ -20,6 +21,7 @@ _FEWEST_ROWS = 20
 _FEWEST_GROUPS = 20
 _COPIES = '{} of {} {} rows equal a training row; data.duplicates = "group" keeps equal rows in one split'
 _DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour and days since the earliest date"
+_TIME = "column {!r}: it stays a feature, although the other rows are later; data.ignore leaves it out"
 _IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
 _GROUPS = (
     "column {!r}: all rows with one of its {} values have the same label, and stand in several splits; data.group"
@@ -28,7 +30,12 @@ _GROUPS = (
 
 
 def remarks(
-    source: Source, numbers: Array, classes: Sequence[str], shares: Shares, encoder: TableEncoder | None
+    source: Source,
+    numbers: Array,
+    classes: Sequence[str],
+    shares: Shares,
+    encoder: TableEncoder | None,
+    config: DataConfig,
 ) -> Iterator[str]:
     """Yields one line for each finding; the parameters are as in ``datasets.Prepared``."""
     yield from source.notes
@@ -37,6 +44,8 @@ def remarks(
     if encoder is None or isinstance(source.rows, np.ndarray):
         yield from _array_ids(np.asarray(source.rows))
         return
+    if config.time and config.time not in (config.ignore or ()):
+        yield _TIME.format(config.time)
     for column in encoder.columns:
         if column.kind == "ignored":
             yield f"column {column.name!r}: ignored, {column.reason}"

@@ -170,8 +170,8 @@ def _require_apart(shares: Shares, groups: Array) -> None:
         both = np.intersect1d(groups[getattr(shares, one)], groups[getattr(shares, other)])
         if len(both):
             found = listed([repr(str(group)) for group in both])
-            rule = "rows with one value must be in one split"
-            raise DataError(f"data.split: {rule} of data.group, got {found} in {one} and {other} rows: correct them")
+            rule = "rows of one group (data.group) must be in one split"
+            raise DataError(f"data.split: {rule}, got {found} in {one} and {other} rows: correct them")
 
 
 def require_weights(source_weight: Array | None, numbers: Array, classes: Sequence[str], shares: Shares) -> None:

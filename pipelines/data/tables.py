@@ -78,7 +78,12 @@ def _require_columns(path: Path, config: DataConfig, target: str, names: Sequenc
     problems += [
         f"data.{key} must name columns of the table, got {name!r}{nearest(name, names)}: correct it"
         for key, name in declared
-        if name not in names or (name == target and key != "text_columns")
+        if name not in names
+    ]
+    problems += [
+        f"data.{key} must name another column than the target, got {name!r}: take it out"
+        for key, name in declared
+        if name == target and key != "text_columns"
     ]
     if problems:
         raise DataError([f"{path}: {problem}" for problem in problems])
@@ -100,7 +105,12 @@ def _read_target(values: Series, config: DataConfig, formats: dict[str, str], no
         return values
     if config.task != "classification":
         is_regression = config.task == "regression"
-        numbers, text_format, note = read_texts(values, str(values.name), NUMBER_FORMATS, numeric=is_regression)
+        try:
+            numbers, text_format, note = read_texts(values, str(values.name), NUMBER_FORMATS, numeric=is_regression)
+        except DataError as error:
+            rule = str(error).partition(": correct these")[0]  # the rest is advice on features
+            hint = 'drop those rows, or use task = "classification"'
+            raise DataError(f"{config.source}, {rule}: {hint}") from error
         if text_format in NUMBER_FORMATS and (is_regression or not are_classes(numbers.dropna().to_numpy())):
             notes.append(note)
             return numbers

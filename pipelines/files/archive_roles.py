@@ -21,7 +21,8 @@ _ENDS = {"_val": "validation", "_test": "test"}
 _WEIGHTS = "array {!r}: the weights of the rows in loss and metrics"
 _UNWEIGHTED = "; the {} rows have equal ones, as there is no array {!r}"
 _TOGETHER = "array {!r}: rows with one of its values stay in one split"
-_IDLE = "array {!r}: not used, because the file has validation and test rows of its own"
+_SPLIT = "array {!r}: says which row is a training, validation or test row"
+_OWN = "the file has validation and test rows of its own"
 _INPUTS = ("x", "y", "x_train", "y_train", "x_val", "y_val", "x_test", "y_test")
 
 
@@ -53,7 +54,8 @@ class Archive:
         with placed(self.path):
             roles = read_roles({key: values for key, (values, _) in columns.items()}, "array")
         digests = {names[key]: digest for key, (_, digest) in columns.items()}
-        roles = replace(roles, used=tuple(names.values()))
+        notes = [_SPLIT.format(names["split"])] if "split" in names else []
+        roles = replace(roles, used=tuple(names.values()), notes=(*roles.notes, *notes))
         if "group" in names:
             roles = self._with_groups(roles, names["group"], digests)
         if roles.weight is not None:
@@ -61,10 +63,14 @@ class Archive:
         return replace(roles, digests=tuple(sorted(digests.items())))
 
     def _with_groups(self, roles: Roles, name: str, digests: dict[str, str]) -> Roles:
-        if not self.n_rows.keys() >= _ENDS.keys():
+        if self.config.duplicates == "group":
+            rule = "must be left out for a file with an array of groups"
+            raise DataError(f"{self.path}: data.duplicates {rule}, got 'group' beside {name!r}: choose one of the two")
+        if roles.time is None and not self.n_rows.keys() >= _ENDS.keys():
             return replace(roles, notes=(*roles.notes, _TOGETHER.format(name)))
-        del digests[name]  # nothing is drawn
-        return replace(roles, group=None, notes=(_IDLE.format(name),))
+        del digests[name]
+        why = "data.time splits the rows" if roles.time is not None else _OWN
+        return replace(roles, group=None, notes=(*roles.notes, f"array {name!r}: not used, because {why}"))
 
     def _with_weights(self, roles: Roles, weight: Array, name: str, digests: dict[str, str]) -> Roles:
         """Adds the weights of validation rows, and checks those of test rows."""

@@ -92,7 +92,8 @@ def read_array(path: Path, name: str, header: Header) -> tuple[Array, str]:
     with _open(path) as archive, archive.open(f"{name}.npy") as member:
         array = npy.read_array(member, allow_pickle=False)
     digest = hashlib.sha256(f"{name} {header.dtype.str} {header.shape} {header.fortran_order}".encode())
-    digest.update((array.T if header.fortran_order else array).data)  # the bytes in the order of the file
+    plain = array.view(np.int64) if array.dtype.kind in "Mm" else array  # times have no buffer
+    digest.update((plain.T if header.fortran_order else plain).data)  # the bytes in the order of the file
     return array, digest.hexdigest()
 
 

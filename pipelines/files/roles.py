@@ -12,7 +12,7 @@ from pipelines.config import DataConfig
 from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
 from pipelines.files.columns import found, read_texts, to_days, to_numbers
-from pipelines.files.text_forms import NUMBER_FORMATS, Series, parse
+from pipelines.files.text_forms import DATE_FORMATS, NUMBER_FORMATS, Series, parse
 
 ROLES = ("weight", "group", "time", "split")
 """The keys of ``[data]`` that name such a column."""
@@ -33,10 +33,11 @@ _ALLOWED = {("group", "text_columns"), ("time", "numeric"), *((key, "ignore") fo
 _EXCLUDING = (("time", "group"), ("time", "split"))
 _NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
 _DURATIONS = ("timedelta", "timedelta64")
+_N_SAMPLED = 200
 _DATES = ("datetime", "datetime64", "date")
 _EQUAL = "{}: all weights are equal, so they change nothing"
 _SINGLE = "{}: each row has a value of its own, so no rows are kept together"
-_ORDER = "{}: training rows are before validation rows, and these before test rows; data.ignore makes it no feature"
+_ORDER = "{}: training rows are before validation rows, and these before test rows"
 _DRAWN = "{}: no row is a {} row, so data.{}_fraction of the training rows are, drawn at random"
 
 
@@ -151,8 +152,8 @@ class _Column:
             values, text_format, _ = read_texts(values, name, self.formats)
         kind = _kind(values)
         if not text_format or kind not in (*_NUMBERS[1:], *_DURATIONS, *_DATES):
-            first = self.values.dropna().tolist()[0]
-            raise DataError(f"{self.place}: must hold dates or numbers, got {first!r}: name another column")
+            wrong = found(self.values, self._no_time(values))
+            raise DataError(f"{self.place}: must hold dates or numbers, got {wrong}: correct them, or name another one")
         _Column(values, self.place, self.formats, self.notes)._require_filled("a time")
         self.notes.append(_ORDER.format(self.place))
         return to_days(values, name, "") if kind in _DATES else to_numbers(values, name)
@@ -171,6 +172,15 @@ class _Column:
             if not np.any(splits == number):
                 self.notes.append(_DRAWN.format(self.place, name, name))
         return splits
+
+    def _no_time(self, values: Series) -> Array:
+        """Whether each value is none of the dates or numbers that most are; all of them if none is read."""
+        sample = values.dropna().astype(object).drop_duplicates().head(_N_SAMPLED)
+        if not sample.map(lambda value: isinstance(value, str)).all():
+            return np.ones(len(values), dtype=bool)
+        reads = [parse(sample, text_format) for text_format in (*self.formats, *DATE_FORMATS)]
+        best = max(reads, key=lambda read: read.notna().sum())
+        return values.isin(sample[best.isna()]).to_numpy()
 
     def _as_numbers(self) -> Array:
         """Returns float64 numbers, NaN where a value is none."""

@@ -1,0 +1,211 @@
+"""Columns and arrays that say how rows are weighted and split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_tables import N_ROWS, RNG, TARGET, load, table
+
+from pipelines.config import DataConfig
+from pipelines.data import datasets, sealed
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.sealed import SealedRows
+from pipelines.errors import DataError
+
+ROW = np.arange(N_ROWS)
+WEIGHT = RNG.uniform(0.5, 2, N_ROWS)
+GROUP = ROW // 6
+PART = np.array(["Training", "train", " VALID", "Dev", "test", "train"])[ROW % 6]
+VALUES = {"classification": TARGET, "regression": RNG.normal(size=N_ROWS)}
+
+
+def read(path: Path, frame: pd.DataFrame, **settings: object) -> tuple[Dataset, SealedRows]:
+    """Reads a table whose column ``row`` numbers the rows, and is no feature of its own beside it."""
+    dataset = load(frame, path, **settings)
+    return dataset, sealed.open_test(DataConfig(str(path), **settings))
+
+
+def rows_of(split: Split, dataset: Dataset) -> np.ndarray:
+    names = [column.name for column in dataset.preprocessing.columns.columns if column.n_features]
+    return split.x[:, names.index("row")].astype(int)
+
+
+def splits(dataset: Dataset, test: SealedRows) -> list[np.ndarray]:
+    return [rows_of(split, dataset) for split in (dataset.training, dataset.validation, test)]
+
+
+@pytest.mark.parametrize("task", VALUES)
+def test_weights_have_mean_one_in_each_split_and_are_no_feature(tmp_path: Path, task: str):
+    frame = table(row=ROW, w=WEIGHT).assign(target=VALUES[task])
+    dataset, test = read(tmp_path / "own.csv", frame, weight="w")
+    for split, rows in zip((dataset.training, dataset.validation, test), splits(dataset, test), strict=True):
+        assert split.weight.dtype == np.float32
+        assert split.weight == pytest.approx(WEIGHT[rows] / WEIGHT[rows].mean(), rel=1e-5)
+    assert dataset.input_shape == (2,)
+    assert "column 'w': ignored, in data.weight" in dataset.notes
+    joined = dataset.training.joined(Split(dataset.validation.x, dataset.validation.y))
+    assert joined.weight[-1] == 1
+    assert dataset.fingerprint != load(frame, tmp_path / "own.csv").fingerprint
+
+
+@pytest.mark.parametrize("weight", [1, 0.25, "0.5", True])
+def test_equal_weights_are_none(tmp_path: Path, weight: object):
+    frame = table(row=ROW)
+    plain = load(frame, tmp_path / "own.csv")
+    dataset, test = read(tmp_path / "own.csv", frame.assign(w=weight), weight="w")
+    for split, other in ((dataset.training, plain.training), (dataset.validation, plain.validation)):
+        assert split.weight is None
+        assert split.x.tobytes() == other.x.tobytes()
+        assert split.y.tobytes() == other.y.tobytes()
+    assert test.weight is None
+    assert any("all weights are equal" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("task", VALUES)
+@pytest.mark.parametrize("time", ["dates", "texts", "numbers", "ties"])
+def test_time_puts_later_rows_into_later_splits(tmp_path: Path, kind: str, task: str, time: str):
+    days = pd.Timestamp("2024-01-30") + pd.to_timedelta(RNG.permutation(N_ROWS), "D")
+    times = {"dates": days, "texts": days.strftime("%d.%m.%Y"), "numbers": days.dayofyear + days.year * 1000}
+    times["ties"] = RNG.permutation(N_ROWS) // 29
+    order = pd.Series(times["ties"] if time == "ties" else days)
+    frame = table(row=ROW, when=times[time]).assign(target=VALUES[task])
+    dataset, test = read(tmp_path / f"own.{kind}", frame, time="when")
+    training, validation, held_out = splits(dataset, test)
+    assert order[training].max() < order[validation].min()
+    assert order[validation].max() < order[held_out].min()
+    assert sorted(np.concatenate([training, validation, held_out])) == list(ROW)
+    assert len(held_out) == pytest.approx(0.2 * N_ROWS, abs=15)
+    assert any("'when': it stays a feature" in note for note in dataset.notes)
+    ignored, _ = read(tmp_path / f"own.{kind}", frame, time="when", ignore=["when"])
+    assert rows_of(ignored.training, ignored).tolist() == training.tolist()
+
+
+@pytest.mark.parametrize("task", VALUES)
+def test_a_column_says_what_each_row_is(tmp_path: Path, task: str):
+    frame = table(row=ROW, part=PART).assign(target=VALUES[task])
+    dataset, test = read(tmp_path / "own.parquet", frame, split="part")
+    training, validation, held_out = splits(dataset, test)
+    words = np.char.lower(np.char.strip(PART))
+    assert set(words[training]) == {"training", "train"}
+    assert set(words[validation]) == {"valid", "dev"}
+    assert set(words[held_out]) == {"test"}
+
+
+@pytest.mark.parametrize("task", VALUES)
+@pytest.mark.parametrize("absent", ["validation", "test"])
+def test_splits_that_a_column_lacks_are_drawn_from_the_training_rows(tmp_path: Path, task: str, absent: str):
+    part = np.where(ROW % 6 == 5, {"validation": "test", "test": "val"}[absent], "train")
+    frame = table(row=ROW, part=part, patient=GROUP % 5).assign(target=VALUES[task])
+    dataset, test = read(tmp_path / "own.csv", frame, split="part")
+    training, validation, held_out = splits(dataset, test)
+    given, drawn = (held_out, validation) if absent == "validation" else (validation, held_out)
+    assert sorted(given) == [row for row in ROW if row % 6 == 5]
+    assert len(drawn) == 40
+    assert not set(training) & set(drawn)
+    assert any(f"no row is a {absent} row, so data.{absent}_fraction" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("task", VALUES)
+def test_groups_stay_in_one_split(tmp_path: Path, task: str):
+    frame = table(row=ROW, patient=[f"p{number}{' ' * (row % 2)}" for row, number in enumerate(GROUP)])
+    dataset, test = read(tmp_path / "own.parquet", frame.assign(target=VALUES[task]), group="patient")
+    parts = [set(GROUP[rows]) for rows in splits(dataset, test)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 40
+
+
+def test_a_patient_is_not_recognized_again(cases: Path):
+    """Labels that are random for each patient cannot be learned, unless a patient's rows stand in several splits."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    def accuracy(**settings: object) -> float:
+        found = []
+        for seed in range(8):
+            config = DataConfig(str(cases / "groups.csv"), split_seed=seed, **settings)
+            dataset, test = datasets.load(config), sealed.open_test(config)
+            model = KNeighborsClassifier(1).fit(dataset.training.x[:, :12], dataset.training.y)
+            found.append(model.score(test.x[:, :12], test.y))
+        return float(np.mean(found))
+
+    assert accuracy() > 0.75
+    assert accuracy(group="patient") == pytest.approx(0.5, abs=0.1)
+
+
+def archive(path: Path, *, own: bool = False, **arrays: np.ndarray) -> DataConfig:
+    x = RNG.normal(size=(N_ROWS, 3)).astype(np.float32)
+    x[:, 0] = ROW
+    given = {"x": x, "y": TARGET}
+    if own:
+        given = {"x_train": x, "y_train": TARGET, "x_val": x[:30] + 0.5, "y_val": TARGET[:30]}
+        given |= {"x_test": x[:60] + 0.2, "y_test": TARGET[:60]}
+    np.savez(path / "own.npz", **given, **arrays)
+    return DataConfig(str(path / "own.npz"))
+
+
+def test_arrays_of_an_archive_weigh_its_rows(tmp_path: Path):
+    config = archive(tmp_path, sample_weight=WEIGHT)
+    dataset, test = datasets.load(config), sealed.open_test(config)
+    for split in (dataset.training, dataset.validation, test):
+        rows = split.x[:, 0].astype(int)
+        assert split.weight == pytest.approx(WEIGHT[rows] / WEIGHT[rows].mean(), rel=1e-5)
+    ends = {"sample_weight_val": WEIGHT[:30], "sample_weight_test": WEIGHT[:60, None]}
+    config = archive(tmp_path, own=True, sample_weight_train=WEIGHT, **ends)
+    dataset, test = datasets.load(config), sealed.open_test(config)
+    for split, n_rows in ((dataset.training, N_ROWS), (dataset.validation, 30), (test, 60)):
+        assert split.weight == pytest.approx(WEIGHT[:n_rows] / WEIGHT[:n_rows].mean(), rel=1e-5)
+    config = archive(tmp_path, own=True, sample_weight=WEIGHT)
+    dataset, test = datasets.load(config), sealed.open_test(config)
+    assert dataset.training.weight is not None
+    assert dataset.validation.weight is test.weight is None
+    assert any("there is no array 'sample_weight_val'" in note for note in dataset.notes)
+    assert not any("not used" in note for note in dataset.notes)
+
+
+def test_equal_weights_of_an_archive_change_nothing(tmp_path: Path):
+    plain = datasets.load(archive(tmp_path))
+    np.savez(tmp_path / "other.npz", **np.load(tmp_path / "own.npz"), sample_weight=np.full(N_ROWS, 2))
+    other = datasets.load(DataConfig(str(tmp_path / "other.npz")))
+    assert other.fingerprint == plain.fingerprint
+    assert other.training.weight is None
+
+
+def test_arrays_of_an_archive_split_its_rows(tmp_path: Path):
+    days = np.datetime64("2024-01-01") + RNG.permutation(N_ROWS)
+    arrays = {"groups": GROUP, "patient": GROUP // 2, "row": ROW, "day": days, "part": PART.astype("S")}
+    own = archive(tmp_path, **arrays)
+
+    def parts(**settings: object) -> list[np.ndarray]:
+        config = DataConfig(own.source, **settings)
+        dataset, test = datasets.load(config), sealed.open_test(config)
+        return [split.x[:, 0].astype(int) for split in (dataset.training, dataset.validation, test)]
+
+    for values, found in ((GROUP, parts()), (GROUP // 2, parts(group="patient"))):
+        kept = [set(values[rows]) for rows in found]
+        assert sum(map(len, kept)) == len(set.union(*kept))
+    notes = datasets.load(own).notes
+    assert any("array 'day': not used" in note and "time or split in [data] names" in note for note in notes)
+    training, validation, test = parts(time="day")
+    assert (
+        "array 'groups': not used, because data.time splits the rows"
+        in datasets.load(DataConfig(own.source, time="day")).notes
+    )
+    assert days[training].max() < days[validation].min() <= days[validation].max() < days[test].min()
+    with pytest.raises(DataError, match="rows of one group"):
+        parts(split="part")
+    training, validation, test = parts(split="part", group="row")
+    assert set(test % 6) == {4}
+    assert set(validation % 6) == {2, 3}
+
+
+def test_copies_are_found_whatever_their_weights_and_splits(tmp_path: Path):
+    frame = pd.concat([table(row=ROW)[:59]] * 4).assign(w=WEIGHT[:236], part=PART[:236])
+    dataset = load(frame, tmp_path / "own.csv", weight="w", split="part")
+    assert any("test rows equal a training row" in note for note in dataset.notes)
+
+
+def test_a_weight_must_reach_every_class_of_a_split(tmp_path: Path):
+    with pytest.raises(DataError, match=r"data.weight: each class must have training rows .* got none of '1'"):
+        load(table(row=ROW, w=1 - TARGET), tmp_path / "own.csv", weight="w")
