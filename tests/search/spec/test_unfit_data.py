@@ -40,7 +40,7 @@ WRONG = {
     "transform-unknown": (REAL, {"target_transform": "sqrt"}, {}, "data.target_transform: must be one of"),
     "task-unknown": ({}, {"task": "ranking"}, {}, "data.task: must be one of auto, classification, regression"),
     "auc-of-regression": (REAL, {}, {"search": {"objective": "val_auc"}}, "must be whole numbers or text"),
-    "rmse-of-classes": ({"target": ["a", "b"] * 30}, {}, {"search": {"objective": "val_rmse"}}, "must hold numbers alone"),
+    "rmse-of-classes": ({"target": ["a", "b"] * 30}, {}, {"search": {"objective": "val_rmse"}}, "must hold numbers"),
     "rmse-and-classification": (
         {}, {"task": "classification"}, {"search": {"objective": "val_rmse"}}, "data.task: must be regression",
     ),
