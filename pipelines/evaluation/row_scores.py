@@ -24,7 +24,7 @@ def encode(scores: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> str:
     """
     if scores.dtype == np.bool_:
         return f"right:{len(scores)}:{_pack(np.packbits(scores.astype(np.bool_)))}"
-    blocks = _in_blocks(np.asarray(scores, dtype=np.float64))
+    blocks = in_blocks(np.asarray(scores, dtype=np.float64))
     scale = float(np.abs(blocks).max(initial=0.0)) or 1.0
     return f"number:{len(blocks)}:{scale!r}:{_pack((blocks / scale).astype('<f2'))}"
 
@@ -33,8 +33,8 @@ def _pack(array: npt.NDArray[np.uint8] | npt.NDArray[np.float16]) -> str:
     return base64.b64encode(zlib.compress(array.tobytes(), 9)).decode()
 
 
-def _in_blocks(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Means of blocks of equal size; the mean over the blocks is that over the rows."""
+def in_blocks(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns at most ``MAX_SCORES`` means of blocks of rows; the mean over the blocks is that over the rows."""
     size = -(-len(scores) // MAX_SCORES)
     if size <= 1:
         return scores

@@ -10,8 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from pipelines.evaluation.row_scores import in_blocks
+
 # Smaller differences are rounding errors, as shares of the values.
 SAME = 1e-12
+N_DRAWS = 10_000
+"""Random signs of a permutation test."""
+_DRAWS_AT_ONCE = 500
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,53 @@ def sign_test(n_first: int, n_second: int) -> float:
     if n_first + n_second == 0:
         return 1.0
     return float(stats.binomtest(n_first, n_first + n_second).pvalue)
+
+
+def sign_flip_test(differences: npt.NDArray[np.float64], labels: npt.ArrayLike | None = None) -> float:
+    """Returns the two-sided p-value of the sign-flip permutation test of paired differences.
+
+    If two models are equal, each row's difference has either sign with the same chance. So p is the share of
+    ``N_DRAWS`` random signs, drawn with a fixed seed, that give a sum as far from 0, with (1 + count) / (1 + draws);
+    Hoeffding's bound on that share stands for it where it is smaller, for levels that so few draws cannot reach.
+
+    What a row of a rare class contributes to a metric over classes is large, and its variance is known from few rows.
+    There a normal deviate of the same p is looked up in Student's distribution, with the degrees of freedom that the
+    classes' parts of the variance have after Satterthwaite.
+
+    Args:
+        differences: (n_rows,) first model minus second.
+        labels: (n_rows,) class numbers; None without classes.
+    """
+    blocks = in_blocks(differences)
+    blocks = blocks[blocks != 0]
+    if not len(blocks):
+        return 1.0
+    total, spread = abs(float(blocks.sum())), float((blocks**2).sum())
+    bound = 2 * math.exp(-(total**2) / (2 * spread))
+    p_value = min((1 + _n_as_far(blocks / np.sqrt(spread), total / np.sqrt(spread))) / (1 + N_DRAWS), bound)
+    if labels is None or p_value >= 1:
+        return p_value
+    return float(2 * stats.t.sf(stats.norm.isf(p_value / 2), _degrees(differences, np.asarray(labels))))
+
+
+def _n_as_far(values: npt.NDArray[np.float64], distance: float) -> int:
+    """Counts the random signs of (n,) values whose sum is at least at a distance from 0."""
+    rng, n_bytes, count = np.random.default_rng(0), -(-len(values) // 8), 0
+    weights = values.astype(np.float32)
+    for start in range(0, N_DRAWS, _DRAWS_AT_ONCE):
+        n_draws = min(_DRAWS_AT_ONCE, N_DRAWS - start)
+        packed = np.frombuffer(rng.bytes(n_draws * n_bytes), np.uint8).reshape(n_draws, n_bytes)
+        is_plus = np.unpackbits(packed, axis=1, count=len(values)).astype(np.float32)
+        sums = 2 * (is_plus @ weights) - weights.sum()
+        # Sums that are equal but for rounding count as equal.
+        count += int((np.abs(sums) >= distance - _ROUNDING).sum())
+    return count
+
+
+def _degrees(differences: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
+    n_rows, squares = np.bincount(labels), np.bincount(labels, differences**2)
+    total = float(squares.sum())
+    return total**2 / float((squares**2 / np.maximum(n_rows - 1, 1)).sum()) if total else 1.0
 
 
 def smallest_difference(n_signs: int, n_rows: int, level: float) -> float | None:

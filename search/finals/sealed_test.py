@@ -19,8 +19,8 @@ from pipelines.config import layer_sizes
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.sealed import open_test
 from pipelines.errors import UnavailableError
+from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Evaluation, RegressionEvaluation, evaluate as score, evaluate_regression
-from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
 from search.finals.readings import SealedResult, authorship, previous_readings
@@ -173,13 +173,16 @@ def _draw(
         save(figure, folder / f"predictions_{kind}.png")
 
 
-def read_predictions(client: MlflowClient, run_id: str) -> bytes:
-    """The predictions of a run's model for the test rows, as ``Predictions.to_npz`` wrote them.
+def read_predictions(client: MlflowClient, run_id: str) -> bytes | None:
+    """The predictions of a run's model for the test rows, as ``Predictions.to_npz`` wrote them; None without any.
 
     Raises:
-        UnavailableError: MLflow does not have them.
+        UnavailableError: MLflow cannot be reached.
     """
     name = f"{FOLDER}/{PREDICTIONS_FILE}"
+    with mlflow_errors(f"run {run_id}: MLflow must list its files"):
+        if name not in {str(item.path) for item in client.list_artifacts(run_id, FOLDER)}:
+            return None
     return read_artifact(client, f"runs:/{run_id}/{name}", f"{name} of run {run_id}")
 
 

@@ -1,5 +1,8 @@
 """The gate: the rule that a challenger must pass to become champion.
 
+Accuracies are compared by McNemar's exact test. Every other metric is compared by the sign-flip permutation test of
+what the rows contribute to it: squared errors for RMSE and R², absolute errors for MAE, cross-entropies for the loss.
+
 The test rows are the same for every challenger, so equal models would pass sooner or later by chance. The gate spends
 its significance level over them: the k-th gets alpha / (k (k + 1)), and these shares add up to alpha.
 """
@@ -11,8 +14,30 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.evaluation import ALPHA
-from pipelines.evaluation.tests import discordant, discordant_with_majority, sign_test, smallest_difference
-from search.home.text import ordinal
+from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.tests import (
+    discordant,
+    discordant_with_majority,
+    sign_flip_test,
+    sign_test,
+    smallest_difference,
+)
+from search.home.text import ordinal, value_text
+
+LOSS_AS = {"mse": "rmse", "mae": "mae", "huber": "mae"}
+"""The metric that stands for the loss of a regression, whose unit depends on the training rows of each model."""
+_COMPARED = {
+    "loss": ("loss", "the rows' cross-entropies"),
+    "rmse": ("mse", "the rows' squared errors"),
+    "r2": ("mse", "the rows' squared errors"),
+    "mae": ("mae", "the rows' absolute errors"),
+    "auc": ("auc", "the rows' contributions to AUC"),
+    "average_precision": ("average_precision", "the rows' contributions to average precision"),
+    "balanced_accuracy": ("balanced_accuracy", "the rows' contributions to balanced accuracy"),
+    "macro_f1": ("macro_f1", "the rows' contributions to macro F1"),
+}
+"""What is compared of each row for a metric, and its name."""
+_LOWER_IS_BETTER = ("loss", "mse", "mae")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +50,7 @@ class Reading:
         right: (n_rows,) bool, the test rows that it got right, in their order; None if it was never evaluated.
         confusion: (n_classes, n_classes) counts on those rows; None where it is not needed.
         test_rows: Hash of those rows and their labels; "" for a test of an earlier version, which did not record it.
+        predictions: The predictions of those rows; None for a test of an earlier version, which did not keep them.
     """
 
     name: str
@@ -32,6 +58,19 @@ class Reading:
     right: np.ndarray | None
     confusion: np.ndarray | None = None
     test_rows: str = ""
+    predictions: Predictions | None = None
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it was evaluated on the held-out test."""
+        return self.right is not None or self.predictions is not None
+
+    @property
+    def kept(self) -> Predictions:
+        """The predictions, which must have been kept."""
+        if self.predictions is None:
+            raise ValueError(f"{self.name}: must have predictions, got none")
+        return self.predictions
 
     def rows_as(self, other: Reading) -> str:
         """What tells the test rows from those of another model: their hash, or else the dataset's fingerprint."""
@@ -45,10 +84,11 @@ class GateVerdict:
     Attributes:
         passed: Whether the challenger may become champion.
         reason: In a sentence.
-        p_value: Of McNemar's exact test; None if nothing was tested.
+        p_value: Of the test; None if nothing was tested.
         level: Its significance level: the challenger's share of alpha; None if nothing was tested.
-        smallest_difference: Of the two accuracies, that the test could show at this level; None if nothing was
-            tested, or if the rows are too few.
+        smallest_difference: Of the two accuracies, that McNemar's exact test could show at this level; None for
+            another test, if nothing was tested, or if the rows are too few.
+        test: The name of the test; None if nothing was tested.
     """
 
     passed: bool
@@ -56,6 +96,7 @@ class GateVerdict:
     p_value: float | None = None
     level: float | None = None
     smallest_difference: float | None = None
+    test: str | None = None
 
 
 def share_of(alpha: float, nth: int) -> float:
@@ -63,42 +104,74 @@ def share_of(alpha: float, nth: int) -> float:
     return alpha / (nth * (nth + 1))
 
 
-def pass_gate(challenger: Reading, champion: Reading | None, alpha: float = ALPHA, nth: int = 1) -> GateVerdict:
+def pass_gate(
+    challenger: Reading, champion: Reading | None, alpha: float = ALPHA, nth: int = 1, metric: str = "accuracy"
+) -> GateVerdict:
     """Passes a challenger that is better than the champion on the same held-out rows by more than chance explains.
 
-    The first version is compared with always answering with the rows' most frequent class.
+    The first version is compared with a model that knows no inputs: by accuracy, with always answering with the rows'
+    most frequent class.
 
     Args:
         challenger: The model that is to become champion.
         champion: The current one; None if there is none.
-        alpha: Significance level of McNemar's exact test, two-sided, of all challengers together.
+        alpha: Significance level of the test, two-sided, of all challengers together.
         nth: The challenger's number, from 1, among the models tested on these rows but for the champion.
+        metric: That of the challenger's objective, without its rows; of a regression's loss, that of ``LOSS_AS``.
     """
     name = challenger.name
-    if challenger.right is None:
+    if not challenger.is_tested:
         return GateVerdict(False, f"{name} was not evaluated on the held-out test")
     if champion is None:
-        return _pass_first(challenger, alpha, nth)
+        return _pass_first(challenger, alpha, nth, metric)
     rows, needed_rows = challenger.rows_as(champion), champion.rows_as(challenger)
     if rows != needed_rows:
         reason = f"{name} was tested on other rows than {champion.name} (hash {rows}, not {needed_rows})"
-        return GateVerdict(False, f"{reason}: their accuracies cannot be compared")
-    if champion.right is None or champion.right.shape != challenger.right.shape:
-        return GateVerdict(False, f"{champion.name} has no held-out test to compare with")
-    both = f"test accuracy {challenger.right.mean():.4f}, {champion.name} has {champion.right.mean():.4f}"
-    signs = discordant(challenger.right, champion.right)
-    return _Comparison(f"{name} is", "better", both, signs, len(champion.right)).verdict(alpha, nth)
+        return GateVerdict(False, f"{reason}: they cannot be compared")
+    problem = _missing(challenger, metric) or _missing(champion, metric) or _unlike(challenger, champion, metric)
+    if problem:
+        return GateVerdict(False, problem)
+    if metric == "accuracy":
+        compared = _mcnemar(challenger, champion)
+    else:
+        compared = _by_contributions(challenger.kept, champion.kept, champion.name, metric)
+    return compared.verdict(f"{name} is", "better", alpha, nth)
 
 
-def _pass_first(challenger: Reading, alpha: float, nth: int) -> GateVerdict:
-    name, confusion = challenger.name, challenger.confusion
-    first = f"{name} is the first version; there is no champion to compare it with"
-    if confusion is None:
-        return GateVerdict(True, first)
-    n_rows, n_right, majority = int(confusion.sum()), int(confusion.trace()), int(confusion.sum(axis=1).max())
-    both = f"test accuracy {n_right / n_rows:.4f}, the most frequent class has {majority / n_rows:.4f}"
-    what, signs = "better than always answering with one class", discordant_with_majority(confusion)
-    verdict = _Comparison(f"{name} is", what, both, signs, n_rows).verdict(alpha, nth)
+def _missing(model: Reading, metric: str) -> str:
+    """Why a model cannot be compared; "" if it can."""
+    if not model.is_tested:
+        return f"{model.name} has no held-out test to compare with"
+    if metric == "accuracy" and model.right is None:
+        return f"{model.name} has no accuracy: it is a regression"
+    if metric != "accuracy" and model.predictions is None:
+        remedy = "read its study's test again with evaluate --again"
+        return f"{model.name} was tested by an earlier version, which kept no predictions to compare by: {remedy}"
+    return ""
+
+
+def _unlike(challenger: Reading, champion: Reading, metric: str) -> str:
+    """Why two models cannot be compared though both were tested; "" if they can."""
+    if metric == "accuracy":
+        is_alike = np.asarray(challenger.right).shape == np.asarray(champion.right).shape
+    else:
+        own, other = challenger.kept, champion.kept
+        is_alike = own.predicted.shape == other.predicted.shape and np.allclose(own.truth, other.truth)
+    return "" if is_alike else f"{challenger.name} predicts other classes or rows than {champion.name}"
+
+
+def _pass_first(challenger: Reading, alpha: float, nth: int, metric: str) -> GateVerdict:
+    first = f"{challenger.name} is the first version; there is no champion to compare it with"
+    if metric == "accuracy":
+        if challenger.confusion is None:
+            return GateVerdict(True, first)
+        what, compared = "better than always answering with one class", _against_majority(challenger.confusion)
+    else:
+        if problem := _missing(challenger, metric):
+            return GateVerdict(False, problem)
+        what = "better than the same answer for each row"
+        compared = _by_contributions(challenger.kept, challenger.kept.of_trivial_model, "that answer", metric)
+    verdict = compared.verdict(f"{challenger.name} is", what, alpha, nth)
     return replace(verdict, reason=f"{first}; {verdict.reason}") if verdict.passed else verdict
 
 
@@ -107,31 +180,68 @@ class _Comparison:
     """Two models on the same rows.
 
     Attributes:
-        subject: Begins the reason, such as "it is".
-        what: What it is or is not, such as "better".
-        both: Both accuracies.
-        signs: Rows that the challenger alone gets right, and those that the other alone does.
-        n_rows: All rows.
+        test: Name of the test.
+        both: Both values of the metric.
+        n_rows: The rows.
+        is_better: Whether the first model has the better value.
+        p_value: Of the test, two-sided.
+        n_signs: For McNemar's test, the rows that exactly one of the models gets right.
     """
 
-    subject: str
-    what: str
+    test: str
     both: str
-    signs: tuple[int, int]
     n_rows: int
+    is_better: bool
+    p_value: float
+    n_signs: int | None = None
 
-    def verdict(self, alpha: float, nth: int) -> GateVerdict:
-        """The verdict of McNemar's exact test at the challenger's share of alpha."""
-        (wins, losses), level, p_value = self.signs, share_of(alpha, nth), sign_test(*self.signs)
-        smallest = smallest_difference(wins + losses, self.n_rows, level)
-        tested = f"{self.both}; McNemar's exact test on {self.n_rows:,} rows: p = {p_value:.3g}"
+    def verdict(self, subject: str, what: str, alpha: float, nth: int) -> GateVerdict:
+        """The verdict at the challenger's share of alpha.
+
+        Args:
+            subject: Begins the reason, such as "it is".
+            what: What it is or is not, such as "better".
+            alpha: Significance level of all challengers together.
+            nth: The challenger's number.
+        """
+        level, p_value, smallest = share_of(alpha, nth), self.p_value, None
+        tested = f"{self.both}; {self.test} on {self.n_rows:,} rows: p = {p_value:.3g}"
         share = f"{level:.3g}, the {ordinal(nth)} challenger's share of alpha {alpha:g} on these rows"
-        could = "no difference on so few rows" if smallest is None else f"a difference of {smallest:.4f}"
-        share += f"; it could show {could}"
-        if wins <= losses:
-            reason = f"{self.subject} not {self.what}: {self.both}; the level is {share}"
+        if self.n_signs is not None:
+            smallest = smallest_difference(self.n_signs, self.n_rows, level)
+            could = "no difference on so few rows" if smallest is None else f"a difference of {smallest:.4f}"
+            share += f"; it could show {could}"
+        if not self.is_better:
+            reason = f"{subject} not {what}: {self.both}; the level is {share}"
         elif p_value >= level:
-            reason = f"{self.subject} not significantly {self.what}: {tested}, not below {share}"
+            reason = f"{subject} not significantly {what}: {tested}, not below {share}"
         else:
-            reason = f"{self.subject} {self.what}: {tested}, below {share}"
-        return GateVerdict(wins > losses and p_value < level, reason, p_value, level, smallest)
+            reason = f"{subject} {what}: {tested}, below {share}"
+        return GateVerdict(self.is_better and p_value < level, reason, p_value, level, smallest, self.test)
+
+
+def _mcnemar(challenger: Reading, champion: Reading) -> _Comparison:
+    right, other = np.asarray(challenger.right), np.asarray(champion.right)
+    both = f"test accuracy {right.mean():.4f}, {champion.name} has {other.mean():.4f}"
+    return _by_signs(both, discordant(right, other), len(other))
+
+
+def _against_majority(confusion: np.ndarray) -> _Comparison:
+    n_rows, n_right, majority = int(confusion.sum()), int(confusion.trace()), int(confusion.sum(axis=1).max())
+    both = f"test accuracy {n_right / n_rows:.4f}, the most frequent class has {majority / n_rows:.4f}"
+    return _by_signs(both, discordant_with_majority(confusion), n_rows)
+
+
+def _by_signs(both: str, signs: tuple[int, int], n_rows: int) -> _Comparison:
+    return _Comparison("McNemar's exact test", both, n_rows, signs[0] > signs[1], sign_test(*signs), sum(signs))
+
+
+def _by_contributions(own: Predictions, other: Predictions, name: str, metric: str) -> _Comparison:
+    compared, what = _COMPARED[metric]
+    sign = -1 if compared in _LOWER_IS_BETTER else 1
+    differences = sign * (own.contributions(compared) - other.contributions(compared))
+    first, second = (value_text(float(model.contributions(metric).mean())) for model in (own, other))
+    p_value = sign_flip_test(differences, None if own.is_regression else own.truth)
+    both = f"test {metric} {first}, {name} has {second}"
+    is_better = float(differences.mean()) > 0
+    return _Comparison(f"the sign-flip permutation test of {what}", both, len(differences), is_better, p_value)

@@ -36,7 +36,8 @@ class Rollback:
 class VersionRow:
     """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test.
 
-    ``majority`` is the share of the test rows' most frequent class; None if unknown.
+    ``majority`` is the share of the test rows' most frequent class; None if unknown. ``value`` is the test's metric of
+    the study's ``objective``; None if it was not evaluated.
     """
 
     model: str
@@ -51,6 +52,8 @@ class VersionRow:
     by: str
     seal_opened: int
     majority: float | None = None
+    objective: str = "val_accuracy"
+    value: float | None = None
 
 
 def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> Rollback:
@@ -96,6 +99,8 @@ def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
         by=tags.get("promoted_by", ""),
         seal_opened=int(tags.get("seal_opened", 0)),
         majority=tagged(tags, "test_majority"),
+        objective=tags.get("objective", "val_accuracy"),
+        value=tagged(tags, "test_value" if "test_value" in tags else "test_accuracy"),
     )
 
 

@@ -10,17 +10,17 @@ import optuna
 
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
-from search.finals.readings import authorship
+from search.finals.readings import authorship, latest_reading
 from search.finals.sealed_test import read_confusion
 from search.finals.tested_models import models_tested_on, number_of
 from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
 from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study
-from search.registry.gate import GateVerdict, pass_gate
+from search.registry.gate import LOSS_AS, GateVerdict, pass_gate
 from search.registry.models import CHAMPION
 from search.registry.registration import lineage, register
-from search.registry.versions import COMPLETE, STATE, Versions, model_lock, tagged
+from search.registry.versions import COMPLETE, STATE, Versions, is_tested, model_lock, tagged
 from search.storage.attributes import GATE
 from search.tracking.connection import connect, mlflow_errors, open_home
 
@@ -39,12 +39,19 @@ class Promotion:
         version: The winner's version; None if it was refused.
         test_accuracy: Of the winner; None if it was not evaluated.
         champion_accuracy: Of the champion it was compared with; None if there was none.
-        p_value: Of McNemar's exact test; None if nothing was tested.
+        p_value: Of the gate's test; None if nothing was tested.
         majority: Share of the test rows' most frequent class; None if unknown.
         alpha: The significance level of all challengers on the same rows together.
         level: The winner's share of it; None if nothing was tested.
         ordinal: 7 for the 7th model tested on these rows; None if it was not evaluated.
-        smallest_difference: Of two accuracies, that the test could show; None if nothing was tested.
+        smallest_difference: Of two accuracies, that the test could show; None if nothing was tested, and for other
+            metrics.
+        objective: The validation metric that the study ranked by.
+        value: That metric on the test rows; None if the winner was not evaluated.
+        interval: Its 95% interval; None if unknown.
+        champion_value: The same of the champion; None if there was none, or if it is unknown.
+        baseline: The same of a model that knows no inputs; None if unknown.
+        test: The name of the gate's test; None if nothing was tested.
     """
 
     model: str
@@ -59,6 +66,12 @@ class Promotion:
     level: float | None = None
     ordinal: int | None = None
     smallest_difference: float | None = None
+    objective: str = "val_accuracy"
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    champion_value: float | None = None
+    baseline: float | None = None
+    test: str | None = None
 
 
 def promote(
@@ -118,9 +131,8 @@ class _Promotion:
         self._winner = find_winner(study)
         self._name = f"study {study.study_name}'s {self._winner.run_name}"
         self._tags = tags = lineage(versions.client, study, self._winner)
-        is_tested = "test_accuracy" in tags
         rows = tags.get("test_rows", ""), tags["fingerprint"]
-        self._models = models_tested_on(versions.client, *rows) if is_tested else []
+        self._models = models_tested_on(versions.client, *rows) if is_tested(tags) else []
 
     def run(self) -> Promotion:
         versions, winner = self._versions, self._winner
@@ -163,14 +175,22 @@ class _Promotion:
         challenger = versions.reading(self._tags, self._winner.run_id, self._name)
         if champion:
             name = f"{versions.alias} version {champion.version}"
-            current = versions.reading(champion.tags, champion.run_id, name)
-        elif challenger.right is not None:
+            current = versions.reading(champion.tags, champion.run_id, name, champion)
+        elif challenger.right is not None and self._metric == "accuracy":
             challenger = replace(challenger, confusion=read_confusion(versions.client, self._winner.run_id))
         others = [run_id for run_id in self._models if not champion or run_id != champion.run_id]
-        verdict = pass_gate(challenger, current, self._alpha, number_of(self._winner.run_id, others))
+        verdict = pass_gate(challenger, current, self._alpha, number_of(self._winner.run_id, others), self._metric)
         if verdict.passed or self._force is None:
             return verdict
         return replace(verdict, passed=True, reason=f"forced ({self._force}), though {verdict.reason}")
+
+    @property
+    def _metric(self) -> str:
+        """The metric that the gate compares."""
+        winner = self._winner
+        if winner.objective.metric == "loss" and "test_rmse" in self._tags:
+            return LOSS_AS[winner.candidate.hyperparameters.loss or "mse"]
+        return winner.objective.metric
 
     def _move_alias(self, champion: ModelVersion | None, version: str) -> None:
         versions = self._versions
@@ -185,26 +205,35 @@ class _Promotion:
         """Marks a promotion as complete, and adds the figures of a held-out test that was read after it."""
         versions = self._versions
         tags = versions.client.get_model_version(versions.name, version).tags
-        if "test_accuracy" in self._tags and not tags.get("test_accuracy"):
+        if is_tested(self._tags) and not is_tested(tags):
             versions.tag(version, self._tags)
         if tags.get(STATE) != COMPLETE:
             versions.tag(version, {STATE: COMPLETE})
 
     def _record(self, verdict: GateVerdict, champion: ModelVersion | None, version: str | None) -> Promotion:
         """Records the gate's decision with the study, for the report, and on the winner's run."""
+        tags, metric = self._tags, self._winner.objective.metric
+        test = latest_reading(self._study) if is_tested(tags) else None
+        champion_tags = champion.tags if champion else {}
         promotion = Promotion(
             model=self._versions.name,
             promoted=version is not None,
             reason=verdict.reason,
             version=int(version) if version else None,
-            test_accuracy=tagged(self._tags, "test_accuracy"),
-            champion_accuracy=tagged(champion.tags, "test_accuracy") if champion else None,
+            test_accuracy=tagged(tags, "test_accuracy"),
+            champion_accuracy=tagged(champion_tags, "test_accuracy"),
             p_value=verdict.p_value,
-            majority=tagged(self._tags, "test_majority"),
+            majority=tagged(tags, "test_majority"),
             alpha=self._alpha,
             level=verdict.level,
             ordinal=number_of(self._winner.run_id, self._models) if self._models else None,
             smallest_difference=verdict.smallest_difference,
+            objective=self._winner.objective.name,
+            value=tagged(tags, f"test_{metric}"),
+            interval=tuple(test["interval"]) if test else None,
+            champion_value=tagged(champion_tags, f"test_{metric}"),
+            baseline=tagged(tags, "test_baseline"),
+            test=verdict.test,
         )
         self._study.set_user_attr(GATE, asdict(promotion) | {"alias": self._versions.alias, **authorship()})
         self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])

@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import warnings
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
@@ -23,11 +24,13 @@ from pipelines.data.datasets import Dataset
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import read_table
 from search.finals.readings import latest_reading, seal_opened
+from search.finals.sealed_test import PREDICTIONS_FILE, read_predictions
 from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
+from search.home.text import value_text
 from search.optimization.studies import study_data
 from search.registry.packaging import make_record, model_card, write_code
-from search.registry.versions import MADE_BY, PENDING, RECORD_FILE, STATE, Versions
+from search.registry.versions import ARTIFACTS, KEPT, MADE_BY, PENDING, RECORD_FILE, STATE, Versions, is_tested
 from search.storage.attributes import FINGERPRINT
 from search.tracking.entries import MODEL_FILE
 
@@ -60,17 +63,18 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         "seal_opened": str(seal_opened(study.user_attrs)),
     }
     test = latest_reading(study)
-    if test and test["model_sha256"] == winner.model_sha256:
-        low, high = test["interval"]
-        tags["test_accuracy"] = repr(test["test_accuracy"])
-        tags["test_interval"] = f"{low:.4f} to {high:.4f}"
-        tags["test_loss"] = repr(test["test_loss"])
-        tags["test_rows"] = test.get("test_rows", "")
-        if "ordinal" in test:
-            tags["test_ordinal"] = str(test["ordinal"])
-        if "majority" in test:
-            tags["test_majority"] = repr(test["majority"])
-    return tags
+    return tags | (_test_tags(test) if test and test["model_sha256"] == winner.model_sha256 else {})
+
+
+def _test_tags(test: Mapping[str, Any]) -> dict[str, str]:
+    """The tags of a held-out test: each metric, and the interval of the study's own."""
+    low, high = test["interval"]
+    tags = {name: repr(value) for name, value in test.items() if name.startswith("test_") and name != "test_rows"}
+    tags["test_interval"] = f"{value_text(low)} to {value_text(high)}"
+    tags["test_rows"] = test.get("test_rows", "")
+    tags["objective"] = test.get("objective", "val_accuracy")
+    known = {"test_ordinal": "ordinal", "test_majority": "majority", "test_value": "value", "test_baseline": "baseline"}
+    return tags | {tag: repr(test[name]) for tag, name in known.items() if name in test}
 
 
 def register(settings: Settings, versions: Versions, study: optuna.Study, winner: Winner, tags: dict[str, str]) -> str:
@@ -83,14 +87,31 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     card = model_card(tags, dataset, spec.data, winner, record)
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, record, dataset, spec.data)
+    kept = keep_predictions(client, winner.run_id, logged.model_id) if is_tested(tags) else {}
     if not versions.model():
         with suppress(MlflowException):  # another machine made it first; any other error comes up in the next call
             client.create_registered_model(versions.name, MADE_BY)
-    tags = tags | {STATE: PENDING}
+    tags = tags | {STATE: PENDING} | kept
     version = client.create_model_version(
         versions.name, logged.artifact_location, winner.run_id, tags, description=card, model_id=logged.model_id
     )
     return str(version.version)
+
+
+def keep_predictions(client: MlflowClient, run_id: str, model_id: str) -> dict[str, str]:
+    """Copies the predictions of a run's held-out test to its logged model; returns the tag that says so.
+
+    Without them, as after a test of an earlier version, there is none.
+    """
+    predictions = read_predictions(client, run_id)
+    if predictions is None:
+        return {}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / ARTIFACTS / PREDICTIONS_FILE
+        file.parent.mkdir()
+        file.write_bytes(predictions)
+        client.log_model_artifacts(model_id, folder)
+    return {KEPT: PREDICTIONS_FILE}
 
 
 def _log_model(

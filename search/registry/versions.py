@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.errors import NotFoundError
-from search.finals.sealed_test import read_right
+from pipelines.evaluation.contributions import Predictions
+from search.finals.sealed_test import PREDICTIONS_FILE, read_predictions, read_right
 from search.home.locks import open_lock
 from search.home.settings import Settings, study_slug
 from search.registry.gate import Reading
@@ -25,6 +26,8 @@ MADE_BY = {"made_by": "mlp-search"}
 """Tag of a registered model that a promotion made: an empty model without it is another program's."""
 RECORD_FILE = "record.json"
 """The file that is kept beside the model file of a version."""
+KEPT = "test_predictions"
+"""Tag of a version that has the predictions of the held-out test as one of its files."""
 ARTIFACTS = "artifacts"
 """The folder of an MLflow model that holds both files."""
 _MAX_HISTORY = 1000
@@ -36,6 +39,11 @@ def model_lock(settings: Settings, name: str) -> Iterator[None]:
     with open_lock(settings.locks / f"model-{study_slug(name)}.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def is_tested(tags: Mapping[str, str]) -> bool:
+    """Whether a version that has, or is to have, these tags was evaluated on the held-out test."""
+    return bool(tags.get("test_accuracy") or tags.get("test_value"))
 
 
 def tagged(tags: Mapping[str, str], key: str) -> float | None:
@@ -146,10 +154,30 @@ class Versions:
         for key, value in tags.items():
             self.client.set_model_version_tag(self.name, version, key, value)
 
-    def reading(self, tags: Mapping[str, str], run_id: str, name: str) -> Reading:
-        """The result on the held-out test of a version that has, or is to have, these tags."""
-        right = read_right(self.client, run_id) if tags.get("test_accuracy") else None
-        return Reading(name, tags.get("fingerprint", ""), right, test_rows=tags.get("test_rows", ""))
+    def reading(self, tags: Mapping[str, str], run_id: str, name: str, version: ModelVersion | None = None) -> Reading:
+        """The result of a model on the held-out test.
+
+        Args:
+            tags: Those that its version has, or is to have.
+            run_id: The run that trained it.
+            name: The model's name in a reason.
+            version: Its version, which may have the predictions too; None before it is registered.
+        """
+        fingerprint, test_rows = tags.get("fingerprint", ""), tags.get("test_rows", "")
+        if not is_tested(tags):
+            return Reading(name, fingerprint, None, test_rows=test_rows)
+        place = f"{PREDICTIONS_FILE} of {name}"
+        if version and tags.get(KEPT):
+            content: bytes | None = self.file(version, PREDICTIONS_FILE)
+        else:
+            content = read_predictions(self.client, run_id)
+        kept = Predictions.from_npz(content, place) if content else None
+        right = None
+        if kept is None:
+            right = read_right(self.client, run_id)
+        elif not kept.is_regression:
+            right = kept.contributions("accuracy").astype(bool)
+        return Reading(name, fingerprint, right, test_rows=test_rows, predictions=kept)
 
     def file(self, version: ModelVersion, name: str) -> bytes:
         """One of the files that a version was promoted with.

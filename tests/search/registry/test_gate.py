@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gate import World, passes
+from pipelines.evaluation.contributions import Predictions
 from search.registry.gate import Reading, pass_gate, share_of
 
 
@@ -109,3 +110,80 @@ def test_a_first_version_gets_its_share_too():
     refused = pass_gate(found, None, nth=20)
     assert not refused.passed
     assert refused.level == pytest.approx(0.05 / 420)
+
+
+METRICS = ["loss", "rmse", "r2", "mae", "auc", "average_precision", "balanced_accuracy", "macro_f1"]
+
+
+def model(metric: str, rng: np.random.Generator, rows: Rows, skill: float = 1.5, name: str = "it") -> Reading:
+    """A model of some skill: it errs on difficult rows, which all models share, and on rows of its own."""
+    own = 0.8 * rows.difficulty + 0.6 * rng.normal(size=rows.difficulty.shape)
+    if metric in ("rmse", "r2", "mae"):
+        kept = Predictions(rows.values + own[:, 0] / skill, rows.values, np.zeros(1))
+    else:
+        odds = np.exp(own + skill * np.eye(2)[rows.labels])
+        kept = Predictions(odds / odds.sum(axis=1, keepdims=True), rows.labels, np.array([0.8, 0.2]))
+    return Reading(name, "f", None, predictions=kept)
+
+
+class Rows:
+    """Test rows, of which one in five is of class 1."""
+
+    def __init__(self, rng: np.random.Generator, n_rows: int = 150) -> None:
+        self.labels = (rng.random(n_rows) < 0.2).astype(int)
+        self.values = rng.normal(size=n_rows)
+        self.difficulty = rng.normal(size=(n_rows, 2))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_equal_models_pass_in_at_most_alpha_by_every_metric(metric: str):
+    rng, n_passed = np.random.default_rng(0), 0
+    for _ in range(60):
+        rows = Rows(rng)
+        challenger, champion = (model(metric, rng, rows) for _ in range(2))
+        n_passed += pass_gate(challenger, champion, metric=metric).passed
+    assert n_passed <= 3
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_better_model_passes_and_a_worse_or_equal_one_does_not(metric: str):
+    rng = np.random.default_rng(1)
+    rows = Rows(rng, 600)
+    good, poor = (model(metric, rng, rows, skill) for skill in (3, 1))
+    verdict = pass_gate(good, poor, metric=metric)
+    assert verdict.passed
+    assert verdict.test.startswith("the sign-flip permutation test of the rows'")
+    assert verdict.smallest_difference is None
+    assert f"test {metric} " in verdict.reason
+    assert "is not better" in pass_gate(poor, good, metric=metric).reason
+    assert pass_gate(poor, poor, metric=metric).p_value == 1
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_first_version_must_be_better_than_a_model_that_knows_no_inputs(metric: str):
+    rng = np.random.default_rng(2)
+    rows = Rows(rng, 600)
+    found = model(metric, rng, rows, skill=3)
+    assert pass_gate(found, None, metric=metric).passed
+    constant = pass_gate(Reading("it", "f", None, predictions=found.predictions.of_trivial_model), None, metric=metric)
+    assert not constant.passed
+    assert "is not better than the same answer for each row" in constant.reason
+
+
+def test_a_champion_without_predictions_is_named_with_the_remedy():
+    rng = np.random.default_rng(3)
+    challenger = model("auc", rng, Rows(rng))
+    earlier = Reading("champion version 1", "f", np.ones(150, bool))
+    verdict = pass_gate(challenger, earlier, metric="auc")
+    assert not verdict.passed
+    assert "kept no predictions to compare by: read its study's test again with evaluate --again" in verdict.reason
+    assert not pass_gate(challenger, Reading("it", "f", None), metric="auc").passed
+
+
+def test_models_of_other_classes_are_not_compared():
+    rng = np.random.default_rng(4)
+    rows = Rows(rng)
+    two = model("auc", rng, rows)
+    three = Predictions(np.full((150, 3), 1 / 3), rows.labels, np.full(3, 1 / 3))
+    verdict = pass_gate(Reading("it", "f", None, predictions=three), two, metric="auc")
+    assert "predicts other classes or rows" in verdict.reason
