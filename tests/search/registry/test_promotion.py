@@ -58,6 +58,7 @@ def test_refused_challengers_leave_the_champion(contenders: Path, model: str, ch
     assert said.keys() == {
         "promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value", "majority",
         "alpha", "level", "ordinal", "smallest_difference",
+        "objective", "value", "interval", "champion_value", "baseline", "test",
     }  # fmt: skip
     assert not said["promoted"]
     assert reason in said["reason"]
