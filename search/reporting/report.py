@@ -135,11 +135,13 @@ def _regression_charts(test: Facts | None, settings: Settings) -> dict[str, Fact
         return {}
     from mlflow.exceptions import MlflowException
 
-    from pipelines.evaluation.predictions import Predictions
+    from pipelines.evaluation.contributions import Predictions
     from search.finals.sealed_test import read_predictions
 
     try:
         content = read_predictions(connect(settings), test["run_id"])
+        if content is None:
+            return {}
         found = Predictions.from_npz(content, f"predictions of run {test['run_id']}")
         return regression_charts(found.predicted.astype(np.float64), found.truth.astype(np.float64))
     except (UnavailableError, DataError, MlflowException):
