@@ -23,6 +23,7 @@ from search.home.text import value_text
 MAX_PRODUCTS = 20_000_000
 """The linear model is trained on as many rows, drawn at random, as rows x features x outputs stay below."""
 _SEED = 0
+_BLOCK_ROWS = 65_536  # of a prediction: a standardized copy of all rows could be large
 _MAX_STEPS = 200
 _LOWEST = 1e-7
 _NAMES = {
@@ -66,20 +67,25 @@ def _linear(dataset: Dataset, x: Array) -> Array | None:
     from threadpoolctl import threadpool_limits
 
     training, target = _drawn(dataset), dataset.preprocessing.target
-    known = training.x.reshape(len(training.y), -1).astype(np.float32)
+    known = _flat(training.x)
     center, scale = known.mean(axis=0), known.std(axis=0)
     scale[scale == 0] = 1
-    asked = (x.reshape(len(x), -1).astype(np.float32) - center) / scale
+    known = (known - center) / scale
+    blocks = ((_flat(x[i : i + _BLOCK_ROWS]) - center) / scale for i in range(0, len(x), _BLOCK_ROWS))
     with threadpool_limits(1):  # the other cores train
         if target:
-            ridge = Ridge().fit((known - center) / scale, training.y, training.weight)
-            return target.decode(ridge.predict(asked))
+            ridge = Ridge().fit(known, training.y, training.weight)
+            return target.decode(np.concatenate([ridge.predict(block) for block in blocks]))
         if len(np.unique(training.y)) < 2:
             return None
-        logistic = LogisticRegression(max_iter=_MAX_STEPS).fit((known - center) / scale, training.y, training.weight)
-    shares = np.zeros((len(x), dataset.n_outputs))
-    shares[:, logistic.classes_] = logistic.predict_proba(asked)
+        logistic = LogisticRegression(max_iter=_MAX_STEPS).fit(known, training.y, training.weight)
+        shares = np.zeros((len(x), dataset.n_outputs))
+        shares[:, logistic.classes_] = np.concatenate([logistic.predict_proba(block) for block in blocks])
     return shares
+
+
+def _flat(x: Array) -> Array:
+    return x.reshape(len(x), -1).astype(np.float32, copy=False)
 
 
 def _drawn(dataset: Dataset) -> Split:
