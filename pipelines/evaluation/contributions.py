@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -173,11 +173,13 @@ class Predictions:
         truth: (n_rows,) class numbers, or values.
         trivial: The prediction of a model that knows no inputs, for any row: the (n_classes,) shares of the classes
             among the training rows, or a (1,) mean of their targets.
+        weight: (n_rows,) weights of the rows; None for equal ones.
     """
 
     predicted: Array
     truth: Array
     trivial: Array
+    weight: Array | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -186,18 +188,25 @@ class Predictions:
 
     def contributions(self, metric: str) -> Array:
         """(n_rows,) contributions of the rows to a metric; see ``contributions``."""
-        return contributions(metric, self.predicted, self.truth).astype(np.float64)
+        return contributions(metric, self.predicted, self.truth, self.weight).astype(np.float64)
+
+    @property
+    def right(self) -> Array:
+        """(n_rows,) bool, the rows of a classification whose most probable class is their label."""
+        return np.asarray(self.predicted.argmax(axis=1) == self.truth)
 
     @property
     def of_trivial_model(self) -> Predictions:
         """The same rows as the trivial model predicts them."""
         shape = (len(self.truth),) if self.is_regression else (len(self.truth), len(self.trivial))
-        return Predictions(np.broadcast_to(self.trivial, shape), self.truth, self.trivial)
+        return replace(self, predicted=np.broadcast_to(self.trivial, shape))
 
     def to_npz(self) -> bytes:
         """The bytes of an ``.npz`` that ``from_npz`` reads."""
         file = io.BytesIO()
-        np.savez_compressed(file, predicted=self.predicted, truth=self.truth, trivial=self.trivial)
+        arrays = {"predicted": self.predicted, "truth": self.truth, "trivial": self.trivial}
+        arrays |= {} if self.weight is None else {"weight": self.weight}
+        np.savez_compressed(file, allow_pickle=False, **arrays)
         return file.getvalue()
 
     @classmethod
@@ -209,7 +218,7 @@ class Predictions:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return cls(file["predicted"], file["truth"], file["trivial"])
+                return cls(file["predicted"], file["truth"], file["trivial"], file.get("weight"))
         except (OSError, KeyError, ValueError) as error:
             problem = " ".join(str(error).split())[:200]
             raise DataError(f"{place}: must be predictions as they were kept ({problem}): evaluate again") from error

@@ -59,11 +59,11 @@ class Evaluation:
     """Scores of a model on labelled rows.
 
     Attributes:
-        accuracy: Share of right rows.
+        accuracy: Share of right rows, by weight.
         loss: Mean cross-entropy, in nats.
         n_right: Rows whose most probable class is their label.
         n_wrong: The other rows.
-        interval: 95% Wilson interval of the accuracy, low and high.
+        interval: 95% interval of the accuracy, Wilson's, low and high.
         classes: The per-class table, in the order of the classes.
         confusion: ``confusion[i][j]`` rows of class i were predicted as class j; (n_classes, n_classes) counts.
         majority: Share of the rows that belong to the most frequent class: the accuracy of always answering with it.
@@ -92,13 +92,16 @@ class RegressionEvaluation:
     metrics: dict[str, Estimate]
 
 
-def evaluate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str]) -> Evaluation:
+def evaluate(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str], weight: Array | None = None
+) -> Evaluation:
     """Scores a model's probabilities against the labels.
 
     Args:
         probabilities: (n_rows, n_classes) float32.
         labels: (n_rows,) int, each in 0 to n_classes - 1.
         class_names: n_classes names, in the order of the columns.
+        weight: (n_rows,) weights of the rows in the metrics, not in the counts; None for equal ones.
 
     Raises:
         DataError: A probability is not finite.
@@ -110,18 +113,18 @@ def evaluate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: S
     predicted = given.argmax(axis=1)
     n_right = int((predicted == truth).sum())
     numbers = np.arange(len(class_names))
-    rows = {metric: contributions(metric, given, truth) for metric in CLASSIFICATION_METRICS}
+    rows = {metric: contributions(metric, given, truth, weight) for metric in CLASSIFICATION_METRICS}
     metrics = {metric: Estimate.of(metric, found) for metric, found in rows.items()}
-    low, high = wilson_interval(n_right, len(truth))
-    metrics["accuracy"] = Estimate(n_right / len(truth), low, high)
+    if weight is None:
+        metrics["accuracy"] = Estimate(n_right / len(truth), *wilson_interval(n_right, len(truth)))
     columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0.0)
     table = zip(class_names, *(column.tolist() for column in columns), strict=True)
     return Evaluation(
-        accuracy=n_right / len(truth),
+        accuracy=metrics["accuracy"].value,
         loss=metrics["loss"].value,
         n_right=n_right,
         n_wrong=len(truth) - n_right,
-        interval=(low, high),
+        interval=(metrics["accuracy"].low, metrics["accuracy"].high),
         classes=tuple(ClassScore(*row) for row in table),
         confusion=tuple(tuple(row) for row in confusion_matrix(truth, predicted, labels=numbers).tolist()),
         majority=majority_share(truth),
@@ -130,7 +133,7 @@ def evaluate(probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: S
 
 
 def evaluate_regression(
-    predicted: Array, truth: Array, encode: Callable[[Array], Array], loss: str
+    predicted: Array, truth: Array, encode: Callable[[Array], Array], loss: str, weight: Array | None = None
 ) -> RegressionEvaluation:
     """Scores a regression's predictions against the targets.
 
@@ -139,16 +142,17 @@ def evaluate_regression(
         truth: (n_rows,) targets.
         encode: Converts values to what the network learns, as the loss was computed in training.
         loss: ``mse``, ``mae`` or ``huber``.
+        weight: (n_rows,) weights of the rows; None for equal ones.
 
     Raises:
         DataError: A prediction is not finite.
     """
     if not np.isfinite(predicted).all():
         raise DataError("predictions: must be finite, got NaN or infinity: train with a lower learning rate")
-    found = {metric: contributions(metric, predicted, truth) for metric in REGRESSION_METRICS}
+    found = {metric: contributions(metric, predicted, truth, weight) for metric in REGRESSION_METRICS}
     # A prediction that float32 rounded to 0 has no logarithm, where that is what the network learns.
     above_0 = np.where(predicted == 0, np.finfo(np.float32).tiny, predicted)
-    found["loss"] = contributions(loss, encode(above_0), encode(truth))
+    found["loss"] = contributions(loss, encode(above_0), encode(truth), weight)
     return RegressionEvaluation({metric: Estimate.of(metric, rows) for metric, rows in found.items()})
 
 

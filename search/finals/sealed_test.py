@@ -74,7 +74,8 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         ordinal = number_of(winner.run_id, models_tested_on(client, test.digest, dataset.fingerprint))
         trained, untrained = _predictors(winner, content, dataset)
         found = _predict(trained, test, dataset)
-        baseline = float(found.of_trivial_model.contributions(winner.objective.metric).mean())
+        trivial = _score(found.of_trivial_model, dataset, winner)
+        baseline = trivial.metrics[winner.objective.metric].value
         untrained_accuracy = None if found.is_regression else _accuracy(untrained, test)
         evaluation = _score(found, dataset, winner)
         result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal, baseline)
@@ -99,20 +100,20 @@ def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predi
 
 def _predict(model: Predictor, test: Split, dataset: Dataset) -> Predictions:
     """The model's predictions of the test rows, and those of a model that knows no inputs."""
-    outputs, target, trained_on = model.probabilities(test.x), dataset.preprocessing.target, dataset.training.y
+    outputs, target, training = model.probabilities(test.x), dataset.preprocessing.target, dataset.training
     if target is None:
-        shares = np.bincount(trained_on, minlength=dataset.n_outputs) / len(trained_on)
-        return Predictions(outputs, test.y, shares)
-    mean = target.decode(trained_on).mean(keepdims=True)
-    return Predictions(outputs.reshape(-1), target.decode(test.y), mean)
+        counts = np.bincount(training.y, training.weight, dataset.n_outputs)
+        return Predictions(outputs, test.y, counts / counts.sum(), test.weight)
+    mean = np.average(target.decode(training.y), weights=training.weight, keepdims=True)
+    return Predictions(outputs.reshape(-1), target.decode(test.y), mean, test.weight)
 
 
 def _score(found: Predictions, dataset: Dataset, winner: Winner) -> Evaluation | RegressionEvaluation:
     target = dataset.preprocessing.target
     if target is None:
-        return score(found.predicted, found.truth, dataset.class_names)
+        return score(found.predicted, found.truth, dataset.class_names, found.weight)
     loss = winner.candidate.hyperparameters.loss or "mse"
-    return evaluate_regression(found.predicted, found.truth, target.encode, loss)
+    return evaluate_regression(found.predicted, found.truth, target.encode, loss, found.weight)
 
 
 def _accuracy(model: Predictor, test: Split) -> float:

@@ -27,6 +27,7 @@ from search.home.text import ordinal, value_text
 LOSS_AS = {"mse": "rmse", "mae": "mae", "huber": "mae"}
 """The metric that stands for the loss of a regression, whose unit depends on the training rows of each model."""
 _COMPARED = {
+    "accuracy": ("accuracy", "the weighted rows' accuracies"),
     "loss": ("loss", "the rows' cross-entropies"),
     "rmse": ("mse", "the rows' squared errors"),
     "r2": ("mse", "the rows' squared errors"),
@@ -64,6 +65,11 @@ class Reading:
     def is_tested(self) -> bool:
         """Whether it was evaluated on the held-out test."""
         return self.right is not None or self.predictions is not None
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the test rows have weights, which McNemar's test cannot count."""
+        return self.predictions is not None and self.predictions.weight is not None
 
     @property
     def kept(self) -> Predictions:
@@ -128,46 +134,54 @@ def pass_gate(
     if rows != needed_rows:
         reason = f"{name} was tested on other rows than {champion.name} (hash {rows}, not {needed_rows})"
         return GateVerdict(False, f"{reason}: they cannot be compared")
-    problem = _missing(challenger, metric) or _missing(champion, metric) or _unlike(challenger, champion, metric)
+    by_rows = metric != "accuracy" or challenger.is_weighted or champion.is_weighted
+    problem = _missing(challenger, by_rows=by_rows) or _missing(champion, by_rows=by_rows)
+    problem = problem or _unlike(challenger, champion, by_rows=by_rows)
     if problem:
         return GateVerdict(False, problem)
-    if metric == "accuracy":
-        compared = _mcnemar(challenger, champion)
-    else:
+    if by_rows:
         compared = _by_contributions(challenger.kept, champion.kept, champion.name, metric)
+    else:
+        compared = _mcnemar(challenger, champion)
     return compared.verdict(f"{name} is", "better", alpha, nth)
 
 
-def _missing(model: Reading, metric: str) -> str:
-    """Why a model cannot be compared; "" if it can."""
+def _missing(model: Reading, *, by_rows: bool) -> str:
+    """Why a model cannot be compared, by what rows contribute or else by right rows; "" if it can."""
     if not model.is_tested:
         return f"{model.name} has no held-out test to compare with"
-    if metric == "accuracy" and model.right is None:
+    if not by_rows and model.right is None:
         return f"{model.name} has no accuracy: it is a regression"
-    if metric != "accuracy" and model.predictions is None:
+    if by_rows and model.predictions is None:
         remedy = "read its study's test again with evaluate --again"
         return f"{model.name} was tested by an earlier version, which kept no predictions to compare by: {remedy}"
     return ""
 
 
-def _unlike(challenger: Reading, champion: Reading, metric: str) -> str:
+def _unlike(challenger: Reading, champion: Reading, *, by_rows: bool) -> str:
     """Why two models cannot be compared though both were tested; "" if they can."""
-    if metric == "accuracy":
-        is_alike = np.asarray(challenger.right).shape == np.asarray(champion.right).shape
-    else:
+    if by_rows:
         own, other = challenger.kept, champion.kept
         is_alike = own.predicted.shape == other.predicted.shape and np.allclose(own.truth, other.truth)
-    return "" if is_alike else f"{challenger.name} predicts other classes or rows than {champion.name}"
+        is_alike = is_alike and np.array_equal(_weights(own), _weights(other))
+    else:
+        is_alike = np.asarray(challenger.right).shape == np.asarray(champion.right).shape
+    return "" if is_alike else f"{challenger.name} predicts other classes, rows or weights than {champion.name}"
+
+
+def _weights(model: Predictions) -> np.ndarray:
+    return np.ones(len(model.truth)) if model.weight is None else model.weight
 
 
 def _pass_first(challenger: Reading, alpha: float, nth: int, metric: str) -> GateVerdict:
     first = f"{challenger.name} is the first version; there is no champion to compare it with"
-    if metric == "accuracy":
+    by_rows = metric != "accuracy" or challenger.is_weighted
+    if not by_rows:
         if challenger.confusion is None:
             return GateVerdict(True, first)
         what, compared = "better than always answering with one class", _against_majority(challenger.confusion)
     else:
-        if problem := _missing(challenger, metric):
+        if problem := _missing(challenger, by_rows=True):
             return GateVerdict(False, problem)
         what = "better than the same answer for each row"
         compared = _by_contributions(challenger.kept, challenger.kept.of_trivial_model, "that answer", metric)

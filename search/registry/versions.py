@@ -176,7 +176,7 @@ class Versions:
         if kept is None:
             right = read_right(self.client, run_id)
         elif not kept.is_regression:
-            right = kept.contributions("accuracy").astype(bool)
+            right = kept.right
         return Reading(name, fingerprint, right, test_rows=test_rows, predictions=kept)
 
     def file(self, version: ModelVersion, name: str) -> bytes:

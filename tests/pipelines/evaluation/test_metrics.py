@@ -100,6 +100,20 @@ class TestEvaluate:
         assert [sum(row) for row in result.confusion] == np.bincount(labels, minlength=n_classes).tolist()
         assert sum(result.confusion[i][i] for i in range(n_classes)) == result.n_right
 
+    def test_weights_of_rows_count_in_every_metric(self) -> None:
+        probabilities, labels = random_predictions(300, 3, seed=1)
+        weight = np.random.default_rng(0).uniform(0.2, 3, 300)
+        metrics = evaluate(probabilities, labels, "abc", weight).metrics
+        predicted = probabilities.argmax(axis=1)
+        assert metrics["accuracy"].value == pytest.approx(accuracy_score(labels, predicted, sample_weight=weight))
+        assert metrics["loss"].value == pytest.approx(log_loss(labels, probabilities, sample_weight=weight), abs=1e-5)
+        truth = labels.astype(float)
+        values = evaluate_regression(predicted.astype(np.float32), truth, np.asarray, "mae", weight).metrics
+        assert values["rmse"].value == pytest.approx(root_mean_squared_error(truth, predicted, sample_weight=weight))
+        assert values["r2"].value == pytest.approx(r2_score(truth, predicted, sample_weight=weight))
+        kept = Predictions.from_npz(Predictions(probabilities, labels, np.ones(3) / 3, weight).to_npz(), "it")
+        assert kept.contributions("accuracy").mean() == pytest.approx(metrics["accuracy"].value)
+
     def test_a_class_without_rows_and_predictions_scores_zero(self) -> None:
         result = evaluate(HAND[:2], [0, 1], ("ant", "bee", "cat"))
         assert (result.classes[2].precision, result.classes[2].recall, result.classes[2].support) == (0, 0, 0)

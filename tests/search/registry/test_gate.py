@@ -186,4 +186,21 @@ def test_models_of_other_classes_are_not_compared():
     two = model("auc", rng, rows)
     three = Predictions(np.full((150, 3), 1 / 3), rows.labels, np.full(3, 1 / 3))
     verdict = pass_gate(Reading("it", "f", None, predictions=three), two, metric="auc")
-    assert "predicts other classes or rows" in verdict.reason
+    assert "predicts other classes, rows or weights" in verdict.reason
+
+
+def test_weighted_rows_are_compared_by_their_weighted_accuracies():
+    weight = np.r_[np.full(100, 0.1), np.full(100, 1.9)]
+
+    def weighted(right: np.ndarray, weight: np.ndarray | None) -> Reading:
+        answers = np.eye(2)[(~right).astype(int)]
+        kept = Predictions(answers, np.zeros(200, int), np.array([0.5, 0.5]), weight)
+        return Reading("it", "f", right, predictions=kept)
+
+    many, heavy = (weighted(right, weight) for right in (np.arange(200) < 160, np.arange(200) >= 60))
+    assert many.right.sum() > heavy.right.sum()
+    verdict = pass_gate(heavy, many)
+    assert verdict.passed
+    assert verdict.test == "the sign-flip permutation test of the weighted rows' accuracies"
+    assert "is not better" in pass_gate(many, heavy).reason
+    assert "weights" in pass_gate(weighted(heavy.right, None), many).reason
