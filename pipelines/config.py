@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pipelines.objectives import Loss, Task
 
-Scaling = Literal["minmax", "standard", "none"]
+Scaling = Literal["auto", "minmax", "standard", "robust", "quantile", "none"]
 Duplicates = Literal["keep", "group"]
 Schedule = Literal["constant", "cosine"]
 ClassWeight = Literal["none", "balanced"]
@@ -26,7 +26,8 @@ class DataConfig:
         target: The label's column, for tables; None means a column named ``target``.
         validation_fraction: Share of the training rows that picks epochs and ranks trials.
         test_fraction: Share of all rows that is held out as test, if the source has no test rows of its own.
-        scaling: Scaling of the inputs, learned from the training rows alone.
+        scaling: Scaling of the inputs, learned from the training rows alone; None means ``auto``, which decides for
+            each column of a table, and is ``minmax`` for arrays and pictures.
         split_seed: Seed of the split; it differs from the study's seed so that studies can share one split.
         text_columns: Columns of a table that hold text even if it looks like numbers; None means none, here and below.
         numeric: Columns of a table that hold numbers, whatever most of their values are.
@@ -45,7 +46,7 @@ class DataConfig:
     target: str | None = None
     validation_fraction: float = 0.2
     test_fraction: float = 0.2
-    scaling: Scaling = "minmax"
+    scaling: Scaling | None = None
     split_seed: int = 0
     text_columns: Sequence[str] | None = None
     numeric: Sequence[str] | None = None

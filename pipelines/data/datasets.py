@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.config import DataConfig, Scaling
 from pipelines.data.notes import remarks
-from pipelines.data.preprocessing import Preprocessing, learn_scaling
+from pipelines.data.preprocessing import Preprocessing, learn_scaling, scaling_of
 from pipelines.data.readers import Source, read_source
 from pipelines.data.splits import (
     Shares,
@@ -37,6 +37,7 @@ from pipelines.files.roles import TRAINING, conflicts, normalize
 from pipelines.objectives import Task
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_QUANTILE = 'data.scaling: "quantile" is for tables, got it for {}: choose "robust", which arrays have too'
 _NAMES = {"fashion_mnist": {str(number): name for number, name in enumerate(_FASHION)}}
 
 
@@ -156,16 +157,16 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
     classes, numbers = _numbered(source, config)
     shares = _share(source, numbers, classes or None, config)
     require_weights(source.roles.weight, numbers, classes, shares)
-    encoder = None
+    encoder, scaling = None, scaling_of(config)
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
-            encoder = TableEncoder.learn(source.rows.iloc[shares.training], source.formats)
+            encoder = TableEncoder.learn(source.rows.iloc[shares.training], source.formats, scaling)
     target, targets = None, numbers
     if source.task == "regression":
         target = TargetScaling.learn(source.labels[shares.training], config.target_transform)
         targets = target.encode(source.labels)
     training = take(source, encoder, targets, shares.training)
-    center, scale = learn_scaling(training.x, config.scaling)
+    center, scale = learn_scaling(training.x, scaling, encoder.are_numbers if encoder else None)
     names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
     dataset = Dataset(
         name=source.name,
@@ -264,8 +265,10 @@ def _require_valid(config: DataConfig) -> None:
         if not 0 < getattr(config, name) < 1
     ]
     scalings = get_args(Scaling)
-    if config.scaling not in scalings:
+    if config.scaling is not None and config.scaling not in scalings:
         problems.append(f"data.scaling: must be one of {', '.join(scalings)}, got {config.scaling!r}")
+    if config.scaling == "quantile" and scaling_of(replace(config, scaling=None)) != "auto":
+        problems.append(_QUANTILE.format(config.source))
     if not 0 <= config.split_seed < 2**32:
         problems.append(f"data.split_seed: must be at least 0 and below 2**32, got {config.split_seed}")
     problems += conflicts(config)

@@ -5,17 +5,21 @@ Rows are kept unscaled. The model itself scales, so predictions take rows as the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.config import Scaling
+from pipelines.config import DataConfig, Scaling
 from pipelines.data.targets import TargetScaling
+from pipelines.encoding.curves import IQR_OF_NORMAL, sampled
 from pipelines.encoding.encoder import TableEncoder
+from pipelines.encoding.learning import PLAIN
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
 from pipelines.objectives import Task
 
 if TYPE_CHECKING:
@@ -100,11 +104,26 @@ class Preprocessing:
             raise DataError(f"preprocessing: must be a record that was saved with a model ({problem})") from error
 
 
-def learn_scaling(x: Array, scaling: Scaling) -> tuple[float | Array, float | Array]:
+def scaling_of(config: DataConfig) -> Scaling:
+    """Returns the scaling of a source: ``auto`` is ``minmax`` for arrays and pictures."""
+    if suffix_of(Path(config.source)) in TABLE_SUFFIXES:
+        return config.scaling or "auto"
+    return "minmax" if config.scaling in (None, "auto") else config.scaling
+
+
+def learn_scaling(
+    x: Array, scaling: Scaling, are_numbers: Sequence[bool] | None = None
+) -> tuple[float | Array, float | Array]:
     """Returns center and scale of (n_rows, *input_shape) training rows.
 
     Pictures (``uint8``, or three axes and more) have one number for all pixels, which keeps their contrast;
     rows of features have one number per feature, as each has its own unit. The scale of equal values is 1.
+
+    Args:
+        x: The rows.
+        scaling: ``auto`` and ``quantile`` standardize, as the columns of their tables are mapped before.
+        are_numbers: (n_features,) what ``auto``, ``robust`` and ``quantile`` scale; others keep their values. None
+            means every feature.
     """
     axis = None if x.dtype == np.uint8 or x.ndim > 2 else 0
     low, high = np.asarray(x.min(axis=axis), np.float64), np.asarray(x.max(axis=axis), np.float64)
@@ -113,16 +132,34 @@ def learn_scaling(x: Array, scaling: Scaling) -> tuple[float | Array, float | Ar
     elif scaling == "minmax":
         center, scale = low, high - low
     else:
-        center = x.mean(axis=axis, dtype=np.float64)
-        # In chunks: a float64 copy of 48,000 pictures would take 300 MB.
-        chunks = (x[start : start + _CHUNK_ROWS] for start in range(0, len(x), _CHUNK_ROWS))
-        squares = sum(np.square(chunk - center).sum(axis=axis) for chunk in chunks)
-        scale = np.sqrt(squares * np.size(center) / x.size)
+        center, scale = _moments(x, axis)
+    if scaling == "robust":
+        center, scale = _quartiles(x, axis, scale)
+    if are_numbers is not None and scaling not in PLAIN:
+        center, scale = np.where(are_numbers, center, 0.0), np.where(are_numbers, scale, 1.0)
     limits = np.finfo(np.float32)
     scale = np.where((high > low) & (scale > limits.tiny), np.minimum(scale, limits.max), 1.0)
     if axis is None:
         return float(center), float(scale)
     return center.astype(np.float32), scale.astype(np.float32)
+
+
+def _moments(x: Array, axis: int | None) -> tuple[Array, Array]:
+    """Returns mean and standard deviation as float64."""
+    center = x.mean(axis=axis, dtype=np.float64)
+    # In chunks: a float64 copy of 48,000 pictures would take 300 MB.
+    chunks = (x[start : start + _CHUNK_ROWS] for start in range(0, len(x), _CHUNK_ROWS))
+    squares = sum(np.square(chunk - center).sum(axis=axis) for chunk in chunks)
+    return center, np.sqrt(squares * np.size(center) / x.size)
+
+
+def _quartiles(x: Array, axis: int | None, spread: Array) -> tuple[Array, Array]:
+    """Returns the median, and the distance of the quartiles as a standard deviation; ``spread`` where that is 0."""
+    columns = [x.reshape(-1)] if axis is None else list(x.T)
+    found = np.array([np.quantile(sampled(column).astype(np.float64), (0.25, 0.5, 0.75)) for column in columns])
+    low, middle, high = found[0] if axis is None else found.T
+    distance = (high - low) / IQR_OF_NORMAL
+    return middle, np.where(distance > 0, distance, spread)
 
 
 def _numbers(value: float | list[float]) -> float | Array:

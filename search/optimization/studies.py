@@ -55,7 +55,7 @@ def keep_recorded_starts(settings: Settings, spec: StudySpec) -> StudySpec:
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
     """A study's budget may change from run to run; what it searches, and on what, may not."""
-    now, then = (_fixed(document) for document in (spec.to_json(), spec_from_dict(recorded).to_json()))
+    now, then = (_fixed(document) for document in (spec.to_json(), _recorded_spec(recorded).to_json()))
     changed = [place for place in now if now[place] != then[place]]
     if fingerprint != recorded_fingerprint and "data" not in changed:
         changed.append(f"the rows of {spec.data.source} or how this version reads them")
@@ -74,14 +74,22 @@ def _fixed(document: dict[str, Any]) -> dict[str, object]:
 
 
 def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
-    """The study with the recorded objective and task, where it exists and neither is given now."""
-    if spec.objective or spec.data.task or spec.name not in study_names(settings):
+    """The study with the recorded scaling, objective and task, where it exists and they are not given now."""
+    if spec.name not in study_names(settings):
         return spec
     recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
     if not recorded:
         return spec
-    then = spec_from_dict(recorded, "recorded study")
-    return replace(spec, objective=then.objective, data=replace(spec.data, task=then.data.task))
+    then = _recorded_spec(recorded)
+    data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling)
+    if spec.objective or spec.data.task:
+        return replace(spec, data=data)
+    return replace(spec, objective=then.objective, data=replace(data, task=then.data.task))
+
+
+def _recorded_spec(recorded: dict[str, Any]) -> StudySpec:
+    """The study as it was recorded; the scaling was ``minmax`` before it was always recorded."""
+    return spec_from_dict({**recorded, "data": {"scaling": "minmax", **recorded["data"]}}, "recorded study")
 
 
 def recorded_baselines(settings: Settings, name: str) -> Baselines:
@@ -152,7 +160,7 @@ def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Datas
     Raises:
         SpecError: The dataset's rows or its split changed since.
     """
-    spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
+    spec = _recorded_spec(study.user_attrs[SPEC])
     dataset = load(spec.data, settings.data_folders)
     if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
         raise SpecError(

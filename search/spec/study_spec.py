@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.config import DataConfig, Hyperparameters
+from pipelines.data.preprocessing import scaling_of
 from pipelines.errors import SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Task
@@ -103,7 +104,7 @@ class StudySpec:
             SpecError: The objective or a dimension is another task's.
         """
         objective = fitting_objective(self.objective, task, self.space.dimensions, self.data)
-        return replace(self, objective=objective, data=replace(self.data, task=task))
+        return replace(self, objective=objective, data=settled(self.data, task))
 
     def to_json(self) -> dict[str, Any]:
         """The study file as JSON, with every default."""
@@ -137,6 +138,11 @@ def fitting_objective(given: str | None, task: Task, dimensions: Iterable[str], 
     if problems:
         raise SpecError(problems)
     return objective.name
+
+
+def settled(data: DataConfig, task: Task) -> DataConfig:
+    """The data with what its defaults are for this source: its task and its scaling, as a study records them."""
+    return replace(data, task=task, scaling=scaling_of(data))
 
 
 def read_spec(path: str | Path) -> StudySpec:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.files.sources import stem_of
 from pipelines.objectives import Task
-from search.spec.study_spec import fitting_objective, spec_from_dict
+from search.spec.study_spec import fitting_objective, settled, spec_from_dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class TrainingSpec:
             SpecError: The objective or a hyperparameter is another task's.
         """
         objective = fitting_objective(self.objective, task, self.hyperparameters.to_json(), self.data)
-        return replace(self, objective=objective, data=replace(self.data, task=task))
+        return replace(self, objective=objective, data=settled(self.data, task))
 
     def to_json(self) -> str:
         """Returns one line that ``from_json`` reads without loss."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _HP, _DATA = Hyperparameters(), DataConfig("")
 _Loss = Annotated[str | None, option("mse|mae|huber", "Loss of a regression.", "mse")]
 _ClassWeight = Annotated[str | None, option("none|balanced", "Weights of classes in the loss.", "none")]
-_Scaling = Annotated[str | None, option("minmax|standard|none", "Scaling of the inputs.", _DATA.scaling)]
+_Scaling = Annotated[str | None, option("auto|minmax|standard|robust|quantile|none", "Scaling of the inputs.", "auto")]
 _ValidationFraction = Annotated[
     float | None, option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)
 ]

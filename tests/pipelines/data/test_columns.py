@@ -89,7 +89,7 @@ DAYS = pd.Series(pd.date_range("2020-01-01 06:00", periods=N_ROWS))
 @pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%b %d, %Y %I:%M %p", ""])
 def test_dates_become_features(tmp_path: Path, form: str):
     dates = DAYS.dt.strftime(form) if form else DAYS
-    dataset = load(table(when=dates), tmp_path / ("own.csv" if form else "own.parquet"))
+    dataset = load(table(when=dates), tmp_path / ("own.csv" if form else "own.parquet"), scaling="standard")
 
     column = dataset.preprocessing.columns.columns[0]
     assert (column.kind, column.n_features) == ("date", 6)

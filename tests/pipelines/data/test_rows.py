@@ -60,7 +60,7 @@ def test_groups_are_warned_of_and_kept_together(tmp_path: Path):
     frame = table(patient=[f"p{number}" for number in patient]).assign(target=patient % 2, x=patient)
     noted = load(frame, tmp_path / "own.csv").notes
     assert any("column 'patient': all rows with one of its 40 values have the same label" in note for note in noted)
-    config = DataConfig(str(tmp_path / "own.csv"), group="patient")
+    config = DataConfig(str(tmp_path / "own.csv"), group="patient", scaling="none")
     dataset, test = datasets.load(config), sealed.open_test(config)
     parts = [set(split.x[:, -1]) for split in (dataset.training, dataset.validation, test)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 40

@@ -1,0 +1,108 @@
+"""Learns from the training rows how a column becomes features."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipelines.config import Scaling
+from pipelines.encoding.categories import choose_own, reason_to_ignore
+from pipelines.encoding.column import Column, Kind, text_of
+from pipelines.encoding.curves import learn_curve, learn_edges, learn_quantiles
+from pipelines.errors import DataError
+from pipelines.files.archives import Array
+from pipelines.files.columns import IGNORED, TEXT, is_category, to_days, to_numbers
+from pipelines.files.text_forms import Series
+
+# What pandas infers of a column's values that can be encoded.
+_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", "timedelta64", "timedelta")
+_DATES = ("datetime64", "datetime", "date")
+_ENCODED = (*_NUMERIC, *_DATES, "boolean", "string")
+FINE = 2.0**-20
+"""Share of a column's range that the steps of its float32 values may take."""
+PLAIN: tuple[Scaling, ...] = ("minmax", "standard", "none")
+"""Scalings whose columns have the features that the first version gave them."""
+_TOO_MANY = "{} different texts in {} rows"
+_NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{0,8}")
+
+
+def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) -> Column:
+    """Learns from (n_rows,) values of the training rows.
+
+    Args:
+        name: The column's name.
+        values: Its values as the file holds them.
+        text_format: How its texts are read; empty where the file holds values.
+        scaling: Of the table; all but ``PLAIN`` group categories.
+
+    Raises:
+        DataError: The type cannot be encoded, or numbers are infinite.
+    """
+    from pandas.api.types import infer_dtype
+
+    present = values.dropna()
+    if text_format.startswith(IGNORED):
+        return Column(name, "ignored", reason=text_format.removeprefix(f"{IGNORED}: "), format=text_format)
+    if present.empty:
+        return Column(name, "ignored", reason="no value in the training rows")
+    if name.startswith("Unnamed: "):  # what pandas calls a column without a name
+        return Column(name, "ignored", reason="no name, so taken for a saved index")
+    inferred = infer_dtype(present if present.dtype.kind in "Mm" else present.tolist())
+    if inferred not in _ENCODED:
+        raise DataError(
+            f"column {name!r}: must hold numbers, booleans, dates or text, got {inferred}: convert or drop it"
+        )
+    if text_format == TEXT or inferred == "string":
+        return _learn_categories(name, present, text_format, is_plain=scaling in PLAIN)
+    is_date = inferred in _DATES
+    numbers = to_days(present, name, text_format) if is_date else to_numbers(present, name, text_format)
+    kind: Kind = "date" if is_date else "numeric" if inferred in _NUMERIC else "boolean"
+    median, offset = float(np.nanmedian(numbers)), float(np.nanmin(numbers)) if is_date else _offset(numbers)
+    column = Column(name, kind, median, indicator=len(present) < len(values), format=text_format, offset=offset)
+    return column if scaling in PLAIN or kind == "boolean" else _with_curve(column, numbers, scaling)
+
+
+def _with_curve(column: Column, numbers: Array, scaling: Scaling) -> Column:
+    """Adds the map of a column's (n_rows,) numbers, and under ``auto`` its ranges."""
+    present = numbers[~np.isnan(numbers)]
+    if scaling == "quantile":
+        return replace(column, curve=learn_quantiles(present))
+    if scaling != "auto" or set(np.unique(present)) <= {0.0, 1.0}:
+        return column
+    curve = learn_curve(present) if column.kind == "numeric" else None
+    return replace(column, curve=curve, edges=learn_edges(present))
+
+
+def _learn_categories(name: str, present: Series, text_format: str, *, is_plain: bool) -> Column:
+    import pandas as pd
+
+    codes, uniques = pd.factorize(present.map(text_of))
+    texts, counts = [str(text) for text in uniques], np.bincount(codes, minlength=len(uniques))
+    if is_plain or (text_format == TEXT and is_category(len(texts), len(present), text_format)):
+        is_kept, reason = is_category(len(texts), len(present), text_format), _TOO_MANY.format(len(texts), len(present))
+    else:
+        reason = reason_to_ignore(len(texts), counts, len(present))
+        is_kept = not reason
+    if not is_kept:
+        return Column(name, "ignored", reason=reason + _hint(texts))
+    own, n_shared = (tuple(sorted(texts)), 0) if is_plain else choose_own(texts, counts, len(present))
+    others = tuple(sorted(set(texts) - set(own)))
+    return Column(name, "category", categories=own, format=text_format, n_shared=n_shared, others=others)
+
+
+def _hint(categories: Sequence[str]) -> str:
+    """Returns what to do with texts that are numbers beside other characters, such as ``12.5 kg``."""
+    n_numbers = sum(_NUMBER_AND_UNIT.fullmatch(text.strip()) is not None for text in categories)
+    return "; to use numbers, write them without units" if 2 * n_numbers > len(categories) else ""
+
+
+def _offset(numbers: Array) -> float:
+    """Returns the median where float32 merges values that differ, as it does with Unix times; else 0."""
+    with np.errstate(over="ignore"):
+        step = np.spacing(np.float32(np.abs(numbers).max()))
+    if step <= FINE * np.ptp(numbers) or len(np.unique(numbers.astype(np.float32))) == len(np.unique(numbers)):
+        return 0.0
+    return float(np.median(numbers))
