@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
 
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import NotFoundError, SpecError
+from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
 from pipelines.objectives import OBJECTIVES
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
@@ -88,8 +90,11 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
 
 
 def _recorded_spec(recorded: dict[str, Any]) -> StudySpec:
-    """The study as it was recorded; the scaling was ``minmax`` before it was always recorded."""
-    return spec_from_dict({**recorded, "data": {"scaling": "minmax", **recorded["data"]}}, "recorded study")
+    """The study as it was recorded; a table's without a scaling has that of the first version."""
+    spec = spec_from_dict(recorded, "recorded study")
+    if spec.data.scaling or suffix_of(Path(spec.data.source)) not in TABLE_SUFFIXES:
+        return spec
+    return replace(spec, data=replace(spec.data, scaling="minmax"))
 
 
 def recorded_baselines(settings: Settings, name: str) -> Baselines:

@@ -36,7 +36,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "all dropped": ("train digits --dropout 1", 1, "--dropout: must be a number from 0 to below 1, got 1.0"),
     "an unknown optimizer": ("train digits --optimizer adams", 1, "did you mean adam?"),
     "an unknown schedule": ("train digits --schedule linear", 1, "--schedule: must be one of constant, cosine"),
-    "an unknown scaling": ("train digits --scaling log", 1, "--scaling: must be one of minmax, standard, none"),
+    "an unknown scaling": ("train digits --scaling log", 1, "--scaling: must be one of auto, minmax, standard, r"),
     "nothing to validate": ("train digits --validation-fraction 0", 1, "--validation-fraction: must be a number"),
     "a network beyond all memory": ("train digits --width 60000 --depth 8", 1, "--width: must keep a network at"),
     "no run to continue": ("train digits --continue 0123", 1, "--continue: must be a run of this home"),

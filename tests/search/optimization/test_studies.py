@@ -15,12 +15,12 @@ from mlflow import MlflowClient
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from pipelines.config import DataConfig, Hyperparameters
+from pipelines.config import DataConfig, Hyperparameters, Scaling
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id
-from search.optimization.studies import keep_recorded_starts, load_study, study_names
+from search.optimization.studies import as_recorded, keep_recorded_starts, load_study, study_names
 from search.spec.dimensions import Range
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings, default_spec, spec_from_dict
@@ -56,6 +56,19 @@ class TestResuming:
         other = replace(spec, name="other")
         opened(places, other)
         assert keep_recorded_starts(places, other) == other
+
+    @pytest.mark.parametrize("recorded", ["minmax", None])
+    def test_a_table_of_an_earlier_version_keeps_its_scaling(self, places: Settings, recorded: Scaling | None) -> None:
+        spec = default_spec("iris.csv", target="species", name=f"scaled-{recorded}")
+        assert as_recorded(places, spec) == spec
+        assert spec.for_task("classification").data.scaling == "auto"
+        earlier = replace(spec, data=replace(spec.data, scaling=recorded))
+        opened(places, earlier)
+        resumed = as_recorded(places, spec)
+        assert resumed.data.scaling == "minmax"
+        opened(places, resumed)
+        with pytest.raises(SpecError, match="but data changed"):
+            opened(places, as_recorded(places, replace(spec, data=replace(spec.data, scaling="auto"))))
 
     @pytest.mark.parametrize(
         ("change", "what"),

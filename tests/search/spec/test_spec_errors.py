@@ -212,7 +212,10 @@ WRONG_DATA = {
     ),
     "scaling": (
         '[data]\nsource = "mnist"\nscaling = "min-max"',
-        ['data.scaling: must be one of auto, minmax, standard, robust, quantile, none, got "min-max"; did you mean minmax?'],
+        [
+            "data.scaling: must be one of auto, minmax, standard, robust, quantile, none,"
+            ' got "min-max"; did you mean minmax?'
+        ],
     ),
     "unnamable": (
         '[data]\nsource = "data/.csv"',
