@@ -40,6 +40,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "on": rng.random(n) < 0.5,
             "day": pd.Timestamp("2024-02-27 06:00") + pd.to_timedelta(rng.integers(0, 800, n), "D"),
             "colour": np.where(rng.random(n) < 0.1, None, colour),
+            "count": np.floor(np.exp(rng.normal(5, 2, n))),
+            "zip": [f"Z{row % 60}" for row in range(n)],
             "target": np.where((number > 0) ^ (colour == "red"), "yes", "no"),
         }
     )
@@ -73,7 +75,12 @@ def test_the_program_of_the_how_to_answers_as_this_package(table: Path, tmp_path
     preprocessing = Preprocessing.from_json(json.loads((path / "preprocessing.json").read_text()))
     assert preprocessing.columns
     kinds = {column.name: column.kind for column in preprocessing.columns.columns}
-    assert kinds == {"number": "numeric", "time": "numeric", "on": "boolean", "day": "date", "colour": "category"}
+    expected = ("number", "numeric"), ("time", "numeric"), ("on", "boolean"), ("day", "date"), ("colour", "category")
+    assert kinds == {**dict(expected), "count": "numeric", "zip": "category"}
+    assert {(column.curve is None, column.n_shared) for column in preprocessing.columns.columns[-2:]} == {
+        (False, 0),
+        (True, 32),
+    }
     encoded = preprocessing.encode(read_table(table, preprocessing.columns.text_columns))
     np.testing.assert_allclose(np.array(rows, np.float32), encoded, rtol=1e-6)
     content = (path / "model.h5").read_bytes()
