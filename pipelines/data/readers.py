@@ -78,7 +78,8 @@ class Source:
         if isinstance(self.rows, np.ndarray):
             return self.rows
         reasons = [f"{IGNORED}: {LEFT_OUT[key]}" for key in ("weight", "split")]
-        return self.rows.drop(columns=[name for name, text in self.formats.items() if text in reasons])
+        names = [name for name, text in self.formats.items() if text in reasons]
+        return self.rows.drop(columns=names) if names else self.rows
 
 
 def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:

@@ -176,7 +176,14 @@ class TargetScaling:
 
     @classmethod
     def learn(cls, values: Array, transform: Transform | None) -> TargetScaling:
-        """Learns the scaling of (n_rows,) float64 training targets."""
+        """Learns the scaling of (n_rows,) float64 training targets.
+
+        Raises:
+            DataError: They are all equal.
+        """
+        if values.min() == values.max():
+            rule = "the target must differ between training rows"
+            raise DataError(f"{rule}, got {values[0]:g} in all {len(values)}: use more rows, or another split")
         learned = cls(0.0, 1.0, transform or "none")
         transformed = learned._transformed(values)
         return cls(float(transformed.mean()), float(transformed.std()) or 1.0, learned.transform)

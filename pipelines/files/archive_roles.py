@@ -116,9 +116,10 @@ class Archive:
     def _names(self) -> dict[str, str]:
         """Returns the array of each role."""
         names, problems = {}, []
-        for key in ROLES:
-            given = getattr(self.config, key)
-            name = given or _DEFAULTS.get(key, "")
+        named = [getattr(self.config, key) for key in ROLES]
+        for key, given in zip(ROLES, named, strict=True):
+            default = _DEFAULTS.get(key, "")
+            name = given or ("" if default in named else default)  # an array has one role
             found = [array for array in (name, f"{name}_train") if array in self.headers and name]
             if found:
                 names[key] = found[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings, strategies as st
 from small_tables import N_ROWS, RNG, TARGET, load, table
 
 from pipelines.config import DataConfig
@@ -204,6 +207,100 @@ def test_copies_are_found_whatever_their_weights_and_splits(tmp_path: Path):
     frame = pd.concat([table(row=ROW)[:59]] * 4).assign(w=WEIGHT[:236], part=PART[:236])
     dataset = load(frame, tmp_path / "own.csv", weight="w", split="part")
     assert any("test rows equal a training row" in note for note in dataset.notes)
+
+
+CELLS = st.none() | st.sampled_from(
+    [
+        "",
+        "a",
+        "train",
+        "val",
+        "test",
+        "NA",
+        "?",
+        "1",
+        "-1",
+        "0",
+        "inf",
+        "1e400",
+        "0,5",
+        "2024-01-05",
+        "5.1.2024",
+        "é",
+        "2024-13-45",
+        "12:30",
+        "true",
+        "False",
+        " ",
+        "\x00",
+        "1_000",
+        "nan",
+        "12 %",
+        "(3)",
+        "9" * 30,
+    ]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cells=st.lists(CELLS, min_size=1, max_size=4),
+    role=st.sampled_from(["weight", "group", "time", "split"]),
+    kind=st.sampled_from(["csv", "parquet", "npz"]),
+    is_real=st.booleans(),
+)
+def test_any_column_is_read_or_refused_in_one_line(
+    tmp_path_factory, cells: list[str | None], role: str, kind: str, is_real: bool
+):
+    path = tmp_path_factory.getbasetemp() / f"any.{kind}"
+    frame = pd.DataFrame({"x": ROW[:40] % 7, "c": (cells * 40)[:40], "target": VALUES["regression"][:40]})
+    frame = frame if is_real else frame.assign(target=TARGET[:40])
+    if kind == "npz":
+        np.savez(path, x=frame[["x"]], y=frame.target, c=frame.c.fillna("").astype(str).to_numpy(str))
+    else:
+        frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
+    config = DataConfig(str(path), **{role: "c"})
+    try:
+        datasets.load(config)
+        sealed.open_test(config)
+    except DataError as error:  # it may also load
+        assert all("\n" not in problem for problem in error.problems)  # noqa: PT017
+
+
+TYPED = {
+    "decimal": [Decimal(1), Decimal("2.5"), Decimal(3)],
+    "categories": pd.Categorical(["train", "val", "test"]),
+    "dates": [date(2024, 1, 1), date(2024, 1, 2), date(2024, 2, 3)],
+    "zones": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03"]).tz_localize("Europe/Berlin"),
+    "durations": pd.to_timedelta([1, 2, 3], "h"),
+    "nullable": pd.array([1, 2, 3], dtype="Int64"),
+    "booleans": pd.array([True, False, True], dtype="boolean"),
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize("role", ["weight", "group", "time", "split"])
+def test_typed_columns_are_read_or_refused(tmp_path: Path, name: str, role: str):
+    column = pd.Series(TYPED[name]).take(ROW % 3).reset_index(drop=True)
+    fits = {
+        "weight": {"decimal", "nullable", "booleans"},
+        "group": set(TYPED) - {"booleans"},
+        "time": {"decimal", "dates", "zones", "durations", "nullable"},
+        "split": {"categories"},
+    }
+    frame = table(row=ROW, c=column).assign(target=ROW // 3 % 2)
+    if name in fits[role]:
+        load(frame, tmp_path / "own.parquet", **{role: "c"})
+        return
+    with pytest.raises(DataError) as caught:
+        load(frame, tmp_path / "own.parquet", **{role: "c"})
+    assert len(caught.value.problems) == 1
+
+
+def test_training_rows_of_a_regression_must_differ(tmp_path: Path):
+    frame = table(row=ROW, part=PART).assign(target=np.where(np.char.find(np.char.lower(PART), "train") >= 0, 1.5, ROW))
+    with pytest.raises(DataError, match=r"the target must differ between training rows, got 1\.5 in all"):
+        load(frame, tmp_path / "own.csv", split="part", task="regression")
 
 
 def test_a_weight_must_reach_every_class_of_a_split(tmp_path: Path):
