@@ -52,8 +52,9 @@ class ResidualInterval:
 
     def around(self, values: Array, target: TargetScaling) -> tuple[Array, Array]:
         """Returns the (n_rows,) lower and upper ends for (n_rows,) predictions, all in the target's own unit."""
-        encoded = target.encode(values).astype(np.float64)
-        low, high = target.decode(encoded + self.low), target.decode(encoded + self.high)
+        with np.errstate(divide="ignore", over="ignore"):  # a logarithm's ends may be 0 or infinite
+            encoded = target.encode(values).astype(np.float64)
+            low, high = target.decode(encoded + self.low), target.decode(encoded + self.high)
         # A residual may have one sign only, and encoding rounds.
         return np.minimum(low, values), np.maximum(high, values)
 

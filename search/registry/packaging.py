@@ -90,7 +90,8 @@ def make_record(
     if preprocessing.target is None:
         metric = objective_of(study.user_attrs).metric
         return replace(plain, threshold=Threshold.learn(outputs[:, 1], validation.y, metric))
-    predicted = preprocessing.target.encode(outputs[:, 0].astype(np.float64))
+    with np.errstate(divide="ignore"):
+        predicted = preprocessing.target.encode(outputs[:, 0].astype(np.float64))
     return replace(plain, interval=ResidualInterval.learn(validation.y, predicted))
 
 
@@ -125,9 +126,12 @@ def model_card(tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winn
 
 
 def _ends(record: ModelRecord) -> tuple[float, float] | None:
-    """The ends of the interval around a prediction: added to it, or with a logarithm factors of it."""
+    """The ends of the interval around a prediction: added to it, or with a logarithm factors of it.
+
+    With another transform they depend on the prediction: None.
+    """
     interval, target = record.interval, record.preprocessing.target
-    if interval is None or target is None:
+    if interval is None or target is None or target.transform not in ("none", "log"):
         return None
     low, high = interval.low * target.scale, interval.high * target.scale
     return (math.exp(low), math.exp(high)) if target.transform == "log" else (low, high)

@@ -43,6 +43,14 @@ def test_few_residuals_give_an_interval_of_all_of_them_and_say_what_it_covers() 
     assert ResidualInterval.learn(np.arange(39), np.zeros(39)).coverage == 0.95
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_logarithm_beyond_every_number_is_no_warning() -> None:
+    target = TargetScaling(0.0, 100.0, "log")
+    low, high = ResidualInterval(-9.0, 9.0, 0.95, 40).around(np.array([0.0, 1.0]), target)
+    assert low.tolist() == [0.0, np.exp(-900)]
+    assert high.tolist() == [0.0, np.inf]
+
+
 def test_an_interval_holds_its_prediction() -> None:
     target = TargetScaling(0.0, 1.0)
     low, high = ResidualInterval(0.5, 1.0, 0.95, 40).around(np.array([3.0]), target)
