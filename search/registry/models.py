@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import NotFoundError
+from pipelines.objectives import OBJECTIVES
 from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings, read_settings
@@ -37,7 +38,7 @@ class VersionRow:
     """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test.
 
     ``majority`` is the share of the test rows' most frequent class; None if unknown. ``value`` is the test's metric of
-    the study's ``objective``; None if it was not evaluated.
+    the study's ``objective``, ``baseline`` that of the same answer for each row; None if it was not evaluated.
     """
 
     model: str
@@ -54,6 +55,7 @@ class VersionRow:
     majority: float | None = None
     objective: str = "val_accuracy"
     value: float | None = None
+    baseline: float | None = None
 
 
 def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> Rollback:
@@ -99,8 +101,9 @@ def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
         by=tags.get("promoted_by", ""),
         seal_opened=int(tags.get("seal_opened", 0)),
         majority=tagged(tags, "test_majority"),
-        objective=tags.get("objective", "val_accuracy"),
+        objective=tags.get("objective") or next((name for name in OBJECTIVES if name in tags), "val_accuracy"),
         value=tagged(tags, "test_value" if "test_value" in tags else "test_accuracy"),
+        baseline=tagged(tags, "test_baseline" if "test_baseline" in tags else "test_majority"),
     )
 
 

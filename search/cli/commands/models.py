@@ -61,16 +61,17 @@ def rollback(model: Registered, alias: Alias = "champion", home: Home = None, as
 
 
 def models(home: Home = None, as_json: Json = False) -> None:
-    """List the registered models: versions, aliases, accuracies.
+    """List the registered models: versions, aliases, their metric on the test rows beside that of a constant answer.
 
     Example: mlp-search models
     """
     found = search.models(home=home)
-    tested = (">test accuracy", ">majority class")
+    tested = ("metric", ">test", ">majority or mean")
     columns = ("model", ">version", "alias", *tested, "study", ">trial", ">test read", "created", "gate")
     rows = (
-        (row.model, row.version, ", ".join(row.aliases), display.score(row.test_accuracy),
-         display.score(row.majority), row.study, row.trial, row.seal_opened, row.created, row.gate)
+        (row.model, row.version, ", ".join(row.aliases), row.objective.removeprefix("val_"),
+         display.score(row.value), display.score(row.baseline), row.study, row.trial, row.seal_opened,
+         row.created, row.gate)
         for row in found
     )  # fmt: skip
     shown = display.table(columns, rows) if found else "no models yet; mlp-search promote STUDY registers one"

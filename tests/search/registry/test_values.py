@@ -87,6 +87,15 @@ def test_the_card_of_a_regression_names_its_unit_and_its_interval(home: Path) ->
     assert "ccuracy" not in card
 
 
+def test_the_list_of_models_names_the_metric_of_each(home: Path) -> None:
+    rows = {row["model"]: row for row in call("models", "--json", "--home", home).json()}
+    assert (rows["prices"]["objective"], rows["sales"]["objective"]) == ("val_rmse", "val_auc")
+    assert rows["prices"]["value"] is None
+    shown = call("models", "--home", home).out
+    assert "accuracy" not in shown
+    assert "rmse" in shown
+
+
 def test_two_classes_are_told_apart_by_a_threshold(home: Path, rows: Path) -> None:
     plain = call("predict", "sales", rows, "--json", "--home", home).json()
     assert [row["label"] for row in plain] == ["yes" if row["probabilities"][1] > 0.5 else "no" for row in plain]
