@@ -17,8 +17,8 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from pipelines.objectives import TASK_DIMENSIONS
 from search.home.text import printable, value_text
-from search.spec.space import TASK_DIMENSIONS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
-from pipelines.objectives import Task
+from pipelines.objectives import TASK_DIMENSIONS
 from search.spec.dimensions import (
     Choice,
     Fixed,
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
-TASK_DIMENSIONS: dict[str, Task] = {"loss": "regression", "class_weight": "classification"}
-"""Dimensions of one task alone; a space that does not name them leaves them to the task."""
 _START_DEFAULTS = {"schedule": "constant", "loss": "mse", "class_weight": "none"}
 NAMES = tuple(field.name for field in fields(Hyperparameters) if field.name not in TASK_DIMENSIONS)
 GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory

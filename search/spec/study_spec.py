@@ -22,12 +22,12 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.preprocessing import scaling_of
 from pipelines.errors import SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
-from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Task
+from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.home.text import printable
 from search.spec.dimensions import Range, count
 from search.spec.rules import NAME_RULE, TABLES, Pruner, Sampler, is_name
 from search.spec.schema import Table, load, parse, show
-from search.spec.space import TASK_DIMENSIONS, SearchSpace
+from search.spec.space import SearchSpace
 from search.spec.template import DEFAULT_STUDY
 
 DEFAULT_TRIALS = 64

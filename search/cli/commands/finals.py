@@ -10,7 +10,6 @@ from rich.console import RenderableType
 import search
 from search.cli.options import Home, Json, Pool, Study, option
 from search.home.text import ordinal, times
-from search.optimization.baselines import compare
 from search.reporting import display
 
 if TYPE_CHECKING:
@@ -77,6 +76,8 @@ def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title
         "configuration",
     )
     table = display.table(columns, map(_row, verdict.finalists), title)
+    from search.optimization.baselines import compare  # needs NumPy, which no help waits for
+
     beside = compare(verdict.winner.mean, objective, result.baselines, result.majority)
     display.show([table, verdict.explanation, *beside.sentences("the winner")], document, as_json=as_json)
 
@@ -107,6 +108,8 @@ def _evaluation_tables(result: search.SealedResult, study: str) -> list[Renderab
     facts = {"model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters"}
     names = dict.fromkeys((objective.metric, *evaluation.metrics))  # the study's own first
     facts |= {f"test {name.replace('_', ' ')}": _estimate(evaluation.metrics[name]) for name in names}
+    from search.optimization.baselines import compare  # needs NumPy, which no help waits for
+
     beside = compare(result.estimate.value, objective, result.baselines)
     facts["baselines"] = " ".join(beside.sentences("the model"))
     side = "better" if result.gap > 0 else "worse"

@@ -14,7 +14,6 @@ from rich.console import RenderableType
 import search
 from pipelines.errors import InputError, UnavailableError
 from pipelines.evaluation import ALPHA
-from pipelines.evaluation.decisions import DEFAULT_THRESHOLD
 from search.cli.options import Figure, Home, Json, Study, argument, option
 from search.home.text import ordinal
 from search.reporting import display
@@ -150,6 +149,8 @@ def _write(result: search.Predictions, path: Path) -> None:
 
 def _prediction_tables(result: search.Predictions) -> list[RenderableType]:
     title = f"{result.model} version {result.version}"
+    from pipelines.evaluation.decisions import DEFAULT_THRESHOLD  # needs NumPy, which no help waits for
+
     if result.threshold != DEFAULT_THRESHOLD:
         title += f", {result.class_names[1]} above {result.threshold:.4g}"
     made = display.table((">row", "class", ">probability", "the next"), title=title)
