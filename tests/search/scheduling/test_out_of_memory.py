@@ -124,7 +124,7 @@ class TestProcessesOnAFakeGpu:
             assert not set(before) & set(workers_of(pool)), "idle processes hold memory too"
             outcome = driver.outcome(Task(1, SMALL, 0))
             training = Training(TrainingRows.of(load(DataConfig("digits"))), SMALL, seed=0)
-            on_a_core = [report.val_loss for report in training]
+            on_a_core = [report.metrics["val_loss"] for report in training]
             assert [report.val_loss for report in outcome.history] == pytest.approx(on_a_core, rel=1e-4)
             assert outcome.device_metrics == {
                 "system/gpu_0_memory_usage_megabytes": 1000.0,
