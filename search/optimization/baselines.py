@@ -47,8 +47,7 @@ def baseline_scores(dataset: Dataset, rows: Split) -> dict[str, dict[str, float]
     """
     constant = "mean" if dataset.preprocessing.target else "majority"
     scores = {constant: _score(dataset, rows, _constant(dataset, len(rows.y)))}
-    with warnings.catch_warnings(action="ignore"):  # that it has not converged is no news to the user
-        linear = _linear(dataset, rows.x)
+    linear = _linear(dataset, rows.x)
     return scores if linear is None else scores | {"linear": _score(dataset, rows, linear)}
 
 
@@ -66,6 +65,9 @@ def _linear(dataset: Dataset, x: Array) -> Array | None:
     from sklearn.linear_model import LogisticRegression, Ridge
     from threadpoolctl import threadpool_limits
 
+    # That a model has not converged, or columns depend on each other, is no news to the user. For the whole process:
+    # warnings.catch_warnings is not safe in a thread.
+    warnings.filterwarnings("ignore", module=r"sklearn\.linear_model")
     training, target = _drawn(dataset), dataset.preprocessing.target
     known = _flat(training.x)
     center, scale = known.mean(axis=0), known.std(axis=0)

@@ -69,6 +69,18 @@ def test_a_large_table_is_drawn_from_and_weights_count(tmp_path: Path, monkeypat
     assert list(baseline_scores(data, data.validation)) == ["majority"]
 
 
+@pytest.mark.parametrize("target", [np.arange(400) % 2, np.random.default_rng(0).normal(size=400)])
+def test_columns_that_depend_on_each_other_are_no_warning(
+    tmp_path: Path, target: np.ndarray, recwarn: pytest.WarningsRecorder
+) -> None:
+    data = dataset(tmp_path, target)
+    x = np.repeat(data.training.x, 40, axis=1)
+    data = replace(data, training=Split(x, data.training.y))
+    thread = BaselineThread(replace(data, validation=data.training), {})
+    assert "linear" in thread.scores(60.0)
+    assert not [warning for warning in recwarn if "sklearn" in str(warning.filename)]
+
+
 def test_what_is_recorded_is_not_trained_again(tmp_path: Path) -> None:
     recorded = {"majority": {"accuracy": 0.25}}
     data = dataset(tmp_path, (np.arange(400) % 2).astype(np.int32))
