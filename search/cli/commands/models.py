@@ -166,7 +166,8 @@ def _value_tables(result: search.Predictions) -> list[RenderableType]:
     frame = result.to_frame()
     columns = (">row", ">value", *([] if result.low is None else [">low", ">high"]))
     rows = ((number, *map(display.score, row)) for number, row in enumerate(frame.head(_MAX_ROWS).to_numpy().tolist()))
-    made = display.table(columns, rows, f"{result.model} version {result.version}, 95% intervals")
+    about = "" if result.low is None else ", 95% intervals"
+    made = display.table(columns, rows, f"{result.model} version {result.version}{about}")
     return [made, *_more(len(frame))]
 
 

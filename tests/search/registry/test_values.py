@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +133,25 @@ def test_a_threshold_that_cannot_be_is_one_line(
     answer = call("predict", model, rows, "--threshold", threshold, "--home", home)
     assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
     assert f"--threshold: {message}" in answer.err
+
+
+def test_models_of_an_earlier_version_predict_without_what_they_do_not_keep(
+    home: Path, rows: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(home, old)
+    for path in (old / "artifacts").rglob("record.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({key: record[key] for key in ("value_range", "model_sha256", "preprocessing")}))
+    values = call("predict", "prices", rows, "--json", "--home", old).json()
+    assert set(values[0]) == {"value"}
+    assert call("predict", "prices", rows, "--home", old).code == 0
+    assert set(call("predict", "sales", rows, "--json", "--home", old).json()[0]) == {
+        "label", "probability", "probabilities"
+    }  # fmt: skip
+    refused = call("predict", "sales", rows, "--threshold", "auto", "--home", old)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
+    assert "must be a number for sales version 1, with which no threshold was kept" in refused.err
 
 
 def test_an_output_that_is_no_csv_is_refused(home: Path, rows: Path, tmp_path: Path) -> None:
