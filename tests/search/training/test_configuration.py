@@ -15,6 +15,11 @@ def test_a_specification_survives_its_record() -> None:
     assert TrainingSpec.from_json(spec.to_json()) == spec
 
 
+def test_a_record_with_the_first_name_of_a_key_is_read() -> None:
+    spec = TrainingSpec(DataConfig("a.csv", group="patient"), Hyperparameters(), 5)
+    assert TrainingSpec.from_json(spec.to_json().replace('"group"', '"groups"')) == spec
+
+
 def test_the_rate_is_keras_own_for_the_optimizer() -> None:
     assert default_training("digits", optimizer="sgd").hyperparameters.learning_rate == 0.01
     assert default_training("digits").hyperparameters == Hyperparameters()
