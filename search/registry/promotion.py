@@ -19,7 +19,7 @@ from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study
 from search.registry.gate import LOSS_AS, GateVerdict, pass_gate
 from search.registry.models import CHAMPION
-from search.registry.registration import lineage, register
+from search.registry.registration import keep_predictions, lineage, register
 from search.registry.versions import COMPLETE, STATE, Versions, is_tested, model_lock, tagged
 from search.storage.attributes import GATE
 from search.tracking.connection import connect, mlflow_errors, open_home
@@ -206,7 +206,7 @@ class _Promotion:
         versions = self._versions
         tags = versions.client.get_model_version(versions.name, version).tags
         if is_tested(self._tags) and not is_tested(tags):
-            versions.tag(version, self._tags)
+            versions.tag(version, self._tags | keep_predictions(versions.client, self._winner.run_id))
         if tags.get(STATE) != COMPLETE:
             versions.tag(version, {STATE: COMPLETE})
 

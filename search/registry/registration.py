@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
@@ -87,7 +87,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     card = model_card(tags, dataset, spec.data, winner, record)
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, record, dataset, spec.data)
-    kept = keep_predictions(client, winner.run_id, logged.model_id) if is_tested(tags) else {}
+    kept = keep_predictions(client, winner.run_id) if is_tested(tags) else {}
     if not versions.model():
         with suppress(MlflowException):  # another machine made it first; any other error comes up in the next call
             client.create_registered_model(versions.name, MADE_BY)
@@ -98,20 +98,31 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     return str(version.version)
 
 
-def keep_predictions(client: MlflowClient, run_id: str, model_id: str) -> dict[str, str]:
+def keep_predictions(client: MlflowClient, run_id: str) -> dict[str, str]:
     """Copies the predictions of a run's held-out test to its logged model; returns the tag that says so.
 
     Without them, as after a test of an earlier version, there is none.
     """
-    predictions = read_predictions(client, run_id)
-    if predictions is None:
+    predictions, logged = read_predictions(client, run_id), _ready_model(client, run_id)
+    if predictions is None or logged is None:
         return {}
     with TemporaryDirectory() as folder:
         file = Path(folder) / ARTIFACTS / PREDICTIONS_FILE
         file.parent.mkdir()
         file.write_bytes(predictions)
-        client.log_model_artifacts(model_id, folder)
+        client.log_model_artifacts(logged.model_id, folder)
     return {KEPT: PREDICTIONS_FILE}
+
+
+def _logged_models(client: MlflowClient, run_id: str) -> Sequence[LoggedModel]:
+    experiment = client.get_run(run_id).info.experiment_id
+    found: Sequence[LoggedModel] = client.search_logged_models([experiment], f"tags.run_id = '{run_id}'")
+    return found
+
+
+def _ready_model(client: MlflowClient, run_id: str) -> LoggedModel | None:
+    """The logged model of a run that was written to its end; None if there is none."""
+    return next((model for model in _logged_models(client, run_id) if str(model.status) == "READY"), None)
 
 
 def _log_model(
@@ -121,11 +132,11 @@ def _log_model(
     from mlflow.models import Model
 
     run_id = tags["run_id"]
+    if ready := _ready_model(client, run_id):
+        return ready
     run = client.get_run(run_id).info
-    for earlier in client.search_logged_models([run.experiment_id], f"tags.run_id = '{run_id}'"):
-        if str(earlier.status) == "READY":
-            return earlier
-        client.delete_logged_model(earlier.model_id)
+    for unfinished in _logged_models(client, run_id):
+        client.delete_logged_model(unfinished.model_id)
     kept = {key: tags[key] for key in ("study", "run_id", "model_sha256")}
     logged = client.create_logged_model(run.experiment_id, run.run_name, run_id, kept)
     with TemporaryDirectory() as folder:

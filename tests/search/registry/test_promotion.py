@@ -9,11 +9,12 @@ from command_line import call
 from registered import champion, client_of, versions
 
 from pipelines.errors import InputError, NotFoundError, SpecError
+from pipelines.evaluation.contributions import Predictions
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
 from search.registry.models import models, rollback
 from search.registry.promotion import promote
-from search.registry.versions import COMPLETE, STATE
+from search.registry.versions import COMPLETE, STATE, Versions
 from search.storage.attributes import GATE
 
 
@@ -101,6 +102,9 @@ def test_a_winner_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(
     accuracy = evaluate("s", home=home).evaluation.accuracy
     assert promote("s", model=model, home=home).version == 1
     assert models(home=home)[0].test_accuracy == accuracy
+    (version,) = versions(home, model)
+    kept = Versions(client_of(home), model, "champion").file(version, version.tags["test_predictions"])
+    assert Predictions.from_npz(kept, "it").right.mean() == pytest.approx(accuracy)
 
 
 def test_wrong_options(contenders: Path, model: str, tmp_path: Path):
