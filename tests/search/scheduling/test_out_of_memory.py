@@ -125,7 +125,7 @@ class TestProcessesOnAFakeGpu:
             outcome = driver.outcome(Task(1, SMALL, 0))
             training = Training(TrainingRows.of(load(DataConfig("digits"))), SMALL, seed=0)
             on_a_core = [report.metrics["val_loss"] for report in training]
-            assert [report.val_loss for report in outcome.history] == pytest.approx(on_a_core, rel=1e-4)
+            assert [report.metrics["val_loss"] for report in outcome.history] == pytest.approx(on_a_core, rel=1e-4)
             assert outcome.device_metrics == {
                 "system/gpu_0_memory_usage_megabytes": 1000.0,
                 "system/gpu_0_memory_usage_percentage": 6.2,
