@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.config import DataConfig, Scaling
 from pipelines.data.notes import remarks
-from pipelines.data.preprocessing import Preprocessing, learn_scaling, scaling_of
+from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.data.readers import Source, read_source
 from pipelines.data.splits import (
     Shares,
@@ -34,6 +34,7 @@ from pipelines.errors import DataError, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import IGNORED
 from pipelines.files.roles import TRAINING, conflicts, normalize
+from pipelines.files.sources import scaling_of
 from pipelines.objectives import Task
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

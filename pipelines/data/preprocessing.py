@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.config import DataConfig, Scaling
+from pipelines.config import Scaling
 from pipelines.data.targets import TargetScaling
 from pipelines.encoding.curves import IQR_OF_NORMAL, sampled
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.encoding.learning import PLAIN
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
-from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
 from pipelines.objectives import Task
 
 if TYPE_CHECKING:
@@ -102,13 +100,6 @@ class Preprocessing:
         except (KeyError, TypeError, ValueError) as error:
             problem = f"{type(error).__name__}: {error}"
             raise DataError(f"preprocessing: must be a record that was saved with a model ({problem})") from error
-
-
-def scaling_of(config: DataConfig) -> Scaling:
-    """Returns the scaling of a source: ``auto`` is ``minmax`` for arrays and pictures."""
-    if suffix_of(Path(config.source)) in TABLE_SUFFIXES:
-        return config.scaling or "auto"
-    return "minmax" if config.scaling in (None, "auto") else config.scaling
 
 
 def learn_scaling(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.config import DataConfig, Scaling
 from pipelines.errors import DataError, NotFoundError, UnavailableError
 from pipelines.keras_settings import tensorflow_backend
 from pipelines.native_output import quiet
@@ -54,6 +55,13 @@ def locate(source: str, folders: Sequence[Path] = ()) -> Path:
 def suffix_of(path: Path) -> str:
     """Returns the end of a file's name in lower case, with the one before ``.gz``."""
     return "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]).lower()
+
+
+def scaling_of(config: DataConfig) -> Scaling:
+    """Returns the scaling of a source: ``auto`` is ``minmax`` for arrays and pictures."""
+    if suffix_of(Path(config.source)) in TABLE_SUFFIXES:
+        return config.scaling or "auto"
+    return "minmax" if config.scaling in (None, "auto") else config.scaling
 
 
 def stem_of(source: str) -> str:

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.preprocessing import scaling_of
 from pipelines.errors import SpecError
-from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
+from pipelines.files.sources import TABLE_SUFFIXES, scaling_of, stem_of, suffix_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.home.text import printable
 from search.spec.dimensions import Range, count

@@ -1,0 +1,27 @@
+"""mlp-search on real tables: a search with its defaults, its finalists, and the held-out rows read once."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from table_rows import parse_options
+
+import search
+
+
+def main() -> None:
+    options, started, home = parse_options(), time.time(), Path("home").absolute()
+    spec = search.default_spec(
+        str(options.table), target=options.target, timeout_s=options.seconds, split_seed=options.seed
+    )
+    search.run_study(spec, home=home)
+    search.run_finalists(spec.name, top=3, seeds=3, home=home)
+    result = search.evaluate(spec.name, home=home)
+    metrics = {name: found.value for name, found in result.evaluation.metrics.items()}
+    options.output.write_text(json.dumps({**metrics, "seconds": time.time() - started}))
+
+
+if __name__ == "__main__":
+    main()
