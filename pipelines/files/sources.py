@@ -8,13 +8,15 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from pipelines.config import DataConfig, Scaling
 from pipelines.errors import DataError, NotFoundError, UnavailableError
 from pipelines.keras_settings import tensorflow_backend
 from pipelines.native_output import quiet
+
+if TYPE_CHECKING:  # the command line imports this module
+    import numpy as np
 
 SOURCES = ("digits", "mnist", "fashion_mnist")
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
@@ -108,6 +110,8 @@ def _download(name: str, folders: Sequence[Path]) -> Path:
 
 
 def _save(path: Path, training: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> None:
+    import numpy as np
+
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     try:
