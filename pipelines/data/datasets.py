@@ -34,7 +34,8 @@ from pipelines.errors import DataError, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import IGNORED
 from pipelines.files.roles import TRAINING, conflicts, normalize
-from pipelines.files.sources import scaling_of
+from pipelines.files.sources import SOURCES, locate, scaling_of
+from pipelines.files.tables import announce
 from pipelines.objectives import Task
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -145,6 +146,8 @@ def load(config: DataConfig, folders: Sequence[Path] = (), note: Callable[[str],
         NotFoundError: The file does not exist.
         UnavailableError: The file cannot be opened, or a download failed.
     """
+    if config.source not in SOURCES and (line := announce(locate(config.source, folders))):
+        note(f"note: {line}")
     dataset = prepare(config, folders).dataset
     for line in dataset.notes:
         note(f"note: {line}")
@@ -161,7 +164,7 @@ def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
     encoder, scaling = None, scaling_of(config)
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
-            encoder = TableEncoder.learn(source.rows.iloc[shares.training], source.formats, scaling)
+            encoder = TableEncoder.learn(source.rows, source.formats, scaling, shares.training)
     target, targets = None, numbers
     if source.task == "regression":
         target = TargetScaling.learn(source.labels[shares.training], config.target_transform)
@@ -256,7 +259,7 @@ def take(source: Source, encoder: TableEncoder | None, targets: Array, rows: Arr
     if encoder is None or isinstance(source.rows, np.ndarray):
         return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), targets[rows], weight)
     with placed(source.place):
-        return Split(encoder.encode(source.rows.iloc[rows]), targets[rows], weight)
+        return Split(encoder.encode(source.rows, rows), targets[rows], weight)
 
 
 def _require_valid(config: DataConfig) -> None:

@@ -14,11 +14,10 @@ from pipelines.config import DataConfig
 from pipelines.data import tables
 from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels, task_note
-from pipelines.encoding.learning import FINE
 from pipelines.errors import DataError
 from pipelines.files.archive_roles import Archive
 from pipelines.files.archives import Array, Header, read_array, read_headers, require_memory
-from pipelines.files.columns import IGNORED, STRIPPED
+from pipelines.files.columns import FINE, IGNORED, STRIPPED
 from pipelines.files.roles import LEFT_OUT, ROLES, Roles
 from pipelines.files.sources import SOURCES, locate, stem_of
 from pipelines.objectives import Task

@@ -42,8 +42,8 @@ def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Task, Array, dic
     notes = [_INDEX.format(name) for name in facts.get("index", ())]
     if all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
         notes.append(_NAMES.format(listed(list(frame.columns))))
-    empty = frame.columns[frame.isna().all()].drop(target, errors="ignore")
-    if len(empty):
+    empty = [name for name in frame if name != target and frame[name].isna().all()]
+    if empty:
         raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
     formats = _declared(config)
     place = f"{path}, column {target!r}"

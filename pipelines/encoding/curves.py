@@ -64,7 +64,8 @@ def learn_curve(numbers: Array) -> Curve | None:
     for numbers with a long tail upwards and none below 0, such as counts and prices, and the unit their lower quartile
     without zeros; for others they are the median, and the distance of the quartiles as for a normal distribution.
     """
-    deviation = numbers - numbers.mean()
+    typical = sampled(numbers)
+    deviation = typical - typical.mean()
     spread = float(deviation.std())
     if not spread > 0:
         return None

@@ -14,9 +14,12 @@ from pipelines.encoding.learning import learn_column
 from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
 from pipelines.files.columns import TEXT
+from pipelines.files.text_forms import Series
 
 if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
+
+_CHUNK_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,18 @@ class TableEncoder:
 
     @classmethod
     def learn(
-        cls, frame: pd.DataFrame, formats: Mapping[str, str] | None = None, scaling: Scaling = "minmax"
+        cls,
+        frame: pd.DataFrame,
+        formats: Mapping[str, str] | None = None,
+        scaling: Scaling = "minmax",
+        rows: Array | None = None,
     ) -> TableEncoder:
         """Learns medians and categories from (n_rows, n_columns) training rows without the target.
 
         Args:
             frame: The rows.
             formats: How texts of columns were read, by the column's name.
+            rows: Numbers of the rows to learn from; None means all.
             scaling: Of the table. ``auto``, ``robust`` and ``quantile`` group rare categories and hash many.
 
         A text column is ignored if it has more than 10 categories, and more than one for every two rows: it identifies
@@ -44,7 +52,11 @@ class TableEncoder:
             DataError: A column's type cannot be encoded, numbers are infinite, or no column is left.
         """
         formats = formats or {}
-        columns = collect(lambda name: learn_column(name, frame[name], formats.get(name, ""), scaling), frame.columns)
+
+        def taken(name: str) -> Series:
+            return frame[name] if rows is None else frame[name].iloc[rows]
+
+        columns = collect(lambda name: learn_column(name, taken(name), formats.get(name, ""), scaling), frame.columns)
         if not any(column.n_features for column in columns):
             reasons = "; ".join(f"{column.name!r}: {column.reason}" for column in columns) or "the target alone"
             raise DataError(f"must have a column to learn from, got none ({reasons}): add numbers or categories")
@@ -72,8 +84,12 @@ class TableEncoder:
         """Of each feature, whether it has a unit and wants scaling; the others go from 0 to 1."""
         return tuple(is_number for column in self.columns for is_number in column.are_numbers)
 
-    def encode(self, frame: pd.DataFrame) -> Array:
+    def encode(self, frame: pd.DataFrame, rows: Array | None = None) -> Array:
         """Encodes rows as the file holds them, (n_rows, n_features) float32; other columns are ignored.
+
+        Args:
+            frame: The rows.
+            rows: Numbers of those to encode; None means all.
 
         Raises:
             DataError: A column is missing, or a numeric column holds something else.
@@ -82,7 +98,18 @@ class TableEncoder:
         missing = [column.name for column in used if column.name not in frame.columns]
         if missing:
             raise DataError([f"column {name!r}: must be in the rows, got none: add it" for name in missing])
-        return np.concatenate(collect(lambda column: column.encode(frame[column.name]), used), axis=1)
+        ends = np.cumsum([column.n_features for column in used]).tolist()
+        encoded = np.empty((len(frame) if rows is None else len(rows), ends[-1] if ends else 0), np.float32)
+
+        def fill(column: Column, end: int) -> None:
+            values = frame[column.name]
+            for first in range(0, len(encoded), _CHUNK_ROWS):  # float64 copies of a whole column take too much memory
+                chunk = slice(first, first + _CHUNK_ROWS)
+                part = values.iloc[chunk] if rows is None else values.iloc[rows[chunk]]
+                encoded[chunk, end - column.n_features : end] = column.encode(part)
+
+        collect(lambda pair: fill(*pair), zip(used, ends, strict=True))
+        return encoded
 
     def to_json(self) -> list[dict[str, object]]:
         """Returns plain values for a JSON document."""

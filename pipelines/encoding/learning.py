@@ -14,15 +14,13 @@ from pipelines.encoding.column import Column, Kind, text_of
 from pipelines.encoding.curves import learn_curve, learn_edges, learn_quantiles
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
-from pipelines.files.columns import IGNORED, TEXT, is_category, to_days, to_numbers
+from pipelines.files.columns import FINE, IGNORED, TEXT, is_category, to_days, to_numbers
 from pipelines.files.text_forms import Series
 
 # What pandas infers of a column's values that can be encoded.
 _NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", "timedelta64", "timedelta")
 _DATES = ("datetime64", "datetime", "date")
 _ENCODED = (*_NUMERIC, *_DATES, "boolean", "string")
-FINE = 2.0**-20
-"""Share of a column's range that the steps of its float32 values may take."""
 PLAIN: tuple[Scaling, ...] = ("minmax", "standard", "none")
 """Scalings whose columns have the features that the first version gave them."""
 _TOO_MANY = "{} different texts in {} rows"
@@ -50,7 +48,8 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
         return Column(name, "ignored", reason="no value in the training rows")
     if name.startswith("Unnamed: "):  # what pandas calls a column without a name
         return Column(name, "ignored", reason="no name, so taken for a saved index")
-    inferred = infer_dtype(present if present.dtype.kind in "Mm" else present.tolist())
+    # A list of a large column would take several times its memory.
+    inferred = infer_dtype(present if present.dtype.kind in "biufMm" else present.tolist())
     if inferred not in _ENCODED:
         raise DataError(
             f"column {name!r}: must hold numbers, booleans, dates or text, got {inferred}: convert or drop it"
@@ -70,7 +69,7 @@ def _with_curve(column: Column, numbers: Array, scaling: Scaling) -> Column:
     present = numbers[~np.isnan(numbers)]
     if scaling == "quantile":
         return replace(column, curve=learn_quantiles(present))
-    if scaling != "auto" or set(np.unique(present)) <= {0.0, 1.0}:
+    if scaling != "auto" or np.isin(present, (0, 1)).all():
         return column
     curve = learn_curve(present) if column.kind == "numeric" else None
     return replace(column, curve=curve, edges=learn_edges(present))

@@ -11,6 +11,8 @@ from pipelines.files.text_forms import DATE_FORMATS, MISSING, NUMBER_FORMATS, Se
 MAX_CATEGORIES = 50
 FEW_CATEGORIES = 10
 MAX_DECLARED = 1000
+FINE = 2.0**-20
+"""Share of a column's range that the steps of its float32 values may take."""
 TEXT, IGNORED, STRIPPED = "text", "ignored", "stripped"
 """Formats of columns that the user declares text, or leaves out; and of texts with blanks around them."""
 _N_SAMPLED = 100

@@ -12,17 +12,29 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+import numpy as np
+import psutil
+
 from pipelines.errors import DataError, UnavailableError
 from pipelines.files.archives import require_memory
+from pipelines.files.columns import FINE
 from pipelines.files.sources import suffix_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from pyarrow import parquet
+
+    from pipelines.files.text_forms import Series
 
 
 SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 20
 _N_SAMPLE_ROWS = 1000
+LARGE = 1_000_000
+"""A ``.parquet`` file of so many rows is read in pieces, its float64 numbers as float32 where that loses nothing."""
+_KEPT_BYTES = 4
+_UNNAMED = "__index_level_"  # how pandas names an index without a name in a file
+_LARGE = "{}: {:,} rows by {} columns need about {:.1f} GB of memory, {:.1f} GB are free"
 MISSING = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
@@ -53,7 +65,7 @@ def read_table(path: Path, text_columns: Iterable[str] = (), literal_columns: Se
 
     try:
         is_parquet = suffix_of(path) == ".parquet"
-        frame = _read_parquet(path) if is_parquet else _read_csv(path, text_columns, literal_columns)
+        frame = _read_parquet(path, literal_columns) if is_parquet else _read_csv(path, text_columns, literal_columns)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise DataError(f"{path}: must be UTF-8 text, got byte 0x{byte:02x}: save the table as UTF-8") from error
@@ -126,21 +138,69 @@ def _count_fields(text: str, separator: str) -> int:
     return 0
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def announce(path: Path) -> str:
+    """Returns a line about the memory that a large ``.parquet`` file will need; empty for others."""
+    if suffix_of(path) != ".parquet":
+        return ""
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            n_rows, n_columns = file.metadata.num_rows, file.metadata.num_columns
+    except (OSError, ValueError):  # reading it says what is wrong with it; Arrow's errors are such
+        return ""
+    needed, free = 2 * _KEPT_BYTES * n_rows * n_columns / 1e9, psutil.virtual_memory().available / 1e9
+    return _LARGE.format(path, n_rows, n_columns, needed, free) if n_rows >= LARGE else ""
+
+
+def _read_parquet(path: Path, exact: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
+    import pyarrow as pa
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         _require_unique(path, file.schema_arrow.names)
-        require_memory(path, 8 * file.metadata.num_rows * file.metadata.num_columns)
-        for batch in file.iter_batches():  # finds text that is not UTF-8, which reading does not
+        n_rows = file.metadata.num_rows
+        require_memory(path, (_KEPT_BYTES if n_rows >= LARGE else 8) * n_rows * file.metadata.num_columns)
+        texts = [field.name for field in file.schema_arrow if not pa.types.is_primitive(field.type)]
+        # Finds text that is not UTF-8, which reading does not.
+        for batch in file.iter_batches(columns=texts) if texts else ():
             batch.validate(full=True)
-    frame = pd.read_parquet(path)
+        frame = _read_in_pieces(file, exact) if n_rows >= LARGE else pd.read_parquet(path)
     names = [str(name) for name in frame.index.names if name is not None]
     if not names and frame.index.dtype.kind not in "iu":  # row numbers have no name, and say nothing
         names = ["(without a name)"]
     frame.attrs = {"index": names}
     return frame
+
+
+def _read_in_pieces(file: parquet.ParquetFile, exact: Sequence[str]) -> pd.DataFrame:
+    """Reads one column after the other, so that only one exists twice; float64 becomes float32.
+
+    Columns stay as they are where the steps of float32 values are coarse for the column's range, and where named.
+    """
+    import pandas as pd
+
+    described = file.schema_arrow.pandas_metadata or {}
+    index = [name for name in described.get("index_columns", ()) if isinstance(name, str)]
+    names = [None if name.startswith(_UNNAMED) else name for name in index]
+    columns = {name: _read_column(file, name, exact=name in exact) for name in file.schema_arrow.names}
+    frame = pd.DataFrame({name: values for name, values in columns.items() if name not in index}, copy=False)
+    return frame.set_index([columns[name] for name in index]).rename_axis(names) if index else frame
+
+
+def _read_column(file: parquet.ParquetFile, name: str, *, exact: bool) -> Series:
+    """Reads one column, and rounds its float64 numbers to float32 unless that loses what a model can use."""
+    values: Series = file.read(columns=[name], use_threads=False).column(0).to_pandas(self_destruct=True)
+    if exact or values.dtype != np.float64:
+        return values
+    numbers = values.to_numpy()
+    if np.isnan(numbers).all():
+        return values
+    low, high = np.nanmin(numbers), np.nanmax(numbers)
+    largest = max(abs(low), abs(high))
+    is_fine = largest < np.finfo(np.float32).max and np.spacing(np.float32(largest)) <= FINE * (high - low)
+    return values.astype(np.float32) if is_fine else values
 
 
 def _require_unique(path: Path, names: Iterable[str]) -> None:
