@@ -43,7 +43,7 @@ def splits(dataset: Dataset, test: SealedRows) -> list[np.ndarray]:
 @pytest.mark.parametrize("task", VALUES)
 def test_weights_have_mean_one_in_each_split_and_are_no_feature(tmp_path: Path, task: str):
     frame = table(row=ROW, w=WEIGHT).assign(target=VALUES[task])
-    dataset, test = read(tmp_path / "own.csv", frame, weight="w", scaling="none")
+    dataset, test = read(tmp_path / "own.csv", frame, weight="w")
     for split, rows in zip((dataset.training, dataset.validation, test), splits(dataset, test), strict=True):
         assert split.weight.dtype == np.float32
         assert split.weight == pytest.approx(WEIGHT[rows] / WEIGHT[rows].mean(), rel=1e-5)
