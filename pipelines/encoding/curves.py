@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.files.archives import Array
 
-N_PIECES = 16
+N_PIECES = 8
 """Ranges of a column that become a feature each, under ``auto``."""
 MIN_ROWS_OF_PIECE = 40
 MAX_ROWS_OF_PIECES = 200_000

@@ -49,11 +49,11 @@ def test_auto_keeps_other_numbers_and_adds_ranges():
     encoded = column.encode(pd.Series(values))
     assert column.curve is None
     assert np.allclose(encoded[:, 0], values)
-    assert encoded.shape == (N_ROWS, 17)
+    assert encoded.shape == (N_ROWS, 9)
     low, high = column.edges[3:5]
     assert column.encode(pd.Series([low, (low + high) / 2, high]))[:, 4].tolist() == pytest.approx([0, 0.5, 1])
     outside = column.encode(pd.Series([-1e30, 1e30]))
-    assert outside[:, 1:].tolist() == [[0] * 16, [1] * 16]
+    assert outside[:, 1:].tolist() == [[0] * 8, [1] * 8]
 
 
 @pytest.mark.parametrize("values", [[0.0, 1.0] * 100, [5.0] * 200, [1.0, 2.0] * 10])
