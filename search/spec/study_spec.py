@@ -100,9 +100,12 @@ class StudySpec:
         """The study with the task of its data, and the objective that it has by default.
 
         Raises:
-            SpecError: The objective or a dimension is another task's.
+            SpecError: The objective or a dimension is another task's, or the two contradict each other.
         """
         objective = fitting_objective(self.objective, task, self.space.dimensions, self.data)
+        if objective == "val_loss" and "loss" in self.space.searched:
+            rule = "must not be val_loss where the space searches the loss, whose values cannot be compared"
+            raise SpecError(f"search.objective: {rule}: take val_rmse or val_mae, or fix space.loss")
         return replace(self, objective=objective, data=settled(self.data, task))
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipelines.data import datasets
-from pipelines.errors import InputError
+from pipelines.errors import InputError, SpecError
 from search.spec.study_spec import spec_from_dict
 
 N = 60
@@ -150,6 +150,14 @@ def test_arrays_that_do_not_fit_give_one_line(
 def test_a_built_in_source_has_no_such_columns(key: str):
     with pytest.raises(InputError, match=f"data.{key}: only tables and .npz files have one"):
         _prepare({"data": {"source": "digits", key: "a"}})
+
+
+def test_losses_of_several_kinds_are_not_compared():
+    document = {"data": {"source": "a.csv"}, "space": {"loss": ["mse", "mae"]}, "search": {"objective": "val_loss"}}
+    with pytest.raises(SpecError, match="must not be val_loss where the space searches the loss"):
+        spec_from_dict(document).for_task("regression")
+    document["space"] = {"loss": "mae"}
+    assert spec_from_dict(document).for_task("regression").objective == "val_loss"
 
 
 def _prepare(document: dict[str, object]) -> None:
