@@ -53,7 +53,7 @@ def mlp(options: Options, rows: Rows) -> np.ndarray:
             "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128, 256]),
             "max_iter": trial.suggest_int("max_iter", 10, 60),
         }
-        model = kind([width] * depth, early_stopping=True, random_state=options.seed, **params)
+        model = kind(hidden_layer_sizes=[width] * depth, early_stopping=True, random_state=options.seed, **params)
         with mlflow.start_run():
             mlflow.log_params(params | {"width": width, "depth": depth})
             value = float(model.fit(x[rows.fit], y[rows.fit]).score(x[rows.validation], y[rows.validation]))

@@ -22,7 +22,7 @@ class ColumnSummary:
         kind: ``numeric``, ``boolean``, ``category`` or ``ignored``.
         n_missing: Training and validation rows without a value.
         n_features: Inputs of the model that come from it.
-        note: Why it is ignored.
+        note: What it became beyond its plain values, or why it is ignored.
     """
 
     name: str
@@ -98,6 +98,6 @@ def _summarize_columns(prepared: Prepared) -> tuple[ColumnSummary, ...]:
         return ()
     n_missing = table.iloc[np.concatenate([shares.training, shares.validation])].isna().sum()
     return tuple(
-        ColumnSummary(column.name, column.kind, int(n_missing[column.name]), column.n_features, column.reason)
+        ColumnSummary(column.name, column.kind, int(n_missing[column.name]), column.n_features, column.summary)
         for column in encoder.columns
     )

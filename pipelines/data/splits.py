@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _N_FOLDS = 20
 _N_BINS, _ROWS_PER_BIN = 10, 20
+_HASHED_ROWS = 1 << 20
 _LOWER = "choose fractions near 0.2"
 _SPLITS = ("training", "validation", "test")
 
@@ -44,7 +45,10 @@ def hash_rows(rows: Array | pd.DataFrame) -> Array:
         return np.array([hash(row.tobytes()) for row in rows])
     import pandas as pd
 
-    return pd.util.hash_pandas_object(rows, index=False).to_numpy()
+    # In pieces: the hashes of all columns at once would take as much memory as the rows.
+    starts = range(0, len(rows), _HASHED_ROWS)
+    parts = [pd.util.hash_pandas_object(rows.iloc[start : start + _HASHED_ROWS], index=False) for start in starts]
+    return np.concatenate([part.to_numpy() for part in parts])
 
 
 def quantile_bins(values: Array) -> Array:

@@ -72,6 +72,14 @@ class Column:
         """Number of features of this column."""
         return len(self.are_numbers)
 
+    @property
+    def summary(self) -> str:
+        """What the column became beyond its plain values, or why it is ignored; empty for neither."""
+        shared = f"{len(self.others)} rare or further texts share {self.n_shared}" if self.n_shared else ""
+        curve = f"mapped by {self.curve.kind}" if self.curve else ""
+        ranges = f"{len(self.edges) - 1} ranges" if self.edges else ""
+        return self.reason or ", ".join(filter(None, (shared, curve, ranges)))
+
     def encode(self, values: Series) -> Array:
         """Encodes (n_rows,) values as the file holds them; returns (n_rows, n_features) float32."""
         if self.kind == "category":

@@ -13,6 +13,7 @@ from small_tables import TARGET, load, table
 
 from pipelines.config import DataConfig, Scaling
 from pipelines.data import datasets
+from pipelines.data.description import describe
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.encoding.categories import rare_below
 from pipelines.encoding.column import Column
@@ -89,6 +90,18 @@ def test_features_of_categories_and_ranges_are_not_scaled(tmp_path: Path):
     assert scaled[:, are_numbers].std(axis=0) == pytest.approx(1, abs=1e-3)
     assert np.array_equal(scaled[:, ~are_numbers], x[:, ~are_numbers])
     assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
+
+
+def test_each_column_says_what_it_became(tmp_path: Path):
+    prices = np.exp(RNG.normal(5, 2, 2000))
+    city = texts({"Rome": 1200, "Oslo": 796, "Bern": 2, "Lima": 2})
+    frame = pd.DataFrame({"price": prices, "city": RNG.permutation(city), "on": prices > 100, "target": prices})
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    columns = describe(DataConfig(str(tmp_path / "own.csv"))).columns
+    notes = {column.name: column.note for column in columns}
+    assert notes["price"] == "mapped by asinh, 8 ranges"
+    assert notes["city"].endswith("rare or further texts share 1")
+    assert notes["on"] == ""
 
 
 def test_arrays_and_pictures_keep_their_scaling_and_refuse_quantile(tmp_path: Path):
