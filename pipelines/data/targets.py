@@ -37,6 +37,8 @@ def labels_of_column(column: Series, task: str | None, place: str) -> tuple[Task
     n_missing = int(column.isna().sum())
     if n_missing:
         raise DataError(f"{place}: every row must have a label, got {n_missing} empty, NA or None: fill or drop them")
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":  # a list would take several times the memory
+        return clean_labels(column.to_numpy(), task, place)
     values = column.tolist()
     kind = infer_dtype(values)
     if kind == "decimal":
