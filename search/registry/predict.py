@@ -190,6 +190,8 @@ def _read(
         return _encode(source, preprocessing)
     path = Path(source)
     if path.suffix.lower() in SUFFIXES:
+        if preprocessing.columns is not None:  # its number of features may be that of a picture by chance
+            raise DataError("model: must take pictures to be given one, but was trained on a table: give it a table")
         return read_picture(path, preprocessing.input_shape, record.value_range, invert=invert), {}
     try:
         if path.suffix.lower() == ".npz":
