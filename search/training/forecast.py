@@ -38,7 +38,7 @@ PROBE_ROWS = 8192
 PROBE_PRODUCTS = 1 << 33
 """Limit on rows times weights in an epoch of a probe: about a second of one core, however large the networks."""
 _REPETITIONS = 9
-_FASTER, _SLOWER = 0.85, 1.25
+_FASTER, _SLOWER = 0.65, 1.25
 """How far the speed of a machine and of large networks lies from what short trainings show."""
 _AROUND, _AROUND_S = 0.05, 10.0
 """Around the timeout: a share of it, and the most seconds."""
