@@ -15,6 +15,7 @@ from pipelines.data import tables
 from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels, task_note
 from pipelines.errors import DataError
+from pipelines.files.archive_headers import require_usable
 from pipelines.files.archive_roles import Archive
 from pipelines.files.archives import Array, Header, read_array, read_headers, require_memory
 from pipelines.files.columns import FINE, IGNORED, STRIPPED
@@ -157,7 +158,7 @@ def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
     headers = read_headers(path)
     pairs = _pairs(headers)
     own = pairs[0]
-    _require_usable(path, headers, pairs)
+    require_usable(path, headers, pairs)
     require_memory(path, sum(headers[array].n_bytes_kept for pair in pairs for array in pair))
     archive = _Inputs(path, headers)
     read = {pair: archive.read(pair) for pair in pairs if pair != TEST_ARRAYS}
@@ -242,52 +243,3 @@ def _types(headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]]) -> I
     for name, _ in pairs[1:]:
         if (headers[name].dtype == np.uint8) != (headers[first].dtype == np.uint8):
             yield _TYPES.format(name, headers[name].dtype, first, headers[first].dtype)
-
-
-def _require_usable(path: Path, headers: Mapping[str, Header], pairs: Sequence[tuple[str, str]]) -> None:
-    """Raises every problem that the headers of these pairs of inputs and labels show."""
-    problems = [problem for pair in pairs for problem in _pair_problems(path, headers, *pair)]
-    first = pairs[0][0]
-    if not problems:
-        shape = headers[first].shape
-        problems = [
-            f"rows of {first} and {name} must have one shape, got arrays of {shape} and {headers[name].shape}"
-            for name, _ in pairs[1:]
-            if headers[name].shape[1:] != shape[1:]
-        ]
-    if problems:
-        raise DataError([f"{path}: {problem}" for problem in problems])
-
-
-def _pair_problems(path: Path, headers: Mapping[str, Header], x_name: str, y_name: str) -> list[str]:
-    missing = [name for name in (x_name, y_name) if name not in headers]
-    if missing:
-        return [
-            "must hold x_train and y_train (and may hold x_val and y_val, x_test and y_test), or x and y, "
-            f"got {', '.join(headers) or 'none'}: add {' and '.join(missing)}"
-        ]
-    x, y = headers[x_name], headers[y_name]
-    allowed = {x_name: ("biuf", "real numbers"), y_name: ("biufUS", "numbers or text")}
-    problems = []
-    for name, (kinds, what) in allowed.items():
-        if headers[name].dtype.hasobject:
-            problems.append(f"{name} must not hold pickled objects, which are never opened: save plain numbers")
-        elif headers[name].dtype.kind not in kinds:
-            problems.append(f"{name} must hold {what}, got {headers[name].dtype}: convert it")
-    if len(x.shape) < 2 or 0 in x.shape:
-        problems.append(f"{x_name} must be (n_rows, n_features, ...), none of them 0, got shape {x.shape}")
-    if len(y.shape) != 1 and y.shape[1:] != (1,):
-        hint = _label_hint(path, y_name, y) if len(y.shape) == 2 and not problems else ""
-        problems.append(f"{y_name} must be (n_rows,), got shape {y.shape}{hint}")
-    elif x.shape[:1] != y.shape[:1]:
-        problems.append(f"{x_name} and {y_name} must have as many rows, got shapes {x.shape} and {y.shape}")
-    return problems
-
-
-def _label_hint(path: Path, name: str, header: Header) -> str:
-    """Returns what to do with (n_rows, n) labels: only those with a single 1 a row have an ``argmax``."""
-    require_memory(path, header.n_bytes_kept)
-    labels = read_array(path, name, header)[0]
-    if labels.dtype.kind in "biuf" and ((labels == 1).sum(axis=1) == 1).all() and np.isin(labels, (0, 1)).all():
-        return f": use class numbers, {name}.argmax(axis=1)"
-    return ": several labels a row are not supported, train a model for each column of labels"
