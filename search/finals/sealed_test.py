@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,13 +193,7 @@ def read_right(client: MlflowClient, run_id: str) -> np.ndarray:
     Raises:
         UnavailableError: MLflow does not have them.
     """
-    name = f"{FOLDER}/{RIGHT_FILE}"
-    content = read_artifact(client, f"runs:/{run_id}/{name}", f"{name} of run {run_id}")
-    try:
-        with np.load(io.BytesIO(content)) as file:
-            return np.asarray(file["right"], dtype=bool)
-    except (OSError, KeyError, ValueError) as error:
-        raise UnavailableError(f"{name} of run {run_id}: is damaged ({one_line(error)})") from error
+    return _read(client, run_id, RIGHT_FILE, lambda content: np.load(io.BytesIO(content))["right"]).astype(bool)
 
 
 def read_confusion(client: MlflowClient, run_id: str) -> np.ndarray:
@@ -208,9 +202,14 @@ def read_confusion(client: MlflowClient, run_id: str) -> np.ndarray:
     Raises:
         UnavailableError: MLflow does not have it.
     """
-    name = f"{FOLDER}/{FIGURES_FILE}"
-    content = read_artifact(client, f"runs:/{run_id}/{name}", f"{name} of run {run_id}")
+    return _read(client, run_id, FIGURES_FILE, lambda content: np.asarray(json.loads(content)["confusion"], np.int64))
+
+
+def _read(client: MlflowClient, run_id: str, file: str, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:
+    """Reads a file of a run's held-out test."""
+    place = f"{FOLDER}/{file} of run {run_id}"
+    content = read_artifact(client, f"runs:/{run_id}/{FOLDER}/{file}", place)
     try:
-        return np.asarray(json.loads(content)["confusion"], dtype=np.int64)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UnavailableError(f"{name} of run {run_id}: is damaged ({one_line(error)})") from error
+        return parse(content)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UnavailableError(f"{place}: is damaged ({one_line(error)})") from error
