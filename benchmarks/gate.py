@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
 
 from pipelines.evaluation import ALPHA
@@ -80,12 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         world = World(accuracy, n_rows, agreement)
         shares = {f"alpha {what}": passes(world, given.times, is_spent=what == "spent") for what in ("spent", "each")}
         figures.append(asdict(world) | shares)
-    table = Table(*figures[0])
-    for row in figures:
-        table.add_row(*(f"{value:.4g}" for value in row.values()))
-    Console(width=200).print(table)
-    if given.output:
-        given.output.write_text(json.dumps(figures, indent=1))
+    from harness import show_figures  # beside this script; the tests import its simulations from elsewhere
+
+    show_figures(figures, given.output)
 
 
 if __name__ == "__main__":

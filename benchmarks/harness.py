@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 from rich.console import Console
+from rich.table import Table
 
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
@@ -163,6 +164,16 @@ def data_folder(given: Path | None) -> Path:
     if not (folder / "mnist.npz").is_file():
         raise SystemExit(f"{folder}: holds no mnist.npz; name its folder with --data or MLP_SEARCH_DATA")
     return folder
+
+
+def show_figures(figures: Sequence[Mapping[str, float]], output: Path | None) -> None:
+    """Prints the figures of a simulation as a table, a row each, and writes them as JSON where a file is given."""
+    table = Table(*figures[0])
+    for row in figures:
+        table.add_row(*(f"{value:.4g}" for value in row.values()))
+    Console(width=200).print(table)
+    if output:
+        output.write_text(json.dumps(figures, indent=1))
 
 
 def console() -> Console:

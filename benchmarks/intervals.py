@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
 
 from pipelines.evaluation import ALPHA
 from pipelines.evaluation.intervals import Scores, difference_p, interval
 from pipelines.evaluation.tests import paired_test
+
+if TYPE_CHECKING:
+    from pipelines.training.epoch import Rows
 
 OTHER_ROWS = 10_000
 
@@ -103,6 +104,14 @@ def false_alarms(world: World, n_seeds: int, n_times: int, seed: int = 0) -> dic
     return dict(zip(("rows and seeds", "seeds alone"), np.mean(called, axis=0), strict=True))
 
 
+def _right_rows(rows: Rows, weights: Sequence[np.ndarray]) -> np.ndarray:
+    """(n_rows,) bool, the rows that a network classifies correctly."""
+    from pipelines.training.epoch import build_evaluation
+
+    outputs = build_evaluation("cross_entropy", keep_outputs=True)(rows, weights)[2]
+    return np.asarray(outputs.numpy().argmax(axis=1) == rows.y.numpy())
+
+
 def real(source: str, folder: Path, n_train: int, n_rows: int, n_times: int) -> dict[str, float]:
     """``coverage`` of networks of width 64, five seeds and eight epochs on rows that are drawn again each time."""
     from search.workers import trainer  # before any other module that imports TensorFlow
@@ -110,8 +119,8 @@ def real(source: str, folder: Path, n_train: int, n_rows: int, n_times: int) -> 
     trainer.configure_device(None)
     from pipelines.config import DataConfig, Hyperparameters
     from pipelines.data.datasets import Split, load
-    from pipelines.training.epoch import right_rows
-    from pipelines.training.training import Training, TrainingRows
+    from pipelines.training.rows import TrainingRows
+    from pipelines.training.training import Training
 
     base, rng, covered = load(DataConfig(source), [folder]), np.random.default_rng(1), []
     whole = [np.concatenate([getattr(split, name) for split in (base.training, base.validation)]) for name in "xy"]
@@ -127,8 +136,8 @@ def real(source: str, folder: Path, n_train: int, n_rows: int, n_times: int) -> 
             network = Training(rows, hp, 1000 * time + seed)
             for _ in network:
                 pass
-            scores.append(right_rows(rows.validation, network.best).astype(float))
-            accuracies.append(right_rows(others, network.best).mean())
+            scores.append(_right_rows(rows.validation, network.best).astype(float))
+            accuracies.append(_right_rows(others, network.best).mean())
         found = np.stack(scores)
         covered.append([is_within(float(np.mean(accuracies)), bounds(found)) for bounds in (interval, student)])
     return dict(zip(("rows and seeds", "seeds alone"), np.mean(covered, axis=0), strict=True))
@@ -158,12 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for n_seeds in given.seeds
             for world in worlds()
         ]
-    table = Table(*figures[0])
-    for row in figures:
-        table.add_row(*(f"{value:.4g}" for value in row.values()))
-    Console(width=200).print(table)
-    if given.output:
-        given.output.write_text(json.dumps(figures, indent=1))
+    from harness import show_figures  # beside this script; the tests import its simulations from elsewhere
+
+    show_figures(figures, given.output)
 
 
 if __name__ == "__main__":

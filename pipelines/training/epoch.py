@@ -11,7 +11,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from pipelines.training.optimizers import FUSED, Tensor, Tensors
@@ -248,9 +247,3 @@ def build_evaluation(loss: str, *, keep_outputs: bool) -> tf.types.experimental.
         return total / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32), outputs
 
     return evaluate
-
-
-def right_rows(rows: Rows, weights: Tensors) -> np.ndarray:
-    """Returns (n_rows,) bool, the rows that ``evaluate`` counts as right."""
-    outputs = build_evaluation("cross_entropy", keep_outputs=True)(rows, weights)[2]
-    return np.asarray(outputs.numpy().argmax(axis=1) == rows.y.numpy())

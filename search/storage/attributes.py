@@ -19,7 +19,7 @@ GATE = "gate"
 RESULT = "result"
 RUN_ID = "run_id"
 PRUNED_AT = "would_be_pruned_at"
-REQUEUED = "parked"  # the value that homes of earlier versions hold
+REQUEUED = "parked"  # stored in databases since the first version: another value would lose its mark
 
 # Of a study: the record of a run that is no trial, followed by the run's name.
 RECORD = "run:"
