@@ -14,6 +14,7 @@ Duplicates = Literal["keep", "group"]
 Schedule = Literal["constant", "cosine"]
 ClassWeight = Literal["none", "balanced"]
 Transform = Literal["none", "log"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipelines.config import Hyperparameters
+from pipelines.config import Hyperparameters, Precision
 from pipelines.training.history import EpochReport
 
 StopReason = Literal["finished", "pruned", "timeout", "interrupted", "diverged"]
@@ -45,6 +45,7 @@ class Task:
             validation rows too, which then cannot pick an epoch.
         keep_rows: Whether the outcome says what each validation row contributes to the model's objective.
         exclusive: Whether it has its slot's device for itself: other slots there hold no memory while it trains.
+        precision: Of the operands of each matrix product in training; weights, sums and evaluation are float32.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Task:
     keep_last: bool = False
     keep_rows: bool = False
     exclusive: bool = False
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True, slots=True)
