@@ -16,7 +16,7 @@ from pipelines.errors import SpecError
 from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
 
-_OPTION = re.compile(r"^options, (?:[^:]*\.)?(?P<key>[^:.]*)(?=:)")
+_OPTION = re.compile(r"^options, (?P<start>start[^:]*)?(?:[^:]*\.)?(?P<key>[^:.]*)(?=:)")
 _DATA = "digits, mnist, fashion_mnist or a data file"
 _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "fashion_mnist": "pieces of clothing"}
 
@@ -80,11 +80,10 @@ StudyOrSource = Annotated[
 ]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
-Target = Annotated[str | None, option("COLUMN", "The column to predict, for tables.", "target")]
-Task = Annotated[str | None, option("classification|regression", "What the target is.", "auto, by its values")]
 Objective = Annotated[
     str | None, option("METRIC", "Ranks trials: val_accuracy, val_auc, val_rmse, …", "val_accuracy, val_rmse")
 ]
+ClassWeight = Annotated[str | None, option("none|balanced", "Weights of the classes in the loss.", "none")]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
 Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
@@ -101,7 +100,7 @@ def options_named(**names: str) -> Iterator[None]:
     """
 
     def option_of(place: re.Match[str]) -> str:
-        return names.get(place["key"], f"--{place['key'].replace('_', '-')}")
+        return place["start"] or names.get(place["key"], f"--{place['key'].replace('_', '-')}")
 
     try:
         yield

@@ -22,6 +22,8 @@ from search.home.text import value_text
 
 MAX_PRODUCTS = 20_000_000
 """The linear model is trained on as many rows, drawn at random, as rows x features x outputs stay below."""
+PATIENCE_S = 10.0
+"""For the baselines at the end of a training; they take a second at most, unless the machine is very busy."""
 _SEED = 0
 _BLOCK_ROWS = 65_536  # of a prediction: a standardized copy of all rows could be large
 _MAX_STEPS = 200

@@ -13,7 +13,7 @@ from search.devices.memory import require_fit
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
-from search.optimization.baselines import BaselineThread
+from search.optimization.baselines import PATIENCE_S, BaselineThread
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
@@ -39,7 +39,6 @@ from search.tracking.spool import has_spooled
 from search.tracking.tracker import Tracker
 from search.workers.start import local_slots, prepare_pool, start_pool
 
-_BASELINES_S = 10.0  # at the end of a run; they take a second at most, unless the machine is very busy
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ def _search(
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()
-        late = facts(dataset, running_pool, baselines.scores(_BASELINES_S))
+        late = facts(dataset, running_pool, baselines.scores(PATIENCE_S))
         if late != known:
             study.set_user_attr(FACTS, late)
     record_runs(study, tracker)

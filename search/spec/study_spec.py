@@ -224,7 +224,7 @@ def _with(document: dict[str, Any], options: Mapping[str, object]) -> StudySpec:
     for key, value in options.items():
         if value is not None:
             table = next((name for name, rules in TABLES.items() if key in rules), "study")
-            document.setdefault(table, {})[key] = value
+            document[table] = document.get(table, DEFAULT_STUDY["space"] if table == "space" else {}) | {key: value}
     return spec_from_dict(document, "options")
 
 

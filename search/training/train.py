@@ -17,6 +17,7 @@ from search.devices.slots import Slot, find_slots
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
+from search.optimization.baselines import PATIENCE_S, BaselineThread
 from search.optimization.leaderboard import TrialRow, result_row
 from search.optimization.provenance import dataset_input, majority_of, run_tags
 from search.optimization.run_records import metrics_of, result_of
@@ -113,6 +114,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
     observer.begin(parts)
     job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
+    baselines = BaselineThread(dataset, {})
     with ExitStack() as stack:
         left = _left_by_others(spec, settings, stack)
         tracker = stack.enter_context(Tracker(lambda: _open_runs(spec, settings, dataset), observer.note))
@@ -128,6 +130,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     if runner.trained is None:  # interrupted before it began
         raise KeyboardInterrupt
     row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name), majority=majority_of(dataset))
+    row = replace(row, baselines={name: dict(scores) for name, scores in baselines.scores(PATIENCE_S).items()})
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
 
 

@@ -11,17 +11,18 @@ import typer
 import search
 from pipelines.config import DataConfig
 from pipelines.errors import UnavailableError
-from search.cli.options import Dataset, Figure, Home, Json, Target, Task, argument, options_named
+from search.cli.data_options import NOTHING, DataOptions, with_data_options
+from search.cli.options import Dataset, Figure, Home, Json, argument, options_named
 from search.home import read_settings
 from search.reporting import display
 
 Output = Annotated[Path, argument("PATH", "The file to write.")]
 
 
+@with_data_options
 def datasets(
     source: Dataset = None,
-    target: Target = None,
-    task: Task = None,
+    data: DataOptions = NOTHING,
     figure: Figure = None,
     home: Home = None,
     as_json: Json = False,
@@ -34,12 +35,13 @@ def datasets(
 
     folders = read_settings(home).data_folders
     if source is None:
-        if target or task or figure:
-            raise typer.BadParameter("--target, --task and --figure need a dataset: give its NAME or FILE")
+        if data or figure:
+            names = [f"--{name}" for name in (*data, *(["figure"] if figure else []))]
+            raise typer.BadParameter(f"{', '.join(names)} need a dataset: give its NAME or FILE")
         _list_sources(folders, as_json=as_json)
         return
     with options_named():
-        config = search.default_training(source, target=target, task=task).data
+        config = search.default_training(source, **data).data
     description = describe(config, folders)
     document = asdict(description)
     if figure:

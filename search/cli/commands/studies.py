@@ -11,6 +11,7 @@ import typer
 import search
 from pipelines.errors import TrainingError
 from search.cli import options
+from search.cli.data_options import NOTHING, DataOptions, with_data_options
 from search.cli.options import Home, Json, Study, option
 from search.reporting import display
 
@@ -22,13 +23,14 @@ Output = Annotated[Path | None, option("FILE.html", "The file to write.", "STUDY
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="The trial's number.")]
 
 
+@with_data_options
 def plan(
     study: options.StudyFile,
-    target: options.Target = None,
-    task: options.Task = None,
     objective: options.Objective = None,
+    class_weight: options.ClassWeight = None,
     workers: options.Workers = None,
     gpus: options.Gpus = None,
+    data: DataOptions = NOTHING,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +38,7 @@ def plan(
 
     Example: mlp-search plan study.toml --workers 2
     """
-    spec = _read(study, target=target, task=task, objective=objective, slots=workers, gpus=gpus)
+    spec = _read(study, slots=workers, gpus=gpus, objective=objective, class_weight=class_weight, **data)
     forecast = search.plan_study(spec, home=home)
     display.notes(forecast.notes)
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
@@ -45,6 +47,7 @@ def plan(
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
 
+@with_data_options
 def run(
     study: options.StudyOrSource,
     name: Annotated[str | None, option("NAME", "The study's name.", "the file's, else the source's", "--study")] = None,
@@ -54,9 +57,9 @@ def run(
     gpus: options.Gpus = None,
     pool: options.Pool = "local",
     seed: options.Seed = None,
-    target: options.Target = None,
-    task: options.Task = None,
     objective: options.Objective = None,
+    class_weight: options.ClassWeight = None,
+    data: DataOptions = NOTHING,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -66,8 +69,8 @@ def run(
     """
     from search.cli.live import watching
 
-    given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed}
-    spec = _read(study, slots=workers, gpus=gpus, target=target, task=task, objective=objective, **given)
+    given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
+    spec = _read(study, slots=workers, gpus=gpus, objective=objective, class_weight=class_weight, **given)
     with watching(plain=as_json) as observer:
         result = search.run_study(spec, home=home, pool=pool, observer=observer)
     _show_result(result, as_json=as_json)

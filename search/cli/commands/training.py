@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import search
 from pipelines.config import DataConfig, Hyperparameters, Layer
-from search.cli.options import Home, Json, Objective, Seed, Source, Target, Task, option, options_named
+from search.cli.data_options import NOTHING, DataOptions, data_option, with_data_options
+from search.cli.options import ClassWeight, Home, Json, Objective, Seed, Source, option, options_named
 from search.reporting import display
 from search.scheduling import Observer
 
 if TYPE_CHECKING:
     from pipelines.training.history import EpochReport
 
+_OF_THE_COMMAND = ("source", "data", "continue_run", "home", "as_json")
 _HP, _DATA = Hyperparameters(), DataConfig("")
 _Loss = Annotated[str | None, option("mse|mae|huber", "Loss of a regression.", "mse")]
-_ClassWeight = Annotated[str | None, option("none|balanced", "Weights of classes in the loss.", "none")]
-_Scaling = Annotated[str | None, option("auto|minmax|standard|robust|quantile|none", "Scaling of the inputs.", "auto")]
+_Scaling = Annotated[
+    str | None, data_option("auto|minmax|standard|robust|quantile|none", "Scaling of the inputs.", "auto")
+]
 _ValidationFraction = Annotated[
-    float | None, option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)
+    float | None, data_option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)
 ]
 
 
+@with_data_options
 def train(
     source: Source,
     width: Annotated[int | None, option("N", "Units of each hidden layer.", _HP.width)] = None,
@@ -35,11 +39,10 @@ def train(
     epochs: Annotated[int | None, option("N", "Passes over the rows; with --continue, more.", _HP.epochs)] = None,
     batch_size: Annotated[int | None, option("N", "Rows of a step.", _HP.batch_size)] = None,
     seed: Seed = None,
-    target: Target = None,
-    task: Task = None,
     objective: Objective = None,
     loss: _Loss = None,
-    class_weight: _ClassWeight = None,
+    class_weight: ClassWeight = None,
+    data: DataOptions = NOTHING,
     validation_fraction: _ValidationFraction = None,
     scaling: _Scaling = None,
     continue_run: Annotated[str | None, option("RUN", "Resume a run from its last epoch.", None, "--continue")] = None,
@@ -51,7 +54,7 @@ def train(
     Example: mlp-search train digits --width 64 --epochs 10
     """
     # Every other option is a hyperparameter, the seed, or says how the data is read.
-    given = {key: value for key, value in locals().items() if key not in ("source", "continue_run", "home", "as_json")}
+    given = {key: value for key, value in locals().items() if key not in _OF_THE_COMMAND} | dict(data)
     spec, observer = _read(source, given), _Lines(as_json=as_json)
     if continue_run is None:
         result = search.train_once(spec, home=home, observer=observer)

@@ -31,7 +31,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "negative seed": ("run digits --seed -1", 1, "--seed: must be a whole number from 0 to 4294967295, got -1"),
     "a path for a name": ("run digits --study a/b", 1, "--study: must be 1 to 200 printable characters"),
     "no such pool": ("run digits --pool cloud", 1, "--pool: must be local"),
-    "a target for pictures": ("run digits --target label", 1, "data.target: only tables have one, got 'label'"),
+    "a target for pictures": ("run digits --target label", 1, "--target: only tables have one, got 'label'"),
     "no width": ("train digits --width 0", 1, "--width: must be a whole number from 1 to 2147483647, got 0"),
     "all dropped": ("train digits --dropout 1", 1, "--dropout: must be a number from 0 to below 1, got 1.0"),
     "an unknown optimizer": ("train digits --optimizer adams", 1, "did you mean adam?"),

@@ -32,6 +32,8 @@ class TestOneTraining:
         assert row["params"] == given | rest
         assert 0 < row["value"] <= 1
         assert row["best_epoch"] in (1, 2)
+        assert row["baselines"]["majority"]["accuracy"] == row["majority"]
+        assert row["baselines"]["linear"]["accuracy"] > 0.9
 
     def test_layers_and_epochs_are_shown(self, two_epochs: Answer) -> None:
         lines = [line.split() for line in two_epochs.err.splitlines()]
