@@ -60,6 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3 if isinstance(error, RefusedError) else 1
     if code == 130:
         if given[0] in ("run", "finalists"):
-            display.message(f"to resume, run the same command again: {display.command(*given)}")
+            display.suggest(display.command(*given), before="to resume, run the same command again: ")
         report_problems(["interrupted"], "")
     return code or 0

@@ -11,6 +11,8 @@ from rich.live import Live
 
 from search.home.text import printable
 from search.reporting import display
+from search.reporting.screen import console as open_console
+from search.reporting.trial_table import short
 from search.scheduling.progress import Observer, Progress, SlotView
 from search.tracking.run_names import trial_run_name
 
@@ -27,7 +29,7 @@ def watching(*, plain: bool) -> Iterator[Observer]:
     Args:
         plain: Print lines, even on a terminal.
     """
-    console = display.console(stderr=True)
+    console = open_console(stderr=True)
     if plain or not console.is_terminal or console.is_dumb_terminal:
         yield PlainLines(console)
         return
@@ -97,12 +99,11 @@ def draw(progress: Progress, left_s: float | None = None) -> RenderableType:
     """The live table."""
     rows = [_slot_row(slot, progress.objective) for _, slot in sorted(progress.slots.items())]
     slots = display.table(("slot", "trial", ">epoch", f">{progress.objective}", "configuration"), rows)
-    slots.add_section()
     if progress.best_number is None:
-        display.add_row(slots, "best", None, None, None, "none yet")
+        slots.add_row("best", None, None, None, "none yet")
     else:
         name, best = trial_run_name(progress.best_number), display.score(progress.best_value)
-        display.add_row(slots, "best", name, None, best, display.short(progress.best_params))
+        slots.add_row("best", name, None, best, short(progress.best_params))
     lines = [printable(f"{progress.study}: {_counts(progress, left_s)}"), progress.stopping]
     return Group(slots, *filter(None, lines))
 
@@ -111,7 +112,7 @@ def _slot_row(slot: SlotView, objective: str) -> tuple[str | None, ...]:
     if not slot.hyperparameters:
         return slot.device, "idle", None, None, None
     value = display.score(slot.report.metrics[objective]) if slot.report else None
-    return slot.device, slot.run_name, _epochs(slot), value, display.short(slot.hyperparameters.to_json())
+    return slot.device, slot.run_name, _epochs(slot), value, short(slot.hyperparameters.to_json())
 
 
 def _epochs(slot: SlotView) -> str:

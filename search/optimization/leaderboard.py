@@ -31,6 +31,9 @@ class TrialRow:
         objective: The validation metric that ``value`` is.
         baselines: Metrics on the validation rows, by name, of each baseline that the study knows: ``majority`` or
             ``mean``, and ``linear``.
+        is_start: Whether its configuration is one of the study's ``[[start]]``.
+        stop_reason: Why its training ended: ``finished``, ``pruned``, ``timeout``, ``diverged``, ``failed``; None while
+            it trains.
     """
 
     number: int
@@ -45,6 +48,8 @@ class TrialRow:
     majority: float | None = None
     objective: str = "val_accuracy"
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    is_start: bool = False
+    stop_reason: str | None = None
 
     @property
     def comparison(self) -> Comparison:
@@ -89,7 +94,8 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
     run_id = attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None
     majority = attributes.get(FACTS, {}).get("dataset", {}).get("majority")
     row = result_row(trial.number, trial.state.name, result, objective)
-    return replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes))
+    is_start = trial.number < len(attributes.get(SPEC, {}).get("start", ()))
+    return replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes), is_start=is_start)
 
 
 def result_row(number: int, state: str, result: Mapping[str, Any], objective: Objective) -> TrialRow:
@@ -105,6 +111,7 @@ def result_row(number: int, state: str, result: Mapping[str, Any], objective: Ob
         device=result.get("device"),
         run_id=None,
         objective=objective.name,
+        stop_reason=result.get("stop_reason"),
     )
 
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 
-from pipelines.objectives import TASK_DIMENSIONS
 from search.home.text import printable, value_text
+from search.reporting.screen import Table, console, print_all, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,23 +27,37 @@ if TYPE_CHECKING:
     from search.spec.study_spec import StudySpec
     from search.training.forecast import Forecast
 
-_PIPE_COLUMNS = 200  # a table for another program is not folded to a terminal's width
 _MAX_CLASSES = 20
-_CONFIGURATION = (
-    "{width}x{depth} dropout {dropout} {optimizer} {learning_rate} {schedule}, {epochs} epochs, batch {batch_size}"
-)
-
-
-def console(*, stderr: bool = False) -> Console:
-    """A console that prints text unchanged; colours only on a terminal, and never if NO_COLOR is set."""
-    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    width = None if is_terminal else _PIPE_COLUMNS
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+_LONGEST_LEAD = 8  # characters before a command; longer words have a line of their own
 
 
 def message(line: str) -> None:
-    """Prints one line on stderr."""
-    console(stderr=True).print(printable(line), soft_wrap=True)
+    """Prints one line on stderr, with breaks between words on a narrower terminal."""
+    print_all(console(stderr=True), [line])
+
+
+def suggest(suggested: str, why: str = "", before: str = "next: ") -> None:
+    """Prints a command on stderr, ready to be copied, and the reason for it.
+
+    Args:
+        suggested: The command.
+        why: What it does; "" where the command itself tells.
+        before: The words before it.
+    """
+    out = console(stderr=True)
+    line = printable(f"{before}{suggested}   {why}".rstrip())
+    if len(line) > out.width:
+        line = "\n".join(_suggestion(suggested, why, before, out.width))
+    out.print(line, soft_wrap=True)
+
+
+def _suggestion(suggested: str, why: str, before: str, width: int) -> list[str]:
+    """A command on several lines, whose ends tell the shell that it goes on, and the reason as a comment."""
+    is_short = len(before) <= _LONGEST_LEAD
+    indent = " " * len(before) if is_short else "  "
+    pieces = wrapped(f"{before if is_short else indent}{suggested}", width - 2, indent)
+    reason = wrapped(f"{indent}# {why}", width, f"{indent}# ") if why else []
+    return [*([] if is_short else wrapped(before.rstrip(), width)), " \\\n".join(pieces), *reason]
 
 
 def notes(lines: Iterable[str]) -> None:
@@ -61,10 +72,7 @@ def show(renderables: Iterable[RenderableType], document: object, *, as_json: bo
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         sys.stdout.flush()
         return
-    out = console()
-    for renderable in renderables:
-        text = printable(renderable) if isinstance(renderable, str) else renderable
-        out.print(text, soft_wrap=isinstance(renderable, str))
+    print_all(console(), renderables)
 
 
 def fields(record: object, *names: str) -> dict[str, object]:
@@ -72,29 +80,11 @@ def fields(record: object, *names: str) -> dict[str, object]:
     return {name: getattr(record, name) for name in names}
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]] = (), title: str | None = None) -> Table:
-    """A table of ``rows``; a column whose name begins with ``>`` is aligned to the right."""
-    heading = None if title is None else printable(title)
-    made = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold", pad_edge=False)
-    for column in columns:
-        made.add_column(
-            printable(column.removeprefix(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
-        )
-    for row in rows:
-        add_row(made, *row)
-    return made
-
-
-def add_row(made: Table, *cells: object) -> None:
-    """Adds a row; None is an empty cell."""
-    made.add_row(*("" if cell is None else printable(str(cell)) for cell in cells))
-
-
-def short(params: Mapping[str, object]) -> str:
-    """A configuration in one line: ``512x2 dropout 0.3 adam 0.001 cosine, 20 epochs, batch 128``."""
-    values = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in params.items()}
-    line = _CONFIGURATION.format_map(defaultdict(lambda: "?", values))
-    return line + "".join(f", {name} {values[name]}" for name in TASK_DIMENSIONS if name in values)
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]] = (), title: str | None = None, drop: Sequence[str] = ()
+) -> Table:
+    """A table of ``rows``; see ``search.reporting.screen.Table``."""
+    return Table(columns, rows, title, drop=drop)
 
 
 def command(*words: object, home: Path | None = None) -> str:
@@ -139,18 +129,6 @@ def undelivered(n_runs: int) -> None:
         message(f"MLflow has not received {n_runs} runs yet; they are in the spool until the next command sends them")
 
 
-def leaderboard_table(rows: Sequence[TrialRow], title: str) -> Table:
-    """Trials, in the order given."""
-    objective = rows[0].objective if rows else "val_accuracy"
-    columns = (">trial", f">{objective}", "state", ">best epoch", ">epochs", ">time", "device", "configuration")
-    cells = (
-        (row.number, score(row.value), row.state, row.best_epoch, row.epochs_trained, seconds(row.duration_s),
-         row.device, short(row.params))
-        for row in rows
-    )  # fmt: skip
-    return table(columns, cells, title)
-
-
 def baseline(rows: Sequence[TrialRow], what: str = "the best trial") -> list[str]:
     """A line on each baseline beside the best of the rows; none if they are unknown.
 
@@ -173,7 +151,7 @@ def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
          score(study.best_value), score(study.constant), score(study.linear), seconds(study.elapsed_s))
         for study in studies
     )  # fmt: skip
-    return table(columns, cells)
+    return table(columns, cells, drop=("time", "linear model", "majority or mean", "objective", "budget", "dataset"))
 
 
 def description_tables(data: Description) -> list[Table]:
@@ -209,7 +187,7 @@ def _class_table(data: Description) -> Table:
     rows = [(name, *(f"{n:,}" for n in n_rows), f"{sum(n_rows) / total:.1%}") for name, *n_rows in counts]
     made = table(("class", *(f">{split} rows" for split in data.class_counts), ">share"), rows[:_MAX_CLASSES])
     if len(rows) > _MAX_CLASSES:
-        add_row(made, f"and {len(rows) - _MAX_CLASSES} more")
+        made.add_row(f"and {len(rows) - _MAX_CLASSES} more")
     return made
 
 
@@ -225,7 +203,7 @@ def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
     space = table(("dimension", "values"), spec.space.dimensions.items(), f"study {spec.name}: the space")
     size = spec.space.size()
     if size is not None:
-        add_row(space, "all", f"{size:,} configurations")
+        space.add_row("all", f"{size:,} configurations")
     limits = [f"{spec.trials} trials"] if spec.trials is not None else []
     limits += [seconds(spec.timeout_s)] if spec.timeout_s is not None else []
     hourly = f"{forecast.configurations_per_hour:,.0f}"

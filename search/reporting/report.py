@@ -21,8 +21,9 @@ from search.optimization.leaderboard import TrialRow, leaderboard, metrics_of_ep
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.reporting.charts import charts, learning_curves, regression_charts
-from search.reporting.display import interval, score, seconds, short
+from search.reporting.display import interval, score, seconds
 from search.reporting.summaries import explain
+from search.reporting.trial_table import short
 from search.spec.study_spec import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy

@@ -84,4 +84,5 @@ def init(path: Output = Path("study.toml"), home: Home = None, as_json: Json = F
     except OSError as error:
         raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
     display.show([f"wrote {path}"], {"path": str(path)}, as_json=as_json)
-    display.message(f"next: mlp-search plan {path}, or mlp-search run {path}")
+    display.suggest(display.command("plan", path), "forecasts its time and memory")
+    display.suggest(display.command("run", path), "searches", before="      ")

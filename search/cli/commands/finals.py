@@ -11,6 +11,8 @@ import search
 from search.cli.options import Home, Json, Pool, Study, option
 from search.home.text import ordinal, times
 from search.reporting import display
+from search.reporting.screen import Table
+from search.reporting.trial_table import ConfigurationTable
 
 if TYPE_CHECKING:
     from pipelines.evaluation.metrics import Estimate, Evaluation
@@ -45,7 +47,7 @@ def finalists(
     if result.seal_opened:
         display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
         return
-    display.message(f"next: {display.command('evaluate', study, home=home)}   tests the winner on held-out rows, once")
+    display.suggest(display.command("evaluate", study, home=home), "tests the winner on held-out rows, once")
 
 
 def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Json = False) -> None:
@@ -55,10 +57,10 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
     """
     result = search.evaluate(study, again=again, home=home)
     document = result.figures | display.fields(result, "seal_opened")
-    display.show(_evaluation_tables(result, study), document, as_json=as_json)
+    display.show(evaluation_tables(result, study), document, as_json=as_json)
     display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
     display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
-    display.message(f"next: {display.command('promote', study, home=home)}")
+    display.suggest(display.command("promote", study, home=home))
 
 
 def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title: str, *, as_json: bool) -> None:
@@ -66,32 +68,35 @@ def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     objective = verdict.winner.objective
     document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
-    columns = (
-        ">trial",
-        f">mean {objective.name}",
-        "95% interval",
-        ">runs",
-        ">leaderboard",
-        ">parameters",
-        "configuration",
-    )
-    table = display.table(columns, map(_row, verdict.finalists), title)
+    display.show(verdict_tables(result, verdict, title), document, as_json=as_json)
+
+
+def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, title: str) -> list[RenderableType]:
+    """The finalists, the reason why the winner won, and the winner beside the baselines."""
+    finalists, name = verdict.finalists, verdict.winner.objective.name
+    columns: dict[str, list[object]] = {
+        ">trial": [f.candidate.trial for f in finalists],
+        f">mean {name}": [display.score(f.mean if f.values else None) for f in finalists],
+        "95% interval": [display.interval(f.interval) for f in finalists],
+        "runs": list(map(_runs, finalists)),
+        ">leaderboard": [display.score(f.candidate.value) for f in finalists],
+        ">parameters": [f"{f.n_parameters:,}" for f in finalists],
+    }
+    is_stopped = any(str(runs).endswith("stopped") for runs in columns["runs"])
+    remarks = ["stopped: can no longer win, so it gets no more runs"] if is_stopped else []
+    params = [f.candidate.hyperparameters.to_json() for f in finalists]
+    table = ConfigurationTable(columns, params, title, drop=("parameters", "leaderboard"), remarks=remarks)
     from search.optimization.baselines import compare  # needs NumPy, which no help waits for
 
-    beside = compare(verdict.winner.mean, objective, result.baselines, result.majority)
-    display.show([table, verdict.explanation, *beside.sentences("the winner")], document, as_json=as_json)
+    beside = compare(verdict.winner.mean, verdict.winner.objective, result.baselines, result.majority)
+    return [table, verdict.explanation, *beside.sentences("the winner")]
 
 
-def _row(finalist: search.Finalist) -> tuple[object, ...]:
+def _runs(finalist: search.Finalist) -> str:
     runs = "failed" if finalist.failure else f"{len(finalist.values)} of {finalist.n_seeds}"
     if not finalist.failure and not finalist.is_complete:
-        runs += ", stopped: can no longer win"
-    candidate = finalist.candidate
-    return (
-        candidate.trial, display.score(finalist.mean if finalist.values else None),
-        display.interval(finalist.interval), runs, display.score(candidate.value),
-        f"{finalist.n_parameters:,}", display.short(candidate.hyperparameters.to_json()),
-    )  # fmt: skip
+        runs += ", stopped"
+    return runs
 
 
 def _as_json(finalist: search.Finalist) -> dict[str, object]:
@@ -101,7 +106,8 @@ def _as_json(finalist: search.Finalist) -> dict[str, object]:
     return params | mean | display.fields(finalist, "interval", "n_parameters", "run_ids")
 
 
-def _evaluation_tables(result: search.SealedResult, study: str) -> list[RenderableType]:
+def evaluation_tables(result: search.SealedResult, study: str) -> list[RenderableType]:
+    """The figures of a held-out test; of a classification its classes and the confusion matrix too."""
     from pipelines.evaluation.metrics import Evaluation  # imports scikit-learn, which takes a second
 
     winner, evaluation, objective = result.winner, result.evaluation, result.winner.objective
@@ -145,7 +151,12 @@ def _class_tables(evaluation: Evaluation) -> list[RenderableType]:
 
 
 def _confusion_table(matrix: tuple[tuple[int, ...], ...], names: list[str]) -> RenderableType:
+    """The matrix; on a narrow screen its columns have numbers in place of names."""
+    instead = "the confusion matrix is wider than this screen: it is a figure of the run"
     if len(names) > _MAX_CLASSES:
         return f"more than {_MAX_CLASSES} classes: the confusion matrix is a figure of the run"
-    rows = [(name, *(count or "·" for count in row)) for name, row in zip(names, matrix, strict=True)]
-    return display.table(["true \\ predicted", *(f">{name}" for name in names)], rows)
+    counts = [[count or "·" for count in row] for row in matrix]
+    numbered = [(f"{name} ({number})", *row) for number, (name, row) in enumerate(zip(names, counts, strict=True))]
+    narrow = Table(["true \\ predicted", *(f">({n})" for n in range(len(names)))], numbered, instead=instead)
+    named = [(name, *row) for name, row in zip(names, counts, strict=True)]
+    return Table(["true \\ predicted", *(f">{name}" for name in names)], named, instead=narrow)

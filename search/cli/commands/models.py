@@ -40,13 +40,18 @@ def promote(
     result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
     document = asdict(result)
     del document["model"]
-    what = f"{result.model}@{alias} is version {result.version}" if result.promoted else f"{result.model}: refused"
-    display.show([f"{what}: {result.reason}"], document, as_json=as_json)
+    display.show(promotion_lines(result, alias), document, as_json=as_json)
     if result.ordinal is not None:
         display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
     if not result.promoted:
         raise typer.Exit(3)
-    display.message(f"next: {display.command('predict', f'{result.model}@{alias}', 'FILE', home=home)}")
+    display.suggest(display.command("predict", f"{result.model}@{alias}", "FILE", home=home))
+
+
+def promotion_lines(result: search.Promotion, alias: str) -> list[RenderableType]:
+    """The version that the alias points at, or that the gate refused, and why."""
+    what = f"{result.model}@{alias} is version {result.version}" if result.promoted else f"{result.model}: refused"
+    return [f"{what}: {result.reason}"]
 
 
 def rollback(model: Registered, alias: Alias = "champion", home: Home = None, as_json: Json = False) -> None:
@@ -73,7 +78,10 @@ def models(home: Home = None, as_json: Json = False) -> None:
          row.created, row.gate)
         for row in found
     )  # fmt: skip
-    shown = display.table(columns, rows) if found else "no models yet; mlp-search promote STUDY registers one"
+    drop = ("created", "test read", "trial", "majority or mean", "study")
+    shown = (
+        display.table(columns, rows, drop=drop) if found else "no models yet; mlp-search promote STUDY registers one"
+    )
     display.show([shown], [asdict(row) for row in found], as_json=as_json)
 
 
@@ -158,7 +166,7 @@ def _prediction_tables(result: search.Predictions) -> list[RenderableType]:
         first = int(result.numbers[number])
         others = [other for other in (-row).argsort(kind="stable")[:_MAX_CLASSES] if other != first]
         rest = ", ".join(f"{result.class_names[other]} {row[other]:.1%}" for other in others[: _MAX_CLASSES - 1])
-        display.add_row(made, number, result.class_names[first], f"{row[first]:.1%}", rest)
+        made.add_row(number, result.class_names[first], f"{row[first]:.1%}", rest)
     return [made, *_more(len(result.probabilities))]
 
 

@@ -14,6 +14,7 @@ from search.cli import options
 from search.cli.data_options import NOTHING, DataOptions, with_data_options
 from search.cli.options import Home, Json, Study, option
 from search.reporting import display
+from search.reporting.trial_table import leaderboard_table, short
 
 _TOP = 10
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -93,8 +94,9 @@ def trials(study: Study, top: Top = None, home: Home = None, as_json: Json = Fal
 
     Example: mlp-search trials digits --top 10
     """
-    rows = search.trials(study, home=home)[:top]
-    table = display.leaderboard_table(rows, f"study {study}")
+    found = search.trials(study, home=home)
+    rows = found[:top]
+    table = leaderboard_table(rows, f"study {study}", len(found))
     display.show([table, *display.baseline(rows)], [asdict(row) for row in rows], as_json=as_json)
 
 
@@ -104,9 +106,18 @@ def show(study: Study, number: Number, home: Home = None, as_json: Json = False)
     Example: mlp-search show digits 7
     """
     explanation = search.explain_trial(study, number, home=home)
+    document = asdict(explanation.row) | {"explanation": explanation.text}
+    display.show(explanation_lines(explanation), document, as_json=as_json)
+
+
+def explanation_lines(explanation: search.Explanation) -> list[str]:
+    """A trial in a paragraph, its configuration and its run."""
     row = explanation.row
-    lines = [f"Configuration: {display.short(row.params)}.", f"MLflow run: {row.run_id or 'none yet'}."]
-    display.show([explanation.text, *lines], asdict(row) | {"explanation": explanation.text}, as_json=as_json)
+    return [
+        explanation.text,
+        f"Configuration: {short(row.params)}.",
+        f"MLflow run: {row.run_id or 'none yet'}.",
+    ]
 
 
 def report(study: Study, output: Output = None, home: Home = None, as_json: Json = False) -> None:
@@ -139,7 +150,7 @@ def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
     }
     document["majority"] = result.rows[0].majority if result.rows else None
     document["baselines"] = result.rows[0].baselines if result.rows else {}
-    table = display.leaderboard_table(result.rows[:_TOP], f"study {result.study}")
+    table = leaderboard_table(result.rows[:_TOP], f"study {result.study}", len(result.rows))
     done = ", ".join(f"{count} {name}" for name, count in counts.items())
     lines = [f"{done} in {display.seconds(result.wall_s)}", *display.baseline(result.rows)]
     display.show([table, *lines], document, as_json=as_json)
@@ -152,5 +163,5 @@ def _show_next(result: search.StudyResult, home: Path | None) -> None:
     if result.rows and all(row.state == "FAIL" for row in result.rows):
         raise TrainingError(f"every trial failed; {explain} explains the first failure")
     if result.best:
-        display.message(f"next: {explain}   why this trial won")
-    display.message(f"      {display.command('ui', home=home)}   every run with its curves, in MLflow")
+        display.suggest(explain, "why this trial won")
+    display.suggest(display.command("ui", home=home), "every run with its curves, in MLflow", before="      ")

@@ -11,6 +11,7 @@ from pipelines.config import DataConfig, Hyperparameters, Layer
 from search.cli.data_options import NOTHING, DataOptions, data_option, with_data_options
 from search.cli.options import ClassWeight, Home, Json, Objective, Seed, Source, option, options_named
 from search.reporting import display
+from search.reporting.screen import console
 from search.scheduling import Observer
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _Lines(Observer):
     """Prints the layers, then a line an epoch; with --json on stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
-        self._console = display.console(stderr=as_json)
+        self._console = console(stderr=as_json)
 
     def begin(self, layers: tuple[Layer, ...]) -> None:
         self._console.print(display.layers_table(layers))
@@ -99,5 +100,5 @@ def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_j
         display.message("training ended early because the loss is not a number: try a lower --learning-rate")
     if result.stop_reason == "interrupted":
         resume = display.command("train", source, "--continue", row.run_id, home=home)
-        display.message(f"to resume, run: {resume}")
+        display.suggest(resume, before="to resume, run: ")
         raise KeyboardInterrupt

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.cli.options import Home, Json, option
 from search.reporting import display
+
+if TYPE_CHECKING:
+    from search.doctor import Finding
 
 Port = Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The port to listen on.")]
 Host = Annotated[str, option("ADDRESS", "The address to listen on; the default is reachable from this machine only.")]
@@ -41,19 +45,23 @@ def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> 
     for remark in result.remarks:
         display.message(remark)
     document = [display.fields(finding, "kind", "subject", "repair") for finding in result.found]
-    counts = Counter(finding.kind for finding in result.found)
-    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    will = "repaired" if repair else "repair"
-    lines = [f"{finding.kind}: {finding.subject}; {will}: {finding.repair}" for finding in result.found]
-    lines.append(f"{len(lines)} found: {kinds}" if lines else "OK: Optuna, MLflow and the spool agree")
-    display.show(lines, document, as_json=as_json)
+    display.show(diagnosis_lines(result.found, repair=repair), document, as_json=as_json)
     if not result.left:
         return
     if not repair:
-        display.message(f"next: {display.command('doctor', '--repair', home=home)}")
+        display.suggest(display.command("doctor", "--repair", home=home))
     for finding in result.left if repair else ():
         display.message(f"not repaired: {finding.kind}: {finding.subject}")
     raise typer.Exit(3)
+
+
+def diagnosis_lines(found: Sequence[Finding], *, repair: bool) -> list[str]:
+    """A line for each disagreement, and how many there are of each kind."""
+    counts = Counter(finding.kind for finding in found)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    will = "repaired" if repair else "repair"
+    lines = [f"{finding.kind}: {finding.subject}; {will}: {finding.repair}" for finding in found]
+    return [*lines, f"{len(lines)} found: {kinds}" if lines else "OK: Optuna, MLflow and the spool agree"]
 
 
 def migrate(home: Home = None, as_json: Json = False) -> None:

@@ -23,6 +23,8 @@ ROW = (
     "majority",
     "objective",
     "baselines",
+    "is_start",
+    "stop_reason",
 )
 
 

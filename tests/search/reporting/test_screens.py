@@ -1,0 +1,135 @@
+"""The screens of the commands at 80 and 120 columns, which are kept as text files.
+
+``WRITE_SCREENS=1 pytest tests/search/reporting/test_screens.py`` writes the files anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from screens import ROWS, SCREENS, drawn, row, screen
+
+from search.reporting import display
+from search.reporting.screen import WIDE, Table
+from search.reporting.trial_table import leaderboard_table, short
+
+FILES = Path(__file__).parent / "screens"
+WIDTHS = (80, 120)
+NOT_OF_THE_WHOLE = {"…", "network"}
+"""Words that a narrow screen has in place of others."""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", SCREENS)
+class TestScreens:
+    """Each command's output."""
+
+    def test_it_looks_as_in_its_file(self, name: str, width: int) -> None:
+        path = FILES / str(width) / f"{name}.txt"
+        shown = drawn(screen(name), width)
+        if os.environ.get("WRITE_SCREENS"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(shown)
+        assert shown == path.read_text()
+
+    def test_it_fits_and_splits_no_word(self, name: str, width: int) -> None:
+        shown, whole = drawn(screen(name), width), drawn(screen(name), WIDE)
+        lines = [
+            line for line in shown.splitlines() if not line.startswith(("in every configuration", "left out", "…"))
+        ]
+        assert all(len(line) <= width for line in shown.splitlines())
+        assert all(line == line.rstrip() for line in shown.splitlines())
+        words = {word for line in lines for word in line.split() if word.strip("─,")}
+        assert {word.strip(",") for word in words} <= {word.strip(",") for word in whole.split()} | NOT_OF_THE_WHOLE
+
+
+class TestSuggestions:
+    """Commands to copy, on a terminal that is narrower than they are."""
+
+    COMMAND = "mlp-search show digits 17 --home /a/folder/of/runs"
+
+    def lines(self, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        display.suggest(self.COMMAND, "why this trial won")
+        display.suggest(self.COMMAND, before="to resume, run: ")
+        return capsys.readouterr().err.splitlines()
+
+    def test_they_stand_in_a_line_where_there_is_room(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shown = self.lines(100, monkeypatch, capsys)
+        assert shown == [f"next: {self.COMMAND}   why this trial won", f"to resume, run: {self.COMMAND}"]
+
+    def test_a_shell_understands_the_breaks(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shown = self.lines(40, monkeypatch, capsys)
+        assert max(map(len, shown)) <= 40
+        assert shown[2:4] == ["      # why this trial won", "to resume, run:"]
+        for pieces in (shown[:2], shown[4:]):
+            typed = "\n".join(pieces).removeprefix("next: ")
+            assert shlex.split(typed.replace("\\\n", " ")) == self.COMMAND.split()
+
+
+class TestTable:
+    """A table on a narrow screen."""
+
+    TEXT = "a text of several words that goes on"
+
+    def lines(self, width: int, **options: object) -> list[str]:
+        made = Table(("name", ">count", "note"), [("alpha", "1,000", self.TEXT)], "the title", **options)
+        return drawn([made], width).splitlines()
+
+    def test_columns_go_before_a_text_wraps(self) -> None:
+        assert self.lines(60)[-1].split() == ["alpha", "1,000", *self.TEXT.split()]
+        shown = self.lines(45, drop=("count",))
+        assert shown[1].split() == ["name", "note"]
+        assert shown[3:] == [f"alpha  {self.TEXT}", "left out on this screen: count"]
+
+    def test_a_text_wraps_between_words(self) -> None:
+        shown = self.lines(30)
+        assert [line[14:] for line in shown[3:]] == ["a text of", "several words", "that goes on"]
+
+    def test_cells_are_cut_at_last(self) -> None:
+        made = Table(("name", ">count"), [("x" * 100, 1)])
+        shown = drawn([made], 30).splitlines()
+        assert max(map(len, shown)) == 30
+        assert shown[-1].split() == ["x" * 22 + "…", "1"]
+        assert drawn([Table(("name", ">count"), [("x" * 100, 1)], instead="too wide")], 30) == "too wide\n"
+
+    def test_wide_characters_count_twice(self) -> None:
+        shown = drawn([Table(("class", ">rows"), [("数字" * 5, 1)])], 27).splitlines()
+        assert shown[-1] == f"{'数字' * 5}     1"
+
+
+class TestLeaderboard:
+    """What a narrow screen leaves out of the trials."""
+
+    def test_marks_are_explained_where_they_are_used(self) -> None:
+        assert "[[start]]" in drawn([leaderboard_table(ROWS, "x")], 80)
+        assert "timeout" in drawn([leaderboard_table(ROWS, "x")], 80)
+        assert "[[start]]" not in drawn([leaderboard_table(ROWS[:1], "x")], 80)
+
+    def test_it_says_how_many_trials_are_left_out(self) -> None:
+        assert "and 57 more trials" in drawn([leaderboard_table(ROWS, "x", 64)], 80)
+        assert "more trials" not in drawn([leaderboard_table(ROWS, "x", len(ROWS))], 80)
+
+    @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120, 200])
+    def test_a_trial_is_a_line_on_every_screen(self, width: int) -> None:
+        long = row(5, "COMPLETE", 0.5, objective="val_average_precision", params={"class_weight": "balanced"})
+        shown = drawn([leaderboard_table([long, *ROWS[1:]], "x")], width).splitlines()
+        assert [line.split()[0] for line in shown[3 : 3 + len(ROWS)]] == ["5", "0", "41", "3", "8", "9", "63"]
+        assert width < 40 or max(map(len, shown)) <= width
+
+    def test_nothing_is_left_out_of_a_pipe(self) -> None:
+        shown = drawn([leaderboard_table(ROWS, "x")], WIDE)
+        assert "left out" not in shown
+        assert short(ROWS[0].params).replace(", 20 epochs", "") in shown
+
+    def test_numbers_have_names(self) -> None:
+        assert short(ROWS[0].params) == "512x2 dropout 0.2 adam lr 0.00234 cosine, 20 epochs, batch 128"
+        assert short({"width": 64, "loss": "huber", "depth": 1}) == "64x1, loss huber"
+        assert short({"width": 64}) == "width 64"
