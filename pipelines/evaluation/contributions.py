@@ -201,6 +201,24 @@ class Predictions:
         shape = (len(self.truth),) if self.is_regression else (len(self.truth), len(self.trivial))
         return replace(self, predicted=np.broadcast_to(self.trivial, shape))
 
+    def of_best_constant(self, metric: str) -> Predictions:
+        """The same rows with one answer for all of them, the best one by a metric.
+
+        That is the shares of their classes, whose largest is also the best single class; or their mean, and for the
+        mean absolute error their median.
+        """
+        weights = np.ones(len(self.truth)) if self.weight is None else self.weight.astype(np.float64)
+        if not self.is_regression:
+            counts = np.bincount(self.truth, weights, self.predicted.shape[1])
+            return replace(self, predicted=np.broadcast_to(counts / counts.sum(), self.predicted.shape))
+        if metric == "mae":
+            order = np.argsort(self.truth)
+            below = np.cumsum(weights[order])
+            answer = float(self.truth[order][np.searchsorted(below, below[-1] / 2)])
+        else:
+            answer = float(np.average(self.truth, weights=weights))
+        return replace(self, predicted=np.full(len(self.truth), answer))
+
     def to_npz(self) -> bytes:
         """The bytes of an ``.npz`` that ``from_npz`` reads."""
         file = io.BytesIO()

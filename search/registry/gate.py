@@ -39,6 +39,8 @@ _COMPARED = {
 }
 """What is compared of each row for a metric, and its name."""
 _LOWER_IS_BETTER = ("loss", "mse", "mae")
+_ROUNDING = 1e-6
+"""Predictions are float32: a smaller difference, as a share of the values, is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +51,7 @@ class Reading:
         name: The model's name in a reason.
         fingerprint: Of the dataset and its split.
         right: (n_rows,) bool, the test rows that it got right, in their order; None if it was never evaluated.
-        confusion: (n_classes, n_classes) counts on those rows; None where it is not needed.
+        confusion: (n_classes, n_classes) counts on those rows; None where accuracy does not matter.
         test_rows: Hash of those rows and their labels; "" for a test of an earlier version, which did not record it.
         predictions: The predictions of those rows; None for a test of an earlier version, which did not keep them.
     """
@@ -115,8 +117,8 @@ def pass_gate(
 ) -> GateVerdict:
     """Passes a challenger that is better than the champion on the same held-out rows by more than chance explains.
 
-    The first version is compared with a model that knows no inputs: by accuracy, with always answering with the rows'
-    most frequent class.
+    The first version is compared with the best answer that is the same for each of these rows: by accuracy, their most
+    frequent class. A later one must have a better value than that answer, too.
 
     Args:
         challenger: The model that is to become champion.
@@ -143,7 +145,12 @@ def pass_gate(
         compared = _by_contributions(challenger.kept, champion.kept, champion.name, metric)
     else:
         compared = _mcnemar(challenger, champion)
-    return compared.verdict(f"{name} is", "better", alpha, nth)
+    verdict = compared.verdict(f"{name} is", "better", alpha, nth)
+    constant = _beside_constant(challenger, metric)
+    if verdict.passed and constant and not constant.is_better:
+        reason = f"{name} is better than {champion.name}, but not {constant.what}: {constant.both}"
+        return replace(verdict, passed=False, reason=reason)
+    return verdict
 
 
 def _missing(model: Reading, *, by_rows: bool) -> str:
@@ -175,18 +182,21 @@ def _weights(model: Predictions) -> np.ndarray:
 
 def _pass_first(challenger: Reading, alpha: float, nth: int, metric: str) -> GateVerdict:
     first = f"{challenger.name} is the first version; there is no champion to compare it with"
-    by_rows = metric != "accuracy" or challenger.is_weighted
-    if not by_rows:
-        if challenger.confusion is None:
-            return GateVerdict(True, first)
-        what, compared = "better than always answering with one class", _against_majority(challenger.confusion)
-    else:
-        if problem := _missing(challenger, by_rows=True):
-            return GateVerdict(False, problem)
-        what = "better than the same answer for each row"
-        compared = _by_contributions(challenger.kept, challenger.kept.of_trivial_model, "that answer", metric)
-    verdict = compared.verdict(f"{challenger.name} is", what, alpha, nth)
+    if metric != "accuracy" and (problem := _missing(challenger, by_rows=True)):
+        return GateVerdict(False, problem)
+    compared = _beside_constant(challenger, metric)
+    if compared is None:
+        return GateVerdict(True, first)
+    verdict = compared.verdict(f"{challenger.name} is", compared.what, alpha, nth)
     return replace(verdict, reason=f"{first}; {verdict.reason}") if verdict.passed else verdict
+
+
+def _beside_constant(model: Reading, metric: str) -> _Comparison | None:
+    """A model beside the best answer that is the same for each row; None where too little was kept."""
+    if metric == "accuracy" and not model.is_weighted:
+        return None if model.confusion is None else _against_majority(model.confusion)
+    own = model.kept
+    return _by_contributions(own, own.of_best_constant(metric), "that answer", metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +210,7 @@ class _Comparison:
         is_better: Whether the first model has the better value.
         p_value: Of the test, two-sided.
         n_signs: For McNemar's test, the rows that exactly one of the models gets right.
+        what: What the first model is to be, for a reason.
     """
 
     test: str
@@ -208,6 +219,7 @@ class _Comparison:
     is_better: bool
     p_value: float
     n_signs: int | None = None
+    what: str = "better than the same answer for each row"
 
     def verdict(self, subject: str, what: str, alpha: float, nth: int) -> GateVerdict:
         """The verdict at the challenger's share of alpha.
@@ -243,7 +255,8 @@ def _mcnemar(challenger: Reading, champion: Reading) -> _Comparison:
 def _against_majority(confusion: np.ndarray) -> _Comparison:
     n_rows, n_right, majority = int(confusion.sum()), int(confusion.trace()), int(confusion.sum(axis=1).max())
     both = f"test accuracy {n_right / n_rows:.4f}, the most frequent class has {majority / n_rows:.4f}"
-    return _by_signs(both, discordant_with_majority(confusion), n_rows)
+    compared = _by_signs(both, discordant_with_majority(confusion), n_rows)
+    return replace(compared, what="better than always answering with one class")
 
 
 def _by_signs(both: str, signs: tuple[int, int], n_rows: int) -> _Comparison:
@@ -254,8 +267,8 @@ def _by_contributions(own: Predictions, other: Predictions, name: str, metric: s
     compared, what = _COMPARED[metric]
     sign = -1 if compared in _LOWER_IS_BETTER else 1
     differences = sign * (own.contributions(compared) - other.contributions(compared))
-    first, second = (value_text(float(model.contributions(metric).mean())) for model in (own, other))
+    values = [float(model.contributions(metric).mean()) for model in (own, other)]
     p_value = sign_flip_test(differences, None if own.is_regression else own.truth)
-    both = f"test {metric} {first}, {name} has {second}"
-    is_better = float(differences.mean()) > 0
+    both = f"test {metric} {value_text(values[0])}, {name} has {value_text(values[1])}"
+    is_better = float(differences.mean()) > _ROUNDING * max(map(abs, values))
     return _Comparison(f"the sign-flip permutation test of {what}", both, len(differences), is_better, p_value)

@@ -176,7 +176,7 @@ class _Promotion:
         if champion:
             name = f"{versions.alias} version {champion.version}"
             current = versions.reading(champion.tags, champion.run_id, name, champion)
-        elif challenger.right is not None and self._metric == "accuracy":
+        if challenger.right is not None and self._metric == "accuracy":
             challenger = replace(challenger, confusion=read_confusion(versions.client, self._winner.run_id))
         others = [run_id for run_id in self._models if not champion or run_id != champion.run_id]
         verdict = pass_gate(challenger, current, self._alpha, number_of(self._winner.run_id, others), self._metric)

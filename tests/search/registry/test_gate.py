@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -165,9 +167,56 @@ def test_the_first_version_must_be_better_than_a_model_that_knows_no_inputs(metr
     rows = Rows(rng, 600)
     found = model(metric, rng, rows, skill=3)
     assert pass_gate(found, None, metric=metric).passed
-    constant = pass_gate(Reading("it", "f", None, predictions=found.predictions.of_trivial_model), None, metric=metric)
-    assert not constant.passed
-    assert "is not better than the same answer for each row" in constant.reason
+
+
+def skewed() -> Rows:
+    """Test rows unlike the training rows: other shares of the classes, and values whose median is not their mean."""
+    rows = Rows(np.random.default_rng(2), 600)
+    rows.labels = (np.arange(600) % 5 > 2).astype(int)
+    rows.values = np.exp(rows.values)
+    return rows
+
+
+def constants(metric: str, rows: Rows) -> list[np.ndarray]:
+    """Answers that are the same for each row: good ones and bad ones."""
+    if metric in ("rmse", "r2", "mae"):
+        return [np.full(600, value, np.float32) for value in (rows.values.mean(), np.median(rows.values), 0, 9)]
+    shares = (0.4, 0.8, 0.6, 1.0, 0.5, 0.399)
+    return [np.tile(np.array([[share, 1 - share]], np.float32), (600, 1)) for share in shares]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_model_that_answers_the_same_for_each_row_is_refused(metric: str):
+    rows = skewed()
+    rng = np.random.default_rng(0)
+    poor = model(metric, rng, rows, skill=-3 if metric not in ("rmse", "r2", "mae") else 0.02)
+    reasons = []
+    for predicted in constants(metric, rows):
+        constant = replace(poor, predictions=replace(poor.predictions, predicted=predicted))
+        first = pass_gate(constant, None, metric=metric)
+        assert not first.passed
+        assert "is not better than the same answer for each row" in first.reason
+        later = pass_gate(constant, poor, metric=metric)
+        assert not later.passed
+        reasons.append(later.reason)
+        weight = np.linspace(0.5, 1.5, 600).astype(np.float32)
+        weighted = replace(constant, predictions=replace(constant.predictions, weight=weight))
+        assert not pass_gate(weighted, None, metric=metric).passed
+    # The champion is worse than a constant, as one may be that was forced.
+    assert any("it is better than it, but not better than the same answer" in reason for reason in reasons)
+
+
+def test_a_constant_is_refused_by_accuracy_after_a_poor_champion_too():
+    labels = np.arange(200) % 5 == 0
+    poor = Reading("champion version 1", "f", labels)
+    constant = Reading("it", "f", ~labels, confusion((160, 0), (40, 0)))
+    verdict = pass_gate(constant, poor)
+    assert not verdict.passed
+    assert "it is better than champion version 1, but not better than always answering with one class" in verdict.reason
+    assert verdict.p_value < 1e-9
+    assert "is not better" in pass_gate(constant, None).reason
+    useful = Reading("it", "f", np.arange(200) < 190, confusion((160, 0), (10, 30)))
+    assert pass_gate(useful, poor).passed
 
 
 def test_a_champion_without_predictions_is_named_with_the_remedy():
@@ -193,8 +242,9 @@ def test_weighted_rows_are_compared_by_their_weighted_accuracies():
     weight = np.r_[np.full(100, 0.1), np.full(100, 1.9)]
 
     def weighted(right: np.ndarray, weight: np.ndarray | None) -> Reading:
-        answers = np.eye(2)[(~right).astype(int)]
-        kept = Predictions(answers, np.zeros(200, int), np.array([0.5, 0.5]), weight)
+        truth = np.arange(200) % 2
+        answers = np.eye(2)[np.where(right, truth, 1 - truth)]
+        kept = Predictions(answers, truth, np.array([0.5, 0.5]), weight)
         return Reading("it", "f", right, predictions=kept)
 
     many, heavy = (weighted(right, weight) for right in (np.arange(200) < 160, np.arange(200) >= 60))
