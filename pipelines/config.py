@@ -15,6 +15,9 @@ Schedule = Literal["constant", "cosine"]
 ClassWeight = Literal["none", "balanced"]
 Transform = Literal["none", "log"]
 Precision = Literal["float32", "bfloat16"]
+DEFAULT_FRACTION = 0.2
+"""Of validation rows and of test rows."""
+MAX_FOLDS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,14 @@ class DataConfig:
             ``group``, ``weight`` and ``split`` are no features; ``time`` is one unless it is in ``ignore``.
         task: What the target is; None and ``auto`` decide by its values.
         target_transform: Of the target of a regression, before it is standardized; None means ``none``.
+        folds: Number of folds of all rows but the test rows, for cross-validation; 1 means one split. None leaves it to
+            a rule when a study is created, and means one split otherwise.
     """
 
     source: str
     target: str | None = None
-    validation_fraction: float = 0.2
-    test_fraction: float = 0.2
+    validation_fraction: float = DEFAULT_FRACTION
+    test_fraction: float = DEFAULT_FRACTION
     scaling: Scaling | None = None
     split_seed: int = 0
     text_columns: Sequence[str] | None = None
@@ -59,6 +64,7 @@ class DataConfig:
     split: str | None = None
     task: Task | Literal["auto"] | None = None
     target_transform: Transform | None = None
+    folds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

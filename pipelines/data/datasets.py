@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
-from pipelines.config import DataConfig, Scaling
+from pipelines.config import DEFAULT_FRACTION, MAX_FOLDS, DataConfig, Scaling
 from pipelines.data.notes import remarks
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.data.readers import Source, read_source
 from pipelines.data.splits import (
+    FoldRows,
     Shares,
+    choose_folds,
     hash_rows,
+    in_folds,
     quantile_bins,
     require_weights,
     share_as_told,
@@ -40,6 +43,7 @@ from pipelines.objectives import Task
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _QUANTILE = 'data.scaling: "quantile" is for tables, got it for {}: choose "robust", which arrays have too'
+_OWN_VALIDATION = "data.folds: must be left out where a file has validation rows of its own, got {}: choose one of both"
 _NAMES = {"fashion_mnist": {str(number): name for number, name in enumerate(_FASHION)}}
 
 
@@ -60,6 +64,10 @@ class Split:
     def head(self, n_rows: int) -> Split:
         """Returns the first rows."""
         return Split(self.x[:n_rows], self.y[:n_rows], None if self.weight is None else self.weight[:n_rows])
+
+    def after(self, n_rows: int) -> Split:
+        """Returns the rows after the first ones."""
+        return Split(self.x[n_rows:], self.y[n_rows:], None if self.weight is None else self.weight[n_rows:])
 
     def joined(self, other: Split) -> Split:
         """Returns these rows and then the other split's."""
@@ -82,6 +90,9 @@ class Dataset:
         fingerprint: 16 hexadecimal digits; the same arrays and split have the same ones on every machine.
         n_test: Number of test rows.
         notes: Lines about the data that a user should know: what is not used, or is read in a special way.
+        fold_of: (n_training + n_validation,) int32 number of the fold of each row, in the order of
+            ``training.joined(validation)``; None for one split. The validation rows are fold 0. The network of a fold
+            is trained on the rows of the other folds.
     """
 
     name: str
@@ -91,6 +102,12 @@ class Dataset:
     fingerprint: str
     n_test: int
     notes: tuple[str, ...] = ()
+    fold_of: Array | None = None
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds; 1 for one split."""
+        return 1 if self.fold_of is None else int(self.fold_of.max()) + 1
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -132,7 +149,13 @@ class Prepared:
     shares: Shares
 
 
-def load(config: DataConfig, folders: Sequence[Path] = (), note: Callable[[str], None] = lambda _: None) -> Dataset:
+def load(
+    config: DataConfig,
+    folders: Sequence[Path] = (),
+    note: Callable[[str], None] = lambda _: None,
+    *,
+    decide_folds: bool = False,
+) -> Dataset:
     """Loads training and validation rows; never holds or returns a test row of the source's own.
 
     Args:
@@ -140,6 +163,7 @@ def load(config: DataConfig, folders: Sequence[Path] = (), note: Callable[[str],
         folders: Where ``NAME.npz`` of a built-in source is looked for, in this order; a download goes to the
             last. Without folders it is Keras's own cache.
         note: Called with each of the dataset's ``notes``.
+        decide_folds: Whether a rule decides the number of folds where the configuration names none, as for a new study.
 
     Raises:
         DataError: An unknown source, wrong settings, or a file that cannot be used.
@@ -148,38 +172,41 @@ def load(config: DataConfig, folders: Sequence[Path] = (), note: Callable[[str],
     """
     if config.source not in SOURCES and (line := announce(locate(config.source, folders))):
         note(f"note: {line}")
-    dataset = prepare(config, folders).dataset
+    dataset = prepare(config, folders, decide_folds=decide_folds).dataset
     for line in dataset.notes:
         note(f"note: {line}")
     return dataset
 
 
-def prepare(config: DataConfig, folders: Sequence[Path] = ()) -> Prepared:
+def prepare(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Prepared:
     """Reads a source, splits its rows and learns the preprocessing; arguments and errors are those of ``load``."""
     _require_valid(config)
     source = read_source(config, folders)
     classes, numbers = _numbered(source, config)
-    shares = _share(source, numbers, classes or None, config)
+    shares, lines = _share(source, numbers, classes or None, config, decide_folds=decide_folds)
     require_weights(source.roles.weight, numbers, classes, shares)
     encoder, scaling = None, scaling_of(config)
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
-            encoder = TableEncoder.learn(source.rows, source.formats, scaling, shares.training)
+            encoder = TableEncoder.learn(source.rows, source.formats, scaling, shares.learned_from)
     target, targets = None, numbers
     if source.task == "regression":
-        target = TargetScaling.learn(source.labels[shares.training], config.target_transform)
+        target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
         targets = target.encode(source.labels)
-    training = take(source, encoder, targets, shares.training)
-    center, scale = learn_scaling(training.x, scaling, encoder.are_numbers if encoder else None)
+    known = take(source, encoder, targets, shares.learned_from)
+    center, scale = learn_scaling(known.x, scaling, encoder.are_numbers if encoder else None)
     names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
+    n_training = len(shares.training)
+    has_folds = shares.fold_of is not None
     dataset = Dataset(
         name=source.name,
-        training=training,
-        validation=take(source, encoder, targets, shares.validation),
-        preprocessing=Preprocessing(training.x.shape[1:], names, center, scale, encoder, target),
+        training=known.head(n_training) if has_folds else known,
+        validation=known.after(n_training) if has_folds else take(source, encoder, targets, shares.validation),
+        preprocessing=Preprocessing(known.x.shape[1:], names, center, scale, encoder, target),
         fingerprint=_fingerprint(source, encoder, config, shares),
-        n_test=len(shares.test) if source.n_own_test is None else source.n_own_test,
-        notes=tuple(remarks(source, numbers, classes, shares, encoder, config)),
+        n_test=source.n_test(shares.test),
+        notes=(*remarks(source, numbers, classes, shares, encoder, config), *lines),
+        fold_of=shares.fold_of,
     )
     return Prepared(dataset, source, classes, targets, shares)
 
@@ -203,16 +230,19 @@ def _bins(source: Source) -> Array:
     return numbers
 
 
-def _share(source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig) -> Shares:
+def _share(
+    source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig, *, decide_folds: bool
+) -> tuple[Shares, list[str]]:
+    """Returns the rows of each split, and lines on folds that a rule chose."""
     roles, groups, place = source.roles, source.roles.group, f"{source.place}, labels"
     if roles.time is not None:
-        return share_by_time(numbers, classes, config, place, roles.time)
+        return share_by_time(numbers, classes, config, place, roles.time), []
     if roles.split is not None:
-        return share_as_told(numbers, classes, config, place, roles)
+        return share_as_told(numbers, classes, config, place, roles), []
     if config.duplicates == "group":
         _, first, inverse = np.unique(hash_rows(source.features), return_index=True, return_inverse=True)
         groups = first[inverse]  # the first of the equal rows: the same number on every machine
-    return share_rows(
+    shares = share_rows(
         numbers,
         classes,
         config,
@@ -221,6 +251,15 @@ def _share(source: Source, numbers: Array, classes: Sequence[str] | None, config
         n_own_validation=source.n_own_validation,
         groups=groups,
     )
+    rows = FoldRows(numbers, classes, groups, roles.weight, config.split_seed)
+    has_own, n_folds = source.n_own_validation is not None, config.folds or 1
+    if n_folds > 1:
+        if has_own:
+            raise DataError(f"{source.place}, {_OWN_VALIDATION.format(n_folds)}")
+        return in_folds(shares, rows, n_folds), []
+    if config.folds == 1 or not decide_folds or has_own or config.validation_fraction != DEFAULT_FRACTION:
+        return shares, []
+    return choose_folds(shares, rows, len(numbers) + (source.n_own_test or 0))
 
 
 def _fingerprint(source: Source, encoder: TableEncoder | None, config: DataConfig, shares: Shares) -> str:
@@ -238,6 +277,8 @@ def _fingerprint(source: Source, encoder: TableEncoder | None, config: DataConfi
         special += [source.task, config.target_transform]
     if source.roles.digests:
         special.append(source.roles.digests)
+    if shares.n_folds > 1:
+        special.append(["folds", shares.n_folds])
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
@@ -275,6 +316,22 @@ def _require_valid(config: DataConfig) -> None:
         problems.append(_QUANTILE.format(config.source))
     if not 0 <= config.split_seed < 2**32:
         problems.append(f"data.split_seed: must be at least 0 and below 2**32, got {config.split_seed}")
+    problems += _folds_problems(config)
     problems += conflicts(config)
     if problems:
         raise DataError(problems)
+
+
+def _folds_problems(config: DataConfig) -> Iterator[str]:
+    """Yields a line where the number of folds is wrong, or contradicts another key of ``[data]``."""
+    folds = config.folds
+    if folds is None:
+        return
+    if not isinstance(folds, int) or isinstance(folds, bool) or not 1 <= folds <= MAX_FOLDS:
+        yield f"data.folds: must be a whole number from 1 to {MAX_FOLDS}, got {folds!r}: 5 is a common choice"
+    elif folds > 1:
+        others = {key: getattr(config, key) for key in ("time", "split") if getattr(config, key) is not None}
+        if config.validation_fraction != DEFAULT_FRACTION:
+            others["validation_fraction"] = config.validation_fraction
+        for key, value in others.items():
+            yield f"data.folds: must be left out with data.{key}, got {folds} and {value!r}: choose one of the two"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FEWEST_ROWS = 20
 _FEWEST_GROUPS = 20
 _COPIES = '{} of {} {} rows equal a training row; data.duplicates = "group" keeps equal rows in one split'
+_FOLD_COPIES = '{} of {} rows equal a row of another fold; data.duplicates = "group" keeps equal rows in one fold'
 _DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour and days since the earliest date"
 _TIME = "column {!r}: it stays a feature, although the other rows are later; data.ignore leaves it out"
 _IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
@@ -69,11 +70,22 @@ def _cases(classes: Sequence[str]) -> Iterator[str]:
 
 def _copies(source: Source, shares: Shares) -> Iterator[str]:
     hashes = hash_rows(source.features)
+    known = hashes[shares.learned_from]
+    if shares.fold_of is not None:
+        n_copies = _count_in_other_folds(known, shares.fold_of)
+        if n_copies:
+            yield _FOLD_COPIES.format(n_copies, len(known))
     test = hashes[shares.test] if source.test_rows is None else source.test_rows
     for name, rows in (("validation", hashes[shares.validation]), ("test", test)):
-        n_copies = np.count_nonzero(np.isin(rows, hashes[shares.training]))
-        if n_copies:
+        n_copies = int(np.count_nonzero(np.isin(rows, known)))
+        if n_copies and (name == "test" or shares.fold_of is None):
             yield _COPIES.format(n_copies, len(rows), name)
+
+
+def _count_in_other_folds(hashes: Array, fold_of: Array) -> int:
+    """Returns how many rows equal a row of another fold."""
+    folds = [fold_of == number for number in range(int(fold_of.max()) + 1)]
+    return sum(int(np.isin(hashes[fold], hashes[~fold]).sum()) for fold in folds)
 
 
 def _array_ids(x: Array) -> Iterator[str]:

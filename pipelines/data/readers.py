@@ -72,6 +72,10 @@ class Source:
     notes: tuple[str, ...] = ()
     task: Task = "classification"
 
+    def n_test(self, drawn: Array) -> int:
+        """Returns the number of test rows: the source's own, else those that are drawn."""
+        return len(drawn) if self.n_own_test is None else self.n_own_test
+
     @property
     def features(self) -> Array | pd.DataFrame:
         """The rows without columns that say how they are weighted and split: these do not tell equal rows apart."""

@@ -59,7 +59,7 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
     """A study's budget may change from run to run; what it searches, and on what, may not."""
     now, then = (_fixed(document) for document in (spec.to_json(), _recorded_spec(recorded).to_json()))
     changed = [place for place in now if now[place] != then[place]]
-    if fingerprint != recorded_fingerprint and "data" not in changed:
+    if fingerprint != recorded_fingerprint and not {"data", "data.folds"} & set(changed):
         changed.append(f"the rows of {spec.data.source} or how this version reads them")
     if changed:
         raise SpecError(
@@ -72,26 +72,32 @@ def _fixed(document: dict[str, Any]) -> dict[str, object]:
     """What no run of a study may change, by its place in the study file."""
     keys = (("study", "seed"), ("search", "objective"), ("search", "sampler"), ("search", "pruner"))
     fixed = {f"{table}.{key}": document.get(table, {}).get(key) for table, key in keys}
-    return fixed | {table: document.get(table) for table in ("data", "space", "start")}
+    data = dict(document["data"])
+    fixed["data.folds"] = data.pop("folds", 1)
+    return fixed | {"data": data} | {table: document.get(table) for table in ("space", "start")}
 
 
 def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
-    """The study with the recorded scaling, objective and task, where it exists and they are not given now."""
+    """The study with the recorded scaling, folds, objective and task, where it exists and they are not given now."""
     if spec.name not in study_names(settings):
         return spec
     recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
     if not recorded:
         return spec
     then = _recorded_spec(recorded)
-    data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling)
+    data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
     if spec.objective or spec.data.task:
         return replace(spec, data=data)
     return replace(spec, objective=then.objective, data=replace(data, task=then.data.task))
 
 
 def _recorded_spec(recorded: dict[str, Any]) -> StudySpec:
-    """The study as it was recorded; a table's without a scaling has that of the first version."""
+    """The study as it was recorded; what an earlier version did not record is what it did.
+
+    That is one split, and for a table without a scaling that of the first version.
+    """
     spec = spec_from_dict(recorded, "recorded study")
+    spec = spec.with_folds(spec.data.folds or 1)
     if spec.data.scaling or suffix_of(Path(spec.data.source)) not in TABLE_SUFFIXES:
         return spec
     return replace(spec, data=replace(spec.data, scaling="minmax"))

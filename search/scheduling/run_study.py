@@ -120,8 +120,8 @@ def run_study(
     observer = observer or Observer()
     prepare_pool(pool)
     spec = as_recorded(settings, spec)
-    dataset = load(spec.data, settings.data_folders, observer.note)
-    spec = spec.for_task(dataset.task)
+    dataset = load(spec.data, settings.data_folders, observer.note, decide_folds=True)
+    spec = spec.for_task(dataset.task).with_folds(dataset.n_folds)
     if pool == "local":
         require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     open_home(settings)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipelines.config import ClassWeight, Duplicates, Scaling, Schedule, Transform
+from pipelines.config import MAX_FOLDS, ClassWeight, Duplicates, Scaling, Schedule, Transform
 from pipelines.objectives import OBJECTIVES, Loss, Task
 from search.spec.space import KERAS_LEARNING_RATES
 
@@ -126,6 +126,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "split": _COLUMN,
         "task": one_of(("auto", *get_args(Task))),
         "target_transform": one_of(get_args(Transform)),
+        "folds": whole_number(1, MAX_FOLDS),
     },
     "space": VALUES,
     "search": {

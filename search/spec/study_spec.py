@@ -108,6 +108,10 @@ class StudySpec:
             raise SpecError(f"search.objective: {rule}: take val_rmse or val_mae, or fix space.loss")
         return replace(self, objective=objective, data=settled(self.data, task))
 
+    def with_folds(self, n_folds: int) -> StudySpec:
+        """The study with the number of folds of its data, as it is recorded."""
+        return replace(self, data=replace(self.data, folds=n_folds))
+
     def to_json(self) -> dict[str, Any]:
         """The study file as JSON, with every default."""
         document: dict[str, Any] = {}

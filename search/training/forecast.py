@@ -100,8 +100,8 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     settings = read_settings(home)
     require_own_experiment(settings, spec.name)
     warm_up()
-    dataset = load(spec.data, settings.data_folders)
-    spec = spec.for_task(dataset.task)
+    dataset = load(spec.data, settings.data_folders, decide_folds=True)
+    spec = spec.for_task(dataset.task).with_folds(dataset.n_folds)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
     simulations = [simulate(spec, repetition) for repetition in range(_REPETITIONS)]

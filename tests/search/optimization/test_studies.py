@@ -70,6 +70,19 @@ class TestResuming:
         with pytest.raises(SpecError, match="but data changed"):
             opened(places, as_recorded(places, replace(spec, data=replace(spec.data, scaling="auto"))))
 
+    @pytest.mark.parametrize(("recorded", "folds"), [(None, 1), (1, 1), (5, 5)])
+    def test_a_study_keeps_its_folds_and_one_of_an_earlier_version_its_split(
+        self, places: Settings, recorded: int | None, folds: int
+    ) -> None:
+        spec = default_spec("iris.csv", target="species", name=f"folds-{recorded}")
+        assert as_recorded(places, spec).data.folds is None
+        opened(places, replace(spec, data=replace(spec.data, folds=recorded)))
+        resumed = as_recorded(places, spec)
+        assert resumed.data.folds == folds
+        opened(places, resumed)
+        with pytest.raises(SpecError, match=r"but data\.folds changed: undo"):
+            opened(places, as_recorded(places, spec.with_folds(3)))
+
     @pytest.mark.parametrize(
         ("change", "what"),
         [

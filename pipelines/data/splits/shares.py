@@ -30,13 +30,24 @@ _SPLITS = ("training", "validation", "test")
 class Shares:
     """Row numbers of each split, (n,) each; ``test`` is empty if the source has its own test rows.
 
-    ``n_swapped`` rows were exchanged so that a rare class reaches every split.
+    ``n_swapped`` rows were exchanged so that a rare class reaches every split. ``fold_of`` is that of a ``Dataset``.
     """
 
     training: Array
     validation: Array
     test: Array
     n_swapped: int = 0
+    fold_of: Array | None = None
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds; 1 for one split."""
+        return 1 if self.fold_of is None else int(self.fold_of.max()) + 1
+
+    @property
+    def learned_from(self) -> Array:
+        """Row numbers that preprocessing is learned from: the training rows; with folds, all but the test rows."""
+        return self.training if self.fold_of is None else np.concatenate([self.training, self.validation])
 
 
 def hash_rows(rows: Array | pd.DataFrame) -> Array:

@@ -1,0 +1,22 @@
+"""A dataset as another process of the machine, or of a Ray cluster, gets it."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+
+from pipelines.config import DataConfig
+from pipelines.data.datasets import load
+from search.workers.shared_dataset import SharedDataset
+
+
+def test_workers_get_the_folds() -> None:
+    dataset = load(DataConfig("digits", folds=3))
+    attach, arguments = SharedDataset(dataset).__reduce__()
+    assert callable(attach)
+    assert isinstance(arguments, tuple)
+    for received in (attach(*arguments), pickle.loads(pickle.dumps(dataset, protocol=5))):
+        assert received.n_folds == 3
+        assert np.array_equal(received.fold_of, dataset.fold_of)
+        assert np.array_equal(received.training.x, dataset.training.x)
