@@ -127,7 +127,8 @@ class _Finals:
     def _train_finalists(self) -> bool:
         """Trains the missing runs; returns whether it was interrupted."""
         self.started = set(recorded_results(self.context.study))
-        self.progress = Progress(self.context.spec.name, budget=len(self.candidates) * self.n_seeds)
+        budget, objective = len(self.candidates) * self.n_seeds, self.context.objective
+        self.progress = Progress(self.context.spec.name, budget=budget, objective=objective, runs="finalists")
         self.progress.complete = sum(len(finalist.values) for finalist in self._finalists())
         first = self._next_finalist()
         if first is None:
@@ -146,11 +147,12 @@ class _Finals:
         job.last_epoch = winner.epochs
         job.metrics = refit_metrics(epoch_metrics(self.dataset.task, self.context.objective))
         jobs = iter([job])
-        self.progress = Progress(spec.name, budget=1)
+        self.progress = Progress(spec.name, budget=1, objective=self.context.objective, runs="refits")
         spec = replace(spec, workers=replace(spec.workers, slots=1))
         return self._train(spec, joined(self.dataset), lambda: next(jobs, None))
 
     def _train(self, spec: StudySpec, dataset: Dataset, choose: Callable[[], FinalistJob | None]) -> bool:
+        self.context.observer.waiting("starting the workers, which import TensorFlow")
         with closing(start_pool(self.pool, spec, dataset, self.context.settings)) as pool:
             runner = FinalistRunner(self.context, pool, self.progress, choose)
             with interruptible(runner.interrupt):

@@ -32,7 +32,9 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
         UnavailableError: A database or the tracking server cannot be used, or another process has the lock.
     """
     settings = read_settings(home)
+    observer.waiting(f"reading the data of study {name}")
     spec, dataset = study_data(load_own_study(settings, name), settings)
+    observer.waiting("opening the databases, and waiting for MLflow")
     open_home(settings)
     with storage_errors(settings), sole_lock(settings, name) as own:
         study = load_own_study(own, name)

@@ -99,6 +99,11 @@ class Table:
         texts = ["" if cell is None else printable(str(cell)) for cell in cells]
         self._rows.append(texts + [""] * (len(self._names) - len(texts)))
 
+    @property
+    def width(self) -> int:
+        """Columns of a screen that shows all of it."""
+        return self._total(map(self._natural, self._chosen(WIDE)))
+
     def left_out(self, width: int) -> list[str]:
         """Names of the columns that a screen of ``width`` columns is too narrow for."""
         shown = set(self._chosen(width))

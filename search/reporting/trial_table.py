@@ -48,6 +48,22 @@ def short(params: Mapping[str, object]) -> str:
     return _joined(phrases(params))
 
 
+def fitting(params: Mapping[str, object], room: int) -> str:
+    """As much of a configuration as has room, the most telling values first; an ellipsis stands for the others."""
+    whole = phrases(params)
+    by_importance = sorted(whole, key=_importance)
+    for n_kept in range(len(whole), 0, -1):
+        kept = by_importance[:n_kept]
+        text = _joined({name: whole[name] for name in whole if name in kept}) + (" …" if n_kept < len(whole) else "")
+        if len(text) <= room:
+            return text
+    return "…" if whole else ""
+
+
+def _importance(name: str) -> int:
+    return _IMPORTANCE.index(name) if name in _IMPORTANCE else len(_IMPORTANCE)
+
+
 def _joined(made: Phrases) -> str:
     line = ""
     for name, phrase in made.items():
@@ -117,7 +133,7 @@ class ConfigurationTable:
         for n_dropped in range(len(self._drop) + 1):
             for chosen in (self._names, varied):
                 yield _Layout(chosen, self._drop[:n_dropped])
-        kept = sorted(varied, key=lambda name: _IMPORTANCE.index(name) if name in _IMPORTANCE else len(_IMPORTANCE))
+        kept = sorted(varied, key=_importance)
         for n_kept in range(len(kept) - 1, -1, -1):
             yield _Layout(kept[:n_kept], self._drop)
 

@@ -10,6 +10,7 @@ from typing import Generic
 
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
+from search.optimization.leaderboard import best_value
 from search.scheduling.dispatcher import Dispatcher, J
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.trial_results import Result, ResultWriter, failed
@@ -164,7 +165,7 @@ class JobRunner(ABC, Generic[J]):
         job = self._running[event.number]
         epoch = Epoch.of(event.report, job.metrics)
         job.epochs.append(epoch)
-        self.progress.slots[job.slot.number].report = event.report
+        self.progress.report(job.slot.number, event.report)
         stop = self.decide(job, event.report)
         if self._writer:
             self._writer.tracker.log_epoch(job.name, epoch)
@@ -200,7 +201,8 @@ class JobRunner(ABC, Generic[J]):
             return
         results, self._results = self._results, []
         for entry in self._writer.write(results, self._running):
-            self.progress.count(entry.state, entry.number, entry.value, entry.result.get("params", {}))
+            value, params = best_value(entry.result), entry.result.get("params", {})
+            self.progress.count(entry.state, entry.number, value, params, entry.start.run_name)
         for result in results:
             self._dispatcher.release(result.job)
             self.show(result)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipelines.objectives import OBJECTIVES
+from search.tracking.run_names import trial_run_name
 
 if TYPE_CHECKING:
     from pipelines.config import Hyperparameters, Layer
@@ -22,12 +24,31 @@ class SlotView:
         run_name: Of the run in training; "" in an idle slot.
         hyperparameters: Of that run.
         report: Its last epoch.
+        best_value: Its best objective so far.
     """
 
     device: str
     run_name: str = ""
     hyperparameters: Hyperparameters | None = None
     report: EpochReport | None = None
+    best_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """The best run so far, whatever became of it.
+
+    Attributes:
+        run_name: Its name.
+        value: Its best objective so far.
+        params: Its configuration.
+        state: RUNNING, COMPLETE, PRUNED, FAIL, or WAITING to be trained again.
+    """
+
+    run_name: str
+    value: float
+    params: Mapping[str, object]
+    state: str = "RUNNING"
 
 
 @dataclass(slots=True)
@@ -47,6 +68,9 @@ class Progress:
         best_params: Its configuration.
         objective: The validation metric that ranks jobs.
         stopping: Why the search is ending, "" while it is not.
+        leader: The best run so far, those in training and pruned ones included.
+        timeout_s: Limit on the time of all runs of the study; None without one.
+        runs: What trains: ``trials``, ``finalists``, ``refits``.
     """
 
     study: str
@@ -61,9 +85,41 @@ class Progress:
     best_params: Mapping[str, object] = field(default_factory=dict)
     objective: str = "val_accuracy"
     stopping: str = ""
+    leader: Leader | None = None
+    timeout_s: float | None = None
+    runs: str = "trials"
 
-    def count(self, state: str, number: int | None, value: float | None, params: Mapping[str, object]) -> None:
+    @property
+    def done(self) -> int:
+        """Number of jobs that ended, over all runs of the study."""
+        return self.complete + self.pruned + self.failed
+
+    def report(self, slot_number: int, report: EpochReport) -> None:
+        """Notes an epoch of the job in a slot."""
+        view = self.slots[slot_number]
+        view.report = report
+        value = report.metrics.get(self.objective)
+        if value is None or not math.isfinite(value) or self.runs == "refits":  # those train on the validation rows
+            return
+        if view.best_value is None or OBJECTIVES[self.objective].is_better(value, view.best_value):
+            view.best_value = value
+        self.see(view.run_name, value, view.hyperparameters.to_json() if view.hyperparameters else {})
+
+    def see(self, run_name: str, value: float, params: Mapping[str, object], state: str = "RUNNING") -> None:
+        """Notes a value of a run, which may be the best so far."""
+        leader = self.leader
+        if leader and leader.run_name == run_name and leader.state != state:
+            self.leader = replace(leader, state=state)
+        if leader is None or OBJECTIVES[self.objective].is_better(value, leader.value):
+            self.leader = Leader(run_name, value, params, state)
+
+    def count(
+        self, state: str, number: int | None, value: float | None, params: Mapping[str, object], run_name: str = ""
+    ) -> None:
         """Counts a job that ended; a complete trial, which alone has a number, may be the best."""
+        name = run_name if number is None else trial_run_name(number)
+        if name and value is not None:
+            self.see(name, value, params, state)
         self.complete += state == "COMPLETE"
         self.pruned += state == "PRUNED"
         self.failed += state == "FAIL"
@@ -80,6 +136,9 @@ class Observer:
 
     The searching thread calls it between two polls of the pool, so a method must return within milliseconds.
     """
+
+    def waiting(self, what: str) -> None:
+        """The start-up waits for something: ``reading digits``."""
 
     def begin(self, layers: tuple[Layer, ...]) -> None:
         """A single training begins; ``layers`` are those of its network."""

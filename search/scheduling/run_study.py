@@ -55,6 +55,7 @@ class StudyResult:
         wall_s: Seconds this run took.
         interrupted: Whether Ctrl-C ended it; to resume, call it again.
         undelivered: Runs that MLflow does not have yet; they wait in the spool.
+        n_trained: Trials that this run finished; 0 where the study had used its budget before.
     """
 
     study: str
@@ -62,6 +63,7 @@ class StudyResult:
     wall_s: float
     interrupted: bool
     undelivered: int = 0
+    n_trained: int = 0
 
     @property
     def best(self) -> TrialRow | None:
@@ -120,10 +122,12 @@ def run_study(
     observer = observer or Observer()
     prepare_pool(pool)
     spec = as_recorded(settings, spec)
+    observer.waiting(f"reading {spec.data.source}")
     dataset = load(spec.data, settings.data_folders, observer.note, decide_folds=True)
     spec = spec.for_task(dataset.task).with_folds(dataset.n_folds)
     if pool == "local":
         require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
+    observer.waiting("opening the databases")
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
         spec = keep_recorded_starts(settings, spec)
@@ -141,8 +145,10 @@ def _search(
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
     baselines = BaselineThread(dataset, recorded_baselines(settings, spec.name))
+    observer.waiting("starting the workers, which import TensorFlow")
     with closing(start_pool(pool, spec, dataset, settings)) as running_pool, tracker:
         if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
+            observer.waiting("starting the workers, and waiting for MLflow's server")
             tracker.wait_connected()
         study = open_study(settings, spec, dataset.fingerprint)
         known = facts(dataset, running_pool, baselines.scores(0.0))
@@ -158,7 +164,8 @@ def _search(
     record_runs(study, tracker)
     study.refresh()
     rows = tuple(leaderboard(study))
-    return StudyResult(spec.name, rows, time.monotonic() - started, scheduler.interrupted, tracker.undelivered)
+    wall_s, n_trained = time.monotonic() - started, scheduler.n_trained
+    return StudyResult(spec.name, rows, wall_s, scheduler.interrupted, tracker.undelivered, n_trained)
 
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:

@@ -44,7 +44,7 @@ class Scheduler(JobRunner[TrialJob]):
     ) -> None:
         spec, settings, study, tracker = context.spec, context.settings, context.study, context.tracker
         writer = ResultWriter(settings.spool, tracker, lambda results: tell(settings, study, results))
-        progress = Progress(spec.name, budget=spec.trials, objective=context.objective)
+        progress = Progress(spec.name, budget=spec.trials, objective=context.objective, timeout_s=spec.timeout_s)
         super().__init__(pool, context.observer, progress, writer)
         self._context = context
         self._study = study
@@ -52,9 +52,15 @@ class Scheduler(JobRunner[TrialJob]):
         self._clock = StudyClock(study, spec.timeout_s, started, now)
         self._source = TrialSource(context)
         self._recovery = Recovery(study, settings, tracker, self._running)
+        self._n_before = 0
         self._longest_epoch_s = 0.0
         self._next_refresh = 0.0
         self._next_bookkeeping = 0.0
+
+    @property
+    def n_trained(self) -> int:
+        """Number of trials that this run finished."""
+        return self.progress.done - self._n_before
 
     def run(self) -> None:
         """Searches until the budget is spent, the space is exhausted, or an interruption."""
@@ -62,6 +68,7 @@ class Scheduler(JobRunner[TrialJob]):
         self._recovery.recover()
         for row in leaderboard(self._study):
             self.progress.count(row.state, row.number, row.value, row.params)
+        self._n_before = self.progress.done
         super().run()
         if self._source.is_exhausted and self._source.left > 0:
             self._observer.note(exhausted_note(self._context.spec))

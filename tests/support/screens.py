@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import datetime
 
 import numpy as np
+from reports import report_of
 from rich.console import Console, RenderableType
 
 from pipelines.config import DataConfig, Hyperparameters
@@ -25,14 +27,16 @@ from search.finals.winner import Winner
 from search.optimization.leaderboard import TrialRow
 from search.registry.promotion import Promotion
 from search.reporting import display
+from search.reporting.live_view import LiveView
 from search.reporting.screen import print_all
 from search.reporting.summaries import Explanation
 from search.reporting.trial_table import leaderboard_table
+from search.scheduling.progress import Progress, SlotView
 from search.spec.study_spec import default_spec
 from search.training.forecast import Forecast
 
 SCREENS = (
-    "datasets", "doctor", "evaluate", "finalists", "plan", "promote", "show", "trials",
+    "datasets", "doctor", "evaluate", "finalists", "plan", "promote", "run", "show", "trials",
 )  # fmt: skip
 
 
@@ -53,6 +57,7 @@ def screen(name: str) -> list[RenderableType]:
         "finalists": _finalists,
         "plan": lambda: [*display.forecast_tables(default_spec("digits", trials=64, timeout_s=1800), FORECAST)],
         "promote": lambda: promotion_lines(PROMOTION, "champion"),
+        "run": lambda: [LiveView(_progress(), 192.0, 580.0, datetime(2026, 1, 30, 14, 22))],
         "show": lambda: [*explanation_lines(EXPLANATION)],
         "trials": lambda: [leaderboard_table(ROWS, "study digits", 64), *display.baseline(ROWS)],
     }[name]()
@@ -116,6 +121,21 @@ def _findings() -> list[Finding]:
         Finding("missing model.h5", run, what, nothing),
         Finding("history with gaps", run, "logs the 2 values that Optuna has; records as lost: nothing", nothing),
     ]
+
+
+def _progress() -> Progress:
+    """A search in the middle: a running trial is the best so far."""
+    made = Progress("digits", budget=64, complete=9, pruned=2, failed=1)
+    made.best_number, made.best_value, made.best_params = 4, 0.9788, ROWS[2].params
+    first = Hyperparameters(width=512, learning_rate=0.00234, schedule="cosine")
+    made.slots = {
+        0: SlotView("cpu:0", "trial-0012", first),
+        1: SlotView("cpu:1", "trial-0013", Hyperparameters(width=1024, depth=4, optimizer="rmsprop", epochs=40)),
+        2: SlotView("gpu:0"),
+    }
+    for slot, epoch, value in ((0, 6, 0.9812), (0, 7, 0.9796), (1, 2, 0.9312)):
+        made.report(slot, report_of(epoch, 0.5, 0.9, 0.4, value))
+    return made
 
 
 def _candidate(number: int, value: float, n_parameters: int, **changes: object) -> Candidate:

@@ -55,7 +55,10 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
 
     Example: mlp-search evaluate digits
     """
-    result = search.evaluate(study, again=again, home=home)
+    from search.cli.live import working
+
+    with working(f"testing the winner of study {study} on the held-out rows", plain=as_json):
+        result = search.evaluate(study, again=again, home=home)
     document = result.figures | display.fields(result, "seal_opened")
     display.show(evaluation_tables(result, study), document, as_json=as_json)
     display.message(f"the held-out test of this study was read {times(result.seal_opened)}")

@@ -37,7 +37,10 @@ def promote(
 
     Example: mlp-search promote digits --model reader
     """
-    result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
+    from search.cli.live import working
+
+    with working(f"comparing the winner of study {study} with the {alias}, and registering it", plain=as_json):
+        result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
     document = asdict(result)
     del document["model"]
     display.show(promotion_lines(result, alias), document, as_json=as_json)

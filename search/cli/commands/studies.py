@@ -40,7 +40,10 @@ def plan(
     Example: mlp-search plan study.toml --workers 2
     """
     spec = _read(study, slots=workers, gpus=gpus, objective=objective, class_weight=class_weight, **data)
-    forecast = search.plan_study(spec, home=home)
+    from search.cli.live import working
+
+    with working(f"training a few configurations of study {spec.name} for two epochs", plain=as_json):
+        forecast = search.plan_study(spec, home=home)
     display.notes(forecast.notes)
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
     ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high")
@@ -75,6 +78,8 @@ def run(
     with watching(plain=as_json) as observer:
         result = search.run_study(spec, home=home, pool=pool, observer=observer)
     _show_result(result, as_json=as_json)
+    if as_json and not result.n_trained:
+        display.message("nothing was trained")
     if result.interrupted:
         raise KeyboardInterrupt
     _show_next(result, home)
@@ -151,9 +156,19 @@ def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
     document["majority"] = result.rows[0].majority if result.rows else None
     document["baselines"] = result.rows[0].baselines if result.rows else {}
     table = leaderboard_table(result.rows[:_TOP], f"study {result.study}", len(result.rows))
-    done = ", ".join(f"{count} {name}" for name, count in counts.items())
-    lines = [f"{done} in {display.seconds(result.wall_s)}", *display.baseline(result.rows)]
+    lines = [_trained(result, counts), *display.baseline(result.rows)]
     display.show([table, *lines], document, as_json=as_json)
+
+
+def _trained(result: search.StudyResult, counts: dict[str, int]) -> str:
+    """How many trials the study has, and how many of them this run trained."""
+    n_unfinished = len(result.rows) - sum(counts.values())
+    unfinished = f", {n_unfinished} not finished" if n_unfinished else ""
+    done = ", ".join(f"{count} {name}" for name, count in counts.items()) + unfinished
+    if not result.n_trained:
+        return f"nothing was trained: the study has {done}"
+    wall = display.seconds(result.wall_s)
+    return f"{done} in {wall}" if result.n_trained == sum(counts.values()) else f"{done}; {result.n_trained} in {wall}"
 
 
 def _show_next(result: search.StudyResult, home: Path | None) -> None:

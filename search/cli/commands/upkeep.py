@@ -39,9 +39,11 @@ def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> 
 
     Example: mlp-search doctor --repair
     """
+    from search.cli.live import working
     from search.doctor import diagnose
 
-    result = diagnose(repair=repair, home=home)
+    with working("comparing Optuna, MLflow, the registry and the spool", plain=as_json):
+        result = diagnose(repair=repair, home=home)
     for remark in result.remarks:
         display.message(remark)
     document = [display.fields(finding, "kind", "subject", "repair") for finding in result.found]

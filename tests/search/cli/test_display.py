@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 
 import pytest
 from reports import report_of
@@ -12,7 +13,7 @@ from rich.live import Live
 from pipelines.config import Hyperparameters
 from pipelines.training.history import EpochReport
 from search.cli import live
-from search.reporting import display
+from search.reporting import display, live_view
 from search.scheduling.progress import Progress, SlotView
 
 
@@ -41,34 +42,119 @@ def console(*, terminal: bool = True) -> Console:
     )
 
 
-def drawn(made: Progress, left_s: float | None = None) -> list[list[str]]:
+def drawn(made: Progress, left_s: float | None = None, elapsed_s: float = 192.0) -> list[list[str]]:
     paper = console(terminal=False)
-    paper.print(live.draw(made, left_s))
+    paper.print(live_view.LiveView(made, elapsed_s, left_s, datetime(2026, 1, 30, 14, 30)))
     assert isinstance(paper.file, io.StringIO)
     return [line.split() for line in paper.file.getvalue().splitlines()]
+
+
+def line_of(lines: list[list[str]], *start: str) -> list[str]:
+    """The line that begins with these words."""
+    (found,) = [line for line in lines if tuple(line[: len(start)]) == start]
+    return found
 
 
 class TestLiveTable:
     """The table that ``run`` draws on a terminal."""
 
-    def test_each_slot_with_its_trial_epoch_and_accuracy(self) -> None:
-        lines = drawn(progress())
-        assert ["cpu:0", "trial-0007", "3/9", "0.9312", "512x2", "dropout", "0.2", "adam"] in [x[:8] for x in lines]
-        assert ["cpu:1", "idle"] in lines
-        assert lines.index(["cpu:1", "idle"]) > next(i for i, x in enumerate(lines) if x[:1] == ["cpu:0"])
+    def test_each_slot_with_its_trial_bar_and_values(self) -> None:
+        made = progress()
+        made.report(0, report(3))
+        lines = drawn(made)
+        first = line_of(lines, "cpu:0")
+        assert first[1:3] == ["trial-0007", "3/9"]
+        assert first[3] == "━" * 3 + "─" * 7
+        assert first[4:6] == ["0.9312", "0.9312"]
+        assert first[6:10] == ["512x2", "dropout", "0.2", "adam"]
+        assert lines.index(["cpu:1", "idle"]) > lines.index(first)
 
-    def test_the_best_so_far_with_its_configuration(self) -> None:
-        best = next(line for line in drawn(progress()) if line[:1] == ["best"])
-        assert best[1:4] == ["trial-0004", "0.9877", "64x2"]
-        assert "0.00123" in best
+    def test_the_best_value_of_a_slot_stays(self) -> None:
+        made = progress()
+        made.report(0, report(3))
+        made.report(0, report_of(4, 0.5, 0.9, 0.4, 0.8, duration_s=0.1))
+        assert line_of(drawn(made), "cpu:0")[2:6] == ["4/9", "━" * 4 + "─" * 6, "0.8000", "0.9312"]
+
+    def test_the_best_complete_trial_with_its_configuration(self) -> None:
+        best = line_of(drawn(progress()), "best", "complete:")
+        assert best[2:5] == ["0.9877", "trial-0004", "64x2"]
+        assert best[-2:] == ["lr", "0.00123"]
         nothing = progress(best_number=None, best_value=None, best_params={})
-        assert ["best", "none", "yet"] in drawn(nothing)
+        assert ["best", "so", "far:", "none", "yet"] in drawn(nothing)
 
-    def test_the_counts_and_the_time_left(self) -> None:
-        line = "digits: 6 of 10 trials, 2 complete, 3 pruned, 1 failed, 2:05 min left"
-        assert line.split() in drawn(progress(), 125.0)
-        without = "digits: 6 trials, 2 complete, 3 pruned, 1 failed"
-        assert without.split() in drawn(progress(budget=None))
+    def test_the_best_so_far_may_be_in_training_or_pruned(self) -> None:
+        made = progress(best_number=None, best_value=None, best_params={}, slots={})
+        made.slots = {0: SlotView("cpu:0", "trial-0007", Hyperparameters(epochs=9))}
+        made.report(0, report(3))
+        assert line_of(drawn(made), "best", "so")[3:7] == ["0.9312", "trial-0007,", "in", "training"]
+        made.count("PRUNED", 7, 0.9312, {})
+        assert line_of(drawn(made), "best", "so")[3:6] == ["0.9312", "trial-0007,", "pruned"]
+        made.count("COMPLETE", 8, 0.95, {})
+        assert line_of(drawn(made), "best", "so")[3:6] == ["0.9500", "trial-0008,", "complete"]
+        assert not [line for line in drawn(made) if line[:2] == ["best", "complete:"]]
+
+    def test_less_is_better_for_a_loss(self) -> None:
+        made = progress(objective="val_loss", best_number=None, best_value=None)
+        made.count("COMPLETE", 1, 0.5, {})
+        made.count("PRUNED", 2, 0.4, {})
+        made.count("PRUNED", 3, 0.6, {})
+        assert made.leader is not None
+        assert made.leader.run_name == "trial-0002"
+        assert made.best_number == 1
+
+    def test_the_counts_the_budget_and_the_time(self) -> None:
+        lines = drawn(progress(), 125.0)
+        assert line_of(lines, "digits:") == ["digits:", "6", "of", "10", "trials", "━" * 19 + "─" * 11, "63%"]
+        assert ["2", "complete,", "3", "pruned,", "1", "failed"] in lines
+        assert ["3:12", "min", "elapsed,", "about", "2:05", "min", "left,", "until", "14:32"] in lines
+        assert ["3:12", "min", "elapsed"] in drawn(progress(budget=None))
+        assert ["digits:", "6", "trials"] in drawn(progress(budget=None))
+
+    def test_a_timeout_fills_the_bar_too(self) -> None:
+        made = progress(budget=None, timeout_s=100.0, time_left_s=25.0)
+        assert line_of(drawn(made), "digits:")[-1] == "75%"
+
+    def test_the_start_says_what_it_waits_for(self) -> None:
+        empty = Progress("digits", budget=10)
+        assert any("waiting for the first worker" in " ".join(line) for line in drawn(empty))
+        empty.slots = {0: SlotView("cpu:0", "trial-0000", Hyperparameters())}
+        assert any("waiting for the first epoch" in " ".join(line) for line in drawn(empty))
+        empty.report(0, report(1))
+        assert not any("waiting" in line for line in drawn(empty))
+
+    def test_what_the_start_up_reads_is_shown_with_its_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 100.0
+        monkeypatch.setattr("time.monotonic", lambda: now)
+        paper = console()
+        with Live("start", console=paper, auto_refresh=False) as table:
+            observer = live.LiveTable(table)
+            now += 3.0
+            observer.waiting("reading digits")
+        assert isinstance(paper.file, io.StringIO)
+        assert "reading digits … 3.0 s" in paper.file.getvalue()
+
+    def test_finalists_speak_of_themselves(self) -> None:
+        made = progress(runs="finalists", pruned=0)
+        made.slots = {0: SlotView("cpu:0", "finalist-0004-seed-1", Hyperparameters(epochs=9))}
+        made.report(0, report(3))
+        made.count("COMPLETE", None, 0.9312, {}, "finalist-0004-seed-1")
+        lines = drawn(made)
+        assert line_of(lines, "finalists", "of")[:7] == ["finalists", "of", "digits:", "4", "of", "10", "runs"]
+        assert line_of(lines, "slot")[1] == "finalist"
+        assert line_of(lines, "best", "so")[3:6] == ["0.9312", "finalist-0004-seed-1,", "complete"]
+        assert not any("pruned" in " ".join(line) or "trials" in line for line in lines)
+
+    def test_a_refit_has_no_validation_metric(self) -> None:
+        made = progress(runs="refits", best_number=None)
+        made.report(0, report(3))
+        assert made.leader is None
+        assert "0.9312" not in " ".join(" ".join(line) for line in drawn(made))
+
+    def test_slots_beyond_the_screen_are_counted(self) -> None:
+        made = progress(slots={n: SlotView(f"cpu:{n}") for n in range(40)})
+        lines = drawn(made)
+        shown = sum(line[-1:] == ["idle"] for line in lines)
+        assert ["and", str(40 - shown), "more"] in lines
 
     def test_the_reason_of_the_end(self) -> None:
         assert ["interrupted:", "finishing"] in drawn(progress(stopping="interrupted: finishing"))
@@ -128,6 +214,10 @@ class TestPlainLines:
         assert isinstance(paper.file, io.StringIO)
         assert paper.file.getvalue() == "interrupted\n"
 
+    def test_many_slots_are_counted(self) -> None:
+        slots = {n: SlotView(f"cpu:{n}", f"trial-{n:04d}", Hyperparameters(epochs=9)) for n in range(10)}
+        assert live_view.line(progress(slots=slots), None).endswith("trial-0003 at epoch 0/9, and 6 more in training")
+
 
 class TestPace:
     """The time left."""
@@ -135,15 +225,25 @@ class TestPace:
     def test_follows_the_pace_of_this_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
         monkeypatch.setattr("time.monotonic", lambda: now)
-        pace = live.Pace()
+        pace = live_view.Pace()
         assert pace.left_s(progress()) is None
         now += 20.0
         assert pace.left_s(progress(complete=4)) == 20.0  # two trials in 20 s, two to go
 
+    def test_epochs_tell_it_before_the_first_trial_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 100.0
+        monkeypatch.setattr("time.monotonic", lambda: now)
+        pace = live_view.Pace()
+        made = progress(slots={0: SlotView("cpu:0", "trial-0007", Hyperparameters(epochs=9))})
+        assert pace.left_s(made) is None
+        now += 10.0
+        made.report(0, report(3))
+        assert pace.left_s(made) == pytest.approx(10.0 / (1 / 3) * (4 - 1 / 3))
+
     def test_is_never_more_than_the_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
         monkeypatch.setattr("time.monotonic", lambda: now)
-        pace = live.Pace()
+        pace = live_view.Pace()
         assert pace.left_s(progress(time_left_s=9.0)) == 9.0
         now += 20.0
         assert pace.left_s(progress(complete=4, time_left_s=9.0)) == 9.0

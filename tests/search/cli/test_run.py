@@ -128,6 +128,10 @@ def test_a_used_budget_is_reported_and_trains_nothing(first_run: Answer, study_f
     again = answer.json()
     assert {**again, "wall_s": 0} == {**first_run.json(), "wall_s": 0}
     assert "study tiny has used its budget" in answer.err
+    assert "nothing was trained" in answer.err
+    shown = call("run", study_file, "--home", finished_home)
+    assert "nothing was trained: the study has " in shown.out
+    assert " in " not in next(line for line in shown.out.splitlines() if line.startswith("nothing was"))
     assert files(finished_home / "artifacts") == before
 
 
