@@ -24,7 +24,7 @@ from pipelines.evaluation.intervals import Scores, difference_p, interval
 from pipelines.evaluation.tests import paired_test
 
 if TYPE_CHECKING:
-    from pipelines.training.epoch import Rows
+    from pipelines.network.epoch import Rows
 
 OTHER_ROWS = 10_000
 
@@ -106,7 +106,7 @@ def false_alarms(world: World, n_seeds: int, n_times: int, seed: int = 0) -> dic
 
 def _right_rows(rows: Rows, weights: Sequence[np.ndarray]) -> np.ndarray:
     """(n_rows,) bool, the rows that a network classifies correctly."""
-    from pipelines.training.epoch import build_evaluation
+    from pipelines.network.epoch import build_evaluation
 
     outputs = build_evaluation("cross_entropy", keep_outputs=True)(rows, weights)[2]
     return np.asarray(outputs.numpy().argmax(axis=1) == rows.y.numpy())

@@ -36,6 +36,11 @@ class Objective:
         return f"best_{self.name}"
 
     @property
+    def spread_key(self) -> str:
+        """The name of its standard deviation over folds: ``val_auc_std``."""
+        return f"{self.name}_std"
+
+    @property
     def direction(self) -> Literal["maximize", "minimize"]:
         """Optuna's direction."""
         return "maximize" if self.maximize else "minimize"

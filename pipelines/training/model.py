@@ -16,10 +16,10 @@ from pipelines.config import Hyperparameters, output_name
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import InputError
 from pipelines.keras_settings import tensorflow_backend
+from pipelines.network.optimizers import keras_optimizer, state_variables
+from pipelines.network.streams import weights_generator
 from pipelines.objectives import Loss
 from pipelines.training.history import Checkpoint, require_sha256
-from pipelines.training.optimizers import keras_optimizer, state_variables
-from pipelines.training.streams import weights_generator
 
 if TYPE_CHECKING:
     import keras
@@ -61,7 +61,8 @@ def build_model(
     Args:
         hyperparameters: Width, depth, dropout.
         preprocessing: Input shape, classes, and the scaling that becomes the first layer.
-        weights: A kernel and a bias for each layer, input to output.
+        weights: A kernel and a bias for each layer, input to output. With a first axis of folds they are those of
+            several networks, and the model answers with the mean of their answers.
         optimizer: The optimizer to compile with; by default the configuration's, fresh.
 
     Returns:
@@ -78,10 +79,11 @@ def build_model(
         keras.layers.Flatten("channels_last", dtype="float32", name="flatten"),
     ]
     layers.append(_scaling_layer(preprocessing))
+    n_networks = len(weights[-1]) if weights[-1].ndim > 1 else None
     for number in range(1, hp.depth + 1):
-        layers.append(keras.layers.Dense(hp.width, activation="relu", dtype="float32", name=f"hidden_{number}"))
+        layers.append(_dense(hp.width, f"hidden_{number}", n_networks, activation="relu", is_first=number == 1))
         layers.append(keras.layers.Dropout(hp.dropout, dtype="float32", name=f"dropout_{number}"))
-    layers += _output_layers(preprocessing)
+    layers += _output_layers(preprocessing, n_networks, is_first=hp.depth == 0)
     model = keras.Sequential(layers, name="mlp")
     for variable, weight in zip(model.trainable_variables, weights, strict=True):
         variable.assign(weight)
@@ -104,20 +106,37 @@ def _keras_loss(name: Loss) -> keras.losses.Loss:
     return keras.losses.Huber(name=name, dtype="float32")
 
 
-def _output_layers(preprocessing: Preprocessing) -> list[keras.Layer]:
-    """Returns the softmax over classes, or one value and the way back to the target's own unit."""
+def _dense(
+    n_outputs: int, name: str, n_networks: int | None, *, activation: str | None = None, is_first: bool = False
+) -> keras.Layer:
+    """Returns a dense layer, or one of several networks side by side: (n_rows, n_networks, n_outputs)."""
+    import keras
+
+    if n_networks is None:
+        return keras.layers.Dense(n_outputs, activation=activation, dtype="float32", name=name)
+    return keras.layers.EinsumDense(
+        "bi,kio->bko" if is_first else "bki,kio->bko",
+        (n_networks, n_outputs),
+        bias_axes="ko",
+        activation=activation,
+        dtype="float32",
+        name=name,
+    )
+
+
+def _output_layers(preprocessing: Preprocessing, n_networks: int | None, *, is_first: bool) -> list[keras.Layer]:
+    """Returns the softmax over classes, or one value and the way back to the target's own unit; then the mean."""
     import keras
 
     target, n_outputs = preprocessing.target, preprocessing.n_outputs
-    name = output_name(n_outputs)
-    if target is None:
-        return [keras.layers.Dense(n_outputs, activation="softmax", dtype="float32", name=name)]
-    layers = [
-        keras.layers.Dense(n_outputs, dtype="float32", name=name),
-        keras.layers.Rescaling(target.scale, target.center, dtype="float32", name="unit"),
-    ]
-    if target.transform == "log":
-        layers.append(keras.layers.Activation("exponential", dtype="float32", name="exponential"))
+    activation = "softmax" if target is None else None
+    layers = [_dense(n_outputs, output_name(n_outputs), n_networks, activation=activation, is_first=is_first)]
+    if target is not None:
+        layers.append(keras.layers.Rescaling(target.scale, target.center, dtype="float32", name="unit"))
+        if target.transform == "log":
+            layers.append(keras.layers.Activation("exponential", dtype="float32", name="exponential"))
+    if n_networks is not None:
+        layers.append(keras.layers.GlobalAveragePooling1D("channels_last", dtype="float32", name="mean"))
     return layers
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -10,11 +11,18 @@ import tensorflow as tf
 from pipelines.config import ClassWeight
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.targets import TargetScaling
-from pipelines.training.epoch import Rows
+from pipelines.network.epoch import Rows
+from pipelines.network.optimizers import Tensor
 from pipelines.training.model import scaling_map
-from pipelines.training.optimizers import Tensor
 
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
+
+
+class Fold(NamedTuple):
+    """Row numbers of one network: what it trains on, and what it is validated on, (n,) int32 each."""
+
+    training: np.ndarray
+    validation: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,12 +30,13 @@ class TrainingRows:
     """The rows of a dataset as TensorFlow holds them, shared by all trials of a process.
 
     Attributes:
-        training: They fit the weights.
-        validation: They pick epochs.
+        training: They fit the weights; with folds, all rows.
+        validation: They pick epochs; with folds, all rows.
         n_outputs: Outputs of a network.
         target: The scaling of a regression's target; None for a classification.
         labels: (n_validation_rows,) targets of the validation rows.
         label_weight: (n_validation_rows,) weights of the validation rows; None for equal ones.
+        folds: The rows of each fold's network; empty for one split.
     """
 
     training: Rows
@@ -36,14 +45,19 @@ class TrainingRows:
     target: TargetScaling | None
     labels: np.ndarray
     label_weight: np.ndarray | None
+    folds: tuple[Fold, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> TrainingRows:
-        """Wraps the arrays of a dataset, without a copy where the system allows."""
+        """Wraps the arrays of a dataset, without a copy where the system allows; folds need a copy."""
         slope, offset = map(tf.constant, scaling_map(dataset.preprocessing))
-        training, validation = (_rows(split, slope, offset) for split in (dataset.training, dataset.validation))
-        held = dataset.validation
-        return cls(training, validation, dataset.n_outputs, dataset.preprocessing.target, held.y, held.weight)
+        training, held = dataset.training, dataset.validation
+        folds = () if dataset.fold_of is None else _folds(dataset.fold_of)
+        if folds:
+            training = held = training.joined(held)
+        rows = _rows(training, slope, offset)
+        validation = rows if folds else _rows(held, slope, offset)
+        return cls(rows, validation, dataset.n_outputs, dataset.preprocessing.target, held.y, held.weight, folds)
 
     @property
     def n_features(self) -> int:
@@ -63,6 +77,11 @@ class TrainingRows:
         if self.training.weight is not None:
             weight = weight * self.training.weight.numpy()
         return replace(self, training=self.training._replace(weight=tf.constant(weight)))
+
+
+def _folds(fold_of: np.ndarray) -> tuple[Fold, ...]:
+    inside = [fold_of == number for number in range(int(fold_of.max()) + 1)]
+    return tuple(Fold(*(np.flatnonzero(rows).astype(np.int32) for rows in (~mask, mask))) for mask in inside)
 
 
 def _rows(split: Split, slope: Tensor, offset: Tensor) -> Rows:

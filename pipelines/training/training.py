@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
-from pipelines.config import Hyperparameters, layer_sizes
-from pipelines.objectives import OBJECTIVES
-from pipelines.training.epoch import build_epoch, fused_epoch
+from pipelines.config import Hyperparameters, Precision, layer_sizes
+from pipelines.network.optimizers import FUSED
+from pipelines.objectives import OBJECTIVES, Objective
 from pipelines.training.history import Checkpoint, EpochReport
-from pipelines.training.model import glorot_weights
-from pipelines.training.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
+from pipelines.training.pack import Network, Pack, networks, rows_per_epoch
+from pipelines.training.packing import networks_at_once
 from pipelines.training.rows import TrainingRows
-from pipelines.training.streams import dropout_seed, order_generator
 from pipelines.training.validation import Answers, Validation
+
+
+@dataclass(slots=True)
+class SeedResult:
+    """The result of a configuration with one seed.
+
+    Attributes:
+        members: Its network, or those of the folds.
+        best_value: The best objective so far; before the first epoch, a value that every value beats.
+        best: Weights of the epoch that has it, the earliest of equals; before the first epoch, the initial ones. Those
+            of folds have a first axis of folds.
+        best_epoch: Number of that epoch, 0 before the first.
+        report: Of its last epoch; None before the first.
+    """
+
+    members: list[Network]
+    best_value: float
+    best: tuple[np.ndarray, ...]
+    best_epoch: int = 0
+    report: EpochReport | None = None
 
 
 class Training:
     """One configuration in training; iterate over it for a report an epoch.
 
     Initial weights, row order and dropout depend on the seed and the epoch's number alone, so training that resumes
-    from a checkpoint gives the same weights as training without interruption.
+    from a checkpoint gives the same weights as training without interruption. The networks of folds, and those of
+    further seeds, train side by side in one program where that is faster; each is what it would be alone.
 
     Args:
         rows: The training and validation rows.
         hyperparameters: The configuration; ``epochs`` is the epoch to train up to.
-        seed: Seed of the initial weights, the order of the rows and the dropout.
-        start: The checkpoint to resume from; None starts with fresh weights.
+        seed: Seed of the initial weights, the order of the rows and the dropout; or several, each a training.
+        start: The checkpoint to resume from; None starts with fresh weights. Of a single network only.
         objective: Name of the validation metric that picks the best epoch.
+        precision: Type of the operands of matrix products in training; weights, sums and validation are float32.
 
     Attributes:
-        best: Weights of the epoch with the best objective so far, the earliest of equals.
-        best_epoch: Number of that epoch, 0 before the first.
-        best_value: Its objective; before the first, a value that every value beats.
+        results: Of each seed, in their order.
 
     Raises:
         TrainingError: Keras has no optimizer of that name.
@@ -45,110 +64,100 @@ class Training:
         self,
         rows: TrainingRows,
         hyperparameters: Hyperparameters,
-        seed: int,
+        seed: int | Sequence[int],
         start: Checkpoint | None = None,
         objective: str = "val_accuracy",
+        precision: Precision = "float32",
     ) -> None:
-        if start is None:
-            sizes = layer_sizes(hyperparameters, rows.n_features, rows.n_outputs)
-            start = Checkpoint(glorot_weights(sizes, seed))
-        self._training = rows.weighted(hyperparameters.class_weight).training
-        self._hp, self._seed = hyperparameters, seed
-        self._loss = hyperparameters.loss or ("mse" if rows.target else "cross_entropy")
+        hp = self._hp = hyperparameters
+        loss = hp.loss or ("mse" if rows.target else "cross_entropy")
         self._objective = OBJECTIVES[objective]
-        self._validation = Validation(rows, self._loss, self._objective)
-        self._epoch, self._steps = start.epochs, start.steps
-        self.best = start.weights
-        self.best_epoch = 0
-        self.best_value = self._objective.worst
-        if hyperparameters.optimizer in FUSED:
-            self._start_fused(start)
-        else:
-            self._start_keras(start)
+        self._validation = Validation(rows, loss, self._objective)
+        self._epoch, self._steps = (start.epochs, start.steps) if start else (0, 0)
+        self._n_rows = rows_per_epoch(rows)
+        seeds = [seed] if isinstance(seed, int) else seed
+        of_seeds = [networks(rows, number) for number in seeds]
+        members = [member for of_seed in of_seeds for member in of_seed]
+        size = 1
+        if hp.optimizer in FUSED:  # Keras's own optimizers may mix the weights of an array
+            size = networks_at_once(layer_sizes(hp, rows.n_features, rows.n_outputs), hp.batch_size)
+        rows = rows.weighted(hp.class_weight)
+        parts = [members[first : first + size] for first in range(0, len(members), size)]
+        self._packs = [Pack(rows, hp, part, loss, precision, start) for part in parts]
+        self.results = [SeedResult(of_seed, self._objective.worst, self._weights_of(of_seed)) for of_seed in of_seeds]
 
-    def _start_fused(self, start: Checkpoint) -> None:
-        """Creates variables of open shape, so that one traced function serves all sizes."""
-        hp = self._hp
-        rule = FUSED[hp.optimizer]
-        self._train = fused_epoch(hp.optimizer, hp.depth, with_dropout=hp.dropout > 0, loss=self._loss)
-        self._weights = [_variable(weight) for weight in start.weights]
-        self._state, self._slots = [], []
-        for i, weight in enumerate(start.weights):
-            saved = start.state[i * rule.n_state : (i + 1) * rule.n_state] or [np.zeros_like(weight)] * rule.n_state
-            variables = [_variable(array) for array in saved]
-            self._state += variables
-            self._slots += variables + [_variable(np.zeros_like(weight)) for _ in range(rule.n_scratch)]
+    @property
+    def best(self) -> tuple[np.ndarray, ...]:
+        """The best weights of the first seed."""
+        return self.results[0].best
 
-    def _start_keras(self, start: Checkpoint) -> None:
-        """Creates Keras's own optimizer, for optimizers without a fused kernel; it is traced for this trial alone."""
-        import keras
+    @property
+    def best_epoch(self) -> int:
+        """The best epoch of the first seed."""
+        return self.results[0].best_epoch
 
-        optimizer = keras_optimizer(self._hp.optimizer, self._hp.learning_rate)
-        wrapped = [keras.Variable(weight, name=f"w{i}") for i, weight in enumerate(start.weights)]
-        optimizer.build(wrapped)
-        optimizer.iterations.assign(start.steps)
-        state = state_variables(optimizer)
-        for variable, array in zip(state, start.state, strict=False):  # a fresh start has no state
-            variable.assign(array)
-
-        def apply(weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor) -> None:  # noqa: ARG001
-            optimizer.learning_rate.assign(rate)
-            optimizer.apply(gradients, wrapped)
-
-        self._train = build_epoch(apply, with_dropout=self._hp.dropout > 0, loss=self._loss)
-        self._weights = [variable.value for variable in wrapped]
-        self._state, self._slots = [variable.value for variable in state], []
+    @property
+    def best_value(self) -> float:
+        """The best objective of the first seed."""
+        return self.results[0].best_value
 
     def __iter__(self) -> Iterator[EpochReport]:
-        """Trains to the last epoch, or until the loss is not finite."""
+        """Trains to the last epoch, or until no seed has a finite loss; yields the first report that is finite."""
         while self._epoch < self._hp.epochs:
-            report = self._train_epoch()
-            value = report.metrics[self._objective.name]
-            if report.is_finite and self._objective.is_better(value, self.best_value):
-                self.best_epoch, self.best_value = report.epoch, value
-                self.best = tuple(weight.numpy() for weight in self._weights)
-            yield report
-            if not report.is_finite:
+            self._train_epoch()
+            reports = [result.report for result in self.results if result.report]
+            finite = [report for report in reports if report.is_finite]
+            yield (finite or reports)[0]
+            if not finite:
                 return
 
-    def _train_epoch(self) -> EpochReport:
+    def _train_epoch(self) -> None:
         started = time.perf_counter()
-        hp = self._hp
-        order = row_order(len(self._training.y), self._seed, self._epoch)
-        rates = learning_rates(hp, len(order), self._epoch)
-        loss, accuracy = self._train(
-            self._training, tf.constant(order), tf.constant(hp.batch_size), self._weights,
-            self._slots, _variable(rates), tf.constant(self._steps + 1), tf.constant(hp.dropout, tf.float32),
-            tf.constant(dropout_seed(self._seed, self._epoch), tf.int64),
-        )  # fmt: skip
+        rates = learning_rates(self._hp, self._n_rows, self._epoch)
+        found: dict[Network, dict[str, float]] = {}
+        for pack in self._packs:
+            losses, accuracies = pack.train(self._epoch, rates, self._steps + 1)
+            for place, scores in enumerate(self._validation.scores(pack)):
+                trained = {"loss": float(losses[place])}
+                if "val_accuracy" in scores:
+                    trained["accuracy"] = float(accuracies[place])
+                found[pack.members[place]] = trained | scores
         self._epoch += 1
         self._steps += len(rates)
-        trained = {"loss": float(loss)} | ({"accuracy": float(accuracy)} if self._loss == "cross_entropy" else {})
-        return EpochReport(
-            epoch=self._epoch,
-            metrics=trained | self._validation.scores(self._weights),
-            learning_rate=float(rates[0]),
-            duration_s=time.perf_counter() - started,
-        )
+        for result in self.results:
+            metrics = _mean([found[member] for member in result.members], self._objective)
+            duration_s = time.perf_counter() - started
+            result.report = EpochReport(self._epoch, metrics, float(rates[0]), duration_s)
+            value = metrics[self._objective.name]
+            if result.report.is_finite and self._objective.is_better(value, result.best_value):
+                result.best_epoch, result.best_value = self._epoch, value
+                result.best = self._weights_of(result.members)
 
-    def answers(self, weights: Tensors) -> Answers:
-        """Returns the predictions of the validation rows with some weights, such as ``best``."""
-        return self._validation.answers(weights)
+    def _weights_of(self, members: Sequence[Network]) -> tuple[np.ndarray, ...]:
+        """Returns copies of the current weights, those of folds with a first axis of folds."""
+        parts = [arrays for pack in self._packs if (arrays := pack.arrays_of(members))]
+        stacked = parts[0] if len(parts) == 1 else [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        return tuple(stacked) if members[0].fold is not None else tuple(array[0] for array in stacked)
+
+    def weights(self, index: int = 0) -> tuple[np.ndarray, ...]:
+        """Returns the current weights with a seed, as ``SeedResult.best`` has them."""
+        return self._weights_of(self.results[index].members)
+
+    def answers(self, index: int, weights: Sequence[np.ndarray]) -> list[Answers]:
+        """Returns the predictions of the validation rows with weights of a seed, one for each of its networks."""
+        return self._validation.answers(self.results[index].members, weights)
 
     def checkpoint(self) -> Checkpoint:
-        """Returns all that resuming after the current epoch needs."""
-        weights = tuple(weight.numpy() for weight in self._weights)
-        return Checkpoint(weights, tuple(v.numpy() for v in self._state), self._steps, self._epoch)
+        """Returns all that resuming a single network after the current epoch needs."""
+        return self._packs[0].checkpoint(self._steps, self._epoch)
 
 
-def _variable(array: np.ndarray) -> tf.Variable:
-    """Creates a variable of open shape: a function traced for one takes those of every size."""
-    return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
-
-
-def row_order(n_rows: int, seed: int, epoch: int) -> np.ndarray:
-    """Returns the order of the training rows, (n_rows,) int32, in an epoch counted from 0."""
-    return order_generator(seed, epoch).permutation(n_rows).astype(np.int32)
+def _mean(scores: Sequence[dict[str, float]], objective: Objective) -> dict[str, float]:
+    """Returns the means over networks, and of folds the standard deviation of the objective."""
+    if len(scores) == 1:
+        return scores[0]
+    means = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
+    return means | {objective.spread_key: float(np.std([score[objective.name] for score in scores], ddof=1))}
 
 
 def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:

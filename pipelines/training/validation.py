@@ -1,28 +1,35 @@
-"""Scores a network on the validation rows after each epoch."""
+"""Scores networks on the validation rows after each epoch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
+from pipelines.network.epoch import build_evaluation, build_packed_evaluation
+from pipelines.network.optimizers import Tensors
 from pipelines.objectives import Objective
-from pipelines.training.epoch import build_evaluation
-from pipelines.training.optimizers import Tensors
+from pipelines.training.pack import Network, Pack
 from pipelines.training.rows import TrainingRows
 from pipelines.training.scores import classification_score, regression_scores
 
+Scores = dict[str, float]
+
 
 class Answers(NamedTuple):
-    """Predictions of the validation rows.
+    """Predictions of validation rows.
 
     Attributes:
+        rows: (n_rows,) numbers of the rows, from 0.
         metric: The objective without its rows, such as ``auc``; the training's loss where that is the objective.
         predicted: (n_rows, n_classes) probabilities, or (n_rows,) values.
         truth: (n_rows,) class numbers, or values.
         weight: (n_rows,) weights of the rows; None for equal ones.
     """
 
+    rows: np.ndarray
     metric: str
     predicted: np.ndarray
     truth: np.ndarray
@@ -44,45 +51,82 @@ class Validation:
         self._objective = objective
         # Accuracy without weights, and the loss, are summed where the outputs are computed.
         is_plain = objective.name in ("val_accuracy", "val_loss") and rows.validation.weight is None
-        self._evaluate = build_evaluation(loss, keep_outputs=not (is_plain and rows.target is None))
+        self._keep_outputs = not is_plain or rows.target is not None
 
-    def scores(self, weights: Tensors) -> dict[str, float]:
-        """Returns the metrics by name: ``val_loss``, those of the task, and the objective."""
-        loss, accuracy, outputs = self._evaluate(self._rows.validation, weights)
-        found = {"val_loss": float(loss)}
-        if self._rows.target is not None:
-            return found | self._regression(outputs.numpy()[:, 0])
-        if not len(outputs):
-            return found | {"val_accuracy": float(accuracy)}
-        return found | self._classification(outputs.numpy())
+    def scores(self, pack: Pack) -> list[Scores]:
+        """Returns the metrics of each network by name: ``val_loss``, those of the task, and the objective."""
+        if pack.members[0].fold is None and len(pack.members) == 1:
+            return [self._of_one(pack.weights)]
+        index = [self._index(member) for member in pack.members]
+        longest = max(map(len, index))
+        padded = np.stack([np.pad(numbers, (0, longest - len(numbers)), mode="edge") for numbers in index])
+        weights = [weight[None] for weight in pack.weights] if len(index) == 1 else pack.weights
+        losses, outputs = build_packed_evaluation(self._loss, len(index))(
+            self._rows.validation, tf.constant(padded), weights
+        )
+        losses, outputs = losses.numpy(), outputs.numpy()
+        return [
+            self._scores(outputs[: len(numbers), place], numbers, losses[: len(numbers), place])
+            for place, numbers in enumerate(index)
+        ]
 
-    def answers(self, weights: Tensors) -> Answers:
-        """Returns the predictions of the validation rows that the objective is computed from."""
-        labels, weight, target = self._rows.labels, self._rows.label_weight, self._rows.target
-        outputs = build_evaluation(self._loss, keep_outputs=True)(self._rows.validation, weights)[2].numpy()
+    def _index(self, network: Network) -> np.ndarray:
+        folds = self._rows.folds
+        return folds[network.fold].validation if network.fold is not None else np.arange(len(self._rows.labels))
+
+    def _of_one(self, weights: Tensors) -> Scores:
+        evaluate = build_evaluation(self._loss, keep_outputs=self._keep_outputs)
+        loss, accuracy, outputs = evaluate(self._rows.validation, weights)
+        if not self._keep_outputs:
+            return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
+        return {"val_loss": float(loss)} | self._metrics(outputs.numpy(), np.arange(len(self._rows.labels)))
+
+    def _scores(self, outputs: np.ndarray, numbers: np.ndarray, losses: np.ndarray) -> Scores:
+        loss = float(np.average(losses, weights=self._weight(numbers)))
+        return {"val_loss": loss} | self._metrics(outputs, numbers)
+
+    def _metrics(self, outputs: np.ndarray, rows: np.ndarray) -> Scores:
+        target, labels, weight = self._rows.target, self._rows.labels[rows], self._weight(rows)
+        if target is not None:
+            scores = regression_scores(target.decode(outputs[:, 0]), target.decode(labels), weight)
+            return {f"val_{name}": score for name, score in scores.items()}
+        shares = softmax(outputs)
+        metrics = [name for name in dict.fromkeys(("accuracy", self._objective.metric)) if name != "loss"]
+        return {f"val_{metric}": classification_score(metric, shares, labels, weight) for metric in metrics}
+
+    def answers(self, members: Sequence[Network], weights: Sequence[np.ndarray]) -> list[Answers]:
+        """Returns the predictions of the validation rows that the objective is computed from.
+
+        Args:
+            members: The network, or those of the folds.
+            weights: Of the network; of the folds' networks with a first axis of networks.
+
+        Returns:
+            The answers of each network, for the rows of its own.
+        """
+        found, evaluate = [], build_packed_evaluation(self._loss, 1)
+        for place, member in enumerate(members):
+            rows = self._index(member)
+            own = [array[None] if member.fold is None else array[place : place + 1] for array in weights]
+            outputs = evaluate(self._rows.validation, tf.constant(rows[None]), own)[1]
+            found.append(self._answers(outputs.numpy()[:, 0], rows))
+        return found
+
+    def _answers(self, outputs: np.ndarray, rows: np.ndarray) -> Answers:
+        target, labels, weight = self._rows.target, self._rows.labels[rows], self._weight(rows)
         is_loss = self._objective.metric == "loss"
         metric = self._loss if is_loss else self._objective.metric
         if target is None:
-            return Answers(metric, _softmax(outputs), labels, weight)
-        predicted = outputs[:, 0]
+            return Answers(rows, metric, softmax(outputs), labels, weight)
         if is_loss:  # of standardized targets
-            return Answers(metric, predicted, labels, weight)
-        return Answers(metric, target.decode(predicted), target.decode(labels), weight)
+            return Answers(rows, metric, outputs[:, 0], labels, weight)
+        return Answers(rows, metric, target.decode(outputs[:, 0]), target.decode(labels), weight)
 
-    def _regression(self, outputs: np.ndarray) -> dict[str, float]:
-        decode = self._rows.target.decode  # type: ignore[union-attr]  # asked of regressions alone
-        labels, weight = self._rows.labels, self._rows.label_weight
-        scores = regression_scores(decode(outputs), decode(labels), weight)
-        return {f"val_{name}": score for name, score in scores.items()}
-
-    def _classification(self, logits: np.ndarray) -> dict[str, float]:
-        shares = _softmax(logits)
-        metrics = [name for name in dict.fromkeys(("accuracy", self._objective.metric)) if name != "loss"]
-        labels, weight = self._rows.labels, self._rows.label_weight
-        return {f"val_{metric}": classification_score(metric, shares, labels, weight) for metric in metrics}
+    def _weight(self, rows: np.ndarray) -> np.ndarray | None:
+        return None if self._rows.label_weight is None else self._rows.label_weight[rows]
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns (n_rows, n_classes) float64 probabilities."""
     shares = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))

@@ -44,6 +44,7 @@ class Task:
         keep_last: Whether the outcome's model has the last epoch's weights, not the best one's. For trainings on the
             validation rows too, which then cannot pick an epoch.
         keep_rows: Whether the outcome says what each validation row contributes to the model's objective.
+        more_seeds: Seeds that the configuration is trained with too, side by side where that is faster.
         exclusive: Whether it has its slot's device for itself: other slots there hold no memory while it trains.
         precision: Of the operands of each matrix product in training; weights, sums and evaluation are float32.
     """
@@ -57,6 +58,7 @@ class Task:
     keep_state: bool = False
     keep_last: bool = False
     keep_rows: bool = False
+    more_seeds: tuple[int, ...] = ()
     exclusive: bool = False
     precision: Precision = "float32"
 
@@ -78,7 +80,8 @@ class Outcome:
         memory_mb: Resident memory of the worker at the end.
         device_metrics: What it used of its device, by the names of MLflow's system metrics.
         row_scores: What each validation row contributes to the objective of ``model``, encoded by
-            ``pipelines.evaluation.row_scores``; "" unless ``keep_rows``.
+            ``pipelines.evaluation.row_scores``; "" unless ``keep_rows``. With folds, of all rows.
+        others: The outcomes of ``more_seeds``, in their order, with the same duration.
     """
 
     history: tuple[EpochReport, ...]
@@ -93,3 +96,4 @@ class Outcome:
     memory_mb: int
     device_metrics: Mapping[str, float] = field(default_factory=dict)
     row_scores: str = ""
+    others: tuple[Outcome, ...] = ()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import psutil
 
 from pipelines.keras_settings import fix_keras
@@ -87,16 +89,17 @@ class Trainer:
         """
         started = time.monotonic()
         start = _read(task.start) if task.start else None
-        training = Training(self._rows, task.hyperparameters, task.seed, start, task.objective)
+        seeds = (task.seed, *task.more_seeds)
+        training = Training(self._rows, task.hyperparameters, seeds, start, task.objective, task.precision)
         kept = _Kept(task, training)
         stop: StopReason | None = None
         for report in training:
-            stop = decide(kept.history[-1].epoch) if kept.history else None
+            stop = decide(kept.epoch) if kept.epoch else None
             if not stop and not report.is_finite:
                 stop = "diverged"
             if stop:
                 break
-            kept.add(report)
+            kept.add()
             yield report
             if report.epoch == task.hyperparameters.epochs:
                 break  # it is finished, even where this epoch ended too late or a stop has arrived
@@ -111,40 +114,84 @@ def _read(saved: SavedCheckpoint) -> Checkpoint:
     return read_checkpoint(load_h5(saved.content, saved.sha256, "checkpoint.h5"), saved.epochs)
 
 
+@dataclass(slots=True)
+class _KeptSeed:
+    """The reports of one seed's epochs that count, and the best weights of them."""
+
+    index: int
+    best_value: float
+    weights: tuple[np.ndarray, ...]
+    history: list[EpochReport] = field(default_factory=list)
+    best_epoch: int = 0
+    diverged: bool = False
+
+
 class _Kept:
     """The reports and weights of the epochs that count: training itself is one epoch ahead of the decisions."""
 
     def __init__(self, task: Task, training: Training) -> None:
         self._task = task
         self._training = training
-        self.history: list[EpochReport] = []
-        self._best = (0, training.best_value, training.best)
+        results = training.results
+        self._seeds = [_KeptSeed(i, result.best_value, training.weights(i)) for i, result in enumerate(results)]
         self._checkpoint = training.checkpoint() if task.keep_state else None
+        self.epoch = 0
 
-    def add(self, report: EpochReport) -> None:
-        training = self._training
-        self.history.append(report)
-        self._best = (training.best_epoch, training.best_value, training.best)
-        if self._task.keep_last:
-            self._best = (report.epoch, report.metrics[self._task.objective], training.checkpoint().weights)
+    def add(self) -> None:
+        for seed, result in zip(self._seeds, self._training.results, strict=True):
+            report = result.report
+            if report is None or not report.is_finite or seed.diverged:
+                seed.diverged = True
+                continue
+            self.epoch = report.epoch
+            seed.history.append(report)
+            seed.best_epoch, seed.best_value, seed.weights = result.best_epoch, result.best_value, result.best
+            if self._task.keep_last:
+                seed.best_epoch, seed.best_value = report.epoch, report.metrics[self._task.objective]
+                seed.weights = self._training.weights(seed.index)
         if self._task.keep_state:
-            self._checkpoint = training.checkpoint()
+            self._checkpoint = self._training.checkpoint()
 
     def outcome(self, preprocessing: Preprocessing, stop: StopReason, started: float) -> Outcome:
-        hp = self._task.hyperparameters
-        best_epoch, best_value, weights = self._best
-        model = to_h5(build_model(hp, preprocessing, weights)) if best_epoch else b""
-        is_scored = self._task.keep_rows and best_epoch
-        return Outcome(
-            history=tuple(self.history),
-            best_epoch=best_epoch,
-            best_value=best_value,
-            model=model,
-            model_sha256=sha256(model),
-            checkpoint=to_h5(restore_model(hp, preprocessing, self._checkpoint)) if self._checkpoint else b"",
-            n_parameters=sum(weight.size for weight in weights),
-            stop_reason=stop,
-            duration_s=time.monotonic() - started,
-            memory_mb=psutil.Process().memory_info().rss >> 20,
-            row_scores=encode(contributions(*self._training.answers(weights))) if is_scored else "",
-        )
+        models = [self._model(seed, preprocessing) for seed in self._seeds]
+        first, *others = [
+            Outcome(
+                history=tuple(seed.history),
+                best_epoch=seed.best_epoch,
+                best_value=seed.best_value,
+                model=model,
+                model_sha256=sha256(model),
+                checkpoint=self._saved_checkpoint(preprocessing),
+                n_parameters=_n_parameters(seed.weights),
+                stop_reason="diverged" if seed.diverged else stop,
+                duration_s=time.monotonic() - started,
+                memory_mb=psutil.Process().memory_info().rss >> 20,
+                row_scores=self._row_scores(seed),
+            )
+            for seed, model in zip(self._seeds, models, strict=True)
+        ]
+        return replace(first, others=tuple(others))
+
+    def _model(self, seed: _KeptSeed, preprocessing: Preprocessing) -> bytes:
+        if not seed.best_epoch:
+            return b""
+        return to_h5(build_model(self._task.hyperparameters, preprocessing, seed.weights))
+
+    def _saved_checkpoint(self, preprocessing: Preprocessing) -> bytes:
+        if self._checkpoint is None:
+            return b""
+        return to_h5(restore_model(self._task.hyperparameters, preprocessing, self._checkpoint))
+
+    def _row_scores(self, seed: _KeptSeed) -> str:
+        """What each validation row contributes to the objective, in the order of the rows."""
+        if not self._task.keep_rows or not seed.best_epoch:
+            return ""
+        answers = self._training.answers(seed.index, seed.weights)
+        found = np.concatenate([contributions(*answer[1:]) for answer in answers])
+        return encode(found[np.argsort(np.concatenate([answer.rows for answer in answers]))])
+
+
+def _n_parameters(weights: tuple[np.ndarray, ...]) -> int:
+    """The number of weights of one network; those of folds have a first axis of networks."""
+    n_networks = len(weights[-1]) if weights[-1].ndim > 1 else 1
+    return sum(weight.size for weight in weights) // n_networks

@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.preprocessing import Preprocessing
-from pipelines.training.training import row_order
+from pipelines.training.pack import row_order
 
 
 def tiny_dataset(n_rows: int = 200) -> Dataset:

@@ -16,8 +16,9 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset, load
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import load_h5, read_checkpoint, restore_model, to_h5
+from pipelines.training.pack import row_order
 from pipelines.training.rows import TrainingRows
-from pipelines.training.training import Training, learning_rates, row_order
+from pipelines.training.training import Training, learning_rates
 
 HP = Hyperparameters(width=16, depth=2, dropout=0.0, optimizer="adam", learning_rate=0.003, epochs=3, batch_size=64)
 

@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import example, given, settings, strategies as st
 
-from pipelines.training.epoch import Dropout
+from pipelines.network.epoch import Dropout
+from pipelines.network.streams import dropout_seed, order_generator, weights_generator
 from pipelines.training.model import glorot_weights
-from pipelines.training.streams import dropout_seed, order_generator, weights_generator
-from pipelines.training.training import row_order
+from pipelines.training.pack import row_order
 
 SEEDS = st.integers(0, 2**32 - 1)
 EPOCHS = st.integers(0, 2**31 - 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.training.epoch import Dropout, backward, forward
+from pipelines.network.layers import Dropout, backward, forward
 from pipelines.training.model import glorot_weights
 
 
@@ -49,8 +49,8 @@ def test_the_handwritten_gradient_equals_that_of_a_tape() -> None:
     weights = [tf.Variable(weight) for weight in glorot_weights((7, 11, 11, 3), 0)]
     dropout = Dropout(tf.constant(0.4), tf.constant([3, 1], tf.int64), tf.constant(2))
     with tf.GradientTape() as tape:
-        inputs, logits = forward(x, weights, dropout)
+        passed, logits = forward(x, weights, dropout)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
     error = (tf.nn.softmax(logits) - tf.one_hot(y, 3)) / 40.0
-    for ours, tapes in zip(backward(error, inputs, weights, dropout), tape.gradient(loss, weights), strict=True):
+    for ours, tapes in zip(backward(error, passed, dropout), tape.gradient(loss, weights), strict=True):
         np.testing.assert_allclose(ours, tapes, rtol=0, atol=1e-6)

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-_WEIGHTS, _ORDER = 0, 1
+_WEIGHTS, _ORDER, _FOLD = 0, 1, 2
+
+
+def fold_seed(seed: int, fold: int) -> int:
+    """Returns the seed of the network of a fold, counted from 0: the training's own for the first, below 2**32."""
+    if fold == 0:
+        return seed
+    return int(np.random.SeedSequence(seed, spawn_key=(_FOLD, fold)).generate_state(1)[0])
 
 
 def weights_generator(seed: int) -> np.random.Generator:

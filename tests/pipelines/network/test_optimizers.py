@@ -9,7 +9,7 @@ from keras_counterpart import batches, keras_model, tiny_dataset
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.errors import TrainingError
-from pipelines.training.optimizers import FUSED
+from pipelines.network.optimizers import FUSED
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
 

@@ -1,0 +1,180 @@
+"""One epoch as one compiled function: shuffled batches, forward, backward and update without a return to Python.
+
+Shapes are left open, so one traced function serves every width, batch size and learning rate of its depth: a worker
+traces a few functions instead of one per trial, and its memory does not grow with its trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+from pipelines.network.layers import Dropout, backward, forward
+from pipelines.network.losses import count_right, row_losses
+from pipelines.network.optimizers import FUSED, Tensor, Tensors
+
+EVALUATION_ROWS = 2048
+"""Rows of one evaluation step: large enough for the matrix product, small enough for the cache."""
+
+Function: TypeAlias = "tf.types.experimental.PolymorphicFunction"
+
+
+class Rows(NamedTuple):
+    """Inputs and targets as TensorFlow holds them, and the affine map that scales the inputs.
+
+    Attributes:
+        x: (n_rows, n_features) uint8 or float32, as the source holds them.
+        y: (n_rows,) int32 class numbers, or float32 standardized targets.
+        slope: float32 scalar, or (n_features,).
+        offset: float32 scalar, or (n_features,); a network sees ``x * slope + offset``.
+        weight: (n_rows,) float32 factors of the rows' losses; None leaves them out of the function.
+    """
+
+    x: Tensor
+    y: Tensor
+    slope: Tensor
+    offset: Tensor
+    weight: Tensor | None = None
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns the scaled inputs, the targets and the weights of the rows at ``index``, in its shape."""
+        x = tf.cast(tf.gather(self.x, index), tf.float32) * self.slope + self.offset
+        return x, tf.gather(self.y, index), None if self.weight is None else tf.gather(self.weight, index)
+
+
+Apply = Callable[[Tensors, Tensors, Tensors, Tensor, Tensor], None]
+"""apply(weights, state, gradients, rate, step): one update of all weights."""
+
+
+def build_epoch(apply: Apply, *, with_dropout: bool, loss: str, precision: str = "float32") -> Function:
+    """Builds the function that trains one epoch.
+
+    Args:
+        apply: Updates the weights.
+        with_dropout: Whether masks are drawn.
+        loss: One of ``LOSSES``.
+        precision: Type of the operands of the products.
+
+    Returns:
+        ``epoch(rows, order, batch_size, weights, state, rates, first_step, dropout_rate, seed)``, which changes
+        weights and state in place and returns mean loss and accuracy over the epoch's batches. Several networks have
+        an ``order`` (n_networks, n_rows) and ``seed`` (n_networks, 2), and get (n_networks,) means. It stops after
+        the first batch in which no loss is finite.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def epoch(
+        rows: Rows, order: Tensor, batch_size: Tensor, weights: Tensors, state: Tensors,
+        rates: Tensor, first_step: Tensor, dropout_rate: Tensor, seed: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        n_rows = tf.shape(order)[-1]
+
+        def step(i: Tensor, total: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            index = order[..., i * batch_size : tf.minimum((i + 1) * batch_size, n_rows)]
+            x, targets, weight = rows.batch(index)
+            dropout = Dropout(dropout_rate, seed, i) if with_dropout else None
+            passed, outputs = forward(x, weights, dropout, precision)
+            losses, error = row_losses(loss, outputs, targets, weight)
+            gradients = backward(error / tf.cast(tf.shape(index)[-1], tf.float32), passed, dropout)
+            apply(weights, state, gradients, rates[i], tf.cast(first_step + i, tf.float32))
+            return i + 1, total + tf.reduce_sum(losses, -1), right + count_right(loss, outputs, targets)
+
+        zeros = tf.zeros(order.shape[:-1])
+        _, total, right = tf.while_loop(
+            lambda i, total, _: (i < tf.size(rates)) & tf.reduce_any(tf.math.is_finite(total)),
+            step, (0, zeros, zeros), parallel_iterations=1,
+        )  # fmt: skip
+        return total / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32)
+
+    return epoch
+
+
+@cache
+def fused_epoch(
+    optimizer: str, depth: int, n_networks: int, *, with_dropout: bool, loss: str, precision: str
+) -> Function:
+    """Returns the epoch function of one of ``FUSED``'s optimizers, built once per process, depth and networks."""
+    # A function of its own for each number of networks: one for several would be traced without knowing it.
+    del n_networks
+    rule = FUSED[optimizer]
+    n_slots = rule.n_state + rule.n_scratch
+
+    def apply(weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor) -> None:
+        for i in range(2 * (depth + 1)):
+            rule.update(weights[i], state[i * n_slots : (i + 1) * n_slots], gradients[i], rate, step)
+
+    return build_epoch(apply, with_dropout=with_dropout, loss=loss, precision=precision)
+
+
+@cache
+def build_evaluation(loss: str, *, keep_outputs: bool) -> Function:
+    """Builds the function that evaluates a network in float32, once per process and loss.
+
+    Args:
+        loss: One of ``LOSSES``.
+        keep_outputs: Whether it returns the outputs too.
+
+    Returns:
+        ``evaluate(rows, weights)``, which returns mean loss and accuracy over all rows, without dropout, and the
+        (n_rows, n_outputs) outputs; no rows of them unless they are kept.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def evaluate(rows: Rows, weights: Tensors) -> tuple[Tensor, Tensor, Tensor]:
+        n_rows = tf.size(rows.y)
+
+        def step(start: Tensor, total: Tensor, right: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            x, targets, weight = rows.batch(tf.range(start, tf.minimum(start + EVALUATION_ROWS, n_rows)))
+            outputs = forward(x, weights)[1]
+            losses, _ = row_losses(loss, outputs, targets, weight)
+            kept = kept.write(start // EVALUATION_ROWS, outputs) if keep_outputs else kept
+            right += count_right(loss, outputs, targets)
+            return start + EVALUATION_ROWS, total + tf.reduce_sum(losses), right, kept
+
+        kept = _blocks() if keep_outputs else tf.constant(0.0)
+        _, total, right, kept = tf.while_loop(
+            lambda start, *_: start < n_rows, step, (0, 0.0, 0.0, kept), parallel_iterations=1
+        )
+        outputs = kept.concat() if keep_outputs else tf.zeros((0, 1))
+        return total / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32), outputs
+
+    return evaluate
+
+
+@cache
+def build_packed_evaluation(loss: str, n_networks: int) -> Function:
+    """Builds the function that evaluates several networks in float32, each on rows of its own.
+
+    Args:
+        loss: One of ``LOSSES``.
+        n_networks: Their number.
+
+    Returns:
+        ``evaluate(rows, index, weights)`` for an ``index`` (n_networks, n_rows) of each network's rows, which returns
+        the (n_rows, n_networks) losses without the rows' weights and the (n_rows, n_networks, n_outputs) outputs.
+    """
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def evaluate(rows: Rows, index: Tensor, weights: Tensors) -> tuple[Tensor, Tensor]:
+        n_rows = tf.shape(index)[-1]
+        size = max(1, EVALUATION_ROWS // n_networks)
+
+        def step(start: Tensor, losses: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            x, targets, _ = rows.batch(index[:, start : tf.minimum(start + size, n_rows)])
+            outputs = forward(x, weights)[1]
+            losses = losses.write(start // size, tf.transpose(row_losses(loss, outputs, targets, None)[0]))
+            return start + size, losses, kept.write(start // size, tf.transpose(outputs, (1, 0, 2)))
+
+        start = (0, _blocks(2), _blocks(3))
+        _, losses, kept = tf.while_loop(lambda start, *_: start < n_rows, step, start, parallel_iterations=1)
+        return losses.concat(), kept.concat()
+
+    return evaluate
+
+
+def _blocks(rank: int = 2) -> tf.TensorArray:
+    """An array of blocks of rows, which differ in their number of rows: the last is shorter."""
+    return tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=(None,) * rank)

@@ -1,0 +1,174 @@
+"""Networks of one shape that train in one program: one alone, or the networks of folds and seeds side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.config import Hyperparameters, layer_sizes
+from pipelines.network.epoch import Function, build_epoch, fused_epoch
+from pipelines.network.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
+from pipelines.network.streams import dropout_seed, fold_seed, order_generator
+from pipelines.training.history import Checkpoint
+from pipelines.training.model import glorot_weights
+from pipelines.training.rows import TrainingRows
+
+
+class Network(NamedTuple):
+    """One network.
+
+    Attributes:
+        seed: Of its initial weights, the order of its rows and its dropout.
+        fold: Number of the fold that it is validated on; None for one split.
+    """
+
+    seed: int
+    fold: int | None = None
+
+
+def networks(rows: TrainingRows, seed: int) -> list[Network]:
+    """Returns the networks of a training: one for each fold, with a seed of its own."""
+    if not rows.folds:
+        return [Network(seed)]
+    return [Network(fold_seed(seed, fold), fold) for fold in range(len(rows.folds))]
+
+
+class Pack:
+    """The weights of networks, and the functions that train and evaluate all of them at once.
+
+    Args:
+        rows: With the training rows weighted as the configuration says.
+        hyperparameters: The configuration.
+        members: The networks. Several have arrays with a first axis of networks.
+        loss: One of ``LOSSES``.
+        precision: Type of the operands of the products in training.
+        start: The checkpoint to resume from; of a single network only.
+
+    Attributes:
+        weights: A kernel (..., n_in, n_out) and a bias (..., n_out) for each layer, as TensorFlow's variables.
+    """
+
+    def __init__(
+        self,
+        rows: TrainingRows,
+        hyperparameters: Hyperparameters,
+        members: Sequence[Network],
+        loss: str,
+        precision: str,
+        start: Checkpoint | None = None,
+    ) -> None:
+        self.members = members
+        self._hp, self._rows = hyperparameters, rows
+        self._with_dropout, self._loss, self._precision = hyperparameters.dropout > 0, loss, precision
+        start = start or Checkpoint(self._initial_weights())
+        build = self._fused if hyperparameters.optimizer in FUSED else self._keras
+        self._train, self.weights, self._state, self._slots = build(start)
+
+    def _initial_weights(self) -> tuple[np.ndarray, ...]:
+        sizes = layer_sizes(self._hp, self._rows.n_features, self._rows.n_outputs)
+        drawn = [glorot_weights(sizes, member.seed) for member in self.members]
+        return drawn[0] if len(drawn) == 1 else tuple(np.stack(arrays) for arrays in zip(*drawn, strict=True))
+
+    def _fused(self, start: Checkpoint) -> tuple[Function, Tensors, Tensors, Tensors]:
+        """Creates variables of open shape, so that one traced function serves all sizes."""
+        rule = FUSED[self._hp.optimizer]
+        kept, slots = [], []
+        for i, weight in enumerate(start.weights):
+            saved = start.state[i * rule.n_state : (i + 1) * rule.n_state] or [np.zeros_like(weight)] * rule.n_state
+            variables = [variable(array) for array in saved]
+            kept += variables
+            slots += variables + [variable(np.zeros_like(weight)) for _ in range(rule.n_scratch)]
+        function = fused_epoch(
+            self._hp.optimizer,
+            self._hp.depth,
+            len(self.members),
+            with_dropout=self._with_dropout,
+            loss=self._loss,
+            precision=self._precision,
+        )
+        return function, [variable(weight) for weight in start.weights], kept, slots
+
+    def _keras(self, start: Checkpoint) -> tuple[Function, Tensors, Tensors, Tensors]:
+        """Creates Keras's own optimizer, for optimizers without a fused kernel; it is traced for this trial alone."""
+        import keras
+
+        optimizer = keras_optimizer(self._hp.optimizer, self._hp.learning_rate)
+        wrapped = [keras.Variable(weight, name=f"w{i}") for i, weight in enumerate(start.weights)]
+        optimizer.build(wrapped)
+        optimizer.iterations.assign(start.steps)
+        state = state_variables(optimizer)
+        for held, array in zip(state, start.state, strict=False):  # a fresh start has no state
+            held.assign(array)
+
+        def apply(weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor) -> None:  # noqa: ARG001
+            optimizer.learning_rate.assign(rate)
+            optimizer.apply(gradients, wrapped)
+
+        function = build_epoch(apply, with_dropout=self._with_dropout, loss=self._loss, precision=self._precision)
+        return function, [held.value for held in wrapped], [held.value for held in state], []
+
+    def train(self, epoch: int, rates: np.ndarray, first_step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Trains an epoch.
+
+        Args:
+            epoch: Counted from 0.
+            rates: (n_steps,) float32 learning rates.
+            first_step: Number of the first step, from 1.
+
+        Returns:
+            (n_networks,) mean losses and accuracies over the batches.
+        """
+        orders = [_order(self._rows, member, epoch) for member in self.members]
+        seeds = [dropout_seed(member.seed, epoch) for member in self.members]
+        order, seed = (orders[0], seeds[0]) if len(orders) == 1 else (np.stack(orders), seeds)
+        found = self._train(
+            self._rows.training, tf.constant(order), tf.constant(self._hp.batch_size), self.weights, self._slots,
+            variable(rates), tf.constant(first_step), tf.constant(self._hp.dropout, tf.float32),
+            tf.constant(seed, tf.int64),
+        )  # fmt: skip
+        losses, accuracies = (np.atleast_1d(means.numpy()) for means in found)
+        return losses, accuracies
+
+    def arrays_of(self, members: Sequence[Network]) -> list[np.ndarray]:
+        """Returns copies of the weights of those of some networks that are here, with a first axis of networks."""
+        places = [place for place, member in enumerate(self.members) if member in members]
+        if not places:
+            return []
+        arrays = [weight.numpy() for weight in self.weights]
+        return [array[None] for array in arrays] if len(self.members) == 1 else [array[places] for array in arrays]
+
+    def checkpoint(self, steps: int, epochs: int) -> Checkpoint:
+        """Returns what resuming needs."""
+        weights = tuple(weight.numpy() for weight in self.weights)
+        return Checkpoint(weights, tuple(held.numpy() for held in self._state), steps, epochs)
+
+
+def variable(array: np.ndarray) -> tf.Variable:
+    """Creates a variable of open shape: a function traced for one takes those of every size."""
+    return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
+
+
+def rows_per_epoch(rows: TrainingRows) -> int:
+    """Returns how many rows a network sees in an epoch: those of the smallest training fold."""
+    return min(len(fold.training) for fold in rows.folds) if rows.folds else int(rows.training.y.shape[0])
+
+
+def row_order(n_rows: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns the order of the training rows, (n_rows,) int32, in an epoch counted from 0."""
+    return order_generator(seed, epoch).permutation(n_rows).astype(np.int32)
+
+
+def _order(rows: TrainingRows, network: Network, epoch: int) -> np.ndarray:
+    """Returns the numbers of the rows of an epoch in their order.
+
+    The networks of folds train in step, so each sees as many rows as the smallest training fold has: of a larger
+    one, others in each epoch.
+    """
+    n_rows = rows_per_epoch(rows)
+    if network.fold is None:
+        return row_order(n_rows, network.seed, epoch)
+    own = rows.folds[network.fold].training
+    return np.asarray(own[row_order(len(own), network.seed, epoch)[:n_rows]])
