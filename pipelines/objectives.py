@@ -84,6 +84,7 @@ _EPOCH_METRICS: dict[Task, tuple[str, ...]] = {
 }
 
 
-def epoch_metrics(task: Task, objective: str) -> tuple[str, ...]:
-    """Names of the metrics of each epoch: those of the task and the objective."""
-    return tuple(dict.fromkeys((*_EPOCH_METRICS[task], objective)))
+def epoch_metrics(task: Task, objective: str, *, with_folds: bool = False) -> tuple[str, ...]:
+    """Names of the metrics of each epoch: those of the task and the objective; with folds its spread over them too."""
+    spread = (OBJECTIVES[objective].spread_key,) if with_folds else ()
+    return tuple(dict.fromkeys((*_EPOCH_METRICS[task], objective, *spread)))

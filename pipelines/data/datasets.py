@@ -61,13 +61,13 @@ class Split:
     y: Array
     weight: Array | None = None
 
+    def at(self, rows: Array | slice) -> Split:
+        """Returns the rows of these numbers, or for which (n_rows,) booleans are true."""
+        return Split(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+
     def head(self, n_rows: int) -> Split:
         """Returns the first rows."""
-        return Split(self.x[:n_rows], self.y[:n_rows], None if self.weight is None else self.weight[:n_rows])
-
-    def after(self, n_rows: int) -> Split:
-        """Returns the rows after the first ones."""
-        return Split(self.x[n_rows:], self.y[n_rows:], None if self.weight is None else self.weight[n_rows:])
+        return self.at(slice(n_rows))
 
     def joined(self, other: Split) -> Split:
         """Returns these rows and then the other split's."""
@@ -108,6 +108,16 @@ class Dataset:
     def n_folds(self) -> int:
         """Number of folds; 1 for one split."""
         return 1 if self.fold_of is None else int(self.fold_of.max()) + 1
+
+    @property
+    def scored(self) -> Split:
+        """The rows that the objective is measured on: the validation rows; with folds those of all folds."""
+        return self.validation if self.fold_of is None else self.training.joined(self.validation)
+
+    def of_fold(self, number: int) -> Dataset:
+        """Returns one split whose validation rows are those of a fold."""
+        rows, held_out = self.training.joined(self.validation), np.asarray(self.fold_of) == number
+        return replace(self, training=rows.at(~held_out), validation=rows.at(held_out), fold_of=None)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -193,16 +203,15 @@ def prepare(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: b
     if source.task == "regression":
         target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
         targets = target.encode(source.labels)
-    known = take(source, encoder, targets, shares.learned_from)
-    center, scale = learn_scaling(known.x, scaling, encoder.are_numbers if encoder else None)
+    training, validation = _take_shares(source, encoder, targets, shares)
+    x = training.x if shares.fold_of is None else training.joined(validation).x
+    center, scale = learn_scaling(x, scaling, encoder.are_numbers if encoder else None)
     names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
-    n_training = len(shares.training)
-    has_folds = shares.fold_of is not None
     dataset = Dataset(
         name=source.name,
-        training=known.head(n_training) if has_folds else known,
-        validation=known.after(n_training) if has_folds else take(source, encoder, targets, shares.validation),
-        preprocessing=Preprocessing(known.x.shape[1:], names, center, scale, encoder, target),
+        training=training,
+        validation=validation,
+        preprocessing=Preprocessing(x.shape[1:], names, center, scale, encoder, target),
         fingerprint=_fingerprint(source, encoder, config, shares),
         n_test=source.n_test(shares.test),
         notes=(*remarks(source, numbers, classes, shares, encoder, config), *lines),
@@ -301,6 +310,15 @@ def take(source: Source, encoder: TableEncoder | None, targets: Array, rows: Arr
         return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), targets[rows], weight)
     with placed(source.place):
         return Split(encoder.encode(source.rows, rows), targets[rows], weight)
+
+
+def _take_shares(source: Source, encoder: TableEncoder | None, targets: Array, shares: Shares) -> tuple[Split, Split]:
+    """Returns the training and the validation rows; with folds the mean of their weights together is 1."""
+    known = take(source, encoder, targets, shares.learned_from)
+    if shares.fold_of is None:
+        return known, take(source, encoder, targets, shares.validation)
+    n_training = len(shares.training)
+    return known.head(n_training), known.at(slice(n_training, None))
 
 
 def _require_valid(config: DataConfig) -> None:

@@ -49,6 +49,7 @@ class Description:
         notes: As of a ``Dataset``.
         task: What the target is.
         target_range: Lowest value, mean and highest value of a regression's training targets; None for classes.
+        folds: Number of folds; 1 for one split. The validation rows are those of the first fold.
     """
 
     name: str
@@ -63,11 +64,12 @@ class Description:
     notes: tuple[str, ...]
     task: Task
     target_range: tuple[float, float, float] | None
+    folds: int = 1
 
 
-def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
+def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Description:
     """Describes a source; arguments and errors are those of ``datasets.load``."""
-    prepared = prepare(config, folders)
+    prepared = prepare(config, folders, decide_folds=decide_folds)
     dataset = prepared.dataset
     x, splits = dataset.training.x, {"training": dataset.training, "validation": dataset.validation}
     counts, target_range = {name: np.empty(0, int) for name in splits}, None
@@ -89,6 +91,7 @@ def describe(config: DataConfig, folders: Sequence[Path] = ()) -> Description:
         notes=dataset.notes,
         task=dataset.task,
         target_range=target_range,
+        folds=dataset.n_folds,
     )
 
 

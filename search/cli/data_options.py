@@ -31,7 +31,9 @@ _OPTIONS = {
     "time": data_option("COLUMN", "Training rows are before validation rows, these before test rows.", "none"),
     "split": data_option("COLUMN", "The words train, validation and test: the split of each row.", "none"),
     "weight": data_option("COLUMN", "Weights of the rows in the loss and in every metric.", "none"),
+    "folds": data_option("N", "Folds of all rows but the test rows; each trial trains a network for each.", 1),
 }
+_WHOLE_NUMBERS = ("folds",)
 
 
 def with_data_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -57,7 +59,8 @@ def with_data_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(name: str) -> inspect.Parameter:
-    annotation = Annotated[str | None, _OPTIONS[name]]
+    kind = int if name in _WHOLE_NUMBERS else str
+    annotation = Annotated[kind | None, _OPTIONS[name]]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

@@ -29,7 +29,7 @@ def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     batch_size: int = space.highest("batch_size")
     n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
     held: int = sum(array.nbytes for split in (training, validation) for array in (split.x, split.y))
-    floats = _GPU_COPIES * count_parameters(sizes) + _GPU_LAYER_VALUES * n_rows * sum(sizes)
+    floats = dataset.n_folds * (_GPU_COPIES * count_parameters(sizes) + _GPU_LAYER_VALUES * n_rows * sum(sizes))
     return (held + 4 * floats >> 20) + 1
 
 
@@ -41,12 +41,14 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
     """
     n_slots = sum(not slot.visible_devices for slot in slots)
     n_parameters = count_parameters(layer_sizes(largest, dataset.training.x[0].size, dataset.n_outputs))
+    n_parameters *= dataset.n_folds
     needed_bytes = n_parameters * 4 * _COPIES * n_slots
     free_bytes = psutil.virtual_memory().available
     if needed_bytes > free_bytes:
+        networks, fewer = (f" in {dataset.n_folds} folds", " or folds") if dataset.n_folds > 1 else ("", "")
         where = "one slot" if n_slots == 1 else f"{n_slots} slots"
         raise SpecError(
             f"width and depth: networks must fit in memory, got {n_parameters:,} weights with width {largest.width} and"
-            f" depth {largest.depth}, about {needed_bytes / 1e9:,.1f} GB for {where} where {free_bytes / 1e9:,.1f} GB"
-            " are free: lower one, or take fewer slots"
+            f" depth {largest.depth}{networks}, about {needed_bytes / 1e9:,.1f} GB for {where} where"
+            f" {free_bytes / 1e9:,.1f} GB are free: lower one, or take fewer slots{fewer}"
         )

@@ -162,7 +162,7 @@ class _Finals:
     def _finalists(self) -> list[Finalist]:
         """Each configuration with its results so far, in the order of the leaderboard."""
         results = recorded_results(self.context.study)
-        known = len(self.dataset.validation.y), OBJECTIVES[self.context.objective]
+        known = len(self.dataset.scored.y), OBJECTIVES[self.context.objective]
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
     def _next_finalist(self) -> FinalistJob | None:
@@ -201,5 +201,5 @@ def refit_metrics(metrics: Sequence[str]) -> tuple[str, ...]:
 
 
 def joined(dataset: Dataset) -> Dataset:
-    """A dataset that also trains on its validation rows, which stay its validation rows too."""
-    return replace(dataset, training=dataset.training.joined(dataset.validation))
+    """A dataset that trains one network on its validation rows too, which stay its validation rows; it has no folds."""
+    return replace(dataset, training=dataset.training.joined(dataset.validation), fold_of=None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -40,13 +40,28 @@ Baselines: TypeAlias = Mapping[str, Mapping[str, float]]
 """Metrics by name, such as ``auc``, of each baseline: ``majority`` or ``mean``, and ``linear``."""
 
 
+def validation_scores(dataset: Dataset) -> dict[str, Mapping[str, float]]:
+    """Scores the baselines on the validation rows; with folds returns the means over them."""
+    if dataset.fold_of is None:
+        return dict(baseline_scores(dataset, dataset.validation))
+    folds = [dataset.of_fold(number) for number in range(dataset.n_folds)]
+    scores = [baseline_scores(fold, fold.validation) for fold in folds]
+    names = [name for name in scores[0] if all(name in found for found in scores)]
+    return {
+        name: {metric: float(np.mean([found[name][metric] for found in scores])) for metric in scores[0][name]}
+        for name in names
+    }
+
+
 def baseline_scores(dataset: Dataset, rows: Split) -> dict[str, dict[str, float]]:
-    """Fits the baselines to the training rows and scores them.
+    """Fits the baselines to the training rows and scores them on other rows.
 
     Args:
-        dataset: The training rows.
+        dataset: The training rows; with folds those of all folds are.
         rows: The rows to score on, as ``dataset`` encodes them.
     """
+    if dataset.fold_of is not None:
+        dataset = replace(dataset, training=dataset.scored, fold_of=None)
     constant = "mean" if dataset.preprocessing.target else "majority"
     scores = {constant: _score(dataset, rows, _constant(dataset, len(rows.y)))}
     linear = _linear(dataset, rows.x)
@@ -128,7 +143,7 @@ class BaselineThread:
 
     def _train(self) -> None:
         try:
-            self._found = dict(baseline_scores(self._dataset, self._dataset.validation))
+            self._found = validation_scores(self._dataset)
         except (ValueError, MemoryError, np.linalg.LinAlgError):
             self._found = {}  # a study without a baseline is better than none
 

@@ -34,6 +34,8 @@ class TrialRow:
         is_start: Whether its configuration is one of the study's ``[[start]]``.
         stop_reason: Why its training ended: ``finished``, ``pruned``, ``timeout``, ``diverged``, ``failed``; None while
             it trains.
+        folds: Number of folds that the value is the mean of; 1 with one split.
+        std: The standard deviation of the value over folds; None with one split.
     """
 
     number: int
@@ -50,6 +52,8 @@ class TrialRow:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     is_start: bool = False
     stop_reason: str | None = None
+    folds: int = 1
+    std: float | None = None
 
     @property
     def comparison(self) -> Comparison:
@@ -65,7 +69,12 @@ def objective_of(attributes: Mapping[str, Any]) -> Objective:
 def metrics_of_epochs(attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the metrics that a study logs of each epoch, from the study's attributes."""
     task = attributes.get(SPEC, {}).get("data", {}).get("task", "classification")
-    return epoch_metrics(task, objective_of(attributes).name)
+    return epoch_metrics(task, objective_of(attributes).name, with_folds=folds_of(attributes) > 1)
+
+
+def folds_of(attributes: Mapping[str, Any]) -> int:
+    """The number of folds of a study, from the study's attributes; 1 means one split, as in earlier versions."""
+    return int(attributes.get(SPEC, {}).get("data", {}).get("folds", 1))
 
 
 def baselines_of(attributes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -75,7 +84,8 @@ def baselines_of(attributes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def best_value(result: Mapping[str, Any]) -> float | None:
     """The best objective in the record of a training; None where no epoch ended with a finite loss."""
-    return next((value for key, value in result.items() if key.startswith("best_val_")), None)
+    values = (value for key, value in result.items() if key.startswith("best_val_") and not key.endswith("_std"))
+    return next(values, None)
 
 
 def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) -> TrialRow:
@@ -95,7 +105,8 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
     majority = attributes.get(FACTS, {}).get("dataset", {}).get("majority")
     row = result_row(trial.number, trial.state.name, result, objective)
     is_start = trial.number < len(attributes.get(SPEC, {}).get("start", ()))
-    return replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes), is_start=is_start)
+    row = replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes), is_start=is_start)
+    return replace(row, folds=folds_of(attributes))
 
 
 def result_row(number: int, state: str, result: Mapping[str, Any], objective: Objective) -> TrialRow:
@@ -112,6 +123,7 @@ def result_row(number: int, state: str, result: Mapping[str, Any], objective: Ob
         run_id=None,
         objective=objective.name,
         stop_reason=result.get("stop_reason"),
+        std=result.get(f"best_{objective.spread_key}"),
     )
 
 

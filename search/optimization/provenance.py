@@ -25,9 +25,12 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     """Opens the runs of a study's experiment."""
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
     kind = "a regression" if dataset.task == "regression" else f"{dataset.n_outputs} classes"
+    rows = f"{len(dataset.training.y)} training and {len(dataset.validation.y)} validation rows"
+    if dataset.n_folds > 1:
+        rows = f"{len(dataset.scored.y)} rows in {dataset.n_folds} folds, whose means rank the trials"
     description = (
-        f"Search over {searched} for an MLP on **{plain(dataset.name)}**: {len(dataset.training.y)} training and"
-        f" {len(dataset.validation.y)} validation rows, {kind}; the test rows are held out."
+        f"Search over {searched} for an MLP on **{plain(dataset.name)}**: {rows},"
+        f" {kind}; the test rows are held out."
         f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
     )
     source = dataset_input(dataset, spec.data.source)
@@ -37,6 +40,7 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:
     """The dataset as MLflow shows it."""
     profile = {"training_rows": len(dataset.training.y), "validation_rows": len(dataset.validation.y)}
+    profile |= {"folds": dataset.n_folds} if dataset.n_folds > 1 else {}
     preprocessing = json.dumps(dataset.preprocessing.to_json(), indent=1)
     return DatasetInput(dataset.name, dataset.fingerprint, source, profile, preprocessing)
 
@@ -54,6 +58,7 @@ def facts(dataset: Dataset, pool: Pool, baselines: Baselines) -> dict[str, objec
             "name": dataset.name,
             "training_rows": len(dataset.training.y),
             "validation_rows": len(dataset.validation.y),
+            "folds": dataset.n_folds,
             "features": dataset.training.x[0].size,
             "task": dataset.task,
             "classes": len(dataset.class_names),
@@ -77,8 +82,11 @@ def machine(devices: Sequence[str]) -> dict[str, object]:
 
 
 def majority_of(dataset: Dataset) -> float | None:
-    """Accuracy of always answering with the validation rows' most frequent class; None in a regression."""
-    return None if dataset.task == "regression" else majority_share(dataset.validation.y)
+    """Accuracy of always answering with the validation rows' most frequent class; None in a regression.
+
+    With folds it is that on the rows of all folds.
+    """
+    return None if dataset.task == "regression" else majority_share(dataset.scored.y)
 
 
 def run_tags(dataset: Dataset) -> dict[str, str]:

@@ -17,10 +17,14 @@ from search.workers.tasks import Outcome, Task
 
 
 def result_of(task: Task, outcome: Outcome, device: str) -> dict[str, Any]:
-    """The record of a training, in values that JSON has."""
+    """The record of a training, in values that JSON has; with folds it has the spread over them."""
+    objective = OBJECTIVES[task.objective]
+    best = next((report.metrics for report in outcome.history if report.epoch == outcome.best_epoch), {})
+    spread = {f"best_{key}": best[key] for key in (objective.spread_key,) if key in best}
     return {
         "params": task.hyperparameters.to_json(),
-        OBJECTIVES[task.objective].best_key: outcome.best_value if outcome.best_epoch else None,
+        objective.best_key: outcome.best_value if outcome.best_epoch else None,
+        **spread,
         "best_epoch": outcome.best_epoch or None,
         "epochs_trained": len(outcome.history),
         "duration_s": round(outcome.duration_s, 3),

@@ -129,6 +129,12 @@ def undelivered(n_runs: int) -> None:
         message(f"MLflow has not received {n_runs} runs yet; they are in the spool until the next command sends them")
 
 
+def over_folds(rows: Sequence[TrialRow]) -> str:
+    """That the values of trials are means over folds, for a title."""
+    n_folds = rows[0].folds if rows else 1
+    return f" (means of {n_folds} folds)" if n_folds > 1 else ""
+
+
 def baseline(rows: Sequence[TrialRow], what: str = "the best trial") -> list[str]:
     """A line on each baseline beside the best of the rows; none if they are unknown.
 
@@ -161,6 +167,7 @@ def description_tables(data: Description) -> list[Table]:
     low, high = data.value_range
     facts = {
         "rows": f"{rows} (held out)",
+        **({"folds": f"{data.folds}, of all rows but the test rows"} if data.folds > 1 else {}),
         "input": f"{shape} {data.dtype}, from {low:g} to {high:g}",
         **_target_facts(data),
         "fingerprint": data.fingerprint,
@@ -211,6 +218,7 @@ def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
         hourly += f" with {spec.pruner}, {forecast.unpruned_per_hour:,.0f} if each were trained to its last epoch"
     facts = {
         "budget": " or ".join(limits),
+        **({"folds": f"{forecast.folds}, a network for each in every trial"} if forecast.folds > 1 else {}),
         "slots": f"{forecast.slots}: {', '.join(forecast.devices)}",
         "configurations an hour": hourly,
         "time": f"about {seconds(forecast.forecast_s)} ({_range(forecast.forecast_low_s, forecast.forecast_high_s)})",

@@ -17,7 +17,7 @@ from search.finals.readings import latest_reading, seal_opened
 from search.home.settings import Settings, read_settings
 from search.home.text import ordinal, times
 from search.optimization.baselines import compare
-from search.optimization.leaderboard import TrialRow, leaderboard, metrics_of_epochs, objective_of
+from search.optimization.leaderboard import TrialRow, folds_of, leaderboard, metrics_of_epochs, objective_of
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study
 from search.reporting.charts import charts, learning_curves, regression_charts
@@ -94,6 +94,7 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     return {
         "name": study.study_name,
         "objective": objective,
+        "n_folds": folds_of(attributes),
         "spec": spec_from_dict(attributes[SPEC], "recorded study"),
         "facts": attributes.get(FACTS, {}),
         "elapsed_s": attributes.get(ELAPSED, 0.0),
@@ -194,7 +195,10 @@ def _finals(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts | None:
         return None
     recorded, trials = recorded_results(study), study.get_trials(deepcopy=False)
     objective = objective_of(study.user_attrs)
-    n_rows = study.user_attrs.get(FACTS, {}).get("dataset", {}).get("validation_rows", 0)
+    data = study.user_attrs.get(FACTS, {}).get("dataset", {})
+    n_rows = data.get("validation_rows", 0)
+    if folds_of(study.user_attrs) > 1:  # each row is a validation row once
+        n_rows += data.get("training_rows", 0)
     wanted = [candidate_of(trials[number]) for number in verdict["trials"]]
     found = [make_finalist(candidate, verdict["seeds"], recorded, n_rows, objective) for candidate in wanted]
     compared = " ".join(replace(rows[0].comparison, value=found[0].mean).sentences("the winner"))

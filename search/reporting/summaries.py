@@ -146,7 +146,8 @@ def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
     rank, value = complete.index(row) + 1, row.value or 0.0
     objective = OBJECTIVES[row.objective]
     text = (
-        f"reached {objective.label} {value_text(value)} at epoch {row.best_epoch} of {row.epochs_trained}, rank {rank}"
+        f"reached {objective.label} {value_text(value)}{_over_folds(row)} at epoch {row.best_epoch} of"
+        f" {row.epochs_trained}, rank {rank}"
         f" of the {len(complete)} complete trials"
     )
     if len(complete) > 1:
@@ -158,6 +159,14 @@ def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
     if result.get("stop_reason") == "timeout":
         text += f". The study's timeout ended it before its {row.params.get('epochs')} planned epochs"
     return " ".join([f"{text}.", *row.comparison.sentences("this trial")])
+
+
+def _over_folds(row: TrialRow) -> str:
+    """That a value is a mean over folds, with its spread."""
+    if row.folds == 1:
+        return ""
+    spread = "" if row.std is None else f", standard deviation {value_text(row.std)}"
+    return f" (mean of {row.folds} folds{spread})"
 
 
 def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, attributes: Mapping[str, Any]) -> str:

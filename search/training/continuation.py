@@ -104,7 +104,7 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
             run_id=run_id,
             spec=spec,
             fingerprint=tags["dataset.fingerprint"],
-            history=read_history(client, run_id, epoch_metrics(spec.task, objective.name)),
+            history=read_history(client, run_id, _metrics(spec)),
             best_epoch=int(metrics.get("best_epoch", 0)),
             best_value=metrics.get(objective.best_key),
             model=_read_recorded(client, run_id, MODEL_FILE, tags[MODEL_TAG]) if MODEL_TAG in tags else b"",
@@ -112,6 +112,11 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         )
     except MlflowException as error:
         raise NotFoundError(f"--continue: must be a run of this home: {one_line(error)}") from error
+
+
+def _metrics(spec: TrainingSpec) -> tuple[str, ...]:
+    with_folds = (spec.data.folds or 1) > 1
+    return epoch_metrics(spec.task, spec.objective or "val_accuracy", with_folds=with_folds)
 
 
 def _read_recorded(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:

@@ -23,7 +23,7 @@ _N_TRIALS = 4
 _REPETITIONS = 3
 
 
-def slowness(settings: Settings, devices: Sequence[str], cost: Cost, startup_s: float) -> list[float]:
+def slowness(settings: Settings, devices: Sequence[str], cost: Cost, startup_s: float, n_folds: int = 1) -> list[float]:
     """How many times longer than this forecast earlier studies of this machine took.
 
     Args:
@@ -31,13 +31,15 @@ def slowness(settings: Settings, devices: Sequence[str], cost: Cost, startup_s: 
         devices: Of each slot; studies on others do not count.
         cost: Of a trial, as measured now.
         startup_s: Seconds before the first trial begins.
+        n_folds: The networks of a trial that were measured; studies with others do not count.
     """
     found: list[float] = []
     if settings.is_shared:
         return found
     for name in reversed(study_names(settings)):
         study = load_study(settings, name)
-        if study.user_attrs.get(FACTS, {}).get("machine") == machine(devices):
+        facts = study.user_attrs.get(FACTS, {})
+        if facts.get("machine") == machine(devices) and facts.get("dataset", {}).get("folds", 1) == n_folds:
             found += _slowness(study, len(devices), cost, startup_s)
         if len(found) == _N_STUDIES:
             break

@@ -10,11 +10,13 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import TrainingError
+from pipelines.files.archives import Array
 from search.devices.memory import require_fit
 from search.devices.slots import Slot
 from search.home.settings import read_settings
@@ -67,6 +69,7 @@ class Forecast:
         slots: Number of trials that train at the same time.
         devices: Device of each slot.
         notes: Remarks on the dataset.
+        folds: Networks that each trial trains, one for each fold; 1 with one split.
     """
 
     configurations_per_hour: float
@@ -80,6 +83,7 @@ class Forecast:
     slots: int
     devices: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    folds: int = 1
 
 
 def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
@@ -108,7 +112,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     probes = _train_probes(spec, [hp for trials in simulations for hp, _ in trials], dataset, slots)
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in probes.outcomes) / len(slots)
     startup_s = max(0.0, startup_s) + _TRACKING_S / (os.cpu_count() or 1)
-    factors = slowness(settings, [slot.device for slot in slots], probes.cost, startup_s)
+    factors = slowness(settings, [slot.device for slot in slots], probes.cost, startup_s, dataset.n_folds)
     return _forecast(spec, simulations, probes, dataset, slots, startup_s, factors)
 
 
@@ -141,6 +145,7 @@ def _forecast(
         slots=len(slots),
         devices=tuple(slot.device for slot in slots),
         notes=dataset.notes,
+        folds=dataset.n_folds,
     )
 
 
@@ -157,7 +162,7 @@ def _train_probes(
     spec: StudySpec, configurations: Sequence[Hyperparameters], dataset: Dataset, slots: Sequence[Slot]
 ) -> _Probes:
     """Trains the last of some configurations for a few epochs, on few enough rows for the largest of them."""
-    few = _few_rows(dataset, max(map(Shape.of(dataset).n_weights, configurations)))
+    few = _few_rows(dataset, dataset.n_folds * max(map(Shape.of(dataset).n_weights, configurations)))
     probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp in configurations[-N_PROBES:]]
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
         runner = ProbeRunner(pool, [_probe(spec, number, hp) for number, hp in enumerate(probes)])
@@ -235,7 +240,20 @@ def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
     n_training = len(dataset.training.y)
     n_rows = min(n_training, max(256, min(PROBE_ROWS, PROBE_PRODUCTS // most_weights)))
     n_validation = max(1, len(dataset.validation.y) * n_rows // n_training)
+    if dataset.fold_of is not None:
+        return _few_of_each_fold(dataset, n_validation)
     return replace(dataset, training=dataset.training.head(n_rows), validation=dataset.validation.head(n_validation))
+
+
+def _few_of_each_fold(dataset: Dataset, n_rows: int) -> Dataset:
+    """The first rows of each fold: a probe trains a network for each of them, as a trial does."""
+    fold_of: Array = np.asarray(dataset.fold_of)
+    kept = np.zeros(len(fold_of), bool)
+    for number in range(dataset.n_folds):
+        kept[np.flatnonzero(fold_of == number)[:n_rows]] = True
+    n_training = len(dataset.training.y)
+    training, validation = dataset.training.at(kept[:n_training]), dataset.validation.at(kept[n_training:])
+    return replace(dataset, training=training, validation=validation, fold_of=fold_of[kept])
 
 
 def _n_bytes(dataset: Dataset) -> int:

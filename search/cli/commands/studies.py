@@ -46,7 +46,7 @@ def plan(
         forecast = search.plan_study(spec, home=home)
     display.notes(forecast.notes)
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
-    ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high")
+    ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high", "folds")
     document = display.fields(forecast, *figures, *ranges)
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
@@ -101,7 +101,7 @@ def trials(study: Study, top: Top = None, home: Home = None, as_json: Json = Fal
     """
     found = search.trials(study, home=home)
     rows = found[:top]
-    table = leaderboard_table(rows, f"study {study}", len(found))
+    table = leaderboard_table(rows, f"study {study}{display.over_folds(found)}", len(found))
     display.show([table, *display.baseline(rows)], [asdict(row) for row in rows], as_json=as_json)
 
 

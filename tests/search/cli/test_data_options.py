@@ -13,7 +13,7 @@ from search.spec.study_spec import default_spec, override, spec_from_dict
 from search.spec.template import DEFAULT_STUDY
 from search.training.configuration import default_training
 
-ON_DATA = ("target", "task", "group", "time", "split", "weight")
+ON_DATA = ("target", "task", "group", "time", "split", "weight", "folds")
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def test_every_command_that_reads_data_has_them(command: str) -> None:
         ("--split part", {"training": 40, "validation": 10, "test": 10}),
         ("--time day", {"training": 38, "validation": 10, "test": 12}),
         ("--group patient --weight w", {"training": 39, "validation": 9, "test": 12}),
+        ("--folds 4", {"training": 36, "validation": 12, "test": 12}),
     ],
 )
 def test_they_say_how_rows_are_split(
@@ -54,6 +55,12 @@ def test_they_say_how_rows_are_split(
 
 
 WRONG = {
+    "run rows.csv --target y --folds 0": "--folds: must be a whole number from 1 to 100, got 0",
+    "plan grouped.toml --folds -1": "--folds: must be a whole number from 1 to 100, got -1",
+    "datasets rows.csv --target y --folds 5 --time day": (
+        "--folds: must be left out with --time, got 5 and 'day': choose one of the two"
+    ),
+    "run rows.csv --target y --folds 30": "--folds: every class must have a row for each of 30 folds beside its test",
     "datasets rows.csv --target y --time day --group patient": (
         "--time: must be left out with --group, got 'day': choose one of the two"
     ),

@@ -16,7 +16,8 @@ from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset, Split, load
 from pipelines.objectives import OBJECTIVES
 from search.optimization import baselines
-from search.optimization.baselines import BaselineThread, baseline_scores, compare
+from search.optimization.baselines import BaselineThread, baseline_scores, compare, validation_scores
+from search.optimization.provenance import majority_of
 
 
 def dataset(tmp_path: Path, y: np.ndarray, n_features: int = 3) -> Dataset:
@@ -44,6 +45,24 @@ def test_classes_are_scored_as_scikit_learns_models_are(tmp_path: Path) -> None:
     assert found["majority"]["accuracy"] == pytest.approx(np.mean(constant == y))
     assert found["majority"]["balanced_accuracy"] == balanced_accuracy_score(y, constant) == 0.5
     assert found["majority"]["auc"] == 0.5
+
+
+def test_with_folds_they_are_means_over_the_folds(tmp_path: Path) -> None:
+    one = dataset(tmp_path, (np.arange(400) % 4 == 0).astype(np.int32))
+    data = load(DataConfig(str(tmp_path / "d.npz"), folds=3))
+    rows = data.training.joined(data.validation)
+    found = []
+    for number in range(3):
+        inside = data.fold_of == number
+        fold = replace(data, training=rows.at(~inside), validation=rows.at(inside), fold_of=None)
+        found.append(baseline_scores(fold, fold.validation))
+    assert validation_scores(one) == baseline_scores(one, one.validation)
+    means = validation_scores(data)
+    assert means.keys() == {"majority", "linear"}
+    assert means["linear"]["auc"] == pytest.approx(np.mean([scores["linear"]["auc"] for scores in found]))
+    assert majority_of(data) == np.bincount(rows.y).max() / len(rows.y)
+    everything = replace(data, training=rows, fold_of=None)
+    assert baseline_scores(data, one.validation) == baseline_scores(everything, one.validation)
 
 
 def test_a_regression_is_scored_in_its_own_unit(tmp_path: Path) -> None:

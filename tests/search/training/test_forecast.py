@@ -38,7 +38,7 @@ def test_it_forecasts_and_records_nothing(tmp_path: Path) -> None:
     assert answer.code == 0
     found = answer.json()
     ranges = ["forecast_low_s", "forecast_high_s", "trials_low", "trials_high"]
-    assert list(found) == ["configurations_per_hour", "forecast_s", "memory_mb", "slots", *ranges]
+    assert list(found) == ["configurations_per_hour", "forecast_s", "memory_mb", "slots", *ranges, "folds"]
     assert found["forecast_low_s"] < found["forecast_s"] < found["forecast_high_s"]
     assert found["trials_low"] == found["trials_high"] == 10
     assert found["slots"] == 1
@@ -149,6 +149,16 @@ def test_work_is_steps_products_and_updates() -> None:
     hp = Hyperparameters(width=16, depth=1, batch_size=100)
     assert Shape.of(dataset).n_weights(hp) == 65 * 16 + 17 * 10
     assert Shape.of(dataset).work(hp) == (12, 1149 * 1210, 12 * 1210)
+
+
+def test_probes_train_a_network_for_each_fold_on_few_rows() -> None:
+    dataset = load(DataConfig("digits", folds=4))
+    few = _few_rows(dataset, 1 << 26)
+    assert few.n_folds == 4
+    assert len(few.fold_of) == len(few.training.y) + len(few.validation.y) < 400
+    assert np.array_equal(few.fold_of == 0, np.arange(len(few.fold_of)) >= len(few.training.y))
+    assert np.bincount(few.fold_of).min() > 60
+    assert len(_few_rows(dataset, 1000).training.y) == len(dataset.training.y)
 
 
 def test_probes_of_large_networks_get_few_rows() -> None:
