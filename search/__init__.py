@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         SealedResult as SealedResult,
         Verdict as Verdict,
         evaluate as evaluate,
+        recorded_test as recorded_test,
         run_finalists as run_finalists,
     )
     from search.optimization.leaderboard import TrialRow as TrialRow

@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,8 +15,10 @@ from pipelines.errors import RefusedError
 from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluation
 from pipelines.objectives import OBJECTIVES
 from search.finals.winner import Winner
+from search.home.settings import read_settings
 from search.home.text import times, value_text
 from search.optimization.baselines import Baselines
+from search.optimization.studies import load_own_study
 from search.storage.attributes import SEAL
 
 
@@ -94,6 +97,27 @@ class SealedResult:
 def seal_opened(attributes: Mapping[str, Any]) -> int:
     """How often the held-out test of a study was read, from the study's attributes."""
     return len(attributes.get(SEAL, ()))
+
+
+def recorded_test(name: str, *, home: Path | None = None) -> dict[str, Any] | None:
+    """The record of a study's held-out test, which opens neither the test rows nor MLflow.
+
+    Args:
+        name: The study.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+
+    Returns:
+        What ``evaluate`` found when it was called last, with ``at``, ``by``, ``run_name`` and ``seal_opened``; None
+        where the test was not read, or its last reading was cut off.
+
+    Raises:
+        NotFoundError: There is no such study.
+        UnavailableError: The database cannot be used.
+    """
+    readings = load_own_study(read_settings(home), name).user_attrs.get(SEAL, ())
+    if not readings or not _is_complete(readings[-1]):
+        return None
+    return {**readings[-1], "seal_opened": len(readings)}
 
 
 def latest_reading(study: optuna.Study) -> dict[str, Any] | None:

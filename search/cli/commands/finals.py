@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
 
 import search
+from pipelines.objectives import OBJECTIVES
 from search.cli.options import Home, Json, Pool, Study, option
 from search.home.text import ordinal, times
 from search.reporting import display
@@ -51,10 +53,14 @@ def finalists(
 
 
 def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Json = False) -> None:
-    """Test the winner on the held-out rows, once.
+    """Test the winner on the held-out rows, once; called again, show the recorded result.
 
     Example: mlp-search evaluate digits
     """
+    recorded = None if again else search.recorded_test(study, home=home)
+    if recorded is not None:
+        _show_recorded(recorded, study, home, as_json=as_json)
+        return
     from search.cli.live import working
 
     with working(f"testing the winner of study {study} on the held-out rows", plain=as_json):
@@ -64,6 +70,35 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
     display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
     display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
     display.suggest(display.command("promote", study, home=home))
+
+
+def _show_recorded(reading: dict[str, Any], study: str, home: Path | None, *, as_json: bool) -> None:
+    document = {key: value for key, value in reading.items() if key not in ("model_sha256", "promised")}
+    display.show([recorded_table(reading, study)], document, as_json=as_json)
+    read = times(reading["seal_opened"])
+    display.message(f"the held-out test of this study was read {read}; this is what was recorded, nothing was read now")
+    display.suggest(display.command("evaluate", study, "--again", home=home), "reads the rows again, and records that")
+
+
+def recorded_table(reading: dict[str, Any], study: str) -> RenderableType:
+    """The figures of a held-out test that was read before, as its study has them."""
+    metrics = [key for key in reading if key.startswith("test_") and key != "test_rows"]
+    first = f"test_{OBJECTIVES[reading.get('objective', 'val_accuracy')].metric}"
+    facts = {"model": reading["run_name"]}
+    for key in dict.fromkeys((first, *metrics)):
+        interval = reading.get("intervals", {}).get(key) or (reading.get("interval") if key == first else None)
+        ends = f", 95% interval {display.interval((interval[0], interval[1]))}" if interval else ""
+        facts[key.replace("_", " ")] = f"{display.score(reading[key])}{ends}"
+    if "right" in reading:
+        facts["right and wrong"] = f"{reading['right']:,} and {reading['wrong']:,}"
+    if reading.get("untrained_accuracy") is not None:
+        facts["before training"] = f"accuracy {display.score(reading['untrained_accuracy'])}"
+    if "promised" in reading:
+        facts["on the leaderboard"] = display.score(reading["promised"])
+    facts["test read"] = f"{times(reading['seal_opened'])} for this study, last on {reading['at']}"
+    if reading.get("ordinal"):
+        facts["tested on these rows"] = f"the {ordinal(reading['ordinal'])} model, over all studies"
+    return display.table(("held-out test", f"study {study}"), facts.items())
 
 
 def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title: str, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,15 +95,39 @@ def studies(home: Home = None, as_json: Json = False) -> None:
     display.show([display.studies_table(found)], [asdict(study) for study in found], as_json=as_json)
 
 
-def trials(study: Study, top: Top = None, home: Home = None, as_json: Json = False) -> None:
+def trials(
+    study: Study,
+    top: Top = None,
+    sort: Annotated[str | None, option("[-]COLUMN", "Sort by a column or a hyperparameter; -: largest first.")] = None,
+    condition: Annotated[
+        str | None, option("CONDITION", 'Show the trials with "depth == 2".', None, "--filter")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a column for each hyperparameter.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Show a study's leaderboard: complete trials by rank, then pruned and failed ones.
 
-    Example: mlp-search trials digits --top 10
+    Example: mlp-search trials digits --top 10 --filter "depth == 2"
     """
+    from search.reporting import trial_rows
+
+    if as_csv and as_json:
+        raise typer.BadParameter("--csv and --json: choose one of them")
     found = search.trials(study, home=home)
-    rows = found[:top]
-    table = leaderboard_table(rows, f"study {study}{display.over_folds(found)}", len(found))
-    display.show([table, *display.baseline(rows)], [asdict(row) for row in rows], as_json=as_json)
+    kept = trial_rows.matching(found, condition) if condition is not None else found
+    kept = trial_rows.ordered(kept, sort) if sort else kept
+    if as_csv:
+        sys.stdout.write(trial_rows.to_csv(kept[:top]))
+        return
+    table = leaderboard_table(kept[:top], _title(study, condition, sort) + display.over_folds(found), len(kept))
+    lines = display.baseline(found) if kept else []
+    display.show([table, *lines], [asdict(row) for row in kept[:top]], as_json=as_json)
+
+
+def _title(study: str, condition: str | None, sort: str | None) -> str:
+    chosen = "" if condition is None else f", trials with {condition}"
+    return f"study {study}{chosen}" + (f", by {sort}" if sort else "")
 
 
 def show(study: Study, number: Number, home: Home = None, as_json: Json = False) -> None:

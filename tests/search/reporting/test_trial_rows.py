@@ -1,0 +1,73 @@
+"""Filters, orders and CSV of a leaderboard."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from screens import ROWS
+
+from pipelines.errors import InputError
+from search.reporting.trial_rows import matching, ordered, to_csv
+
+
+def numbers(condition: str) -> list[int]:
+    return [row.number for row in matching(ROWS, condition)]
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [
+        ("depth == 3", [0]),
+        ("width >= 512 and state == COMPLETE", [17]),
+        ("optimizer == 'rmsprop'", [0]),
+        ("value > 0.98", [17, 0, 41]),
+        ("val_accuracy > 0.98", [17, 0, 41]),
+        ("lr == 0.00234", [17]),
+        ("trial<9", [0, 3, 8]),
+        ("is_start == true", [0]),
+        ("stop_reason != finished", [41, 3, 8, 9, 63]),
+        ("value == nothing", []),
+    ],
+)
+def test_a_condition_keeps_the_rows_that_meet_it(condition: str, kept: list[int]) -> None:
+    assert numbers(condition) == kept
+
+
+@pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        ("depth", "must be NAME SIGN VALUE"),
+        ("", "must be NAME SIGN VALUE"),
+        ("depth = 2", "must be NAME SIGN VALUE"),
+        ("widht == 2", "got 'widht'; did you mean width?"),
+        ("optimizer < 3", "must both be numbers, or both texts"),
+        ("__import__('os') == 1", "must be NAME SIGN VALUE"),
+    ],
+)
+def test_a_wrong_condition(condition: str, problem: str) -> None:
+    with pytest.raises(InputError) as error:
+        matching(ROWS, condition)
+    assert str(error.value).startswith("--filter: ")
+    assert problem in str(error.value)
+
+
+def test_the_order_by_a_column() -> None:
+    assert [row.number for row in ordered(ROWS, "trial")] == [0, 3, 8, 9, 17, 41, 63]
+    assert [row.number for row in ordered(ROWS, "-width")][:2] == [9, 17]
+    assert ordered(ROWS, "value")[0].number == 8
+    assert ordered(ROWS, "-value")[-1].number == 9  # without a value
+    assert ordered(ROWS, "optimizer")[-1].number == 0
+    with pytest.raises(InputError, match="--sort: must name a column, got 'x'"):
+        ordered(ROWS, "x")
+
+
+def test_csv_has_a_column_for_each_hyperparameter() -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(ROWS))))
+    assert len(rows) == len(ROWS)
+    assert rows[0]["number"] == "17"
+    assert rows[0]["width"] == "512"
+    assert float(rows[0]["value"]) == 0.9875
+    assert rows[5]["value"] == ""
+    assert to_csv([]).startswith("number,state,value")
