@@ -15,6 +15,7 @@ Schedule = Literal["constant", "cosine"]
 ClassWeight = Literal["none", "balanced"]
 Transform = Literal["none", "log"]
 Precision = Literal["float32", "bfloat16"]
+AskedPrecision = Literal["auto", "float32", "bfloat16"]
 DEFAULT_FRACTION = 0.2
 """Of validation rows and of test rows."""
 MAX_FOLDS = 100

@@ -86,6 +86,9 @@ Objective = Annotated[
 ClassWeight = Annotated[str | None, option("none|balanced", "Weights of the classes in the loss.", "none")]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
 Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]
+Precision = Annotated[
+    str | None, option("auto|float32|bfloat16", "Of matrix products in training.", "auto, by processor and sizes")
+]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
 Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
 Figure = Annotated[Path | None, option("FILE.png", "Draw the examples to this file.", "no figure")]

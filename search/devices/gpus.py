@@ -21,6 +21,7 @@ class Gpu:
         part: Number of the slice; None for a whole GPU.
         free_mb: Free memory in MB; None where NVML does not know, as on chips that share the host's memory.
         total_mb: All of its memory in MB; None where NVML does not know.
+        capability: CUDA's compute capability, such as (8, 0); None where NVML does not know.
     """
 
     index: int
@@ -29,6 +30,7 @@ class Gpu:
     part: int | None = None
     free_mb: int | None = None
     total_mb: int | None = None
+    capability: tuple[int, int] | None = None
 
     @property
     def device(self) -> str:
@@ -112,13 +114,23 @@ def _parts(index: int) -> list[Gpu]:
     with suppress(pynvml.NVMLError):  # most GPUs have no MIG mode
         in_mig_mode = pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
     if not in_mig_mode:
-        return [Gpu(index, board, board, None, *_memory_mb(handle))]
+        return [Gpu(index, board, board, None, *_memory_mb(handle), _capability(handle))]
     slices = []
     for part in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
         with suppress(pynvml.NVMLError):  # there are numbers without a slice
             own = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, part)
-            slices.append(Gpu(index, board, str(pynvml.nvmlDeviceGetUUID(own)), part, *_memory_mb(own)))
+            slices.append(
+                Gpu(index, board, str(pynvml.nvmlDeviceGetUUID(own)), part, *_memory_mb(own), _capability(handle))
+            )
     return slices
+
+
+def _capability(handle: pynvml.c_nvmlDevice_t) -> tuple[int, int] | None:
+    try:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except pynvml.NVMLError:
+        return None
+    return int(major), int(minor)
 
 
 def _memory_mb(handle: pynvml.c_nvmlDevice_t) -> tuple[int | None, int | None]:

@@ -146,6 +146,7 @@ def _record(study: StoredStudy, name: str, state: str, result: dict[str, Any], r
     """A run that ends now."""
     now = now_ms()
     tags = {"study": study.study_name, "trial": str(result["trial"]), "device": str(result.get("device"))}
+    tags["precision"] = str(result.get("precision", "float32"))
     tags["dataset.fingerprint"] = str(study.user_attrs.get(FINGERPRINT, ""))
     if trial_number(name) is None:
         tags["role"] = name.split("-")[0]

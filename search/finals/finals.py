@@ -191,7 +191,10 @@ class _Finals:
         hyperparameters = candidate.hyperparameters
         start = self.context.run_start(run_name, hyperparameters, seed, trial=str(candidate.trial), role=role)
         limit_s = self.context.spec.workers.trial_timeout_s
-        task = Task(number, hyperparameters, seed, objective=self.context.objective, keep_rows=True)
+        precision = self.context.precision(hyperparameters)
+        task = Task(
+            number, hyperparameters, seed, objective=self.context.objective, keep_rows=True, precision=precision
+        )
         return FinalistJob(start, task, limit_s=limit_s)
 
 

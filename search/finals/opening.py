@@ -9,7 +9,7 @@ from pathlib import Path
 from pipelines.data.datasets import Dataset
 from search.home.settings import read_settings
 from search.optimization.provenance import open_runs, run_tags
-from search.optimization.studies import load_own_study, study_data
+from search.optimization.studies import load_own_study, precision_rule, study_data
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import Recovery
@@ -43,4 +43,5 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
             Recovery(study, own, tracker).deliver_left()
             n_features = dataset.training.x[0].size
             tags = run_tags(dataset)
-            yield StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_outputs, tags), dataset
+            rule = precision_rule(study.user_attrs)
+            yield StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_outputs, tags, rule), dataset

@@ -36,6 +36,7 @@ class TrialRow:
             it trains.
         folds: Number of folds that the value is the mean of; 1 with one split.
         std: The standard deviation of the value over folds; None with one split.
+        precision: Of the matrix products of its training; None until it has ended.
     """
 
     number: int
@@ -54,6 +55,7 @@ class TrialRow:
     stop_reason: str | None = None
     folds: int = 1
     std: float | None = None
+    precision: str | None = None
 
     @property
     def comparison(self) -> Comparison:
@@ -124,6 +126,7 @@ def result_row(number: int, state: str, result: Mapping[str, Any], objective: Ob
         objective=objective.name,
         stop_reason=result.get("stop_reason"),
         std=result.get(f"best_{objective.spread_key}"),
+        precision=result.get("precision", "float32" if "device" in result else None),
     )
 
 

@@ -29,6 +29,7 @@ def result_of(task: Task, outcome: Outcome, device: str) -> dict[str, Any]:
         "epochs_trained": len(outcome.history),
         "duration_s": round(outcome.duration_s, 3),
         "device": device,
+        "precision": task.precision,
         "model_sha256": outcome.model_sha256,
         "n_parameters": outcome.n_parameters,
         "stop_reason": outcome.stop_reason,

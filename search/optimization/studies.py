@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pipelines.data.datasets import Dataset, load
 from pipelines.errors import NotFoundError, SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
 from pipelines.objectives import OBJECTIVES
+from search.devices.precision import AS_ASKED, PrecisionRule
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.optimization.baselines import Baselines
@@ -21,13 +23,25 @@ from search.optimization.pruners import make_pruner
 from search.spec import StudySpec, spec_from_dict
 from search.spec.study_spec import TABLE_START
 from search.storage import CachedStorage, StoredStudy, open_storage
-from search.storage.attributes import FINGERPRINT, SPEC
+from search.storage.attributes import FINGERPRINT, PRECISION, SPEC
+from search.storage.sharing import exclusive_access
 
 _FOREIGN = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
 
 
-def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy:
+def open_study(
+    settings: Settings,
+    spec: StudySpec,
+    fingerprint: str,
+    settle_precision: Callable[[], PrecisionRule] = lambda: "float32",
+) -> StoredStudy:
     """Starts a study, or resumes the one of that name.
+
+    Args:
+        settings: Places of this process.
+        spec: The study.
+        fingerprint: Of its dataset.
+        settle_precision: Called once in the life of a study, when it is started.
 
     Raises:
         SpecError: The study of that name searches something else, or is another program's.
@@ -36,14 +50,33 @@ def open_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredS
     direction = OBJECTIVES[spec.objective or "val_accuracy"].direction
     storage = CachedStorage(open_storage(settings), spec.name, direction, shared=settings.is_shared)
     study = StoredStudy(spec.name, storage, make_pruner(spec))
-    recorded = study.user_attrs
-    if SPEC in recorded:
-        _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
-    elif study.get_trials(deepcopy=False) or study.direction.name.lower() != direction:
-        raise SpecError(_FOREIGN.format(spec.name))
-    study.set_user_attr(SPEC, spec.to_json())
-    study.set_user_attr(FINGERPRINT, fingerprint)
+    with exclusive_access(settings, study):  # processes that start it at once settle one precision
+        recorded = study.user_attrs
+        if SPEC in recorded:
+            _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
+            _require_same_precision(spec, precision_rule(recorded))
+        elif study.get_trials(deepcopy=False) or study.direction.name.lower() != direction:
+            raise SpecError(_FOREIGN.format(spec.name))
+        new = {} if SPEC in recorded else {PRECISION: settle_precision()}
+        with study.transaction():  # a process that dies leaves all of it or nothing
+            for key, value in (new | {SPEC: spec.to_json(), FINGERPRINT: fingerprint}).items():
+                study.set_user_attr(key, value)
     return study
+
+
+def precision_rule(attributes: Mapping[str, Any]) -> PrecisionRule:
+    """The rule of a study's precision, from the study's attributes; earlier versions trained in float32."""
+    rule: PrecisionRule = attributes.get(PRECISION, "float32")
+    return rule
+
+
+def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
+    asked = spec.workers.precision
+    if asked not in (None, "auto", kept):
+        raise SpecError(
+            f"workers.precision (--precision): must be that of study {spec.name!r}, {AS_ASKED[kept]}, got {asked}:"
+            " leave it out, or start another study with --study NAME"
+        )
 
 
 def keep_recorded_starts(settings: Settings, spec: StudySpec) -> StudySpec:

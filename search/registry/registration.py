@@ -49,6 +49,7 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
 
     Those of the held-out test are left out if this very model was not evaluated.
     """
+    run_tags = client.get_run(winner.run_id).data.tags
     tags = {
         "study": study.study_name,
         "trial": str(winner.candidate.trial),
@@ -57,7 +58,8 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         "seed": str(winner.seed),
         "seeds": ", ".join(map(str, winner.seeds)),
         "fingerprint": str(study.user_attrs[FINGERPRINT]),
-        "git_commit": client.get_run(winner.run_id).data.tags.get("mlflow.source.git.commit", ""),
+        "git_commit": run_tags.get("mlflow.source.git.commit", ""),
+        "precision": run_tags.get("precision", "float32"),
         "model_sha256": winner.model_sha256,
         winner.objective.name: f"{winner.value:.6f}",
         "seal_opened": str(seal_opened(study.user_attrs)),

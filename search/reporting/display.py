@@ -205,6 +205,12 @@ def layers_table(layers: Sequence[Layer]) -> Table:
     return table(("layer", ">output", ">parameters"), [*rows, ("all", None, f"{total:,}")])
 
 
+def _precision(forecast: Forecast) -> str:
+    if forecast.precision != "by_size":
+        return forecast.precision
+    return f"bfloat16 in {forecast.bfloat16_share:.0%} of the configurations, the large ones; float32 in the others"
+
+
 def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
     """The space of a study and the forecast of ``plan``."""
     space = table(("dimension", "values"), spec.space.dimensions.items(), f"study {spec.name}: the space")
@@ -224,5 +230,6 @@ def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
         "time": f"about {seconds(forecast.forecast_s)} ({_range(forecast.forecast_low_s, forecast.forecast_high_s)})",
         "trials": _trials(forecast.trials_low, forecast.trials_high),
         "memory": f"{forecast.memory_mb:,} MB at most",
+        "matrix products": _precision(forecast),
     }
     return [space, table(("forecast", ""), facts.items())]

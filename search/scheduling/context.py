@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.config import Hyperparameters, Precision, count_parameters, layer_sizes
+from search.devices.precision import PrecisionRule, precision_of
 from search.home.settings import Settings
 from search.scheduling.progress import Observer
 from search.spec.study_spec import StudySpec
@@ -28,6 +29,7 @@ class StudyContext:
         n_features: Values of one flattened input row.
         n_outputs: Outputs of a network.
         run_tags: Tags that every run of this process carries.
+        precision_rule: Of the study, as it was settled when it was started.
     """
 
     spec: StudySpec
@@ -38,6 +40,7 @@ class StudyContext:
     n_features: int
     n_outputs: int
     run_tags: Mapping[str, str]
+    precision_rule: PrecisionRule = "float32"
 
     @property
     def objective(self) -> str:
@@ -48,10 +51,15 @@ class StudyContext:
         """Number of weights that a configuration trains on the study's dataset."""
         return count_parameters(layer_sizes(hyperparameters, self.n_features, self.n_outputs))
 
+    def precision(self, hyperparameters: Hyperparameters) -> Precision:
+        """The precision of the matrix products of a configuration, the same whenever and wherever it trains."""
+        return precision_of(self.precision_rule, hyperparameters, self.n_features, self.n_outputs)
+
     def run_start(self, run_name: str, hyperparameters: Hyperparameters, seed: int, **tags: str) -> RunStart:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""
         params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.n_parameters(hyperparameters)}
-        all_tags = {"study": self.spec.name, **tags, **self.run_tags}
+        own = {"study": self.spec.name, "precision": self.precision(hyperparameters)}
+        all_tags = {**own, **tags, **self.run_tags}
         return RunStart(self.spec.name, run_name, now_ms(), params, all_tags)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import Dataset, load
 from search.devices.memory import require_fit
+from search.devices.precision import PrecisionRule, settle, slow_note
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
@@ -23,6 +24,7 @@ from search.optimization.studies import (
     keep_recorded_starts,
     load_study,
     open_study,
+    precision_rule,
     recorded_baselines,
     require_own_experiment,
     study_names,
@@ -33,10 +35,11 @@ from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy, storage_errors
-from search.storage.attributes import ELAPSED, FACTS
+from search.storage.attributes import ELAPSED, FACTS, SPEC
 from search.tracking.connection import open_home
 from search.tracking.spool import has_spooled
 from search.tracking.tracker import Tracker
+from search.workers.pool import Pool
 from search.workers.start import local_slots, prepare_pool, start_pool
 
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
@@ -150,11 +153,12 @@ def _search(
         if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
             observer.waiting("starting the workers, and waiting for MLflow's server")
             tracker.wait_connected()
-        study = open_study(settings, spec, dataset.fingerprint)
+        study, rule = _open_study(spec, settings, dataset, running_pool, observer)
         known = facts(dataset, running_pool, baselines.scores(0.0))
         study.set_user_attr(FACTS, known)
         n_features, n_outputs = dataset.training.x[0].size, dataset.n_outputs
-        context = StudyContext(spec, study, settings, tracker, observer, n_features, n_outputs, run_tags(dataset))
+        tags = run_tags(dataset)
+        context = StudyContext(spec, study, settings, tracker, observer, n_features, n_outputs, tags, rule)
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()
@@ -168,9 +172,26 @@ def _search(
     return StudyResult(spec.name, rows, wall_s, scheduler.interrupted, tracker.undelivered, n_trained)
 
 
+def _open_study(
+    spec: StudySpec, settings: Settings, dataset: Dataset, pool: Pool, observer: Observer
+) -> tuple[StoredStudy, PrecisionRule]:
+    """Starts or resumes the study, and returns the rule of its precision, which is settled when it is started."""
+
+    def settle_precision() -> PrecisionRule:
+        return settle(spec.workers.precision, pool.slots, pool.has_bfloat16)
+
+    study = open_study(settings, spec, dataset.fingerprint, settle_precision)
+    rule = precision_rule(study.user_attrs)
+    for line in slow_note(rule, pool.has_bfloat16):
+        observer.note(line)
+    return study, rule
+
+
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
     """The study where its budget or its space is used up, so that no worker has to start; else None."""
     if spec.name not in study_names(settings) or has_spooled(settings, spec.name):
+        return None
+    if SPEC not in load_study(settings, spec.name).user_attrs:  # a process died while it started the study
         return None
     study = open_study(settings, spec, fingerprint)
     states = [trial.state for trial in study.get_trials(deepcopy=False)]

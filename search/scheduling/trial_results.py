@@ -61,7 +61,8 @@ def copied(job: TrialJob, original: FrozenTrial) -> Result:
 def failed(job: Job, message: str, traceback: str) -> Result:
     """The result of a job that is not retried."""
     result: dict[str, Any] = {"params": job.hyperparameters.to_json(), "message": message}
-    result |= {"device": job.slot.device, "epochs_trained": len(job.epochs), "stop_reason": "failed"}
+    result |= {"device": job.slot.device, "precision": job.task.precision}
+    result |= {"epochs_trained": len(job.epochs), "stop_reason": "failed"}
     return ended(job, "FAIL", result, {"traceback.txt": traceback.encode()})
 
 

@@ -90,7 +90,13 @@ class TrialSource:
         stored = self._study.trial(trial.number)
         return TrialJob(
             start=context.run_start(trial_run_name(trial.number), hyperparameters, seed, **tags),
-            task=Task(trial.number, hyperparameters, seed, objective=context.objective),
+            task=Task(
+                trial.number,
+                hyperparameters,
+                seed,
+                objective=context.objective,
+                precision=context.precision(hyperparameters),
+            ),
             slot=slot,
             limit_s=context.spec.workers.trial_timeout_s,
             replaces_run=REQUEUED in trial.user_attrs,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipelines.config import MAX_FOLDS, ClassWeight, Duplicates, Scaling, Schedule, Transform
+from pipelines.config import MAX_FOLDS, AskedPrecision, ClassWeight, Duplicates, Scaling, Schedule, Transform
 from pipelines.objectives import OBJECTIVES, Loss, Task
 from search.spec.space import KERAS_LEARNING_RATES
 
@@ -141,6 +141,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "memory_mb": COUNT,
         "gpus": GPUS,
         "trials_per_gpu": TRIALS_PER_GPU,
+        "precision": one_of(get_args(AskedPrecision)),
     },
     "start": VALUES,
 }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.config import DataConfig, Hyperparameters
+from pipelines.config import AskedPrecision, DataConfig, Hyperparameters
 from pipelines.errors import SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, scaling_of, stem_of, suffix_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
@@ -50,6 +50,8 @@ class WorkerSettings:
         memory_mb: Resident memory in MB above which a worker is replaced between trials.
         gpus: Number of visible GPUs, or their list as ``CUDA_VISIBLE_DEVICES`` names them; 0 means cores, None all.
         trials_per_gpu: Trials that share a GPU; ``auto`` forecasts how many fit, None means one.
+        precision: Of the matrix products in training; None and ``auto`` take bfloat16 where it is faster. A study
+            keeps what it was started with.
     """
 
     slots: int | None = None
@@ -57,6 +59,7 @@ class WorkerSettings:
     memory_mb: int = 1000
     gpus: int | str | None = None
     trials_per_gpu: int | Literal["auto"] | None = None
+    precision: AskedPrecision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

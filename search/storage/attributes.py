@@ -9,6 +9,9 @@ ELAPSED = "elapsed_s"
 FINGERPRINT = "dataset.fingerprint"
 FACTS = "facts"
 
+# Of a study: whether its networks train in float32, in bfloat16, or by their sizes; without it in float32.
+PRECISION = "precision"
+
 # Of a study: the verdict of its finalists, each reading of its held-out test, and the last decision of the gate.
 VERDICT = "finalists"
 SEAL = "seal"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from pipelines.config import DataConfig, Hyperparameters
+from pipelines.config import AskedPrecision, DataConfig, Hyperparameters
 from pipelines.files.sources import stem_of
 from pipelines.objectives import Task
 from search.spec.study_spec import fitting_objective, settled, spec_from_dict
@@ -20,12 +20,14 @@ class TrainingSpec:
         hyperparameters: The configuration.
         seed: Seed of the initial weights, the shuffling and the dropout.
         objective: The validation metric that picks the best epoch; None is the task's, which the data decides.
+        precision: Of the matrix products in training; None and ``auto`` are settled when it begins.
     """
 
     data: DataConfig
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     seed: int = 0
     objective: str | None = None
+    precision: AskedPrecision | None = None
 
     @property
     def experiment(self) -> str:
@@ -59,7 +61,8 @@ class TrainingSpec:
         hyperparameters = Hyperparameters(**document["hyperparameters"])
         if "groups" in document["data"]:  # the first name of the key
             document["data"]["group"] = document["data"].pop("groups")
-        return cls(DataConfig(**document["data"]), hyperparameters, document["seed"], document["objective"])
+        precision = document.get("precision", "float32")  # in which earlier versions trained
+        return cls(DataConfig(**document["data"]), hyperparameters, document["seed"], document["objective"], precision)
 
 
 def default_training(source: str, **options: object) -> TrainingSpec:
@@ -67,8 +70,8 @@ def default_training(source: str, **options: object) -> TrainingSpec:
 
     Args:
         source: A built-in dataset or the path of a file.
-        **options: Hyperparameters, ``seed``, ``objective`` and what ``[data]`` takes; None counts as left out. Defaults
-            are those of ``Hyperparameters()``; the learning rate is Keras's default for the optimizer.
+        **options: Hyperparameters, ``seed``, ``objective``, ``precision`` and what ``[data]`` takes; None counts as
+            left out. Defaults are those of ``Hyperparameters()``; the learning rate is Keras's for the optimizer.
 
     Raises:
         SpecError: One line for every rule that an option breaks.
@@ -78,6 +81,13 @@ def default_training(source: str, **options: object) -> TrainingSpec:
     names = [f.name for f in fields(Hyperparameters) if f.name in given]
     space = {name: given.pop(name) for name in names} or {"epochs": Hyperparameters().epochs}
     search = {"objective": given.pop("objective", None)}
-    document = {"study": study, "data": {"source": source, **given}, "space": space, "search": search}
+    workers = {"precision": given.pop("precision", None)}
+    document = {
+        "study": study,
+        "data": {"source": source, **given},
+        "space": space,
+        "search": search,
+        "workers": workers,
+    }
     spec = spec_from_dict(document, "options")
-    return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed, spec.objective)
+    return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed, spec.objective, spec.workers.precision)

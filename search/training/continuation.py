@@ -61,12 +61,14 @@ class Earlier:
             SpecError: An option would change the run, or there is nothing left to train.
         """
         spec = self.spec
-        recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed, "objective": spec.objective}
+        recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed}
+        recorded |= {"objective": spec.objective, "precision": spec.precision}
+        left_out = {"precision": "auto"}
         changed = [
             f"--{name.replace('_', '-')}: must be {recorded[name]}, as in the run to continue, got {value}: leave it"
             " out, or train without --continue"
             for name, value in given.items()
-            if name not in ("epochs", "source") and value not in (None, recorded[name])
+            if name not in ("epochs", "source") and value not in (None, left_out.get(name), recorded[name])
         ]
         if changed:
             raise SpecError(changed)

@@ -10,9 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from pipelines.config import Hyperparameters, count_parameters, layer_sizes
+from pipelines.config import Hyperparameters, Precision, count_parameters, layer_sizes
 from pipelines.data.datasets import Dataset
+from search.devices.precision import PrecisionRule, precision_of
 from search.workers import Outcome
+
+_OF_BFLOAT16 = 0.6
+"""Time of a product in bfloat16, as a share of one in float32, on processors with instructions for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +27,36 @@ class Shape:
         n_rows: Number of training rows.
         n_features: Values of one flattened row.
         n_outputs: Outputs of a network.
+        precision_rule: Of the study.
     """
 
     n_rows: int
     n_features: int
     n_outputs: int
+    precision_rule: PrecisionRule = "float32"
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Shape:
-        """The shape of a dataset."""
-        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_outputs)
+    def of(cls, dataset: Dataset, rule: PrecisionRule = "float32") -> Shape:
+        """The shape of a dataset, for a study with that rule of its precision."""
+        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_outputs, rule)
+
+    def precision(self, hp: Hyperparameters) -> Precision:
+        """The precision in which a configuration trains."""
+        return precision_of(self.precision_rule, hp, self.n_features, self.n_outputs)
 
     def n_weights(self, hp: Hyperparameters) -> int:
         """Number of weights that a configuration trains."""
         return count_parameters(layer_sizes(hp, self.n_features, self.n_outputs))
 
     def work(self, hp: Hyperparameters) -> tuple[float, float, float]:
-        """Steps, products (rows times weights) and updates (steps times weights) of one epoch."""
+        """Steps, products (rows times weights) and updates (steps times weights) of one epoch.
+
+        Products in bfloat16 count as so many in float32 as take their time.
+        """
         n_weights = self.n_weights(hp)
         n_steps = math.ceil(self.n_rows / hp.batch_size)
-        return float(n_steps), float(self.n_rows * n_weights), float(n_steps * n_weights)
+        n_products = self.n_rows * n_weights * (_OF_BFLOAT16 if self.precision(hp) == "bfloat16" else 1.0)
+        return float(n_steps), float(n_products), float(n_steps * n_weights)
 
 
 @dataclass(frozen=True, slots=True)

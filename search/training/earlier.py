@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.errors import MlpSearchError
 from search.home.settings import Settings
 from search.optimization.provenance import machine
-from search.optimization.studies import load_study, study_names
+from search.optimization.studies import load_study, precision_rule, study_names
 from search.spec import spec_from_dict
 from search.storage import StoredStudy
 from search.storage.attributes import ELAPSED, FACTS, SPEC
@@ -61,7 +61,7 @@ def _slowness(study: StoredStudy, n_slots: int, cost: Cost, startup_s: float) ->
         spec = replace(spec_from_dict(attributes[SPEC]), trials=n_trials, timeout_s=None)
     except MlpSearchError:  # a rule of this version refuses it
         return
-    shape = Shape(data["training_rows"], data["features"], data["classes"] or 1)
+    shape = Shape(data["training_rows"], data["features"], data["classes"] or 1, precision_rule(attributes))
     expected = []
     for repetition in range(_REPETITIONS):
         durations_s = [cost.trial_s(hp, epochs, shape) for hp, epochs in simulate(spec, repetition)]

@@ -18,11 +18,12 @@ from pipelines.data.datasets import Dataset, load
 from pipelines.errors import TrainingError
 from pipelines.files.archives import Array
 from search.devices.memory import require_fit
+from search.devices.precision import PrecisionRule, have_bfloat16, settle, slow_note
 from search.devices.slots import Slot
-from search.home.settings import read_settings
+from search.home.settings import Settings, read_settings
 from search.optimization.samplers import make_sampler
 from search.optimization.seeds import draw_seed
-from search.optimization.studies import require_own_experiment
+from search.optimization.studies import load_study, precision_rule, require_own_experiment, study_names
 from search.scheduling.dispatcher import Job
 from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
@@ -68,8 +69,10 @@ class Forecast:
         memory_mb: Upper limit for the searching process and all slots, in MB; they share some memory.
         slots: Number of trials that train at the same time.
         devices: Device of each slot.
-        notes: Remarks on the dataset.
+        notes: Remarks on the dataset and the processor.
         folds: Networks that each trial trains, one for each fold; 1 with one split.
+        precision: The rule of the precision of matrix products: ``float32``, ``bfloat16`` or ``by_size``.
+        bfloat16_share: Share of the configurations that would train in bfloat16.
     """
 
     configurations_per_hour: float
@@ -84,6 +87,8 @@ class Forecast:
     devices: tuple[str, ...]
     notes: tuple[str, ...] = ()
     folds: int = 1
+    precision: PrecisionRule = "float32"
+    bfloat16_share: float = 0.0
 
 
 def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
@@ -108,12 +113,25 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     spec = spec.for_task(dataset.task).with_folds(dataset.n_folds)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
+    rule = _precision_rule(spec, settings, slots)
     simulations = [simulate(spec, repetition) for repetition in range(_REPETITIONS)]
-    probes = _train_probes(spec, [hp for trials in simulations for hp, _ in trials], dataset, slots)
+    probes = _train_probes(spec, [hp for trials in simulations for hp, _ in trials], dataset, slots, rule)
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in probes.outcomes) / len(slots)
     startup_s = max(0.0, startup_s) + _TRACKING_S / (os.cpu_count() or 1)
     factors = slowness(settings, [slot.device for slot in slots], probes.cost, startup_s, dataset.n_folds)
-    return _forecast(spec, simulations, probes, dataset, slots, startup_s, factors)
+    forecast = _forecast(spec, simulations, probes, dataset, slots, startup_s, factors)
+    shape = Shape.of(dataset, rule)
+    in_bfloat16 = [shape.precision(hp) == "bfloat16" for trials in simulations for hp, _ in trials]
+    notes = (*forecast.notes, *slow_note(rule, lambda: have_bfloat16(slots)))
+    return replace(forecast, notes=notes, precision=rule, bfloat16_share=round(statistics.fmean(in_bfloat16), 3))
+
+
+def _precision_rule(spec: StudySpec, settings: Settings, slots: Sequence[Slot]) -> PrecisionRule:
+    """The rule that a study would have here: its own, where it was started before."""
+    asked = spec.workers.precision
+    if asked in (None, "auto") and spec.name in study_names(settings):
+        return precision_rule(load_study(settings, spec.name).user_attrs)
+    return settle(asked, slots, lambda: have_bfloat16(slots))
 
 
 def _forecast(
@@ -126,7 +144,7 @@ def _forecast(
     factors: Sequence[float],
 ) -> Forecast:
     """Applies the cost of the probes to the simulated trials."""
-    shape, cost = Shape.of(dataset), probes.cost
+    shape, cost = Shape.of(dataset, probes.precision_rule), probes.cost
     durations_s = [[cost.trial_s(*trial, shape) for trial in trials] for trials in simulations]
     tables = [Timetable.of(trials_s, len(slots)) for trials_s in durations_s]
     epoch_s = statistics.fmean(cost.trial_s(hp, 1, shape) for trials in simulations for hp, _ in trials) - cost.once_s
@@ -151,30 +169,36 @@ def _forecast(
 
 @dataclass(frozen=True, slots=True)
 class _Probes:
-    """Short trainings on few rows: what they cost, their outcomes, and the size of the rows in bytes."""
+    """Short trainings on few rows: their cost, outcomes and precision, and the size of the rows in bytes."""
 
     cost: Cost
     outcomes: Sequence[Outcome]
     n_bytes: int
+    precision_rule: PrecisionRule
 
 
 def _train_probes(
-    spec: StudySpec, configurations: Sequence[Hyperparameters], dataset: Dataset, slots: Sequence[Slot]
+    spec: StudySpec,
+    configurations: Sequence[Hyperparameters],
+    dataset: Dataset,
+    slots: Sequence[Slot],
+    rule: PrecisionRule,
 ) -> _Probes:
     """Trains the last of some configurations for a few epochs, on few enough rows for the largest of them."""
     few = _few_rows(dataset, dataset.n_folds * max(map(Shape.of(dataset).n_weights, configurations)))
     probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp in configurations[-N_PROBES:]]
+    shape = Shape.of(few, rule)
     with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
-        runner = ProbeRunner(pool, [_probe(spec, number, hp) for number, hp in enumerate(probes)])
+        runner = ProbeRunner(pool, [_probe(spec, number, hp, shape) for number, hp in enumerate(probes)])
         runner.run()
     outcomes = [runner.outcomes[number] for number in range(len(probes))]
-    cost = Cost.fit(probes, outcomes, Shape.of(few))
-    return _Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, _n_bytes(few))
+    cost = Cost.fit(probes, outcomes, shape)
+    return _Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, _n_bytes(few), rule)
 
 
-def _probe(spec: StudySpec, number: int, hyperparameters: Hyperparameters) -> Task:
-    objective = spec.objective or "val_accuracy"
-    return Task(number, hyperparameters, draw_seed(spec.seed, number), objective=objective)
+def _probe(spec: StudySpec, number: int, hyperparameters: Hyperparameters, shape: Shape) -> Task:
+    objective, precision = spec.objective or "val_accuracy", shape.precision(hyperparameters)
+    return Task(number, hyperparameters, draw_seed(spec.seed, number), objective=objective, precision=precision)
 
 
 class ProbeRunner(JobRunner[Job]):

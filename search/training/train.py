@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import layers
+from pipelines.config import Precision, layers
 from pipelines.data.datasets import Dataset, load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.history import EpochReport, sha256
 from search.devices.memory import require_fit
+from search.devices.precision import have_bfloat16, precision_of, settle, slow_note
 from search.devices.slots import Slot, find_slots
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
@@ -110,10 +111,13 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     spec = spec.for_task(dataset.task)
     require_fit(spec.hyperparameters, dataset, [slot])
     _require_same_rows(dataset, earlier)
+    sizes = dataset.training.x[0].size, dataset.n_outputs
+    precision = _precision(spec, sizes, slot, observer)
+    spec = replace(spec, precision=precision)
     open_home(settings)
-    parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
+    parts = layers(spec.hyperparameters, *sizes)
     observer.begin(parts)
-    job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
+    job = _job(spec, precision, dataset, sum(layer.n_parameters for layer in parts), earlier)
     baselines = BaselineThread(dataset, {})
     with ExitStack() as stack:
         left = _left_by_others(spec, settings, stack)
@@ -132,6 +136,14 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name), majority=majority_of(dataset))
     row = replace(row, baselines={name: dict(scores) for name, scores in baselines.scores(PATIENCE_S).items()})
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
+
+
+def _precision(spec: TrainingSpec, sizes: tuple[int, int], slot: Slot, observer: Observer) -> Precision:
+    """The precision of the matrix products; one that is continued has settled it before."""
+    rule = settle(spec.precision, [slot], lambda: have_bfloat16([slot]))
+    for line in slow_note(rule, lambda: have_bfloat16([slot])):
+        observer.note(line)
+    return precision_of(rule, spec.hyperparameters, *sizes)
 
 
 def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:
@@ -156,15 +168,23 @@ def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs
     return Runs(settings, spec.experiment, description, source, spec.objective or "val_accuracy")
 
 
-def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> Job:
+def _job(spec: TrainingSpec, precision: Precision, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> Job:
     params = spec.hyperparameters.to_json() | {"seed": spec.seed, "n_parameters": n_parameters}
-    tags = {SPEC_TAG: spec.to_json(), **run_tags(dataset)}
+    tags = {SPEC_TAG: spec.to_json(), "precision": precision, **run_tags(dataset)}
     if earlier:
         tags["continued_from"] = earlier.run_id
     start = RunStart(spec.experiment, training_run_name(), now_ms(), params, tags)
     checkpoint = earlier.checkpoint if earlier else None
     objective = spec.objective or "val_accuracy"
-    task = Task(0, spec.hyperparameters, spec.seed, start=checkpoint, objective=objective, keep_state=True)
+    task = Task(
+        number=0,
+        hyperparameters=spec.hyperparameters,
+        seed=spec.seed,
+        start=checkpoint,
+        objective=objective,
+        keep_state=True,
+        precision=precision,
+    )
     return Job(start, task)
 
 

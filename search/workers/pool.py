@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from pipelines.training.history import EpochReport
 from search.devices.gpus import find_gpus
+from search.devices.precision import have_bfloat16
 from search.devices.slots import Slot
 from search.workers.tasks import Outcome, StopReason, Task
 
@@ -142,6 +143,10 @@ class BasePool(ABC, Generic[_W]):
     def slots(self) -> Sequence[Slot]:
         """The slots that the pool has now."""
         return list(self._workers)
+
+    def has_bfloat16(self) -> bool:
+        """Whether the processor of every slot multiplies bfloat16 natively."""
+        return have_bfloat16(self.slots)
 
     def submit(self, slot: Slot, task: Task) -> None:
         """Starts a task in a slot that is ready. For an exclusive task the device's other slots must be idle."""

@@ -14,12 +14,15 @@ from typing import Any
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import UnavailableError
+from search.devices.precision import cpu_has_bfloat16
 from search.devices.slots import Slot
 from search.workers.pool import BasePool, Event, Gone, Worker
 from search.workers.ray_cluster import connect, ray, request_slots
 from search.workers.worker_loop import serve
 
 _NODES_INTERVAL_S = 1.0
+_ANSWER_S = 60.0
+"""How long to wait for what nodes say of their processors."""
 _PATIENCE_S = 600.0
 """How long to wait for the first slot, or for another one after the last has left."""
 
@@ -128,12 +131,21 @@ class RayPool(BasePool["_RayWorker"]):
             device = f"{kind.lower()}:{index}@{node['NodeName']}"
             self._start(Slot(next(self._numbers), device), node["NodeID"])
 
-    def _start(self, slot: Slot, node: str) -> None:
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    def has_bfloat16(self) -> bool:
+        """Whether the cores of every node that has slots multiply bfloat16 natively; False where one does not answer.
 
+        GPUs are taken to do so.
+        """
+        nodes = {worker.node for worker in self._workers.values() if worker.slot.device.startswith("cpu")}
+        answers = [ray.remote(num_cpus=0, scheduling_strategy=_on(node))(_has_bfloat16).remote() for node in nodes]
+        try:
+            return all(ray.get(answers, timeout=_ANSWER_S))
+        except ray.exceptions.RayError:
+            return False
+
+    def _start(self, slot: Slot, node: str) -> None:
         resources = {"num_cpus": 0, "num_gpus": 1} if slot.device.startswith("gpu") else {"num_cpus": 1}
-        on_node = NodeAffinitySchedulingStrategy(node, soft=False)
-        actor_class = ray.remote(scheduling_strategy=on_node, concurrency_groups={"out": 1}, **resources)(SlotActor)
+        actor_class = ray.remote(scheduling_strategy=_on(node), concurrency_groups={"out": 1}, **resources)(SlotActor)
         actor = actor_class.remote(self._dataset, slot)
         # `messages` trains in a thread of its own, so that the actor answers `put` meanwhile.
         messages = actor.messages.options(concurrency_group="out").remote()
@@ -150,6 +162,17 @@ class RayPool(BasePool["_RayWorker"]):
         request_slots(0)
         if self._connected:
             ray.shutdown()
+
+
+def _on(node: str) -> object:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def _has_bfloat16() -> bool:
+    """Runs on a node."""
+    return cpu_has_bfloat16()
 
 
 @dataclass(eq=False, kw_only=True)

@@ -38,6 +38,7 @@ class FakeGpu:
     slices: tuple[FakeGpu | None, ...] | None = None
     busy: int | None = 40
     lost: bool = False
+    capability: tuple[int, int] | None = (8, 0)
 
 
 class FakeDriver:
@@ -109,6 +110,7 @@ class FakeDriver:
             "nvmlDeviceGetMemoryInfo": memory,
             "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=known(look(handle).busy)),
             "nvmlDeviceGetMigMode": lambda handle: (known(look(handle).slices) is not None and 1, 1),
+            "nvmlDeviceGetCudaComputeCapability": lambda handle: known(look(handle).capability),
             "nvmlDeviceGetMaxMigDeviceCount": lambda handle: len(look(handle).slices),
             "nvmlDeviceGetMigDeviceHandleByIndex": slice_of,
         }

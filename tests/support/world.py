@@ -13,11 +13,12 @@ import mlflow
 from scripted_pool import Script, ScriptedPool, by_width
 
 from pipelines.config import DataConfig
+from search.devices.precision import settle
 from search.home.settings import Settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import record_run_id
 from search.optimization.samplers import TrialSampler
-from search.optimization.studies import load_study, open_study
+from search.optimization.studies import load_study, open_study, precision_rule
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.recovery import record_runs
@@ -72,8 +73,11 @@ class World:
             lambda: Runs(self.settings, spec.name, "", DatasetInput("digits", "f00d", "digits")), watcher.note
         )
         tracker.wait_connected()
-        study = open_study(self.settings, spec, "f00d")
-        context = StudyContext(spec, study, self.settings, tracker, watcher, 64, 10, {"dataset.fingerprint": "f00d"})
+        study = open_study(
+            self.settings, spec, "f00d", lambda: settle(spec.workers.precision, pool.slots, lambda: True)
+        )
+        tags, rule = {"dataset.fingerprint": "f00d"}, precision_rule(study.user_attrs)
+        context = StudyContext(spec, study, self.settings, tracker, watcher, 64, 10, tags, rule)
         scheduler = Scheduler(context, pool, time.monotonic())
         watcher.act = act and (lambda progress: act(scheduler, progress))
         try:

@@ -32,6 +32,7 @@ def plan(
     class_weight: options.ClassWeight = None,
     workers: options.Workers = None,
     gpus: options.Gpus = None,
+    precision: options.Precision = None,
     data: DataOptions = NOTHING,
     home: Home = None,
     as_json: Json = False,
@@ -40,7 +41,8 @@ def plan(
 
     Example: mlp-search plan study.toml --workers 2
     """
-    spec = _read(study, slots=workers, gpus=gpus, objective=objective, class_weight=class_weight, **data)
+    where = {"slots": workers, "gpus": gpus, "precision": precision}
+    spec = _read(study, objective=objective, class_weight=class_weight, **where, **data)
     from search.cli.live import working
 
     with working(f"training a few configurations of study {spec.name} for two epochs", plain=as_json):
@@ -48,7 +50,7 @@ def plan(
     display.notes(forecast.notes)
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
     ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high", "folds")
-    document = display.fields(forecast, *figures, *ranges)
+    document = display.fields(forecast, *figures, *ranges, "precision", "bfloat16_share")
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
 
@@ -60,6 +62,7 @@ def run(
     timeout: Annotated[float | None, option("S", "Budget in seconds, over all runs.", "no limit")] = None,
     workers: options.Workers = None,
     gpus: options.Gpus = None,
+    precision: options.Precision = None,
     pool: options.Pool = "local",
     seed: options.Seed = None,
     objective: options.Objective = None,
@@ -75,7 +78,8 @@ def run(
     from search.cli.live import watching
 
     given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
-    spec = _read(study, slots=workers, gpus=gpus, objective=objective, class_weight=class_weight, **given)
+    given |= {"slots": workers, "gpus": gpus, "precision": precision}
+    spec = _read(study, objective=objective, class_weight=class_weight, **given)
     with watching(plain=as_json) as observer:
         result = search.run_study(spec, home=home, pool=pool, observer=observer)
     _show_result(result, as_json=as_json)
@@ -143,9 +147,10 @@ def show(study: Study, number: Number, home: Home = None, as_json: Json = False)
 def explanation_lines(explanation: search.Explanation) -> list[str]:
     """A trial in a paragraph, its configuration and its run."""
     row = explanation.row
+    precision = f", matrix products in {row.precision}" if row.precision else ""
     return [
         explanation.text,
-        f"Configuration: {short(row.params)}.",
+        f"Configuration: {short(row.params)}{precision}.",
         f"MLflow run: {row.run_id or 'none yet'}.",
     ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import search
 from pipelines.config import DataConfig, Hyperparameters, Layer
 from search.cli.data_options import NOTHING, DataOptions, data_option, with_data_options
-from search.cli.options import ClassWeight, Home, Json, Objective, Seed, Source, option, options_named
+from search.cli.options import ClassWeight, Home, Json, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
 from search.reporting.screen import console
 from search.scheduling import Observer
@@ -46,6 +46,7 @@ def train(
     data: DataOptions = NOTHING,
     validation_fraction: _ValidationFraction = None,
     scaling: _Scaling = None,
+    precision: Precision = None,
     continue_run: Annotated[str | None, option("RUN", "Resume a run from its last epoch.", None, "--continue")] = None,
     home: Home = None,
     as_json: Json = False,

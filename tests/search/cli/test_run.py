@@ -25,6 +25,7 @@ ROW = (
     "baselines",
     "is_start",
     "stop_reason",
+    "precision",
 )
 
 

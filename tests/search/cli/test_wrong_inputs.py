@@ -28,6 +28,8 @@ CASES: dict[str, tuple[str, int, str]] = {
     "no trials": ("run digits --trials 0", 1, "--trials: must be a whole number from 1 to 2147483647, got 0"),
     "no time": ("run digits --timeout -1", 1, "--timeout: must be a number of seconds > 0, got -1"),
     "no workers": ("run digits --workers 0", 1, "--workers: must be a whole number from 1"),
+    "a precision of nobody": ("run digits --precision half", 1, "--precision: must be one of auto, float32, bfloat16"),
+    "another precision of nobody": ("train digits --precision bf16", 1, "; did you mean bfloat16?"),
     "negative seed": ("run digits --seed -1", 1, "--seed: must be a whole number from 0 to 4294967295, got -1"),
     "a path for a name": ("run digits --study a/b", 1, "--study: must be 1 to 200 printable characters"),
     "no such pool": ("run digits --pool cloud", 1, "--pool: must be local"),

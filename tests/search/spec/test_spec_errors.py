@@ -49,7 +49,7 @@ WRONG = {
     "key-elsewhere": ('[study]\nsampler = "tpe"', ["study.sampler: unknown key; did you mean search.sampler?"]),
     "key-far-off": (
         "[workers]\nqqq = 1",
-        ["workers.qqq: unknown key; valid are slots, trial_timeout_s, memory_mb, gpus, trials_per_gpu"],
+        ["workers.qqq: unknown key; valid are slots, trial_timeout_s, memory_mb, gpus, trials_per_gpu, precision"],
     ),
     "gpus": (
         '[workers]\ngpus = "0;1"\ntrials_per_gpu = "many"',

@@ -88,7 +88,7 @@ def test_keys_and_documents_that_no_file_can_hold():
     lines = problems(lambda: spec_from_dict({"data": {"source": "mnist"}, "workers": {1: 2}, 3: 4}))
     assert lines == [
         "spec, 3: unknown key; valid are study, data, space, search, workers, start",
-        "spec, workers.1: unknown key; valid are slots, trial_timeout_s, memory_mb, gpus, trials_per_gpu",
+        "spec, workers.1: unknown key; valid are slots, trial_timeout_s, memory_mb, gpus, trials_per_gpu, precision",
     ]
 
 

@@ -20,6 +20,11 @@ def test_a_record_with_the_first_name_of_a_key_is_read() -> None:
     assert TrainingSpec.from_json(spec.to_json().replace('"group"', '"groups"')) == spec
 
 
+def test_a_record_of_an_earlier_version_is_in_float32() -> None:
+    spec = TrainingSpec(DataConfig("a.csv"), Hyperparameters(), 5, "val_accuracy", "float32")
+    assert TrainingSpec.from_json(spec.to_json().replace(', "precision": "float32"', "")) == spec
+
+
 def test_the_rate_is_keras_own_for_the_optimizer() -> None:
     assert default_training("digits", optimizer="sgd").hyperparameters.learning_rate == 0.01
     assert default_training("digits").hyperparameters == Hyperparameters()

@@ -37,8 +37,9 @@ def test_it_forecasts_and_records_nothing(tmp_path: Path) -> None:
     answer = call("plan", tmp_path / "study.toml", "--workers", 1, "--home", tmp_path / "home", "--json")
     assert answer.code == 0
     found = answer.json()
+    rule = ["precision", "bfloat16_share"]
     ranges = ["forecast_low_s", "forecast_high_s", "trials_low", "trials_high"]
-    assert list(found) == ["configurations_per_hour", "forecast_s", "memory_mb", "slots", *ranges, "folds"]
+    assert list(found) == ["configurations_per_hour", "forecast_s", "memory_mb", "slots", *ranges, "folds", *rule]
     assert found["forecast_low_s"] < found["forecast_s"] < found["forecast_high_s"]
     assert found["trials_low"] == found["trials_high"] == 10
     assert found["slots"] == 1
