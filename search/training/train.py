@@ -111,13 +111,11 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     spec = spec.for_task(dataset.task)
     require_fit(spec.hyperparameters, dataset, [slot])
     _require_same_rows(dataset, earlier)
-    sizes = dataset.training.x[0].size, dataset.n_outputs
-    precision = _precision(spec, sizes, slot, observer)
-    spec = replace(spec, precision=precision)
+    spec = _with_precision(spec, dataset, slot, observer)
     open_home(settings)
-    parts = layers(spec.hyperparameters, *sizes)
+    parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
     observer.begin(parts)
-    job = _job(spec, precision, dataset, sum(layer.n_parameters for layer in parts), earlier)
+    job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
     baselines = BaselineThread(dataset, {})
     with ExitStack() as stack:
         left = _left_by_others(spec, settings, stack)
@@ -138,12 +136,13 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
 
 
-def _precision(spec: TrainingSpec, sizes: tuple[int, int], slot: Slot, observer: Observer) -> Precision:
-    """The precision of the matrix products; one that is continued has settled it before."""
+def _with_precision(spec: TrainingSpec, dataset: Dataset, slot: Slot, observer: Observer) -> TrainingSpec:
+    """Settles the precision of the matrix products; a training that is continued has settled it before."""
     rule = settle(spec.precision, [slot], lambda: have_bfloat16([slot]))
     for line in slow_note(rule, lambda: have_bfloat16([slot])):
         observer.note(line)
-    return precision_of(rule, spec.hyperparameters, *sizes)
+    n_features, n_outputs = dataset.training.x[0].size, dataset.n_outputs
+    return replace(spec, precision=precision_of(rule, spec.hyperparameters, n_features, n_outputs))
 
 
 def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:
@@ -168,7 +167,8 @@ def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs
     return Runs(settings, spec.experiment, description, source, spec.objective or "val_accuracy")
 
 
-def _job(spec: TrainingSpec, precision: Precision, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> Job:
+def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> Job:
+    precision: Precision = "bfloat16" if spec.precision == "bfloat16" else "float32"
     params = spec.hyperparameters.to_json() | {"seed": spec.seed, "n_parameters": n_parameters}
     tags = {SPEC_TAG: spec.to_json(), "precision": precision, **run_tags(dataset)}
     if earlier:
