@@ -30,10 +30,11 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 MEAN_LIMIT, SINGLE_LIMIT = 0.1, 0.3
 """Points of accuracy by which the means of all configurations, and of any single one, may differ."""
 
+Row = dict[str, Any]
+"""The figures of a configuration, or of all together."""
 
-def compare(
-    dataset: Dataset, configurations: Sequence[Configuration], n_seeds: int, epochs: int
-) -> list[dict[str, Any]]:
+
+def compare(dataset: Dataset, configurations: Sequence[Configuration], n_seeds: int, epochs: int) -> list[Row]:
     """Trains each configuration with each seed in both precisions, a training a core, and returns a row for each."""
     trained = [Hyperparameters(**values, epochs=epochs) for values in configurations]
     keys = [(hp, seed, precision) for hp in trained for seed in range(n_seeds) for precision in PRECISIONS]
