@@ -1,0 +1,85 @@
+"""Training with bfloat16 operands: what is logged is what the float32 ``.h5`` gives, and it can be repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras_counterpart import tiny_dataset
+
+from pipelines.config import DataConfig, Hyperparameters, Precision
+from pipelines.data.datasets import Dataset, load
+from pipelines.training.model import build_model, to_h5
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
+
+HP = Hyperparameters(width=96, depth=2, dropout=0.2, optimizer="adam", learning_rate=0.003, epochs=2, batch_size=64)
+
+SCRIPT = """
+import sys
+from test_precision import HP, digest, digits
+print(digest(digits(), HP, sys.argv[1]))
+"""
+
+
+def digits() -> Dataset:
+    return load(DataConfig("digits"))
+
+
+def trained(dataset: Dataset, hp: Hyperparameters, precision: Precision) -> Training:
+    training = Training(TrainingRows.of(dataset), hp, 3, precision=precision)
+    for _ in training:
+        pass
+    return training
+
+
+def digest(dataset: Dataset, hp: Hyperparameters, precision: Precision) -> str:
+    """A hash of every bit of the weights after the last epoch, and of the optimizer's state."""
+    checkpoint = trained(dataset, hp, precision).checkpoint()
+    return hashlib.sha256(b"".join(array.tobytes() for array in (*checkpoint.weights, *checkpoint.state))).hexdigest()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop", "nadam"])
+def test_the_h5_gives_what_was_logged(optimizer: str, tmp_path: Path) -> None:
+    dataset = digits()
+    training = Training(TrainingRows.of(dataset), replace(HP, optimizer=optimizer), 3, precision="bfloat16")
+    logged = {report.epoch: report.metrics for report in training}[training.best_epoch]
+    path = tmp_path / "model.h5"
+    path.write_bytes(to_h5(build_model(HP, dataset.preprocessing, training.best)))
+    model = keras.models.load_model(path)
+    model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)
+    assert all(weight.dtype == "float32" for weight in model.weights)
+    assert loss == pytest.approx(logged["val_loss"], abs=1e-4)
+    assert accuracy == pytest.approx(logged["val_accuracy"], abs=1e-6)
+
+
+def test_operands_are_rounded_and_nothing_else() -> None:
+    """The weights of one step differ from float32's by the rounding of its operands, 8 bits, and are not rounded."""
+    dataset = tiny_dataset()
+    hp = replace(HP, dropout=0.0, optimizer="sgd", learning_rate=0.1, epochs=1, batch_size=1024)
+    exact, rounded = (trained(dataset, hp, precision).checkpoint() for precision in ("float32", "bfloat16"))
+    start = Training(TrainingRows.of(dataset), hp, 3).checkpoint().weights
+    for before, ours, theirs in zip(start, exact.weights, rounded.weights, strict=True):
+        step = np.abs(ours - before).max()
+        assert 0 < np.abs(ours - theirs).max() < 0.05 * step
+    kernel = rounded.weights[0].view(np.uint32)
+    assert (kernel & 0xFFFF).any(), "the weights themselves keep the bits of float32"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_same_seed_gives_the_same_bits(precision: Precision) -> None:
+    first, again = (digest(digits(), HP, precision) for _ in range(2))
+    folders = [str(Path(__file__).parent), *sys.path]
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:0] = {folders!r}\n{SCRIPT}", precision],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()[-1]  # fmt: skip
+    assert first == again == elsewhere
+    assert first != digest(digits(), HP, "bfloat16" if precision == "float32" else "float32")
