@@ -25,6 +25,8 @@ ROW = (
     "baselines",
     "is_start",
     "stop_reason",
+    "folds",
+    "std",
     "precision",
 )
 
