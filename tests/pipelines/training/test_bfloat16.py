@@ -22,7 +22,7 @@ from pipelines.training.training import Training
 HP = Hyperparameters(width=96, depth=2, dropout=0.2, optimizer="adam", learning_rate=0.003, epochs=2, batch_size=64)
 
 SCRIPT = """
-from test_precision import HP, digest, digits
+from test_bfloat16 import HP, digest, digits
 print(digest(digits(), HP, "bfloat16"))
 """
 
