@@ -75,7 +75,10 @@ def build_epoch(apply: Apply, *, with_dropout: bool, loss: str, precision: str =
         def step(i: Tensor, total: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             index = order[..., i * batch_size : tf.minimum((i + 1) * batch_size, n_rows)]
             x, targets, weight = rows.batch(index)
-            dropout = Dropout(dropout_rate, seed, i) if with_dropout else None
+            dropout = None
+            if with_dropout:
+                shape = tf.stack([len(weights) // 2 - 1, tf.shape(index)[-1], tf.shape(weights[0])[-1]])
+                dropout = Dropout.draw(dropout_rate, seed, i, shape)
             passed, outputs = forward(x, weights, dropout, precision)
             losses, error = row_losses(loss, outputs, targets, weight)
             gradients = backward(error / tf.cast(tf.shape(index)[-1], tf.float32), passed, dropout)

@@ -12,44 +12,54 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipelines.network.optimizers import Tensor, Tensors
-from pipelines.network.streams import dropout_seed
+
+_PHILOX = 1  # tf.random.Algorithm.PHILOX
 
 
 class Dropout(NamedTuple):
     """Dropout of one step.
 
     Attributes:
-        rate: Share of units that are dropped; None leaves dropout out of the function.
-        seed: (2,) int64, ``dropout_seed`` of the training and the epoch; (n_networks, 2) of several networks.
-        step: Scalar int32, from 0 in each epoch; each step and layer draws its own mask.
+        factors: (n_layers, ..., n_rows, width) float32: 0 for a dropped unit, else ``scale``.
+        scale: Factor of the kept units that preserves the expected sum.
     """
 
-    rate: Tensor
-    seed: Tensor
-    step: Tensor
+    factors: Tensor
+    scale: Tensor
+
+    @classmethod
+    def draw(cls, rate: Tensor, seed: Tensor, step: Tensor, shape: Tensor) -> Dropout:
+        """Draws the masks of a step. 16 random bits set the rate to 1/65,536, in half the time of float32 draws.
+
+        Args:
+            rate: Share of units that are dropped.
+            seed: (2,) int64, ``dropout_seed`` of the training and the epoch; (n_networks, 2) of several networks.
+            step: Scalar int32, from 0 in each epoch; each draws its own masks.
+            shape: (3,) int32: layers, rows and width.
+        """
+        count = tf.reduce_prod(shape)
+        networks = [seed] if seed.shape.rank == 1 else tf.unstack(seed)
+        bits = tf.stack([_bits((count + 1) // 2, of_network, step) for of_network in networks])
+        halves = tf.reshape(tf.bitcast(bits, tf.uint16), (len(networks), -1))[:, :count]
+        scale = 1.0 / (1.0 - rate)
+        factors = tf.cast(halves >= tf.cast(rate * 65536.0, tf.uint16), tf.float32) * scale
+        if seed.shape.rank == 1:
+            return cls(tf.reshape(factors, shape), scale)
+        of_networks = tf.reshape(factors, tf.concat([[len(networks)], shape], 0))
+        return cls(tf.transpose(of_networks, (1, 0, 2, 3)), scale)
 
     def __call__(self, hidden: Tensor, layer: int) -> Tensor:
         """Zeroes a share of ``hidden`` (..., n_rows, width) and scales up the rest."""
-        of_layer, _ = dropout_seed(0, 0, layer=layer)
-        seed = self.seed + tf.stack([tf.constant(of_layer, tf.int64), tf.cast(self.step, tf.int64)])
-        shape = tf.shape(hidden)
-        if seed.shape.rank == 1:
-            kept = self._draw(shape, seed)
-        else:
-            kept = tf.stack([self._draw(shape[1:], of_network) for of_network in tf.unstack(seed)])
-        return hidden * (tf.cast(kept, tf.float32) * self.scale)
+        return hidden * self.factors[layer]
 
-    def _draw(self, shape: Tensor, seed: Tensor) -> Tensor:
-        """Draws which units are kept. 16 random bits set the rate to 1/65,536, in half the time of float32 draws."""
-        count = tf.reduce_prod(shape)
-        bits = tf.random.stateless_uniform([(count + 1) // 2], seed, None, None, tf.int32)
-        bits = tf.reshape(tf.bitcast(bits, tf.uint16), [-1])[:count]
-        return tf.reshape(bits >= tf.cast(self.rate * 65536.0, tf.uint16), shape)
 
-    @property
-    def scale(self) -> Tensor:
-        """Factor of the kept units that preserves the expected sum."""
-        return 1.0 / (1.0 - self.rate)
+def _bits(count: Tensor, seed: Tensor, step: Tensor) -> Tensor:
+    """Draws (count,) int32 random bits: Philox with the seed as its key, epoch and step above the counter."""
+    key, above = tf.cast(seed[:1], tf.uint64), tf.cast(seed[1:] + tf.cast(step, tf.int64), tf.uint64)
+    counter = tf.concat([tf.zeros(1, tf.uint64), above], 0)
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=count[None], key=key, counter=counter, alg=_PHILOX, dtype=tf.int32
+    )
 
 
 class Passed(NamedTuple):

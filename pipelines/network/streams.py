@@ -28,17 +28,16 @@ def order_generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_ORDER, epoch)))
 
 
-def dropout_seed(seed: int, epoch: int, step: int = 0, layer: int = 0) -> tuple[int, int]:
-    """Returns the seed of a mask for TensorFlow's stateless draws, which never overlap for two different seeds.
+def dropout_seed(seed: int, epoch: int, step: int = 0) -> tuple[int, int]:
+    """Returns the seed of the masks of a step, which never overlap for two different seeds.
 
     Args:
         seed: The training's seed, below 2**32.
         epoch: From 0, below 2**31.
         step: From 0 in each epoch, below 2**32.
-        layer: From 0, below 2**31.
 
     Returns:
-        Two numbers below 2**63. Each of the four has bits of its own, so that they are sums:
-        ``dropout_seed(seed, epoch)`` plus ``dropout_seed(0, 0, step, layer)``.
+        Two numbers below 2**63. Each of the three has bits of its own, so that they are sums:
+        ``dropout_seed(seed, epoch)`` plus ``dropout_seed(0, 0, step)``.
     """
-    return seed + (layer << 32), (epoch << 32) + step
+    return seed, (epoch << 32) + step

@@ -64,6 +64,7 @@ class Pack:
         self._hp, self._rows = hyperparameters, rows
         self._with_dropout, self._loss, self._precision = hyperparameters.dropout > 0, loss, precision
         start = start or Checkpoint(self._initial_weights())
+        self._arrays: list[np.ndarray] | None = None  # a copy of the weights, until they change
         build = self._fused if hyperparameters.optimizer in FUSED else self._keras
         self._train, self.weights, self._state, self._slots = build(start)
 
@@ -121,6 +122,7 @@ class Pack:
         Returns:
             (n_networks,) mean losses and accuracies over the batches.
         """
+        self._arrays = None
         orders = [_order(self._rows, member, epoch) for member in self.members]
         seeds = [dropout_seed(member.seed, epoch) for member in self.members]
         order, seed = (orders[0], seeds[0]) if len(orders) == 1 else (np.stack(orders), seeds)
@@ -137,8 +139,9 @@ class Pack:
         places = [place for place, member in enumerate(self.members) if member in members]
         if not places:
             return []
-        arrays = [weight.numpy() for weight in self.weights]
-        return [array[None] for array in arrays] if len(self.members) == 1 else [array[places] for array in arrays]
+        if self._arrays is None:
+            self._arrays = [weight.numpy() for weight in self.weights]
+        return [array[None] if len(self.members) == 1 else array[places] for array in self._arrays]
 
     def checkpoint(self, steps: int, epochs: int) -> Checkpoint:
         """Returns what resuming needs."""

@@ -61,12 +61,14 @@ class Validation:
         longest = max(map(len, index))
         padded = np.stack([np.pad(numbers, (0, longest - len(numbers)), mode="edge") for numbers in index])
         weights = [weight[None] for weight in pack.weights] if len(index) == 1 else pack.weights
-        losses, outputs = build_packed_evaluation(self._loss, len(index))(
-            self._rows.validation, tf.constant(padded), weights
-        )
+        evaluate = build_packed_evaluation(self._loss, len(index))
+        losses, outputs = evaluate(self._rows.validation, tf.constant(padded), weights)
         losses, outputs = losses.numpy(), outputs.numpy()
+        right = None if self._keep_outputs else outputs.argmax(-1) == self._rows.labels[padded.T]
         return [
             self._scores(outputs[: len(numbers), place], numbers, losses[: len(numbers), place])
+            if right is None
+            else _means(losses[: len(numbers), place], right[: len(numbers), place])
             for place, numbers in enumerate(index)
         ]
 
@@ -124,6 +126,10 @@ class Validation:
 
     def _weight(self, rows: np.ndarray) -> np.ndarray | None:
         return None if self._rows.label_weight is None else self._rows.label_weight[rows]
+
+
+def _means(losses: np.ndarray, right: np.ndarray) -> Scores:
+    return {"val_loss": float(losses.mean()), "val_accuracy": float(right.mean())}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -9,10 +9,13 @@ import tensorflow as tf
 from pipelines.network.layers import Dropout, backward, forward
 from pipelines.training.model import glorot_weights
 
+SHAPE = (2, 501, 401)
 
-def masks(rate: float, seed: tuple[int, int] = (0, 0), step: int = 0, layer: int = 0) -> np.ndarray:
-    dropout = Dropout(tf.constant(rate), tf.constant(seed, tf.int64), tf.constant(step))
-    return dropout(tf.ones((501, 401)), layer).numpy()
+
+def masks(rate: float, seed: tuple[int, int] = (0, 0), step: int = 0) -> np.ndarray:
+    """The factors of two layers."""
+    drawn = Dropout.draw(tf.constant(rate), tf.constant(seed, tf.int64), tf.constant(step), tf.constant(SHAPE))
+    return drawn.factors.numpy()
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.9])
@@ -26,28 +29,31 @@ def test_dropout_drops_its_share_and_keeps_the_expected_sum(rate: float) -> None
 
 def test_its_mask_differs_by_seed_epoch_step_and_layer() -> None:
     drawn = [
-        masks(0.5), masks(0.5, seed=(1, 0)), masks(0.5, seed=(0, 1 << 32)),
-        masks(0.5, step=1), masks(0.5, layer=1),
-    ]  # fmt: skip
+        layer
+        for factors in (masks(0.5), masks(0.5, seed=(1, 0)), masks(0.5, seed=(0, 1 << 32)), masks(0.5, step=1))
+        for layer in factors
+    ]
     for i, one in enumerate(drawn):
         for other in drawn[i + 1 :]:
             assert np.mean(one == other) == pytest.approx(0.5, abs=0.01), "masks must be independent"
-    np.testing.assert_array_equal(drawn[0], masks(0.5))
+    np.testing.assert_array_equal(drawn[0], masks(0.5)[0])
 
 
-def test_a_deep_network_reuses_no_mask_at_another_step() -> None:
-    """A layer's number must not run into the step's: layer 64 of one step had the mask of layer 0 of the next."""
-    for layer in (64, 128, 1 << 20):
-        for step in (1, 2, layer // 64):
-            agreement = np.mean(masks(0.5, layer=layer) == masks(0.5, step=step))
-            assert agreement == pytest.approx(0.5, abs=0.01)
+def test_networks_side_by_side_draw_the_masks_that_each_would_draw_alone() -> None:
+    seeds = [(3, 1 << 32), (4, 0), (2**32 - 1, 5 << 32)]
+    together = Dropout.draw(
+        tf.constant(0.3), tf.constant(seeds, tf.int64), tf.constant(9), tf.constant(SHAPE)
+    ).factors.numpy()
+    for place, seed in enumerate(seeds):
+        np.testing.assert_array_equal(together[:, place], masks(0.3, seed, 9))
 
 
 def test_the_handwritten_gradient_equals_that_of_a_tape() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 7)).astype(np.float32), rng.integers(0, 3, 40).astype(np.int32)
     weights = [tf.Variable(weight) for weight in glorot_weights((7, 11, 11, 3), 0)]
-    dropout = Dropout(tf.constant(0.4), tf.constant([3, 1], tf.int64), tf.constant(2))
+    shape = tf.constant([2, 40, 11])
+    dropout = Dropout.draw(tf.constant(0.4), tf.constant([3, 1], tf.int64), tf.constant(2), shape)
     with tf.GradientTape() as tape:
         passed, logits = forward(x, weights, dropout)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
