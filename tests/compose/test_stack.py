@@ -25,6 +25,7 @@ seed = 3
 trials = {trials}
 [data]
 source = "digits"
+folds = 1
 [space]
 width = {{ low = 64, high = 128 }}
 epochs = 5

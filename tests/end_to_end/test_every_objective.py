@@ -17,6 +17,7 @@ name = "{name}"
 trials = {trials}
 [data]
 source = "{folder}/rows.csv"
+folds = 1
 target = "{target}"
 [space]
 width = {{ low = 8, high = 24 }}

@@ -15,6 +15,7 @@ name = "rare"
 trials = 1
 [data]
 source = {source}
+folds = 1
 [space]
 width = 4
 epochs = 1

@@ -21,7 +21,7 @@ from search.spec.study_spec import spec_from_dict
 N_TRIALS = 12
 STUDY = {
     "study": {"name": "letters", "trials": N_TRIALS, "seed": 3},
-    "data": {"source": "digits"},
+    "data": {"source": "digits", "folds": 1},
     "space": {
         "width": {"low": 16, "high": 64}, "depth": [1, 2], "dropout": 0.1, "optimizer": ["adam", "rmsprop"],
         "learning_rate": 0.005, "schedule": "constant", "epochs": 3, "batch_size": 64,

@@ -53,7 +53,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_program_of_the_how_to_answers_as_this_package(table: Path, tmp_path: Path) -> None:
     document = {
         "study": {"name": "table", "trials": 1},
-        "data": {"source": str(table), "target": "target"},
+        "data": {"source": str(table), "target": "target", "folds": 1},
         "space": {"width": 16, "depth": 1, "epochs": 3},
         "workers": {"slots": 1},
     }

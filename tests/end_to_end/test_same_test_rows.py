@@ -15,6 +15,7 @@ name = "{name}"
 trials = 1
 [data]
 source = "digits.npz"
+folds = 1
 {data}
 [space]
 width = {width}

@@ -16,6 +16,7 @@ name = "small"
 trials = 1
 [data]
 source = "digits"
+folds = 1
 [space]
 width = 8
 depth = 1

@@ -115,7 +115,7 @@ def fake_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """What pools train on."""
-    return load(DataConfig("digits"))
+    return load(DataConfig("digits", folds=1))
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def places(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def spec(request: pytest.FixtureRequest) -> StudySpec:
     """A study of the test's own."""
-    return StudySpec(name=_hashed(request), data=DataConfig("digits"), space=SPACE, trials=10)
+    return StudySpec(name=_hashed(request), data=DataConfig("digits", folds=1), space=SPACE, trials=10)
 
 
 def _hashed(request: pytest.FixtureRequest) -> str:

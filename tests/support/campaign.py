@@ -40,6 +40,7 @@ seed = {seed}
 trials = {trials}
 [data]
 source = "digits"
+folds = 1
 [space]
 width = {{ low = 8, high = 64 }}
 depth = [1, 2]

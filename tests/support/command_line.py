@@ -24,6 +24,7 @@ name = "tiny"
 trials = 6
 [data]
 source = "digits"
+folds = 1
 [space]
 width = { low = 8, high = 64 }
 depth = 1

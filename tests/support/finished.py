@@ -15,7 +15,7 @@ def small_spec(name: str, *, trials: int = 3, split_seed: int = 0, seed: int = 0
     fixed = {"width": 32, "depth": 1, "dropout": 0.0, "optimizer": "adam", "learning_rate": 0.005, "epochs": 4}
     document = {
         "study": {"name": name, "trials": trials, "seed": seed},
-        "data": {"source": "digits", "split_seed": split_seed},
+        "data": {"source": "digits", "folds": 1, "split_seed": split_seed},
         "space": fixed | {"schedule": "constant", "batch_size": 32} | space,
         "search": {"sampler": "random", "pruner": "none"},
         "workers": {"slots": 2},

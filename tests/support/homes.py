@@ -41,7 +41,7 @@ class StudyBuilder:
         spec = spec_from_dict(
             {
                 "study": {"name": name, "trials": 1000},
-                "data": {"source": "digits"},
+                "data": {"source": "digits", "folds": 1},
                 "space": {"width": {"low": 1, "high": 1000}, "epochs": EPOCHS},
             }
         )

@@ -23,7 +23,7 @@ WIDE = SearchSpace(
 
 
 def make_spec(**changes: Any) -> StudySpec:
-    return replace(StudySpec(name="s", data=DataConfig("digits"), space=WIDE), **changes)
+    return replace(StudySpec(name="s", data=DataConfig("digits", folds=1), space=WIDE), **changes)
 
 
 def make_study(spec: StudySpec) -> StoredStudy:

@@ -31,6 +31,7 @@ seed = 3
 trials = {trials}
 [data]
 source = "digits"
+folds = 1
 [space]
 width = {width}
 depth = 1

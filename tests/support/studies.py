@@ -16,7 +16,7 @@ def small_spec(name: str, *, trials: int | None = 15, slots: int = 1, **tables: 
     """Trials of some hundredths of a second, among them enough that ASHA prunes."""
     document = {
         "study": {"name": name, "seed": 2, **({"trials": trials} if trials else {})},
-        "data": {"source": "digits"},
+        "data": {"source": "digits", "folds": 1},
         "space": {
             "width": {"low": 8, "high": 64},
             "depth": [1, 2],

@@ -62,7 +62,9 @@ class World:
     def spec(self, **changes: Any) -> StudySpec:
         name = f"study-{next(_names)}"
         return replace(
-            StudySpec(name=name, data=DataConfig("digits"), space=SPACE, trials=6, sampler="random", pruner="none"),
+            StudySpec(
+                name=name, data=DataConfig("digits", folds=1), space=SPACE, trials=6, sampler="random", pruner="none"
+            ),
             **changes,
         )
 

@@ -28,7 +28,7 @@ def test_a_table_with_text_and_gaps_needs_no_option_but_its_target(finished_home
     ]
     path = tmp_path / "plants.csv"
     path.write_text("\n".join(["length,colour,petals,species", *rows]))
-    answer = call("run", path, "--target", "species", "--trials", 3, "--home", finished_home)
+    answer = call("run", path, "--target", "species", "--folds", 1, "--trials", 3, "--home", finished_home)
     assert answer.code == 0
     assert "study plants" in answer.out
     found = call("trials", "plants", "--home", finished_home, "--json").json()

@@ -32,6 +32,7 @@ name = "secrets"
 trials = 2
 [data]
 source = "digits"
+folds = 1
 [space]
 width = [8, 16]
 depth = 1

@@ -123,7 +123,8 @@ def test_a_study_shows_its_baselines_at_every_step(tmp_path: Path) -> None:
     x = rng.normal(size=(400, 3)).astype(np.float32)
     np.savez(tmp_path / "line.npz", x=x, y=x @ [100.0, 20.0, -50.0] + rng.normal(size=400))
     (tmp_path / "line.toml").write_text(
-        f'[study]\nname = "line"\ntrials = 1\n[data]\nsource = "{tmp_path}/line.npz"\n[space]\nwidth = 4\nepochs = 1\n'
+        f'[study]\nname = "line"\ntrials = 1\n[data]\nsource = "{tmp_path}/line.npz"\nfolds = 1\n'
+        "[space]\nwidth = 4\nepochs = 1\n"
     )
     place = ("--home", tmp_path / "home")
     ran = call("run", tmp_path / "line.toml", "--json", *place)

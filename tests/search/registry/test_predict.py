@@ -65,7 +65,7 @@ def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table().to_csv(folder / "animals.csv", index=False)
     document = {
         "study": {"name": "animals", "trials": 1},
-        "data": {"source": str(folder / "animals.csv"), "target": "species"},
+        "data": {"source": str(folder / "animals.csv"), "target": "species", "folds": 1},
         "space": {"width": 32, "depth": 1, "learning_rate": 0.01, "epochs": 8, "batch_size": 16},
     }
     run_study(spec_from_dict(document), home=folder / "home")

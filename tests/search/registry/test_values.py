@@ -21,6 +21,7 @@ name = "{name}"
 trials = 1
 [data]
 source = "{folder}/{name}.csv"
+folds = 1
 target = "{target}"
 [space]
 width = 16

@@ -42,7 +42,7 @@ STEPS = st.lists(
 def test_what_is_read_from_memory_is_what_the_database_holds(places: Settings, steps: list[Any]) -> None:
     """A study is read from memory while it is searched; that and the database must never differ."""
     name = f"cached-{len(study_names(places))}"
-    spec = StudySpec(name=name, data=DataConfig("digits"), space=SPACE, sampler="random")
+    spec = StudySpec(name=name, data=DataConfig("digits", folds=1), space=SPACE, sampler="random")
     study = opened(places, spec)
     for kind, *values in (("ask",), *steps):
         running = [trial for trial in study.trials if trial.state == TrialState.RUNNING]

@@ -17,7 +17,7 @@ def test_three_first_runs_at_once_all_finish(tmp_path: Path, postgres: Callable[
     places = {"OPTUNA_STORAGE": postgres("first-optuna")}
     if tracked_there:
         places["MLFLOW_TRACKING_URI"] = postgres("first-mlflow")
-    options = ("--trials", "1", "--workers", "1", "--home", tmp_path / "home", "--json")
+    options = ("--folds", "1", "--trials", "1", "--workers", "1", "--home", tmp_path / "home", "--json")
     runs = [
         subprocess.Popen(
             command("run", "digits", "--study", f"s{number}", *options),

@@ -29,7 +29,9 @@ from search.training.forecast import _few_rows, _limits
 from search.training.simulation import Timetable, simulate
 from search.workers.tasks import Outcome
 
-STUDY = '[data]\nsource = "digits"\n[study]\ntrials = 10\n[space]\nwidth = { low = 8, high = 64 }\nepochs = 4\n'
+STUDY = (
+    '[data]\nsource = "digits"\nfolds = 1\n[study]\ntrials = 10\n[space]\nwidth = { low = 8, high = 64 }\nepochs = 4\n'
+)
 
 
 def test_it_forecasts_and_records_nothing(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_it_shows_the_space_and_the_slots(tmp_path: Path) -> None:
 
 
 def test_from_python(tmp_path: Path) -> None:
-    spec = search.default_spec("digits", trials=4, slots=1)
+    spec = search.default_spec("digits", trials=4, slots=1, folds=1)
     spec = replace(spec, space=SearchSpace({"width": Fixed(8), "depth": Fixed(1), "epochs": Fixed(2)}), start=())
     forecast = search.plan_study(spec, home=tmp_path)
     assert forecast.slots == len(forecast.devices) == 1

@@ -32,7 +32,7 @@ from search.workers import ray_pool
 from search.workers.ray_pool import RayPool
 
 SPACE = "[space]\nwidth = 1024\ndepth = 3\nepochs = 3\nbatch_size = 32\nlearning_rate = { low = 1e-4, high = 1e-2 }\n"
-STUDY = f'[study]\nname = "NAME"\ntrials = 8\n[data]\nsource = "digits"\n{SPACE}[search]\npruner = "none"\n'
+STUDY = f'[study]\nname = "NAME"\ntrials = 8\n[data]\nsource = "digits"\nfolds = 1\n{SPACE}[search]\npruner = "none"\n'
 """Trials of a second or two, so that a node can die while it trains one."""
 
 
