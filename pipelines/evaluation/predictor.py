@@ -112,6 +112,22 @@ class Predictor:
         chunks = [x[start : start + _CHUNK_ROWS] for start in range(0, len(x), _CHUNK_ROWS)]
         return np.concatenate([np.asarray(self._model(chunk, training=False)) for chunk in chunks])
 
+    def of_folds(self, rows: Array, fold_of: Array) -> Array:
+        """Predicts each row with the network that was not trained on it, of a model of one network for each fold.
+
+        Args:
+            rows: As for ``probabilities``.
+            fold_of: (n_rows,) fold of each row.
+
+        Returns:
+            As ``probabilities``.
+        """
+        import keras
+
+        mean = self._model.layers[-1]
+        networks = Predictor(keras.Model(self._model.inputs, mean.input), self._preprocessing)
+        return np.asarray(networks.probabilities(rows)[np.arange(len(fold_of)), fold_of])
+
 
 def as_rows(x: Array, preprocessing: Preprocessing, place: str = "rows") -> Array:
     """Converts numbers to a model's rows, (n_rows, *input_shape) uint8 or float32; a single row becomes a batch of one.

@@ -43,6 +43,7 @@ class FinalistsResult:
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
         majority: Accuracy of always answering with the validation rows' most frequent class; None in a regression.
         baselines: Metrics on the validation rows of each baseline; see ``TrialRow``.
+        folds: Number of folds that the value of each run is the mean of; 1 with one split.
     """
 
     study: str
@@ -53,6 +54,7 @@ class FinalistsResult:
     undelivered: int = 0
     majority: float | None = None
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    folds: int = 1
 
 
 def run_finalists(
@@ -122,7 +124,8 @@ class _Finals:
         run_id = recorded_results(study).get(verdict.winner.refit_run, {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
         result = FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, tracker.undelivered)
-        return replace(result, majority=majority_of(self.dataset), baselines=baselines_of(study.user_attrs))
+        result = replace(result, majority=majority_of(self.dataset), baselines=baselines_of(study.user_attrs))
+        return replace(result, folds=self.dataset.n_folds)
 
     def _train_finalists(self) -> bool:
         """Trains the missing runs; returns whether it was interrupted."""

@@ -69,13 +69,14 @@ def make_record(
 ) -> ModelRecord:
     """The record that is saved beside a winner's model file.
 
-    A regression's has the interval of its answers, that of two classes a threshold; both from the validation rows.
+    A regression's has the interval of its answers, that of two classes a threshold; both from the validation rows. With
+    folds they are from all rows, each answered by the network that was not trained on it.
 
     Raises:
         InputError: The model file was changed.
         UnavailableError: MLflow does not have the file.
     """
-    x, validation = dataset.training.x, dataset.validation
+    x, validation = dataset.training.x, dataset.scored
     preprocessing, span = dataset.preprocessing, (float(x.min()), float(x.max()))
     plain = ModelRecord(preprocessing, span, winner.model_sha256)
     if preprocessing.target is None and dataset.n_outputs != 2:
@@ -84,9 +85,9 @@ def make_record(
     content = fetch_model(client, settings.spool, study.study_name, measured)
     prepare_inference()
     place = f"{MODEL_FILE} of run {measured.run_id}"
-    outputs = Predictor.load(content, replace(plain, model_sha256=measured.model_sha256), place).probabilities(
-        validation.x
-    )
+    predictor = Predictor.load(content, replace(plain, model_sha256=measured.model_sha256), place)
+    fold_of = dataset.fold_of
+    outputs = predictor.probabilities(validation.x) if fold_of is None else predictor.of_folds(validation.x, fold_of)
     if preprocessing.target is None:
         metric = objective_of(study.user_attrs).metric
         return replace(plain, threshold=Threshold.learn(outputs[:, 1], validation.y, metric))

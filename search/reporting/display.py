@@ -130,9 +130,9 @@ def undelivered(n_runs: int) -> None:
 
 
 def over_folds(rows: Sequence[TrialRow]) -> str:
-    """That the values of trials are means over folds, for a title."""
+    """That the values of trials are means over folds."""
     n_folds = rows[0].folds if rows else 1
-    return f" (means of {n_folds} folds)" if n_folds > 1 else ""
+    return f" (mean of {n_folds} folds)" if n_folds > 1 else ""
 
 
 def baseline(rows: Sequence[TrialRow], what: str = "the best trial") -> list[str]:

@@ -63,6 +63,7 @@ class Earlier:
         spec = self.spec
         recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed}
         recorded |= {"objective": spec.objective, "precision": spec.precision}
+        recorded["folds"] = 1  # the networks of folds have no checkpoint
         left_out = {"precision": "auto"}
         changed = [
             f"--{name.replace('_', '-')}: must be {recorded[name]}, as in the run to continue, got {value}: leave it"

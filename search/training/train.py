@@ -61,7 +61,7 @@ def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observ
     """Trains one configuration and logs it as a run of the experiment ``train-SOURCE``.
 
     The run has ``model.h5``, the weights of the best epoch, and ``checkpoint.h5``, those of the last epoch with the
-    optimizer's state, which ``continue_training`` resumes from.
+    optimizer's state, which ``continue_training`` resumes from. With folds there is no ``checkpoint.h5``.
 
     Args:
         spec: The configuration and its data.
@@ -132,7 +132,8 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     if runner.trained is None:  # interrupted before it began
         raise KeyboardInterrupt
     row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name), majority=majority_of(dataset))
-    row = replace(row, baselines={name: dict(scores) for name, scores in baselines.scores(PATIENCE_S).items()})
+    scores = {name: dict(scores) for name, scores in baselines.scores(PATIENCE_S).items()}
+    row = replace(row, baselines=scores, folds=dataset.n_folds)
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
 
 
@@ -182,7 +183,7 @@ def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earli
         seed=spec.seed,
         start=checkpoint,
         objective=objective,
-        keep_state=True,
+        keep_state=dataset.fold_of is None,  # the networks of folds are not trained further
         precision=precision,
     )
     return Job(start, task)
@@ -241,7 +242,8 @@ class TrainingRunner(JobRunner[Job]):
         state = "INTERRUPTED" if outcome.stop_reason == "interrupted" else "COMPLETE"
         row = result_row(0, state, result, objective)
         self.trained = TrainingResult(row, outcome.stop_reason)
-        tags = {"stop_reason": outcome.stop_reason, CHECKPOINT_TAG: sha256(outcome.checkpoint)}
+        tags: dict[str, str] = {"stop_reason": outcome.stop_reason}
+        tags |= {CHECKPOINT_TAG: sha256(outcome.checkpoint)} if outcome.checkpoint else {}
         tags |= {EPOCHS_TAG: str(row.epochs_trained)} | ({MODEL_TAG: sha256(model)} if model else {})
         entry = Entry(job.start, now_ms(), state, history=tuple(job.epochs), metrics=metrics_of(result), tags=tags)
         return Result(job, entry, {MODEL_FILE: model, CHECKPOINT_FILE: outcome.checkpoint})

@@ -11,13 +11,18 @@ import pytest
 from command_line import call
 from registered import client_of, versions
 
+from pipelines.evaluation.row_scores import decode
+from search.home.settings import read_settings
+from search.optimization.run_records import recorded_results
+from search.optimization.studies import load_study
+
 STUDY = """\
 [study]
 name = "{name}"
 trials = {trials}
 [data]
 source = "{folder}/rows.csv"
-folds = 1
+folds = {folds}
 target = "{target}"
 [space]
 width = {{ low = 8, high = 24 }}
@@ -32,17 +37,19 @@ pruner = "none"
 """
 
 
-def run(folder: Path, name: str, target: str, objective: str, epochs: int, trials: int = 1) -> None:
-    (folder / f"{name}.toml").write_text(
-        STUDY.format(name=name, folder=folder, target=target, objective=objective, epochs=epochs, trials=trials)
-    )
+def run(folder: Path, name: str, target: str, objective: str, **given: int) -> None:
+    values = {"name": name, "folder": folder, "target": target, "objective": objective, "trials": 1, "folds": 1}
+    (folder / f"{name}.toml").write_text(STUDY.format_map(values | given))
     answer = call("run", folder / f"{name}.toml", "--home", folder / "home", "--json")
     assert answer.code == 0, answer.err
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table and a home with the studies ``price``, ``slow`` (a worse one of it) and ``rare``."""
+    """A folder with a table and a home with the studies ``price``, ``slow`` (a worse one of it) and ``rare``.
+
+    The last one has three folds.
+    """
     folder, rng = tmp_path_factory.mktemp("objectives"), np.random.default_rng(0)
     area, age = rng.uniform(30, 200, 400), rng.uniform(0, 50, 400)
     price = 2000 * area - 3000 * age + rng.normal(0, 15_000, 400)
@@ -50,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pd.DataFrame({"area": area, "age": age, "price": price, "rare": rare}).to_csv(folder / "rows.csv", index=False)
     run(folder, "price", "price", "val_rmse", epochs=15, trials=2)
     run(folder, "slow", "price", "val_loss", epochs=1)
-    run(folder, "rare", "rare", "val_auc", epochs=8)
+    run(folder, "rare", "rare", "val_auc", epochs=8, folds=3)
     return folder
 
 
@@ -92,11 +99,19 @@ def test_a_regression_becomes_champion_by_its_errors(folder: Path):
     assert refused["champion_value"] > 0
 
 
-def test_a_classifier_becomes_champion_by_its_auc(folder: Path):
+def test_a_classifier_becomes_champion_by_its_auc_over_folds(folder: Path):
+    (row,) = answers(folder, "trials", "rare")
+    assert row["folds"] == 3
+    assert 0 < row["std"] < 0.5
+    assert "(mean of 3 folds, standard deviation 0." in call("show", "rare", 0, "--home", folder / "home").out
     finals = answers(folder, "finalists", "rare", "--top", "1", "--seeds", "3", "--refit")
     assert finals["objective"] == "val_auc"
     low, high = finals["winner"]["interval"]
     assert 0.5 < low < finals["winner"]["mean"] <= high <= 1
+    recorded = recorded_results(load_study(read_settings(folder / "home"), "rare"))
+    assert len(decode(recorded["finalist-0000-seed-1"]["row_scores"])) == 320
+    assert len(recorded) == 4
+    assert "best_val_auc_std" in client_of(folder / "home").get_run(row["run_id"]).data.metrics
 
     tested = answers(folder, "evaluate", "rare")
     assert tested["value"] == tested["test_auc"] > tested["baseline"] == 0.5
@@ -107,5 +122,8 @@ def test_a_classifier_becomes_champion_by_its_auc(folder: Path):
     assert first["test"] == "the sign-flip permutation test of the rows' contributions to AUC"
     (version,) = versions(folder / "home", "rare")
     assert float(version.tags["test_auc"]) == tested["test_auc"]
+    assert answers(folder, "models")[0]["version"] == 1
+    page = answers(folder, "report", "rare", "--output", folder / "rare.html")["path"]
+    assert "Each value is the mean of 3 folds" in Path(page).read_text()
     metrics = client_of(folder / "home").get_run(version.run_id).data.metrics
     assert metrics["test_auc_low"] < metrics["test_auc"] == tested["test_auc"]

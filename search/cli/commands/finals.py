@@ -42,7 +42,8 @@ def finalists(
     with watching(plain=as_json) as observer:
         result = search.run_finalists(study, top=top, seeds=seeds, refit=refit, home=home, pool=pool, observer=observer)
     if result.verdict is not None:
-        _show_verdict(result, result.verdict, f"finalists of study {study}, {seeds} seeds each", as_json=as_json)
+        each = f"{seeds} seeds each" + (f", means of {result.folds} folds" if result.folds > 1 else "")
+        _show_verdict(result, result.verdict, f"finalists of study {study}, {each}", as_json=as_json)
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)

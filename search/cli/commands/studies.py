@@ -185,7 +185,9 @@ def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
     }
     document["majority"] = result.rows[0].majority if result.rows else None
     document["baselines"] = result.rows[0].baselines if result.rows else {}
-    table = leaderboard_table(result.rows[:_TOP], f"study {result.study}", len(result.rows))
+    table = leaderboard_table(
+        result.rows[:_TOP], f"study {result.study}{display.over_folds(result.rows)}", len(result.rows)
+    )
     lines = [_trained(result, counts), *display.baseline(result.rows)]
     display.show([table, *lines], document, as_json=as_json)
 

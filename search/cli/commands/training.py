@@ -92,7 +92,7 @@ class _Lines(Observer):
 
 def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_json: bool) -> None:
     row = result.row
-    value = f"{row.objective} {display.score(row.value)}"
+    value = f"{row.objective} {display.score(row.value)}{display.over_folds([row])}"
     best = "no epoch ended" if row.value is None else f"{value} at epoch {row.best_epoch}"
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
     display.show([*display.baseline([row], "this training"), line], asdict(row), as_json=as_json)
@@ -100,6 +100,7 @@ def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_j
     if result.stop_reason == "diverged":
         display.message("training ended early because the loss is not a number: try a lower --learning-rate")
     if result.stop_reason == "interrupted":
-        resume = display.command("train", source, "--continue", row.run_id, home=home)
-        display.suggest(resume, before="to resume, run: ")
+        if row.folds == 1:
+            resume = display.command("train", source, "--continue", row.run_id, home=home)
+            display.suggest(resume, before="to resume, run: ")
         raise KeyboardInterrupt

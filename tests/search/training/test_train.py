@@ -35,6 +35,15 @@ class TestOneTraining:
         assert row["baselines"]["majority"]["accuracy"] == row["majority"]
         assert row["baselines"]["linear"]["accuracy"] > 0.9
 
+    def test_with_folds_it_has_their_mean_and_no_checkpoint(self, client: MlflowClient, shared_home: Path) -> None:
+        row = train(shared_home, *SMALL, "--epochs", 1, "--folds", 2)
+        assert row["folds"] == 2
+        assert row["std"] > 0
+        assert {file.path for file in client.list_artifacts(row["run_id"])} == {"model.h5", "preprocessing.json"}
+        again = call("train", "digits", "--continue", row["run_id"], "--home", shared_home)
+        assert again.code == 1
+        assert again.err.endswith("has no checkpoint.h5\n")
+
     def test_layers_and_epochs_are_shown(self, two_epochs: Answer) -> None:
         lines = [line.split() for line in two_epochs.err.splitlines()]
         assert ["hidden_1", "16", "1,040"] in lines

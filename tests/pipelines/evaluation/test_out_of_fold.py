@@ -1,0 +1,29 @@
+"""Answers for rows of folds come from the network that was not trained on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.config import DataConfig, Hyperparameters
+from pipelines.data.datasets import load
+from pipelines.evaluation.predictor import ModelRecord, Predictor
+from pipelines.training.history import sha256
+from pipelines.training.model import build_model, to_h5
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
+
+HP = Hyperparameters(width=16, depth=1, epochs=1)
+
+
+def test_each_row_is_answered_by_the_network_of_its_fold() -> None:
+    dataset = load(DataConfig("digits", folds=3))
+    training = Training(TrainingRows.of(dataset), HP, 1)
+    for _ in training:
+        pass
+    content = to_h5(build_model(HP, dataset.preprocessing, training.best))
+    predictor = Predictor.load(content, ModelRecord(dataset.preprocessing, (0, 16), sha256(content)))
+    found = predictor.of_folds(dataset.scored.x, dataset.fold_of)
+    assert found.shape == (len(dataset.fold_of), 10)
+    for answers in training.answers(0, training.best):
+        np.testing.assert_allclose(found[answers.rows], answers.predicted, atol=1e-5)
+    assert np.abs(found - predictor.probabilities(dataset.scored.x)).max() > 0.01
