@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         recorded_test as recorded_test,
         run_finalists as run_finalists,
     )
+    from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue
     from search.optimization.leaderboard import TrialRow as TrialRow
     from search.registry.models import (
         Rollback as Rollback,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     )
     from search.registry.predict import Predictions as Predictions, predict as predict
     from search.registry.promotion import Promotion as Promotion, promote as promote
+    from search.reporting.comparison import Comparison as Comparison, compare as compare
     from search.reporting.summaries import (
         Explanation as Explanation,
         StudySummary as StudySummary,

@@ -14,7 +14,7 @@ import typer
 from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
-from search.cli.commands import data, finals, models, studies, training, upkeep
+from search.cli.commands import comparing, data, finals, models, studies, training, upkeep
 from search.home import startup
 from search.home.text import redact_tracebacks, report_problems
 from search.reporting import display
@@ -29,8 +29,8 @@ app = typer.Typer(
 )
 for command in (
     data.datasets, data.init, studies.plan, training.train, studies.run, studies.studies, studies.trials,
-    studies.show, studies.report, finals.finalists, finals.evaluate, models.promote, models.rollback, models.models,
-    models.predict, upkeep.ui, upkeep.doctor, upkeep.migrate,
+    studies.show, comparing.compare, comparing.enqueue, studies.report, finals.finalists, finals.evaluate,
+    models.promote, models.rollback, models.models, models.predict, upkeep.ui, upkeep.doctor, upkeep.migrate,
 ):  # fmt: skip
     app.command()(command)
 

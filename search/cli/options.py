@@ -6,12 +6,14 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import fields
 from glob import escape
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
@@ -52,6 +54,16 @@ def _studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
         rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC")
         yield from (name for (name,) in rows if name.startswith(incomplete))
+
+
+def studies_or_numbers(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """The names of this home's studies; a trial's number is not suggested."""
+    yield from _studies(ctx, incomplete)
+
+
+def hyperparameter_values(incomplete: str) -> list[str]:
+    """The names of hyperparameters, each before the value that is to be typed."""
+    return [f"{field.name}=" for field in fields(Hyperparameters) if field.name.startswith(incomplete)]
 
 
 def argument(metavar: str, text: str, complete: Callable[..., Iterable[object]] | None = None) -> object:

@@ -10,7 +10,7 @@ import optuna
 
 from pipelines.objectives import OBJECTIVES, Objective, epoch_metrics
 from search.optimization.baselines import Comparison, compare
-from search.storage.attributes import FACTS, RESULT, RUN_ID, SPEC, run_id_key
+from search.storage.attributes import ENQUEUED, FACTS, RESULT, RUN_ID, SPEC, run_id_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class TrialRow:
         baselines: Metrics on the validation rows, by name, of each baseline that the study knows: ``majority`` or
             ``mean``, and ``linear``.
         is_start: Whether its configuration is one of the study's ``[[start]]``.
+        is_enqueued: Whether a user enqueued its configuration.
         stop_reason: Why its training ended: ``finished``, ``pruned``, ``timeout``, ``diverged``, ``failed``; None while
             it trains.
         folds: Number of folds that the value is the mean of; 1 with one split.
@@ -52,6 +53,7 @@ class TrialRow:
     objective: str = "val_accuracy"
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     is_start: bool = False
+    is_enqueued: bool = False
     stop_reason: str | None = None
     folds: int = 1
     std: float | None = None
@@ -102,12 +104,14 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
         objective.best_key: max(reported.values(), key=objective.gain, default=None),
         "epochs_trained": len(reported),
     }
-    result = {"params": trial.params, **known, **trial.user_attrs.get(RESULT, {})}
+    enqueued = trial.system_attrs.get(ENQUEUED, {})
+    result = {"params": enqueued | trial.params, **known, **trial.user_attrs.get(RESULT, {})}
     run_id = attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None
     majority = attributes.get(FACTS, {}).get("dataset", {}).get("majority")
     row = result_row(trial.number, trial.state.name, result, objective)
     is_start = trial.number < len(attributes.get(SPEC, {}).get("start", ()))
-    row = replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes), is_start=is_start)
+    row = replace(row, is_start=is_start, is_enqueued=bool(enqueued) and not is_start)
+    row = replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes))
     return replace(row, folds=folds_of(attributes))
 
 

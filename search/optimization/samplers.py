@@ -19,6 +19,7 @@ from search.optimization.seeds import draw_seed
 from search.spec import StudySpec
 from search.spec.space import SearchSpace
 from search.storage import States, StoredStudy
+from search.storage.attributes import ENQUEUED
 
 ATTEMPTS = 20
 """Draws before a finite space is searched for a configuration without a trial; in others a repeat is accepted then."""
@@ -79,7 +80,7 @@ class TrialSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """The grid sampler reserves its point here."""
-        if not self._spec.is_start(trial.number):
+        if not self._spec.is_start(trial.number) and ENQUEUED not in trial.system_attrs:
             self._inner(trial, 0).before_trial(study, trial)
 
     def sample_relative(
@@ -91,6 +92,10 @@ class TrialSampler(BaseSampler):
         space = self._spec.space
         self._tried |= _keys(space, (t for t in trials[self._n_known :] if t.number != trial.number))
         self._n_known = len(trials)
+        if ENQUEUED in trial.system_attrs:
+            enqueued: dict[str, object] = trial.system_attrs[ENQUEUED]
+            self._tried.add(space.key(enqueued))
+            return enqueued
         for params in self._candidates(study, trial):
             if space.key(params) not in self._tried:
                 self._tried.add(space.key(params))

@@ -18,7 +18,7 @@ from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
 from search.optimization.pruners import rung
 from search.optimization.studies import load_study, study_names
-from search.storage.attributes import ELAPSED, PRUNED_AT, RESULT, SPEC
+from search.storage.attributes import ELAPSED, PRUNED_AT, REQUEUED, RESULT, SPEC
 
 Result: TypeAlias = Mapping[str, Any]
 """The record of a training; see ``search.optimization.run_records.result_of``."""
@@ -136,7 +136,9 @@ def explain(study: optuna.Study, number: int) -> Explanation:
     elif row.state == "FAIL":
         text = f"failed after {row.epochs_trained} epochs: {result.get('message', 'no reason is recorded')}."
     else:
-        doing = "is in training" if row.state == "RUNNING" else "was interrupted and waits to be trained again"
+        was_in_training = REQUEUED in trials[number].user_attrs
+        waits = "was interrupted and waits to be trained again" if was_in_training else "is enqueued and waits"
+        doing = "is in training" if row.state == "RUNNING" else waits
         text = f"{doing}; {row.epochs_trained} of its epochs are recorded."
     return Explanation(row, f"Trial {number} {text}{_origin(result)}")
 

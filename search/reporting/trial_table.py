@@ -29,8 +29,8 @@ _FORMS = {
 _IMPORTANCE = ("network", "learning_rate", "optimizer", "dropout", "batch_size")
 """Of the phrases that a narrow screen shows, the first one longest; the others go before them."""
 _DROP = ("device", "time", "best", "epochs")
-_START, _TIMEOUT = "*", "t"
-_MARKS = {_START: "* a [[start]] configuration", _TIMEOUT: "t ended by the timeout"}
+_START, _ENQUEUED, _TIMEOUT = "*", "e", "t"
+_MARKS = {_START: "* a [[start]] configuration", _ENQUEUED: "e enqueued", _TIMEOUT: "t ended by the timeout"}
 
 
 def phrases(params: Mapping[str, object]) -> Phrases:
@@ -73,8 +73,10 @@ def _joined(made: Phrases) -> str:
 
 
 def mark(row: TrialRow) -> str:
-    """Marks of a trial: whether it had a start configuration, and whether the timeout ended it."""
-    return (_START if row.is_start else "") + (_TIMEOUT if row.stop_reason == "timeout" else "")
+    """Marks of a trial: whether its configuration was given or enqueued, and whether the timeout ended it."""
+    return (_START if row.is_start else _ENQUEUED if row.is_enqueued else "") + (
+        _TIMEOUT if row.stop_reason == "timeout" else ""
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipelines.objectives import OBJECTIVES
-from search.tracking.run_names import trial_run_name
 
 if TYPE_CHECKING:
     from pipelines.config import Hyperparameters, Layer
@@ -117,6 +116,8 @@ class Progress:
         self, state: str, number: int | None, value: float | None, params: Mapping[str, object], run_name: str = ""
     ) -> None:
         """Counts a job that ended; a complete trial, which alone has a number, may be the best."""
+        from search.tracking.run_names import trial_run_name  # its package needs Optuna, which no help waits for
+
         name = run_name if number is None else trial_run_name(number)
         if name and value is not None:
             self.see(name, value, params, state)

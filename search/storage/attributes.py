@@ -24,6 +24,9 @@ RUN_ID = "run_id"
 PRUNED_AT = "would_be_pruned_at"
 REQUEUED = "parked"  # stored in databases since the first version: another value would lose its mark
 
+# Of a trial, an attribute of Optuna's own: the configuration that it was enqueued with.
+ENQUEUED = "fixed_params"
+
 # Of a study: the record of a run that is no trial, followed by the run's name.
 RECORD = "run:"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import optuna
@@ -9,7 +10,7 @@ from optuna.pruners import BasePruner
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.attributes import REQUEUED
+from search.storage.attributes import ENQUEUED, REQUEUED
 
 
 class StoredStudy(optuna.Study):
@@ -59,6 +60,17 @@ class StoredStudy(optuna.Study):
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
         return True
+
+    def enqueue(self, params: Mapping[str, object]) -> int:
+        """Creates a trial that waits to be trained with these params; returns its number.
+
+        Optuna's own ``enqueue_trial`` makes a trial of a template, which would be a write outside of a transaction.
+        """
+        with self.transaction():
+            number = int(self._stored.create_new_trial(self._id))
+            self._stored.set_trial_system_attr(self._trial(number), ENQUEUED, dict(params))
+            self._stored.set_trial_state_values(self._trial(number), TrialState.WAITING)
+        return number
 
     def record_heartbeat(self, number: int) -> None:
         """Records that this process trains a trial."""

@@ -27,6 +27,7 @@ from search.finals.winner import Winner
 from search.optimization.leaderboard import TrialRow
 from search.registry.promotion import Promotion
 from search.reporting import display
+from search.reporting.comparison import side_by_side
 from search.reporting.live_view import LiveView
 from search.reporting.screen import print_all
 from search.reporting.summaries import Explanation
@@ -36,7 +37,7 @@ from search.spec.study_spec import default_spec
 from search.training.forecast import Forecast
 
 SCREENS = (
-    "datasets", "doctor", "evaluate", "finalists", "plan", "promote", "run", "show", "trials",
+    "compare", "datasets", "doctor", "evaluate", "finalists", "plan", "promote", "run", "show", "trials",
 )  # fmt: skip
 
 
@@ -51,6 +52,7 @@ def drawn(renderables: Sequence[RenderableType], width: int) -> str:
 def screen(name: str) -> list[RenderableType]:
     """What a command shows."""
     return {
+        "compare": lambda: [side_by_side(ROWS[:3])],
         "datasets": lambda: [*display.description_tables(describe(DataConfig("digits")))],
         "doctor": lambda: [*diagnosis_lines(_findings(), repair=False)],
         "evaluate": lambda: evaluation_tables(_sealed(), "digits"),

@@ -24,6 +24,7 @@ ROW = (
     "objective",
     "baselines",
     "is_start",
+    "is_enqueued",
     "stop_reason",
     "folds",
     "std",

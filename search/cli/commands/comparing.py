@@ -1,0 +1,53 @@
+"""``compare``, ``enqueue``, ``follow``: look at trials side by side, add one, and watch a search."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+import search
+from search.cli.options import Home, Json, Study, hyperparameter_values, option, studies_or_numbers
+from search.reporting import display
+from search.reporting.trial_table import short
+
+Compared = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="STUDY NUMBER NUMBER… | STUDY STUDY…",
+        help="Trials of one study, or studies.",
+        autocompletion=studies_or_numbers,
+    ),
+]
+Values = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME=VALUE…", help="Hyperparameters.", autocompletion=hyperparameter_values),
+]
+Like = Annotated[int | None, option("NUMBER", "Take the values that are not given from this trial.", "none")]
+
+
+def compare(names: Compared, home: Home = None, as_json: Json = False) -> None:
+    """Compare trials of a study, or studies, side by side: first what differs.
+
+    Example: mlp-search compare digits 3 17
+    """
+    comparison = search.compare(names, home=home)
+    display.show([comparison], comparison.to_json(), as_json=as_json)
+
+
+def enqueue(study: Study, values: Values = None, like: Like = None, home: Home = None, as_json: Json = False) -> None:
+    """Enqueue a configuration of your own: the study trains it next.
+
+    Example: mlp-search enqueue digits --like 17 width=512 dropout=0.1
+    """
+    pairs = [text.partition("=") for text in values or ()]
+    for text, (name, sign, value) in zip(values or (), pairs, strict=True):
+        if not (name and sign and value):
+            raise typer.BadParameter(f"{text!r}: must be NAME=VALUE, such as width=512")
+    result = search.enqueue(study, {name: value for name, _, value in pairs}, like=like, home=home)
+    line = f"trial {result.number} of study {study} waits: {short(result.params)}"
+    document = {key: value for key, value in asdict(result).items() if key != "has_budget"}
+    display.show([line], document, as_json=as_json)
+    if not result.has_budget:
+        display.message(f"study {study} has used its budget; raise --trials or --timeout to train it")

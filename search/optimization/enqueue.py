@@ -1,0 +1,131 @@
+"""Enqueues configurations of the user's own, which a study trains next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from pipelines.config import Hyperparameters
+from pipelines.errors import NotFoundError, SpecError, UnavailableError
+from search.home.locks import SearchedError, study_lock
+from search.home.settings import read_settings
+from search.optimization.leaderboard import trial_row
+from search.optimization.studies import load_own_study, load_writable_study
+from search.spec import StudySpec, spec_from_dict
+from search.spec.space import SearchSpace
+from search.storage import StoredStudy, storage_errors
+from search.storage.attributes import ENQUEUED, SPEC
+from search.storage.sharing import exclusive_access
+
+_PLACE = "enqueue, start[0]."
+_SHORT = {"lr": "learning_rate", "batch": "batch_size"}
+"""Names that the leaderboard shows, of hyperparameters that have other names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """A configuration that waits to be trained.
+
+    Attributes:
+        study: The study's name.
+        number: The trial's number.
+        params: The whole configuration.
+        waiting: Number of trials that wait, this one included; they are trained in the order of their numbers.
+        has_budget: Whether the study's budget has room for them.
+    """
+
+    study: str
+    number: int
+    params: dict[str, Any]
+    waiting: int
+    has_budget: bool
+
+
+def enqueue(name: str, values: Mapping[str, str], *, like: int | None = None, home: Path | None = None) -> Enqueued:
+    """Enqueues a configuration: the next run of the study, or one on a shared database now, trains it first.
+
+    Args:
+        name: The study.
+        values: Hyperparameters by name, as texts.
+        like: A trial whose other values are taken.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+
+    Raises:
+        NotFoundError: There is no such study or trial.
+        SpecError: The configuration is not one of the study's space, or a trial has it already.
+        UnavailableError: Another process searches the study on an embedded database.
+    """
+    settings = read_settings(home)
+    load_own_study(settings, name)  # a misspelled name must not create a study
+    try:
+        with storage_errors(settings), study_lock(settings, name) as own:
+            study = load_writable_study(own, name)
+            with exclusive_access(own, study):
+                study.refresh()
+                return _enqueue(study, values, like)
+    except SearchedError as error:
+        raise UnavailableError(
+            f"study {name!r}: is being searched: interrupt it with Ctrl-C, enqueue, then resume it with the same"
+            " command; only a search on PostgreSQL can be given a configuration while it runs"
+        ) from error
+
+
+def _enqueue(study: StoredStudy, values: Mapping[str, str], like: int | None) -> Enqueued:
+    spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
+    given = {_SHORT.get(name, name): _value(text) for name, text in values.items()}
+    configuration = _configuration(spec, _others(study, like, spec.space) | given)
+    params = spec.space.params(configuration)
+    _require_new(study, spec.space, params)
+    with study.transaction():
+        # A trial's number says whether it has a start configuration: those that no trial has yet come first.
+        for start in spec.start[study.n_trials :]:
+            study.enqueue(spec.space.params(start))
+        number = study.enqueue(params)
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    has_budget = spec.trials is None or sum(state.is_finished() for state in states) < spec.trials
+    waiting = states.count(TrialState.WAITING)
+    return Enqueued(study.study_name, number, configuration.to_json(), waiting, has_budget)
+
+
+def _others(study: StoredStudy, like: int | None, space: SearchSpace) -> dict[str, Any]:
+    """The values of a trial that are not replaced."""
+    if like is None:
+        return {}
+    if not 0 <= like < study.n_trials:
+        raise NotFoundError(f"--like {like}: must be a trial of study {study.study_name!r}, 0 to {study.n_trials - 1}")
+    params = trial_row(study.trial(like), study.user_attrs).params
+    return {name: value for name, value in params.items() if name in space.searched}
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _configuration(spec: StudySpec, given: Mapping[str, object]) -> Hyperparameters:
+    """The configuration, checked as a study file's ``[[start]]`` is."""
+    try:
+        return spec_from_dict(spec.to_json() | {"start": [dict(given)]}, "enqueue").start[0]
+    except SpecError as error:
+        raise SpecError(problem.removeprefix(_PLACE) for problem in error.problems) from error
+
+
+def _require_new(study: StoredStudy, space: SearchSpace, params: Mapping[str, Any]) -> None:
+    key = space.key(params)
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state != TrialState.FAIL and _key(trial, space) == key:
+            raise SpecError(
+                f"study {study.study_name!r}: an enqueued configuration must be new, but trial {trial.number} has it"
+            )
+
+
+def _key(trial: FrozenTrial, space: SearchSpace) -> tuple[object, ...] | None:
+    params = trial.system_attrs.get(ENQUEUED, {}) | trial.params
+    return space.key(params) if params.keys() >= space.searched.keys() else None

@@ -1,0 +1,158 @@
+"""Configurations of a user's own, which a study trains next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from databases import SPACE, ask, finish, opened
+from optuna.trial import TrialState
+
+import search
+from pipelines.config import Hyperparameters
+from pipelines.errors import InputError, NotFoundError, UnavailableError
+from search.home.locks import study_lock
+from search.home.settings import Settings, prepare_home, read_settings
+from search.optimization.leaderboard import leaderboard
+from search.optimization.studies import load_study
+from search.reporting.summaries import explain
+from search.spec.study_spec import StudySpec
+from search.storage.stored_study import StoredStudy
+
+VALUES = {"width": "32", "lr": "0.01", "depth": "2"}
+STARTS = (Hyperparameters(width=8, depth=1, learning_rate=0.05), Hyperparameters(width=9, depth=1, learning_rate=0.05))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = read_settings(tmp_path, {})
+    prepare_home(settings)
+    return settings
+
+
+def begun(settings: Settings, spec: StudySpec, n_trials: int = 2) -> StoredStudy:
+    study = opened(settings, spec)
+    for _ in range(n_trials):
+        finish(study, ask(study)[0], "COMPLETE", 0.5)
+    return study
+
+
+def test_it_is_trained_next_with_its_values(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec)
+    result = search.enqueue(spec.name, VALUES, home=settings.home)
+    assert (result.number, result.waiting, result.has_budget) == (2, 1, True)
+    assert result.params["learning_rate"] == 0.01
+    assert search.enqueue(spec.name, VALUES | {"width": "33"}, home=settings.home).waiting == 2
+    study = opened(settings, spec)
+    assert ask(study)[1] == {"width": 32, "learning_rate": 0.01, "depth": 2}
+    assert ask(study)[1]["width"] == 33
+    trial, drawn = ask(study)
+    assert trial.number == 4
+    assert drawn["width"] not in (32, 33)
+
+
+def test_other_trials_draw_what_they_would_have_drawn(settings: Settings, spec: StudySpec) -> None:
+    plain = replace(spec, name="plain", sampler="random")
+    given = replace(plain, name="given")
+    begun(settings, plain, 4)
+    begun(settings, given, 2)
+    search.enqueue("given", VALUES, home=settings.home)
+    study = opened(settings, given)
+    finish(study, ask(study)[0], "COMPLETE", 0.5)
+    finish(study, ask(study)[0], "COMPLETE", 0.5)
+    drawn = [[trial.params for trial in load_study(settings, name).get_trials()] for name in ("plain", "given")]
+    assert drawn[0][:2] == drawn[1][:2]
+    assert drawn[0][3] == drawn[1][3]
+
+
+def test_start_configurations_come_before_it(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, replace(spec, start=STARTS), 1)
+    assert search.enqueue(spec.name, VALUES, home=settings.home).number == 2
+    study = opened(settings, replace(spec, start=STARTS))
+    assert [ask(study)[1]["width"] for _ in range(2)] == [9, 32]
+    rows = {row.number: row for row in leaderboard(load_study(settings, spec.name))}
+    assert [(rows[n].is_start, rows[n].is_enqueued) for n in range(3)] == [(True, False), (True, False), (False, True)]
+
+
+def test_it_is_shown_while_it_waits(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec)
+    search.enqueue(spec.name, VALUES, home=settings.home)
+    explained = explain(load_study(settings, spec.name), 2)
+    assert explained.row.state == "WAITING"
+    assert explained.row.params["width"] == 32
+    assert "is enqueued and waits" in explained.text
+
+
+def test_other_values_come_from_a_trial(settings: Settings, spec: StudySpec) -> None:
+    study = begun(settings, spec)
+    params = study.trial(1).params
+    other = 1 if params["depth"] == 2 else 2
+    result = search.enqueue(spec.name, {"depth": str(other)}, like=1, home=settings.home)
+    assert result.params["width"] == params["width"]
+    assert result.params["learning_rate"] == params["learning_rate"]
+    with pytest.raises(NotFoundError, match=r"--like 9: must be a trial of study .*, 0 to 2"):
+        search.enqueue(spec.name, {}, like=9, home=settings.home)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"width": "wide"}, 'width: must be a whole number from 1 to 2147483647, got "wide"'),
+        ({"width": "65"}, "width: must be from 8 to 64, as in the space, got 65"),
+        ({"widht": "8"}, "widht: unknown key"),
+        ({"dropout": "0.1"}, "dropout: must be 0.2, as in the space, got 0.1"),
+        ({"width": "nan"}, "width: must be a whole number"),
+    ],
+)
+def test_a_wrong_configuration(changes: dict[str, str], problem: str, settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec, 1)
+    with pytest.raises(InputError) as error:
+        search.enqueue(spec.name, VALUES | changes, home=settings.home)
+    assert any(line.startswith(problem) for line in error.value.problems)
+    assert load_study(settings, spec.name).n_trials == 1
+
+
+def test_what_is_missing_is_named(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec, 1)
+    with pytest.raises(InputError) as error:
+        search.enqueue(spec.name, {"width": "8"}, home=settings.home)
+    assert [line.split(":")[0] for line in error.value.problems] == ["depth"]
+
+
+def test_a_configuration_that_a_trial_has_is_refused(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec)
+    search.enqueue(spec.name, VALUES, home=settings.home)
+    with pytest.raises(InputError, match="must be new, but trial 2 has it"):
+        search.enqueue(spec.name, VALUES, home=settings.home)
+    with pytest.raises(InputError, match="must be new, but trial 0 has it"):
+        search.enqueue(spec.name, {}, like=0, home=settings.home)
+
+
+def test_a_study_that_does_not_exist_is_not_made(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec, 1)
+    with pytest.raises(NotFoundError):
+        search.enqueue("other", VALUES, home=settings.home)
+    assert [study.name for study in search.studies(home=settings.home)] == [spec.name]
+
+
+def test_a_study_in_a_search_is_refused(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec, 1)
+    with study_lock(settings, spec.name), pytest.raises(UnavailableError, match="is being searched: interrupt it"):
+        search.enqueue(spec.name, VALUES, home=settings.home)
+
+
+def test_a_spent_budget_is_said(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, replace(spec, trials=2))
+    assert not search.enqueue(spec.name, VALUES, home=settings.home).has_budget
+
+
+def test_a_process_of_a_shared_database_takes_it_at_once(places: Settings, spec: StudySpec) -> None:
+    study = opened(places, spec)
+    finish(study, ask(study)[0], "COMPLETE", 0.5)
+    params = {"width": 64, "learning_rate": 0.01, "depth": 1}
+    assert SPACE.key(params)
+    assert (opened(places, spec) if places.is_shared else study).enqueue(params) == 1
+    study.refresh()
+    assert study.trial(1).state == TrialState.WAITING
+    assert ask(study)[1] == params
