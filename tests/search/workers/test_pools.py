@@ -26,6 +26,7 @@ from pool_driver import (
 
 from pipelines.data.datasets import Dataset
 from pipelines.training.history import EpochReport
+from search.devices.precision import cpu_has_bfloat16
 from search.devices.slots import Slot
 from search.workers.pool import Event, Failed, Finished, Gone, Lost, Ready, Reported
 from search.workers.tasks import StopReason, Task
@@ -213,6 +214,10 @@ class TestContract:
         for number in range(len(before)):
             assert len(driver.outcome(Task(number, HP, 0)).history) == 4
         assert workers_of(driver.pool) == before
+
+    def test_it_says_whether_its_processors_multiply_bfloat16(self, driver: Driver) -> None:
+        on_gpu = driver.pool.slots[0].device.startswith("gpu")  # the fake one has the capability
+        assert driver.pool.has_bfloat16() == (on_gpu or cpu_has_bfloat16())
 
     def test_a_poll_without_events_waits_and_returns_none(self, driver: Driver) -> None:
         driver.wait_ready()

@@ -23,6 +23,7 @@ from waiting import PATIENCE_S, wait_for
 from pipelines.config import DataConfig
 from pipelines.data.datasets import load
 from pipelines.errors import UnavailableError
+from search.devices.precision import cpu_has_bfloat16
 from search.workers.pool import Event, Finished, Gone, Lost, Ready, Reported
 from search.workers.tasks import Task
 
@@ -106,6 +107,7 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     ] == []
     rows = call("trials", "nodes", "--home", tmp_path / "home", "--json").json()
     assert sorted(row["number"] for row in rows) == list(range(8))
+    assert {row["precision"] for row in rows} == {"bfloat16" if cpu_has_bfloat16() else "float32"}, "wide networks"
 
 
 def test_ctrl_c_ends_the_ray_that_a_study_has_started_and_leaves_no_process(tmp_path: Path) -> None:
