@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines.errors import DataError, UnavailableError
 from pipelines.objectives import OBJECTIVES, Objective
+from search.devices.precision import AS_ASKED
 from search.finals.finalist import candidate_of, make_finalist
 from search.finals.readings import latest_reading, seal_opened
 from search.home.settings import Settings, read_settings
@@ -19,7 +20,7 @@ from search.home.text import ordinal, times
 from search.optimization.baselines import compare
 from search.optimization.leaderboard import TrialRow, folds_of, leaderboard, metrics_of_epochs, objective_of
 from search.optimization.run_records import recorded_results
-from search.optimization.studies import load_own_study
+from search.optimization.studies import load_own_study, precision_rule
 from search.reporting.charts import charts, learning_curves, regression_charts
 from search.reporting.display import interval, score, seconds
 from search.reporting.summaries import explain
@@ -97,6 +98,7 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "n_folds": folds_of(attributes),
         "spec": spec_from_dict(attributes[SPEC], "recorded study"),
         "facts": attributes.get(FACTS, {}),
+        "precision": AS_ASKED[precision_rule(attributes)],
         "elapsed_s": attributes.get(ELAPSED, 0.0),
         "trained_s": sum(row.duration_s or 0.0 for row in rows),
         "rows": rows,

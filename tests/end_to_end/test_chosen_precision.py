@@ -54,6 +54,9 @@ def test_the_finals_and_the_champion_keep_the_precision_of_the_study(
     [row] = call("trials", "half", "--home", home, "--json").json()
     assert row["precision"] == "bfloat16"
     assert "matrix products in bfloat16." in call("show", "half", 0, "--home", home).out
+    page = home.parent / "half.html"
+    assert call("report", "half", "--output", page, "--home", home).code == 0
+    assert "<th>matrix products</th><td>bfloat16</td>" in page.read_text()
     assert call("finalists", "half", "--top", 1, "--seeds", 1, "--refit", "--home", home).code == 0
     experiment = client.get_experiment_by_name("half")
     runs = client.search_runs([experiment.experiment_id])
