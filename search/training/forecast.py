@@ -23,7 +23,7 @@ from search.devices.slots import Slot
 from search.home.settings import Settings, read_settings
 from search.optimization.samplers import make_sampler
 from search.optimization.seeds import draw_seed
-from search.optimization.studies import load_study, precision_rule, require_own_experiment, study_names
+from search.optimization.studies import as_recorded, load_study, precision_rule, require_own_experiment, study_names
 from search.scheduling.dispatcher import Job
 from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
@@ -109,6 +109,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     settings = read_settings(home)
     require_own_experiment(settings, spec.name)
     warm_up()
+    spec = as_recorded(settings, spec)
     dataset = load(spec.data, settings.data_folders, decide_folds=True)
     spec = spec.for_task(dataset.task).with_folds(dataset.n_folds)
     slots = local_slots(spec, dataset, settings)
