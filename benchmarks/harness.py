@@ -166,11 +166,11 @@ def data_folder(given: Path | None) -> Path:
     return folder
 
 
-def show_figures(figures: Sequence[Mapping[str, float]], output: Path | None) -> None:
+def show_figures(figures: Sequence[Mapping[str, Any]], output: Path | None) -> None:
     """Prints the figures of a simulation as a table, a row each, and writes them as JSON where a file is given."""
     table = Table(*figures[0])
     for row in figures:
-        table.add_row(*(f"{value:.4g}" for value in row.values()))
+        table.add_row(*(f"{value:.4g}" if isinstance(value, int | float) else str(value) for value in row.values()))
     Console(width=200).print(table)
     if output:
         output.write_text(json.dumps(figures, indent=1))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipelines.evaluation.row_scores import in_blocks
+from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.row_scores import MAX_SCORES, in_blocks
 
 # Smaller differences are rounding errors, as shares of the values.
 SAME = 1e-12
@@ -73,51 +74,110 @@ def sign_test(n_first: int, n_second: int) -> float:
     return float(stats.binomtest(n_first, n_first + n_second).pvalue)
 
 
-def sign_flip_test(differences: npt.NDArray[np.float64], labels: npt.ArrayLike | None = None) -> float:
-    """Returns the two-sided p-value of the sign-flip permutation test of paired differences.
+def exchange_test(metric: str, first: Predictions, second: Predictions) -> float:
+    """Returns the two-sided p-value of the permutation test of two models' metrics.
 
-    If two models are equal, each row's difference has either sign with the same chance. So p is the share of
-    ``N_DRAWS`` random signs, drawn with a fixed seed, that give a sum as far from 0, with (1 + count) / (1 + draws);
-    Hoeffding's bound on that share stands for it where it is smaller, for levels that so few draws cannot reach.
-
-    What a row of a rare class contributes to a metric over classes is large, and its variance is known from few rows.
-    There a normal deviate of the same p is looked up in Student's distribution, with the degrees of freedom that the
-    classes' parts of the variance have after Satterthwaite.
+    If two models are equal, it does not matter which of them gave which of the two answers for a row. So p is the share
+    of ``N_DRAWS`` random exchanges, drawn with a fixed seed, that give a difference of the metrics as large as the one
+    that is there, with (1 + count) / (1 + draws). It is exact for means over rows, for balanced accuracy and macro F1;
+    for AUC and average precision the rows' own parts are exchanged, for the scores of two models have other scales.
 
     Args:
-        differences: (n_rows,) first model minus second.
-        labels: (n_rows,) class numbers; None without classes.
+        metric: See ``pipelines.evaluation.contributions``.
+        first: Predictions of the first model.
+        second: The second's, for the same rows.
     """
-    blocks = in_blocks(differences)
+    if metric == "macro_f1":
+        n_as_large = _n_as_large_f1(first, second)
+        p_value = (1 + n_as_large) / (1 + N_DRAWS)
+        return p_value if n_as_large else min(p_value, _bound(*_differences(metric, first, second)))
+    # A few true rows move average precision further than their influence says: their own precisions must show it too.
+    names = (metric, "precisions") if metric == "average_precision" else (metric,)
+    return max(sign_flip_test(*_differences(name, first, second)) for name in names)
+
+
+def _differences(metric: str, first: Predictions, second: Predictions) -> tuple[npt.NDArray[np.float64], float]:
+    """Returns the (n_rows,) differences of the rows' own parts, and that of the metrics."""
+    one, other = first.parts(metric), second.parts(metric)
+    return one.own - other.own, one.value - other.value
+
+
+def sign_flip_test(exchanged: npt.NDArray[np.float64], difference: float | None = None) -> float:
+    """Returns the two-sided p-value of the permutation test of a sum over rows.
+
+    An exchange changes the sign of a row's part. Hoeffding's bound on the share of such signs stands for it where it is
+    smaller, for levels that so few draws cannot reach.
+
+    Args:
+        exchanged: (n_rows,) parts of the first model minus those of the second (``Parts.own``).
+        difference: Of the two metrics; None is the mean of ``exchanged``.
+    """
+    blocks = in_blocks(exchanged)
+    mean = float(blocks.mean()) if difference is None else difference
+    distance = abs(mean) * len(blocks)
     blocks = blocks[blocks != 0]
     if not len(blocks):
         return 1.0
-    total, spread = abs(float(blocks.sum())), float((blocks**2).sum())
-    bound = 2 * math.exp(-(total**2) / (2 * spread))
-    p_value = min((1 + _n_as_far(blocks / np.sqrt(spread), total / np.sqrt(spread))) / (1 + N_DRAWS), bound)
-    if labels is None or p_value >= 1:
-        return p_value
-    return float(2 * stats.t.sf(stats.norm.isf(p_value / 2), _degrees(differences, np.asarray(labels))))
+    norm = float(np.sqrt((blocks**2).sum()))
+    p_value = (1 + _n_as_far(blocks / norm, distance / norm)) / (1 + N_DRAWS)
+    return min(p_value, _bound(exchanged, mean))
+
+
+def _bound(exchanged: npt.NDArray[np.float64], difference: float) -> float:
+    """Returns Hoeffding's bound on the chance that random signs give such a difference."""
+    blocks = in_blocks(exchanged)
+    spread = float((blocks**2).sum())
+    return min(1.0, 2 * math.exp(-((difference * len(blocks)) ** 2) / (2 * spread))) if spread else 1.0
+
+
+def _random_bits(n_values: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields ``N_DRAWS`` draws of 0 or 1 for each of n values, some at once."""
+    rng, n_bytes = np.random.default_rng(0), -(-n_values // 8)
+    for start in range(0, N_DRAWS, _DRAWS_AT_ONCE):
+        n_draws = min(_DRAWS_AT_ONCE, N_DRAWS - start)
+        packed = np.frombuffer(rng.bytes(n_draws * n_bytes), np.uint8).reshape(n_draws, n_bytes)
+        yield np.unpackbits(packed, axis=1, count=n_values).astype(np.float32)
 
 
 def _n_as_far(values: npt.NDArray[np.float64], distance: float) -> int:
     """Counts the random signs of (n,) values whose sum is at least at a distance from 0."""
-    rng, n_bytes, count = np.random.default_rng(0), -(-len(values) // 8), 0
     weights = values.astype(np.float32)
-    for start in range(0, N_DRAWS, _DRAWS_AT_ONCE):
-        n_draws = min(_DRAWS_AT_ONCE, N_DRAWS - start)
-        packed = np.frombuffer(rng.bytes(n_draws * n_bytes), np.uint8).reshape(n_draws, n_bytes)
-        is_plus = np.unpackbits(packed, axis=1, count=len(values)).astype(np.float32)
-        sums = 2 * (is_plus @ weights) - weights.sum()
-        # Sums that are equal but for rounding count as equal.
-        count += int((np.abs(sums) >= distance - _ROUNDING).sum())
+    sums = (2 * (is_plus @ weights) - weights.sum() for is_plus in _random_bits(len(values)))
+    # Sums that are equal but for rounding count as equal.
+    return sum(int((np.abs(found) >= distance - _ROUNDING).sum()) for found in sums)
+
+
+def _n_as_large_f1(first: Predictions, second: Predictions) -> int:
+    """Counts the random exchanges of predicted classes after which macro F1 differ at least as much as before."""
+    labels, n_classes = first.truth, first.predicted.shape[1]
+    weights = np.ones(len(labels)) if first.weight is None else first.weight.astype(np.float64)
+    names = np.eye(n_classes)
+    # (n_rows, 2 * n_classes): what each row adds to the right and to the predicted rows of each class.
+    rows = [
+        weights[:, None] * np.hstack([names[labels] * (predicted == labels)[:, None], names[predicted]])
+        for predicted in (first.predicted.argmax(axis=1), second.predicted.argmax(axis=1))
+    ]
+    differs = np.flatnonzero((rows[0] != rows[1]).any(axis=1))
+    if not len(differs):
+        return N_DRAWS
+    starts = np.arange(0, len(differs), -(-len(differs) // MAX_SCORES))
+    changes = np.add.reduceat((rows[1] - rows[0])[differs], starts).astype(np.float32)
+    both, own = rows[0].sum(axis=0) + rows[1].sum(axis=0), rows[0].sum(axis=0)
+    supports, count = np.bincount(labels, weights, n_classes).astype(np.float64), 0
+    difference = abs(float((_macro_f1(own[None], supports) - _macro_f1((both - own)[None], supports))[0]))
+    for is_exchanged in _random_bits(len(changes)):
+        drawn = own + (is_exchanged @ changes).astype(np.float64)
+        found = _macro_f1(drawn, supports) - _macro_f1(both - drawn, supports)
+        count += int((np.abs(found) >= difference - _ROUNDING).sum())
     return count
 
 
-def _degrees(differences: npt.NDArray[np.float64], labels: npt.NDArray[np.int64]) -> float:
-    n_rows, squares = np.bincount(labels), np.bincount(labels, differences**2)
-    total = float(squares.sum())
-    return total**2 / float((squares**2 / np.maximum(n_rows - 1, 1)).sum()) if total else 1.0
+def _macro_f1(counts: npt.NDArray[np.float64], supports: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns (n,) macro F1 from (n, 2 * n_classes) right and predicted rows of each class."""
+    right, predicted = np.split(counts, 2, axis=1)
+    rows = supports + predicted
+    occurs = rows > _ROUNDING
+    return np.asarray((2 * right / np.where(occurs, rows, 1)).sum(axis=1) / occurs.sum(axis=1))
 
 
 def smallest_difference(n_signs: int, n_rows: int, level: float) -> float | None:

@@ -18,7 +18,7 @@ from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.tests import (
     discordant,
     discordant_with_majority,
-    sign_flip_test,
+    exchange_test,
     sign_test,
     smallest_difference,
 )
@@ -34,8 +34,8 @@ _COMPARED = {
     "mae": ("mae", "the rows' absolute errors"),
     "auc": ("auc", "the rows' contributions to AUC"),
     "average_precision": ("average_precision", "the rows' contributions to average precision"),
-    "balanced_accuracy": ("balanced_accuracy", "the rows' contributions to balanced accuracy"),
-    "macro_f1": ("macro_f1", "the rows' contributions to macro F1"),
+    "balanced_accuracy": ("balanced_accuracy", "the rows' predicted classes"),
+    "macro_f1": ("macro_f1", "the rows' predicted classes"),
 }
 """What is compared of each row for a metric, and its name."""
 _LOWER_IS_BETTER = ("loss", "mse", "mae")
@@ -266,9 +266,9 @@ def _by_signs(both: str, signs: tuple[int, int], n_rows: int) -> _Comparison:
 def _by_contributions(own: Predictions, other: Predictions, name: str, metric: str) -> _Comparison:
     compared, what = _COMPARED[metric]
     sign = -1 if compared in _LOWER_IS_BETTER else 1
-    differences = sign * (own.contributions(compared) - other.contributions(compared))
-    values = [float(model.contributions(metric).mean()) for model in (own, other)]
-    p_value = sign_flip_test(differences, None if own.is_regression else own.truth)
+    difference = sign * (own.parts(compared).value - other.parts(compared).value)
+    values = [model.parts(metric).value for model in (own, other)]
     both = f"test {metric} {value_text(values[0])}, {name} has {value_text(values[1])}"
-    is_better = float(differences.mean()) > _ROUNDING * max(map(abs, values))
-    return _Comparison(f"the sign-flip permutation test of {what}", both, len(differences), is_better, p_value)
+    is_better = difference > _ROUNDING * max(map(abs, values))
+    p_value = exchange_test(compared, own, other)
+    return _Comparison(f"the sign-flip permutation test of {what}", both, len(own.truth), is_better, p_value)

@@ -22,19 +22,11 @@ def test_it_is_the_share_of_all_signs_on_few_rows():
 def test_equal_models_and_few_rows_show_nothing():
     assert sign_flip_test(np.zeros(50)) == 1.0
     assert sign_flip_test(np.ones(4)) > 0.1
-    assert sign_flip_test(np.array([1.0, 0.0, 0.0]), np.array([1, 0, 0])) >= 0.5
+    assert sign_flip_test(np.array([1.0, 0.0, 0.0])) == 1.0
 
 
 def test_a_clear_difference_passes_levels_that_the_draws_cannot_reach():
     assert sign_flip_test(np.ones(400)) < 1e-10
-
-
-def test_rows_of_a_rare_class_count_as_the_few_that_they_are():
-    rng = np.random.default_rng(0)
-    differences, labels = rng.normal(size=500) / 100, np.zeros(500, int)
-    labels[:6] = 1
-    differences[:6] = [1, 0.8, 1.2, 0.9, 1.1, 1.0]
-    assert sign_flip_test(differences, labels) > 2 * sign_flip_test(differences)
 
 
 def test_many_rows_are_tested_in_blocks():
