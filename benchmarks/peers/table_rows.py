@@ -98,15 +98,17 @@ def read_rows(options: Options) -> Rows:
 
     from pipelines.config import DataConfig
     from pipelines.data.datasets import prepare
+    from pipelines.data.readers import read_source
 
-    prepared = prepare(DataConfig(str(options.table), target=options.target, split_seed=options.seed))
+    config = DataConfig(str(options.table), target=options.target, split_seed=options.seed)
+    labels, prepared = read_source(config).labels, prepare(config)
     frame = pd.read_csv(options.table).drop(columns=options.target)
     for name in frame.select_dtypes(["object", "string"]):
         dates = pd.to_datetime(frame[name], format="%Y-%m-%d", errors="coerce")
         if dates.notna().all():
             frame[name] = (dates - pd.Timestamp(0)) / pd.Timedelta(days=1)
-    is_regression = prepared.dataset.task == "regression"
-    y = prepared.source.labels if is_regression else prepared.targets
+    is_regression = prepared.target is not None
+    y = labels if is_regression else np.unique(labels, return_inverse=True)[1]
     shares = prepared.shares
     return Rows(frame, np.asarray(y), shares.training, shares.validation, shares.test, is_regression)
 

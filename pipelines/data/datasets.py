@@ -36,7 +36,7 @@ from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import IGNORED
-from pipelines.files.roles import TRAINING, conflicts, normalize
+from pipelines.files.roles import TRAINING, Roles, conflicts, normalize
 from pipelines.files.sources import SOURCES, locate, scaling_of
 from pipelines.files.tables import announce
 from pipelines.objectives import Task
@@ -141,22 +141,66 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What the rows of one split are to be predicted as; ``y`` and ``weight`` are those of a ``Split``."""
+
+    y: Array
+    weight: Array | None
+
+    @classmethod
+    def of(cls, source: Source, targets: Array, rows: Array) -> Answers:
+        """Returns those of the rows of these numbers, of (n_rows,) targets of all."""
+        weight = source.roles.weight
+        return cls(targets[rows], None if weight is None else normalize(weight[rows]))
+
+    def split(self, x: Array, first: int = 0) -> Split:
+        """Returns these answers, from a row on, as those of (n_rows, *input_shape) rows."""
+        rows = slice(first, first + len(x))
+        return Split(x, self.y[rows], None if self.weight is None else self.weight[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A dataset with what it was made from.
+    """A dataset whose rows are not encoded yet.
+
+    Nothing in it has a value for each row of the source but ``source.rows`` and ``shares``, so that large files fit in
+    memory.
 
     Attributes:
-        dataset: The dataset.
-        source: Rows and labels as read.
+        source: Where the rows are from. Its labels are those of ``shares.test`` alone, and it has no roles.
         classes: The labels as texts, in the order of their numbers; empty for a regression.
-        targets: (n_rows,) targets of the source's rows, as in a ``Split``.
         shares: Row numbers of each split.
+        known: Answers of the rows that preprocessing is learned from, ``shares.learned_from``.
+        validation: Answers of the validation rows; with folds they are in ``known`` instead.
+        test: Answers of the test rows, if the source has none of its own.
+        encoder: Encodes a table; None for arrays.
+        target: The scaling of a regression's target; None for a classification.
+        fingerprint: As of a ``Dataset``.
+        notes: As of a ``Dataset``.
     """
 
-    dataset: Dataset
     source: Source
     classes: tuple[str, ...]
-    targets: Array
     shares: Shares
+    known: Answers
+    validation: Answers
+    test: Answers
+    encoder: TableEncoder | None
+    target: TargetScaling | None
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    def take(self, *splits: Array) -> list[Array]:
+        """Returns the encoded rows of the row numbers of each split, (n_rows, *input_shape).
+
+        Raises:
+            DataError: A row of a table cannot be encoded.
+        """
+        rows = self.source.rows
+        if self.encoder is None or isinstance(rows, np.ndarray):
+            return [np.ascontiguousarray(np.asarray(rows)[numbers]) for numbers in splits]
+        with placed(self.source.place):
+            return self.encoder.encode_splits(rows, splits)
 
 
 def load(
@@ -182,42 +226,66 @@ def load(
     """
     if config.source not in SOURCES and (line := announce(locate(config.source, folders))):
         note(f"note: {line}")
-    dataset = prepare(config, folders, decide_folds=decide_folds).dataset
+    dataset = encode(prepare(config, folders, decide_folds=decide_folds), config)
     for line in dataset.notes:
         note(f"note: {line}")
     return dataset
 
 
 def prepare(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Prepared:
-    """Reads a source, splits its rows and learns the preprocessing; arguments and errors are those of ``load``."""
+    """Reads a source, splits its rows and learns their encoding; arguments and errors are those of ``load``."""
     _require_valid(config)
     source = read_source(config, folders)
     classes, numbers = _numbered(source, config)
     shares, lines = _share(source, numbers, classes or None, config, decide_folds=decide_folds)
     require_weights(source.roles.weight, numbers, classes, shares)
-    encoder, scaling = None, scaling_of(config)
+    encoder, target, targets = None, None, numbers
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
-            encoder = TableEncoder.learn(source.rows, source.formats, scaling, shares.learned_from)
-    target, targets = None, numbers
+            encoder = TableEncoder.learn(source.rows, source.formats, scaling_of(config), shares.learned_from)
     if source.task == "regression":
         target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
         targets = target.encode(source.labels)
-    training, validation = _take_shares(source, encoder, targets, shares)
-    x = training.x if shares.fold_of is None else training.joined(validation).x
-    center, scale = learn_scaling(x, scaling, encoder.are_numbers if encoder else None)
-    names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in classes)
-    dataset = Dataset(
-        name=source.name,
+    return Prepared(
+        source=replace(source, labels=source.labels[shares.test], roles=Roles()),
+        classes=classes,
+        shares=shares,
+        known=Answers.of(source, targets, shares.learned_from),
+        validation=Answers.of(source, targets, shares.validation),
+        test=Answers.of(source, targets, shares.test),
+        encoder=encoder,
+        target=target,
+        fingerprint=_fingerprint(source, encoder, config, shares),
+        notes=(*remarks(source, numbers, classes, shares, encoder, config), *lines),
+    )
+
+
+def encode(prepared: Prepared, config: DataConfig) -> Dataset:
+    """Encodes the training and validation rows, and learns their scaling.
+
+    Raises:
+        DataError: A row of a table cannot be encoded.
+    """
+    encoder, shares = prepared.encoder, prepared.shares
+    if shares.fold_of is None:
+        known, x = prepared.take(shares.learned_from, shares.validation)
+        training, validation = prepared.known.split(known), prepared.validation.split(x)
+    else:  # the mean of the weights of both together is 1
+        (known,), n_training = prepared.take(shares.learned_from), len(shares.training)
+        training = prepared.known.split(known[:n_training])
+        validation = prepared.known.split(known[n_training:], n_training)
+    center, scale = learn_scaling(known, scaling_of(config), encoder.are_numbers if encoder else None)
+    names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in prepared.classes)
+    return Dataset(
+        name=prepared.source.name,
         training=training,
         validation=validation,
-        preprocessing=Preprocessing(x.shape[1:], names, center, scale, encoder, target),
-        fingerprint=_fingerprint(source, encoder, config, shares),
-        n_test=source.n_test(shares.test),
-        notes=(*remarks(source, numbers, classes, shares, encoder, config), *lines),
+        preprocessing=Preprocessing(known.shape[1:], names, center, scale, encoder, prepared.target),
+        fingerprint=prepared.fingerprint,
+        n_test=prepared.source.n_test(shares.test),
+        notes=prepared.notes,
         fold_of=shares.fold_of,
     )
-    return Prepared(dataset, source, classes, targets, shares)
 
 
 def _numbered(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Array]:
@@ -291,34 +359,6 @@ def _fingerprint(source: Source, encoder: TableEncoder | None, config: DataConfi
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
-
-
-def take(source: Source, encoder: TableEncoder | None, targets: Array, rows: Array) -> Split:
-    """Returns the rows of these numbers, encoded.
-
-    Args:
-        source: Where the rows are from.
-        encoder: Encodes a table; None for arrays.
-        targets: (n_rows,) targets of the source's rows.
-        rows: (n,) row numbers.
-
-    Raises:
-        DataError: A row of a table cannot be encoded.
-    """
-    weight = None if source.roles.weight is None else normalize(source.roles.weight[rows])
-    if encoder is None or isinstance(source.rows, np.ndarray):
-        return Split(np.ascontiguousarray(np.asarray(source.rows)[rows]), targets[rows], weight)
-    with placed(source.place):
-        return Split(encoder.encode(source.rows, rows), targets[rows], weight)
-
-
-def _take_shares(source: Source, encoder: TableEncoder | None, targets: Array, shares: Shares) -> tuple[Split, Split]:
-    """Returns the training and the validation rows; with folds the mean of their weights together is 1."""
-    known = take(source, encoder, targets, shares.learned_from)
-    if shares.fold_of is None:
-        return known, take(source, encoder, targets, shares.validation)
-    n_training = len(shares.training)
-    return known.head(n_training), known.at(slice(n_training, None))
 
 
 def _require_valid(config: DataConfig) -> None:

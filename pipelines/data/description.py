@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import Prepared, prepare
+from pipelines.data.datasets import Prepared, encode, prepare
 from pipelines.objectives import Task
 
 
@@ -70,7 +70,7 @@ class Description:
 def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Description:
     """Describes a source; arguments and errors are those of ``datasets.load``."""
     prepared = prepare(config, folders, decide_folds=decide_folds)
-    dataset = prepared.dataset
+    dataset = encode(prepared, config)
     x, splits = dataset.training.x, {"training": dataset.training, "validation": dataset.validation}
     counts, target_range = {name: np.empty(0, int) for name in splits}, None
     if dataset.preprocessing.target:
@@ -96,11 +96,17 @@ def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: 
 
 
 def _summarize_columns(prepared: Prepared) -> tuple[ColumnSummary, ...]:
-    encoder, table, shares = prepared.dataset.preprocessing.columns, prepared.source.rows, prepared.shares
+    encoder, table, shares = prepared.encoder, prepared.source.rows, prepared.shares
     if encoder is None or isinstance(table, np.ndarray):
         return ()
-    n_missing = table.iloc[np.concatenate([shares.training, shares.validation])].isna().sum()
+    rows = np.concatenate([shares.training, shares.validation])
     return tuple(
-        ColumnSummary(column.name, column.kind, int(n_missing[column.name]), column.n_features, column.summary)
+        ColumnSummary(
+            name=column.name,
+            kind=column.kind,
+            n_missing=int(table[column.name].isna().to_numpy()[rows].sum()),
+            n_features=column.n_features,
+            note=column.summary,
+        )
         for column in encoder.columns
     )

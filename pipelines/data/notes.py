@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,8 @@ from pipelines.data.readers import Source
 from pipelines.data.splits import Shares, hash_rows
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.files.archives import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipelines.files.tables import LargeTable, Table
+from pipelines.files.text_forms import Series
 
 _FEWEST_ROWS = 20
 _FEWEST_GROUPS = 20
@@ -52,7 +50,7 @@ def remarks(
             yield f"column {column.name!r}: ignored, {column.reason}"
         elif column.kind == "date":
             yield _DATES.format(column.name)
-        elif column.kind == "numeric" and _is_id(source.rows[column.name].to_numpy(dtype=np.float64, na_value=np.nan)):
+        elif column.kind == "numeric" and _is_id_column(source.rows, column.name):
             yield _IDS.format("column", column.name, "; data.ignore leaves it out")
     if source.roles.group is None and source.roles.split is None and classes:
         yield from _groups(source.rows, numbers, len(classes))
@@ -75,9 +73,10 @@ def _copies(source: Source, shares: Shares) -> Iterator[str]:
         n_copies = _count_in_other_folds(known, shares.fold_of)
         if n_copies:
             yield _FOLD_COPIES.format(n_copies, len(known))
+    known = np.sort(known)
     test = hashes[shares.test] if source.test_rows is None else source.test_rows
     for name, rows in (("validation", hashes[shares.validation]), ("test", test)):
-        n_copies = int(np.count_nonzero(np.isin(rows, known)))
+        n_copies = int(np.count_nonzero(_are_in(rows, known)))
         if n_copies and (name == "test" or shares.fold_of is None):
             yield _COPIES.format(n_copies, len(rows), name)
 
@@ -85,12 +84,29 @@ def _copies(source: Source, shares: Shares) -> Iterator[str]:
 def _count_in_other_folds(hashes: Array, fold_of: Array) -> int:
     """Returns how many rows equal a row of another fold."""
     folds = [fold_of == number for number in range(int(fold_of.max()) + 1)]
-    return sum(int(np.isin(hashes[fold], hashes[~fold]).sum()) for fold in folds)
+    return sum(int(_are_in(hashes[fold], np.sort(hashes[~fold])).sum()) for fold in folds)
+
+
+def _are_in(values: Array, ordered: Array) -> Array:
+    """Whether (n_values,) values are among sorted ones; ``np.isin`` takes several times the memory."""
+    places = np.searchsorted(ordered, values)
+    return np.asarray(ordered[np.minimum(places, len(ordered) - 1)] == values)
 
 
 def _array_ids(x: Array) -> Iterator[str]:
     if x.ndim == 2 and x.dtype != np.uint8:
         yield from (_IDS.format("feature", number, "") for number in range(x.shape[1]) if _is_id(x[:, number]))
+
+
+def _is_id_column(table: Table, name: str) -> bool:
+    def numbers(values: Series) -> Array:
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+    if isinstance(table, LargeTable):  # some rows tell so of most columns
+        first = numbers(next(table.parts([name]))[name])
+        if len(first) >= _FEWEST_ROWS and not _is_id(first):
+            return False
+    return _is_id(numbers(table[name]))
 
 
 def _is_id(values: Array) -> bool:
@@ -100,12 +116,17 @@ def _is_id(values: Array) -> bool:
     return bool(np.all(values % 1 == 0)) and len(np.unique(values)) == len(values)
 
 
-def _groups(rows: pd.DataFrame, numbers: Array, n_classes: int) -> Iterator[str]:
+def _groups(rows: Table, numbers: Array, n_classes: int) -> Iterator[str]:
     """Finds columns whose values come with one label each, as patients do whose rows are alike in other columns too."""
     import pandas as pd
 
-    for name in map(str, rows):
-        codes, values = pd.factorize(rows[name])
+    for name in rows.columns:
+        values = rows[name]
+        if values.dtype.kind == "f":
+            continue
+        codes, uniques = pd.factorize(values)
+        if not _FEWEST_GROUPS <= len(uniques) <= len(codes) / 2:
+            continue
         n_pairs = len(np.unique(codes.astype(np.int64) * n_classes + numbers))
-        if _FEWEST_GROUPS <= len(values) == n_pairs <= len(codes) / 2 and rows[name].dtype.kind != "f":
-            yield _GROUPS.format(name, len(values), name)
+        if n_pairs == len(uniques):
+            yield _GROUPS.format(name, n_pairs, name)

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,10 +20,8 @@ from pipelines.files.archives import Array, Header, read_array, read_headers, re
 from pipelines.files.columns import FINE, IGNORED, STRIPPED
 from pipelines.files.roles import LEFT_OUT, ROLES, Roles
 from pipelines.files.sources import SOURCES, locate, stem_of
+from pipelines.files.tables import Table
 from pipelines.objectives import Task
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VALIDATION_ARRAYS = ("x_val", "y_val")
 TEST_ARRAYS = ("x_test", "y_test")
@@ -61,7 +58,7 @@ class Source:
 
     name: str
     place: str
-    rows: Array | pd.DataFrame
+    rows: Array | Table
     labels: Array
     digests: tuple[str, ...]
     n_own_test: int | None = None
@@ -77,7 +74,7 @@ class Source:
         return len(drawn) if self.n_own_test is None else self.n_own_test
 
     @property
-    def features(self) -> Array | pd.DataFrame:
+    def features(self) -> Array | Table:
         """The rows without columns that say how they are weighted and split: these do not tell equal rows apart."""
         if isinstance(self.rows, np.ndarray):
             return self.rows

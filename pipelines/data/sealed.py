@@ -7,20 +7,17 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import Split, prepare, take
+from pipelines.data.datasets import Split, prepare
 from pipelines.data.readers import TEST_ARRAYS, archive_of, convert_inputs
 from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels
 from pipelines.files.archives import Array, read_array, read_headers
 from pipelines.files.roles import normalize
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipelines.files.tables import LargeTable, Table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,23 +47,29 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     prepared = prepare(config, folders)
     source = prepared.source
     if source.n_own_test is None:
-        rows = prepared.shares.test
-        test = take(source, prepared.dataset.preprocessing.columns, prepared.targets, rows)
-        raw = source.rows[rows] if isinstance(source.rows, np.ndarray) else source.rows.iloc[rows]
-        return SealedRows(test.x, test.y, test.weight, digest=_digest(raw, source.labels[rows]))
+        rows, test = prepared.shares.test, prepared.test
+        (encoded,) = prepared.take(rows)
+        return SealedRows(encoded, test.y, test.weight, digest=_digest(source.rows, source.labels, rows))
     path = Path(source.place)
     headers = read_headers(path)
     x, y = (read_array(path, name, headers[name])[0] for name in TEST_ARRAYS)
-    place, target = f"{path}, y_test", prepared.dataset.preprocessing.target
+    place, target = f"{path}, y_test", prepared.target
     labels = clean_labels(y, source.task, place)[1]
     x = convert_inputs(x, f"{path}, x_test")
     targets = target.encode(labels) if target else number_labels(labels, prepared.classes, place)
     weight = archive_of(path, headers, config).test_weight()
-    return SealedRows(x, targets, None if weight is None else normalize(weight), digest=_digest(x, labels))
+    return SealedRows(
+        x, targets, None if weight is None else normalize(weight), digest=_digest(x, labels, np.arange(len(x)))
+    )
 
 
-def _digest(rows: Array | pd.DataFrame, labels: Array) -> str:
-    """Hashes rows as their source holds them: encoded ones depend on the training rows."""
-    values = rows.astype(np.float32) if isinstance(rows, np.ndarray) else hash_rows(rows)
+def _digest(source_rows: Array | Table, labels: Array, rows: Array) -> str:
+    """Hashes rows as their source holds them, by their numbers: encoded ones depend on the training rows."""
+    if isinstance(source_rows, np.ndarray):
+        values = source_rows[rows].astype(np.float32)
+    elif isinstance(source_rows, LargeTable):
+        values = hash_rows(source_rows)[rows]
+    else:
+        values = hash_rows(source_rows.iloc[rows])
     texts = json.dumps([str(label) for label in labels])
     return hashlib.sha256(texts.encode() + values.tobytes()).hexdigest()[:16]

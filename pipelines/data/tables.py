@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipelines.config import DataConfig
 from pipelines.data.targets import are_classes, labels_of_column, listed, task_note
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
-from pipelines.files.columns import IGNORED, STRIPPED, TEXT, merged, read_texts, to_numbers
+from pipelines.files.columns import IGNORED, STRIPPED, TEXT, merged, read_texts, reread, to_numbers
 from pipelines.files.roles import LEFT_OUT, ROLES, Roles, read_roles
 from pipelines.files.sources import nearest
-from pipelines.files.tables import MISSING, read_table
+from pipelines.files.tables import MISSING, LargeTable, Table, open_table
 from pipelines.files.text_forms import NUMBER_FORMATS, Series
 from pipelines.objectives import Task
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
 _NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
@@ -29,37 +26,37 @@ _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
-def read(path: Path, config: DataConfig) -> tuple[pd.DataFrame, Task, Array, dict[str, str], Roles, list[str]]:
+def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, str], Roles, list[str]]:
     """Reads a table as ``readers.Source`` holds it: its rows, task, labels, formats, roles and notes.
 
     Raises:
         DataError, UnavailableError: As for ``datasets.load``.
     """
     target = config.target or "target"
-    frame = read_table(path, config.text_columns or (), (target, *(config.text_columns or ())))
+    frame = open_table(path, config.text_columns or (), (target, *(config.text_columns or ())))
     facts = dict(frame.attrs)
     _require_columns(path, config, target, list(frame.columns))
     notes = [_INDEX.format(name) for name in facts.get("index", ())]
     if all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
         notes.append(_NAMES.format(listed(list(frame.columns))))
-    empty = [name for name in frame if name != target and frame[name].isna().all()]
+    empty = [name for name in frame.columns if name != target and _is_empty(frame, name)]
     if empty:
         raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
     formats = _declared(config)
     place = f"{path}, column {target!r}"
     task, labels = labels_of_column(_read_target(frame.pop(target), config, formats, notes), config.task, place)
     notes += task_note(task, labels, f"column {target!r}")
-    numbers = frame.select_dtypes("number").columns.difference(list(formats))
-    notes += [_ZEROS.format(name) for name in facts.get("zeros", ()) if name in numbers]
+    zeros = [name for name in facts.get("zeros", ()) if name in frame.columns and name not in formats]
+    notes += [_ZEROS.format(name) for name in zeros if frame[name].dtype.kind in "iuf"]
     order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
     numeric = config.numeric or ()
     with placed(path):
         roles = _read_roles(frame, config, order)
-        found = collect(lambda name: _read_column(frame, name, formats, order, name in numeric), map(str, frame))
+        found = collect(lambda name: _read_column(frame, name, formats, order, name in numeric), frame.columns)
     return frame, task, labels, formats, roles, [*notes, *roles.notes, *filter(None, found)]
 
 
-def _read_roles(frame: pd.DataFrame, config: DataConfig, order: tuple[str, ...]) -> Roles:
+def _read_roles(frame: Table, config: DataConfig, order: tuple[str, ...]) -> Roles:
     """Reads the columns that say how rows are weighted and split; of a table its name is what a fingerprint takes."""
     names = {key: getattr(config, key) for key in ROLES if getattr(config, key) is not None}
     roles = read_roles({key: frame[name] for key, name in names.items()}, "column", order)
@@ -114,8 +111,9 @@ def _read_target(values: Series, config: DataConfig, formats: dict[str, str], no
         if text_format in NUMBER_FORMATS and (is_regression or not are_classes(numbers.dropna().to_numpy())):
             notes.append(note)
             return numbers
-    texts = values.astype(object).str.strip()
-    if not texts.equals(values.astype(object)):
+    plain = values if isinstance(values.dtype, pd.StringDtype) else values.astype(object)
+    texts = plain.str.strip()
+    if not texts.equals(plain):
         formats[str(values.name)] = STRIPPED
         notes.append(f"column {values.name!r}: blanks around labels are removed")
     marks = texts.isin(MISSING)
@@ -127,23 +125,44 @@ def _read_target(values: Series, config: DataConfig, formats: dict[str, str], no
     return texts
 
 
-def _read_column(frame: pd.DataFrame, name: str, formats: dict[str, str], order: tuple[str, ...], numeric: bool) -> str:
+def _is_empty(frame: Table, name: str) -> bool:
+    first = next(frame.parts([name]))[name] if isinstance(frame, LargeTable) else frame[name]
+    return bool(first.isna().all() and frame[name].isna().all())
+
+
+def _read_column(frame: Table, name: str, formats: dict[str, str], order: tuple[str, ...], numeric: bool) -> str:
     """Reads the texts of a column in place and checks its numbers; returns a line about it, or an empty text."""
     declared, note = formats.get(name), ""
+    values = frame[name]
     if declared or name.startswith("Unnamed: "):
-        if declared == TEXT and _holds_text(frame[name]):
-            frame[name] = frame[name].str.strip()
+        if declared == TEXT and _holds_text(values):
+            _replace(frame, name, values.str.strip(), partial(reread, text_format=TEXT))
         return ""
-    if _kind(frame[name]) == "time":
-        frame[name] = frame[name].map(str, na_action="ignore")
-    if _holds_text(frame[name]):
-        frame[name], text_format, note = read_texts(frame[name], name, order, numeric=numeric)
+    if _kind(values) == "time":
+        values = _replace(frame, name, _as_texts(values), _as_texts)
+    if _holds_text(values):
+        read, text_format, note = read_texts(values, name, order, numeric=numeric)
+        values = _replace(frame, name, read, partial(reread, text_format=text_format))
         formats |= {name: text_format} if text_format else {}
-    if _kind(frame[name]) in {"integer", "decimal"}:
-        note = merged(frame[name], name)
-    if _kind(frame[name]) in {"integer", "decimal", "floating", "mixed-integer-float", "timedelta"}:
-        to_numbers(frame[name], name)
+    kind = _kind(values)
+    if kind in {"integer", "decimal"}:
+        note = merged(values, name)
+    if kind in {"integer", "decimal", "floating", "mixed-integer-float", "timedelta"}:
+        to_numbers(values, name)
     return note
+
+
+def _as_texts(values: Series) -> Series:
+    return values.map(str, na_action="ignore")
+
+
+def _replace(frame: Table, name: str, values: Series, conversion: Callable[[Series], Series]) -> Series:
+    """Replaces a column's values; of a large table the conversion is done again whenever they are read."""
+    if isinstance(frame, LargeTable):
+        frame.convert(name, conversion, values)
+    else:
+        frame[name] = values
+    return values
 
 
 def _holds_text(values: Series) -> bool:
@@ -152,7 +171,10 @@ def _holds_text(values: Series) -> bool:
 
 def _kind(values: Series) -> str:
     """Returns what pandas infers of a column's values, whatever type holds them."""
+    import pandas as pd
     from pandas.api.types import infer_dtype
 
+    if isinstance(values.dtype, pd.StringDtype) and values.notna().any():
+        return "string"
     kinds = {"b": "boolean", "i": "integer", "u": "integer", "f": "floating", "M": "datetime64", "m": "timedelta"}
     return kinds.get(values.dtype.kind) or str(infer_dtype(values.astype(object), skipna=True))

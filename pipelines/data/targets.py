@@ -32,6 +32,7 @@ def labels_of_column(column: Series, task: str | None, place: str) -> tuple[Task
     Raises:
         DataError: Labels are missing, of mixed types, or do not fit the task.
     """
+    import pandas as pd
     from pandas.api.types import infer_dtype
 
     n_missing = int(column.isna().sum())
@@ -39,6 +40,9 @@ def labels_of_column(column: Series, task: str | None, place: str) -> tuple[Task
         raise DataError(f"{place}: every row must have a label, got {n_missing} empty, NA or None: fill or drop them")
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":  # a list would take several times the memory
         return clean_labels(column.to_numpy(), task, place)
+    if isinstance(column.dtype, pd.StringDtype):
+        codes, texts = pd.factorize(column)
+        return clean_labels(np.array(texts.tolist())[codes], task, place)
     values = column.tolist()
     kind = infer_dtype(values)
     if kind == "decimal":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,15 @@ from pipelines.encoding.learning import learn_column
 from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
 from pipelines.files.columns import TEXT
+from pipelines.files.tables import LargeTable, Table
 from pipelines.files.text_forms import Series
 
 if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
 
 _CHUNK_ROWS = 1 << 20
+_COLUMNS_AT_ONCE = 8
+"""Columns of a large table that are read together: each takes some megabytes, and rows are written once for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class TableEncoder:
     @classmethod
     def learn(
         cls,
-        frame: pd.DataFrame,
+        frame: Table,
         formats: Mapping[str, str] | None = None,
         scaling: Scaling = "minmax",
         rows: Array | None = None,
@@ -111,6 +114,40 @@ class TableEncoder:
         collect(lambda pair: fill(*pair), zip(used, ends, strict=True))
         return encoded
 
+    def encode_splits(self, table: Table, splits: Sequence[Array]) -> list[Array]:
+        """Encodes the rows of each split, (n_rows, n_features) float32 each.
+
+        Args:
+            table: All rows; a large one is read once, some rows at a time.
+            splits: Row numbers of each split; no row is in two of them.
+
+        Raises:
+            DataError: As for ``encode``.
+        """
+        if not isinstance(table, LargeTable):
+            return [self.encode(table, rows) for rows in splits]
+        encoded = [np.empty((len(rows), len(self.are_numbers)), np.float32) for rows in splits]
+        places = _places(splits, len(table))
+        used, first = tuple(column for column in self.columns if column.n_features), 0
+        for number in range(0, len(used), _COLUMNS_AT_ONCE):
+            encoder = TableEncoder(used[number : number + _COLUMNS_AT_ONCE])
+            encoder._scatter(table, places, [rows[:, first : first + len(encoder.are_numbers)] for rows in encoded])
+            first += len(encoder.are_numbers)
+        return encoded
+
+    def _scatter(self, table: LargeTable, places: Array, targets: Sequence[Array]) -> None:
+        """Encodes all rows of a table, and writes each to its place in the targets, one after the other."""
+        start = 0
+        for part in table.parts([column.name for column in self.columns]):
+            place = places[start : start + len(part)]
+            start += len(part)
+            wanted = np.flatnonzero(place >= 0)
+            place, features = place[wanted], self.encode(part.iloc[wanted])
+            for target in targets:
+                is_own = (place >= 0) & (place < len(target))
+                target[place[is_own]] = features[is_own]
+                place = place - len(target)
+
     def to_json(self) -> list[dict[str, object]]:
         """Returns plain values for a JSON document."""
         return [column.to_json() for column in self.columns]
@@ -119,3 +156,15 @@ class TableEncoder:
     def from_json(cls, records: list[Mapping[str, Any]]) -> TableEncoder:
         """Reads what ``to_json`` returned."""
         return cls(tuple(map(Column.from_json, records)))
+
+
+def _places(splits: Sequence[Array], n_rows: int) -> Array:
+    """Returns where each of a table's rows goes in the splits, one after the other; -1 for rows in none."""
+    places = np.full(n_rows, -1, np.int32 if n_rows < 2**31 else np.int64)
+    start = 0
+    for rows in splits:
+        for first in range(0, len(rows), _CHUNK_ROWS):  # NumPy copies the numbers of rows
+            chunk = rows[first : first + _CHUNK_ROWS]
+            places[chunk] = np.arange(start + first, start + first + len(chunk))
+        start += len(rows)
+    return places

@@ -39,6 +39,7 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
     Raises:
         DataError: The type cannot be encoded, or numbers are infinite.
     """
+    import pandas as pd
     from pandas.api.types import infer_dtype
 
     present = values.dropna()
@@ -49,7 +50,8 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
     if name.startswith("Unnamed: "):  # what pandas calls a column without a name
         return Column(name, "ignored", reason="no name, so taken for a saved index")
     # A list of a large column would take several times its memory.
-    inferred = infer_dtype(present if present.dtype.kind in "biufMm" else present.tolist())
+    is_text = isinstance(present.dtype, pd.StringDtype)
+    inferred = "string" if is_text else infer_dtype(present if present.dtype.kind in "biufMm" else present.tolist())
     if inferred not in _ENCODED:
         raise DataError(
             f"column {name!r}: must hold numbers, booleans, dates or text, got {inferred}: convert or drop it"
@@ -78,7 +80,8 @@ def _with_curve(column: Column, numbers: Array, scaling: Scaling) -> Column:
 def _learn_categories(name: str, present: Series, text_format: str, *, is_plain: bool) -> Column:
     import pandas as pd
 
-    codes, uniques = pd.factorize(present.map(text_of))
+    is_text = isinstance(present.dtype, pd.StringDtype)
+    codes, uniques = pd.factorize(present if is_text else present.map(text_of))
     texts, counts = [str(text) for text in uniques], np.bincount(codes, minlength=len(uniques))
     if is_plain or (text_format == TEXT and is_category(len(texts), len(present), text_format)):
         is_kept, reason = is_category(len(texts), len(present), text_format), _TOO_MANY.format(len(texts), len(present))

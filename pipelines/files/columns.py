@@ -45,10 +45,7 @@ def read_texts(
     Raises:
         DataError: Most values are numbers or dates, but others are neither these nor marks of a missing value.
     """
-    import pandas as pd
-
-    codes, uniques = pd.factorize(values.astype(object))  # code -1 is a missing value
-    texts = pd.Series(uniques, dtype=object)
+    codes, texts = _unique_texts(values)
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     marks = are_marks(texts)
     reads = _read_likely(texts, formats if numeric else (*formats, *DATE_FORMATS))
@@ -69,6 +66,23 @@ def read_texts(
     as_well = [other for other, read in reads.items() if not read[~marks].hasnans and (read != parsed)[~marks].any()]
     line = _describe(name, kind, texts, parsed, counts, marks) + _describe_parts(texts, counts, chosen, as_well)
     return parsed.reindex(codes).set_axis(values.index), chosen, line
+
+
+def reread(values: Series, text_format: str) -> Series:
+    """Reads (n_rows,) texts as ``read_texts`` read the column that they are from, in the format that it found."""
+    if text_format in {"", TEXT, STRIPPED}:
+        return values.str.strip() if text_format else values
+    codes, texts = _unique_texts(values)
+    return parse(texts, text_format).reindex(codes).set_axis(values.index)
+
+
+def _unique_texts(values: Series) -> tuple[Array, Series]:
+    """Returns each row's number of its text, -1 for a missing one, and the texts in the order in which they come."""
+    import pandas as pd
+
+    # A column of texts as objects would take several times its memory.
+    codes, uniques = pd.factorize(values if isinstance(values.dtype, pd.StringDtype) else values.astype(object))
+    return codes, pd.Series(uniques, dtype=object)
 
 
 def _read_likely(texts: Series, formats: tuple[str, ...]) -> dict[str, Series]:

@@ -108,7 +108,7 @@ def conflicts(config: DataConfig) -> Iterator[str]:
 
 def normalize(weight: Array) -> Array | None:
     """Returns (n_rows,) float32 weights with mean 1; None where all are equal."""
-    if np.ptp(weight) == 0:
+    if len(weight) == 0 or np.ptp(weight) == 0:
         return None
     shares = weight / weight.max()  # so that no sum is infinite
     return np.asarray(shares / shares.mean(), dtype=np.float32)

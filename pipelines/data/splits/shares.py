@@ -6,18 +6,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.config import DataConfig
+from pipelines.data.splits.stratified import draw_in_proportion
 from pipelines.data.targets import listed
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 from pipelines.files.roles import TEST, TRAINING, VALIDATION, Roles
-
-if TYPE_CHECKING:
-    import pandas as pd
+from pipelines.files.tables import LargeTable, Table
 
 _N_FOLDS = 20
 _N_BINS, _ROWS_PER_BIN = 10, 20
@@ -50,23 +48,31 @@ class Shares:
         return self.training if self.fold_of is None else np.concatenate([self.training, self.validation])
 
 
-def hash_rows(rows: Array | pd.DataFrame) -> Array:
+def hash_rows(rows: Array | Table) -> Array:
     """Returns (n_rows,) hashes; equal rows have equal ones."""
     if isinstance(rows, np.ndarray):
         return np.array([hash(row.tobytes()) for row in rows])
     import pandas as pd
 
-    # In pieces: the hashes of all columns at once would take as much memory as the rows.
-    starts = range(0, len(rows), _HASHED_ROWS)
-    parts = [pd.util.hash_pandas_object(rows.iloc[start : start + _HASHED_ROWS], index=False) for start in starts]
-    return np.concatenate([part.to_numpy() for part in parts])
+    if isinstance(rows, LargeTable):
+        parts = rows.parts(rows.columns, date_as_object=True)
+    else:  # in pieces: the hashes of all columns at once would take as much memory as the rows
+        parts = (rows.iloc[start : start + _HASHED_ROWS] for start in range(0, len(rows), _HASHED_ROWS))
+    hashes = np.empty(len(rows), np.uint64)
+    start = 0
+    for part in parts:
+        hashes[start : start + len(part)] = pd.util.hash_pandas_object(part, index=False)
+        start += len(part)
+    return hashes
 
 
 def quantile_bins(values: Array) -> Array:
     """Returns (n_rows,) int32 numbers of bins of a regression's target with about as many rows each."""
     n_bins = max(1, min(_N_BINS, len(values) // _ROWS_PER_BIN))
     edges = np.quantile(values, np.linspace(0, 1, n_bins + 1)[1:-1])
-    return np.unique(np.searchsorted(edges, values), return_inverse=True)[1].astype(np.int32)
+    numbers = np.searchsorted(edges, values).astype(np.int32)
+    is_used = np.bincount(numbers, minlength=n_bins) > 0
+    return (np.cumsum(is_used, dtype=np.int32) - 1)[numbers]
 
 
 def share_rows(
@@ -255,14 +261,12 @@ class _Cut:
 
     def in_two(self, rows: Array, name: str, required: int) -> tuple[Array, Array]:
         """Returns the rows that are kept, at least ``required`` of every class, and those that are held back."""
-        from sklearn.model_selection import train_test_split
-
         fraction, seed = getattr(self.config, name), self.config.split_seed
         try:
             if self.groups is not None:
                 return self._cut_groups(rows, fraction, self.groups[rows])
             labels = self.numbers[rows]
-            kept, held_back = train_test_split(rows, test_size=fraction, stratify=labels, random_state=seed)
+            kept, held_back = (rows[drawn] for drawn in draw_in_proportion(labels, fraction, seed))
         except ValueError as error:
             found = f"{fraction} of {len(rows)} rows ({error})"
             raise DataError(f"data.{name}: both sides must have room for every class, got {found}: {_LOWER}") from error

@@ -12,6 +12,7 @@ from pipelines.config import DataConfig
 from pipelines.data import datasets
 from pipelines.encoding import encoder
 from pipelines.files import tables
+from pipelines.files.tables import parquet_files
 
 N_ROWS = 300
 
@@ -40,7 +41,7 @@ def test_it_is_read_in_pieces_to_the_same_rows(tmp_path: Path, monkeypatch: pyte
     small = datasets.load(config, note=said.append)
     assert not any("need about" in line for line in said)
 
-    monkeypatch.setattr(tables, "LARGE", N_ROWS)
+    monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     monkeypatch.setattr(encoder, "_CHUNK_ROWS", 64)
     large = datasets.load(config, note=said.append)
     assert f"{path}: 300 rows by 7 columns need about 0.0 GB of memory" in next(x for x in said if "need about" in x)
@@ -53,7 +54,7 @@ def test_it_is_read_in_pieces_to_the_same_rows(tmp_path: Path, monkeypatch: pyte
 def test_numbers_take_half_the_memory_and_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "own.parquet"
     frame = write(path)
-    monkeypatch.setattr(tables, "LARGE", N_ROWS)
+    monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     read = tables.read_table(path, (), ("target",))
     kept = {"number": np.float32, "gaps": np.float32, "time": np.float64, "whole": np.int64, "target": np.float64}
     assert {name: read[name].dtype for name in kept} == kept
@@ -68,7 +69,7 @@ def test_an_index_is_named_as_in_small_files(tmp_path: Path, monkeypatch: pytest
     frame.index = pd.Index([f"r{row}" for row in range(N_ROWS)], name=name)
     frame.to_parquet(path)
     small = tables.read_table(path)
-    monkeypatch.setattr(tables, "LARGE", N_ROWS)
+    monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     large = tables.read_table(path)
     assert large.attrs == small.attrs
     assert list(large) == list(small)

@@ -1,0 +1,82 @@
+"""Reads a ``.csv`` or ``.tsv`` file, and finds what separates its fields."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from pipelines.errors import DataError
+from pipelines.files.archives import require_memory
+from pipelines.files.tables.faults import require_unique
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = (",", ";", "\t", "|")
+_SAMPLE_BYTES = 1 << 20
+_N_SAMPLE_ROWS = 1000
+MISSING = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+"""Texts that stand for a missing value, as pandas reads them by default."""
+
+
+def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[str]) -> pd.DataFrame:
+    """Reads all rows; arguments, returns and errors are those of ``open_table``."""
+    import pandas as pd
+
+    separator = _sample(path)
+    # pandas renames repeated columns, so the names are checked first.
+    first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
+    names = first.iloc[0].fillna(first.columns.to_series().map("Unnamed: {}".format)).tolist()
+    require_unique(path, names)
+    missing = {name: [""] if name in literal_columns else MISSING for name in names}
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        low_memory=False,
+        skipinitialspace=True,
+        dtype=dict.fromkeys(text_columns, str),
+        na_values=missing,
+        keep_default_na=False,
+    )
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise DataError(f"{path}: rows must have one field a column, got more fields than names: add column names")
+    texts = pd.read_csv(path, sep=separator, nrows=_N_SAMPLE_ROWS, dtype=str, skipinitialspace=True)
+    zeros = [name for name in frame.select_dtypes("integer") if texts[name].str.fullmatch(r"0\d+").any()]
+    frame.attrs = {"separator": separator, "zeros": zeros}
+    return frame
+
+
+def _sample(path: Path) -> str:
+    """Returns the separator of the fields, the one that makes most of them in the first rows.
+
+    Raises:
+        DataError: The table does not fit in memory: eight bytes per field, counted in the first megabyte.
+    """
+    is_packed = path.suffix.lower() == ".gz"
+    with cast(BinaryIO, gzip.open(path)) if is_packed else path.open("rb") as file:
+        sample = file.read(_SAMPLE_BYTES)
+        n_bytes = len(sample) + sum(map(len, iter(lambda: file.read(_SAMPLE_BYTES), b"")))
+    if b"\0" in sample:
+        raise DataError(f"{path}: must be UTF-8 text, got a null byte, as in UTF-16: save the table as UTF-8")
+    text = sample.decode("utf-8-sig", "replace")
+    separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
+    n_fields = text.count(separator) + text.count("\n")
+    require_memory(path, 8 * n_fields * n_bytes // max(1, len(sample)))
+    return separator
+
+
+def _count_fields(text: str, separator: str) -> int:
+    """Returns the fewest fields of the first rows."""
+    rows = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    with suppress(csv.Error):  # pandas says what is wrong
+        return min(map(len, islice(filter(None, rows), 5)), default=0)
+    return 0
