@@ -206,8 +206,10 @@ def layers_table(layers: Sequence[Layer]) -> Table:
 
 
 def _precision(forecast: Forecast) -> str:
-    if forecast.precision != "by_size":
-        return forecast.precision
+    if forecast.precision != "by_size" or forecast.bfloat16_share == 1:
+        return forecast.precision.replace("by_size", "bfloat16")
+    if forecast.bfloat16_share == 0:
+        return "float32: the networks are too small to gain by bfloat16"
     return f"bfloat16 in {forecast.bfloat16_share:.0%} of the configurations, the large ones; float32 in the others"
 
 
