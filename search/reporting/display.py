@@ -209,8 +209,8 @@ def _precision(forecast: Forecast) -> str:
     if forecast.precision != "by_size" or forecast.bfloat16_share == 1:
         return forecast.precision.replace("by_size", "bfloat16")
     if forecast.bfloat16_share == 0:
-        return "float32: the networks are too small to gain by bfloat16"
-    return f"bfloat16 in {forecast.bfloat16_share:.0%} of the configurations, the large ones; float32 in the others"
+        return "float32: the networks are too small for bfloat16"
+    return f"bfloat16 for {forecast.bfloat16_share:.0%} of the networks, float32 for small ones"
 
 
 def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:

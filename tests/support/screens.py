@@ -100,6 +100,8 @@ FORECAST = Forecast(
     memory_mb=2150,
     slots=2,
     devices=("cpu:0", "cpu:1"),
+    precision="by_size",
+    bfloat16_share=0.61,
 )
 PROMOTION = Promotion(
     model="digits",

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from screens import ROWS, SCREENS, drawn, row, screen
+from screens import FORECAST, ROWS, SCREENS, drawn, row, screen
 
+from search.devices.precision import PrecisionRule
 from search.reporting import display
 from search.reporting.screen import WIDE, Table
 from search.reporting.trial_table import leaderboard_table, short
+from search.spec.study_spec import default_spec
 
 FILES = Path(__file__).parent / "screens"
 WIDTHS = (80, 120)
@@ -133,3 +136,19 @@ class TestLeaderboard:
         assert short(ROWS[0].params) == "512x2 dropout 0.2 adam lr 0.00234 cosine, 20 epochs, batch 128"
         assert short({"width": 64, "loss": "huber", "depth": 1}) == "64x1, loss huber"
         assert short({"width": 64}) == "width 64"
+
+
+@pytest.mark.parametrize(
+    ("rule", "share", "says"),
+    [
+        ("float32", 0.0, "float32"),
+        ("bfloat16", 1.0, "bfloat16"),
+        ("by_size", 0.0, "float32: the networks are too small for bfloat16"),
+        ("by_size", 1.0, "bfloat16"),
+        ("by_size", 0.25, "bfloat16 for 25% of the networks, float32 for small ones"),
+    ],
+)
+def test_a_plan_names_the_precision_of_matrix_products(rule: PrecisionRule, share: float, says: str) -> None:
+    forecast = replace(FORECAST, precision=rule, bfloat16_share=share)
+    shown = drawn([*display.forecast_tables(default_spec("digits"), forecast)], 120)
+    assert [line.split(maxsplit=2)[2] for line in shown.splitlines() if line.startswith("matrix products")] == [says]
