@@ -13,6 +13,8 @@ Scaling = Literal["auto", "minmax", "standard", "robust", "quantile", "none"]
 Duplicates = Literal["keep", "group"]
 Schedule = Literal["constant", "cosine"]
 ClassWeight = Literal["none", "balanced"]
+FUSED_OPTIMIZERS = ("sgd", "rmsprop", "adam")
+"""Optimizers with a fused kernel, which updates the weights of several networks as it does those of one."""
 Transform = Literal["none", "log"]
 Precision = Literal["float32", "bfloat16"]
 AskedPrecision = Literal["auto", "float32", "bfloat16"]

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.config import Hyperparameters, Precision, layer_sizes
-from pipelines.network.optimizers import FUSED
+from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, Precision, layer_sizes
 from pipelines.objectives import OBJECTIVES, Objective
 from pipelines.training.history import Checkpoint, EpochReport
 from pipelines.training.pack import Network, Pack, networks, rows_per_epoch
@@ -79,7 +78,7 @@ class Training:
         of_seeds = [networks(rows, number) for number in seeds]
         members = [member for of_seed in of_seeds for member in of_seed]
         size = 1
-        if hp.optimizer in FUSED:  # Keras's own optimizers may mix the weights of an array
+        if hp.optimizer in FUSED_OPTIMIZERS:  # Keras's own optimizers may mix the weights of an array
             size = networks_at_once(layer_sizes(hp, rows.n_features, rows.n_outputs), hp.batch_size)
         rows = rows.weighted(hp.class_weight)
         parts = [members[first : first + size] for first in range(0, len(members), size)]

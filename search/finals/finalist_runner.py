@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.history import EpochReport
+from search.devices.slots import Slot
 from search.optimization.run_records import files_of, record_result, result_of
 from search.scheduling.context import StudyContext
 from search.scheduling.dispatcher import Job
@@ -14,7 +15,7 @@ from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Progress
 from search.scheduling.recovery import record_runs
 from search.scheduling.trial_results import Result, ResultWriter, ended
-from search.tracking.entries import Entry
+from search.tracking.entries import Entry, Epoch
 from search.workers import Outcome, Pool, StopReason
 
 
@@ -26,10 +27,13 @@ class FinalistJob(Job):
         last_epoch: Epoch after which training ends, though the learning rate's schedule spans more; None for the
             configuration's last.
         replaces_run: True: an earlier process may have left a run of this name.
+        companions: Jobs of the same configuration with the task's ``more_seeds``, which train in its program and have
+            runs of their own.
     """
 
     last_epoch: int | None = None
     replaces_run: bool = True
+    companions: tuple[FinalistJob, ...] = ()
 
 
 class FinalistRunner(JobRunner[FinalistJob]):
@@ -63,6 +67,35 @@ class FinalistRunner(JobRunner[FinalistJob]):
     def next_job(self) -> FinalistJob | None:
         """The next finalist."""
         return self._choose()
+
+    def submit(self, job: FinalistJob, slot: Slot) -> None:
+        """Starts an attempt, then its run and those of its companions."""
+        super().submit(job, slot)
+        for companion in job.companions:
+            companion.slot = slot
+            companion.start = replace(companion.start, tags={**companion.start.tags, "device": slot.device})
+            self._context.tracker.open(companion.start, replace=True)
+
+    def finish(self, job: FinalistJob, outcome: Outcome) -> None:
+        """Records a job that trained and its companions, or requeues what an interruption ended."""
+        super().finish(job, outcome)
+        if job.number not in self._running:  # requeued
+            return
+        ended_at = {epoch.step: epoch.at_ms for epoch in job.epochs}
+        for companion, other in zip(job.companions, outcome.others, strict=True):
+            epochs = [Epoch.of(report, companion.metrics) for report in other.history]
+            companion.epochs = [replace(epoch, at_ms=ended_at.get(epoch.step, epoch.at_ms)) for epoch in epochs]
+            self._results.append(self.result(companion, other))
+
+    def fail(self, job: FinalistJob, message: str, traceback: str) -> None:
+        """Records a job that cannot be trained, and its companions."""
+        for each in (job, *job.companions):
+            super().fail(each, message, traceback)
+
+    def requeue(self, job: FinalistJob) -> None:
+        """Leaves a job and its companions for the next call."""
+        for each in (job, *job.companions):
+            super().requeue(each)
 
     def decide(self, job: FinalistJob, report: EpochReport) -> StopReason | None:
         """Ends a refit after its last epoch."""

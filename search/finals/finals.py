@@ -7,9 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pipelines.config import FUSED_OPTIMIZERS, layer_sizes
 from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES, epoch_metrics
+from pipelines.training.packing import networks_at_once
 from search.finals.finalist import Candidate, Finalist, candidates, make_finalist
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.opening import exclusive_study
@@ -137,7 +139,7 @@ class _Finals:
         if first is None:
             return False
         # It was only asked for to see whether a pool has to be started.
-        self.started.remove(first.name)
+        self.started -= {job.name for job in (first, *first.companions)}
         return self._train(self.context.spec, self.dataset, self._next_finalist)
 
     def _train_refit(self, winner: Finalist) -> bool:
@@ -175,13 +177,32 @@ class _Finals:
         gain = OBJECTIVES[self.context.objective].gain
         reached = [gain(value) for finalist in finalists for value in (*finalist.values, finalist.candidate.value)]
         wanted = [not is_out(finalist, finalists, max(reached)) for finalist in finalists]
-        for index, (rank, number) in enumerate(order(len(finalists), self.n_seeds)):
-            candidate = self.candidates[rank]
-            name = finalist_run_name(candidate.trial, number)
-            if wanted[rank] and name not in self.started:
-                self.started.add(name)
-                return self._job(index, name, candidate, finalist_seed(self.context.spec.seed, number), "finalist")
+        places = list(enumerate(order(len(finalists), self.n_seeds)))
+        for _, (rank, number) in places:
+            if wanted[rank] and self._run_name(rank, number) not in self.started:
+                numbers = [(i, n) for i, (r, n) in places if r == rank and self._run_name(r, n) not in self.started]
+                first, *others = [self._start(i, rank, n) for i, n in numbers[: self._seeds_at_once(rank)]]
+                first.task = replace(first.task, more_seeds=tuple(job.task.seed for job in others))
+                first.companions = tuple(others)
+                return first
         return None
+
+    def _run_name(self, rank: int, number: int) -> str:
+        return finalist_run_name(self.candidates[rank].trial, number)
+
+    def _start(self, index: int, rank: int, number: int) -> FinalistJob:
+        name = self._run_name(rank, number)
+        self.started.add(name)
+        seed = finalist_seed(self.context.spec.seed, number)
+        return self._job(index, name, self.candidates[rank], seed, "finalist")
+
+    def _seeds_at_once(self, rank: int) -> int:
+        """How many seeds of a configuration train faster in one program."""
+        hyperparameters, dataset = self.candidates[rank].hyperparameters, self.dataset
+        if hyperparameters.optimizer not in FUSED_OPTIMIZERS:
+            return 1
+        sizes = layer_sizes(hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
+        return max(1, networks_at_once(sizes, hyperparameters.batch_size) // dataset.n_folds)
 
     def _show_leader(self, finalists: Sequence[Finalist]) -> None:
         leader = max(finalists, key=lambda finalist: finalist.gain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from reports import report_of
 
@@ -74,7 +75,8 @@ class ScriptedPool:
         outcome = Outcome(
             tuple(history), best.epoch if best else 0, value, model, "abc", b"", 42, reason, 0.25, 100,
         )  # fmt: skip
-        self._end(slot, Finished(slot, task.number, outcome))
+        others = tuple(replace(outcome, model=b"model of seed %d" % seed) for seed in task.more_seeds)
+        self._end(slot, Finished(slot, task.number, replace(outcome, others=others)))
 
     def _end(self, slot: Slot, event: Event) -> None:
         del self._plays[slot]

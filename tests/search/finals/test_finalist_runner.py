@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from scripted_pool import FULL, HANGS, LOST, Leaving, ScriptedPool
@@ -23,23 +23,30 @@ HP = Hyperparameters(width=50, epochs=4)
 
 
 def train(
-    world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None
+    world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None, n_packed: int = 1
 ) -> tuple[Watcher, dict[str, dict[str, Any]]]:
-    """Trains jobs that differ in their numbers; returns the observer and the record of each."""
+    """Trains jobs that differ in their numbers, some in one program; returns the observer and the record of each."""
     spec, watcher = world.spec(), Watcher()
     study = open_study(world.settings, spec, "f00d")
     tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
     tracker.wait_connected()
     starts = [RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}) for n in range(n_jobs)]
-    jobs = (FinalistJob(start, Task(n, HP, n), limit_s=limit_s) for n, start in enumerate(starts))
+    made = [FinalistJob(start, Task(n, HP, n), limit_s=limit_s) for n, start in enumerate(starts)]
+    made[0].companions = tuple(made[1:n_packed])
+    made[0].task = replace(made[0].task, more_seeds=tuple(range(1, n_packed)))
+    jobs = iter([made[0], *made[n_packed:]])
     context = StudyContext(spec, study, world.settings, tracker, watcher, 64, 10, {})
     runner = FinalistRunner(context, pool, Progress(spec.name), lambda: next(jobs, None))
     try:
         runner.run()
     finally:
         assert tracker.close() == 0
-    statuses = {name: run.info.status for name, run in world.runs(spec).items()}
+    runs = world.runs(spec)
+    statuses = {name: run.info.status for name, run in runs.items()}
     noted = recorded_results(study)
+    for name, run in runs.items():
+        history = world.client.get_metric_history(run.info.run_id, "val_accuracy")
+        assert sorted(metric.step for metric in history) == list(range(1, noted[name]["epochs_trained"] + 1))
     assert statuses == {name: "FAILED" if "message" in result else "FINISHED" for name, result in noted.items()}
     return watcher, noted
 
@@ -88,3 +95,16 @@ def test_a_finalist_beyond_its_time_limit_fails(world: World) -> None:
         "finalist-0": "workers.trial_timeout_s: took longer than 2 s and was ended",
         "finalist-1": None,
     }
+
+
+def test_seeds_of_one_program_have_runs_of_their_own_and_are_retried_together(world: World) -> None:
+    pool = ScriptedPool(1, script({0: [[0.5, LOST]]}))
+    _, noted = train(world, pool, 3, n_packed=3)
+    assert [(task.number, task.more_seeds) for _, task in pool.tasks] == [(0, (1, 2)), (0, (1, 2))]
+    assert [noted[f"finalist-{n}"]["seed"] for n in range(3)] == [0, 1, 2]
+    assert [noted[f"finalist-{n}"]["epochs_trained"] for n in range(3)] == [4] * 3
+
+
+def test_seeds_of_one_program_fail_together(world: World) -> None:
+    _, noted = train(world, ScriptedPool(1, script({0: [[FULL]]})), 2, n_packed=2)
+    assert ["message" in noted[f"finalist-{n}"] for n in range(2)] == [True, True]
