@@ -16,6 +16,7 @@ name = "half"
 trials = 1
 [data]
 source = "digits"
+folds = 1
 [space]
 width = 16
 depth = 1

@@ -16,7 +16,7 @@ STUDIES = {
     "syntax.toml": "[study\n",
     "typo.toml": DIGITS + "[serach]\n",
     "several.toml": '[data]\nsource = "digits"\nscaling = "max"\n[study]\nseed = -1\ntimeout_s = 0\n',
-    "vast.toml": DIGITS + "[space]\nwidth = { low = 8, high = 45000 }\ndepth = 2\n[workers]\nslots = 1000\n",
+    "vast.toml": DIGITS + "folds = 1\n[space]\nwidth = { low = 8, high = 45000 }\ndepth = 2\n[workers]\nslots = 1000\n",
     "target.toml": '[data]\nsource = "iris.csv"\ntarget = "species"\n',
 }
 

@@ -19,10 +19,9 @@ FEW_ROWS = 5000
 IS_AUTOMATIC = False
 
 _AUTOMATIC = (
-    "{} folds: the source has fewer than {:,} rows, so each trial trains {} networks, and its value is the mean over"
-    " the folds; folds = 1 in [data] (--folds 1) makes one split"
+    "{}: the source has fewer than {:,} rows, so each trial trains {} networks, and its value is the mean over the"
+    " folds; folds = 1 in [data] (--folds 1) makes one split"
 )
-_FEWER = "{}, because {} folds cannot be made: {}"
 _REMEDY = "choose fewer folds, or merge classes"
 
 
@@ -100,9 +99,9 @@ def choose_folds(shares: Shares, rows: FoldRows, n_rows: int) -> tuple[Shares, l
         except DataError as error:
             reason = reason or str(error).removeprefix("data.folds: ").removesuffix(f": {_REMEDY}")
             continue
-        line = _AUTOMATIC.format(n_folds, FEW_ROWS, n_folds)
-        return found, [_FEWER.format(line, wanted, reason) if reason else line]
-    return shares, [_FEWER.format("one split", wanted, reason)] if reason else []
+        what = f"{n_folds} folds" + (f" instead of {wanted}, because {reason}" if reason else "")
+        return found, [_AUTOMATIC.format(what, FEW_ROWS, n_folds)]
+    return shares, [f"one split instead of {wanted} folds, because {reason}"] if reason else []
 
 
 def _refused(rule: str, found: str) -> DataError:

@@ -177,7 +177,10 @@ class TestAutomaticRule:
         assert dataset.n_folds == 1
         assert not [note for note in dataset.notes if "folds" in note]
 
-    @pytest.mark.parametrize(("n_rare", "n_folds", "start"), [(4, 3, "3 folds: "), (3, 2, "2 folds: "), (6, 5, "5 ")])
+    @pytest.mark.parametrize(
+        ("n_rare", "n_folds", "start"),
+        [(4, 3, "3 folds instead of 5, because "), (3, 2, "2 folds instead of 5"), (6, 5, "5 folds: ")],
+    )
     def test_a_rare_class_makes_fewer_folds_and_a_line_says_why(
         self, tmp_path: Path, n_rare: int, n_folds: int, start: str
     ):
@@ -187,8 +190,8 @@ class TestAutomaticRule:
         [line] = [note for note in dataset.notes if "folds" in note]
         assert line.startswith(start)
         rule = "every class must have a row for each of 5 folds beside its test rows"
-        reason = f"because 5 folds cannot be made: {rule}, got 'rare' ({n_rare - 1})"
-        assert line.endswith(reason) == (n_folds < 5)
+        assert (f"instead of 5, because {rule}, got 'rare' ({n_rare - 1}): the source" in line) == (n_folds < 5)
+        assert line.endswith("makes one split")
 
     def test_few_groups_make_fewer_folds_and_a_line_says_why(self, tmp_path: Path):
         frame = table(group=np.arange(N_ROWS) // 80).assign(target=np.arange(N_ROWS) * 0.37)
@@ -196,5 +199,4 @@ class TestAutomaticRule:
         dataset = datasets.load(DataConfig(str(path), group="group"), decide_folds=True)
         assert dataset.n_folds == 2
         [line] = [note for note in dataset.notes if "folds" in note]
-        assert line.startswith("2 folds: ")
-        assert line.endswith("5 folds must have a group of rows each beside the test rows, got 2")
+        assert line.startswith("2 folds instead of 5, because 5 folds must have a group of rows each beside the test")

@@ -198,7 +198,7 @@ def test_no_colour_without_a_terminal(tmp_path: Path) -> None:
 
 
 def test_json_is_one_line_of_ascii() -> None:
-    answer = call("datasets", "digits", "--json")
+    answer = call("datasets", "digits", "--folds", "1", "--json")
     assert answer.out.isascii()
     assert json.loads(answer.out)["name"] == "digits"
     assert answer.err == ""

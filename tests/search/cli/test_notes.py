@@ -16,7 +16,7 @@ def test_the_commands_say_how_a_table_is_read(tmp_path: Path):
     path = tmp_path / "own.csv"
     pd.DataFrame({"price": prices, "target": np.arange(60) // 30}).to_csv(path, index=False)
 
-    shown = call("datasets", path, "--json", "--home", tmp_path / "home")
+    shown = call("datasets", path, "--folds", "1", "--json", "--home", tmp_path / "home")
     assert shown.json()["notes"] == [LINE.removeprefix("note: ").rstrip()]
     assert shown.err == LINE
     options = ("--width", "4", "--epochs", "1", "--home", tmp_path / "home", "--json")

@@ -95,9 +95,9 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a file nowhere": ("init no/where/study.toml", 1, "no/where/study.toml: must be a new file, got No such"),
     "no such study": ("trials digits", 1, "study 'digits': must be one of this home"),
     "no study to show": ("show digits 0", 1, "study 'digits': must be one of this home"),
-    "a file for a home": ("run digits --home iris.csv", 1, "iris.csv: must be a folder that can be written"),
+    "a file for a home": ("run digits --folds 1 --home iris.csv", 1, "iris.csv: must be a folder that can be written"),
     "a home below a file": ("train digits --home iris.csv/home", 1, "must be a folder that can be written"),
-    "a home that the system keeps": ("run digits --home /proc/mlp-search", 1, "must be a folder that can be written"),
+    "a home that the system keeps": ("run digits --folds 1 --home /proc/m", 1, "must be a folder that can be written"),
     "a page of no home": ("ui --home /proc/mlp-search --port {n}", 1, "must be a folder that can be written"),
 }  # fmt: skip
 

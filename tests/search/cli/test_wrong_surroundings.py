@@ -69,7 +69,7 @@ def test_a_port_in_use(here: Path, tmp_path: Path) -> None:
     assert files(tmp_path) == set()
 
 
-@pytest.mark.parametrize("typed", ["run digits", "train digits"])
+@pytest.mark.parametrize("typed", ["run digits --folds 1", "train digits"])
 def test_an_unreachable_tracking_server(
     typed: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,10 +88,12 @@ NO_ADDRESS = ("nonsense", "OPTUNA_STORAGE: must be an address such as postgresql
 NO_FOLDER = ("sqlite:////proc/none.db", "sqlite:////proc/none.db: unable to open")
 
 
-DATABASES = [(typed, *what) for typed in ("run digits", "studies", "trials a") for what in (UNREACHABLE, NO_ADDRESS)]
+DATABASES = [
+    (typed, *what) for typed in ("run digits --folds 1", "studies", "trials a") for what in (UNREACHABLE, NO_ADDRESS)
+]
 
 
-@pytest.mark.parametrize(("typed", "address", "says"), [*DATABASES, ("run digits", *NO_FOLDER)])
+@pytest.mark.parametrize(("typed", "address", "says"), [*DATABASES, ("run digits --folds 1", *NO_FOLDER)])
 def test_an_unusable_database(
     typed: str, address: str, says: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +125,7 @@ def test_an_unusable_variable(case: str, here: Path, tmp_path: Path, monkeypatch
     name, value, says = PLACES[case]
     monkeypatch.setenv(name, value)
     home = "" if name == "MLP_SEARCH_HOME" else f" --home {tmp_path}/home"
-    assert_one_line(f"run digits{home}", 1, says)
+    assert_one_line(f"run digits --folds 1{home}", 1, says)
     assert "secret" not in call(*f"run digits{home}".split()).err
     assert files(tmp_path) == set()
 
@@ -131,10 +133,10 @@ def test_an_unusable_variable(case: str, here: Path, tmp_path: Path, monkeypatch
 def test_a_file_that_is_not_a_database(here: Path, tmp_path: Path) -> None:
     (tmp_path / "optuna.db").write_text("hello" * 1000)
     assert_one_line(f"trials digits --home {tmp_path}", 1, "file is not a database")
-    assert_one_line(f"run digits --home {tmp_path}", 1, "file is not a database")
+    assert_one_line(f"run digits --folds 1 --home {tmp_path}", 1, "file is not a database")
 
 
-@pytest.mark.parametrize("typed", ["run digits --study", "report", "finalists", "evaluate", "promote"])
+@pytest.mark.parametrize("typed", ["run digits --folds 1 --study", "report", "finalists", "evaluate", "promote"])
 def test_a_study_of_another_program_is_left_unchanged(typed: str, here: Path, tmp_path: Path) -> None:
     theirs = optuna.create_study(storage=f"sqlite:///{tmp_path}/optuna.db", study_name="theirs")
     theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
