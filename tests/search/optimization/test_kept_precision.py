@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from databases import ask, opened
 
 from pipelines.config import AskedPrecision
 from pipelines.errors import SpecError
 from search.devices.precision import PrecisionRule
 from search.home.settings import Settings
+from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_study, open_study, precision_rule
 from search.spec.study_spec import StudySpec, WorkerSettings
 from search.storage import CachedStorage, StoredStudy, open_storage
-from search.storage.attributes import FINGERPRINT, SPEC
+from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 
 
 def start(places: Settings, spec: StudySpec, rule: PrecisionRule) -> None:
@@ -75,3 +77,15 @@ def test_another_one_is_refused(
     assert kept(places, spec) == rule
     if rule != "by_size":
         start(places, asking(spec, "float32" if rule == "float32" else "bfloat16"), "by_size")
+
+
+def test_a_trial_of_an_earlier_version_is_shown_in_float32(places: Settings, spec: StudySpec) -> None:
+    study = opened(places, spec)
+    trial, _ = ask(study)
+    trial.set_user_attr(
+        RESULT, {"params": trial.params, "best_val_accuracy": 0.4, "epochs_trained": 1, "device": "cpu:0"}
+    )
+    study.tell(trial, 0.4)
+    ask(study)
+    rows = {row.number: row.precision for row in leaderboard(load_study(places, spec.name))}
+    assert rows == {0: "float32", 1: None}, "the second is in training"
