@@ -79,7 +79,8 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         untrained_accuracy = None if found.is_regression else _accuracy(untrained, test)
         evaluation = _score(found, dataset, winner)
         result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal, baseline)
-        result = replace(result, baselines=baseline_scores(dataset, test))
+        class_weight = winner.candidate.hyperparameters.class_weight
+        result = replace(result, baselines=baseline_scores(dataset, test, class_weight))
         _log_evaluation(client, result, test, found, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result

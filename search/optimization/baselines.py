@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pipelines.config import ClassWeight
 from pipelines.data.datasets import Dataset, Split
 from pipelines.files.archives import Array
 from pipelines.objectives import Objective
@@ -40,12 +41,12 @@ Baselines: TypeAlias = Mapping[str, Mapping[str, float]]
 """Metrics by name, such as ``auc``, of each baseline: ``majority`` or ``mean``, and ``linear``."""
 
 
-def validation_scores(dataset: Dataset) -> dict[str, Mapping[str, float]]:
+def validation_scores(dataset: Dataset, class_weight: ClassWeight | None = None) -> dict[str, Mapping[str, float]]:
     """Scores the baselines on the validation rows; with folds returns the means over them."""
     if dataset.fold_of is None:
-        return dict(baseline_scores(dataset, dataset.validation))
+        return dict(baseline_scores(dataset, dataset.validation, class_weight))
     folds = [dataset.of_fold(number) for number in range(dataset.n_folds)]
-    scores = [baseline_scores(fold, fold.validation) for fold in folds]
+    scores = [baseline_scores(fold, fold.validation, class_weight) for fold in folds]
     names = [name for name in scores[0] if all(name in found for found in scores)]
     return {
         name: {metric: float(np.mean([found[name][metric] for found in scores])) for metric in scores[0][name]}
@@ -53,18 +54,21 @@ def validation_scores(dataset: Dataset) -> dict[str, Mapping[str, float]]:
     }
 
 
-def baseline_scores(dataset: Dataset, rows: Split) -> dict[str, dict[str, float]]:
+def baseline_scores(
+    dataset: Dataset, rows: Split, class_weight: ClassWeight | None = None
+) -> dict[str, dict[str, float]]:
     """Fits the baselines to the training rows and scores them on other rows.
 
     Args:
         dataset: The training rows; with folds those of all folds are.
         rows: The rows to score on, as ``dataset`` encodes them.
+        class_weight: Of the networks beside them; the linear model has the same.
     """
     if dataset.fold_of is not None:
         dataset = replace(dataset, training=dataset.scored, fold_of=None)
     constant = "mean" if dataset.preprocessing.target else "majority"
     scores = {constant: _score(dataset, rows, _constant(dataset, len(rows.y)))}
-    linear = _linear(dataset, rows.x)
+    linear = _linear(dataset, rows.x, class_weight)
     return scores if linear is None else scores | {"linear": _score(dataset, rows, linear)}
 
 
@@ -77,7 +81,7 @@ def _constant(dataset: Dataset, n_rows: int) -> Array:
     return np.tile(counts / counts.sum(), (n_rows, 1))
 
 
-def _linear(dataset: Dataset, x: Array) -> Array | None:
+def _linear(dataset: Dataset, x: Array, class_weight: ClassWeight | None) -> Array | None:
     """Returns the answers of logistic or ridge regression, as ``_constant``; None where one class alone is drawn."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from threadpoolctl import threadpool_limits
@@ -97,7 +101,9 @@ def _linear(dataset: Dataset, x: Array) -> Array | None:
             return target.decode(np.concatenate([ridge.predict(block) for block in blocks]))
         if len(np.unique(training.y)) < 2:
             return None
-        logistic = LogisticRegression(max_iter=_MAX_STEPS).fit(known, training.y, training.weight)
+        weights = None if class_weight == "none" else class_weight
+        logistic = LogisticRegression(max_iter=_MAX_STEPS, class_weight=weights)
+        logistic.fit(known, training.y, training.weight)
         shares = np.zeros((len(x), dataset.n_outputs))
         shares[:, logistic.classes_] = np.concatenate([logistic.predict_proba(block) for block in blocks])
     return shares
@@ -132,10 +138,12 @@ class BaselineThread:
     Args:
         dataset: The study's dataset.
         recorded: Those that the study has; they are not trained again.
+        class_weight: Of every network of the study; None where they differ.
     """
 
-    def __init__(self, dataset: Dataset, recorded: Baselines) -> None:
+    def __init__(self, dataset: Dataset, recorded: Baselines, class_weight: ClassWeight | None = None) -> None:
         self._dataset = dataset
+        self._class_weight = class_weight
         self._found = dict(recorded)
         self._thread = threading.Thread(target=self._train, name="mlp-search baselines", daemon=True)
         if not recorded:
@@ -143,7 +151,7 @@ class BaselineThread:
 
     def _train(self) -> None:
         try:
-            self._found = validation_scores(self._dataset)
+            self._found = validation_scores(self._dataset, self._class_weight)
         except (ValueError, MemoryError, np.linalg.LinAlgError):
             self._found = {}  # a study without a baseline is better than none
 

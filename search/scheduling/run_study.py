@@ -147,7 +147,7 @@ def _search(
     """Runs the scheduler in a pool of its own, and waits for MLflow."""
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
-    baselines = BaselineThread(dataset, recorded_baselines(settings, spec.name))
+    baselines = BaselineThread(dataset, recorded_baselines(settings, spec.name), spec.space.class_weight)
     observer.waiting("starting the workers, which import TensorFlow")
     with closing(start_pool(pool, spec, dataset, settings)) as running_pool, tracker:
         if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import

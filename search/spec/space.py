@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipelines.config import Hyperparameters
+from pipelines.config import ClassWeight, Hyperparameters
 from pipelines.errors import SpecError
 from pipelines.objectives import TASK_DIMENSIONS
 from search.spec.dimensions import (
@@ -70,6 +70,11 @@ class SearchSpace:
     def _fixed(self) -> Params:
         fixed = {name: d.value for name, d in self.dimensions.items() if isinstance(d, Fixed)}
         return {name: value for name, value in fixed.items() if value is not None}
+
+    @property
+    def class_weight(self) -> ClassWeight | None:
+        """The weights of the classes of every configuration; None where they differ, or the task decides."""
+        return self._fixed.get("class_weight")
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distribution of each searched dimension, as ``study.ask`` takes them."""

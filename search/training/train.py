@@ -116,7 +116,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
     observer.begin(parts)
     job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
-    baselines = BaselineThread(dataset, {})
+    baselines = BaselineThread(dataset, {}, spec.hyperparameters.class_weight)
     with ExitStack() as stack:
         left = _left_by_others(spec, settings, stack)
         tracker = stack.enter_context(Tracker(lambda: _open_runs(spec, settings, dataset), observer.note))
@@ -131,10 +131,14 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
         raise TrainingError(runner.error)
     if runner.trained is None:  # interrupted before it began
         raise KeyboardInterrupt
-    row = replace(runner.trained.row, run_id=dict(tracker.opened()).get(job.name), majority=majority_of(dataset))
-    scores = {name: dict(scores) for name, scores in baselines.scores(PATIENCE_S).items()}
-    row = replace(row, baselines=scores, folds=dataset.n_folds)
+    row = replace(_of_dataset(runner.trained.row, dataset, baselines), run_id=dict(tracker.opened()).get(job.name))
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
+
+
+def _of_dataset(row: TrialRow, dataset: Dataset, baselines: BaselineThread) -> TrialRow:
+    """The row with what is known of the validation rows."""
+    scores = {name: dict(scores) for name, scores in baselines.scores(PATIENCE_S).items()}
+    return replace(row, majority=majority_of(dataset), baselines=scores, folds=dataset.n_folds)
 
 
 def _with_precision(spec: TrainingSpec, dataset: Dataset, slot: Slot, observer: Observer) -> TrainingSpec:

@@ -18,6 +18,7 @@ from pipelines.objectives import OBJECTIVES
 from search.optimization import baselines
 from search.optimization.baselines import BaselineThread, baseline_scores, compare, validation_scores
 from search.optimization.provenance import majority_of
+from search.spec.study_spec import default_spec, spec_from_dict
 
 
 def dataset(tmp_path: Path, y: np.ndarray, n_features: int = 3) -> Dataset:
@@ -63,6 +64,21 @@ def test_with_folds_they_are_means_over_the_folds(tmp_path: Path) -> None:
     assert majority_of(data) == np.bincount(rows.y).max() / len(rows.y)
     everything = replace(data, training=rows, fold_of=None)
     assert baseline_scores(data, one.validation) == baseline_scores(everything, one.validation)
+
+
+def test_the_linear_model_has_the_class_weights_of_the_networks_beside_it(tmp_path: Path) -> None:
+    data = dataset(tmp_path, (np.arange(600) % 12 == 0).astype(np.int32))
+    known, asked = standard(data)
+    balanced = LogisticRegression(class_weight="balanced").fit(known, data.training.y).predict(asked)
+    thread = BaselineThread(data, {}, default_spec("d.npz", class_weight="balanced").space.class_weight)
+    found = thread.scores(60.0)
+    expected = balanced_accuracy_score(data.validation.y, balanced)
+    assert found["linear"]["balanced_accuracy"] == pytest.approx(expected, abs=0.02)
+    plain = baseline_scores(data, data.validation)
+    assert plain["linear"]["balanced_accuracy"] < expected
+    assert found["majority"] == plain["majority"]
+    both = spec_from_dict({"data": {"source": "d.npz"}, "space": {"class_weight": ["none", "balanced"]}})
+    assert both.space.class_weight is None
 
 
 def test_a_regression_is_scored_in_its_own_unit(tmp_path: Path) -> None:
