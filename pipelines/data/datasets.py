@@ -167,12 +167,12 @@ class Prepared:
     memory.
 
     Attributes:
-        source: Where the rows are from. Its labels are those of ``shares.test`` alone, and it has no roles.
+        source: Where the rows are from. Its labels are those of ``test`` alone, and it has no roles.
         classes: The labels as texts, in the order of their numbers; empty for a regression.
         shares: Row numbers of each split.
         known: Answers of the rows that preprocessing is learned from, ``shares.learned_from``.
         validation: Answers of the validation rows; with folds they are in ``known`` instead.
-        test: Answers of the test rows, if the source has none of its own.
+        test: Answers of the rows ``shares.test``, where they are asked for.
         encoder: Encodes a table; None for arrays.
         target: The scaling of a regression's target; None for a classification.
         fingerprint: As of a ``Dataset``.
@@ -232,8 +232,13 @@ def load(
     return dataset
 
 
-def prepare(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Prepared:
-    """Reads a source, splits its rows and learns their encoding; arguments and errors are those of ``load``."""
+def prepare(
+    config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False, with_test: bool = False
+) -> Prepared:
+    """Reads a source, splits its rows and learns their encoding.
+
+    ``with_test`` keeps the answers of the test rows; the other arguments and the errors are those of ``load``.
+    """
     _require_valid(config)
     source = read_source(config, folders)
     classes, numbers = _numbered(source, config)
@@ -246,13 +251,14 @@ def prepare(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: b
     if source.task == "regression":
         target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
         targets = target.encode(source.labels)
+    test = shares.test if with_test else shares.test[:0]
     return Prepared(
-        source=replace(source, labels=source.labels[shares.test], roles=Roles()),
+        source=replace(source, labels=source.labels[test], roles=Roles()),
         classes=classes,
         shares=shares,
         known=Answers.of(source, targets, shares.learned_from),
         validation=Answers.of(source, targets, shares.validation),
-        test=Answers.of(source, targets, shares.test),
+        test=Answers.of(source, targets, test),
         encoder=encoder,
         target=target,
         fingerprint=_fingerprint(source, encoder, config, shares),

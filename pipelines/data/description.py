@@ -70,6 +70,7 @@ class Description:
 def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Description:
     """Describes a source; arguments and errors are those of ``datasets.load``."""
     prepared = prepare(config, folders, decide_folds=decide_folds)
+    columns = _summarize_columns(prepared)  # before rows are encoded: it takes the memory of some columns
     dataset = encode(prepared, config)
     x, splits = dataset.training.x, {"training": dataset.training, "validation": dataset.validation}
     counts, target_range = {name: np.empty(0, int) for name in splits}, None
@@ -87,7 +88,7 @@ def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: 
         class_names=dataset.class_names,
         n_rows={**{name: len(split.y) for name, split in splits.items()}, "test": dataset.n_test},
         class_counts={name: tuple(per_class.tolist()) for name, per_class in counts.items()},
-        columns=_summarize_columns(prepared),
+        columns=columns,
         notes=dataset.notes,
         task=dataset.task,
         target_range=target_range,

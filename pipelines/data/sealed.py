@@ -44,7 +44,7 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
         NotFoundError: The file does not exist.
         UnavailableError: The file cannot be opened.
     """
-    prepared = prepare(config, folders)
+    prepared = prepare(config, folders, with_test=True)
     source = prepared.source
     if source.n_own_test is None:
         rows, test = prepared.shares.test, prepared.test

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
 
 _CHUNK_ROWS = 1 << 20
-_COLUMNS_AT_ONCE = 8
+_COLUMNS_AT_ONCE = 5
 """Columns of a large table that are read together: each takes some megabytes, and rows are written once for all."""
 
 

@@ -66,6 +66,11 @@ def hash_rows(rows: Array | Table) -> Array:
     return hashes
 
 
+def _small(rows: Array) -> Array:
+    """Returns row numbers with half of the memory where they are small enough."""
+    return rows.astype(np.int32) if rows.max(initial=0) < 2**31 else rows
+
+
 def quantile_bins(values: Array) -> Array:
     """Returns (n_rows,) int32 numbers of bins of a regression's target with about as many rows each."""
     n_bins = max(1, min(_N_BINS, len(values) // _ROWS_PER_BIN))
@@ -101,7 +106,7 @@ def share_rows(
     """
     n_rows = len(numbers) - (n_own_validation or 0)
     validation = None if n_own_validation is None else np.arange(n_rows, len(numbers))
-    given = _Given(np.arange(n_rows), validation, None if with_test else np.empty(0, dtype=np.int64))
+    given = _Given(_small(np.arange(n_rows)), validation, None if with_test else np.empty(0, dtype=np.int64))
     return _draw(given, _Cut(numbers, groups, config), classes, place)
 
 
@@ -112,7 +117,7 @@ def share_as_told(
 
     The parameters and errors are those of ``share_rows``, and ``roles.split`` says what each row is.
     """
-    training, validation, test = (np.flatnonzero(roles.split == number) for number in (TRAINING, VALIDATION, TEST))
+    training, validation, test = (_small(np.flatnonzero(roles.split == n)) for n in (TRAINING, VALIDATION, TEST))
     given = _Given(training, validation if len(validation) else None, test if len(test) else None)
     shares = _draw(given, _Cut(numbers, roles.group, config), classes, place)
     if roles.group is not None:
@@ -133,7 +138,8 @@ def share_by_time(
         raise DataError(f"data.time: {rule}, got {n_times}: use another column")
     rows, test = _cut_late(np.argsort(times, kind="stable"), times, config.test_fraction, 2)
     training, validation = _cut_late(rows, times, config.validation_fraction, 1)
-    shares = Shares(np.sort(training), np.sort(validation), np.sort(test))
+    training, validation, test = (_small(np.sort(rows)) for rows in (training, validation, test))
+    shares = Shares(training, validation, test)
     if classes is not None:
         _require_two(classes, place)
         _require_everywhere(shares, numbers, classes, ("training",), f"{place}, by data.time")

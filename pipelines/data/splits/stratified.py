@@ -1,4 +1,4 @@
-"""Draws rows at random with their classes in proportion, with the memory of two numbers for each."""
+"""Draws rows at random with their classes in proportion, with little more memory than the numbers of the rows."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 Conversion = Callable[[Series], Series]
 
-ROWS = 1 << 16
+ROWS = 1 << 15
 """Rows of a part."""
 _READ_BYTES = 1 << 16
 UNNAMED_INDEX = "(without a name)"
@@ -93,6 +95,7 @@ class LargeTable:
 
         for name in names:
             self._find_type(name)
+        _release()
         start = 0
         with translated(self._path), self._open() as file:
             for batch in file.iter_batches(ROWS, columns=list(names)):
@@ -166,10 +169,12 @@ class LargeTable:
 
 
 def _release() -> None:
-    """Returns to the system what Arrow keeps for its next allocations."""
+    """Returns to the system what Arrow and the C library keep for later allocations, as much as several columns."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _state(path: Path) -> tuple[int, int]:

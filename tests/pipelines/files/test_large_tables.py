@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import datasets, sealed
+from pipelines.data.description import describe
 from pipelines.encoding import encoder
+from pipelines.errors import DataError, UnavailableError
 from pipelines.files import tables
-from pipelines.files.tables import parquet_files
+from pipelines.files.tables import large as large_table, parquet_files
 
 N_ROWS = 300
 
@@ -73,3 +78,97 @@ def test_an_index_is_named_as_in_small_files(tmp_path: Path, monkeypatch: pytest
     large = tables.read_table(path)
     assert large.attrs == small.attrs
     assert list(large) == list(small)
+
+
+def write_all_types(path: Path) -> None:
+    """Columns whose first rows do not tell the type of all: gaps come late, or values do."""
+    rng = np.random.default_rng(1)
+    late, early = np.arange(N_ROWS) > 200, np.arange(N_ROWS) < 200
+    days = pd.date_range("2020-01-01", periods=N_ROWS)
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array(np.where(late, None, rng.integers(0, 99, N_ROWS)), dtype="Int64"),
+            "flag": pd.array(np.where(late, None, rng.random(N_ROWS) < 0.5), dtype="boolean"),
+            "word": np.where(early, None, rng.choice(["a", " b "], N_ROWS)),
+            "kind": pd.Categorical(rng.choice(["x", "y", "z"], N_ROWS)),
+            "price": [f"{value:.2f} €".replace(".", ",") for value in rng.random(N_ROWS)],
+            "day": days.date,
+            "moment": days.tz_localize("Europe/Oslo"),
+            "told": days.strftime("%d.%m.%Y"),
+            "target": rng.choice(["yes", "no "], N_ROWS),
+        }
+    )
+    frame.to_parquet(path, row_group_size=90)
+
+
+def test_parts_have_the_types_of_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "own.parquet"
+    write_all_types(path)
+    config = DataConfig(str(path))
+    small, small_test, told = datasets.load(config), sealed.open_test(config), describe(config)
+    monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
+    monkeypatch.setattr(large_table, "ROWS", 64)
+    large, test = datasets.load(config), sealed.open_test(config)
+    assert large.fingerprint == small.fingerprint
+    assert large.preprocessing == small.preprocessing
+    assert large.notes == small.notes
+    for one, other in ((large.training, small.training), (large.validation, small.validation), (test, small_test)):
+        assert np.array_equal(one.x, other.x)
+        assert np.array_equal(one.y, other.y)
+    assert describe(config) == told
+    monkeypatch.setattr(large_table, "ROWS", N_ROWS)
+    assert test.digest == sealed.open_test(config).digest, "whatever the number of rows of a part"
+
+
+def test_rows_do_not_exist_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Arrow's memory, which is not counted, is that of a column, or of some pages of five."""
+    n_rows, n_columns = 100_000, 20
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({f"x{number}": rng.normal(size=n_rows) for number in range(n_columns)})
+    frame["target"] = rng.integers(0, 3, n_rows)
+    path = tmp_path / "own.parquet"
+    frame.to_parquet(path, row_group_size=20_000)
+    del frame
+    monkeypatch.setattr(parquet_files, "LARGE", n_rows)
+    monkeypatch.setattr(large_table, "ROWS", 4096)
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    dataset = datasets.load(DataConfig(str(path)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    kept = sum(split.x.nbytes + split.y.nbytes for split in (dataset.training, dataset.validation))
+    assert pa.total_allocated_bytes() == before
+    assert peak < 1.3 * kept
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "own.parquet"
+    write(path)
+    monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
+    table = tables.open_table(path)
+    write(path, compression="gzip")
+    with pytest.raises(UnavailableError, match="was written to while it was read: run the command again"):
+        table["number"]
+
+
+def test_a_file_that_is_damaged_further_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "own.parquet"
+    write(path)
+    start = parquet.ParquetFile(path).metadata.row_group(3).column(1).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 50] = bytes(50)
+    path.write_bytes(bytes(content))
+    monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
+    with pytest.raises(DataError, match=r"own\.parquet: cannot be read as a table \("):
+        datasets.load(DataConfig(str(path)))
+
+
+def test_a_file_for_which_there_is_no_memory_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "own.parquet"
+    write(path)
+    monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
+    monkeypatch.setattr(parquet_files, "_NEEDED_BYTES", 10**12)
+    with pytest.raises(DataError, match=r"300 rows by 7 columns need about 2100000\.0 GB .* use fewer rows or columns"):
+        datasets.load(DataConfig(str(path)))
