@@ -66,8 +66,10 @@ def _read_roles(frame: Table, config: DataConfig, order: tuple[str, ...]) -> Rol
 def _require_columns(path: Path, config: DataConfig, target: str, names: Sequence[str]) -> None:
     problems = []
     if target not in names:
+        # A default is no slip of the pen: only its other spellings are likely to be meant.
+        likely = names if config.target else [name for name in names if name.casefold() == target.casefold()]
         problems = [
-            f"must have the label's column {target!r}{nearest(target, names)}, got {listed(names)}: "
+            f"must have the label's column {target!r}{nearest(target, likely)}, got {listed(names)}: "
             "name one of them as the target"
         ]
     declared = [(key, name) for key in _LISTS for name in getattr(config, key) or ()]

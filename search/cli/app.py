@@ -9,12 +9,16 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
+from search.cli.about import show_versions
 from search.cli.commands import comparing, data, finals, models, studies, training, upkeep
+from search.cli.usage import usage_line
+from search.cli.verbosity import with_verbosity
 from search.home import startup
 from search.home.text import redact_tracebacks, report_problems
 from search.reporting import display
@@ -27,12 +31,32 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode="rich",
 )
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the versions of this program and its libraries.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
+) -> None:
+    """Print the version, or go on to the command."""
+    if version:
+        show_versions(as_json=as_json)
+        raise typer.Exit
+    if as_json:
+        raise typer.BadParameter("--json: must come after the command, as in mlp-search studies --json")
+    if ctx.invoked_subcommand is None:
+        raise typer.BadParameter("a command must be given; mlp-search --help lists them")
+
+
 for command in (
     data.datasets, data.init, studies.plan, training.train, studies.run, studies.studies, studies.trials,
     studies.show, comparing.compare, comparing.enqueue, studies.report, finals.finalists, finals.evaluate,
     models.promote, models.rollback, models.models, models.predict, upkeep.ui, upkeep.doctor, upkeep.migrate,
 ):  # fmt: skip
-    app.command()(command)
+    app.command()(with_verbosity(command))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = get_command(app).main(given or ["--help"], prog_name="mlp-search", standalone_mode=False)
     except typer.TyperException as error:
-        report_problems([error.format_message()])
+        report_problems([usage_line(error)])
         return error.exit_code
     except MlpSearchError as error:
         report_problems(error.problems if isinstance(error, InputError) else [str(error)])

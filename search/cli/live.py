@@ -13,8 +13,8 @@ from rich.text import Text
 
 from search.home.text import printable
 from search.reporting import display
-from search.reporting.live_view import LiveView, Pace, line
-from search.reporting.screen import console as open_console
+from search.reporting.live_view import LiveView, Pace, epoch_line, line
+from search.reporting.screen import console as open_console, is_quiet, is_verbose
 from search.scheduling.progress import Observer, Progress
 
 REDRAW_S = 0.3
@@ -31,6 +31,9 @@ def watching(*, plain: bool) -> Iterator[Observer]:
         plain: Print lines, even on a terminal.
     """
     console = open_console(stderr=True)
+    if is_quiet():
+        yield Observer()
+        return
     if plain or not console.is_terminal or console.is_dumb_terminal:
         yield PlainLines(console)
         return
@@ -48,7 +51,7 @@ def working(what: str, *, plain: bool) -> Iterator[None]:
         plain: Show nothing, even on a terminal.
     """
     console = open_console(stderr=True)
-    if plain or not console.is_terminal or console.is_dumb_terminal:
+    if plain or is_quiet() or not console.is_terminal or console.is_dumb_terminal:
         yield
         return
     with Live(StartUp(what), console=console, refresh_per_second=1, transient=True):
@@ -81,16 +84,30 @@ class PlainLines(Observer):
         self._next = self._started + LINE_S
         self._stopping = ""
         self._pace = Pace()
+        self._printed: dict[str, int] = {}
+
+    def waiting(self, what: str) -> None:
+        """Prints what the start-up waits for, where everything is printed."""
+        if is_verbose():
+            self.note(what)
 
     def update(self, progress: Progress) -> None:
         """Prints a line of progress if it is due."""
         left_s = self._pace.left_s(progress)
+        self._print_epochs(progress)
         if progress.stopping != self._stopping:
             self._stopping = progress.stopping
             self.note(progress.stopping)
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + LINE_S
             self.note(line(progress, left_s))
+
+    def _print_epochs(self, progress: Progress) -> None:
+        """Prints each slot's last epoch, where everything is printed."""
+        for view in progress.slots.values() if is_verbose() else ():
+            if view.report and self._printed.get(view.run_name) != view.report.epoch:
+                self._printed[view.run_name] = view.report.epoch
+                self.note(epoch_line(view, progress.objective))
 
     def note(self, text: str) -> None:
         """Prints a line."""
@@ -112,6 +129,7 @@ class LiveTable(PlainLines):
     def update(self, progress: Progress) -> None:
         """Redraws the view, at most every ``REDRAW_S``."""
         left_s = self._pace.left_s(progress)
+        self._print_epochs(progress)
         if time.monotonic() >= self._next:
             elapsed_s = time.monotonic() - self._started
             self._live.update(LiveView(progress, elapsed_s, left_s, datetime.now()), refresh=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from search.home.text import printable, value_text
-from search.reporting.screen import Table, console, print_all, wrapped
+from search.reporting.screen import Table, console, is_quiet, print_all, wrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from search.training.forecast import Forecast
 
 _MAX_CLASSES = 20
-_LONGEST_LEAD = 8  # characters before a command; longer words have a line of their own
+_LARGEST_INDENT = 6
 
 
 def message(line: str) -> None:
     """Prints one line on stderr, with breaks between words on a narrower terminal."""
+    if is_quiet():
+        return
     print_all(console(stderr=True), [line])
 
 
@@ -44,6 +46,8 @@ def suggest(suggested: str, why: str = "", before: str = "next: ") -> None:
         why: What it does; "" where the command itself tells.
         before: The words before it.
     """
+    if is_quiet():
+        return
     out = console(stderr=True)
     line = printable(f"{before}{suggested}   {why}".rstrip())
     if len(line) > out.width:
@@ -53,11 +57,10 @@ def suggest(suggested: str, why: str = "", before: str = "next: ") -> None:
 
 def _suggestion(suggested: str, why: str, before: str, width: int) -> list[str]:
     """A command on several lines, whose ends tell the shell that it goes on, and the reason as a comment."""
-    is_short = len(before) <= _LONGEST_LEAD
-    indent = " " * len(before) if is_short else "  "
-    pieces = wrapped(f"{before if is_short else indent}{suggested}", width - 2, indent)
+    indent = " " * min(len(before), _LARGEST_INDENT)
+    pieces = wrapped(f"{before}{suggested}", width - 2, indent)
     reason = wrapped(f"{indent}# {why}", width, f"{indent}# ") if why else []
-    return [*([] if is_short else wrapped(before.rstrip(), width)), " \\\n".join(pieces), *reason]
+    return [" \\\n".join(pieces), *reason]
 
 
 def notes(lines: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from search.reporting.trial_table import fitting, short
 from search.scheduling.progress import Progress, SlotView
 from search.tracking.run_names import trial_run_name
 
-_BUDGET_BAR, _SLOT_BAR = 30, 10
+_BUDGET_BAR, _SLOT_BAR = 20, 10
 _OTHER_LINES = 12
 """Of the screen, which are not slots."""
 _DAY_S = 20 * 3600.0
@@ -85,6 +85,13 @@ def line(progress: Progress, left_s: float | None) -> str:
     return text + "".join(epochs) + more
 
 
+def epoch_line(view: SlotView, objective: str) -> str:
+    """The last epoch of a slot: ``trial-0007 epoch 3/20 val_accuracy 0.9312, 1.2 s``."""
+    assert view.report is not None
+    value = f" {objective} {score(view.report.metrics[objective])}" if objective in view.report.metrics else ""
+    return f"{view.run_name} epoch {_epochs(view)}{value}, {seconds(view.report.duration_s)}"
+
+
 @dataclass(frozen=True, slots=True)
 class LiveView:
     """The progress on a screen.
@@ -111,16 +118,15 @@ class LiveView:
     def _head(self, *, ascii_only: bool) -> Iterator[str]:
         progress = self.progress
         share = _budget_share(progress)
-        drawn = "" if share is None else f"  {bar(share, _BUDGET_BAR, ascii_only=ascii_only)} {share:.0%}"
+        drawn = "" if share is None else f"{bar(share, _BUDGET_BAR, ascii_only=ascii_only)} {share:.0%}  "
         what = "" if progress.runs == "trials" else f"{progress.runs} of "
-        yield f"{what}{progress.study}: {_of_budget(progress)}{drawn}"
+        yield f"{what}{progress.study}: {counts(progress, None)}"
         times = [f"{seconds(self.elapsed_s)} elapsed"]
         if self.left_s is not None:
             end = self.now + timedelta(seconds=self.left_s)
             at = end.strftime("%H:%M" if self.left_s < _DAY_S else "%a %H:%M")
             times.append(f"about {seconds(self.left_s)} left, until {at}")
-        yield ", ".join(times)
-        yield _states(progress)
+        yield drawn + ", ".join(times)
         if not progress.slots:
             yield "waiting for the first worker, which imports TensorFlow"
         elif not progress.done and all(view.report is None for view in progress.slots.values()):

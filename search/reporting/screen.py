@@ -6,6 +6,8 @@ import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich import box
 from rich.cells import cell_len
@@ -20,6 +22,29 @@ WIDE = 10_000
 """Columns of an output that is no terminal: another program gets every column, and each row in one line."""
 _GAP = 2
 _NARROWEST = 4  # of a column whose cells are cut: three characters and an ellipsis
+
+
+_level = ContextVar("verbosity", default=0)
+
+
+@contextmanager
+def verbosity(level: int) -> Iterator[None]:
+    """Sets how much the commands inside print: -1 the result and errors, 0 notes and progress too, 1 all there is."""
+    token = _level.set(level)
+    try:
+        yield
+    finally:
+        _level.reset(token)
+
+
+def is_quiet() -> bool:
+    """Whether notes and progress are not printed."""
+    return _level.get() < 0
+
+
+def is_verbose() -> bool:
+    """Whether everything is printed."""
+    return _level.get() > 0
 
 
 def screen_width(*, is_terminal: bool) -> int | None:

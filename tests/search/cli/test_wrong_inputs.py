@@ -15,14 +15,14 @@ from wrong_files import LONG, assert_one_line
 # The command, the exit code, and a part of the line; {n} is a free port.
 CASES: dict[str, tuple[str, int, str]] = {
     # the command line itself
-    "no such command": ("runn digits", 2, "No such command 'runn'"),
+    "no such command": ("runn digits", 2, "runn: there is no such command; did you mean run?"),
     "no such option": ("run digits --trails 3", 2, "--trails"),
-    "nothing to run": ("run", 2, "Missing argument 'STUDY.toml|SOURCE'"),
-    "too many words": ("trials digits mnist", 2, "unexpected extra argument"),
-    "text for a number": ("run digits --trials many", 2, "'--trials': Input should be a valid integer"),
-    "top zero": ("trials digits --top 0", 2, "'--top': Input should be greater than or equal to 1"),
-    "a trial by name": ("show digits best", 2, "'NUMBER': Input should be a valid integer"),
-    "no such port": ("ui --port 99999", 2, "'--port': Input should be less than or equal to 65535"),
+    "nothing to run": ("run", 2, "STUDY.toml|SOURCE: must be given"),
+    "too many words": ("trials digits mnist", 2, "mnist: must be left out, the command takes no more"),
+    "text for a number": ("run digits --trials many", 2, "--trials: must be a whole number, got 'many'"),
+    "top zero": ("trials digits --top 0", 2, "--top: must be at least 1, got 0"),
+    "a trial by name": ("show digits best", 2, "NUMBER: must be a whole number, got 'best'"),
+    "no such port": ("ui --port 99999", 2, "--port: must be at most 65535, got 99999"),
     "a figure of nothing": ("datasets --figure a.png", 2, "need a dataset"),
     # options under the rules of the study file: each is named as the user typed it
     "no trials": ("run digits --trials 0", 1, "--trials: must be a whole number from 1 to 2147483647, got 0"),

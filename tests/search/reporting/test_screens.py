@@ -71,9 +71,9 @@ class TestSuggestions:
     ) -> None:
         shown = self.lines(40, monkeypatch, capsys)
         assert max(map(len, shown)) <= 40
-        assert shown[2:4] == ["      # why this trial won", "to resume, run:"]
-        for pieces in (shown[:2], shown[4:]):
-            typed = "\n".join(pieces).removeprefix("next: ")
+        assert shown[2] == "      # why this trial won"
+        for lead, pieces in (("next: ", shown[:2]), ("to resume, run: ", shown[3:])):
+            typed = "\n".join(pieces).removeprefix(lead)
             assert shlex.split(typed.replace("\\\n", " ")) == self.COMMAND.split()
 
 

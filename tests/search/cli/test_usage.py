@@ -1,0 +1,98 @@
+"""The options of every command: versions, -q and -v; and errors of usage."""
+
+from __future__ import annotations
+
+import io
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from command_line import call
+from reports import report_of
+from rich.console import Console
+
+from pipelines.config import Hyperparameters
+from search.cli.live import PlainLines, watching
+from search.reporting import display, screen
+from search.scheduling.progress import Progress, SlotView
+
+
+def test_the_version_and_those_of_the_libraries() -> None:
+    shown = call("--version")
+    assert shown.code == 0
+    assert shown.out.startswith(f"mlp-search {version('mlp-search')} (python ")
+    assert f"optuna {version('optuna')}" in shown.out
+    found = call("--version", "--json").json()
+    assert found["version"] == version("mlp-search")
+    assert found["mlflow"] == version("mlflow")
+
+
+def test_quiet_prints_the_result_only(finished_home: Path) -> None:
+    loud, quiet = (call("run", "tiny.toml", "--home", finished_home, *given) for given in ((), ("-q",)))
+    assert loud.code == quiet.code == 1  # there is no such file here
+    assert loud.err == quiet.err
+    loud, quiet = (call("datasets", "digits", "--home", finished_home, *given) for given in ((), ("--quiet",)))
+    assert loud.out == quiet.out
+
+
+class TestVerbosity:
+    """What is printed on stderr."""
+
+    def lines(self, level: int) -> list[str]:
+        paper = io.StringIO()
+        with screen.verbosity(level):
+            observer = PlainLines(Console(file=paper, width=120))
+            observer.waiting("reading digits")
+            made = Progress("digits", slots={0: SlotView("cpu:0", "trial-0007", Hyperparameters(epochs=9))})
+            made.report(0, report_of(3, 0.5, 0.9, 0.4, 0.9312))
+            observer.update(made)
+            observer.update(made)
+        return paper.getvalue().splitlines()
+
+    def test_verbose_prints_each_epoch_once_and_the_start_up(self) -> None:
+        assert self.lines(0) == []
+        assert self.lines(1) == ["reading digits", "trial-0007 epoch 3/9 val_accuracy 0.9312, 0.0 s"]
+
+    def test_quiet_prints_no_note_and_no_progress(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with screen.verbosity(-1):
+            display.message("a note")
+            display.notes(["another"])
+            display.suggest("mlp-search ui")
+            with watching(plain=True) as observer:
+                observer.note("trial-0007 complete")
+        assert capsys.readouterr().err == ""
+        display.message("a note")
+        assert capsys.readouterr().err == "a note\n"
+
+    def test_both_are_refused(self) -> None:
+        assert call("studies", "-q", "-v").err == "error: -q and -v: choose one of them\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("trials --tpo 3 x", "--tpo: there is no such option; did you mean --top?"),
+        ("trials x --wrong", "--wrong: there is no such option; the command's --help lists them"),
+        ("trials x --top", "--top: must have a value"),
+        ("trials x --csv=3", "--csv: must have no value"),
+        ("trials x --csv --json", "--csv and --json: choose one of them"),
+        ("run digits --timeout soon", "--timeout: must be a number, got 'soon'"),
+        ("nothing", "nothing: there is no such command; mlp-search --help lists them"),
+        ("--json studies", "--json: must come after the command, as in mlp-search studies --json"),
+        ("enqueue x width", "'width': must be NAME=VALUE, such as width=512"),
+        ("show digits", "NUMBER: must be given"),
+    ],
+)
+def test_errors_speak_of_options(typed: str, line: str) -> None:
+    answer = call(*typed.split())
+    assert (answer.code, answer.out, answer.err) == (2, "", f"error: {line}\n")
+
+
+@pytest.mark.parametrize("option", ["--top", "--trials", "--workers", "--port", "--alpha", "--epochs", "--like"])
+def test_no_library_words_reach_the_user(option: str) -> None:
+    command = {"--top": "trials x", "--trials": "run digits", "--workers": "run digits", "--port": "ui",
+               "--alpha": "promote x", "--epochs": "train digits", "--like": "enqueue x"}[option]  # fmt: skip
+    answer = call(*command.split(), option, "many")
+    assert answer.code == 2
+    assert answer.err.startswith(f"error: {option}: must be a ")
+    assert answer.err.endswith(", got 'many'\n")
