@@ -85,6 +85,8 @@ class FinalistRunner(JobRunner[FinalistJob]):
         for companion, other in zip(job.companions, outcome.others, strict=True):
             epochs = [Epoch.of(report, companion.metrics) for report in other.history]
             companion.epochs = [replace(epoch, at_ms=ended_at.get(epoch.step, epoch.at_ms)) for epoch in epochs]
+            for epoch in companion.epochs:
+                self._context.tracker.log_epoch(companion.name, epoch)
             self._results.append(self.result(companion, other))
 
     def fail(self, job: FinalistJob, message: str, traceback: str) -> None:

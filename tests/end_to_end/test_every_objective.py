@@ -111,6 +111,7 @@ def test_a_classifier_becomes_champion_by_its_auc_over_folds(folder: Path):
     recorded = recorded_results(load_study(read_settings(folder / "home"), "rare"))
     assert len(decode(recorded["finalist-0000-seed-1"]["row_scores"])) == 320
     assert len(recorded) == 4
+    assert answers(folder, "doctor") == []  # each run has each epoch
     assert "best_val_auc_std" in client_of(folder / "home").get_run(row["run_id"]).data.metrics
 
     tested = answers(folder, "evaluate", "rare")
