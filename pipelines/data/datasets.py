@@ -114,6 +114,11 @@ class Dataset:
         """The rows that the objective is measured on: the validation rows; with folds those of all folds."""
         return self.validation if self.fold_of is None else self.training.joined(self.validation)
 
+    @property
+    def fitted(self) -> Split:
+        """The rows that weights are fitted to: the training rows; with folds those of all folds."""
+        return self.training if self.fold_of is None else self.scored
+
     def of_fold(self, number: int) -> Dataset:
         """Returns one split whose validation rows are those of a fold."""
         rows, held_out = self.training.joined(self.validation), np.asarray(self.fold_of) == number

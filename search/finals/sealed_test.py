@@ -101,7 +101,7 @@ def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predi
 
 def _predict(model: Predictor, test: Split, dataset: Dataset) -> Predictions:
     """The model's predictions of the test rows, and those of a model that knows no inputs."""
-    outputs, target, training = model.probabilities(test.x), dataset.preprocessing.target, dataset.training
+    outputs, target, training = model.probabilities(test.x), dataset.preprocessing.target, dataset.fitted
     if target is None:
         counts = np.bincount(training.y, training.weight, dataset.n_outputs)
         return Predictions(outputs, test.y, counts / counts.sum(), test.weight)

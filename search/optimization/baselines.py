@@ -64,8 +64,7 @@ def baseline_scores(
         rows: The rows to score on, as ``dataset`` encodes them.
         class_weight: Of the networks beside them; the linear model has the same.
     """
-    if dataset.fold_of is not None:
-        dataset = replace(dataset, training=dataset.scored, fold_of=None)
+    dataset = replace(dataset, training=dataset.fitted, fold_of=None)
     constant = "mean" if dataset.preprocessing.target else "majority"
     scores = {constant: _score(dataset, rows, _constant(dataset, len(rows.y)))}
     linear = _linear(dataset, rows.x, class_weight)

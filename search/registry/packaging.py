@@ -76,7 +76,7 @@ def make_record(
         InputError: The model file was changed.
         UnavailableError: MLflow does not have the file.
     """
-    x, validation = dataset.training.x, dataset.scored
+    x, validation = dataset.fitted.x, dataset.scored
     preprocessing, span = dataset.preprocessing, (float(x.min()), float(x.max()))
     plain = ModelRecord(preprocessing, span, winner.model_sha256)
     if preprocessing.target is None and dataset.n_outputs != 2:

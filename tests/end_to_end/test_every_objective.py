@@ -123,6 +123,7 @@ def test_a_classifier_becomes_champion_by_its_auc_over_folds(folder: Path):
     assert first["test"] == "the sign-flip permutation test of the rows' contributions to AUC"
     (version,) = versions(folder / "home", "rare")
     assert float(version.tags["test_auc"]) == tested["test_auc"]
+    assert "**Data.** Rows: 320 in 3 folds, 80 test." in version.description
     assert answers(folder, "models")[0]["version"] == 1
     page = answers(folder, "report", "rare", "--output", folder / "rare.html")["path"]
     assert "Each value is the mean of 3 folds" in Path(page).read_text()
