@@ -32,6 +32,12 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     )
     from search.registry.predict import Predictions as Predictions, predict as predict
     from search.registry.promotion import Promotion as Promotion, promote as promote
+    from search.removal import (
+        Deleted as Deleted,
+        Pruned as Pruned,
+        delete_study as delete_study,
+        prune_models as prune_models,
+    )
     from search.reporting.comparison import Comparison as Comparison, compare as compare
     from search.reporting.summaries import (
         Explanation as Explanation,

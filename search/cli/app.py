@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search.cli.about import show_versions
-from search.cli.commands import comparing, data, finals, models, studies, training, upkeep
+from search.cli.commands import comparing, data, finals, models, removal, studies, training, upkeep
 from search.cli.usage import usage_line
 from search.cli.verbosity import with_verbosity
 from search.home import startup
@@ -54,7 +54,8 @@ def start(
 for command in (
     data.datasets, data.init, studies.plan, training.train, studies.run, studies.studies, studies.trials,
     studies.show, comparing.compare, comparing.enqueue, studies.report, finals.finalists, finals.evaluate,
-    models.promote, models.rollback, models.models, models.predict, upkeep.ui, upkeep.doctor, upkeep.migrate,
+    models.promote, models.rollback, models.models, models.predict, removal.prune_models, removal.delete,
+    upkeep.ui, upkeep.doctor, upkeep.migrate,
 ):  # fmt: skip
     app.command()(with_verbosity(command))
 

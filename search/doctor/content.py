@@ -15,7 +15,7 @@ from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
 from search.finals.finals import refit_metrics
 from search.optimization.leaderboard import metrics_of_epochs
-from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry, now_ms
+from search.tracking.entries import CHECKPOINT_FILE, LOST, MODEL_FILE, Entry, now_ms
 from search.tracking.history import read_artifact, read_history
 from search.training.continuation import CHECKPOINT_TAG, MODEL_TAG
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 Copies: TypeAlias = Callable[[], dict[str, Path]]
 """Returns the files of a home by their hashes."""
-LOST = "lost."
-"""Prefix of the tags that record what of a run cannot be restored: ``lost.model.h5``, ``lost.history``."""
 _HISTORY = LOST + "history"
 _MAX_LISTED = 200  # characters for the lost epochs of one metric: MLflow limits a tag's length
 _TAGS = ("trial.state", "study", "trial", "model_sha256", "dataset.fingerprint")

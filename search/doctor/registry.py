@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from search.doctor.content import LOST, Copies, RecordedFile
+from search.doctor.content import Copies, RecordedFile
 from search.doctor.findings import SILENT_MS, Finding
 from search.home.addresses import is_sqlite
 from search.home.locks import is_locked, open_lock
 from search.home.settings import Settings
 from search.registry.versions import ARTIFACTS, COMPLETE, MADE_BY, STATE, Versions
-from search.tracking.entries import MODEL_FILE, now_ms
+from search.tracking.entries import LOST, MODEL_FILE, now_ms
 from search.tracking.history import all_pages
 
 if TYPE_CHECKING:

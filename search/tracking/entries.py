@@ -13,6 +13,8 @@ from pipelines.training.history import EpochReport
 MODEL_FILE = "model.h5"
 CHECKPOINT_FILE = "checkpoint.h5"
 PREPROCESSING_FILE = "preprocessing.json"
+LOST = "lost."
+"""Prefix of the tags that record what of a run cannot be restored: ``lost.model.h5``, ``lost.history``."""
 
 
 def now_ms() -> int:

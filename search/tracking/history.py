@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import UnavailableError
 from search.tracking.connection import mlflow_errors
-from search.tracking.entries import Epoch
+from search.tracking.entries import LOST, MODEL_FILE, Epoch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,6 +49,16 @@ def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> t
     return tuple(Epoch(step, times_ms[step], values[step]) for step in sorted(values))
 
 
+def _lost(client: MlflowClient, uri: str) -> str:
+    """Why a file of a run was deleted, by the record of who deleted it; "" where it was not."""
+    run_id, _, name = uri.removeprefix("runs:/").partition("/")
+    if not uri.startswith("runs:/") or name != MODEL_FILE:
+        return ""
+    with mlflow_errors(f"run {run_id}: must be in MLflow"):
+        reason = str(client.get_run(run_id).data.tags.get(LOST + name, ""))
+    return reason if reason.startswith("deleted") else ""
+
+
 def read_artifact(client: MlflowClient, uri: str, place: str) -> bytes:
     """Reads a file among MLflow's artifacts.
 
@@ -61,6 +72,8 @@ def read_artifact(client: MlflowClient, uri: str, place: str) -> bytes:
     """
     from mlflow.artifacts import download_artifacts
 
+    if reason := _lost(client, uri):
+        raise UnavailableError(f"{place}: must be in MLflow, but was {reason}")
     with tempfile.TemporaryDirectory() as folder, mlflow_errors(f"{place}: must be in MLflow, but cannot be read"):
         path = download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=client.tracking_uri)
         return Path(path).read_bytes()

@@ -1,0 +1,103 @@
+"""Deletes model files of trials that nothing needs: a study of hundreds of wide networks fills a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import MlpSearchError, SpecError
+from search.finals.readings import authorship
+from search.finals.winner import find_winner
+from search.optimization.leaderboard import TrialRow, leaderboard
+from search.removal.access import idle_study, versions_of
+from search.storage import StoredStudy
+from search.storage.attributes import SEAL, VERDICT
+from search.tracking.entries import LOST, MODEL_FILE
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """Model files of a study that were deleted, or that would be.
+
+    Attributes:
+        study: The study's name.
+        trials: Numbers of the trials whose model files they are.
+        kept: Numbers of the trials that keep theirs.
+        size_bytes: Size of the files together.
+        deleted: Whether they were deleted.
+    """
+
+    study: str
+    trials: tuple[int, ...]
+    kept: tuple[int, ...]
+    size_bytes: int
+    deleted: bool = False
+
+
+def prune_models(name: str, *, keep: int = 10, dry_run: bool = False, home: Path | None = None) -> Pruned:
+    """Deletes the model files of all trials but the best ones, and those that finalists or registered models need.
+
+    Trials, runs, metrics and histories stay. A call that was cut off is completed by the next one.
+
+    Args:
+        name: The study.
+        keep: Number of the best complete trials that keep their model files.
+        dry_run: Whether to delete nothing.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+
+    Raises:
+        NotFoundError: There is no such study.
+        SpecError: ``keep`` is not positive.
+        UnavailableError: The study is being searched, or a database or MLflow cannot be used.
+    """
+    if keep < 1:
+        raise SpecError(f"--keep: must be at least 1, got {keep}")
+    with idle_study(name, home) as (_, study, client):
+        rows = leaderboard(study)
+        needed = _needed(study, rows, client, keep)
+        files = list(_files(client, [row for row in rows if row.number not in needed]))
+        kept = tuple(sorted(row.number for row in rows if row.number in needed))
+        found = Pruned(name, tuple(row.number for row, _ in files), kept, sum(size for _, size in files))
+        if dry_run:
+            return found
+        for row, _ in files:
+            _delete(client, str(row.run_id), keep)
+    return replace(found, deleted=True)
+
+
+def _needed(study: StoredStudy, rows: list[TrialRow], client: MlflowClient, keep: int) -> set[int]:
+    """Numbers of the trials that keep their model files."""
+    complete = [row for row in rows if row.state == "COMPLETE"]
+    needed = {row.number for row in complete[:keep]}
+    needed |= {row.number for row in rows if row.state in ("RUNNING", "WAITING")}
+    needed |= set(study.user_attrs.get(VERDICT, {}).get("trials", ()))
+    runs = {version.run_id for version in versions_of(client, study.study_name)}
+    runs |= {reading.get("run_id") for reading in study.user_attrs.get(SEAL, ())}
+    with suppress(MlpSearchError):  # no trial is complete, or MLflow does not have the winner's run yet, nor its file
+        runs.add(find_winner(study).run_id)
+    return needed | {row.number for row in rows if row.run_id in runs}
+
+
+def _files(client: MlflowClient, rows: list[TrialRow]) -> Iterator[tuple[TrialRow, int]]:
+    """The trials that have a model file in MLflow, each with its size."""
+    for row in rows:
+        if row.run_id:
+            sizes = [item.file_size or 0 for item in client.list_artifacts(row.run_id) if item.path == MODEL_FILE]
+            yield from ((row, size) for size in sizes)
+
+
+def _delete(client: MlflowClient, run_id: str, keep: int) -> None:
+    """Deletes a run's model file; the record comes first, so that a crash leaves no file missing without a reason."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    author = authorship()
+    text = f"deleted by prune-models --keep {keep} at {author['at']} by {author['by']}: train its configuration again"
+    client.set_tag(run_id, LOST + MODEL_FILE, text)
+    folder = client.get_run(run_id).info.artifact_uri
+    get_artifact_repository(folder, client.tracking_uri).delete_artifacts(MODEL_FILE)

@@ -1,0 +1,96 @@
+"""Deletes whole studies: trials, runs and files."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import optuna
+
+from pipelines.errors import UnavailableError
+from search.finals.readings import seal_opened
+from search.home.settings import study_slug
+from search.removal.access import idle_study, versions_of
+from search.storage.database import open_storage
+from search.tracking.history import all_pages
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A study that was deleted, or that would be.
+
+    Attributes:
+        study: The study's name.
+        trials: Number of its trials.
+        runs: Number of its runs in MLflow; finalists and refits are among them.
+        seal_opened: How often its held-out test was read; MLflow keeps the record, so that later models are counted.
+        deleted: Whether it was deleted.
+    """
+
+    study: str
+    trials: int
+    runs: int
+    seal_opened: int
+    deleted: bool = False
+
+
+def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) -> Deleted:
+    """Deletes a study from Optuna, its files and runs from MLflow, and its results from the spool.
+
+    MLflow keeps the runs without their files as deleted ones, under another experiment's name: they count among the
+    models that were tested on the same rows. A call that was cut off is completed by the next one.
+
+    Args:
+        name: The study.
+        dry_run: Whether to delete nothing.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+
+    Raises:
+        NotFoundError: There is no such study.
+        UnavailableError: A registered model comes from it, it is being searched, or a database or MLflow cannot be
+            used.
+    """
+    with idle_study(name, home) as (settings, study, client):
+        if versions := versions_of(client, name):
+            named = ", ".join(f"{version.name} version {version.version}" for version in versions[:5])
+            raise UnavailableError(
+                f"study {name!r}: must have no registered model, whose files are the study's, but {named} comes from"
+                " it: delete that from MLflow's registry first"
+            )
+        experiment = client.get_experiment_by_name(name)
+        run_ids = _run_ids(client, experiment.experiment_id) if experiment else []
+        found = Deleted(name, study.n_trials, len(run_ids), seal_opened(study.user_attrs))
+        if dry_run:
+            return found
+        if experiment and experiment.lifecycle_stage == "active":
+            _delete_experiment(client, name, experiment.experiment_id, run_ids)
+        for spool in settings.home.glob("spool*"):
+            shutil.rmtree(spool / study_slug(name), ignore_errors=True)
+        # The last step: until then the study is there, and the next call goes on.
+        optuna.delete_study(study_name=name, storage=open_storage(settings))
+    return replace(found, deleted=True)
+
+
+def _run_ids(client: MlflowClient, experiment_id: str) -> list[str]:
+    from mlflow.entities import ViewType
+
+    runs = all_pages(client.search_runs, [experiment_id], "", ViewType.ALL, 1000)
+    return [str(run.info.run_id) for run in runs]
+
+
+def _delete_experiment(client: MlflowClient, name: str, experiment_id: str, run_ids: list[str]) -> None:
+    """Deletes the files of all runs, then the experiment with them; another study may have its name then."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    for run_id in run_ids:
+        folder = client.get_run(run_id).info.artifact_uri
+        get_artifact_repository(folder, client.tracking_uri).delete_artifacts()
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    client.rename_experiment(experiment_id, f"{name} (deleted {at})")
+    client.delete_experiment(experiment_id)
