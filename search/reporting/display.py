@@ -166,11 +166,14 @@ def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
 def description_tables(data: Description) -> list[Table]:
     """The facts of a dataset, its classes and its columns."""
     shape = " x ".join(map(str, data.input_shape))
-    rows = ", ".join(f"{n:,} {split}" for split, n in data.n_rows.items())
+    counts = dict(data.n_rows)
+    if data.folds > 1:
+        n_test = counts.pop("test")
+        counts = {f"in {data.folds} folds": sum(counts.values()), "test": n_test}
+    rows = ", ".join(f"{n:,} {split}" for split, n in counts.items())
     low, high = data.value_range
     facts = {
         "rows": f"{rows} (held out)",
-        **({"folds": f"{data.folds}, of all rows but the test rows"} if data.folds > 1 else {}),
         "input": f"{shape} {data.dtype}, from {low:g} to {high:g}",
         **_target_facts(data),
         "fingerprint": data.fingerprint,

@@ -54,6 +54,10 @@ def test_they_say_how_rows_are_split(
     assert found["n_rows"] == n_rows
 
 
+def test_folds_are_shown_as_the_rows_that_they_are_made_of() -> None:
+    assert "1,437 in 3 folds, 360 test (held out)" in call("datasets", "digits", "--folds", "3").out
+
+
 WRONG = {
     "run rows.csv --target y --folds 0": "--folds: must be a whole number from 1 to 100, got 0",
     "plan grouped.toml --folds -1": "--folds: must be a whole number from 1 to 100, got -1",
