@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -246,15 +247,17 @@ def prepare(
     """
     _require_valid(config)
     source = read_source(config, folders)
-    classes, numbers = _numbered(source, config)
-    shares, lines = _share(source, numbers, classes or None, config, decide_folds=decide_folds)
-    require_weights(source.roles.weight, numbers, classes, shares)
+    with _located(source):
+        classes, numbers = _numbered(source, config)
+        shares, lines = _share(source, numbers, classes or None, config, decide_folds=decide_folds)
+        require_weights(source.roles.weight, numbers, classes, shares)
     encoder, target, targets = None, None, numbers
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
             encoder = TableEncoder.learn(source.rows, source.formats, scaling_of(config), shares.learned_from)
     if source.task == "regression":
-        target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
+        with placed(_place_of_labels(source, config)):
+            target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
         targets = target.encode(source.labels)
     test = shares.test if with_test else shares.test[:0]
     return Prepared(
@@ -299,10 +302,34 @@ def encode(prepared: Prepared, config: DataConfig) -> Dataset:
     )
 
 
+@contextmanager
+def _located(source: Source) -> Iterator[None]:
+    """Names the file, and the column of a key of ``[data]``, in errors that are found when rows are split."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError([_locate(problem, source) for problem in error.problems]) from error
+
+
+def _locate(problem: str, source: Source) -> str:
+    if problem.startswith(source.place):
+        return problem
+    for key, place in source.roles.places.items():
+        if problem.startswith(f"data.{key}:"):
+            problem = place + problem.removeprefix(f"data.{key}")
+    return f"{source.place}: {problem}"
+
+
+def _place_of_labels(source: Source, config: DataConfig) -> str:
+    if isinstance(source.rows, np.ndarray):
+        return f"{source.place}, labels"
+    return f"{source.place}, column {config.target or 'target'!r}"
+
+
 def _numbered(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Array]:
     """Returns the classes and each row's number; of a regression no classes and the bins of its target."""
     if source.task == "regression":
-        require_regressable(source.labels, config, source.place)
+        require_regressable(source.labels, config, _place_of_labels(source, config))
         return (), _bins(source)
     classes = tuple(str(label) for label in np.unique(source.labels))
     return classes, number_labels(source.labels, classes, source.place)
@@ -322,7 +349,7 @@ def _share(
     source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig, *, decide_folds: bool
 ) -> tuple[Shares, list[str]]:
     """Returns the rows of each split, and lines on folds that a rule chose."""
-    roles, groups, place = source.roles, source.roles.group, f"{source.place}, labels"
+    roles, groups, place = source.roles, source.roles.group, _place_of_labels(source, config)
     if roles.time is not None:
         return share_by_time(numbers, classes, config, place, roles.time), []
     if roles.split is not None:

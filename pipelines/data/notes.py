@@ -12,6 +12,7 @@ from pipelines.data.readers import Source
 from pipelines.data.splits import Shares, hash_rows
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.files.archives import Array
+from pipelines.files.roles import TEST, VALIDATION
 from pipelines.files.tables import LargeTable, Table
 from pipelines.files.text_forms import Series
 
@@ -19,6 +20,8 @@ _FEWEST_ROWS = 20
 _FEWEST_GROUPS = 20
 _COPIES = '{} of {} {} rows equal a training row; data.duplicates = "group" keeps equal rows in one split'
 _FOLD_COPIES = '{} of {} rows equal a row of another fold; data.duplicates = "group" keeps equal rows in one fold'
+_UNUSED = "data.{}: not used, got {}, but {}"
+_DEFAULTS = DataConfig("")
 _DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour and days since the earliest date"
 _TIME = "column {!r}: it stays a feature, although the other rows are later; data.ignore leaves it out"
 _IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
@@ -38,6 +41,7 @@ def remarks(
 ) -> Iterator[str]:
     """Yields one line for each finding; the parameters are as in ``datasets.Prepared``."""
     yield from source.notes
+    yield from _unused(source, config)
     yield from _cases(classes)
     yield from _copies(source, shares)
     if encoder is None or isinstance(source.rows, np.ndarray):
@@ -54,6 +58,27 @@ def remarks(
             yield _IDS.format("column", column.name, "; data.ignore leaves it out")
     if source.roles.group is None and source.roles.split is None and classes:
         yield from _groups(source.rows, numbers, len(classes))
+
+
+def _unused(source: Source, config: DataConfig) -> Iterator[str]:
+    """Yields a line for each setting of a random draw where the file or ``[data]`` says what each row is."""
+    told = source.roles.split
+    causes = {}
+    for name, number, n_own in (
+        ("validation", VALIDATION, source.n_own_validation),
+        ("test", TEST, source.n_own_test),
+    ):
+        if told is not None and np.any(told == number):
+            causes[f"{name}_fraction"] = f"{source.roles.places['split']} says which rows are {name} rows"
+        elif n_own is not None:
+            causes[f"{name}_fraction"] = f"the file has {name} rows of its own"
+    if source.roles.time is not None:
+        causes["split_seed"] = f"{source.roles.places['time']} splits the rows"
+    elif len(causes) == 2:
+        causes["split_seed"] = "no row is drawn at random"
+    for key, cause in causes.items():
+        if (value := getattr(config, key)) != getattr(_DEFAULTS, key):
+            yield _UNUSED.format(key, value, cause)
 
 
 def _cases(classes: Sequence[str]) -> Iterator[str]:

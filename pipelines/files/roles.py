@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -51,6 +51,7 @@ class Roles:
         time: (n_rows,) float64; later rows have larger ones.
         split: (n_rows,) ``TRAINING``, ``VALIDATION`` or ``TEST``.
         digests: What a fingerprint takes of them.
+        places: What an error calls each column or array, by its key in ``[data]``.
         used: Names of the arrays of an archive that they are from.
         notes: Lines that a user should know.
     """
@@ -60,6 +61,7 @@ class Roles:
     time: Array | None = None
     split: Array | None = None
     digests: tuple[tuple[str, str], ...] = ()
+    places: Mapping[str, str] = field(default_factory=dict)
     used: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -76,12 +78,13 @@ def read_roles(columns: Mapping[str, Series], what: str, formats: tuple[str, ...
         DataError: Values are missing, or are no weights, groups, times or splits.
     """
     notes: list[str] = []
+    places = {key: f"{what} {values.name!r}, data.{key}" for key, values in columns.items()}
 
     def read(key: str) -> Array:
-        place = f"{what} {columns[key].name!r}, data.{key}"
-        return _READERS[key](_Column(columns[key], place, formats, notes))
+        return _READERS[key](_Column(columns[key], places[key], formats, notes))
 
-    return Roles(**dict(zip(columns, collect(read, columns), strict=True)), notes=tuple(notes))  # type: ignore[arg-type]
+    values = dict(zip(columns, collect(read, columns), strict=True))
+    return Roles(**values, places=places, notes=tuple(notes))  # type: ignore[arg-type]
 
 
 def conflicts(config: DataConfig) -> Iterator[str]:

@@ -172,7 +172,7 @@ def _draw(given: _Given, cut: _Cut, classes: Sequence[str] | None, place: str) -
         counts = np.bincount(cut.numbers[given.training], minlength=len(classes))
         _require_rows(counts, classes, 1 + len(drawn), place)
     if cut.groups is not None and drawn:
-        _require_groups(len(np.unique(cut.groups[given.training])), 1 + len(drawn))
+        _require_groups(len(np.unique(cut.groups[given.training])), 1 + len(drawn), cut.config)
     rows, test, validation = given.training, given.test, given.validation
     if test is None:
         rows, test = cut.in_two(rows, "test_fraction", 1 + (validation is None))
@@ -185,10 +185,14 @@ def _draw(given: _Given, cut: _Cut, classes: Sequence[str] | None, place: str) -
     return shares
 
 
-def _require_groups(n_groups: int, required: int) -> None:
-    if n_groups < required:
-        rule = f"must hold at least {required} different values, one for each split"
-        raise DataError(f"groups of rows: {rule}, got {n_groups}: use another column, or leave it out")
+def _require_groups(n_groups: int, required: int, config: DataConfig) -> None:
+    if n_groups >= required:
+        return
+    each = "one for each split"
+    if config.duplicates == "group":
+        raise DataError(f"data.duplicates: at least {required} rows must differ, {each}, got {n_groups}: leave it out")
+    rule = f"must hold at least {required} different values, {each}"
+    raise DataError(f"data.group: {rule}, got {n_groups}: use another column, or leave it out")
 
 
 def _require_apart(shares: Shares, groups: Array) -> None:

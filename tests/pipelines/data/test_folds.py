@@ -147,7 +147,7 @@ def test_too_many_folds_are_refused(tmp_path: Path, frame: pd.DataFrame, given: 
     with pytest.raises(DataError) as caught:
         load(frame, tmp_path / "own.csv", **given)
     [problem] = caught.value.problems
-    assert problem.startswith(f"data.folds: {line}")
+    assert problem.startswith(f"{tmp_path / 'own.csv'}: data.folds: {line}")
     assert problem.endswith(": choose fewer folds, or merge classes")
 
 

@@ -279,3 +279,84 @@ def test_training_rows_of_a_regression_must_differ(tmp_path: Path):
 def test_a_weight_must_reach_every_class_of_a_split(tmp_path: Path):
     with pytest.raises(DataError, match=r"data.weight: each class must have training rows .* got none of '1'"):
         load(table(row=ROW, w=1 - TARGET), tmp_path / "own.csv", weight="w")
+
+
+LATE = np.where(np.arange(len(ROW)) < len(ROW) - 5, 0, 1)
+FOUND_WHEN_SPLIT = {
+    "few groups": ({"c": ROW % 2}, {"group": "c"}, ": column 'c', data.group: must hold at least 3 different values"),
+    "few times": ({"c": ROW % 2}, {"time": "c"}, ": column 'c', data.time: must hold at least 3 different times"),
+    "group in two splits": (
+        {"c": PART, "g": ROW % 7}, {"split": "c", "group": "g"}, ": column 'c', data.split: rows of one group",
+    ),
+    "weights of a class": ({"c": 1 - TARGET}, {"weight": "c"}, ": column 'c', data.weight: each class must have"),
+    "rare class": ({"target": (ROW == 3) * 1}, {}, ", column 'target': every class must have at least 3 rows"),
+    "class of one split": (
+        {"c": ROW, "target": LATE}, {"time": "c"}, ", column 'target', by data.time: every class must have training",
+    ),
+    "one target": ({"target": ROW * 0 + 1.5}, {"task": "regression"}, ", column 'target': must hold different numbers"),
+    "target of training rows": (
+        {"c": PART, "target": np.where(np.char.find(np.char.lower(PART), "train") >= 0, 1.5, ROW)},
+        {"split": "c", "task": "regression"}, ", column 'target': the target must differ between training rows",
+    ),
+    "log of zero": (
+        {"target": ROW * 0.5}, {"target_transform": "log", "task": "regression"}, ", column 'target': data.target_tr",
+    ),
+    "few rows to hold back": ({}, {"test_fraction": 0.001}, ": data.test_fraction: both sides must have room for"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(("columns", "given", "start"), FOUND_WHEN_SPLIT.values(), ids=FOUND_WHEN_SPLIT)
+def test_what_is_found_when_rows_are_split_names_file_and_column(
+    tmp_path: Path, kind: str, columns: dict[str, object], given: dict[str, object], start: str
+):
+    path = tmp_path / f"own.{kind}"
+    with pytest.raises(DataError) as caught:
+        load(table(row=ROW).assign(**columns), path, **given)
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{path}{start}")
+
+
+def test_groups_of_an_archive_are_named_when_rows_are_split(tmp_path: Path):
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.stack([ROW, ROW], 1), y=TARGET, groups=ROW % 2)
+    with pytest.raises(DataError, match=r"own\.npz: array 'groups', data\.group: must hold at least 3 different"):
+        datasets.load(DataConfig(str(path)))
+
+
+def unused(dataset: datasets.Dataset) -> set[str]:
+    return {note for note in dataset.notes if ": not used, got" in note}
+
+
+def test_shares_and_a_seed_that_nothing_is_drawn_with_are_named(tmp_path: Path):
+    given = {"validation_fraction": 0.3, "test_fraction": 0.1, "split_seed": 7}
+    frame = table(row=ROW, c=PART)
+    assert unused(load(frame, tmp_path / "own.csv", split="c", **given)) == {
+        "data.validation_fraction: not used, got 0.3, but column 'c', data.split says which rows are validation rows",
+        "data.test_fraction: not used, got 0.1, but column 'c', data.split says which rows are test rows",
+        "data.split_seed: not used, got 7, but no row is drawn at random",
+    }
+    frame["c"] = np.where(ROW % 3, "train", "test")
+    assert unused(load(frame, tmp_path / "own.csv", split="c", **given)) == {
+        "data.test_fraction: not used, got 0.1, but column 'c', data.split says which rows are test rows"
+    }
+    assert unused(load(frame, tmp_path / "own.csv", time="row", **given)) == {
+        "data.split_seed: not used, got 7, but column 'row', data.time splits the rows"
+    }
+    assert not unused(load(frame, tmp_path / "own.csv", **given))
+    assert not unused(load(frame, tmp_path / "own.csv", split="c"))
+
+
+def test_shares_beside_own_rows_of_an_archive_are_named(tmp_path: Path):
+    x, path = np.stack([ROW, ROW % 5], 1), tmp_path / "own.npz"
+    own = {"x_train": x, "y_train": TARGET, "x_test": x, "y_test": TARGET}
+    np.savez(path, **own)
+    given = {"validation_fraction": 0.3, "test_fraction": 0.1, "split_seed": 7}
+    of_test = "data.test_fraction: not used, got 0.1, but the file has test rows of its own"
+    assert unused(datasets.load(DataConfig(str(path), **given))) == {of_test}
+    np.savez(path, **own, x_val=x, y_val=TARGET)
+    assert unused(datasets.load(DataConfig(str(path), **given))) == {
+        of_test,
+        "data.validation_fraction: not used, got 0.3, but the file has validation rows of its own",
+        "data.split_seed: not used, got 7, but no row is drawn at random",
+    }
