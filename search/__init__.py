@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         prune_models as prune_models,
     )
     from search.reporting.comparison import Comparison as Comparison, compare as compare
+    from search.reporting.live.following import follow as follow
     from search.reporting.summaries import (
         Explanation as Explanation,
         StudySummary as StudySummary,

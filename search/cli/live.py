@@ -13,7 +13,7 @@ from rich.text import Text
 
 from search.home.text import printable
 from search.reporting import display
-from search.reporting.live_view import LiveView, Pace, epoch_line, line
+from search.reporting.live.view import LiveView, Pace, epoch_line, line
 from search.reporting.screen import console as open_console, is_quiet, is_verbose
 from search.scheduling.progress import Observer, Progress
 
@@ -131,6 +131,7 @@ class LiveTable(PlainLines):
         left_s = self._pace.left_s(progress)
         self._print_epochs(progress)
         if time.monotonic() >= self._next:
-            elapsed_s = time.monotonic() - self._started
+            own_s = time.monotonic() - self._started
+            elapsed_s = own_s if progress.elapsed_s is None else progress.elapsed_s
             self._live.update(LiveView(progress, elapsed_s, left_s, datetime.now()), refresh=True)
             self._next = time.monotonic() + REDRAW_S

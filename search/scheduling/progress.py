@@ -70,6 +70,7 @@ class Progress:
         leader: The best run so far, those in training and pruned ones included.
         timeout_s: Limit on the time of all runs of the study; None without one.
         runs: What trains: ``trials``, ``finalists``, ``refits``.
+        elapsed_s: Duration of the study's runs together, where it is another process that searches.
     """
 
     study: str
@@ -87,6 +88,7 @@ class Progress:
     leader: Leader | None = None
     timeout_s: float | None = None
     runs: str = "trials"
+    elapsed_s: float | None = None
 
     @property
     def done(self) -> int:

@@ -28,7 +28,7 @@ from search.optimization.leaderboard import TrialRow
 from search.registry.promotion import Promotion
 from search.reporting import display
 from search.reporting.comparison import side_by_side
-from search.reporting.live_view import LiveView
+from search.reporting.live.view import LiveView
 from search.reporting.screen import print_all
 from search.reporting.summaries import Explanation
 from search.reporting.trial_table import leaderboard_table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
@@ -51,3 +52,26 @@ def enqueue(study: Study, values: Values = None, like: Like = None, home: Home =
     display.show([line], document, as_json=as_json)
     if not result.has_budget:
         display.message(f"study {study} has used its budget; raise --trials or --timeout to train it")
+
+
+def follow(study: Study, home: Home = None, as_json: Json = False) -> None:
+    """Watch a search that runs in another terminal or on another machine, until it ends; with --json, look once.
+
+    Example: mlp-search follow digits
+    """
+    from search.cli.live import watching
+    from search.home import read_settings
+    from search.optimization.studies import load_own_study
+    from search.reporting.live import following, view
+
+    if as_json:
+        progress = following.progress_of(load_own_study(read_settings(home), study))
+        display.show([], following.document(progress), as_json=True)
+        return
+    with suppress(KeyboardInterrupt):
+        with watching(plain=False) as observer:
+            progress = following.follow(study, home=home, observer=observer)
+        lines = [f"{study}: {view.line(progress, None)}"]
+        if not following.is_spent(progress):
+            lines.append("nobody searches this study now")
+        display.show(lines, None, as_json=False)

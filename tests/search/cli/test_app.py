@@ -19,7 +19,7 @@ from search.spec.study_spec import read_spec
 
 COMMANDS = (
     "datasets", "init", "plan", "train", "run", "studies", "trials", "show", "report", "finalists", "evaluate",
-    "promote", "rollback", "models", "predict", "ui", "doctor", "migrate", "compare", "enqueue", "delete",
+    "promote", "rollback", "models", "predict", "ui", "doctor", "migrate", "compare", "enqueue", "follow", "delete",
     "prune-models",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "sklearn", "matplotlib")

@@ -13,7 +13,8 @@ from rich.live import Live
 from pipelines.config import Hyperparameters
 from pipelines.training.history import EpochReport
 from search.cli import live
-from search.reporting import display, live_view
+from search.reporting import display
+from search.reporting.live import view
 from search.scheduling.progress import Progress, SlotView
 
 
@@ -44,7 +45,7 @@ def console(*, terminal: bool = True) -> Console:
 
 def drawn(made: Progress, left_s: float | None = None, elapsed_s: float = 192.0) -> list[list[str]]:
     paper = console(terminal=False)
-    paper.print(live_view.LiveView(made, elapsed_s, left_s, datetime(2026, 1, 30, 14, 30)))
+    paper.print(view.LiveView(made, elapsed_s, left_s, datetime(2026, 1, 30, 14, 30)))
     assert isinstance(paper.file, io.StringIO)
     return [line.split() for line in paper.file.getvalue().splitlines()]
 
@@ -217,7 +218,7 @@ class TestPlainLines:
 
     def test_many_slots_are_counted(self) -> None:
         slots = {n: SlotView(f"cpu:{n}", f"trial-{n:04d}", Hyperparameters(epochs=9)) for n in range(10)}
-        assert live_view.line(progress(slots=slots), None).endswith("trial-0003 at epoch 0/9, and 6 more in training")
+        assert view.line(progress(slots=slots), None).endswith("trial-0003 at epoch 0/9, and 6 more in training")
 
 
 class TestPace:
@@ -226,7 +227,7 @@ class TestPace:
     def test_follows_the_pace_of_this_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
         monkeypatch.setattr("time.monotonic", lambda: now)
-        pace = live_view.Pace()
+        pace = view.Pace()
         assert pace.left_s(progress()) is None
         now += 20.0
         assert pace.left_s(progress(complete=4)) == 20.0  # two trials in 20 s, two to go
@@ -234,7 +235,7 @@ class TestPace:
     def test_epochs_tell_it_before_the_first_trial_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
         monkeypatch.setattr("time.monotonic", lambda: now)
-        pace = live_view.Pace()
+        pace = view.Pace()
         made = progress(slots={0: SlotView("cpu:0", "trial-0007", Hyperparameters(epochs=9))})
         assert pace.left_s(made) is None
         now += 10.0
@@ -244,7 +245,7 @@ class TestPace:
     def test_is_never_more_than_the_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
         monkeypatch.setattr("time.monotonic", lambda: now)
-        pace = live_view.Pace()
+        pace = view.Pace()
         assert pace.left_s(progress(time_left_s=9.0)) == 9.0
         now += 20.0
         assert pace.left_s(progress(complete=4, time_left_s=9.0)) == 9.0

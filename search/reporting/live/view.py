@@ -127,6 +127,8 @@ class LiveView:
             at = end.strftime("%H:%M" if self.left_s < _DAY_S else "%a %H:%M")
             times.append(f"about {seconds(self.left_s)} left, until {at}")
         yield drawn + ", ".join(times)
+        if progress.elapsed_s is not None:  # another process searches
+            return
         if not progress.slots:
             yield "waiting for the first worker, which imports TensorFlow"
         elif not progress.done and all(view.report is None for view in progress.slots.values()):
