@@ -41,7 +41,9 @@ class Rows(NamedTuple):
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns the scaled inputs, the targets and the weights of the rows at ``index``, in its shape."""
-        x = tf.cast(tf.gather(self.x, index), tf.float32) * self.slope + self.offset
+        values = tf.cast(tf.gather(self.x, index), tf.float32)
+        x = values * self.slope + self.offset
+        x.set_shape(values.shape)  # a function that has seen both kinds of slopes does not know its rank
         return x, tf.gather(self.y, index), None if self.weight is None else tf.gather(self.weight, index)
 
 

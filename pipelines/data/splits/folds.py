@@ -16,7 +16,7 @@ from pipelines.files.archives import Array
 AUTOMATIC_FOLDS = 5
 FEW_ROWS = 5000
 """A source with fewer rows, test rows included, has folds unless the user chooses otherwise."""
-IS_AUTOMATIC = False
+IS_AUTOMATIC = True
 
 _AUTOMATIC = (
     "{}: the source has fewer than {:,} rows, so each trial trains {} networks, and its value is the mean over the"

@@ -114,3 +114,15 @@ def test_the_model_file_answers_with_the_mean_of_its_networks(
     if transform is None:
         right = [np.mean(each[own.rows, fold].argmax(1) == own.truth) for fold, own in enumerate(answers)]
         assert np.mean(right) == pytest.approx(training.best_value, abs=1e-4)
+
+
+def test_a_process_trains_on_rows_with_one_scale_and_with_a_scale_for_each_column(dataset: Dataset) -> None:
+    one = replace(dataset.preprocessing, center=np.float64(0.0), scale=np.float64(16.0))
+    each = replace(dataset.preprocessing, center=np.zeros(64), scale=np.full(64, 16.0))
+    accuracies = []
+    for fold_of in (None, dataset.fold_of):
+        for preprocessing in (one, each, one):
+            training = trained(replace(dataset, preprocessing=preprocessing, fold_of=fold_of), replace(HP, width=8))
+            accuracies.append(training.best_value)
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=1e-6)
+    assert accuracies[3] == pytest.approx(accuracies[4], abs=1e-6)
