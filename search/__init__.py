@@ -35,8 +35,10 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from search.removal import (
         Deleted as Deleted,
         Pruned as Pruned,
+        Renamed as Renamed,
         delete_study as delete_study,
         prune_models as prune_models,
+        rename_study as rename_study,
     )
     from search.reporting.comparison import Comparison as Comparison, compare as compare
     from search.reporting.live.following import follow as follow

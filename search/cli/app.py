@@ -55,7 +55,7 @@ for command in (
     data.datasets, data.init, studies.plan, training.train, studies.run, comparing.follow, studies.studies,
     studies.trials, studies.show, comparing.compare, comparing.enqueue, studies.report, finals.finalists,
     finals.evaluate, models.promote, models.rollback, models.models, models.predict, removal.prune_models,
-    removal.delete, upkeep.ui, upkeep.doctor, upkeep.migrate,
+    removal.delete, removal.rename, upkeep.ui, upkeep.doctor, upkeep.migrate,
 ):  # fmt: skip
     app.command()(with_verbosity(command))
 

@@ -44,6 +44,14 @@ def idle_study(name: str, home: Path | None) -> Iterator[tuple[Settings, StoredS
         raise UnavailableError(f"study {name!r}: is being searched: interrupt that with Ctrl-C first") from error
 
 
+def run_ids_of(client: MlflowClient, experiment_id: str) -> list[str]:
+    """The runs of an experiment, deleted ones too."""
+    from mlflow.entities import ViewType
+
+    runs = all_pages(client.search_runs, [experiment_id], "", ViewType.ALL, 1000)
+    return [str(run.info.run_id) for run in runs]
+
+
 def versions_of(client: MlflowClient, study: str) -> list[ModelVersion]:
     """The versions of registered models that come from a study."""
     quoted = study.replace("'", "''")

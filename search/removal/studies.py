@@ -13,9 +13,8 @@ import optuna
 from pipelines.errors import UnavailableError
 from search.finals.readings import seal_opened
 from search.home.settings import study_slug
-from search.removal.access import idle_study, versions_of
+from search.removal.access import idle_study, run_ids_of, versions_of
 from search.storage.database import open_storage
-from search.tracking.history import all_pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,7 +63,7 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
                 " it: delete that from MLflow's registry first"
             )
         experiment = client.get_experiment_by_name(name)
-        run_ids = _run_ids(client, experiment.experiment_id) if experiment else []
+        run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
         found = Deleted(name, study.n_trials, len(run_ids), seal_opened(study.user_attrs))
         if dry_run:
             return found
@@ -75,13 +74,6 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
         # The last step: until then the study is there, and the next call goes on.
         optuna.delete_study(study_name=name, storage=open_storage(settings))
     return replace(found, deleted=True)
-
-
-def _run_ids(client: MlflowClient, experiment_id: str) -> list[str]:
-    from mlflow.entities import ViewType
-
-    runs = all_pages(client.search_runs, [experiment_id], "", ViewType.ALL, 1000)
-    return [str(run.info.run_id) for run in runs]
 
 
 def _delete_experiment(client: MlflowClient, name: str, experiment_id: str, run_ids: list[str]) -> None:

@@ -127,6 +127,24 @@ def read_changes(engine: sa.Engine, study_id: int, after: int, ids: Collection[i
         return trials, connection.execute(notes.where(_Trial.trial_id.in_(ids))).all() if ids else []
 
 
+def rename(engine: sa.Engine, name: str, new: str, attrs: Mapping[str, object]) -> None:
+    """Gives a study another name, which Optuna itself cannot, and replaces user attributes of it.
+
+    Args:
+        engine: The database.
+        name: The study's name.
+        new: Its new name.
+        attrs: The attributes to replace.
+    """
+    model = models.StudyUserAttributeModel
+    with Session(engine) as session, session.begin():
+        study = session.scalars(sa.select(models.StudyModel).where(models.StudyModel.study_name == name)).one()
+        study.study_name = new
+        for key, value in attrs.items():
+            row = sa.update(model).where(model.study_id == study.study_id, model.key == key)
+            session.execute(row.values(value_json=json.dumps(value)))
+
+
 def _start(session: Session, study_id: int, started: Mapping[int, FrozenTrial], after: int) -> dict[int, int]:
     """Inserts new trials, unless an earlier try has, whose connection broke; returns their ids by number."""
     if not started:

@@ -1,4 +1,4 @@
-"""``delete`` and ``prune-models``: what is deleted is named first."""
+"""``delete``, ``prune-models`` and ``rename``: what is deleted is named first."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 import search
-from search.cli.options import Home, Json, Study, option
+from search.cli.options import Home, Json, Study, argument, option
 from search.home.text import times
 from search.reporting import display
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without a question.")]
 Keep = Annotated[int, option("N", "Number of the best complete trials that keep their model files.")]
+NewName = Annotated[str, argument("NAME", "Its new name.")]
 _MB = 1_000_000
 
 
@@ -42,6 +43,16 @@ def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = N
         found = search.prune_models(study, keep=keep, home=home)
     line = f"deleted {n_files:,} model files, {size}; {len(found.kept):,} trials keep theirs"
     display.show([line if n_files else "nothing to delete"], asdict(found), as_json=as_json)
+
+
+def rename(study: Study, name: NewName, home: Home = None, as_json: Json = False) -> None:
+    """Rename a study, in Optuna and in MLflow.
+
+    Example: mlp-search rename digits digits-first-try
+    """
+    result = search.rename_study(study, name, home=home)
+    display.show([f"study {study} is {name} now; {result.runs} runs have its name"], asdict(result), as_json=as_json)
+    display.message(f"a study file with the old name starts another study: its study.name must be {name} to resume it")
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

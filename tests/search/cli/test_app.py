@@ -19,8 +19,8 @@ from search.spec.study_spec import read_spec
 
 COMMANDS = (
     "datasets", "init", "plan", "train", "run", "studies", "trials", "show", "report", "finalists", "evaluate",
-    "promote", "rollback", "models", "predict", "ui", "doctor", "migrate", "compare", "enqueue", "follow", "delete",
-    "prune-models",
+    "promote", "rollback", "models", "predict", "ui", "doctor", "migrate", "compare", "enqueue", "follow",
+    "delete", "rename", "prune-models",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "mlflow", "optuna", "pandas", "numpy", "sklearn", "matplotlib")
 

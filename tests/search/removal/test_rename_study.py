@@ -1,0 +1,58 @@
+"""``rename``: a study goes on under another name, everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import call
+from finished import small_spec
+from ready_home import copy_home
+
+import search
+from pipelines.errors import InputError, NotFoundError
+from search.home.settings import read_settings
+from search.tracking.connection import connect
+
+
+@pytest.fixture
+def home(contenders: Path, tmp_path: Path) -> Path:
+    """A copy of the home of five evaluated studies."""
+    return copy_home(contenders, tmp_path / "home")
+
+
+def test_a_study_goes_on_under_its_new_name(home: Path) -> None:
+    rows = search.trials("weak", home=home)
+    assert call("promote", "weak", "--home", home).code in (0, 3)
+    answer = call("rename", "weak", "poor one", "--home", home, "--json")
+    assert answer.json() == {"study": "poor one", "before": "weak", "runs": 1}
+    assert search.trials("poor one", home=home) == rows
+    assert call("doctor", "--home", home).code == 0
+    with pytest.raises(NotFoundError):
+        search.trials("weak", home=home)
+    assert search.evaluate("poor one", again=True, home=home).seal_opened == 2
+    result = search.run_study(small_spec("poor one", trials=2, width=3, epochs=1), home=home)
+    assert [row.run_id for row in result.rows] == [row.run_id for row in rows]  # its space has one configuration
+    assert connect(read_settings(home)).get_experiment_by_name("weak") is None
+
+
+def test_a_call_that_was_cut_off_is_completed(home: Path) -> None:
+    client = connect(read_settings(home))
+    client.rename_experiment(client.get_experiment_by_name("weak").experiment_id, "poor")  # and then the process died
+    assert search.rename_study("weak", "poor", home=home).runs == 1
+    assert call("doctor", "--home", home).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "new", "problem"),
+    [
+        ("weak", "strong", "must be of no study, but there is one named 'strong'"),
+        ("weak", "a/b", "NAME: must be 1 to 200 printable characters"),
+        ("weak", "Default", "must not be MLflow's experiment Default"),
+        ("none", "new", "must be one of this home"),
+    ],
+)
+def test_what_is_refused(name: str, new: str, problem: str, contenders: Path) -> None:
+    with pytest.raises((InputError, NotFoundError), match=problem):
+        search.rename_study(name, new, home=contenders)
+    assert len(search.trials("weak", home=contenders)) == 1
