@@ -56,15 +56,18 @@ class Split:
         x: (n_rows, *input_shape) uint8 or float32, unscaled.
         y: (n_rows,) int32 class numbers, or float32 standardized targets of a regression.
         weight: (n_rows,) float32 weights of the rows in loss and metrics, with mean 1; None where all are equal.
+        group: (n_rows,) int32 numbers of the groups that the splits keep together; None without groups.
     """
 
     x: Array
     y: Array
     weight: Array | None = None
+    group: Array | None = None
 
     def at(self, rows: Array | slice) -> Split:
         """Returns the rows of these numbers, or for which (n_rows,) booleans are true."""
-        return Split(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+        weight, group = (None if it is None else it[rows] for it in (self.weight, self.group))
+        return Split(self.x[rows], self.y[rows], weight, group)
 
     def head(self, n_rows: int) -> Split:
         """Returns the first rows."""
@@ -73,10 +76,13 @@ class Split:
     def joined(self, other: Split) -> Split:
         """Returns these rows and then the other split's."""
         x, y = np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y])
+        group = None
+        if self.group is not None and other.group is not None:
+            group = np.concatenate([self.group, other.group])
         if self.weight is None and other.weight is None:
-            return Split(x, y)
+            return Split(x, y, group=group)
         parts = [np.ones(len(s.y), np.float32) if s.weight is None else s.weight for s in (self, other)]
-        return Split(x, y, np.concatenate(parts))
+        return Split(x, y, np.concatenate(parts), group)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,21 +154,31 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """What the rows of one split are to be predicted as; ``y`` and ``weight`` are those of a ``Split``."""
+    """What the rows of one split are to be predicted as; ``y``, ``weight`` and ``group`` are those of a ``Split``."""
 
     y: Array
     weight: Array | None
+    group: Array | None
 
     @classmethod
-    def of(cls, source: Source, targets: Array, rows: Array) -> Answers:
-        """Returns those of the rows of these numbers, of (n_rows,) targets of all."""
-        weight = source.roles.weight
-        return cls(targets[rows], None if weight is None else normalize(weight[rows]))
+    def by_split(cls, source: Source, targets: Array, splits: Sequence[Array]) -> list[Answers]:
+        """Returns those of the row numbers of each split, of (n_rows,) targets of all."""
+        weight, group = source.roles.weight, source.roles.group
+        numbers = None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int32)
+        return [
+            cls(
+                targets[rows],
+                None if weight is None else normalize(weight[rows]),
+                None if numbers is None else numbers[rows],
+            )
+            for rows in splits
+        ]
 
     def split(self, x: Array, first: int = 0) -> Split:
         """Returns these answers, from a row on, as those of (n_rows, *input_shape) rows."""
         rows = slice(first, first + len(x))
-        return Split(x, self.y[rows], None if self.weight is None else self.weight[rows])
+        weight, group = (None if it is None else it[rows] for it in (self.weight, self.group))
+        return Split(x, self.y[rows], weight, group)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -260,13 +276,14 @@ def prepare(
             target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
         targets = target.encode(source.labels)
     test = shares.test if with_test else shares.test[:0]
+    answers = Answers.by_split(source, targets, (shares.learned_from, shares.validation, test))
     return Prepared(
         source=replace(source, labels=source.labels[test], roles=Roles()),
         classes=classes,
         shares=shares,
-        known=Answers.of(source, targets, shares.learned_from),
-        validation=Answers.of(source, targets, shares.validation),
-        test=Answers.of(source, targets, test),
+        known=answers[0],
+        validation=answers[1],
+        test=answers[2],
         encoder=encoder,
         target=target,
         fingerprint=_fingerprint(source, encoder, config, shares),

@@ -49,7 +49,7 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     if source.n_own_test is None:
         rows, test = prepared.shares.test, prepared.test
         (encoded,) = prepared.take(rows)
-        return SealedRows(encoded, test.y, test.weight, digest=_digest(source.rows, source.labels, rows))
+        return SealedRows(encoded, test.y, test.weight, test.group, digest=_digest(source.rows, source.labels, rows))
     path = Path(source.place)
     headers = read_headers(path)
     x, y = (read_array(path, name, headers[name])[0] for name in TEST_ARRAYS)

@@ -216,12 +216,14 @@ class Predictions:
         trivial: The prediction of a model that knows no inputs, for any row: the (n_classes,) shares of the classes
             among the training rows, or a (1,) mean of their targets.
         weight: (n_rows,) weights of the rows; None for equal ones.
+        group: (n_rows,) numbers of the groups whose rows are not independent; None without groups.
     """
 
     predicted: Array
     truth: Array
     trivial: Array
     weight: Array | None = None
+    group: Array | None = None
 
     @property
     def is_regression(self) -> bool:
@@ -269,7 +271,8 @@ class Predictions:
         """The bytes of an ``.npz`` that ``from_npz`` reads."""
         file = io.BytesIO()
         arrays = {"predicted": self.predicted, "truth": self.truth, "trivial": self.trivial}
-        arrays |= {} if self.weight is None else {"weight": self.weight}
+        given = {"weight": self.weight, "group": self.group}
+        arrays |= {name: values for name, values in given.items() if values is not None}
         np.savez_compressed(file, allow_pickle=False, **arrays)
         return file.getvalue()
 
@@ -282,7 +285,7 @@ class Predictions:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return cls(file["predicted"], file["truth"], file["trivial"], file.get("weight"))
+                return cls(file["predicted"], file["truth"], file["trivial"], file.get("weight"), file.get("group"))
         except (OSError, KeyError, ValueError) as error:
             problem = " ".join(str(error).split())[:200]
             raise DataError(f"{place}: must be predictions as they were kept ({problem}): evaluate again") from error

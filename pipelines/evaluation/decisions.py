@@ -15,6 +15,7 @@ from pipelines.files.archives import Array
 
 LEVEL = 0.95
 DEFAULT_THRESHOLD = 0.5
+_ROUNDING = 1e-9
 _THRESHOLD_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
@@ -40,15 +41,21 @@ class ResidualInterval:
     n_rows: int
 
     @classmethod
-    def learn(cls, targets: Array, predicted: Array) -> ResidualInterval:
-        """Learns it from (n_rows,) targets and predictions, both as the network learns them; at least one row."""
-        residuals = np.sort(np.asarray(targets, np.float64) - np.asarray(predicted, np.float64))
-        n_rows, share = len(residuals), (1 - LEVEL) / 2
+    def learn(cls, targets: Array, predicted: Array, weight: Array | None = None) -> ResidualInterval:
+        """Learns it from (n_rows,) targets and predictions, both as the network learns them; at least one row.
+
+        With (n_rows,) weights, whose mean is 1, a residual counts by its weight, and a new row as one of weight 1.
+        """
+        residuals = np.asarray(targets, np.float64) - np.asarray(predicted, np.float64)
+        order = np.argsort(residuals)
+        weights = np.ones(len(order)) if weight is None else weight.astype(np.float64)
+        ranks, n_rows = np.cumsum(weights[order]), len(order)
         # Decimals such as 0.025 are not exact: 40 * 0.025 must be 1.
-        low = max(1, int(np.floor(round((n_rows + 1) * share, 9))))
-        high = n_rows + 1 - low
-        coverage = min(LEVEL, max(0, high - low) / (n_rows + 1))
-        return cls(float(residuals[low - 1]), float(residuals[high - 1]), coverage, n_rows)
+        tail = (ranks[-1] + 1) * (1 - LEVEL) / 2 + _ROUNDING
+        low = max(0, int(np.searchsorted(ranks, tail, side="right")) - 1)
+        high = min(n_rows - 1, int(np.searchsorted(ranks, ranks[-1] + 1 - tail)))
+        coverage = min(LEVEL, max(0.0, float(ranks[high] - ranks[low])) / (float(ranks[-1]) + 1))
+        return cls(float(residuals[order[low]]), float(residuals[order[high]]), coverage, n_rows)
 
     def around(self, values: Array, target: TargetScaling) -> tuple[Array, Array]:
         """Returns the (n_rows,) lower and upper ends for (n_rows,) predictions, all in the target's own unit."""
@@ -78,20 +85,22 @@ class Threshold:
     score: float
 
     @classmethod
-    def learn(cls, probabilities: Array, labels: Array, metric: str) -> Threshold:
+    def learn(cls, probabilities: Array, labels: Array, metric: str, weight: Array | None = None) -> Threshold:
         """Chooses the threshold with the best metric; of several, the nearest to 0.5.
 
         Args:
             probabilities: (n_rows,) of the second class.
             labels: (n_rows,) 0 or 1.
             metric: That of the study; one that does not depend on a threshold is replaced by the balanced accuracy.
+            weight: (n_rows,) weights of the rows in the metric; None for equal ones.
         """
         metric = metric if metric in _THRESHOLD_METRICS else "balanced_accuracy"
         given = np.asarray(probabilities, np.float64)
         levels = np.unique(given)
         # Halfway between neighbours, so that rounding changes no answer; 0.5 itself, which is the usual one.
         thresholds = np.unique(np.concatenate([(levels[1:] + levels[:-1]) / 2, [DEFAULT_THRESHOLD]]))
-        scores = _scores(given, np.asarray(labels), thresholds, metric)
+        weights = np.ones(len(given)) if weight is None else weight.astype(np.float64)
+        scores = _scores(given, np.asarray(labels), weights, thresholds, metric)
         best = np.flatnonzero(scores >= scores.max() - 1e-12)
         chosen = best[np.argmin(np.abs(thresholds[best] - DEFAULT_THRESHOLD))]
         return cls(float(thresholds[chosen]), metric, float(scores[chosen]))
@@ -101,21 +110,24 @@ class Threshold:
         return asdict(self)
 
 
-def _scores(given: Array, labels: Array, thresholds: Array, metric: str) -> Array:
+def _scores(given: Array, labels: Array, weights: Array, thresholds: Array, metric: str) -> Array:
     """Returns the metric at each threshold; a class without rows or predictions counts as 0."""
     counts = []
     for number in (0, 1):
-        of_class = np.sort(given[labels == number])
-        below = np.searchsorted(of_class, thresholds, side="right")  # predicted as class 0
-        counts.append((below, len(of_class) - below))
+        of_class = np.flatnonzero(labels == number)
+        ascending = of_class[np.argsort(given[of_class])]
+        cumulated = np.append(0, np.cumsum(weights[ascending]))
+        below = cumulated[np.searchsorted(given[ascending], thresholds, side="right")]  # predicted as class 0
+        counts.append((below, cumulated[-1] - below))
     (true_0, false_1), (false_0, true_1) = counts
     if metric == "accuracy":
-        return np.asarray((true_0 + true_1) / len(labels))
+        return np.asarray((true_0 + true_1) / weights.sum())
     if metric == "balanced_accuracy":
-        shares = [true_0 / max((labels == 0).sum(), 1), true_1 / max((labels == 1).sum(), 1)]
+        parts = [(true_0, true_0 + false_1), (true_1, true_1 + false_0)]
     else:
         errors = false_0 + false_1
-        shares = [2 * right / np.maximum(2 * right + errors, 1) for right in (true_0, true_1)]
+        parts = [(2 * right, 2 * right + errors) for right in (true_0, true_1)]
+    shares = [right / np.where(of > 0, of, 1) for right, of in parts]
     return np.asarray(np.mean(shares, axis=0))
 
 

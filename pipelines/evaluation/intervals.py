@@ -16,10 +16,12 @@ import numpy.typing as npt
 from scipy import stats
 
 from pipelines.evaluation import CONFIDENCE
+from pipelines.evaluation.row_scores import over_groups
 
 MIN_SEEDS = 3
 """Fewer seeds say too little of their spread for an interval."""
 
+_SAME = 1e-9
 _QUANTILE = (1 + CONFIDENCE) / 2
 
 Scores = npt.NDArray[np.float64]
@@ -63,19 +65,33 @@ def interval(scores: Scores, limits: Limits = SHARE, n_rows: int = 0) -> tuple[f
     return _interval(scores, limits, n_rows or n_scores) if n_seeds >= MIN_SEEDS else None
 
 
-def interval_of_rows(scores: npt.NDArray[np.float64], limits: Limits = SHARE) -> tuple[float, float]:
+def interval_of_rows(
+    scores: npt.NDArray[np.float64],
+    limits: Limits = SHARE,
+    weights: npt.NDArray[np.float32] | None = None,
+    groups: npt.NDArray[np.integer] | None = None,
+) -> tuple[float, float]:
     """Returns the 95% interval of one model's metric over the rows.
 
     Args:
         scores: (n_rows,), whose mean is the metric.
         limits: Of the metric.
+        weights: (n_rows,) weights that the scores have; None for equal ones. A share counts on no more rows than they
+            are worth (Kish, 1965).
+        groups: (n_rows,) numbers of groups whose rows are not independent; None without groups.
     """
-    return _interval(scores[None], limits, len(scores))
+    n_rows = float(len(scores)) if weights is None else float(weights.sum() ** 2 / (weights**2).sum())
+    numbers = scores if groups is None else over_groups(scores, groups)
+    return _interval(numbers[None], limits, n_rows)
 
 
-def _interval(scores: Scores, limits: Limits, n_rows: int) -> tuple[float, float]:
+def _interval(scores: Scores, limits: Limits, n_rows: float) -> tuple[float, float]:
     parts = _variance(scores)
-    return _wilson(float(scores.mean()), n_rows, parts) if limits == SHARE else _student(scores, limits, parts)
+    if limits != SHARE:
+        return _student(scores, limits, parts)
+    # Where all groups of rows agree, nothing shows that their rows are worth more than the groups.
+    n_most = n_rows if np.ptp(scores) > _SAME else min(n_rows, scores.shape[1])
+    return _wilson(min(1.0, max(0.0, float(scores.mean()))), n_most, parts)
 
 
 def _variance(scores: Scores) -> list[Part]:
@@ -121,7 +137,7 @@ def _degrees(parts: Sequence[Part]) -> float:
     return total**2 / sum(variance**2 / max(degrees, 1) for variance, degrees in parts)
 
 
-def _wilson(share: float, n_rows: int, parts: Sequence[Part]) -> tuple[float, float]:
+def _wilson(share: float, n_rows: float, parts: Sequence[Part]) -> tuple[float, float]:
     """Returns Wilson's 95% interval of a share, on as many rows as its variance is worth, at most on all.
 
     So it is never narrower than Wilson's interval on the rows, it stays within 0 and 1, and it has a width where all

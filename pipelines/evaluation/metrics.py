@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from pipelines.errors import DataError
 from pipelines.evaluation import CONFIDENCE
-from pipelines.evaluation.contributions import contributions
+from pipelines.evaluation.contributions import Predictions, contributions
 from pipelines.evaluation.intervals import interval_of_rows, limits_of
 from pipelines.files.archives import Array
 
@@ -29,9 +29,9 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, metric: str, contributions: Array) -> Estimate:
-        """The estimate by the (n_rows,) contributions of the rows; the interval of accuracy is Wilson's."""
-        low, high = interval_of_rows(contributions.astype(np.float64), limits_of(metric))
+    def of(cls, metric: str, contributions: Array, weight: Array | None, group: Array | None) -> Estimate:
+        """The estimate by the (n_rows,) contributions, weights and groups of the rows; see ``interval_of_rows``."""
+        low, high = interval_of_rows(contributions.astype(np.float64), limits_of(metric), weight, group)
         return cls(float(contributions.mean()), low, high)
 
 
@@ -66,7 +66,7 @@ class Evaluation:
         interval: 95% interval of the accuracy, Wilson's, low and high.
         classes: The per-class table, in the order of the classes.
         confusion: ``confusion[i][j]`` rows of class i were predicted as class j; (n_classes, n_classes) counts.
-        majority: Share of the rows that belong to the most frequent class: the accuracy of always answering with it.
+        majority: Share of the most frequent class, by weight: the accuracy of always answering with it.
         metrics: By name, each of ``CLASSIFICATION_METRICS``.
     """
 
@@ -93,7 +93,11 @@ class RegressionEvaluation:
 
 
 def evaluate(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, class_names: Sequence[str], weight: Array | None = None
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    class_names: Sequence[str],
+    weight: Array | None = None,
+    group: Array | None = None,
 ) -> Evaluation:
     """Scores a model's probabilities against the labels.
 
@@ -102,6 +106,7 @@ def evaluate(
         labels: (n_rows,) int, each in 0 to n_classes - 1.
         class_names: n_classes names, in the order of the columns.
         weight: (n_rows,) weights of the rows in the metrics, not in the counts; None for equal ones.
+        group: (n_rows,) numbers of groups whose rows are not independent, for the intervals; None without groups.
 
     Raises:
         DataError: A probability is not finite.
@@ -114,8 +119,8 @@ def evaluate(
     n_right = int((predicted == truth).sum())
     numbers = np.arange(len(class_names))
     rows = {metric: contributions(metric, given, truth, weight) for metric in CLASSIFICATION_METRICS}
-    metrics = {metric: Estimate.of(metric, found) for metric, found in rows.items()}
-    if weight is None:
+    metrics = {metric: Estimate.of(metric, found, weight, group) for metric, found in rows.items()}
+    if weight is None and group is None:
         metrics["accuracy"] = Estimate(n_right / len(truth), *wilson_interval(n_right, len(truth)))
     columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0.0)
     table = zip(class_names, *(column.tolist() for column in columns), strict=True)
@@ -127,42 +132,40 @@ def evaluate(
         interval=(metrics["accuracy"].low, metrics["accuracy"].high),
         classes=tuple(ClassScore(*row) for row in table),
         confusion=tuple(tuple(row) for row in confusion_matrix(truth, predicted, labels=numbers).tolist()),
-        majority=majority_share(truth),
+        majority=majority_share(truth, weight),
         metrics=metrics,
     )
 
 
-def evaluate_regression(
-    predicted: Array, truth: Array, encode: Callable[[Array], Array], loss: str, weight: Array | None = None
-) -> RegressionEvaluation:
+def evaluate_regression(found: Predictions, encode: Callable[[Array], Array], loss: str) -> RegressionEvaluation:
     """Scores a regression's predictions against the targets.
 
     Args:
-        predicted: (n_rows,) values in the target's own unit.
-        truth: (n_rows,) targets.
+        found: The predictions, in the target's own unit.
         encode: Converts values to what the network learns, as the loss was computed in training.
         loss: ``mse``, ``mae`` or ``huber``.
-        weight: (n_rows,) weights of the rows; None for equal ones.
 
     Raises:
         DataError: A prediction is not finite.
     """
+    predicted, truth, weight = found.predicted, found.truth, found.weight
     if not np.isfinite(predicted).all():
         raise DataError("predictions: must be finite, got NaN or infinity: train with a lower learning rate")
-    found = {metric: contributions(metric, predicted, truth, weight) for metric in REGRESSION_METRICS}
+    rows = {metric: contributions(metric, predicted, truth, weight) for metric in REGRESSION_METRICS}
     # A prediction that float32 rounded to 0 has no logarithm, where that is what the network learns.
     above_0 = np.where(predicted == 0, np.finfo(np.float32).tiny, predicted)
-    found["loss"] = contributions(loss, encode(above_0), encode(truth), weight)
-    return RegressionEvaluation({metric: Estimate.of(metric, rows) for metric, rows in found.items()})
+    rows["loss"] = contributions(loss, encode(above_0), encode(truth), weight)
+    return RegressionEvaluation({name: Estimate.of(name, given, weight, found.group) for name, given in rows.items()})
 
 
-def majority_share(labels: npt.ArrayLike) -> float:
+def majority_share(labels: npt.ArrayLike, weight: Array | None = None) -> float:
     """Returns the share of the most frequent class: the accuracy of a model that always answers with it.
 
     Args:
         labels: (n_rows,) int, at least 0; at least one row.
+        weight: (n_rows,) weights of the rows; None for equal ones.
     """
-    counts = np.bincount(labels)
+    counts = np.bincount(labels, weight)
     return float(counts.max() / counts.sum())
 
 

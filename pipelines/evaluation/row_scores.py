@@ -42,6 +42,28 @@ def in_blocks(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.add.reduceat(scores, starts) * (len(starts) / len(scores)))
 
 
+def in_groups(scores: npt.NDArray[np.float64], groups: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Returns a number for each group of rows, in proportion to their sum; the mean over the groups is that over rows.
+
+    Args:
+        scores: (n_rows,).
+        groups: (n_rows,) numbers; those without a row are left out.
+    """
+    _, numbers = np.unique(groups, return_inverse=True)
+    sums = np.bincount(numbers, scores)
+    return np.asarray(sums * (len(sums) / len(scores)))
+
+
+def over_groups(scores: npt.NDArray[np.float64], groups: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """Returns (n_groups,) scores with the mean of (n_rows,) ones, whose spread is that of the groups' sums.
+
+    So the variance of their mean is the cluster-robust one: the deviations of a group's rows are added up before they
+    are squared (Liang and Zeger, 1986).
+    """
+    mean = float(scores.mean())
+    return np.asarray(mean + in_groups(scores - mean, groups))
+
+
 def decode(text: str) -> npt.NDArray[np.float64]:
     """Returns the (n_rows,) scores in a text of ``encode``: 1 for a right row, 0 for a wrong one, or numbers.
 

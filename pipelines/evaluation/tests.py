@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from pipelines.evaluation.contributions import Predictions
-from pipelines.evaluation.row_scores import MAX_SCORES, in_blocks
+from pipelines.evaluation.row_scores import MAX_SCORES, in_blocks, in_groups
 
 # Smaller differences are rounding errors, as shares of the values.
 SAME = 1e-12
@@ -79,8 +79,9 @@ def exchange_test(metric: str, first: Predictions, second: Predictions) -> float
 
     If two models are equal, it does not matter which of them gave which of the two answers for a row. So p is the share
     of ``N_DRAWS`` random exchanges, drawn with a fixed seed, that give a difference of the metrics as large as the one
-    that is there, with (1 + count) / (1 + draws). It is exact for means over rows, for balanced accuracy and macro F1;
-    for AUC and average precision the rows' own parts are exchanged, for the scores of two models have other scales.
+    that is there, with (1 + count) / (1 + draws). Rows of one group are exchanged together. It is exact for means over
+    rows, for balanced accuracy and macro F1; for AUC and average precision the rows' own parts are exchanged, for the
+    scores of two models have other scales.
 
     Args:
         metric: See ``pipelines.evaluation.contributions``.
@@ -97,9 +98,10 @@ def exchange_test(metric: str, first: Predictions, second: Predictions) -> float
 
 
 def _differences(metric: str, first: Predictions, second: Predictions) -> tuple[npt.NDArray[np.float64], float]:
-    """Returns the (n_rows,) differences of the rows' own parts, and that of the metrics."""
+    """Returns the differences of the own parts of (n_rows,) rows or of groups of rows, and that of the metrics."""
     one, other = first.parts(metric), second.parts(metric)
-    return one.own - other.own, one.value - other.value
+    exchanged, group = one.own - other.own, first.group
+    return exchanged if group is None else in_groups(exchanged, group), one.value - other.value
 
 
 def sign_flip_test(exchanged: npt.NDArray[np.float64], difference: float | None = None) -> float:
@@ -160,8 +162,12 @@ def _n_as_large_f1(first: Predictions, second: Predictions) -> int:
     differs = np.flatnonzero((rows[0] != rows[1]).any(axis=1))
     if not len(differs):
         return N_DRAWS
-    starts = np.arange(0, len(differs), -(-len(differs) // MAX_SCORES))
-    changes = np.add.reduceat((rows[1] - rows[0])[differs], starts).astype(np.float32)
+    if first.group is None:  # neighbours are exchanged together where there are very many
+        together = np.arange(len(differs)) // -(-len(differs) // MAX_SCORES)
+    else:
+        together = np.unique(first.group[differs], return_inverse=True)[1]
+    changes = np.zeros((together.max() + 1, 2 * n_classes), np.float32)
+    np.add.at(changes, together, (rows[1] - rows[0])[differs])
     both, own = rows[0].sum(axis=0) + rows[1].sum(axis=0), rows[0].sum(axis=0)
     supports, count = np.bincount(labels, weights, n_classes).astype(np.float64), 0
     difference = abs(float((_macro_f1(own[None], supports) - _macro_f1((both - own)[None], supports))[0]))

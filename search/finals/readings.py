@@ -36,6 +36,7 @@ class SealedResult:
         ordinal: 7 for the 7th model tested on these rows, over all studies of the home or tracking server.
         baseline: The objective's metric of a model that knows no inputs, on the same rows.
         baselines: Every metric of the constant answer and of a linear model on the same rows.
+        n_groups: Groups of the test rows, which the intervals count instead of rows; None without groups.
     """
 
     winner: Winner
@@ -46,6 +47,7 @@ class SealedResult:
     ordinal: int
     baseline: float
     baselines: Baselines = field(default_factory=dict)
+    n_groups: int | None = None
 
     @property
     def estimate(self) -> Estimate:
@@ -73,6 +75,7 @@ class SealedResult:
             "baselines": {name: dict(scores) for name, scores in self.baselines.items()},
             "test_rows": self.test_rows,
             "ordinal": self.ordinal,
+            "groups": self.n_groups,
         }
 
     @property

@@ -80,7 +80,8 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         evaluation = _score(found, dataset, winner)
         result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal, baseline)
         class_weight = winner.candidate.hyperparameters.class_weight
-        result = replace(result, baselines=baseline_scores(dataset, test, class_weight))
+        n_groups = None if test.group is None else len(np.unique(test.group))
+        result = replace(result, baselines=baseline_scores(dataset, test, class_weight), n_groups=n_groups)
         _log_evaluation(client, result, test, found, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result
@@ -104,21 +105,21 @@ def _predict(model: Predictor, test: Split, dataset: Dataset) -> Predictions:
     outputs, target, training = model.probabilities(test.x), dataset.preprocessing.target, dataset.fitted
     if target is None:
         counts = np.bincount(training.y, training.weight, dataset.n_outputs)
-        return Predictions(outputs, test.y, counts / counts.sum(), test.weight)
+        return Predictions(outputs, test.y, counts / counts.sum(), test.weight, test.group)
     mean = np.average(target.decode(training.y), weights=training.weight, keepdims=True)
-    return Predictions(outputs.reshape(-1), target.decode(test.y), mean, test.weight)
+    return Predictions(outputs.reshape(-1), target.decode(test.y), mean, test.weight, test.group)
 
 
 def _score(found: Predictions, dataset: Dataset, winner: Winner) -> Evaluation | RegressionEvaluation:
     target = dataset.preprocessing.target
     if target is None:
-        return score(found.predicted, found.truth, dataset.class_names, found.weight)
+        return score(found.predicted, found.truth, dataset.class_names, found.weight, found.group)
     loss = winner.candidate.hyperparameters.loss or "mse"
-    return evaluate_regression(found.predicted, found.truth, target.encode, loss, found.weight)
+    return evaluate_regression(found, target.encode, loss)
 
 
 def _accuracy(model: Predictor, test: Split) -> float:
-    return float((model.probabilities(test.x).argmax(axis=1) == test.y).mean())
+    return float(np.average(model.probabilities(test.x).argmax(axis=1) == test.y, weights=test.weight))
 
 
 def _log_evaluation(

@@ -86,7 +86,7 @@ def majority_of(dataset: Dataset) -> float | None:
 
     With folds it is that on the rows of all folds.
     """
-    return None if dataset.task == "regression" else majority_share(dataset.scored.y)
+    return None if dataset.task == "regression" else majority_share(dataset.scored.y, dataset.scored.weight)
 
 
 def run_tags(dataset: Dataset) -> dict[str, str]:

@@ -27,7 +27,7 @@ from search.home.text import ordinal, value_text
 LOSS_AS = {"mse": "rmse", "mae": "mae", "huber": "mae"}
 """The metric that stands for the loss of a regression, whose unit depends on the training rows of each model."""
 _COMPARED = {
-    "accuracy": ("accuracy", "the weighted rows' accuracies"),
+    "accuracy": ("accuracy", "the rows' accuracies"),
     "loss": ("loss", "the rows' cross-entropies"),
     "rmse": ("mse", "the rows' squared errors"),
     "r2": ("mse", "the rows' squared errors"),
@@ -69,9 +69,10 @@ class Reading:
         return self.right is not None or self.predictions is not None
 
     @property
-    def is_weighted(self) -> bool:
-        """Whether the test rows have weights, which McNemar's test cannot count."""
-        return self.predictions is not None and self.predictions.weight is not None
+    def is_beyond_mcnemar(self) -> bool:
+        """Whether the test rows have weights or groups, which McNemar's test cannot count."""
+        kept = self.predictions
+        return kept is not None and (kept.weight is not None or kept.group is not None)
 
     @property
     def kept(self) -> Predictions:
@@ -136,7 +137,7 @@ def pass_gate(
     if rows != needed_rows:
         reason = f"{name} was tested on other rows than {champion.name} (hash {rows}, not {needed_rows})"
         return GateVerdict(False, f"{reason}: they cannot be compared")
-    by_rows = metric != "accuracy" or challenger.is_weighted or champion.is_weighted
+    by_rows = metric != "accuracy" or challenger.is_beyond_mcnemar or champion.is_beyond_mcnemar
     problem = _missing(challenger, by_rows=by_rows) or _missing(champion, by_rows=by_rows)
     problem = problem or _unlike(challenger, champion, by_rows=by_rows)
     if problem:
@@ -193,7 +194,7 @@ def _pass_first(challenger: Reading, alpha: float, nth: int, metric: str) -> Gat
 
 def _beside_constant(model: Reading, metric: str) -> _Comparison | None:
     """A model beside the best answer that is the same for each row; None where too little was kept."""
-    if metric == "accuracy" and not model.is_weighted:
+    if metric == "accuracy" and not model.is_beyond_mcnemar:
         return None if model.confusion is None else _against_majority(model.confusion)
     own = model.kept
     return _by_contributions(own, own.of_best_constant(metric), "that answer", metric)
@@ -265,6 +266,7 @@ def _by_signs(both: str, signs: tuple[int, int], n_rows: int) -> _Comparison:
 
 def _by_contributions(own: Predictions, other: Predictions, name: str, metric: str) -> _Comparison:
     compared, what = _COMPARED[metric]
+    own = own if own.group is not None else replace(own, group=other.group)
     sign = -1 if compared in _LOWER_IS_BETTER else 1
     difference = sign * (own.parts(compared).value - other.parts(compared).value)
     values = [model.parts(metric).value for model in (own, other)]

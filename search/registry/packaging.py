@@ -90,10 +90,10 @@ def make_record(
     outputs = predictor.probabilities(validation.x) if fold_of is None else predictor.of_folds(validation.x, fold_of)
     if preprocessing.target is None:
         metric = objective_of(study.user_attrs).metric
-        return replace(plain, threshold=Threshold.learn(outputs[:, 1], validation.y, metric))
+        return replace(plain, threshold=Threshold.learn(outputs[:, 1], validation.y, metric, validation.weight))
     with np.errstate(divide="ignore"):
         predicted = preprocessing.target.encode(outputs[:, 0].astype(np.float64))
-    return replace(plain, interval=ResidualInterval.learn(validation.y, predicted))
+    return replace(plain, interval=ResidualInterval.learn(validation.y, predicted, validation.weight))
 
 
 def model_card(tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winner: Winner, record: ModelRecord) -> str:

@@ -24,7 +24,7 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
 from pipelines.data.datasets import Dataset
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.evaluation.contributions import contributions
-from pipelines.evaluation.row_scores import encode
+from pipelines.evaluation.row_scores import encode, over_groups
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training.rows import TrainingRows
@@ -72,6 +72,7 @@ class Trainer:
     def __init__(self, dataset: Dataset) -> None:
         self._rows = TrainingRows.of(dataset)
         self._preprocessing = dataset.preprocessing
+        self._groups = dataset.scored.group
 
     def train(self, task: Task, decide: StopDecision) -> Iterator[EpochReport | Outcome]:
         """Trains one configuration: yields a report after each epoch with a finite loss, and the outcome at last.
@@ -91,7 +92,7 @@ class Trainer:
         start = _read(task.start) if task.start else None
         seeds = (task.seed, *task.more_seeds)
         training = Training(self._rows, task.hyperparameters, seeds, start, task.objective, task.precision)
-        kept = _Kept(task, training)
+        kept = _Kept(task, training, self._groups)
         stop: StopReason | None = None
         for report in training:
             stop = decide(kept.epoch) if kept.epoch else None
@@ -129,8 +130,9 @@ class _KeptSeed:
 class _Kept:
     """The reports and weights of the epochs that count: training itself is one epoch ahead of the decisions."""
 
-    def __init__(self, task: Task, training: Training) -> None:
+    def __init__(self, task: Task, training: Training, groups: np.ndarray | None) -> None:
         self._task = task
+        self._groups = groups
         self._training = training
         results = training.results
         self._seeds = [_KeptSeed(i, result.best_value, training.weights(i)) for i, result in enumerate(results)]
@@ -183,12 +185,13 @@ class _Kept:
         return to_h5(restore_model(self._task.hyperparameters, preprocessing, self._checkpoint))
 
     def _row_scores(self, seed: _KeptSeed) -> str:
-        """What each validation row contributes to the objective, in the order of the rows."""
+        """What each validation row contributes to the objective, in the order of the rows; or each group of rows."""
         if not self._task.keep_rows or not seed.best_epoch:
             return ""
         answers = self._training.answers(seed.index, seed.weights)
         found = np.concatenate([contributions(*answer[1:]) for answer in answers])
-        return encode(found[np.argsort(np.concatenate([answer.rows for answer in answers]))])
+        found = found[np.argsort(np.concatenate([answer.rows for answer in answers]))]
+        return encode(found if self._groups is None else over_groups(found.astype(np.float64), self._groups))
 
 
 def _n_parameters(weights: tuple[np.ndarray, ...]) -> int:

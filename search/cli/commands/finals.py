@@ -161,6 +161,8 @@ def evaluation_tables(result: search.SealedResult, study: str) -> list[Renderabl
     promised = f"{objective.name} {display.score(winner.candidate.value)}"
     of_classes = evaluation if isinstance(evaluation, Evaluation) else None
     facts |= _class_facts(of_classes, result.untrained_accuracy) if of_classes else {}
+    if result.n_groups is not None:
+        facts["intervals"] = f"count the {result.n_groups:,} groups of the test rows, whose rows are not independent"
     facts |= {
         "on the leaderboard": f"{promised}, {display.score(abs(result.gap))} {side} than on the test rows",
         "test read": f"{times(result.seal_opened)} for this study",

@@ -108,7 +108,9 @@ class TestEvaluate:
         assert metrics["accuracy"].value == pytest.approx(accuracy_score(labels, predicted, sample_weight=weight))
         assert metrics["loss"].value == pytest.approx(log_loss(labels, probabilities, sample_weight=weight), abs=1e-5)
         truth = labels.astype(float)
-        values = evaluate_regression(predicted.astype(np.float32), truth, np.asarray, "mae", weight).metrics
+        values = evaluate_regression(
+            Predictions(predicted.astype(np.float32), truth, np.zeros(1), weight), np.asarray, "mae"
+        ).metrics
         assert values["rmse"].value == pytest.approx(root_mean_squared_error(truth, predicted, sample_weight=weight))
         assert values["r2"].value == pytest.approx(r2_score(truth, predicted, sample_weight=weight))
         kept = Predictions.from_npz(Predictions(probabilities, labels, np.ones(3) / 3, weight).to_npz(), "it")
@@ -149,7 +151,7 @@ class TestEvaluateRegression:
         truth = rng.exponential(5000, 400)
         predicted = (truth + rng.normal(0, 800, 400)).astype(np.float32)
         scaling = TargetScaling.learn(truth, None)
-        metrics = evaluate_regression(predicted, truth, scaling.encode, "mse").metrics
+        metrics = evaluate_regression(Predictions(predicted, truth, np.zeros(1)), scaling.encode, "mse").metrics
         assert {name: found.value for name, found in metrics.items()} == pytest.approx(
             {
                 "rmse": root_mean_squared_error(truth, predicted),
@@ -165,12 +167,14 @@ class TestEvaluateRegression:
     def test_a_logarithm_of_a_prediction_that_was_rounded_to_0_is_finite(self) -> None:
         truth = np.exp(np.linspace(0, 3, 40))
         scaling = TargetScaling.learn(truth, "log")
-        metrics = evaluate_regression(np.zeros(40, np.float32), truth, scaling.encode, "huber").metrics
+        metrics = evaluate_regression(
+            Predictions(np.zeros(40, np.float32), truth, np.zeros(1)), scaling.encode, "huber"
+        ).metrics
         assert np.isfinite(metrics["loss"].value)
 
     def test_predictions_that_are_not_finite_are_an_error(self) -> None:
         with pytest.raises(DataError, match="predictions: must be finite, got NaN or infinity"):
-            evaluate_regression(np.full(3, np.inf), np.arange(3.0), np.array, "mse")
+            evaluate_regression(Predictions(np.full(3, np.inf), np.arange(3.0), np.zeros(1)), np.array, "mse")
 
 
 class TestPredictions:

@@ -91,7 +91,7 @@ def test_a_second_call_shows_the_recorded_reading_and_again_is_counted(home: Pat
     assert first.code == 0
     assert first.json().keys() == {
         "test_accuracy", "interval", "test_loss", "right", "wrong", "untrained_accuracy", "majority",
-        "test_rows", "seal_opened", "ordinal", "objective", "value", "intervals", "baseline", "baselines",
+        "test_rows", "seal_opened", "ordinal", "objective", "value", "intervals", "baseline", "baselines", "groups",
         "test_balanced_accuracy", "test_macro_f1", "test_auc", "test_average_precision",
     }  # fmt: skip
     assert first.json()["seal_opened"] == 1

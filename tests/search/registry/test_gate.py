@@ -246,6 +246,6 @@ def test_weighted_rows_are_compared_by_their_weighted_accuracies():
     assert many.right.sum() > heavy.right.sum()
     verdict = pass_gate(heavy, many)
     assert verdict.passed
-    assert verdict.test == "the sign-flip permutation test of the weighted rows' accuracies"
+    assert verdict.test == "the sign-flip permutation test of the rows' accuracies"
     assert "is not better" in pass_gate(many, heavy).reason
     assert "weights" in pass_gate(weighted(heavy.right, None), many).reason
