@@ -24,6 +24,7 @@ def data_option(metavar: str, text: str, default: object) -> object:
     return typer.Option(metavar=metavar, help=text, show_default=str(default), rich_help_panel="Options on data")
 
 
+_FOLDS = "5 in a new study of fewer than 5,000 rows, else 1"
 _OPTIONS = {
     "target": data_option("COLUMN", "The column to predict, for tables.", "target"),
     "task": data_option("classification|regression", "What the target is.", "auto, by its values"),
@@ -31,7 +32,7 @@ _OPTIONS = {
     "time": data_option("COLUMN", "Training rows are before validation rows, these before test rows.", "none"),
     "split": data_option("COLUMN", "The words train, validation and test: the split of each row.", "none"),
     "weight": data_option("COLUMN", "Weights of the rows in the loss and in every metric.", "none"),
-    "folds": data_option("N", "Folds of all rows but the test rows; each trial trains a network for each.", 1),
+    "folds": data_option("N", "Folds of all rows but the test rows; each trial trains a network for each.", _FOLDS),
 }
 _WHOLE_NUMBERS = ("folds",)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +159,12 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
         f" last on {last['at']} for {last['run_name']} with {_result_of(last)}: a test that is"
         " read again to choose a model is no longer a test; --again reads it anyway and records that"
     )
+
+
+def authorship() -> dict[str, str]:
+    """When and by whom something is done: ``at`` and ``by``; the latter is "" if the system does not know the user."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = ""
+    return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": user}

@@ -23,10 +23,9 @@ from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Evaluation, RegressionEvaluation, evaluate as score, evaluate_regression
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
-from search.finals.readings import SealedResult, previous_readings
+from search.finals.readings import SealedResult, authorship, previous_readings
 from search.finals.tested_models import READ, models_tested_on, number_of, record_test
 from search.finals.winner import Winner, fetch_model, find_winner
-from search.home.authorship import authorship
 from search.home.startup import prepare_inference
 from search.home.text import one_line
 from search.optimization.baselines import baseline_scores

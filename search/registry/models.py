@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES
+from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
-from search.home.authorship import authorship
 from search.home.settings import Settings, read_settings
 from search.home.text import redact
 from search.registry.versions import COMPLETE, STATE, Versions, model_lock, tagged

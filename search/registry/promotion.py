@@ -10,12 +10,11 @@ import optuna
 
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
-from search.finals.readings import latest_reading
+from search.finals.readings import authorship, latest_reading
 from search.finals.sealed_test import read_confusion
 from search.finals.tested_models import models_tested_on, number_of
 from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
-from search.home.authorship import authorship
 from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study
 from search.registry.gate import LOSS_AS, GateVerdict, pass_gate

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import SpecError
-from search.home.authorship import authorship
+from pipelines.errors import MlpSearchError, SpecError
+from search.finals.readings import authorship
+from search.finals.winner import find_winner
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.removal.access import idle_study, versions_of
 from search.storage import StoredStudy
@@ -57,31 +59,28 @@ def prune_models(name: str, *, keep: int = 10, dry_run: bool = False, home: Path
     if keep < 1:
         raise SpecError(f"--keep: must be at least 1, got {keep}")
     with idle_study(name, home) as (_, study, client):
-        return prune_files(study, client, keep, dry_run=dry_run)
-
-
-def prune_files(study: StoredStudy, client: MlflowClient, keep: int, *, dry_run: bool = False) -> Pruned:
-    """Does what ``prune_models`` does with an open study."""
-    rows = leaderboard(study)
-    needed = _needed(study, rows, client, keep)
-    files = list(_files(client, [row for row in rows if row.number not in needed]))
-    kept = tuple(sorted(row.number for row in rows if row.number in needed))
-    found = Pruned(study.study_name, tuple(row.number for row, _ in files), kept, sum(size for _, size in files))
-    if dry_run:
-        return found
-    for row, _ in files:
-        _delete(client, str(row.run_id), keep)
+        rows = leaderboard(study)
+        needed = _needed(study, rows, client, keep)
+        files = list(_files(client, [row for row in rows if row.number not in needed]))
+        kept = tuple(sorted(row.number for row in rows if row.number in needed))
+        found = Pruned(name, tuple(row.number for row, _ in files), kept, sum(size for _, size in files))
+        if dry_run:
+            return found
+        for row, _ in files:
+            _delete(client, str(row.run_id), keep)
     return replace(found, deleted=True)
 
 
 def _needed(study: StoredStudy, rows: list[TrialRow], client: MlflowClient, keep: int) -> set[int]:
-    """Numbers of the trials that keep their model files; the winner is the best of them, or a finalist of one."""
+    """Numbers of the trials that keep their model files."""
     complete = [row for row in rows if row.state == "COMPLETE"]
     needed = {row.number for row in complete[:keep]}
     needed |= {row.number for row in rows if row.state in ("RUNNING", "WAITING")}
     needed |= set(study.user_attrs.get(VERDICT, {}).get("trials", ()))
     runs = {version.run_id for version in versions_of(client, study.study_name)}
     runs |= {reading.get("run_id") for reading in study.user_attrs.get(SEAL, ())}
+    with suppress(MlpSearchError):  # no trial is complete, or MLflow does not have the winner's run yet, nor its file
+        runs.add(find_winner(study).run_id)
     return needed | {row.number for row in rows if row.run_id in runs}
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import optuna
 
 from pipelines.errors import UnavailableError
+from search.finals.readings import seal_opened
 from search.home.settings import study_slug
 from search.removal.access import idle_study, run_ids_of, versions_of
-from search.storage.attributes import SEAL
 from search.storage.database import open_storage
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
             )
         experiment = client.get_experiment_by_name(name)
         run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
-        found = Deleted(name, study.n_trials, len(run_ids), len(study.user_attrs.get(SEAL, ())))
+        found = Deleted(name, study.n_trials, len(run_ids), seal_opened(study.user_attrs))
         if dry_run:
             return found
         if experiment and experiment.lifecycle_stage == "active":

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import Dataset, load
-from pipelines.errors import UnavailableError
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, settle, slow_note
 from search.home.interrupts import interruptible
@@ -30,7 +29,6 @@ from search.optimization.studies import (
     require_own_experiment,
     study_names,
 )
-from search.removal.model_files import prune_files
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
@@ -38,7 +36,7 @@ from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import ELAPSED, FACTS, SPEC
-from search.tracking.connection import connect, mlflow_errors, open_home
+from search.tracking.connection import open_home
 from search.tracking.spool import has_spooled
 from search.tracking.tracker import Tracker
 from search.workers.pool import Pool
@@ -169,8 +167,6 @@ def _search(
             study.set_user_attr(FACTS, late)
     record_runs(study, tracker)
     study.refresh()
-    if spec.keep_models is not None:
-        _prune_models(study, settings, spec.keep_models, observer)
     rows = tuple(leaderboard(study))
     wall_s, n_trained = time.monotonic() - started, scheduler.n_trained
     return StudyResult(spec.name, rows, wall_s, scheduler.interrupted, tracker.undelivered, n_trained)
@@ -189,19 +185,6 @@ def _open_study(
     for line in slow_note(rule, pool.has_bfloat16):
         observer.note(line)
     return study, rule
-
-
-def _prune_models(study: StoredStudy, settings: Settings, keep: int, observer: Observer) -> None:
-    """Deletes model files as the study asks for; where MLflow is away, the next run does."""
-    try:
-        with mlflow_errors("study.keep_models: MLflow must delete model files"):
-            pruned = prune_files(study, connect(settings), keep)
-    except UnavailableError as error:
-        observer.note(str(error))
-        return
-    if pruned.trials:
-        size = f"{pruned.size_bytes / 1e6:,.1f} MB"
-        observer.note(f"deleted {len(pruned.trials)} model files, {size}: study.keep_models is {keep}")
 
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:

@@ -108,13 +108,7 @@ _COLUMNS = Rule(
     lambda value: all(isinstance(name, str) and is_filled(name) for name in value),
 )
 TABLES: dict[str, dict[str, Rule]] = {
-    "study": {
-        "name": Rule(NAME_RULE, (str,), is_name),
-        "seed": SEED,
-        "trials": COUNT,
-        "timeout_s": SECONDS,
-        "keep_models": COUNT,
-    },
+    "study": {"name": Rule(NAME_RULE, (str,), is_name), "seed": SEED, "trials": COUNT, "timeout_s": SECONDS},
     "data": {
         "source": Rule(_SOURCE, (str,), is_filled, required=True),
         "target": _COLUMN,

@@ -73,7 +73,6 @@ class StudySpec:
         seed: Seed of the sampler and of every trial.
         trials: The most trials, over all runs of the study; None means no limit.
         timeout_s: The most seconds, over all runs of the study; None means no limit.
-        keep_models: Number of the best complete trials that keep their model files once a run has ended; None for all.
         objective: The validation metric that ranks trials; None is the task's, which the data decides.
         sampler: Optuna's sampler.
         pruner: Optuna's pruner.
@@ -89,7 +88,6 @@ class StudySpec:
     seed: int = 0
     trials: int | None = DEFAULT_TRIALS
     timeout_s: float | None = None
-    keep_models: int | None = None
     objective: str | None = None
     sampler: Sampler = "tpe"
     pruner: Pruner = "asha"

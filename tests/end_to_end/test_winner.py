@@ -16,7 +16,6 @@ name = "small"
 trials = 1
 [data]
 source = "digits"
-folds = 1
 [space]
 width = 8
 depth = 1
@@ -36,10 +35,11 @@ def test_search_finals_test_registry_predictions_and_back(tmp_path: Path, monkey
 
     (tmp_path / "small.toml").write_text(STUDY)
     mlp_search("run", "small.toml")
+    assert mlp_search("trials", "small")[0]["folds"] == 5
     small = mlp_search("evaluate", "small")
     assert mlp_search("promote", "small", "--model", "digits")["version"] == 1
 
-    found = mlp_search("run", "digits", "--trials", "2")
+    found = mlp_search("run", "digits", "--folds", "1", "--trials", "2")
     assert found["best"]["value"] > 0.95
     finals = mlp_search("finalists", "digits", "--top", "2", "--seeds", "2", "--refit")
     assert finals["winner"] in finals["finalists"]

@@ -16,7 +16,6 @@ from pipelines.files.archives import Array
 AUTOMATIC_FOLDS = 5
 FEW_ROWS = 5000
 """A source with fewer rows, test rows included, has folds unless the user chooses otherwise."""
-IS_AUTOMATIC = True
 
 _AUTOMATIC = (
     "{}: the source has fewer than {:,} rows, so each trial trains {} networks, and its value is the mean over the"
@@ -50,7 +49,7 @@ def automatic_folds(n_rows: int) -> int:
     Args:
         n_rows: Of the source, test rows included.
     """
-    return AUTOMATIC_FOLDS if IS_AUTOMATIC and n_rows < FEW_ROWS else 1
+    return AUTOMATIC_FOLDS if n_rows < FEW_ROWS else 1
 
 
 def in_folds(shares: Shares, rows: FoldRows, n_folds: int) -> Shares:

@@ -152,10 +152,6 @@ def test_too_many_folds_are_refused(tmp_path: Path, frame: pd.DataFrame, given: 
 
 
 class TestAutomaticRule:
-    @pytest.fixture(autouse=True)
-    def _is_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(folds, "IS_AUTOMATIC", True)
-
     def test_few_rows_have_five_folds_and_a_line_says_so(self):
         lines: list[str] = []
         dataset = datasets.load(DataConfig("digits"), note=lines.append, decide_folds=True)

@@ -157,10 +157,10 @@ class TestDatasets:
         ]
 
     def test_one_dataset(self) -> None:
-        shown = call("datasets", "digits").out
+        shown = call("datasets", "digits", "--folds", "1").out
         assert "1,149 training, 288 validation, 360 test (held out)" in shown
         assert "8 x 8 uint8, from 0 to 16" in shown
-        found = call("datasets", "digits", "--json").json()
+        found = call("datasets", "digits", "--folds", "1", "--json").json()
         assert found["n_rows"] == {"training": 1149, "validation": 288, "test": 360}
         assert sum(found["class_counts"]["training"]) == 1149
         assert found["input_shape"] == [8, 8]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import STUDY, call
+from command_line import call
 from ready_home import copy_home
 
 import search
@@ -93,16 +93,3 @@ def test_what_is_refused(home: Path) -> None:
     assert (answer.code, answer.out) == (2, "")
     assert "--yes: must be given where nobody can be asked; nothing was deleted" in answer.err
     assert len(list(files(home))) == 6
-
-
-def test_a_study_file_may_ask_for_it_at_the_end_of_each_run(finished_home: Path, tmp_path: Path) -> None:
-    path = tmp_path / "kept.toml"
-    path.write_text(STUDY.replace('"tiny"', '"kept"').replace("trials = 6", "trials = 3\nkeep_models = 1"))
-    answer = call("run", path, "--home", finished_home, "--json")
-    assert answer.code == 0
-    assert "deleted 2 model files, " in answer.err
-    rows = search.trials("kept", home=finished_home)
-    there = [any(finished_home.glob(f"artifacts/**/{row.run_id}/artifacts/model.h5")) for row in rows]
-    assert there == [True, False, False]
-    path.write_text(path.read_text().replace("keep_models = 1", "keep_models = 0"))
-    assert "study.keep_models: must be a whole number from 1" in call("run", path, "--home", finished_home).err

@@ -10,7 +10,6 @@ from databases import SPACE, ask, finish
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import load
-from pipelines.data.splits import folds
 from pipelines.errors import SpecError
 from search.home.settings import prepare_home, read_settings
 from search.optimization.run_records import record_run_id
@@ -24,9 +23,8 @@ SPEC_NOW = StudySpec(name="s", data=DataConfig("digits"), space=SPACE, trials=1)
 
 
 @pytest.fixture(params=[None, 1, 5])
-def recorded(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int | None:
+def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> int | None:
     """The folds in the record of a study that has used its budget; None is a study of an earlier version."""
-    monkeypatch.setattr(folds, "IS_AUTOMATIC", True)
     settings = read_settings(tmp_path, {})
     prepare_home(settings)
     spec = replace(SPEC_NOW, data=replace(SPEC_NOW.data, folds=request.param)).for_task("classification")

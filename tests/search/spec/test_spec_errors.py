@@ -67,7 +67,7 @@ WRONG = {
     ),
     "key-escaped": (
         '[study]\n"a\\u001bb\\nc" = 1',
-        [r"study.a\x1bb\nc: unknown key; valid are name, seed, trials, timeout_s, keep_models"],
+        [r"study.a\x1bb\nc: unknown key; valid are name, seed, trials, timeout_s"],
     ),
     "table-is-value": ("search = 3", ["search: must be a table, got 3"]),
     "space-is-list": ("space = [1]", ["space: must be a table, got [1]"]),
