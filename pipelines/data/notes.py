@@ -143,15 +143,37 @@ def _is_id(values: Array) -> bool:
 
 def _groups(rows: Table, numbers: Array, n_classes: int) -> Iterator[str]:
     """Finds columns whose values come with one label each, as patients do whose rows are alike in other columns too."""
-    import pandas as pd
-
     for name in rows.columns:
         values = rows[name]
-        if values.dtype.kind == "f":
+        if values.dtype.kind == "f" or values.isna().any():
             continue
-        codes, uniques = pd.factorize(values)
-        if not _FEWEST_GROUPS <= len(uniques) <= len(codes) / 2:
-            continue
-        n_pairs = len(np.unique(codes.astype(np.int64) * n_classes + numbers))
-        if n_pairs == len(uniques):
-            yield _GROUPS.format(name, n_pairs, name)
+        del values  # a large column is read again, some rows at a time
+        if isinstance(rows, LargeTable):
+            n_groups = _count_large_groups(rows, name, numbers)
+        else:
+            n_groups = _count_groups(rows[name], numbers, n_classes)
+        if n_groups:
+            yield _GROUPS.format(name, n_groups, name)
+
+
+def _count_groups(values: Series, numbers: Array, n_classes: int) -> int:
+    """Returns the number of a column's values if each comes with one label, and with two rows in the mean; else 0."""
+    import pandas as pd
+
+    codes, uniques = pd.factorize(values)
+    if not _FEWEST_GROUPS <= len(uniques) <= len(codes) / 2:
+        return 0
+    n_pairs = len(np.unique(codes.astype(np.int64) * n_classes + numbers))
+    return n_pairs if n_pairs == len(uniques) else 0
+
+
+def _count_large_groups(table: LargeTable, name: str, numbers: Array) -> int:
+    """Does the same by hashes: the values of a column and a table of them may take a hundred bytes each."""
+    hashes = hash_rows(table.drop([other for other in table.columns if other != name]))
+    order = np.argsort(hashes, kind="stable")
+    hashes, numbers = hashes[order], numbers[order]
+    is_new = hashes[1:] != hashes[:-1]
+    n_groups = 1 + int(np.count_nonzero(is_new))
+    if not _FEWEST_GROUPS <= n_groups <= len(hashes) / 2:
+        return 0
+    return n_groups if np.all(is_new | (numbers[1:] == numbers[:-1])) else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -82,23 +82,24 @@ def _learn_categories(name: str, present: Series, text_format: str, *, is_plain:
 
     is_text = isinstance(present.dtype, pd.StringDtype)
     codes, uniques = pd.factorize(present if is_text else present.map(text_of))
-    texts, counts = [str(text) for text in uniques], np.bincount(codes, minlength=len(uniques))
-    if is_plain or (text_format == TEXT and is_category(len(texts), len(present), text_format)):
-        is_kept, reason = is_category(len(texts), len(present), text_format), _TOO_MANY.format(len(texts), len(present))
+    n_texts, counts = len(uniques), np.bincount(codes, minlength=len(uniques))
+    if is_plain or (text_format == TEXT and is_category(n_texts, len(present), text_format)):
+        is_kept, reason = is_category(n_texts, len(present), text_format), _TOO_MANY.format(n_texts, len(present))
     else:
-        reason = reason_to_ignore(len(texts), counts, len(present))
+        reason = reason_to_ignore(n_texts, counts, len(present))
         is_kept = not reason
     if not is_kept:
-        return Column(name, "ignored", reason=reason + _hint(texts))
+        return Column(name, "ignored", reason=reason + _hint(uniques))
+    texts = [str(text) for text in uniques]
     own, n_shared = (tuple(sorted(texts)), 0) if is_plain else choose_own(texts, counts, len(present))
     others = tuple(sorted(set(texts) - set(own)))
     return Column(name, "category", categories=own, format=text_format, n_shared=n_shared, others=others)
 
 
-def _hint(categories: Sequence[str]) -> str:
+def _hint(texts: Collection[object]) -> str:
     """Returns what to do with texts that are numbers beside other characters, such as ``12.5 kg``."""
-    n_numbers = sum(_NUMBER_AND_UNIT.fullmatch(text.strip()) is not None for text in categories)
-    return "; to use numbers, write them without units" if 2 * n_numbers > len(categories) else ""
+    n_numbers = sum(_NUMBER_AND_UNIT.fullmatch(str(text).strip()) is not None for text in texts)
+    return "; to use numbers, write them without units" if 2 * n_numbers > len(texts) else ""
 
 
 def _offset(numbers: Array) -> float:

@@ -81,7 +81,10 @@ def _unique_texts(values: Series) -> tuple[Array, Series]:
     import pandas as pd
 
     # A column of texts as objects would take several times its memory.
-    codes, uniques = pd.factorize(values if isinstance(values.dtype, pd.StringDtype) else values.astype(object))
+    if isinstance(values.dtype, pd.StringDtype):
+        codes, uniques = pd.factorize(values)
+        return codes, pd.Series(uniques)
+    codes, uniques = pd.factorize(values.astype(object))
     return codes, pd.Series(uniques, dtype=object)
 
 

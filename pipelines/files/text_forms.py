@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -54,11 +55,26 @@ _DATES = (
 )
 # fmt: on
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S UTC")
+_BLOCK_TEXTS = 1 << 17
 DATE_FORMATS = ("ISO8601", *("".join(parts) for parts in product(_DATES, _TIMES)), "%H:%M", "%H:%M:%S", "%I:%M %p")
 
 
 def parse(texts: Series, text_format: str) -> Series:
     """Reads texts in a format, as float64 or datetime64; NaN or NaT where one has another format."""
+    return _in_blocks(texts, lambda block: _parse_block(block, text_format))
+
+
+def _in_blocks(texts: Series, convert: Callable[[Series], Series]) -> Series:
+    """Converts texts, millions of them some after the other: each copy of a text takes dozens of bytes."""
+    import pandas as pd
+
+    if len(texts) <= _BLOCK_TEXTS:
+        return convert(texts.astype(object))
+    starts = range(0, len(texts), _BLOCK_TEXTS)
+    return pd.concat([convert(texts.iloc[start : start + _BLOCK_TEXTS].astype(object)) for start in starts])
+
+
+def _parse_block(texts: Series, text_format: str) -> Series:
     import pandas as pd
 
     if text_format not in NUMBER_FORMATS:
@@ -85,4 +101,4 @@ def _number(match: re.Match[str] | None, text_format: str) -> float:
 
 def are_marks(texts: Series) -> Series:
     """Whether texts stand for a missing number or date."""
-    return texts.str.strip().str.casefold().isin(MISSING)
+    return _in_blocks(texts, lambda block: block.str.strip().str.casefold().isin(MISSING))

@@ -95,7 +95,8 @@ def write_all_types(path: Path) -> None:
             "day": days.date,
             "moment": days.tz_localize("Europe/Oslo"),
             "told": days.strftime("%d.%m.%Y"),
-            "target": rng.choice(["yes", "no "], N_ROWS),
+            "patient": [f"p{row // 6}" for row in range(N_ROWS)],
+            "target": np.where(np.arange(N_ROWS) // 6 % 2, "yes", "no "),
         }
     )
     frame.to_parquet(path, row_group_size=90)
@@ -112,6 +113,7 @@ def test_parts_have_the_types_of_the_whole_file(tmp_path: Path, monkeypatch: pyt
     assert large.fingerprint == small.fingerprint
     assert large.preprocessing == small.preprocessing
     assert large.notes == small.notes
+    assert any("'patient': all rows with one of its 50 values have the same label" in note for note in large.notes)
     for one, other in ((large.training, small.training), (large.validation, small.validation), (test, small_test)):
         assert np.array_equal(one.x, other.x)
         assert np.array_equal(one.y, other.y)
