@@ -267,14 +267,12 @@ def prepare(
         classes, numbers = _numbered(source, config)
         shares, lines = _share(source, numbers, classes or None, config, decide_folds=decide_folds)
         require_weights(source.roles.weight, numbers, classes, shares)
-    encoder, target, targets = None, None, numbers
+    encoder = None
     if not isinstance(source.rows, np.ndarray):
         with placed(source.place):
             encoder = TableEncoder.learn(source.rows, source.formats, scaling_of(config), shares.learned_from)
-    if source.task == "regression":
-        with placed(_place_of_labels(source, config)):
-            target = TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
-        targets = target.encode(source.labels)
+    target = _learn_target(source, config, shares)
+    targets = target.encode(source.labels) if target else numbers
     test = shares.test if with_test else shares.test[:0]
     answers = Answers.by_split(source, targets, (shares.learned_from, shares.validation, test))
     return Prepared(
@@ -289,6 +287,14 @@ def prepare(
         fingerprint=_fingerprint(source, encoder, config, shares),
         notes=(*remarks(source, numbers, classes, shares, encoder, config), *lines),
     )
+
+
+def _learn_target(source: Source, config: DataConfig, shares: Shares) -> TargetScaling | None:
+    """Returns the scaling of a regression's target; None for classes."""
+    if source.task == "classification":
+        return None
+    with placed(_place_of_labels(source, config)):
+        return TargetScaling.learn(source.labels[shares.learned_from], config.target_transform)
 
 
 def encode(prepared: Prepared, config: DataConfig) -> Dataset:
