@@ -22,6 +22,9 @@ DEFAULT_FRACTION = 0.2
 """Of validation rows and of test rows."""
 MAX_FOLDS = 100
 
+FEW_ROWS = 5000
+"""A source with fewer rows, test rows included, has folds and starts for small networks, unless the user chooses."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:

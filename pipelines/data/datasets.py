@@ -117,6 +117,11 @@ class Dataset:
         return 1 if self.fold_of is None else int(self.fold_of.max()) + 1
 
     @property
+    def n_rows(self) -> int:
+        """Number of rows, test rows included."""
+        return len(self.training.y) + len(self.validation.y) + self.n_test
+
+    @property
     def scored(self) -> Split:
         """The rows that the objective is measured on: the validation rows; with folds those of all folds."""
         return self.validation if self.fold_of is None else self.training.joined(self.validation)

@@ -21,7 +21,6 @@ from search.optimization.baselines import Baselines
 from search.optimization.leaderboard import baselines_of
 from search.optimization.pruners import make_pruner
 from search.spec import StudySpec, spec_from_dict
-from search.spec.study_spec import TABLE_START
 from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, PRECISION, SPEC
 from search.storage.sharing import exclusive_access
@@ -80,12 +79,11 @@ def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
 
 
 def keep_recorded_starts(settings: Settings, spec: StudySpec) -> StudySpec:
-    """Leaves ``TABLE_START`` out of a table's study that an earlier version began without it."""
-    if spec.start[:1] != (TABLE_START,) or spec.name not in study_names(settings):
+    """Takes the starts of an existing study where the user gave none: other versions begin with others."""
+    if not spec.has_default_starts or spec.name not in study_names(settings):
         return spec
-    others = spec.start[1:]
-    recorded = load_study(settings, spec.name).user_attrs.get(SPEC, {}).get("start")
-    return replace(spec, start=others) if recorded == [start.to_json() for start in others] else spec
+    recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
+    return replace(spec, start=_recorded_spec(recorded).start) if recorded else spec
 
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:

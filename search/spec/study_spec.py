@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.config import AskedPrecision, DataConfig, Hyperparameters
+from pipelines.config import FEW_ROWS, AskedPrecision, DataConfig, Hyperparameters
 from pipelines.errors import SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, scaling_of, stem_of, suffix_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
@@ -33,6 +33,11 @@ DEFAULT_TRIALS = 64
 MAX_WEIGHTS = 2**31
 TABLE_START = Hyperparameters(256, 2, 0.1, "adam", 0.003, "cosine", 40, 32)
 """The first configuration of a table's study without a file: small batches, as few rows make few steps an epoch."""
+SMALL_STARTS = (
+    Hyperparameters(128, 2, 0.2, "adam", 0.003, "cosine", 40, 32),
+    Hyperparameters(256, 2, 0.3, "adam", 0.001, "cosine", 40, 32),
+)
+"""The starts of a source with fewer than ``FEW_ROWS`` rows: narrow networks, whose folds train side by side."""
 
 
 def default_space() -> SearchSpace:
@@ -80,6 +85,7 @@ class StudySpec:
             pruning misses.
         start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
+        has_default_starts: Whether the user gave no ``start``: the size of the source may choose others.
     """
 
     name: str
@@ -94,6 +100,7 @@ class StudySpec:
     audit: float = 0.0
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
+    has_default_starts: bool = field(default=False, compare=False)
 
     def is_start(self, number: int) -> bool:
         """Whether a trial has one of the ``start`` configurations."""
@@ -114,6 +121,13 @@ class StudySpec:
     def with_folds(self, n_folds: int) -> StudySpec:
         """The study with the number of folds of its data, as it is recorded."""
         return replace(self, data=replace(self.data, folds=n_folds))
+
+    def for_rows(self, n_rows: int) -> StudySpec:
+        """The study with the starts of a source of so many rows, where the user gave none."""
+        if not self.has_default_starts or n_rows >= FEW_ROWS:
+            return self
+        starts = (self.space.complete(start.to_json())[0] for start in SMALL_STARTS)
+        return replace(self, start=tuple(Hyperparameters(**values) for values in starts))
 
     def to_json(self) -> dict[str, Any]:
         """The study file as JSON, with every default."""
@@ -178,7 +192,7 @@ def default_spec(source: str, **options: object) -> StudySpec:
     """
     is_table = suffix_of(Path(source)) in TABLE_SUFFIXES
     starts = [*([TABLE_START.to_json()] if is_table else []), *DEFAULT_STUDY["start"]]
-    return _with({"data": {"source": source}, "start": starts}, options)
+    return replace(_with({"data": {"source": source}, "start": starts}, options), has_default_starts=True)
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipelines.config import FEW_ROWS
 from pipelines.data.splits.shares import Shares
 from pipelines.data.targets import listed
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 
 AUTOMATIC_FOLDS = 5
-FEW_ROWS = 5000
-"""A source with fewer rows, test rows included, has folds unless the user chooses otherwise."""
 
 _AUTOMATIC = (
     "{}: the source has fewer than {:,} rows, so each trial trains {} networks, and its value is the mean over the"

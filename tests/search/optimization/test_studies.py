@@ -56,6 +56,7 @@ class TestResuming:
         other = replace(spec, name="other")
         opened(places, other)
         assert keep_recorded_starts(places, other) == other
+        assert keep_recorded_starts(places, replace(spec, has_default_starts=False)) == spec, "the user gave these"
 
     @pytest.mark.parametrize("recorded", ["minmax", None])
     def test_a_table_of_an_earlier_version_keeps_its_scaling(self, places: Settings, recorded: Scaling | None) -> None:

@@ -14,6 +14,7 @@ from pipelines.errors import SpecError
 from search.spec.dimensions import Choice, Fixed, Range
 from search.spec.space import SearchSpace
 from search.spec.study_spec import (
+    SMALL_STARTS,
     TABLE_START,
     StudySpec,
     WorkerSettings,
@@ -157,6 +158,16 @@ def test_what_a_file_leaves_out():
     assert (spec.trials, spec.timeout_s) == (64, None)
     timed = spec_from_dict({"data": {"source": "mnist"}, "study": {"timeout_s": 60}})
     assert (timed.trials, timed.timeout_s) == (None, 60.0)
+
+
+def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
+    small = default_spec("digits").for_rows(4999)
+    assert small.start == SMALL_STARTS
+    assert default_spec("digits").for_rows(5000).start == default_spec("mnist").start
+    weighted = default_spec("iris.csv", class_weight="balanced").for_rows(150)
+    assert [start.class_weight for start in weighted.start] == ["balanced", "balanced"]
+    given = spec_from_dict({"data": {"source": "digits"}, "start": [SMALL_STARTS[0].to_json() | {"width": 64}]})
+    assert given.for_rows(100) == given
 
 
 def test_a_dimension_left_out_of_the_space_is_not_searched():
