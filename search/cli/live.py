@@ -72,7 +72,8 @@ class StartUp:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draws the line."""
-        yield Text(printable(f"{self._what} … {display.seconds(time.monotonic() - self._since)}"), overflow="ellipsis")
+        text = printable(f"{self._what} … {display.seconds(time.monotonic() - self._since)}")
+        yield Text(text, no_wrap=True, overflow="ellipsis")
 
 
 class PlainLines(Observer):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 
 import optuna
 
-from pipelines.errors import RefusedError
+from pipelines.errors import RefusedError, UnavailableError
 from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluation
 from pipelines.objectives import OBJECTIVES
-from search.finals.winner import Winner
+from search.finals.winner import Winner, find_winner
 from search.home.settings import read_settings
 from search.home.text import times, value_text
 from search.optimization.baselines import Baselines
@@ -110,17 +111,23 @@ def recorded_test(name: str, *, home: Path | None = None) -> dict[str, Any] | No
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
     Returns:
-        What ``evaluate`` found when it was called last, with ``at``, ``by``, ``run_name`` and ``seal_opened``; None
-        where the test was not read, or its last reading was cut off.
+        What ``evaluate`` found when it was called last, with ``at``, ``by``, ``run_name`` and ``seal_opened``, and
+        with ``winner``, the run of today's winner, where that is another one; None where the test was not read, or its
+        last reading was cut off.
 
     Raises:
         NotFoundError: There is no such study.
         UnavailableError: The database cannot be used.
     """
-    readings = load_own_study(read_settings(home), name).user_attrs.get(SEAL, ())
+    study = load_own_study(read_settings(home), name)
+    readings = study.user_attrs.get(SEAL, ())
     if not readings or not _is_complete(readings[-1]):
         return None
-    return {**readings[-1], "seal_opened": len(readings)}
+    found = {**readings[-1], "seal_opened": len(readings)}
+    with suppress(UnavailableError):  # MLflow does not have the winner's run yet
+        winner = find_winner(study).run_name
+        found |= {"winner": winner} if winner != found["run_name"] else {}
+    return found
 
 
 def latest_reading(study: optuna.Study) -> dict[str, Any] | None:

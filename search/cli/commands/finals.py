@@ -78,6 +78,8 @@ def _show_recorded(reading: dict[str, Any], study: str, home: Path | None, *, as
     display.show([recorded_table(reading, study)], document, as_json=as_json)
     read = times(reading["seal_opened"])
     display.message(f"the held-out test of this study was read {read}; this is what was recorded, nothing was read now")
+    if "winner" in reading:
+        display.message(f"the winner is {reading['winner']} now, which was not tested")
     display.suggest(display.command("evaluate", study, "--again", home=home), "reads the rows again, and records that")
 
 

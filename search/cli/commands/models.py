@@ -39,7 +39,7 @@ def promote(
     """
     from search.cli.live import working
 
-    with working(f"comparing the winner of study {study} with the {alias}, and registering it", plain=as_json):
+    with working(f"promoting the winner of study {study}", plain=as_json):
         result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
     document = asdict(result)
     del document["model"]

@@ -19,6 +19,7 @@ from pipelines.evaluation.metrics import CLASSIFICATION_METRICS
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
 from search.finals.finals import run_finalists
+from search.finals.readings import recorded_test
 from search.finals.sealed_test import FOLDER, evaluate, read_predictions, read_right
 from search.finals.winner import find_winner
 from search.home.settings import read_settings
@@ -170,3 +171,13 @@ def test_the_dataset_of_the_workers_has_no_test_rows():
 
 def test_the_record_is_json(contenders: Path):
     assert json.dumps(readings(contenders, "strong"))
+
+
+def test_another_winner_than_the_tested_one_is_named(home: Path):
+    evaluate("s", home=home)
+    assert "winner" not in (recorded_test("s", home=home) or {})
+    study = load_study(read_settings(home), "s")
+    (reading,) = readings(home)
+    study.set_user_attr(SEAL, [reading | {"run_name": "trial-0999"}])
+    shown = call("evaluate", "s", "--home", home)
+    assert f"the winner is {reading['run_name']} now, which was not tested" in shown.err
