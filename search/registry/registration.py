@@ -21,8 +21,9 @@ import optuna
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
+from pipelines.encoding.encoder import TableEncoder
 from pipelines.evaluation.predictor import ModelRecord
-from pipelines.files.tables import read_table
+from pipelines.files.tables import LargeTable, open_table
 from search.finals.readings import latest_reading, seal_opened
 from search.finals.sealed_test import PREDICTIONS_FILE, read_predictions
 from search.finals.winner import Winner, fetch_model
@@ -216,15 +217,27 @@ def _example_rows(config: DataConfig, dataset: Dataset) -> np.ndarray | pd.DataF
     """The first training rows as their source holds them."""
     if (encoder := dataset.preprocessing.columns) is None:
         return dataset.training.x[:_N_EXAMPLES]
-    used = [column.name for column in encoder.columns if column.n_features]
-    frame = read_table(Path(config.source).expanduser(), encoder.text_columns, encoder.literal_columns)[used]
-    encoded = encoder.encode(frame)
-    # Found by their values among all rows of the file: its first rows may be test rows, which nobody is shown.
-    known = {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]}
-    found = frame[[row.tobytes() in known for row in encoded]].head(_N_EXAMPLES).reset_index(drop=True)
+    found = _find_rows(config, encoder, {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]})
     # Decimals and dates as texts, missing values as None: MLflow writes the example as JSON.
     found = found.astype(object).where(found.notna(), None)
     return found.map(lambda value: str(value) if isinstance(value, Decimal | date) else value)
+
+
+def _find_rows(config: DataConfig, encoder: TableEncoder, known: set[bytes]) -> pd.DataFrame:
+    """Returns the first rows of a table that are encoded as some of these bytes.
+
+    They are found by their values among all rows: the first rows of the file may be test rows, which nobody is shown.
+    """
+    import pandas as pd
+
+    used = [column.name for column in encoder.columns if column.n_features]
+    table = open_table(Path(config.source).expanduser(), encoder.text_columns, encoder.literal_columns)
+    found: list[pd.DataFrame] = []
+    for part in table.parts(used, date_as_object=True) if isinstance(table, LargeTable) else [table[used]]:
+        found.append(part[[row.tobytes() in known for row in encoder.encode(part)]])
+        if sum(map(len, found)) >= _N_EXAMPLES:
+            break
+    return pd.concat(found).head(_N_EXAMPLES).reset_index(drop=True)
 
 
 def _requirements() -> list[str]:
