@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so does _modules
     from search.finals import (
+        Ensemble as Ensemble,
         Finalist as Finalist,
         FinalistsResult as FinalistsResult,
         SealedResult as SealedResult,

@@ -17,7 +17,7 @@ def main() -> None:
         str(options.table), target=options.target, timeout_s=options.seconds, split_seed=options.seed
     )
     search.run_study(spec, home=home)
-    search.run_finalists(spec.name, top=3, seeds=3, home=home)
+    search.run_finalists(spec.name, top=3, seeds=3, ensemble=True, home=home)
     result = search.evaluate(spec.name, home=home)
     metrics = {name: found.value for name, found in result.evaluation.metrics.items()}
     options.output.write_text(json.dumps({**metrics, "seconds": time.time() - started}))

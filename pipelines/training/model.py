@@ -96,6 +96,21 @@ def build_model(
     return model
 
 
+def pack_models(models: Sequence[keras.Model]) -> list[np.ndarray]:
+    """Returns the weights of several models of one configuration as those of one, for ``build_model``.
+
+    Args:
+        models: As ``load_h5`` returns them, each of one network or of several.
+
+    Returns:
+        A kernel and a bias for each layer, with a first axis of all networks, in the order of the models.
+    """
+    each = [[variable.numpy() for variable in model.trainable_variables] for model in models]
+    # A bias has one axis, where it is no network's among several.
+    packed = [weights if weights[-1].ndim > 1 else [weight[None] for weight in weights] for weights in each]
+    return [np.concatenate(layer) for layer in zip(*packed, strict=True)]
+
+
 def _keras_loss(name: Loss) -> keras.losses.Loss:
     import keras
 

@@ -1,5 +1,6 @@
 """Finalists, the winner and the held-out test."""
 
+from search.finals.ensemble import Ensemble as Ensemble
 from search.finals.finalist import Finalist as Finalist
 from search.finals.finals import FinalistsResult as FinalistsResult, run_finalists as run_finalists
 from search.finals.readings import SealedResult as SealedResult, recorded_test as recorded_test

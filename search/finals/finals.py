@@ -12,6 +12,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES, epoch_metrics
 from pipelines.training.packing import networks_at_once
+from search.finals.ensemble import Ensemble, make_ensemble, recorded_ensemble, require_seeds
 from search.finals.finalist import Candidate, Finalist, candidates, make_finalist
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.opening import exclusive_study
@@ -46,6 +47,7 @@ class FinalistsResult:
         majority: Accuracy of always answering with the validation rows' most frequent class; None in a regression.
         baselines: Metrics on the validation rows of each baseline; see ``TrialRow``.
         folds: Number of folds that the value of each run is the mean of; 1 with one split.
+        ensemble: The winner's networks of all seeds as one model; None without one.
     """
 
     study: str
@@ -57,6 +59,7 @@ class FinalistsResult:
     majority: float | None = None
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     folds: int = 1
+    ensemble: Ensemble | None = None
 
 
 def run_finalists(
@@ -65,6 +68,7 @@ def run_finalists(
     top: int = 5,
     seeds: int = 5,
     refit: bool = False,
+    ensemble: bool = False,
     home: Path | None = None,
     pool: str = "local",
     observer: Observer | None = None,
@@ -78,6 +82,7 @@ def run_finalists(
             any more gets fewer.
         refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
             as its best one was on average. The model is the last epoch's: there are no rows to choose another by.
+        ensemble: Whether the winner's networks of all seeds become one model, which answers with their mean.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
         pool: Where they are trained; see ``run_study``.
         observer: Is told of every change; None for nobody.
@@ -90,15 +95,19 @@ def run_finalists(
     for option, value in (("--top", top), ("--seeds", seeds)):
         if value < 1:
             raise SpecError(f"{option}: must be at least 1, got {value}")
+    if refit and ensemble:
+        raise SpecError("--refit and --ensemble: choose one of them")
+    if ensemble:
+        require_seeds(seeds)
     prepare_pool(pool)
     with exclusive_study(name, home, observer or Observer()) as (context, dataset):
         finals = _Finals(context, dataset, candidates(context.study, top), top, seeds, pool)
-        return finals.run(refit=refit)
+        return finals.run("refit" if refit else "ensemble" if ensemble else None)
 
 
 @dataclass(slots=True)
 class _Finals:
-    """One call of ``run_finalists``: the finalists, the verdict and the refit."""
+    """One call of ``run_finalists``: the finalists, the verdict, and the refit or the ensemble."""
 
     context: StudyContext
     dataset: Dataset
@@ -109,7 +118,12 @@ class _Finals:
     started: set[str] = field(default_factory=set)
     progress: Progress = field(init=False)
 
-    def run(self, *, refit: bool) -> FinalistsResult:
+    def run(self, model: str | None) -> FinalistsResult:
+        """Trains what is missing.
+
+        Args:
+            model: What else is made of the winner: ``refit``, ``ensemble`` or None.
+        """
         study, tracker, verdict = self.context.study, self.context.tracker, None
         # A run left by a dead process may belong to a configuration that is not trained any more.
         names = {finalist_run_name(c.trial, n + 1) for c in self.candidates for n in range(self.n_seeds)}
@@ -118,16 +132,24 @@ class _Finals:
         interrupted = self._train_finalists()
         if not interrupted:
             verdict = judge(self._finalists())
-            study.set_user_attr(VERDICT, as_attribute(verdict, self.top, self.n_seeds))
-            interrupted = refit and self._train_refit(verdict.winner)
+            asked = {"model": model or study.user_attrs.get(VERDICT, {}).get("model")}
+            study.set_user_attr(VERDICT, as_attribute(verdict, self.top, self.n_seeds) | asked)
+            interrupted = model == "refit" and self._train_refit(verdict.winner)
         tracker.close()
         record_runs(study, tracker)
-        verdict = verdict and judge(self._finalists())  # again: by now more runs have their ids
+        undelivered = tracker.undelivered
+        if verdict and model == "ensemble":
+            undelivered += make_ensemble(self.context, self.dataset)
+        return self._result(verdict and judge(self._finalists()), undelivered, interrupted=interrupted)
+
+    def _result(self, verdict: Verdict | None, undelivered: int, *, interrupted: bool) -> FinalistsResult:
+        """The result, once as many runs as possible have their ids."""
+        study = self.context.study
         run_id = recorded_results(study).get(verdict.winner.refit_run, {}).get("run_id") if verdict else None
         opened = seal_opened(study.user_attrs)
-        result = FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, tracker.undelivered)
+        result = FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, undelivered)
         result = replace(result, majority=majority_of(self.dataset), baselines=baselines_of(study.user_attrs))
-        return replace(result, folds=self.dataset.n_folds)
+        return replace(result, folds=self.dataset.n_folds, ensemble=recorded_ensemble(study) if verdict else None)
 
     def _train_finalists(self) -> bool:
         """Trains the missing runs; returns whether it was interrupted."""

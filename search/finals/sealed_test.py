@@ -20,11 +20,19 @@ from pipelines.data.datasets import Dataset, Split
 from pipelines.data.sealed import open_test
 from pipelines.errors import UnavailableError
 from pipelines.evaluation.contributions import Predictions
-from pipelines.evaluation.metrics import Evaluation, RegressionEvaluation, evaluate as score, evaluate_regression
+from pipelines.evaluation.metrics import Evaluation
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
-from search.finals.readings import SealedResult, authorship, previous_readings
-from search.finals.tested_models import READ, models_tested_on, number_of, record_test
+from search.finals.readings import (
+    READ,
+    SealedResult,
+    authorship,
+    models_tested_on,
+    number_of,
+    previous_readings,
+    record_test,
+    score_predictions,
+)
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line
@@ -74,10 +82,11 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         ordinal = number_of(winner.run_id, models_tested_on(client, test.digest, dataset.fingerprint))
         trained, untrained = _predictors(winner, content, dataset)
         found = _predict(trained, test, dataset)
-        trivial = _score(found.of_trivial_model, dataset, winner)
+        loss = winner.candidate.hyperparameters.loss or "mse"
+        trivial = score_predictions(found.of_trivial_model, dataset, loss)
         baseline = trivial.metrics[winner.objective.metric].value
         untrained_accuracy = None if found.is_regression else _accuracy(untrained, test)
-        evaluation = _score(found, dataset, winner)
+        evaluation = score_predictions(found, dataset, loss)
         result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal, baseline)
         class_weight = winner.candidate.hyperparameters.class_weight
         n_groups = None if test.group is None else len(np.unique(test.group))
@@ -108,14 +117,6 @@ def _predict(model: Predictor, test: Split, dataset: Dataset) -> Predictions:
         return Predictions(outputs, test.y, counts / counts.sum(), test.weight, test.group)
     mean = np.average(target.decode(training.y), weights=training.weight, keepdims=True)
     return Predictions(outputs.reshape(-1), target.decode(test.y), mean, test.weight, test.group)
-
-
-def _score(found: Predictions, dataset: Dataset, winner: Winner) -> Evaluation | RegressionEvaluation:
-    target = dataset.preprocessing.target
-    if target is None:
-        return score(found.predicted, found.truth, dataset.class_names, found.weight, found.group)
-    loss = winner.candidate.hyperparameters.loss or "mse"
-    return evaluate_regression(found, target.encode, loss)
 
 
 def _accuracy(model: Predictor, test: Split) -> float:

@@ -19,7 +19,7 @@ from search.optimization.seeds import trial_seed
 from search.storage.attributes import RESULT, SPEC, VERDICT
 from search.tracking.entries import MODEL_FILE
 from search.tracking.history import read_artifact
-from search.tracking.run_names import finalist_run_name, trial_run_name
+from search.tracking.run_names import ensemble_run_name, finalist_run_name, trial_run_name
 from search.tracking.spool import entries, read_entry
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Winner:
 
     Attributes:
         candidate: Its configuration; its value is that of its trial, as the leaderboard shows it.
-        role: ``refit``, ``finalist``, or ``trial`` if there were no finals.
+        role: ``refit``, ``ensemble``, ``finalist``, or ``trial`` if there were no finals.
         run_name: The run that trained it.
         run_id: That run in MLflow.
         seed: The seed it was trained with.
@@ -40,6 +40,7 @@ class Winner:
         model_sha256: Hash of its ``.h5``.
         value: Mean value of the finals' runs, or the trial's if there were no finals.
         objective: The validation metric that the value is.
+        networks: Number of networks whose mean the model answers with.
     """
 
     candidate: Candidate
@@ -51,17 +52,24 @@ class Winner:
     model_sha256: str
     value: float
     objective: Objective
+    networks: int = 1
 
 
 def find_winner(study: optuna.Study) -> Winner:
-    """The winner's refit, or its finalist with the median value; the best trial if there were no finals.
+    """The winner's refit, ensemble, or finalist with the median value; the best trial if there were no finals.
+
+    Of a refit and an ensemble the one counts that was asked for last; one that is not made does not count.
 
     Raises:
         NotFoundError: No trial is complete.
         UnavailableError: MLflow does not have the winner's run yet.
     """
     verdict = study.user_attrs.get(VERDICT)
-    winner = _finals_winner(study, verdict["winner"], verdict["seeds"]) if verdict else _best_trial(study)
+    if verdict:
+        roles = ("ensemble", "refit") if verdict.get("model") == "ensemble" else ("refit", "ensemble")
+        winner = _finals_winner(study, verdict["winner"], verdict["seeds"], roles)
+    else:
+        winner = _best_trial(study)
     if not winner.run_id:
         raise UnavailableError(f"{winner.run_name}: its run must be in MLflow, but was not sent yet: try again")
     return winner
@@ -70,24 +78,41 @@ def find_winner(study: optuna.Study) -> Winner:
 def measured_winner(study: optuna.Study, winner: Winner) -> Winner:
     """The model whose answers for the validation rows say how good a winner is.
 
-    That is the winner, or for a refit, which trained on these rows, the median finalist of its configuration.
+    That is the winner, or the median finalist of its configuration for a model that trained on these rows: a refit, and
+    with folds an ensemble.
     """
-    if winner.role != "refit":
-        return winner
-    return _finals_winner(study, winner.candidate.trial, len(winner.seeds), with_refit=False)
+    if winner.role == "refit" or (winner.role == "ensemble" and n_folds(study) > 1):
+        return _finals_winner(study, winner.candidate.trial, len(winner.seeds))
+    return winner
 
 
-def _finals_winner(study: optuna.Study, number: int, n_seeds: int, *, with_refit: bool = True) -> Winner:
+def n_folds(study: optuna.Study) -> int:
+    """Number of folds of a study; 1 for one split."""
+    return study.user_attrs[SPEC]["data"].get("folds") or 1
+
+
+def finals_runs(study: optuna.Study, number: int, n_seeds: int) -> list[Winner]:
+    """The runs of a finalist that was trained with every seed, in the order of the seeds."""
+    results = recorded_results(study)
+    candidate = candidate_of(study.get_trials(deepcopy=False)[number])
+    names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
+    return [_winner(study, candidate, "finalist", name, results[name], [results[name]]) for name in names]
+
+
+def _finals_winner(study: optuna.Study, number: int, n_seeds: int, roles: Sequence[str] = ()) -> Winner:
+    """The first of some models of a configuration that is made, or its median finalist."""
     results, gain = recorded_results(study), objective_of(study.user_attrs).gain
     candidate = candidate_of(study.get_trials(deepcopy=False)[number])
     names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
     refit = make_finalist(candidate, n_seeds, results).refit_run
-    if with_refit and results.get(refit, {}).get("model_sha256"):
-        chosen, role = refit, "refit"
+    made = {"refit": refit, "ensemble": ensemble_run_name(number, n_seeds)}
+    role = next((role for role in roles if results.get(made[role], {}).get("model_sha256")), "finalist")
+    if role in made:
+        chosen = made[role]
     else:
         # A mean belongs to no model: the run with the median value, the worse of two, stands for its configuration.
         ranked = sorted(names, key=lambda name: (gain(best_value(results[name]) or 0.0), name))
-        chosen, role = ranked[(len(ranked) - 1) // 2], "finalist"
+        chosen = ranked[(len(ranked) - 1) // 2]
     return _winner(study, candidate, role, chosen, results[chosen], [results[name] for name in names])
 
 
@@ -108,6 +133,7 @@ def _winner(
     runs: Sequence[Mapping[str, Any]],
 ) -> Winner:
     """The winner from the record of its own run and the records of the runs that its configuration won with."""
+    networks = result.get("networks") or (1 if role == "refit" else n_folds(study))
     return Winner(
         candidate=candidate,
         role=role,
@@ -118,6 +144,7 @@ def _winner(
         model_sha256=result["model_sha256"],
         value=sum(best_value(run) or 0.0 for run in runs) / len(runs),
         objective=objective_of(study.user_attrs),
+        networks=networks,
     )
 
 

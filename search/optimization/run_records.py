@@ -41,7 +41,7 @@ def metrics_of(result: Mapping[str, Any]) -> dict[str, float]:
     """The metrics of a record that have one value for a run."""
     usage: Mapping[str, float] = result.get("usage", {})
     known = {key: value for key, value in result.items() if value is not None}
-    return {**{key: known[key] for key in known if key.startswith("best_") or key == "duration_s"}, **usage}
+    return {**{key: known[key] for key in known if key.startswith(("best_", "mean_")) or key == "duration_s"}, **usage}
 
 
 def files_of(outcome: Outcome) -> dict[str, bytes]:

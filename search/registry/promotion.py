@@ -10,9 +10,9 @@ import optuna
 
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
-from search.finals.readings import authorship, latest_reading
+from search.finals.ensemble import ask_for_ensemble
+from search.finals.readings import authorship, latest_reading, models_tested_on, number_of
 from search.finals.sealed_test import read_confusion
-from search.finals.tested_models import models_tested_on, number_of
 from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
 from search.home.settings import Settings, read_settings
@@ -81,6 +81,7 @@ def promote(
     alias: str = CHAMPION,
     alpha: float = ALPHA,
     force: str | None = None,
+    ensemble: bool = False,
     home: Path | None = None,
 ) -> Promotion:
     """Takes a study's winner through the gate, registers it and moves the alias to it.
@@ -94,13 +95,15 @@ def promote(
         alias: The alias that moves.
         alpha: The gate's significance level, of all challengers on the same test rows together.
         force: Why a refusal of the gate is overruled; it is recorded.
+        ensemble: Whether the winner's networks of all seeds as one model stand for the study from now on; the model is
+            made if it is missing.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
     Returns:
         The gate's decision; a refusal is not an error.
 
     Raises:
-        NotFoundError: There is no such study, or no trial of it is complete.
+        NotFoundError: There is no such study, no trial of it is complete, or an ensemble needs finalists first.
         SpecError, InputError: An option breaks a rule, or a file was changed since.
         UnavailableError: A database, the tracking server or the registry cannot be used.
     """
@@ -108,6 +111,8 @@ def promote(
         raise SpecError(f"--alpha: must be above 0 and below 1, got {alpha:g}")
     if force is not None and not force.strip():
         raise SpecError("--force: must give the reason, got an empty text")
+    if ensemble:
+        ask_for_ensemble(name, home)
     settings = read_settings(home)
     study = load_own_study(settings, name)
     open_home(settings)

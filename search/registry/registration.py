@@ -61,6 +61,7 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         "fingerprint": str(study.user_attrs[FINGERPRINT]),
         "git_commit": run_tags.get("mlflow.source.git.commit", ""),
         "precision": run_tags.get("precision", "float32"),
+        "networks": str(winner.networks),
         "model_sha256": winner.model_sha256,
         winner.objective.name: f"{winner.value:.6f}",
         "seal_opened": str(seal_opened(study.user_attrs)),

@@ -28,6 +28,11 @@ def refit_run_name(trial: int, epochs: int) -> str:
     return f"refit-{trial:04d}-epochs-{epochs}"
 
 
+def ensemble_run_name(trial: int, n_seeds: int) -> str:
+    """The run of an ensemble: the networks of a trial's configuration with the first n seeds as one model."""
+    return f"ensemble-{trial:04d}-seeds-{n_seeds}"
+
+
 def training_run_name() -> str:
     """A new name for the run of a single training."""
     return f"train-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"

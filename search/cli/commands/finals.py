@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,9 @@ def finalists(
     top: Annotated[int, option("N", "Number of configurations, from the best.")] = 5,
     seeds: Annotated[int, option("N", "Trainings of each configuration, each with a new seed.")] = 5,
     refit: Annotated[bool, typer.Option("--refit", help="Train the winner again, with the validation rows.")] = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Make one model of the winner's networks with all seeds.")
+    ] = False,
     pool: Pool = "local",
     home: Home = None,
     as_json: Json = False,
@@ -37,10 +41,14 @@ def finalists(
 
     Example: mlp-search finalists digits --top 3 --seeds 5
     """
+    if refit and ensemble:
+        raise typer.BadParameter("--refit and --ensemble: choose one of them")
     from search.cli.live import watching
 
     with watching(plain=as_json) as observer:
-        result = search.run_finalists(study, top=top, seeds=seeds, refit=refit, home=home, pool=pool, observer=observer)
+        result = search.run_finalists(
+            study, top=top, seeds=seeds, refit=refit, ensemble=ensemble, home=home, pool=pool, observer=observer
+        )
     if result.verdict is not None:
         each = f"{seeds} seeds each" + (f", means of {result.folds} folds" if result.folds > 1 else "")
         _show_verdict(result, result.verdict, f"finalists of study {study}, {each}", as_json=as_json)
@@ -109,6 +117,7 @@ def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     objective = verdict.winner.objective
     document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
+    document["ensemble"] = asdict(result.ensemble) if result.ensemble else None
     display.show(verdict_tables(result, verdict, title), document, as_json=as_json)
 
 
@@ -130,7 +139,17 @@ def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, titl
     from search.optimization.baselines import compare  # needs NumPy, which no help waits for
 
     beside = compare(verdict.winner.mean, verdict.winner.objective, result.baselines, result.majority)
-    return [table, verdict.explanation, *beside.sentences("the winner")]
+    return [table, verdict.explanation, *beside.sentences("the winner"), *_ensemble_lines(result.ensemble, name)]
+
+
+def _ensemble_lines(ensemble: search.Ensemble | None, objective: str) -> list[str]:
+    """What is known of the winner's networks as one model."""
+    if ensemble is None:
+        return []
+    line = f"{ensemble.run_name} answers with the mean of the winner's {ensemble.networks} networks"
+    if ensemble.value is None:
+        return [f"{line}. It has no {objective} of its own: each row of the folds trained some of them."]
+    return [f"{line}: {objective} {display.score(ensemble.value)}."]
 
 
 def _runs(finalist: search.Finalist) -> str:
@@ -152,7 +171,8 @@ def evaluation_tables(result: search.SealedResult, study: str) -> list[Renderabl
     from pipelines.evaluation.metrics import Evaluation  # imports scikit-learn, which takes a second
 
     winner, evaluation, objective = result.winner, result.evaluation, result.winner.objective
-    facts = {"model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters"}
+    together = f" in each of {winner.networks} networks" if winner.networks > 1 else ""
+    facts = {"model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters{together}"}
     names = dict.fromkeys((objective.metric, *evaluation.metrics))  # the study's own first
     facts |= {f"test {name.replace('_', ' ')}": _estimate(evaluation.metrics[name]) for name in names}
     from search.optimization.baselines import compare  # needs NumPy, which no help waits for

@@ -30,6 +30,9 @@ def promote(
     alias: Alias = "champion",
     alpha: Annotated[float, option("P", "Level of the gate, over all challengers on the same test rows.")] = ALPHA,
     force: Annotated[str | None, option("REASON", "Promote even if the gate refuses; recorded.")] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Promote the winner's networks of all seeds as one model.")
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +43,7 @@ def promote(
     from search.cli.live import working
 
     with working(f"promoting the winner of study {study}", plain=as_json):
-        result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, home=home)
+        result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, ensemble=ensemble, home=home)
     document = asdict(result)
     del document["model"]
     display.show(promotion_lines(result, alias), document, as_json=as_json)
