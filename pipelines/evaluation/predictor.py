@@ -125,7 +125,7 @@ class Predictor:
         import keras
 
         mean = self._model.layers[-1]
-        networks = Predictor(keras.Model(self._model.inputs, mean.input), self._preprocessing)
+        networks = Predictor(keras.Model(self._model.inputs[0], mean.input), self._preprocessing)
         return np.asarray(networks.probabilities(rows)[np.arange(len(fold_of)), fold_of])
 
 

@@ -148,7 +148,7 @@ def _ensemble_lines(ensemble: search.Ensemble | None, objective: str) -> list[st
         return []
     line = f"{ensemble.run_name} answers with the mean of the winner's {ensemble.networks} networks"
     if ensemble.value is None:
-        return [f"{line}. It has no {objective} of its own: each row of the folds trained some of them."]
+        return [f"{line}. It has no {objective} of its own: every row is a training row of some of them."]
     return [f"{line}: {objective} {display.score(ensemble.value)}."]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import load
@@ -15,6 +16,7 @@ from pipelines.training.training import Training
 HP = Hyperparameters(width=16, depth=1, epochs=1)
 
 
+@pytest.mark.filterwarnings("error:The structure of `inputs`")  # Keras would print it to the user
 def test_each_row_is_answered_by_the_network_of_its_fold() -> None:
     dataset = load(DataConfig("digits", folds=3))
     training = Training(TrainingRows.of(dataset), HP, 1)
