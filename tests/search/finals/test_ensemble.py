@@ -55,12 +55,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(home: Path) -> dict[str, FinalistsResult]:
-    """Their finals with ensembles; that of ``one`` is made again after a kill between its spool and its record."""
+    """Their finals with ensembles.
+
+    That of ``one`` is recovered after a kill between its spool and its record, that of ``two`` is made by ``promote``.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "record_result", kill)
         with pytest.raises(Killed):
             run_finalists("one", top=1, seeds=2, ensemble=True, home=home)
     assert len(list(entries(read_settings(home).spool, "one"))) == 1
+    run_finalists("two", top=1, seeds=2, home=home)
+    assert "evaluate" in promote("two", ensemble=True, home=home).reason
+    assert len(runs_of(home, "two")) == 1
     return {name: run_finalists(name, top=1, seeds=2, ensemble=True, home=home) for name in ("one", "two")}
 
 
@@ -118,7 +124,8 @@ def test_its_run_has_the_finalists_mean_and_its_own_value_where_rows_are_left(
 def test_it_is_made_once_also_after_a_kill(home: Path, results: dict[str, FinalistsResult]):
     again = run_finalists("one", top=1, seeds=2, ensemble=True, home=home)
     assert again.ensemble == results["one"].ensemble
-    assert [run.info.run_id for run in runs_of(home, "one")] == [again.ensemble.run_id]
+    for name in ("one", "two"):
+        assert [run.info.run_id for run in runs_of(home, name)] == [results[name].ensemble.run_id]
     assert not list(entries(read_settings(home).spool, "one"))
 
 
