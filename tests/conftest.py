@@ -33,6 +33,8 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+os.environ.pop("COLUMNS", None)  # set by xdist in its processes: piped output would be as narrow as a terminal
+
 
 @pytest.fixture(scope="session", autouse=True)
 def migrate_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
@@ -122,6 +124,14 @@ def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     made = made_once(tmp_path_factory, "contenders", make_contenders)
     return copy_home(made, tmp_path_factory.mktemp("contenders") / "home")
+
+
+@pytest.fixture
+def untouched_contenders(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """A copy of the home of ``contenders`` for one test, in which no other test has promoted anything."""
+    from finished import make_contenders
+
+    return copy_home(made_once(tmp_path_factory, "contenders", make_contenders), tmp_path / "home")
 
 
 @pytest.fixture(scope="module")  # an open Playwright occupies the thread's event loop

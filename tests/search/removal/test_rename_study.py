@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from command_line import call
 from finished import small_spec
-from ready_home import copy_home
 
 import search
 from pipelines.errors import InputError, NotFoundError
@@ -16,9 +15,9 @@ from search.tracking.connection import connect
 
 
 @pytest.fixture
-def home(contenders: Path, tmp_path: Path) -> Path:
-    """A copy of the home of five evaluated studies."""
-    return copy_home(contenders, tmp_path / "home")
+def home(untouched_contenders: Path) -> Path:
+    """The home of five evaluated studies."""
+    return untouched_contenders
 
 
 def test_a_study_goes_on_under_its_new_name(home: Path) -> None:
