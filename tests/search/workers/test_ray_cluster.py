@@ -170,7 +170,7 @@ def test_an_address_without_a_cluster_is_one_line(
     address: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
-    answer = call("run", "digits", "--pool", "ray", "--trials", 1, "--home", tmp_path)
+    answer = call("run", "digits", "--folds", 1, "--pool", "ray", "--trials", 1, "--home", tmp_path)
     assert answer.code == 1
     assert answer.out == ""
     assert re.fullmatch(message + "\n", answer.err)
@@ -178,7 +178,7 @@ def test_an_address_without_a_cluster_is_one_line(
 
 def test_without_ray_the_command_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    answer = call("run", "digits", "--pool", "ray", "--home", tmp_path)
+    answer = call("run", "digits", "--folds", 1, "--pool", "ray", "--home", tmp_path)
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == "error: --pool ray needs Ray, which is not installed: pip install 'mlp-search[ray]'\n"
     assert not list(tmp_path.iterdir())
