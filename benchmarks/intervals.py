@@ -118,7 +118,8 @@ def real(source: str, folder: Path, n_train: int, n_rows: int, n_times: int) -> 
 
     trainer.configure_device(None)
     from pipelines.config import DataConfig, Hyperparameters
-    from pipelines.data.datasets import Split, load
+    from pipelines.data.datasets import Split
+    from pipelines.data.loading import load
     from pipelines.training.rows import TrainingRows
     from pipelines.training.training import Training
 

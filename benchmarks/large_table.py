@@ -28,7 +28,7 @@ LOAD = """
 import json, re, sys, time
 from pathlib import Path
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 started = time.perf_counter()
 said = []
 dataset = load(DataConfig(sys.argv[1]), note=said.append)

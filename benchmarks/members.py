@@ -47,7 +47,8 @@ def measure(options: argparse.Namespace) -> list[dict[str, float]]:
 
     trainer.configure_device(1)
     from pipelines.config import DataConfig
-    from pipelines.data.datasets import Dataset, Split, load
+    from pipelines.data.datasets import Dataset, Split
+    from pipelines.data.loading import load
     from pipelines.data.preprocessing import Preprocessing
     from pipelines.training.rows import TrainingRows
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from virtual_pool import metrics
 
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.home.settings import prepare_home, read_settings

@@ -18,7 +18,8 @@ from peers.common import CONFIGURATIONS, Configuration
 from rich.table import Table
 
 from pipelines.config import DataConfig, Hyperparameters, Precision
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from search.devices.precision import cpu_has_bfloat16, precision_of
 from search.devices.slots import Slot, count_cores
 from search.training.forecast import ProbeRunner

@@ -97,7 +97,7 @@ def read_rows(options: Options) -> Rows:
     import pandas as pd
 
     from pipelines.config import DataConfig
-    from pipelines.data.datasets import prepare
+    from pipelines.data.loading import prepare
     from pipelines.data.readers import read_source
 
     config = DataConfig(str(options.table), target=options.target, split_seed=options.seed)

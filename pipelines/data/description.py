@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import Prepared, encode, prepare
+from pipelines.data.loading import Prepared, encode, prepare
 from pipelines.objectives import Task
 
 
@@ -68,7 +68,7 @@ class Description:
 
 
 def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Description:
-    """Describes a source; arguments and errors are those of ``datasets.load``."""
+    """Describes a source; arguments and errors are those of ``loading.load``."""
     prepared = prepare(config, folders, decide_folds=decide_folds)
     columns = _summarize_columns(prepared)  # before rows are encoded: it takes the memory of some columns
     dataset = encode(prepared, config)

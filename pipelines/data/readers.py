@@ -84,7 +84,7 @@ class Source:
 
 
 def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:
-    """Reads rows and labels; arguments and errors are those of ``datasets.load``."""
+    """Reads rows and labels; arguments and errors are those of ``loading.load``."""
     name = config.source
     _require_keys(config)
     if name in SOURCES and config.task == "regression":

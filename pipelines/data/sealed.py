@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import Split, prepare
+from pipelines.data.datasets import Split
+from pipelines.data.loading import prepare
 from pipelines.data.readers import TEST_ARRAYS, archive_of, convert_inputs
 from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels
@@ -33,14 +34,14 @@ class SealedRows(Split):
 
 
 def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
-    """Returns the test rows, encoded as ``datasets.load`` encodes the others.
+    """Returns the test rows, encoded as ``loading.load`` encodes the others.
 
     Args:
-        config: As for ``datasets.load``.
-        folders: As for ``datasets.load``.
+        config: As for ``loading.load``.
+        folders: As for ``loading.load``.
 
     Raises:
-        DataError: As for ``datasets.load``, or test labels that do not occur in training.
+        DataError: As for ``loading.load``, or test labels that do not occur in training.
         NotFoundError: The file does not exist.
         UnavailableError: The file cannot be opened.
     """

@@ -30,7 +30,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     """Reads a table as ``readers.Source`` holds it: its rows, task, labels, formats, roles and notes.
 
     Raises:
-        DataError, UnavailableError: As for ``datasets.load``.
+        DataError, UnavailableError: As for ``loading.load``.
     """
     target = config.target or "target"
     frame = open_table(path, config.text_columns or (), (target, *(config.text_columns or ())))

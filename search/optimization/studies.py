@@ -10,7 +10,8 @@ from typing import Any
 
 import optuna
 
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from pipelines.errors import NotFoundError, SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
 from pipelines.objectives import OBJECTIVES

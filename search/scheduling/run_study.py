@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, settle, slow_note
 from search.home.interrupts import interruptible

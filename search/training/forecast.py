@@ -14,7 +14,8 @@ import numpy as np
 import psutil
 
 from pipelines.config import Hyperparameters
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from pipelines.errors import TrainingError
 from pipelines.files.archives import Array
 from search.devices.memory import require_fit

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import Precision, layers
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.history import EpochReport, sha256

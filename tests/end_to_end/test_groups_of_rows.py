@@ -9,7 +9,7 @@ import pandas as pd
 from command_line import call
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.data.sealed import open_test
 from pipelines.evaluation.row_scores import decode
 from search.home.settings import read_settings

@@ -17,7 +17,8 @@ from world import World
 from wrong_files import write_wrong_files
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from search.home.settings import Settings, prepare_home, read_settings
 from search.spec.study_spec import StudySpec
 

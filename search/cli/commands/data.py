@@ -61,7 +61,7 @@ def _list_sources(folders: tuple[Path, ...], *, as_json: bool) -> None:
 
 
 def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) -> None:
-    from pipelines.data.datasets import load
+    from pipelines.data.loading import load
     from pipelines.evaluation.figures import example_grid, save
 
     dataset = load(config, folders)

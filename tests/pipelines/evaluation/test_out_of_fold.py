@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from pipelines.training.history import sha256
 from pipelines.training.model import build_model, to_h5

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.errors import DataError
 from pipelines.files.sources import is_available
 
@@ -24,7 +24,7 @@ def test_the_first_folder_that_has_the_file_wins(tmp_path: Path):
             np.savez(tmp_path / folder / "mnist.npz", x_train=x + 100 * number, y_train=y)
     folders = [tmp_path / "empty", tmp_path / "first", tmp_path / "second"]
 
-    assert 90 < datasets.load(DataConfig("mnist"), folders).training.x.mean() < 110
+    assert 90 < loading.load(DataConfig("mnist"), folders).training.x.mean() < 110
     assert is_available("mnist", folders)
     assert not is_available("mnist", folders[:1])
     assert not is_available("nothing", folders)
@@ -33,11 +33,11 @@ def test_the_first_folder_that_has_the_file_wins(tmp_path: Path):
 
 def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path):
     code = (
-        "import sys; from pathlib import Path; from pipelines.data import datasets\n"
+        "import sys; from pathlib import Path; from pipelines.data import loading\n"
         "from pipelines.config import DataConfig\n"
         "from pipelines.errors import UnavailableError\n"
         "assert not {'tensorflow', 'keras', 'pandas', 'sklearn'} & set(sys.modules)\n"
-        "try: datasets.load(DataConfig('mnist'), [Path('first'), Path('last')])\n"
+        "try: loading.load(DataConfig('mnist'), [Path('first'), Path('last')])\n"
         "except UnavailableError as error: sys.exit(f'expected: {error}')\n"
     )
     nowhere = "http://127.0.0.1:9"
@@ -75,12 +75,12 @@ def test_a_download_without_a_network_says_where_to_put_the_file(tmp_path: Path)
 )
 def test_wrong_settings_give_one_line(config: DataConfig, expected: str):
     with pytest.raises(DataError) as caught:
-        datasets.load(config)
+        loading.load(config)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_all_wrong_settings_are_reported_at_once():
     with pytest.raises(DataError) as caught:
-        datasets.load(DataConfig("digits", validation_fraction=2, test_fraction=-1, split_seed=-1))
+        loading.load(DataConfig("digits", validation_fraction=2, test_fraction=-1, split_seed=-1))
     assert len(caught.value.problems) == 3

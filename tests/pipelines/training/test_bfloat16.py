@@ -14,7 +14,8 @@ import pytest
 from keras_counterpart import tiny_dataset
 
 from pipelines.config import DataConfig, Hyperparameters, Precision
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from pipelines.training.model import build_model, to_h5
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from pipelines.data.targets import TargetScaling
 from pipelines.network.streams import fold_seed
 from pipelines.training.model import build_model, to_h5

@@ -11,7 +11,8 @@ import pytest
 from keras_counterpart import batches, tiny_dataset
 
 from pipelines.config import DataConfig, Hyperparameters, Scaling, Transform
-from pipelines.data.datasets import Dataset, Split, load
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.loading import load
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.data.targets import TargetScaling
 from pipelines.errors import InputError

@@ -13,7 +13,8 @@ from hypothesis import given, settings, strategies as st
 from keras_counterpart import batches, keras_model, tiny_dataset
 
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training.pack import row_order

@@ -9,7 +9,7 @@ import pytest
 from fake_driver import UUIDS, Driver, FakeGpu, slots_of
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.errors import SpecError, UnavailableError
 from search.devices.gpus import GpuProbe
 from search.devices.memory import gpu_trial_mb

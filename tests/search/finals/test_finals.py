@@ -16,7 +16,7 @@ from finished import run_small
 from registered import client_of
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.errors import NotFoundError, SpecError
 from pipelines.evaluation.intervals import difference_of_means_p, interval_of_means
 from pipelines.evaluation.metrics import wilson_interval

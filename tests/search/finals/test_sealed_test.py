@@ -161,7 +161,7 @@ def test_the_winner_is_its_refit_or_else_its_median_finalist(home: Path):
 
 
 def test_the_dataset_of_the_workers_has_no_test_rows():
-    from pipelines.data.datasets import load
+    from pipelines.data.loading import load
 
     dataset, test = load(DataConfig("digits")), open_test(DataConfig("digits"))
     given = {row.tobytes() for split in (dataset.training, dataset.validation) for row in split.x}

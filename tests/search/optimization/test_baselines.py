@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score, log_loss, r2_score, roc_auc_score
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import Dataset, Split, load
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.loading import load
 from pipelines.objectives import OBJECTIVES
 from search.optimization import baselines
 from search.optimization.baselines import BaselineThread, baseline_scores, compare, validation_scores

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.objectives import OBJECTIVES, epoch_metrics
 from pipelines.training.history import EpochReport
 from search.finals.finals import joined

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.files.tables import large, parquet_files
 from search.registry import registration
 

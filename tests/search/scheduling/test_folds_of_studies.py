@@ -9,7 +9,7 @@ import pytest
 from databases import SPACE, ask, finish
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.errors import SpecError
 from search.home.settings import prepare_home, read_settings
 from search.optimization.run_records import record_run_id

@@ -13,7 +13,7 @@ from scripted_pool import FULL, LOST, Leaving, ScriptedPool
 from world import World, script, states
 
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.errors import UnavailableError
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training

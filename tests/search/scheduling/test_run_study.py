@@ -22,7 +22,7 @@ from studies import figures, small_spec
 from waiting import PATIENCE_S
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from search.home.settings import read_settings
 from search.scheduling.run_study import StudyResult, run_study
 from search.tracking.spool import entries

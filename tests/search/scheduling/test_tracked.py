@@ -18,7 +18,7 @@ from searching import Watcher, assert_scores_as_logged, runs_of
 from studies import small_spec
 from waiting import answers, wait_for
 
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from search.scheduling.progress import Progress
 from search.scheduling.run_study import run_study
 

@@ -15,7 +15,8 @@ from in_memory import ask, make_study
 
 import search
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.data.datasets import Dataset, load
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import load
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.provenance import machine
 from search.optimization.studies import open_study

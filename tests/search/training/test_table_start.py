@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.training.training import Training, TrainingRows
 from search.spec import default_spec
 

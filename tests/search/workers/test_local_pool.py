@@ -108,7 +108,7 @@ class TestProcesses:
         program = """
             import resource
             from pipelines.config import DataConfig
-            from pipelines.data.datasets import load
+            from pipelines.data.loading import load
             from pipelines.errors import UnavailableError
             from search.workers.shared_dataset import SharedDataset
             dataset = load(DataConfig("digits"))
@@ -161,7 +161,7 @@ SCRIPT = """
     import multiprocessing
     import sys
     from pipelines.config import DataConfig, Hyperparameters
-    from pipelines.data.datasets import load
+    from pipelines.data.loading import load
     from search.devices.slots import Slot
     from search.workers.local_pool import LocalPool
     from search.workers.pool import Finished, Ready, Reported

@@ -21,7 +21,7 @@ from pool_driver import HP, LONG
 from waiting import PATIENCE_S, wait_for
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from pipelines.errors import UnavailableError
 from search.devices.precision import cpu_has_bfloat16
 from search.workers.pool import Event, Finished, Gone, Lost, Ready, Reported

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.datasets import load
+from pipelines.data.loading import load
 from search.workers.shared_dataset import SharedDataset
 
 
