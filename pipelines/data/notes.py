@@ -39,7 +39,7 @@ def remarks(
     encoder: TableEncoder | None,
     config: DataConfig,
 ) -> Iterator[str]:
-    """Yields one line for each finding; the parameters are as in ``datasets.Prepared``."""
+    """Yields one line for each finding; the parameters are as in ``loading.Prepared``."""
     yield from source.notes
     yield from _unused(source, config)
     yield from _cases(classes)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.errors import DataError, MlpSearchError
 
 X = np.arange(60, dtype=np.float32).reshape(30, 2)
@@ -19,7 +19,7 @@ Y = np.arange(30) % 2
 def load_error(path: Path, error: type[MlpSearchError] = DataError) -> str:
     """The one-line message, which names the file, of the error that loading a file raises."""
     with pytest.raises(error) as caught:
-        datasets.load(DataConfig(str(path)))
+        loading.load(DataConfig(str(path)))
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
@@ -33,6 +33,6 @@ def load_damaged(path: Path, data: st.DataObject) -> None:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(content))
     try:
-        datasets.load(DataConfig(str(path)))
+        loading.load(DataConfig(str(path)))
     except MlpSearchError as error:
         assert "\n" not in str(error)  # noqa: PT017

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.data.datasets import Dataset
 
 N_ROWS = 240
@@ -26,7 +26,7 @@ TARGET = np.arange(N_ROWS) % 2
 
 def load(frame: pd.DataFrame, path: Path, **settings: object) -> Dataset:
     frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_csv(path, index=False)
-    return datasets.load(replace(DataConfig(str(path)), **settings))
+    return loading.load(replace(DataConfig(str(path)), **settings))
 
 
 def table(**columns: object) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.data.datasets import Dataset
 from pipelines.data.description import describe
 
@@ -43,7 +43,7 @@ def rows_of(dataset: Dataset) -> np.ndarray:
 
 
 def test_digits_are_split_with_classes_in_proportion():
-    dataset = datasets.load(DataConfig("digits"))
+    dataset = loading.load(DataConfig("digits"))
 
     assert dataset.training.x.shape == (1149, 8, 8)
     assert dataset.training.x.dtype == np.uint8
@@ -57,7 +57,7 @@ def test_digits_are_split_with_classes_in_proportion():
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_full_pictures_are_kept_as_bytes(name: str, mnist_folder: Path):
-    dataset = datasets.load(DataConfig(name), [mnist_folder])
+    dataset = loading.load(DataConfig(name), [mnist_folder])
 
     assert dataset.training.x.shape == (48_000, 28, 28)
     assert dataset.validation.x.shape == (12_000, 28, 28)
@@ -70,11 +70,11 @@ def test_full_pictures_are_kept_as_bytes(name: str, mnist_folder: Path):
 
 @pytest.mark.mnist
 def test_the_fingerprint_of_mnist_is_the_same_on_every_machine(mnist_folder: Path):
-    assert datasets.load(DataConfig("mnist"), [mnist_folder]).fingerprint == "cadfa44cf1d6011f"
+    assert loading.load(DataConfig("mnist"), [mnist_folder]).fingerprint == "cadfa44cf1d6011f"
 
 
 def test_the_split_of_digits_is_the_same_on_every_machine():
-    dataset = datasets.load(DataConfig("digits"))
+    dataset = loading.load(DataConfig("digits"))
 
     assert dataset.fingerprint == "c8c533b60cc16678"
     assert dataset.training.y[:12].tolist() == [8, 9, 3, 8, 9, 0, 5, 3, 7, 6, 5, 9]
@@ -95,7 +95,7 @@ def test_labels_of_every_kind_become_class_numbers(tmp_path: Path, labels: np.nd
     x, y = arrays()
     np.savez(tmp_path / "own.npz", x=x, y=labels[y])
 
-    dataset = datasets.load(DataConfig(str(tmp_path / "own.npz")))
+    dataset = loading.load(DataConfig(str(tmp_path / "own.npz")))
 
     assert dataset.class_names == class_names
     assert dataset.training.y.dtype == np.int32
@@ -112,7 +112,7 @@ def test_inputs_of_any_rank_and_type(tmp_path: Path, dtype: object, shape: tuple
     x = np.asfortranarray(np.abs(x * 10).astype(dtype))
     np.savez(tmp_path / "own.npz", x=x, y=y)
 
-    dataset = datasets.load(DataConfig(str(tmp_path / "own.npz")))
+    dataset = loading.load(DataConfig(str(tmp_path / "own.npz")))
 
     kept = np.uint8 if dtype is np.uint8 else np.float32
     assert dataset.input_shape == shape
@@ -125,7 +125,7 @@ def test_inputs_of_any_rank_and_type(tmp_path: Path, dtype: object, shape: tuple
 def test_no_row_is_in_two_splits(tmp_path: Path):
     np.savez(tmp_path / "own.npz", x=np.arange(N_ROWS, dtype=np.float32)[:, None], y=np.arange(N_ROWS) % 3)
 
-    dataset = datasets.load(DataConfig(str(tmp_path / "own.npz")))
+    dataset = loading.load(DataConfig(str(tmp_path / "own.npz")))
 
     assert (len(dataset.training.y), len(dataset.validation.y), dataset.n_test) == (76, 20, 24)
     assert len(np.unique(rows_of(dataset))) == 96
@@ -136,7 +136,7 @@ def test_the_fingerprint_depends_on_the_arrays_and_the_split_alone(tmp_path: Pat
 
     def fingerprint(name: str, save=np.savez, x_test=x, **settings: object) -> str:
         save(tmp_path / name, x_train=x, y_train=y, x_test=x_test, y_test=y)
-        return datasets.load(replace(DataConfig(str(tmp_path / name)), **settings)).fingerprint
+        return loading.load(replace(DataConfig(str(tmp_path / name)), **settings)).fingerprint
 
     one = fingerprint("one.npz")
     assert one == fingerprint("other_name.npz", np.savez_compressed)
@@ -156,7 +156,7 @@ def test_a_table_with_gaps_and_text_is_encoded(tmp_path: Path, suffix: str):
     path, frame = tmp_path / f"pets{suffix}", table()
     frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
 
-    dataset = datasets.load(DataConfig(str(path), target="species"))
+    dataset = loading.load(DataConfig(str(path), target="species"))
 
     assert dataset.name == "pets"
     assert dataset.class_names == ("cat", "dog")
@@ -195,11 +195,11 @@ def test_describe_counts_training_and_validation_rows(tmp_path: Path):
     missing = {column.name: column.n_missing for column in description.columns}
     assert 0 < missing["age"] <= frame["age"].isna().sum()
     assert missing["smoker"] == 0
-    assert description.fingerprint == datasets.load(config).fingerprint
+    assert description.fingerprint == loading.load(config).fingerprint
 
 
 def test_a_dataset_survives_pickling():
-    dataset = datasets.load(DataConfig("digits", scaling="standard"))
+    dataset = loading.load(DataConfig("digits", scaling="standard"))
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy.preprocessing == dataset.preprocessing
     assert np.array_equal(copy.training.x, dataset.training.x)

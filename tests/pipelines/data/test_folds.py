@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from small_tables import N_ROWS, PRICES, TARGET, load, table
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets, sealed
+from pipelines.data import loading, sealed
 from pipelines.data.splits import FoldRows, Shares, folds, in_folds, quantile_bins, share_rows
 from pipelines.errors import DataError
 
@@ -76,16 +76,16 @@ def test_folds_of_a_regression_have_its_quantiles_in_proportion(n_folds: int, n_
 def test_a_dataset_has_folds_and_the_test_rows_of_one_split(tmp_path: Path):
     one = load(table(price=PRICES), path := tmp_path / "own.csv")
     config = DataConfig(str(path), folds=4)
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
 
     assert one.fold_of is None
     assert (one.n_folds, dataset.n_folds) == (1, 4)
-    assert one.fingerprint == datasets.load(replace(config, folds=1)).fingerprint != dataset.fingerprint
+    assert one.fingerprint == loading.load(replace(config, folds=1)).fingerprint != dataset.fingerprint
     assert test.digest == sealed.open_test(replace(config, folds=None)).digest
     assert len(dataset.fold_of) == len(dataset.training.y) + len(dataset.validation.y) == N_ROWS - len(test.y)
     assert np.count_nonzero(dataset.fold_of == 0) == len(dataset.validation.y) == 48
     rows = np.concatenate([dataset.training.x, dataset.validation.x])
-    assert dataset.preprocessing.columns == datasets.load(config).preprocessing.columns
+    assert dataset.preprocessing.columns == loading.load(config).preprocessing.columns
     assert np.allclose(rows[:, 0].mean(), dataset.preprocessing.center[0], rtol=1e-3)
 
 
@@ -98,7 +98,7 @@ def test_weights_have_a_mean_of_1_over_all_folds(tmp_path: Path):
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "5", 101])
 def test_a_wrong_number_of_folds_is_refused(value: object):
     with pytest.raises(DataError, match=r"^data.folds: must be a whole number from 1 to 100, got "):
-        datasets.load(DataConfig("digits", folds=value))
+        loading.load(DataConfig("digits", folds=value))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_own_validation_rows_leave_no_folds(tmp_path: Path):
     x, y = np.random.default_rng(0).random((60, 3)), np.arange(60) % 2
     np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_val=x[:20], y_val=y[:20])
     with pytest.raises(DataError, match=r"data.folds: must be left out where a file has validation rows of its own"):
-        datasets.load(DataConfig(str(tmp_path / "own.npz"), folds=5))
+        loading.load(DataConfig(str(tmp_path / "own.npz"), folds=5))
 
 
 def rare(n_rare: int) -> pd.DataFrame:
@@ -154,22 +154,22 @@ def test_too_many_folds_are_refused(tmp_path: Path, frame: pd.DataFrame, given: 
 class TestAutomaticRule:
     def test_few_rows_have_five_folds_and_a_line_says_so(self):
         lines: list[str] = []
-        dataset = datasets.load(DataConfig("digits"), note=lines.append, decide_folds=True)
+        dataset = loading.load(DataConfig("digits"), note=lines.append, decide_folds=True)
         assert dataset.n_folds == 5
         assert [line for line in lines if "--folds 1" in line and line.startswith("note: 5 folds: ")]
-        assert dataset.fingerprint == datasets.load(DataConfig("digits", folds=5)).fingerprint
+        assert dataset.fingerprint == loading.load(DataConfig("digits", folds=5)).fingerprint
 
     def test_it_is_for_new_studies_and_few_rows_alone(self, monkeypatch: pytest.MonkeyPatch):
-        assert datasets.load(DataConfig("digits")).n_folds == 1
-        assert datasets.load(DataConfig("digits", folds=1), decide_folds=True).n_folds == 1
-        assert datasets.load(DataConfig("digits", folds=3), decide_folds=True).n_folds == 3
+        assert loading.load(DataConfig("digits")).n_folds == 1
+        assert loading.load(DataConfig("digits", folds=1), decide_folds=True).n_folds == 1
+        assert loading.load(DataConfig("digits", folds=3), decide_folds=True).n_folds == 3
         monkeypatch.setattr(folds, "FEW_ROWS", 1797)
-        assert datasets.load(DataConfig("digits"), decide_folds=True).n_folds == 1
+        assert loading.load(DataConfig("digits"), decide_folds=True).n_folds == 1
 
     @pytest.mark.parametrize("given", [{"time": "day"}, {"split": "part"}, {"validation_fraction": 0.3}])
     def test_another_choice_of_the_user_makes_one_split(self, tmp_path: Path, given: dict[str, object]):
         table(day=np.arange(N_ROWS), part=["train"] * N_ROWS).to_csv(path := tmp_path / "own.csv", index=False)
-        dataset = datasets.load(DataConfig(str(path), **given), decide_folds=True)
+        dataset = loading.load(DataConfig(str(path), **given), decide_folds=True)
         assert dataset.n_folds == 1
         assert not [note for note in dataset.notes if "folds" in note]
 
@@ -181,7 +181,7 @@ class TestAutomaticRule:
         self, tmp_path: Path, n_rare: int, n_folds: int, start: str
     ):
         rare(n_rare).to_csv(path := tmp_path / "own.csv", index=False)
-        dataset = datasets.load(DataConfig(str(path)), decide_folds=True)
+        dataset = loading.load(DataConfig(str(path)), decide_folds=True)
         assert dataset.n_folds == n_folds
         [line] = [note for note in dataset.notes if "folds" in note]
         assert line.startswith(start)
@@ -192,7 +192,7 @@ class TestAutomaticRule:
     def test_few_groups_make_fewer_folds_and_a_line_says_why(self, tmp_path: Path):
         frame = table(group=np.arange(N_ROWS) // 80).assign(target=np.arange(N_ROWS) * 0.37)
         frame.to_csv(path := tmp_path / "own.csv", index=False)
-        dataset = datasets.load(DataConfig(str(path), group="group"), decide_folds=True)
+        dataset = loading.load(DataConfig(str(path), group="group"), decide_folds=True)
         assert dataset.n_folds == 2
         [line] = [note for note in dataset.notes if "folds" in note]
         assert line.startswith("2 folds instead of 5, because 5 folds must have a group of rows each beside the test")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets, sealed
+from pipelines.data import loading, sealed
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError
@@ -49,7 +49,7 @@ def test_any_table_is_encoded_alike_when_trained_and_when_predicted(tmp_path_fac
     frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
     config = DataConfig(str(path))
 
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
     kept = round_trip(dataset.preprocessing)
     encoded = kept.encode(read_table(path, kept.columns.text_columns))
 
@@ -88,7 +88,7 @@ def test_texts_that_identify_rows_are_ignored(n_texts: int, n_rows: int, kind: s
 def test_one_row_of_numbers_that_look_like_text_categories_is_known(tmp_path: Path):
     frame = pd.DataFrame({"zip": ["01", "02", "x"] * 10, "target": [0, 1] * 15})
     frame.to_csv(tmp_path / "rows.csv", index=False)
-    preprocessing = datasets.load(DataConfig(str(tmp_path / "rows.csv"))).preprocessing
+    preprocessing = loading.load(DataConfig(str(tmp_path / "rows.csv"))).preprocessing
     (tmp_path / "new.csv").write_text("zip\n01\n")
 
     rows = read_table(tmp_path / "new.csv", preprocessing.columns.text_columns)
@@ -124,7 +124,7 @@ def test_all_columns_that_cannot_be_encoded_are_reported(tmp_path: Path):
     )
     frame.drop(columns="pair").to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(DataError) as caught:
-        datasets.load(DataConfig(str(tmp_path / "rows.csv")))
+        loading.load(DataConfig(str(tmp_path / "rows.csv")))
     huge, age = caught.value.problems
     assert "column 'huge': must hold finite float32 numbers, got 1e+300 (60 such rows, the first 1, 2, 3)" in huge
     assert "column 'age': must hold numbers alone, got 'sixty' (1 such rows, the first 1): correct these" in age
@@ -183,7 +183,7 @@ def test_scaling_is_learned_from_training_rows_alone(tmp_path: Path):
     x, y = rng.normal(size=(200, 3)).astype(np.float32), np.arange(200) % 2
     np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x * 1000, y_test=y)
 
-    dataset = datasets.load(DataConfig(str(tmp_path / "own.npz"), scaling="minmax"))
+    dataset = loading.load(DataConfig(str(tmp_path / "own.npz"), scaling="minmax"))
 
     scaled = (dataset.training.x - dataset.preprocessing.center) / dataset.preprocessing.scale
     assert scaled.min(axis=0).tolist() == pytest.approx([0, 0, 0])

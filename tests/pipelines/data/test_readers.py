@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 from refusals import X, Y, load_damaged, load_error
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.errors import DataError, NotFoundError, UnavailableError
 from pipelines.files.archives import read_headers
 from pipelines.files.tables import read_table
@@ -64,7 +64,7 @@ def test_arrays_that_cannot_be_used(tmp_path: Path, arrays: dict[str, np.ndarray
 def test_all_problems_of_an_archive_are_reported_at_once(tmp_path: Path):
     np.savez(tmp_path / "own.npz", x_train=X + 1j, y_train=Y[:, None, None], x_test=X[:3], y_test=Y)
     with pytest.raises(DataError) as caught:
-        datasets.load(DataConfig(str(tmp_path / "own.npz")))
+        loading.load(DataConfig(str(tmp_path / "own.npz")))
     assert len(caught.value.problems) == 3
 
 

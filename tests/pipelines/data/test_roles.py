@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from small_tables import N_ROWS, RNG, TARGET, load, table
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets, sealed
+from pipelines.data import datasets, loading, sealed
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.sealed import SealedRows
 from pipelines.errors import DataError
@@ -128,7 +128,7 @@ def test_a_patient_is_not_recognized_again(cases: Path):
         found = []
         for seed in range(8):
             config = DataConfig(str(cases / "groups.csv"), split_seed=seed, scaling="minmax", **settings)
-            dataset, test = datasets.load(config), sealed.open_test(config)
+            dataset, test = loading.load(config), sealed.open_test(config)
             model = KNeighborsClassifier(1).fit(dataset.training.x[:, :12], dataset.training.y)
             found.append(model.score(test.x[:, :12], test.y))
         return float(np.mean(found))
@@ -150,17 +150,17 @@ def archive(path: Path, *, own: bool = False, **arrays: np.ndarray) -> DataConfi
 
 def test_arrays_of_an_archive_weigh_its_rows(tmp_path: Path):
     config = archive(tmp_path, sample_weight=WEIGHT)
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
     for split in (dataset.training, dataset.validation, test):
         rows = split.x[:, 0].astype(int)
         assert split.weight == pytest.approx(WEIGHT[rows] / WEIGHT[rows].mean(), rel=1e-5)
     ends = {"sample_weight_val": WEIGHT[:30], "sample_weight_test": WEIGHT[:60, None]}
     config = archive(tmp_path, own=True, sample_weight_train=WEIGHT, **ends)
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
     for split, n_rows in ((dataset.training, N_ROWS), (dataset.validation, 30), (test, 60)):
         assert split.weight == pytest.approx(WEIGHT[:n_rows] / WEIGHT[:n_rows].mean(), rel=1e-5)
     config = archive(tmp_path, own=True, sample_weight=WEIGHT)
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
     assert dataset.training.weight is not None
     assert dataset.validation.weight is test.weight is None
     assert any("there is no array 'sample_weight_val'" in note for note in dataset.notes)
@@ -168,9 +168,9 @@ def test_arrays_of_an_archive_weigh_its_rows(tmp_path: Path):
 
 
 def test_equal_weights_of_an_archive_change_nothing(tmp_path: Path):
-    plain = datasets.load(archive(tmp_path))
+    plain = loading.load(archive(tmp_path))
     np.savez(tmp_path / "other.npz", **np.load(tmp_path / "own.npz"), sample_weight=np.full(N_ROWS, 2))
-    other = datasets.load(DataConfig(str(tmp_path / "other.npz")))
+    other = loading.load(DataConfig(str(tmp_path / "other.npz")))
     assert other.fingerprint == plain.fingerprint
     assert other.training.weight is None
 
@@ -182,18 +182,18 @@ def test_arrays_of_an_archive_split_its_rows(tmp_path: Path):
 
     def parts(**settings: object) -> list[np.ndarray]:
         config = DataConfig(own.source, **settings)
-        dataset, test = datasets.load(config), sealed.open_test(config)
+        dataset, test = loading.load(config), sealed.open_test(config)
         return [split.x[:, 0].astype(int) for split in (dataset.training, dataset.validation, test)]
 
     for values, found in ((GROUP, parts()), (GROUP // 2, parts(group="patient"))):
         kept = [set(values[rows]) for rows in found]
         assert sum(map(len, kept)) == len(set.union(*kept))
-    notes = datasets.load(own).notes
+    notes = loading.load(own).notes
     assert any("array 'day': not used" in note and "time or split in [data] names" in note for note in notes)
     training, validation, test = parts(time="day")
     assert (
         "array 'groups': not used, because data.time splits the rows"
-        in datasets.load(DataConfig(own.source, time="day")).notes
+        in loading.load(DataConfig(own.source, time="day")).notes
     )
     assert days[training].max() < days[validation].min() <= days[validation].max() < days[test].min()
     with pytest.raises(DataError, match="rows of one group"):
@@ -234,7 +234,7 @@ def test_any_column_is_read_or_refused_in_one_line(
         frame.to_csv(path, index=False) if kind == "csv" else frame.to_parquet(path)
     config = DataConfig(str(path), **{role: "c"})
     try:
-        datasets.load(config)
+        loading.load(config)
         sealed.open_test(config)
     except DataError as error:  # it may also load
         assert all("\n" not in problem for problem in error.problems)  # noqa: PT017
@@ -321,7 +321,7 @@ def test_groups_of_an_archive_are_named_when_rows_are_split(tmp_path: Path):
     path = tmp_path / "own.npz"
     np.savez(path, x=np.stack([ROW, ROW], 1), y=TARGET, groups=ROW % 2)
     with pytest.raises(DataError, match=r"own\.npz: array 'groups', data\.group: must hold at least 3 different"):
-        datasets.load(DataConfig(str(path)))
+        loading.load(DataConfig(str(path)))
 
 
 def unused(dataset: datasets.Dataset) -> set[str]:
@@ -353,9 +353,9 @@ def test_shares_beside_own_rows_of_an_archive_are_named(tmp_path: Path):
     np.savez(path, **own)
     given = {"validation_fraction": 0.3, "test_fraction": 0.1, "split_seed": 7}
     of_test = "data.test_fraction: not used, got 0.1, but the file has test rows of its own"
-    assert unused(datasets.load(DataConfig(str(path), **given))) == {of_test}
+    assert unused(loading.load(DataConfig(str(path), **given))) == {of_test}
     np.savez(path, **own, x_val=x, y_val=TARGET)
-    assert unused(datasets.load(DataConfig(str(path), **given))) == {
+    assert unused(loading.load(DataConfig(str(path), **given))) == {
         of_test,
         "data.validation_fraction: not used, got 0.3, but the file has validation rows of its own",
         "data.split_seed: not used, got 7, but no row is drawn at random",

@@ -11,7 +11,7 @@ import pytest
 from small_tables import N_ROWS, PRICES, RNG, TARGET, load, table
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets, sealed
+from pipelines.data import loading, sealed
 from pipelines.data.splits import share_rows
 from pipelines.errors import DataError
 
@@ -22,7 +22,7 @@ def test_the_arrays_of_an_archive_are_used_or_named(tmp_path: Path):
     np.savez(tmp_path / "own.npz", **own, x_val=x[:9] // 2, y_val=np.arange(9) % 3, sample_weight=np.ones(90))
     config = DataConfig(str(tmp_path / "own.npz"))
 
-    dataset = datasets.load(config)
+    dataset = loading.load(config)
 
     assert np.array_equal(dataset.validation.x, x[:9] // 2)
     assert len(dataset.training.y) == 90
@@ -31,7 +31,7 @@ def test_the_arrays_of_an_archive_are_used_or_named(tmp_path: Path):
     assert "6 of 6 test rows equal a training row" in " ".join(dataset.notes)
     np.savez(tmp_path / "own.npz", **own, x_val=x[:9], y_val=np.arange(9))
     with pytest.raises(DataError, match=r"y_val: every label must occur in training, got '3' \(1\), '4' \(1\)"):
-        datasets.load(config)
+        loading.load(config)
 
 
 def test_a_parquet_index_is_named(tmp_path: Path):
@@ -47,7 +47,7 @@ def test_copies_of_rows_are_counted_and_kept_together(tmp_path: Path):
     assert "58 of 58 validation rows equal a training row" in " ".join(dataset.notes)
 
     config = DataConfig(str(tmp_path / "own.csv"), duplicates="group")
-    grouped, test = datasets.load(config), sealed.open_test(config)
+    grouped, test = loading.load(config), sealed.open_test(config)
     parts = [{row.tobytes() for row in x} for x in (grouped.training.x, grouped.validation.x, test.x)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 60
     assert 0.1 < len(grouped.validation.y) / 360 < 0.25
@@ -61,7 +61,7 @@ def test_groups_are_warned_of_and_kept_together(tmp_path: Path):
     noted = load(frame, tmp_path / "own.csv").notes
     assert any("column 'patient': all rows with one of its 40 values have the same label" in note for note in noted)
     config = DataConfig(str(tmp_path / "own.csv"), group="patient", scaling="none")
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
     parts = [set(split.x[:, -1]) for split in (dataset.training, dataset.validation, test)]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 40
 
@@ -110,7 +110,7 @@ def test_every_separator_is_read_and_compressed_files_too(tmp_path: Path, separa
     (tmp_path / "own.csv.gz").write_bytes(gzip.compress(content, mtime=0))
     plain = load(frame, tmp_path / "plain.csv")
     for name in ("own.csv", "own.csv.gz"):
-        dataset = datasets.load(DataConfig(str(tmp_path / name)))
+        dataset = loading.load(DataConfig(str(tmp_path / name)))
         assert dataset.name == "own"
         assert np.array_equal(dataset.training.x, plain.training.x)
 
@@ -121,5 +121,5 @@ def test_every_separator_is_read_and_compressed_files_too(tmp_path: Path, separa
 def test_a_damaged_compressed_table_gives_one_line(tmp_path: Path, content: bytes):
     (tmp_path / "own.csv.gz").write_bytes(content)
     with pytest.raises(DataError) as caught:
-        datasets.load(DataConfig(str(tmp_path / "own.csv.gz")))
+        loading.load(DataConfig(str(tmp_path / "own.csv.gz")))
     assert "\n" not in str(caught.value)

@@ -12,7 +12,7 @@ from scipy.stats import skew
 from small_tables import TARGET, load, table
 
 from pipelines.config import DataConfig, Scaling
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.data.description import describe
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.encoding.categories import rare_below
@@ -77,7 +77,7 @@ def test_robust_scales_by_quartiles_in_tables_and_arrays(tmp_path: Path):
     assert center == pytest.approx([3, 3], abs=0.3)
     assert scale == pytest.approx([2, 2], abs=0.3)
     np.savez(tmp_path / "own.npz", x=x, y=np.arange(1000) % 2)
-    assert datasets.load(DataConfig(str(tmp_path / "own.npz"), scaling="robust")).preprocessing.scale.shape == (2,)
+    assert loading.load(DataConfig(str(tmp_path / "own.npz"), scaling="robust")).preprocessing.scale.shape == (2,)
     assert learn_scaling(RNG.integers(0, 200, (50, 4, 4)).astype(np.uint8), "robust")[1] > 10
 
 
@@ -107,11 +107,11 @@ def test_each_column_says_what_it_became(tmp_path: Path):
 def test_arrays_and_pictures_keep_their_scaling_and_refuse_quantile(tmp_path: Path):
     np.savez(tmp_path / "own.npz", x=RNG.normal(size=(100, 2)), y=np.arange(100) % 2)
     source = str(tmp_path / "own.npz")
-    found = [datasets.load(DataConfig(source, scaling=s)).preprocessing for s in (None, "auto", "minmax")]
+    found = [loading.load(DataConfig(source, scaling=s)).preprocessing for s in (None, "auto", "minmax")]
     assert found[0] == found[1] == found[2]
     for name in (source, "digits"):
         with pytest.raises(DataError, match=r'data.scaling: "quantile" is for tables, got it for .*choose "robust"'):
-            datasets.load(DataConfig(name, scaling="quantile"))
+            loading.load(DataConfig(name, scaling="quantile"))
 
 
 @pytest.mark.parametrize(("n_rows", "limit"), [(30, 1), (200, 2), (1000, 5), (8000, 8), (10_000_000, 100)])

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets, sealed
+from pipelines.data import loading, sealed
 from pipelines.errors import DataError
 
 N_ROWS = 90
@@ -30,7 +30,7 @@ def test_load_and_open_test_share_out_every_row_once(tmp_path: Path, seed: int):
     np.savez(path, x=np.arange(N_ROWS, dtype=np.float32)[:, None], y=np.arange(N_ROWS) % 3)
     config = DataConfig(str(path), split_seed=seed)
 
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
 
     rows = np.concatenate([dataset.training.x, dataset.validation.x, test.x])[:, 0]
     assert sorted(rows.tolist()) == list(range(N_ROWS))
@@ -41,7 +41,7 @@ def test_load_and_open_test_share_out_every_row_once(tmp_path: Path, seed: int):
 def test_only_open_test_returns_the_source_s_own_test_rows(tmp_path: Path):
     config = own_test_rows(tmp_path / "own.npz", np.array(["c", "a", "b", "a"]))
 
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
 
     assert dataset.n_test == 4
     assert max(dataset.training.x.max(), dataset.validation.x.max()) < 1000
@@ -54,9 +54,9 @@ def test_test_rows_that_cannot_be_used_are_refused_before_anything_is_trained(tm
     labels = own_test_rows(tmp_path / "labels.npz", np.array(["a", "z", "y", "z"]))
     values = own_test_rows(tmp_path / "values.npz", np.array(["a"]), np.array([[np.nan]]))
     with pytest.raises(DataError, match=r"y_test: every label must occur in training, got 'y' \(1\), 'z' \(2\): drop"):
-        datasets.load(labels)
+        loading.load(labels)
     with pytest.raises(DataError, match="x_test: must hold finite float32 numbers, got 1 NaN or infinite"):
-        datasets.load(values)
+        loading.load(values)
 
 
 def test_the_test_rows_of_a_table_are_encoded_as_learned_from_training_rows(tmp_path: Path):
@@ -70,7 +70,7 @@ def test_the_test_rows_of_a_table_are_encoded_as_learned_from_training_rows(tmp_
     frame.loc[sealed_rows[0], "row"] = np.nan
     frame.to_csv(tmp_path / "own.csv", index=False)
 
-    dataset, test = datasets.load(config), sealed.open_test(config)
+    dataset, test = loading.load(config), sealed.open_test(config)
 
     assert dataset.input_shape == (2,), "no indicator, no second category"
     assert test.x[:, 1].tolist() == [0.0] * len(test.y)
@@ -98,7 +98,7 @@ def test_the_digest_is_that_of_the_test_rows_alone(tmp_path: Path, kind: str):
         frame.to_csv(path, index=False)
     opened = sealed.open_test(DataConfig(str(path)))
     same = sealed.open_test(DataConfig(str(path), validation_fraction=0.3))
-    assert datasets.load(DataConfig(str(path))).fingerprint != same.digest
+    assert loading.load(DataConfig(str(path))).fingerprint != same.digest
     assert same.digest == opened.digest
     # An archive's own test rows do not depend on the seed; those of a table are drawn with it.
     assert (sealed.open_test(DataConfig(str(path), split_seed=1)).digest == opened.digest) == (kind == "npz")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.errors import DataError
 
 SHARED = {
@@ -32,7 +32,7 @@ SHARED = {
 
 @pytest.mark.parametrize(("name", "note"), SHARED.items(), ids=SHARED)
 def test_a_shared_case_is_read_and_a_line_says_how(cases: Path, name: str, note: str):
-    assert any(note in line for line in datasets.load(DataConfig(str(cases / name))).notes)
+    assert any(note in line for line in loading.load(DataConfig(str(cases / name))).notes)
 
 
 @pytest.mark.parametrize(
@@ -45,17 +45,17 @@ def test_a_shared_case_is_read_and_a_line_says_how(cases: Path, name: str, note:
 )
 def test_a_shared_case_is_refused_when_the_file_is_read(cases: Path, name: str, message: str):
     with pytest.raises(DataError) as caught:
-        datasets.load(DataConfig(str(cases / name)))
+        loading.load(DataConfig(str(cases / name)))
     assert message in str(caught.value)
     assert "argmax" not in str(caught.value)
 
 
 def test_the_same_shared_table_is_read_from_each_form(cases: Path):
-    tables = [datasets.load(DataConfig(str(cases / name))) for name in ("semicolon.csv", "tabs.csv", "base.csv.gz")]
+    tables = [loading.load(DataConfig(str(cases / name))) for name in ("semicolon.csv", "tabs.csv", "base.csv.gz")]
     assert all(np.array_equal(tables[0].training.x, other.training.x) for other in tables)
-    own = datasets.load(DataConfig(str(cases / "ownval.npz")))
+    own = loading.load(DataConfig(str(cases / "ownval.npz")))
     assert (len(own.training.y), len(own.validation.y), own.n_test) == (200, 50, 50)
-    times = datasets.load(DataConfig(str(cases / "ts.csv"))).training.x[:, 0]
+    times = loading.load(DataConfig(str(cases / "ts.csv"))).training.x[:, 0]
     assert len(np.unique(times)) > 1500
-    declared = datasets.load(DataConfig(str(cases / "zip.csv"), text_columns=["zip"]))
+    declared = loading.load(DataConfig(str(cases / "zip.csv"), text_columns=["zip"]))
     assert declared.preprocessing.columns.columns[-1].categories == ("00501", "01234", "60601", "99501")

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from refusals import Y, load_damaged, load_error
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.data.description import describe
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.data.targets import labels_of_column
@@ -55,7 +55,7 @@ def test_a_table_means_the_same_as_csv_and_as_parquet(tmp_path_factory, numbers:
     frame = pd.DataFrame({"number": numbers, "sort": sorts[:n], "target": np.arange(n) % 2})
     frame.to_csv(folder / "own.csv", index=False)
     frame.to_parquet(folder / "own.parquet")
-    one, other = (datasets.load(DataConfig(str(folder / f"own.{kind}"))) for kind in ("csv", "parquet"))
+    one, other = (loading.load(DataConfig(str(folder / f"own.{kind}"))) for kind in ("csv", "parquet"))
     assert np.allclose(one.training.x, other.training.x, rtol=1e-6)
     assert np.array_equal(one.validation.y, other.validation.y)
     again = Preprocessing.from_json(json.loads(json.dumps(one.preprocessing.to_json())))
@@ -99,7 +99,7 @@ def test_a_table_in_another_encoding(tmp_path: Path, encoding: str):
 
 def test_a_table_with_a_byte_order_mark_is_read(tmp_path: Path):
     (tmp_path / "own.csv").write_text(f"age,target\n{ROWS}", encoding="utf-8-sig")
-    assert datasets.load(DataConfig(str(tmp_path / "own.csv"))).preprocessing.columns.columns[0].name == "age"
+    assert loading.load(DataConfig(str(tmp_path / "own.csv"))).preprocessing.columns.columns[0].name == "age"
 
 
 @pytest.mark.parametrize("n_bytes", [0, 3, 400])

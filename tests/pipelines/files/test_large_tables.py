@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets, sealed
+from pipelines.data import loading, sealed
 from pipelines.data.description import describe
 from pipelines.encoding import encoder
 from pipelines.errors import DataError, UnavailableError
@@ -43,12 +43,12 @@ def test_it_is_read_in_pieces_to_the_same_rows(tmp_path: Path, monkeypatch: pyte
     path, said = tmp_path / "own.parquet", []
     write(path)
     config = DataConfig(str(path))
-    small = datasets.load(config, note=said.append)
+    small = loading.load(config, note=said.append)
     assert not any("need about" in line for line in said)
 
     monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     monkeypatch.setattr(encoder, "_CHUNK_ROWS", 64)
-    large = datasets.load(config, note=said.append)
+    large = loading.load(config, note=said.append)
     assert f"{path}: 300 rows by 7 columns need about 0.0 GB of memory" in next(x for x in said if "need about" in x)
     assert large.fingerprint == small.fingerprint
     assert np.array_equal(large.training.y, small.training.y), "targets keep their digits"
@@ -106,10 +106,10 @@ def test_parts_have_the_types_of_the_whole_file(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "own.parquet"
     write_all_types(path)
     config = DataConfig(str(path))
-    small, small_test, told = datasets.load(config), sealed.open_test(config), describe(config)
+    small, small_test, told = loading.load(config), sealed.open_test(config), describe(config)
     monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     monkeypatch.setattr(large_table, "ROWS", 64)
-    large, test = datasets.load(config), sealed.open_test(config)
+    large, test = loading.load(config), sealed.open_test(config)
     assert large.fingerprint == small.fingerprint
     assert large.preprocessing == small.preprocessing
     assert large.notes == small.notes
@@ -135,7 +135,7 @@ def test_rows_do_not_exist_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(large_table, "ROWS", 4096)
     before = pa.total_allocated_bytes()
     tracemalloc.start()
-    dataset = datasets.load(DataConfig(str(path)))
+    dataset = loading.load(DataConfig(str(path)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     kept = sum(split.x.nbytes + split.y.nbytes for split in (dataset.training, dataset.validation))
@@ -162,7 +162,7 @@ def test_a_file_that_is_damaged_further_on_is_named(tmp_path: Path, monkeypatch:
     path.write_bytes(bytes(content))
     monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     with pytest.raises(DataError, match=r"own\.parquet: cannot be read as a table \("):
-        datasets.load(DataConfig(str(path)))
+        loading.load(DataConfig(str(path)))
 
 
 def test_a_file_for_which_there_is_no_memory_is_refused_before_it_is_read(
@@ -173,4 +173,4 @@ def test_a_file_for_which_there_is_no_memory_is_refused_before_it_is_read(
     monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     monkeypatch.setattr(parquet_files, "_NEEDED_BYTES", 10**12)
     with pytest.raises(DataError, match=r"300 rows by 7 columns need about 2100000\.0 GB .* use fewer rows or columns"):
-        datasets.load(DataConfig(str(path)))
+        loading.load(DataConfig(str(path)))

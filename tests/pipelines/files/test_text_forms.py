@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from pipelines.config import DataConfig
-from pipelines.data import datasets
+from pipelines.data import datasets, loading
 from pipelines.errors import DataError
 from pipelines.files.text_forms import are_marks, parse
 
@@ -26,12 +26,12 @@ Y = np.arange(N_ROWS) % 2
 def load(path: Path, **columns: object) -> datasets.Dataset:
     frame = pd.DataFrame({**columns, "target": columns.get("target", Y)})
     frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_csv(path, index=False)
-    return datasets.load(DataConfig(str(path)))
+    return loading.load(DataConfig(str(path)))
 
 
 def archive(path: Path, **arrays: object) -> datasets.Dataset:
     np.savez(path, **{"x": PRICES[:, None], "y": Y, **arrays})
-    return datasets.load(DataConfig(str(path)))
+    return loading.load(DataConfig(str(path)))
 
 
 @pytest.mark.parametrize(
@@ -147,20 +147,20 @@ def test_what_a_table_holds_beside_its_columns_is_named(tmp_path: Path):
     frame.to_parquet(tmp_path / "own.parquet")
     assert any(
         "index '(without a name)': not used" in note
-        for note in datasets.load(DataConfig(str(tmp_path / "own.parquet"))).notes
+        for note in loading.load(DataConfig(str(tmp_path / "own.parquet"))).notes
     )
     (tmp_path / "own.csv").write_text("".join(f"{x},{y}\n" for x, y in zip(PRICES, Y, strict=True)))
-    notes = datasets.load(replace(DataConfig(str(tmp_path / "own.csv")), target="0")).notes
+    notes = loading.load(replace(DataConfig(str(tmp_path / "own.csv")), target="0")).notes
     assert any("the first line holds numbers alone" in note for note in notes)
 
 
 def test_tables_with_null_bytes_or_a_name_twice_are_refused(tmp_path: Path):
     (tmp_path / "own.csv").write_bytes("a,target\n1,2\n".encode("utf-16-le"))
     with pytest.raises(DataError, match="must be UTF-8 text, got a null byte, as in UTF-16"):
-        datasets.load(DataConfig(str(tmp_path / "own.csv")))
+        loading.load(DataConfig(str(tmp_path / "own.csv")))
     parquet.write_table(pa.table([PRICES, PRICES, Y], names=["a", "a", "target"]), tmp_path / "own.parquet")
     with pytest.raises(DataError, match="column names must differ, got a more than once"):
-        datasets.load(DataConfig(str(tmp_path / "own.parquet")))
+        loading.load(DataConfig(str(tmp_path / "own.parquet")))
 
 
 @pytest.mark.parametrize("labels", [np.array(["a", "b", "b ", " a"]), np.array([b"a", b"b", b"b ", b" a"])])
@@ -199,5 +199,5 @@ def test_arrays_of_an_archive_that_do_not_fit_its_names_or_types_are_named(tmp_p
     assert "array 'x_test': not used beside x and y; to use it, name the training rows x_train and y_train" in beside
     arrays = {"x_train": x, "y_train": Y, "x_val": x / 255, "y_val": Y}
     np.savez(tmp_path / "typed.npz", **arrays)
-    notes = datasets.load(DataConfig(str(tmp_path / "typed.npz"))).notes
+    notes = loading.load(DataConfig(str(tmp_path / "typed.npz"))).notes
     assert any("array 'x_val' holds float64, x_train uint8" in note for note in notes)

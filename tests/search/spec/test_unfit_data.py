@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.data import datasets
+from pipelines.data import loading
 from pipelines.errors import InputError, SpecError
 from search.spec.study_spec import spec_from_dict
 
@@ -163,11 +163,11 @@ def test_losses_of_several_kinds_are_not_compared():
 def _prepare(document: dict[str, object]) -> None:
     """Checks a study and reads its data, as each command does before it trains."""
     spec = spec_from_dict(document)
-    spec.for_task(datasets.load(spec.data).task)
+    spec.for_task(loading.load(spec.data).task)
 
 
 def test_the_first_name_of_group_is_read(cases: Path):
     spec = spec_from_dict({"data": {"source": str(cases / "groups.csv"), "groups": "patient"}})
     assert spec.data.group == "patient"
     assert spec.to_json()["data"]["group"] == "patient"
-    assert datasets.load(spec.data).fingerprint == "192d83a602381434"
+    assert loading.load(spec.data).fingerprint == "192d83a602381434"
