@@ -45,13 +45,13 @@ class Dropout(NamedTuple):
         n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
         scale = 256.0 / (256.0 - n_dropped)
         count = tf.reduce_prod(shape)
-        networks = [seed] if seed.shape.rank == 1 else tf.unstack(seed)
-        bits = tf.stack([_bits((count + 3) // 4, of_network, step) for of_network in networks])
-        numbers = tf.reshape(tf.bitcast(bits, tf.uint8), (len(networks), -1))[:, :count]
+        n_networks = 1 if seed.shape.rank == 1 else seed.shape[0]
+        bits = _bits((count + 3) // 4, tf.reshape(seed, (n_networks, 2)), step)
+        numbers = tf.reshape(tf.bitcast(bits, tf.uint8), (n_networks, -1))[:, :count]
         factors = tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale
         if seed.shape.rank == 1:
             return cls(tf.reshape(factors, shape), scale)
-        of_networks = tf.reshape(factors, tf.concat([[len(networks)], shape], 0))
+        of_networks = tf.reshape(factors, tf.concat([[n_networks], shape], 0))
         return cls(tf.transpose(of_networks, (1, 0, 2, 3)), scale)
 
     def __call__(self, hidden: Tensor, layer: int) -> Tensor:
@@ -59,13 +59,18 @@ class Dropout(NamedTuple):
         return hidden * self.factors[layer]
 
 
-def _bits(count: Tensor, seed: Tensor, step: Tensor) -> Tensor:
-    """Draws (count,) int32 random bits: Philox with the seed as its key, epoch and step above the counter."""
-    key, above = tf.cast(seed[:1], tf.uint64), tf.cast(seed[1:] + tf.cast(step, tf.int64), tf.uint64)
-    counter = tf.concat([tf.zeros(1, tf.uint64), above], 0)
-    return tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=count[None], key=key, counter=counter, alg=_PHILOX, dtype=tf.int32
-    )
+def _bits(count: Tensor, seeds: Tensor, step: Tensor) -> Tensor:
+    """Draws (n_networks, count) int32 random bits: Philox with a seed as its key, epoch and step above the counter."""
+    keys = tf.unstack(tf.cast(seeds[:, :1], tf.uint64))
+    above = tf.cast(seeds[:, 1] + tf.cast(step, tf.int64), tf.uint64)
+    counters = tf.unstack(tf.stack([tf.zeros_like(above), above], 1))
+    draws = [
+        tf.raw_ops.StatelessRandomUniformFullIntV2(
+            shape=count[None], key=key, counter=counter, alg=_PHILOX, dtype=tf.int32
+        )
+        for key, counter in zip(keys, counters, strict=True)
+    ]
+    return tf.stack(draws)
 
 
 class Passed(NamedTuple):
