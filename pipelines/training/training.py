@@ -79,7 +79,7 @@ class Training:
         members = [member for of_seed in of_seeds for member in of_seed]
         size = 1
         if hp.optimizer in FUSED_OPTIMIZERS:  # Keras's own optimizers may mix the weights of an array
-            size = networks_at_once(layer_sizes(hp, rows.n_features, rows.n_outputs), hp.batch_size)
+            size = networks_at_once(layer_sizes(hp, rows.n_features, rows.n_outputs))
         rows = rows.weighted(hp.class_weight)
         parts = [members[first : first + size] for first in range(0, len(members), size)]
         self._packs = [Pack(rows, hp, part, loss, precision, start) for part in parts]

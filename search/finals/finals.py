@@ -224,7 +224,7 @@ class _Finals:
         if hyperparameters.optimizer not in FUSED_OPTIMIZERS:
             return 1
         sizes = layer_sizes(hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
-        return max(1, networks_at_once(sizes, hyperparameters.batch_size) // dataset.n_folds)
+        return max(1, networks_at_once(sizes) // dataset.n_folds)
 
     def _show_leader(self, finalists: Sequence[Finalist]) -> None:
         leader = max(finalists, key=lambda finalist: finalist.gain)
