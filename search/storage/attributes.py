@@ -22,7 +22,7 @@ GATE = "gate"
 RESULT = "result"
 RUN_ID = "run_id"
 PRUNED_AT = "would_be_pruned_at"
-REQUEUED = "parked"  # stored in databases since the first version: another value would lose its mark
+REQUEUED = "parked"  # the key in databases of every version: do not change it
 
 # Of a trial, an attribute of Optuna's own: the configuration that it was enqueued with.
 ENQUEUED = "fixed_params"

@@ -2,7 +2,7 @@
 
 from search.training.configuration import TrainingSpec as TrainingSpec, default_training as default_training
 from search.training.train import (
-    TrainingResult as TrainingResult,
     continue_training as continue_training,
     train_once as train_once,
 )
+from search.training.training_runner import TrainingResult as TrainingResult

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,6 @@ from pipelines.config import Precision, layers
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
-from pipelines.objectives import OBJECTIVES
-from pipelines.training.history import EpochReport, sha256
 from search.devices.memory import require_fit
 from search.devices.precision import have_bfloat16, precision_of, settle, slow_note
 from search.devices.slots import Slot, find_slots
@@ -20,42 +18,23 @@ from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
 from search.optimization.baselines import PATIENCE_S, BaselineThread
-from search.optimization.leaderboard import TrialRow, result_row
+from search.optimization.leaderboard import TrialRow
 from search.optimization.provenance import dataset_input, majority_of, run_tags
-from search.optimization.run_records import metrics_of, result_of
 from search.scheduling.dispatcher import Job
-from search.scheduling.job_runner import JobRunner
-from search.scheduling.progress import Observer, Progress
-from search.scheduling.trial_results import Result, ResultWriter
+from search.scheduling.progress import Observer
+from search.scheduling.trial_results import ResultWriter
 from search.spec.study_spec import WorkerSettings
-from search.tracking import Entry, RunStart, Tracker, now_ms
+from search.tracking import RunStart, Tracker, now_ms
 from search.tracking.connection import open_home
-from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE
 from search.tracking.experiment_view import plain
 from search.tracking.run_names import training_run_name
 from search.tracking.runs import Runs
 from search.tracking.spool import entries
 from search.training.configuration import TrainingSpec
-from search.training.continuation import CHECKPOINT_TAG, EPOCHS_TAG, MODEL_TAG, SPEC_TAG, Earlier, read_earlier
-from search.workers import Outcome, Pool, StopReason, Task
+from search.training.continuation import SPEC_TAG, Earlier, read_earlier
+from search.training.training_runner import TrainingResult, TrainingRunner
+from search.workers import Task
 from search.workers.local_pool import LocalPool, warm_up
-
-_DIVERGED = "the loss was not a number in the first epoch: lower --learning-rate, or scale the inputs"
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """The result of a single training.
-
-    Attributes:
-        row: As in a leaderboard, with number 0. Epochs count from the first run where this one continues another.
-        stop_reason: Why it ended: finished, interrupted, or diverged where the loss was no longer a number.
-        undelivered: Runs that MLflow does not have yet; they wait in the spool.
-    """
-
-    row: TrialRow
-    stop_reason: StopReason
-    undelivered: int = 0
 
 
 def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observer | None = None) -> TrainingResult:
@@ -192,82 +171,3 @@ def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earli
         precision=precision,
     )
     return Job(start, task)
-
-
-class TrainingRunner(JobRunner[Job]):
-    """Trains one job.
-
-    Args:
-        pool: A pool of one slot.
-        observer: Is told every epoch.
-        writer: Persists the run.
-        job: What to train.
-        earlier: The run that the job continues; None for a new one.
-
-    Attributes:
-        trained: The result without the run's id; None until there is one.
-        error: Why the training failed, "" where it did not.
-    """
-
-    def __init__(self, pool: Pool, observer: Observer, writer: ResultWriter, job: Job, earlier: Earlier | None) -> None:
-        super().__init__(pool, observer, Progress(job.start.study, objective=job.task.objective), writer)
-        self._tracker = writer.tracker
-        self._jobs = [job]
-        self._earlier = earlier
-        self.trained: TrainingResult | None = None
-        self.error = ""
-
-    def submit(self, job: Job, slot: Slot) -> None:
-        """Starts an attempt; its run begins with the epochs of the earlier run."""
-        super().submit(job, slot)
-        for epoch in self._earlier.history if self._earlier else ():
-            job.epochs.append(replace(epoch, at_ms=job.start.started_ms))
-            self._tracker.log_epoch(job.name, job.epochs[-1])
-
-    def announce_interruption(self) -> None:
-        """Nothing: the epoch in training counts, and the answer to its report ends the training."""
-
-    def decide(self, job: Job, report: EpochReport) -> StopReason | None:
-        """Shows an epoch."""
-        self._observer.epoch(report)
-        return None
-
-    def finish(self, job: Job, outcome: Outcome) -> None:
-        """Records a training, even one that an interruption ended: it can be continued."""
-        self._results.append(self.result(job, outcome))
-
-    def result(self, job: Job, outcome: Outcome) -> Result:
-        """What is recorded of a training: its result, its files, and what another run needs to continue it."""
-        best_epoch, best_value, model = self._best(outcome)
-        if not best_epoch and outcome.stop_reason == "diverged":
-            return self._failed(job, _DIVERGED)
-        result, objective = result_of(job.task, outcome, job.slot.device), OBJECTIVES[job.task.objective]
-        result |= {objective.best_key: best_value if best_epoch else None, "best_epoch": best_epoch or None}
-        result["epochs_trained"] += self._earlier.checkpoint.epochs if self._earlier else 0
-        state = "INTERRUPTED" if outcome.stop_reason == "interrupted" else "COMPLETE"
-        row = result_row(0, state, result, objective)
-        self.trained = TrainingResult(row, outcome.stop_reason)
-        tags: dict[str, str] = {"stop_reason": outcome.stop_reason}
-        tags |= {CHECKPOINT_TAG: sha256(outcome.checkpoint)} if outcome.checkpoint else {}
-        tags |= {EPOCHS_TAG: str(row.epochs_trained)} | ({MODEL_TAG: sha256(model)} if model else {})
-        entry = Entry(job.start, now_ms(), state, history=tuple(job.epochs), metrics=metrics_of(result), tags=tags)
-        return Result(job, entry, {MODEL_FILE: model, CHECKPOINT_FILE: outcome.checkpoint})
-
-    def _best(self, outcome: Outcome) -> tuple[int, float, bytes]:
-        """The best epoch of this run and the earlier one, the first of equals, with its value and model."""
-        earlier, is_better = self._earlier, OBJECTIVES[self.progress.objective].is_better
-        if earlier and earlier.best_value is not None and not is_better(outcome.best_value, earlier.best_value):
-            return earlier.best_epoch, earlier.best_value, earlier.model
-        return outcome.best_epoch, outcome.best_value, outcome.model
-
-    def fail(self, job: Job, message: str, traceback: str) -> None:
-        """Records a training that failed."""
-        self._results.append(self._failed(job, message))
-
-    def _failed(self, job: Job, message: str) -> Result:
-        self.error = message
-        tags = {"stop_reason": "failed", "message": message}
-        return Result(job, Entry(job.start, now_ms(), "FAIL", history=tuple(job.epochs), tags=tags), {})
-
-    def show(self, result: Result) -> None:
-        """Nothing: the caller shows the result."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
 from pipelines.config import DataConfig
+from pipelines.data.splits.requirements import (
+    SPLITS,
+    require_apart,
+    require_everywhere,
+    require_groups,
+    require_rows,
+    require_two,
+)
 from pipelines.data.splits.stratified import draw_in_proportion
-from pipelines.data.targets import listed
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 from pipelines.files.roles import TEST, TRAINING, VALIDATION, Roles
@@ -21,7 +27,6 @@ _N_FOLDS = 20
 _N_BINS, _ROWS_PER_BIN = 10, 20
 _HASHED_ROWS = 1 << 20
 _LOWER = "choose fractions near 0.2"
-_SPLITS = ("training", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +126,7 @@ def share_as_told(
     given = _Given(training, validation if len(validation) else None, test if len(test) else None)
     shares = _draw(given, _Cut(numbers, roles.group, config), classes, place)
     if roles.group is not None:
-        _require_apart(shares, roles.group)
+        require_apart(shares, roles.group)
     return shares
 
 
@@ -133,16 +138,16 @@ def share_by_time(
     The parameters and errors are those of ``share_rows``, and ``times`` are (n_rows,).
     """
     n_times = len(np.unique(times))
-    if n_times < len(_SPLITS):
-        rule = f"must hold at least {len(_SPLITS)} different times, one for each split"
+    if n_times < len(SPLITS):
+        rule = f"must hold at least {len(SPLITS)} different times, one for each split"
         raise DataError(f"data.time: {rule}, got {n_times}: use another column")
     rows, test = _cut_late(np.argsort(times, kind="stable"), times, config.test_fraction, 2)
     training, validation = _cut_late(rows, times, config.validation_fraction, 1)
     training, validation, test = (_small(np.sort(rows)) for rows in (training, validation, test))
     shares = Shares(training, validation, test)
     if classes is not None:
-        _require_two(classes, place)
-        _require_everywhere(shares, numbers, classes, ("training",), f"{place}, by data.time")
+        require_two(classes, place)
+        require_everywhere(shares, numbers, classes, ("training",), f"{place}, by data.time")
     return shares
 
 
@@ -170,9 +175,9 @@ def _draw(given: _Given, cut: _Cut, classes: Sequence[str] | None, place: str) -
     drawn = [name for name in ("validation", "test") if getattr(given, name) is None]
     if classes is not None:
         counts = np.bincount(cut.numbers[given.training], minlength=len(classes))
-        _require_rows(counts, classes, 1 + len(drawn), place)
+        require_rows(counts, classes, 1 + len(drawn), place)
     if cut.groups is not None and drawn:
-        _require_groups(len(np.unique(cut.groups[given.training])), 1 + len(drawn), cut.config)
+        require_groups(len(np.unique(cut.groups[given.training])), 1 + len(drawn), cut.config)
     rows, test, validation = given.training, given.test, given.validation
     if test is None:
         rows, test = cut.in_two(rows, "test_fraction", 1 + (validation is None))
@@ -181,83 +186,8 @@ def _draw(given: _Given, cut: _Cut, classes: Sequence[str] | None, place: str) -
     shares = Shares(rows, validation, test, cut.n_swapped)
     if classes is not None:
         remedy = _LOWER if cut.groups is None else "choose another data.split_seed, or merge classes"
-        _require_everywhere(shares, cut.numbers, classes, ("training", *drawn), place, remedy)
+        require_everywhere(shares, cut.numbers, classes, ("training", *drawn), place, remedy)
     return shares
-
-
-def _require_groups(n_groups: int, required: int, config: DataConfig) -> None:
-    if n_groups >= required:
-        return
-    each = "one for each split"
-    if config.duplicates == "group":
-        raise DataError(f"data.duplicates: at least {required} rows must differ, {each}, got {n_groups}: leave it out")
-    rule = f"must hold at least {required} different values, {each}"
-    raise DataError(f"data.group: {rule}, got {n_groups}: use another column, or leave it out")
-
-
-def _require_apart(shares: Shares, groups: Array) -> None:
-    """Raises an error where rows of one group are in two splits."""
-    for one, other in combinations(_SPLITS, 2):
-        both = np.intersect1d(groups[getattr(shares, one)], groups[getattr(shares, other)])
-        if len(both):
-            found = listed([repr(str(group)) for group in both])
-            rule = "rows of one group (data.group) must be in one split"
-            raise DataError(f"data.split: {rule}, got {found} in {one} and {other} rows: correct them")
-
-
-def require_weights(source_weight: Array | None, numbers: Array, classes: Sequence[str], shares: Shares) -> None:
-    """Checks that each split, and each class in it, has a row with a weight.
-
-    Args:
-        source_weight: (n_rows,) weights; None for equal ones.
-        numbers: (n_rows,) class numbers.
-        classes: One name per class number; empty for a regression.
-        shares: Row numbers of each split.
-
-    Raises:
-        DataError: All weights of a split, or of a class in it, are 0.
-    """
-    if source_weight is None:
-        return
-    for split in _SPLITS:
-        rows = getattr(shares, split)
-        weight = source_weight[rows]
-        if len(rows) and not weight.any():
-            raise DataError(f"data.weight: {split} rows must have weights above 0, got 0 in all {len(rows)}")
-        present: list[int] = np.unique(numbers[rows]).tolist() if classes else []
-        lost = [repr(classes[number]) for number in present if not weight[numbers[rows] == number].any()]
-        if lost:
-            rule = f"each class must have {split} rows with weights above 0"
-            raise DataError(f"data.weight: {rule}, got none of {listed(lost)}: correct the weights, or drop the class")
-
-
-def _require_two(classes: Sequence[str], place: str) -> None:
-    if len(classes) < 2:
-        raise DataError(f"{place}: must hold at least two classes, got {classes[0]!r} alone")
-
-
-def _require_rows(counts: Array, classes: Sequence[str], required: int, place: str) -> None:
-    _require_two(classes, place)
-    rare = [f"{name!r} ({count})" for name, count in zip(classes, counts, strict=True) if count < required]
-    if rare:
-        rule = f"every class must have at least {required} rows, one for each split"
-        if required == 1:
-            rule = "every class must have a training row"
-        raise DataError(f"{place}: {rule}, got {listed(rare)}: add rows, drop or merge the class")
-
-
-def _require_everywhere(
-    shares: Shares,
-    numbers: Array,
-    classes: Sequence[str],
-    splits: Sequence[str],
-    place: str,
-    remedy: str = "drop those rows, or merge classes",
-) -> None:
-    for name in splits:
-        lost = [repr(classes[number]) for number in np.setdiff1d(numbers, numbers[getattr(shares, name)])]
-        if lost:
-            raise DataError(f"{place}: every class must have {name} rows, got none of {listed(lost)}: {remedy}")
 
 
 @dataclass(slots=True)
