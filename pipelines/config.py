@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pipelines.objectives import Loss, Task
 
 Scaling = Literal["auto", "minmax", "standard", "robust", "quantile", "none"]
 Duplicates = Literal["keep", "group"]
-Schedule = Literal["constant", "cosine"]
+Schedule = Literal["constant", "cosine", "onecycle"]
 ClassWeight = Literal["none", "balanced"]
+Activation = Literal["relu", "gelu", "silu", "tanh", "selu"]
+Normalization = Literal["none", "batch", "layer"]
+Shape = Literal["constant", "funnel"]
+Embedding = Literal["none", "piecewise"]
 FUSED_OPTIMIZERS = ("sgd", "rmsprop", "adam")
 """Optimizers with a fused kernel, which updates the weights of several networks as it does those of one."""
 Transform = Literal["none", "log"]
@@ -83,12 +87,31 @@ class Hyperparameters:
         dropout: Share of units dropped after each hidden layer, from 0 to below 1.
         optimizer: Name of a Keras optimizer.
         learning_rate: Learning rate of the first step; Keras's default is 0.001 for adam and rmsprop, 0.01 for sgd.
-        schedule: ``constant``, or ``cosine`` for a decay to zero over the trial's epochs.
+        schedule: ``constant``, ``cosine`` for a decay to zero over the trial's epochs, or ``onecycle`` for a rise and a
+            decay.
         epochs: Passes over the training rows.
         batch_size: Rows per step; the last batch of an epoch may be smaller.
         loss: Loss of a regression; None is ``mse``. Classifiers have the cross-entropy.
         class_weight: ``balanced`` weights the rows of a class by the inverse of its share, as scikit-learn does; None
             means ``none``.
+        activation: Of each hidden layer. Here and below, None is what a network has that does not name it: ``relu``,
+            ``none``, 0, ``constant`` or false.
+        normalization: Between each hidden layer's product and its activation: ``batch`` or ``layer``.
+        input_dropout: Share of the scaled inputs dropped, from 0 to below 1.
+        noise: Standard deviation of Gaussian noise added before each activation.
+        weight_decay: Share of each kernel that an update of rate 1 takes away, decoupled from the gradient; None is 0,
+            and of adamw Keras's own.
+        max_norm: Largest Euclidean norm of the weights into a unit; 0 sets no limit.
+        label_smoothing: Share of the target that is spread evenly over the classes, from 0 to below 1.
+        shape: Of the widths: ``funnel`` narrows from ``width`` at the first hidden layer.
+        residual: Whether a hidden layer's input is added to its output where both have one width.
+        ema: Momentum of the moving average of the weights that is validated and kept, from 0 to below 1; 0 for none.
+        warmup: Share of the steps over which the learning rate rises from 0, from 0 to below 1.
+        momentum: Of sgd, from 0 to below 1.
+        gradient_clip: Largest norm of the whole gradient of a step; 0 sets no limit.
+        shift: Most pixels by which a picture moves at random along each axis in training.
+        flip: Whether a picture is mirrored at random, left to right, in training.
+        embedding: Of the numeric columns of a table: ``piecewise`` for a piecewise-linear one.
     """
 
     width: int = 512
@@ -101,10 +124,51 @@ class Hyperparameters:
     batch_size: int = 128
     loss: Loss | None = None
     class_weight: ClassWeight | None = None
+    activation: Activation | None = None
+    normalization: Normalization | None = None
+    input_dropout: float | None = None
+    noise: float | None = None
+    weight_decay: float | None = None
+    max_norm: float | None = None
+    label_smoothing: float | None = None
+    shape: Shape | None = None
+    residual: bool | None = None
+    ema: float | None = None
+    warmup: float | None = None
+    momentum: float | None = None
+    gradient_clip: float | None = None
+    shift: int | None = None
+    flip: bool | None = None
+    embedding: Embedding | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the values by name, without those that are left to the task."""
+        """Returns the values by name, without those that are not named."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def filled(self) -> Hyperparameters:
+        """Returns the configuration with the default in place of each None that neither task nor optimizer decides."""
+        given = self.to_json()
+        return replace(self, **{name: value for name, value in UNNAMED.items() if name not in given})
+
+
+UNNAMED: dict[str, Any] = {
+    "activation": "relu",
+    "normalization": "none",
+    "input_dropout": 0.0,
+    "noise": 0.0,
+    "max_norm": 0.0,
+    "label_smoothing": 0.0,
+    "shape": "constant",
+    "residual": False,
+    "ema": 0.0,
+    "warmup": 0.0,
+    "momentum": 0.0,
+    "gradient_clip": 0.0,
+    "shift": 0,
+    "flip": False,
+    "embedding": "none",
+}
+"""What a hyperparameter is where a configuration does not name it."""
 
 
 def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_outputs: int) -> tuple[int, ...]:

@@ -75,8 +75,12 @@ OBJECTIVES = {
 }
 DEFAULT_OBJECTIVES: dict[Task, str] = {"classification": "val_accuracy", "regression": "val_rmse"}
 """The objective of a study that names none."""
-TASK_DIMENSIONS: dict[str, Task] = {"loss": "regression", "class_weight": "classification"}
-"""Hyperparameters of one task alone; a space that does not name them leaves them to the task."""
+TASK_DIMENSIONS: dict[str, Task] = {
+    "loss": "regression",
+    "class_weight": "classification",
+    "label_smoothing": "classification",
+}
+"""Hyperparameters of one task alone."""
 
 _EPOCH_METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("loss", "accuracy", "val_loss", "val_accuracy"),

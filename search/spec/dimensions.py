@@ -15,6 +15,10 @@ Number: TypeAlias = int | float
 Value: TypeAlias = int | float | str
 
 
+def _text(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Fixed:
     """One value, not searched; None as a learning rate is Keras's default for the trial's optimizer."""
@@ -22,7 +26,7 @@ class Fixed:
     value: Value | None
 
     def __str__(self) -> str:
-        return "Keras's default for the optimizer" if self.value is None else str(self.value)
+        return "Keras's default for the optimizer" if self.value is None else _text(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Choice:
     values: tuple[Value, ...]
 
     def __str__(self) -> str:
-        return f"one of {', '.join(map(str, self.values))}"
+        return f"one of {', '.join(map(_text, self.values))}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipelines.config import MAX_FOLDS, AskedPrecision, ClassWeight, Duplicates, Scaling, Schedule, Transform
+from pipelines.config import (
+    MAX_FOLDS,
+    Activation,
+    AskedPrecision,
+    ClassWeight,
+    Duplicates,
+    Embedding,
+    Normalization,
+    Scaling,
+    Schedule,
+    Shape,
+    Transform,
+)
 from pipelines.objectives import OBJECTIVES, Loss, Task
 from search.spec.space import KERAS_LEARNING_RATES
 
@@ -75,6 +87,8 @@ COUNT = whole_number(1, 2**31 - 1)
 SEED = whole_number(0, 2**32 - 1)
 SECONDS = number("a number of seconds > 0", lambda value: value > 0)
 POSITIVE = number("a number > 0", lambda value: value > 0)
+NOT_NEGATIVE = number("a number >= 0", lambda value: value >= 0)
+BELOW_1 = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 SHARE = number("a number between 0 and 1, both excluded", lambda value: 0 < value < 1)
 BOOL = Rule("must be true or false", (bool,))
 GPUS = Rule(
@@ -90,7 +104,7 @@ TRIALS_PER_GPU = Rule(
 VALUES = {
     "width": COUNT,
     "depth": COUNT,
-    "dropout": number("a number from 0 to below 1", lambda value: 0 <= value < 1),
+    "dropout": BELOW_1,
     "optimizer": one_of(tuple(KERAS_LEARNING_RATES)),
     "learning_rate": POSITIVE,
     "schedule": one_of(get_args(Schedule)),
@@ -98,6 +112,22 @@ VALUES = {
     "batch_size": COUNT,
     "loss": one_of(get_args(Loss)),
     "class_weight": one_of(get_args(ClassWeight)),
+    "activation": one_of(get_args(Activation)),
+    "normalization": one_of(get_args(Normalization)),
+    "input_dropout": BELOW_1,
+    "noise": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "max_norm": NOT_NEGATIVE,
+    "label_smoothing": BELOW_1,
+    "shape": one_of(get_args(Shape)),
+    "residual": BOOL,
+    "ema": BELOW_1,
+    "warmup": BELOW_1,
+    "momentum": BELOW_1,
+    "gradient_clip": NOT_NEGATIVE,
+    "shift": whole_number(0, 1024),
+    "flip": BOOL,
+    "embedding": one_of(get_args(Embedding)),
 }
 
 _SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"

@@ -130,7 +130,7 @@ class _Check:
 
     def dimension(self, place: str, rule: Rule, given: object) -> Dimension | None:
         """Reads what ``[space]`` has for a hyperparameter: a value, a list or, for numbers, a range."""
-        if isinstance(given, Mapping) and not rule.names:
+        if isinstance(given, Mapping) and not rule.names and bool not in rule.types:
             return self._range(place, rule, given)
         if not isinstance(given, list | tuple):
             return Fixed(self.value(place, rule, given))

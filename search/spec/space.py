@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipelines.config import ClassWeight, Hyperparameters
+from pipelines.config import UNNAMED, ClassWeight, Hyperparameters
 from pipelines.errors import SpecError
-from pipelines.objectives import TASK_DIMENSIONS
 from search.spec.dimensions import (
     Choice,
     Fixed,
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
-_START_DEFAULTS = {"schedule": "constant", "loss": "mse", "class_weight": "none"}
-NAMES = tuple(field.name for field in fields(Hyperparameters) if field.name not in TASK_DIMENSIONS)
+_START_DEFAULTS = UNNAMED | {"schedule": "constant", "loss": "mse", "class_weight": "none"}
+NAMES = tuple(field.name for field in fields(Hyperparameters) if field.default is not None)
 GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory
 
 # Keras's default learning rate of each optimizer that a study may name; Keras finds no lamb by name.
@@ -51,14 +50,14 @@ class SearchSpace:
 
     Attributes:
         dimensions: The eight hyperparameters that every network has, by name in the order of ``Hyperparameters``, then
-            those of a task alone that the study names.
+            those further ones that the study names.
     """
 
     dimensions: Mapping[str, Fixed | Choice | Range]
 
     def __post_init__(self) -> None:
         defaults = asdict(Hyperparameters()) | {"learning_rate": None}
-        fixed = {name: Fixed(value) for name, value in defaults.items() if name not in TASK_DIMENSIONS}
+        fixed = {name: Fixed(defaults[name]) for name in NAMES}
         object.__setattr__(self, "dimensions", fixed | dict(self.dimensions))
 
     @property

@@ -23,7 +23,7 @@ from pipelines.errors import SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, scaling_of, stem_of, suffix_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.home.text import printable
-from search.spec.dimensions import Range, count
+from search.spec.dimensions import Range, count, values
 from search.spec.rules import NAME_RULE, TABLES, Pruner, Sampler, is_name
 from search.spec.schema import Table, load, parse, show
 from search.spec.space import SearchSpace
@@ -286,6 +286,8 @@ def _check_space(space: SearchSpace, given: Table, sampler: str | None) -> Itera
         got = f"{weights:,} with width {width} and depth {depth}, {weights * 4 / 1e9:,.0f} GB of memory"
         yield f"space.width: must keep a network at {MAX_WEIGHTS:,} weights or fewer, got {got}; lower one"
     searches_numbers = any(isinstance(d, Range) and count(d) != 1 for d in space.searched.values())
+    if "momentum" in given and "sgd" not in values(space.dimensions["optimizer"]):
+        yield "space.momentum: must be left out where the optimizer is never sgd"
     if sampler == "cmaes" and not searches_numbers:
         yield 'search.sampler: must not be "cmaes" without a range in the space, got "cmaes"; use "tpe"'
     if sampler == "grid":

@@ -11,7 +11,7 @@ import typer
 import search
 from pipelines.config import DataConfig
 from pipelines.errors import UnavailableError
-from search.cli.data_options import NOTHING, DataOptions, with_data_options
+from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Dataset, Figure, Home, Json, argument, options_named
 from search.home import read_settings
 from search.reporting import display
@@ -19,10 +19,10 @@ from search.reporting import display
 Output = Annotated[Path, argument("PATH", "The file to write.")]
 
 
-@with_data_options
+@with_option_groups
 def datasets(
     source: Dataset = None,
-    data: DataOptions = NOTHING,
+    data: GroupedOptions = NOTHING,
     figure: Figure = None,
     home: Home = None,
     as_json: Json = False,

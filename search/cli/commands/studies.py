@@ -12,7 +12,7 @@ import typer
 import search
 from pipelines.errors import TrainingError
 from search.cli import options
-from search.cli.data_options import NOTHING, DataOptions, with_data_options
+from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Home, Json, Study, option
 from search.reporting import display
 from search.reporting.trial_table import leaderboard_table, short
@@ -25,7 +25,7 @@ Output = Annotated[Path | None, option("FILE.html", "The file to write.", "STUDY
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="The trial's number.")]
 
 
-@with_data_options
+@with_option_groups
 def plan(
     study: options.StudyFile,
     objective: options.Objective = None,
@@ -33,7 +33,7 @@ def plan(
     workers: options.Workers = None,
     gpus: options.Gpus = None,
     precision: options.Precision = None,
-    data: DataOptions = NOTHING,
+    data: GroupedOptions = NOTHING,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +54,7 @@ def plan(
     display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
 
 
-@with_data_options
+@with_option_groups
 def run(
     study: options.StudyOrSource,
     name: Annotated[str | None, option("NAME", "The study's name.", "the file's, else the source's", "--study")] = None,
@@ -67,7 +67,7 @@ def run(
     seed: options.Seed = None,
     objective: options.Objective = None,
     class_weight: options.ClassWeight = None,
-    data: DataOptions = NOTHING,
+    data: GroupedOptions = NOTHING,
     home: Home = None,
     as_json: Json = False,
 ) -> None:

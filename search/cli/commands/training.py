@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import search
 from pipelines.config import DataConfig, Hyperparameters, Layer
-from search.cli.data_options import NOTHING, DataOptions, data_option, with_data_options
+from search.cli.option_groups import NOTHING, GroupedOptions, data_option, with_option_groups
 from search.cli.options import ClassWeight, Home, Json, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
 from search.reporting.screen import console
@@ -17,7 +17,7 @@ from search.scheduling import Observer
 if TYPE_CHECKING:
     from pipelines.training.history import EpochReport
 
-_OF_THE_COMMAND = ("source", "data", "continue_run", "home", "as_json")
+_OF_THE_COMMAND = ("source", "data", "network", "continue_run", "home", "as_json")
 _HP, _DATA = Hyperparameters(), DataConfig("")
 _Loss = Annotated[str | None, option("mse|mae|huber", "Loss of a regression.", "mse")]
 _Scaling = Annotated[
@@ -28,7 +28,7 @@ _ValidationFraction = Annotated[
 ]
 
 
-@with_data_options
+@with_option_groups
 def train(
     source: Source,
     width: Annotated[int | None, option("N", "Units of each hidden layer.", _HP.width)] = None,
@@ -36,14 +36,17 @@ def train(
     dropout: Annotated[float | None, option("SHARE", "Share of units dropped after each layer.", _HP.dropout)] = None,
     optimizer: Annotated[str | None, option("NAME", "A Keras optimizer.", _HP.optimizer)] = None,
     learning_rate: Annotated[float | None, option("RATE", "Learning rate.", "Keras's for the optimizer")] = None,
-    schedule: Annotated[str | None, option("constant|cosine", "Schedule of the learning rate.", _HP.schedule)] = None,
+    schedule: Annotated[
+        str | None, option("constant|cosine|onecycle", "Schedule of the learning rate.", _HP.schedule)
+    ] = None,
     epochs: Annotated[int | None, option("N", "Passes over the rows; with --continue, more.", _HP.epochs)] = None,
     batch_size: Annotated[int | None, option("N", "Rows of a step.", _HP.batch_size)] = None,
     seed: Seed = None,
     objective: Objective = None,
     loss: _Loss = None,
     class_weight: ClassWeight = None,
-    data: DataOptions = NOTHING,
+    network: GroupedOptions = NOTHING,
+    data: GroupedOptions = NOTHING,
     validation_fraction: _ValidationFraction = None,
     scaling: _Scaling = None,
     precision: Precision = None,
@@ -56,7 +59,7 @@ def train(
     Example: mlp-search train digits --width 64 --epochs 10
     """
     # Every other option is a hyperparameter, the seed, or says how the data is read.
-    given = {key: value for key, value in locals().items() if key not in _OF_THE_COMMAND} | dict(data)
+    given = {key: value for key, value in locals().items() if key not in _OF_THE_COMMAND} | dict(data) | dict(network)
     spec, observer = _read(source, given), _Lines(as_json=as_json)
     if continue_run is None:
         result = search.train_once(spec, home=home, observer=observer)

@@ -1,0 +1,121 @@
+"""Groups of options: those that say how data is read, and the further hyperparameters of a network."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Annotated, TypeAlias
+
+import typer
+
+from pipelines.config import UNNAMED
+from pipelines.errors import InputError
+
+GroupedOptions: TypeAlias = Mapping[str, object]
+"""Values by their key in the study file, of the options that were typed."""
+NOTHING: GroupedOptions = MappingProxyType({})
+
+
+def data_option(metavar: str, text: str, default: object) -> object:
+    """An option among those on data in the help; the parameters are those of ``option``."""
+    return _option_in("Options on data", metavar, text, default)
+
+
+def _option_in(panel: str, metavar: str | None, text: str, default: object) -> object:
+    return typer.Option(metavar=metavar, help=text, show_default=str(default), rich_help_panel=panel)
+
+
+def _of_network(metavar: str | None, text: str, name: str) -> object:
+    unnamed = UNNAMED.get(name, "0, of adamw Keras's own")
+    default = f"{unnamed:g}" if isinstance(unnamed, float) else str(unnamed).lower()
+    return _option_in("Further hyperparameters", metavar, text, default)
+
+
+_FOLDS = "5 in a new study of fewer than 5,000 rows, else 1"
+_DATA_OPTIONS = {
+    "target": data_option("COLUMN", "The column to predict, for tables.", "target"),
+    "task": data_option("classification|regression", "What the target is.", "auto, by its values"),
+    "group": data_option("COLUMN", "Rows with equal values stay in one split: those of a patient.", "none"),
+    "time": data_option("COLUMN", "Training rows are before validation rows, these before test rows.", "none"),
+    "split": data_option("COLUMN", "The words train, validation and test: the split of each row.", "none"),
+    "weight": data_option("COLUMN", "Weights of the rows in the loss and in every metric.", "none"),
+    "folds": data_option("N", "Folds of all rows but the test rows; each trial trains a network for each.", _FOLDS),
+}
+_NETWORK_OPTIONS = {
+    "activation": _of_network("relu|gelu|silu|tanh|selu", "Activation of each hidden layer.", "activation"),
+    "normalization": _of_network("none|batch|layer", "Normalization before each activation.", "normalization"),
+    "input_dropout": _of_network("SHARE", "Share of inputs dropped.", "input_dropout"),
+    "noise": _of_network("STDDEV", "Gaussian noise before each activation.", "noise"),
+    "weight_decay": _of_network("RATE", "Decoupled weight decay.", "weight_decay"),
+    "max_norm": _of_network("NORM", "Largest norm of the weights into a unit; 0: no limit.", "max_norm"),
+    "label_smoothing": _of_network("SHARE", "Share of the target spread over all classes.", "label_smoothing"),
+    "shape": _of_network("constant|funnel", "Widths of the hidden layers.", "shape"),
+    "residual": _of_network(None, "Add a layer's input to its output.", "residual"),
+    "ema": _of_network("MOMENTUM", "Average the weights over the steps; 0: do not.", "ema"),
+    "warmup": _of_network("SHARE", "Share of the steps in which the learning rate rises.", "warmup"),
+    "momentum": _of_network("MOMENTUM", "Momentum of sgd.", "momentum"),
+    "gradient_clip": _of_network("NORM", "Largest norm of a step's gradient; 0: no limit.", "gradient_clip"),
+    "shift": _of_network("PIXELS", "Move pictures at random in training.", "shift"),
+    "flip": _of_network(None, "Mirror pictures at random in training.", "flip"),
+    "embedding": _of_network("none|piecewise", "Of the numeric columns of a table.", "embedding"),
+}
+_GROUPS = {"data": _DATA_OPTIONS, "network": _NETWORK_OPTIONS}
+_NOT_TEXT: dict[str, type] = {"folds": int, "shift": int, "residual": bool, "flip": bool} | dict.fromkeys(
+    ("input_dropout", "noise", "weight_decay", "max_norm", "label_smoothing", "ema", "warmup", "momentum",
+     "gradient_clip"),
+    float,
+)  # fmt: skip
+
+
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds groups of options to a command.
+
+    Its parameters ``data`` and ``network`` get those that were typed, and its errors name them as they were typed.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    parameters = []
+    for parameter in signature.parameters.values():
+        given = [_parameter(name, made) for name, made in _GROUPS.get(parameter.name, {}).items()] or [parameter]
+        parameters += [found.replace(kind=inspect.Parameter.KEYWORD_ONLY) for found in given]
+
+    groups = {group: options for group, options in _GROUPS.items() if group in signature.parameters}
+
+    @functools.wraps(command)
+    def with_groups(**given: object) -> None:
+        typed = [name for name, value in given.items() if value is not None]
+        found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
+        with _named_as_typed(typed):
+            command(**given, **{group: _typed(values) for group, values in found.items()})
+
+    with_groups.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return with_groups
+
+
+def _typed(values: GroupedOptions) -> GroupedOptions:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _parameter(name: str, made: object) -> inspect.Parameter:
+    kind = _NOT_TEXT.get(name, str)
+    annotation = Annotated[kind | None, made]  # type: ignore[valid-type]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+@contextmanager
+def _named_as_typed(typed: Sequence[str]) -> Iterator[None]:
+    """Names keys in errors by the options that were typed: ``data.time: ...`` becomes ``--time: ...``."""
+    try:
+        yield
+    except InputError as error:
+        names = "|".join(typed)
+        # Not in the middle of a path or of another name.
+        key = re.compile(rf"(?<![\w./-])(?:data|search|space)\.({names})(?!\.?\w)|^({names})(?=:)")
+        raise type(error)(key.sub(_option, problem) for problem in error.problems) from error
+
+
+def _option(key: re.Match[str]) -> str:
+    return f"--{(key[1] or key[2]).replace('_', '-')}"
