@@ -11,7 +11,7 @@ from typing import Any
 import harness
 from peers.common import CONFIGURATIONS, PANEL_EPOCHS, Range, race_space
 
-from search.spec.study_spec import default_spec
+from search.spec.reading import default_spec
 
 _DEFAULT_VARIANT = ("tpe", "asha", "searched", "start")
 

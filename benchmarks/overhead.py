@@ -29,7 +29,7 @@ from search.optimization.studies import open_study
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.scheduler import Scheduler
-from search.spec.study_spec import default_spec, override
+from search.spec.reading import default_spec, override
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.tracker import Tracker
 from search.workers.pool import Event, Finished, Ready, Reported
@@ -98,7 +98,7 @@ def measure(n_trials: int, pruner: str) -> dict[str, float]:
         document["search"]["pruner"] = pruner
         document["space"]["epochs"] = EPOCHS
         document["start"] = []
-        from search.spec.study_spec import spec_from_dict
+        from search.spec.reading import spec_from_dict
 
         spec = spec_from_dict(document)
         dataset = load(spec.data)

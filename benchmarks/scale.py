@@ -32,7 +32,8 @@ from search.optimization.studies import open_study
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.scheduler import Scheduler
-from search.spec.study_spec import StudySpec, default_spec, spec_from_dict
+from search.spec.reading import default_spec, spec_from_dict
+from search.spec.study_spec import StudySpec
 from search.tracking.entries import Epoch, RunStart
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.tracker import Tracker

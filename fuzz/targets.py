@@ -38,8 +38,8 @@ with atheris.instrument_imports(include=PARSERS):
     from pipelines.files.pictures import read_picture
     from pipelines.training.history import sha256
     from pipelines.training.model import load_h5
-    from search.spec.study_spec import read_spec
-    from search.spec.template import STUDY_TEMPLATE
+    from search.spec.defaults import STUDY_TEMPLATE
+    from search.spec.reading import read_spec
 
 logging.set_verbosity(logging.ERROR)
 _MAX_CONFIG = 60_000  # HDF5 holds no more in an attribute

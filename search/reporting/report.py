@@ -25,7 +25,7 @@ from search.reporting.charts import charts, learning_curves, regression_charts
 from search.reporting.display import interval, score, seconds
 from search.reporting.summaries import explain
 from search.reporting.trial_table import short
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect

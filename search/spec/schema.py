@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 from pipelines.errors import SpecError
 from search.home.text import printable
+from search.spec.defaults import DEFAULT_STUDY
 from search.spec.dimensions import Choice, Dimension, Fixed, Range
 from search.spec.rules import BOOL, COUNT, POSITIVE, TABLES, Rule
-from search.spec.template import DEFAULT_STUDY
 
 Table: TypeAlias = dict[str, Any]
 """The values of a table by key; its rules say their types."""

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pipelines.config import AskedPrecision, DataConfig, Hyperparameters
 from pipelines.files.sources import stem_of
 from pipelines.objectives import Task
-from search.spec.study_spec import fitting_objective, settled, spec_from_dict
+from search.spec.reading import spec_from_dict
+from search.spec.study_spec import fitting_objective, settled
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def begin(backend: Backend, tmp_path: Path, tallies: dict[str, Tally], request: 
 
 def reference(campaign: Campaign, folder: Path) -> list[Any]:
     """The trials of the same study without kills."""
-    from search.spec.study_spec import read_spec
+    from search.spec.reading import read_spec
 
     name, home = campaign.study.name, folder / "undisturbed"
     search.run_study(read_spec(campaign.file), home=home)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.spec.study_spec import read_spec
+from search.spec.reading import read_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

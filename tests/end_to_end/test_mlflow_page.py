@@ -16,7 +16,7 @@ from search.finals.sealed_test import evaluate
 from search.operations.ui import Server, serving
 from search.registry.promotion import promote
 from search.scheduling.run_study import run_study
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 
 N_TRIALS = 12
 STUDY = {

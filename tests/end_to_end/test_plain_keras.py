@@ -22,7 +22,7 @@ from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow
 from search.registry.registration import ModelRecord
 from search.scheduling.run_study import run_study
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 from search.tracking.connection import connect
 
 HOW_TO = (Path(__file__).parents[2] / "docs" / "how-to.md").read_text()

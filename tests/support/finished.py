@@ -7,7 +7,8 @@ from typing import Any
 
 from search.finals.sealed_test import evaluate
 from search.scheduling.run_study import StudyResult, run_study
-from search.spec.study_spec import StudySpec, spec_from_dict
+from search.spec.reading import spec_from_dict
+from search.spec.study_spec import StudySpec
 
 
 def small_spec(name: str, *, trials: int = 3, split_seed: int = 0, seed: int = 0, **space: Any) -> StudySpec:

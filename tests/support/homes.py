@@ -22,7 +22,7 @@ from search.home.settings import Settings
 from search.optimization.run_records import files_of, metrics_of, result_of, tags_of
 from search.optimization.seeds import trial_seed
 from search.optimization.studies import load_study, open_study
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 from search.storage.attributes import RESULT, RUN_ID
 from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.runs import DatasetInput, Runs

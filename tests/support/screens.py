@@ -33,7 +33,7 @@ from search.reporting.screen import print_all
 from search.reporting.summaries import Explanation
 from search.reporting.trial_table import leaderboard_table
 from search.scheduling.progress import Progress, SlotView
-from search.spec.study_spec import default_spec
+from search.spec.reading import default_spec
 from search.training.forecast import Forecast
 
 SCREENS = (

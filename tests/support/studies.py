@@ -9,7 +9,8 @@ from typing import Any
 from search.optimization.leaderboard import TrialRow
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.run_study import StudyResult, run_study
-from search.spec.study_spec import StudySpec, spec_from_dict
+from search.spec.reading import spec_from_dict
+from search.spec.study_spec import StudySpec
 
 
 def small_spec(name: str, *, trials: int | None = 15, slots: int = 1, **tables: Any) -> StudySpec:

@@ -76,7 +76,7 @@ def init(path: Output = Path("study.toml"), home: Home = None, as_json: Json = F
 
     Example: mlp-search init study.toml
     """
-    from search.spec.template import STUDY_TEMPLATE
+    from search.spec.defaults import STUDY_TEMPLATE
 
     try:
         with path.open("x", encoding="utf-8") as file:

@@ -15,7 +15,7 @@ import pytest
 from command_line import call, command, files, spawn
 from PIL import Image
 
-from search.spec.study_spec import read_spec
+from search.spec.reading import read_spec
 
 COMMANDS = (
     "datasets", "init", "plan", "train", "run", "studies", "trials", "show", "report", "finalists", "evaluate",

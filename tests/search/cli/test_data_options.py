@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from command_line import call
 
-from search.spec.study_spec import default_spec, override, spec_from_dict
-from search.spec.template import DEFAULT_STUDY
+from search.spec.defaults import DEFAULT_STUDY
+from search.spec.reading import default_spec, override, spec_from_dict
 from search.training.configuration import default_training
 
 ON_DATA = ("target", "task", "group", "time", "split", "weight", "folds")

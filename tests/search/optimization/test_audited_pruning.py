@@ -14,8 +14,9 @@ from pipelines.errors import SpecError
 from search.optimization.studies import load_study
 from search.reporting.summaries import explain_trial
 from search.spec.dimensions import Choice, Range
+from search.spec.reading import spec_from_dict
 from search.spec.space import SearchSpace
-from search.spec.study_spec import StudySpec, spec_from_dict
+from search.spec.study_spec import StudySpec
 from search.storage.attributes import PRUNED_AT, RESULT
 
 SPACE = SearchSpace({"width": Range(8, 99), "epochs": Choice((9,))})

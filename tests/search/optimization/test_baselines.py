@@ -19,7 +19,7 @@ from pipelines.objectives import OBJECTIVES
 from search.optimization import baselines
 from search.optimization.baselines import BaselineThread, baseline_scores, compare, validation_scores
 from search.optimization.provenance import majority_of
-from search.spec.study_spec import default_spec, spec_from_dict
+from search.spec.reading import default_spec, spec_from_dict
 
 
 def dataset(tmp_path: Path, y: np.ndarray, n_features: int = 3) -> Dataset:

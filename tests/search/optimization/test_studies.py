@@ -22,8 +22,9 @@ from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id
 from search.optimization.studies import as_recorded, keep_recorded_starts, load_study, study_names
 from search.spec.dimensions import Range
+from search.spec.reading import default_spec, spec_from_dict
 from search.spec.space import SearchSpace
-from search.spec.study_spec import StudySpec, WorkerSettings, default_spec, spec_from_dict
+from search.spec.study_spec import StudySpec, WorkerSettings
 from search.storage.attributes import RESULT, SPEC
 from search.storage.database import open_storage
 from search.tracking.connection import make_database

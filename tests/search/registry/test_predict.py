@@ -29,7 +29,7 @@ from search.home.settings import read_settings
 from search.registry.predict import predict
 from search.registry.promotion import promote
 from search.scheduling.run_study import run_study
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 
 DIGITS = load_digits().images
 

@@ -17,7 +17,7 @@ from search.home.text import value_text
 from search.optimization.studies import load_writable_study, open_study
 from search.reporting.charts import MAX_POINTS, regression_charts
 from search.reporting.report import write_report
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 from search.storage.attributes import FACTS, RESULT, SEAL
 
 VALUES = [24_300.5, 21_000.25, 30_000.125, 26_000.0, 22_000.5, 29_000.0]

@@ -19,7 +19,8 @@ from search.optimization.pruners import make_pruner
 from search.optimization.studies import open_study
 from search.registry.promotion import promote
 from search.reporting.report import write_report
-from search.spec.study_spec import StudySpec, spec_from_dict
+from search.spec.reading import spec_from_dict
+from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT
 
 HOSTILE = "<script>alert(1)<'&\"{{ 7 * 7 }} <img src=x onerror=alert(2)>"

@@ -17,7 +17,7 @@ from search.devices.precision import PrecisionRule
 from search.reporting import display
 from search.reporting.screen import WIDE, Table
 from search.reporting.trial_table import leaderboard_table, short
-from search.spec.study_spec import default_spec
+from search.spec.reading import default_spec
 
 FILES = Path(__file__).parent / "screens"
 WIDTHS = (80, 120)

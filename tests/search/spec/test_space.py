@@ -13,8 +13,9 @@ from optuna.samplers import CmaEsSampler, GridSampler, RandomSampler, TPESampler
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.spec.dimensions import Choice, Fixed, Range, contains, count, values
+from search.spec.reading import spec_from_dict
 from search.spec.space import KERAS_LEARNING_RATES, NAMES, SearchSpace
-from search.spec.study_spec import default_space, spec_from_dict
+from search.spec.study_spec import default_space
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

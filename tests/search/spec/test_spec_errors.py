@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 
 MNIST = '[data]\nsource = "mnist"\n'
 COUNT = "must be a whole number from 1 to 2147483647"

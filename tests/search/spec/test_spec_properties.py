@@ -6,9 +6,10 @@ import tomllib
 from hypothesis import given, settings, strategies as st
 
 from pipelines.errors import SpecError
+from search.spec.reading import spec_from_dict
 from search.spec.rules import TABLES
 from search.spec.space import NAMES
-from search.spec.study_spec import StudySpec, spec_from_dict
+from search.spec.study_spec import StudySpec
 
 NUMBERS = st.integers(1, 2000)
 RATES = st.floats(1e-6, 0.9)

@@ -11,20 +11,11 @@ import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
+from search.spec.defaults import STUDY_TEMPLATE
 from search.spec.dimensions import Choice, Fixed, Range
+from search.spec.reading import TABLE_START, default_spec, override, read_spec, spec_from_dict
 from search.spec.space import SearchSpace
-from search.spec.study_spec import (
-    SMALL_STARTS,
-    TABLE_START,
-    StudySpec,
-    WorkerSettings,
-    default_space,
-    default_spec,
-    override,
-    read_spec,
-    spec_from_dict,
-)
-from search.spec.template import STUDY_TEMPLATE
+from search.spec.study_spec import SMALL_STARTS, StudySpec, WorkerSettings, default_space
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
 

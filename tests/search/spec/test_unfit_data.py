@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.data import loading
 from pipelines.errors import InputError, SpecError
-from search.spec.study_spec import spec_from_dict
+from search.spec.reading import spec_from_dict
 
 N = 60
 ROW = np.arange(N)

@@ -9,5 +9,5 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
-STUDY_TEMPLATE = files("search.spec").joinpath("template.toml").read_text(encoding="utf-8")
+STUDY_TEMPLATE = files("search.spec.defaults").joinpath("template.toml").read_text(encoding="utf-8")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)

@@ -1,0 +1,4 @@
+"""From a source to a Dataset: reading, splitting, encoding."""
+
+from pipelines.data.loading.loader import encode as encode, load as load, prepare as prepare
+from pipelines.data.loading.prepared import Prepared as Prepared

@@ -1,0 +1,104 @@
+"""Numbers the classes of a source, and splits its rows as the configuration asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from pipelines.config import DEFAULT_FRACTION, DataConfig
+from pipelines.data.readers import Source
+from pipelines.data.splits import (
+    FoldRows,
+    Shares,
+    choose_folds,
+    hash_rows,
+    in_folds,
+    quantile_bins,
+    share_as_told,
+    share_by_time,
+    share_rows,
+)
+from pipelines.data.targets import number_labels, require_regressable
+from pipelines.errors import DataError
+from pipelines.files.archives import Array
+from pipelines.files.roles import TRAINING
+
+_OWN_VALIDATION = "data.folds: must be left out where a file has validation rows of its own, got {}: choose one of both"
+
+
+@contextmanager
+def located(source: Source) -> Iterator[None]:
+    """Names the file, and the column of a key of ``[data]``, in errors that are found when rows are split."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError([_locate(problem, source) for problem in error.problems]) from error
+
+
+def _locate(problem: str, source: Source) -> str:
+    if problem.startswith(source.place):
+        return problem
+    for key, place in source.roles.places.items():
+        if problem.startswith(f"data.{key}:"):
+            problem = place + problem.removeprefix(f"data.{key}")
+    return f"{source.place}: {problem}"
+
+
+def place_of_labels(source: Source, config: DataConfig) -> str:
+    """Returns how errors name the targets of a source."""
+    if isinstance(source.rows, np.ndarray):
+        return f"{source.place}, labels"
+    return f"{source.place}, column {config.target or 'target'!r}"
+
+
+def number_rows(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Array]:
+    """Returns the classes and each row's number; of a regression no classes and the bins of its target."""
+    if source.task == "regression":
+        require_regressable(source.labels, config, place_of_labels(source, config))
+        return (), _bins(source)
+    classes = tuple(str(label) for label in np.unique(source.labels))
+    return classes, number_labels(source.labels, classes, source.place)
+
+
+def _bins(source: Source) -> Array:
+    """Returns (n_rows,) bins of the target, of the rows that are drawn from where the file says what each row is."""
+    if source.roles.split is None:
+        return quantile_bins(source.labels)
+    numbers = np.zeros(len(source.labels), np.int32)
+    drawn = source.roles.split == TRAINING
+    numbers[drawn] = quantile_bins(source.labels[drawn])
+    return numbers
+
+
+def split_rows(
+    source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig, *, decide_folds: bool
+) -> tuple[Shares, list[str]]:
+    """Returns the rows of each split, and lines on folds that a rule chose."""
+    roles, groups, place = source.roles, source.roles.group, place_of_labels(source, config)
+    if roles.time is not None:
+        return share_by_time(numbers, classes, config, place, roles.time), []
+    if roles.split is not None:
+        return share_as_told(numbers, classes, config, place, roles), []
+    if config.duplicates == "group":
+        _, first, inverse = np.unique(hash_rows(source.features), return_index=True, return_inverse=True)
+        groups = first[inverse]  # the first of the equal rows: the same number on every machine
+    shares = share_rows(
+        numbers,
+        classes,
+        config,
+        place,
+        with_test=source.n_own_test is None,
+        n_own_validation=source.n_own_validation,
+        groups=groups,
+    )
+    rows = FoldRows(numbers, classes, groups, roles.weight, config.split_seed)
+    has_own, n_folds = source.n_own_validation is not None, config.folds or 1
+    if n_folds > 1:
+        if has_own:
+            raise DataError(f"{source.place}, {_OWN_VALIDATION.format(n_folds)}")
+        return in_folds(shares, rows, n_folds), []
+    if config.folds == 1 or not decide_folds or has_own or config.validation_fraction != DEFAULT_FRACTION:
+        return shares, []
+    return choose_folds(shares, rows, len(numbers) + (source.n_own_test or 0))

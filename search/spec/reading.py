@@ -1,0 +1,164 @@
+"""A study file (TOML), or the same as a dict, becomes a StudySpec, or an error with every problem in it.
+
+Defaults of what a file leaves out:
+
+* ``[study]``: the name is that of the source, the seed 0. Without ``trials`` and ``timeout_s`` the budget is
+  ``DEFAULT_TRIALS``; with one of them, that one alone.
+* ``[space]`` as a whole: the default space. A dimension that an existing ``[space]`` leaves out is not
+  searched, as with Optuna and scikit-learn: it stays at its value in ``Hyperparameters()``, the learning
+  rate at Keras's default for the trial's optimizer.
+* In a ``[[start]]``: what the space fixes; the learning rate (Keras's default for the optimizer); the
+  schedule (constant). Everything else must be given, and every value must lie in the space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import DataConfig, Hyperparameters
+from pipelines.errors import SpecError
+from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
+from pipelines.objectives import OBJECTIVES
+from search.home.text import printable
+from search.spec.defaults import DEFAULT_STUDY
+from search.spec.dimensions import Range, count, values
+from search.spec.rules import NAME_RULE, TABLES, is_name
+from search.spec.schema import Table, load, parse, show
+from search.spec.space import SearchSpace
+from search.spec.study_spec import StudySpec, WorkerSettings
+
+MAX_WEIGHTS = 2**31
+TABLE_START = Hyperparameters(256, 2, 0.1, "adam", 0.003, "cosine", 40, 32)
+"""The first configuration of a table's study without a file: small batches, as few rows make few steps an epoch."""
+
+
+def read_spec(path: str | Path) -> StudySpec:
+    """Reads a study file.
+
+    Args:
+        path: A TOML file. Paths inside it are relative to the working directory.
+
+    Raises:
+        SpecError: Every problem of the file, a line each.
+    """
+    return spec_from_dict(load(path), str(path))
+
+
+def default_spec(source: str, **options: object) -> StudySpec:
+    """The study of ``run SOURCE`` without a file: the default space and known-good starts.
+
+    Args:
+        source: A built-in dataset or the path of a file.
+        **options: As for ``override``; without a budget it is ``DEFAULT_TRIALS``.
+
+    Raises:
+        SpecError: An option breaks a rule.
+    """
+    is_table = suffix_of(Path(source)) in TABLE_SUFFIXES
+    starts = [*([TABLE_START.to_json()] if is_table else []), *DEFAULT_STUDY["start"]]
+    return replace(_with({"data": {"source": source}, "start": starts}, options), has_default_starts=True)
+
+
+def override(spec: StudySpec, **options: object) -> StudySpec:
+    """A copy of a study with some values replaced.
+
+    Args:
+        spec: The study.
+        **options: Values by their key in the study file, such as ``trials`` or ``slots``; None leaves the study's.
+
+    Raises:
+        SpecError: An option breaks a rule.
+    """
+    return _with(spec.to_json(), options)
+
+
+def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpec:
+    """Checks a study given as the tables of its file.
+
+    Args:
+        document: The tables ``study``, ``data``, ``space``, ``search``, ``workers`` and ``start``.
+        place: The document's name in error messages: the file's path.
+
+    Raises:
+        SpecError: Every problem of the document, a line each.
+    """
+    tables, problems = parse(document)
+    if "study" in tables and "data" in tables:
+        problems += _fill_study(tables["study"], tables["data"]["source"])
+    if "data" in tables and "search" in tables:
+        problems += _fill_task(tables["data"], tables["search"].get("objective"))
+    if "space" in tables:
+        space = SearchSpace(tables["space"])
+        problems += _check_space(space, tables["space"], tables.get("search", {}).get("sampler"))
+        starts = [space.complete(given) for given in tables.get("start", ())]
+        problems += [f"start[{i}].{line}" for i, (_, lines) in enumerate(starts) for line in lines]
+    if problems:
+        raise SpecError([printable(f"{place}, {problem}") for problem in problems])
+    return StudySpec(
+        data=DataConfig(**tables["data"]),
+        space=space,
+        start=tuple(Hyperparameters(**values) for values, _ in starts),
+        workers=WorkerSettings(**tables["workers"]),
+        **tables["study"],
+        **tables["search"],
+    )
+
+
+def _with(document: dict[str, Any], options: Mapping[str, object]) -> StudySpec:
+    """Puts options at their place in the study file, so that one set of rules serves both."""
+    for key, value in options.items():
+        if value is not None:
+            table = next((name for name, rules in TABLES.items() if key in rules), "study")
+            document[table] = document.get(table, DEFAULT_STUDY["space"] if table == "space" else {}) | {key: value}
+    return spec_from_dict(document, "options")
+
+
+def _fill_study(study: Table, source: str) -> list[str]:
+    """Fills in the name and the budget.
+
+    Returns:
+        The problem, if the source's name cannot be the study's.
+    """
+    if "timeout_s" in study:
+        study.setdefault("trials", None)
+    name = study.setdefault("name", stem_of(source))
+    rule = f"must be given, because the source's name breaks the rule: {NAME_RULE}"
+    return [] if is_name(name) else [f"study.name: {rule}, got {show(name)}"]
+
+
+def _fill_task(data: Table, name: str | None) -> list[str]:
+    """Fills in the task of an objective.
+
+    Returns:
+        The problem, if the study asks for another task.
+    """
+    task = OBJECTIVES[name].task if name else None
+    if task is None:
+        return []
+    if data.get("task", "auto") == "auto":
+        data["task"] = task
+    return [] if data["task"] == task else [f"data.task: must be {task} for {name}, got {show(data['task'])}"]
+
+
+def _check_space(space: SearchSpace, given: Table, sampler: str | None) -> Iterator[str]:
+    """The problems of a space whose dimensions are each right."""
+    if given == {}:
+        yield "space: must name a dimension, got {}; leave [space] out for the default space"
+    width, depth = space.highest("width"), space.highest("depth")
+    weights = (depth - 1) * width**2 + 3 * width  # with one input and two classes, the fewest there can be
+    if weights > MAX_WEIGHTS:
+        got = f"{weights:,} with width {width} and depth {depth}, {weights * 4 / 1e9:,.0f} GB of memory"
+        yield f"space.width: must keep a network at {MAX_WEIGHTS:,} weights or fewer, got {got}; lower one"
+    searches_numbers = any(isinstance(d, Range) and count(d) != 1 for d in space.searched.values())
+    if "momentum" in given and "sgd" not in values(space.dimensions["optimizer"]):
+        yield "space.momentum: must be left out where the optimizer is never sgd"
+    if sampler == "cmaes" and not searches_numbers:
+        yield 'search.sampler: must not be "cmaes" without a range in the space, got "cmaes"; use "tpe"'
+    if sampler == "grid":
+        try:
+            space.grid()
+        except SpecError as error:
+            yield from error.problems
