@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -144,6 +144,11 @@ class Hyperparameters:
     def to_json(self) -> dict[str, Any]:
         """Returns the values by name, without those that are not named."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def without(self, names: Iterable[str]) -> Hyperparameters:
+        """Returns the configuration that does not name some of what it need not name."""
+        unnamed: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, **unnamed)
 
     def filled(self) -> Hyperparameters:
         """Returns the configuration with the default in place of each None that neither task nor optimizer decides."""

@@ -101,6 +101,7 @@ Workers = Annotated[int | None, option("N", "Trials that train at the same time.
 Precision = Annotated[
     str | None, option("auto|float32|bfloat16", "Of matrix products in training.", "auto, by processor and sizes")
 ]
+Preset = Annotated[str | None, option("classic|strong|tiny", "The space and its first configurations.", "classic")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
 Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
 Figure = Annotated[Path | None, option("FILE.png", "Draw the examples to this file.", "no figure")]

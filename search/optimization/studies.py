@@ -22,6 +22,7 @@ from search.optimization.baselines import Baselines
 from search.optimization.leaderboard import baselines_of
 from search.optimization.pruners import make_pruner
 from search.spec import StudySpec, spec_from_dict
+from search.spec.space import SearchSpace
 from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, PRECISION, SPEC
 from search.storage.sharing import exclusive_access
@@ -79,12 +80,18 @@ def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
         )
 
 
-def keep_recorded_starts(settings: Settings, spec: StudySpec) -> StudySpec:
-    """Takes the starts of an existing study where the user gave none: other versions begin with others."""
+def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:
+    """Takes the space and the starts of an existing study where the user gave none: other versions have others."""
     if not spec.has_default_starts or spec.name not in study_names(settings):
         return spec
     recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
-    return replace(spec, start=_recorded_spec(recorded).start) if recorded else spec
+    if not recorded:
+        return spec
+    then = _recorded_spec(recorded)
+    if not spec.has_default_space:
+        return replace(spec, start=then.start)
+    given = {name: d for name, d in spec.space.dimensions.items() if name == "class_weight"}
+    return replace(spec, start=then.start, space=SearchSpace({**then.space.dimensions, **given}), of_preset=frozenset())
 
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:

@@ -22,7 +22,7 @@ from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.studies import (
     as_recorded,
-    keep_recorded_starts,
+    keep_recorded_defaults,
     load_study,
     open_study,
     precision_rule,
@@ -134,7 +134,7 @@ def run_study(
     observer.waiting("opening the databases")
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
-        spec = keep_recorded_starts(settings, spec)
+        spec = keep_recorded_defaults(settings, spec)
         if spent := _spent_study(settings, spec, dataset.fingerprint):
             used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
             observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used)

@@ -23,14 +23,16 @@ from pipelines.errors import SpecError
 from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
 from pipelines.objectives import OBJECTIVES
 from search.home.text import printable
-from search.spec.defaults import DEFAULT_STUDY
+from search.spec.defaults import PRESETS
 from search.spec.dimensions import Range, count, values
 from search.spec.rules import NAME_RULE, TABLES, is_name
-from search.spec.schema import Table, load, parse, show
+from search.spec.schema import Table, load, parse, preset_space, show
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings
 
 MAX_WEIGHTS = 2**31
+DEFAULT_PRESET = "classic"
+"""Of a study without a file."""
 TABLE_START = Hyperparameters(256, 2, 0.1, "adam", 0.003, "cosine", 40, 32)
 """The first configuration of a table's study without a file: small batches, as few rows make few steps an epoch."""
 
@@ -57,9 +59,16 @@ def default_spec(source: str, **options: object) -> StudySpec:
     Raises:
         SpecError: An option breaks a rule.
     """
-    is_table = suffix_of(Path(source)) in TABLE_SUFFIXES
-    starts = [*([TABLE_START.to_json()] if is_table else []), *DEFAULT_STUDY["start"]]
-    return replace(_with({"data": {"source": source}, "start": starts}, options), has_default_starts=True)
+    is_own = options.get("preset") is not None
+    preset = str(options.pop("preset", None) or DEFAULT_PRESET)
+    starts: list[Table] = []
+    if preset in PRESETS:
+        space = preset_space(preset, source)
+        starts = [{name: start[name] for name in start if name in space} for start in PRESETS[preset]["start"]]
+        if preset == "classic" and suffix_of(Path(source)) in TABLE_SUFFIXES:
+            starts.insert(0, TABLE_START.to_json())
+    spec = _with({"data": {"source": source}, "space": {"preset": preset}, "start": starts}, options)
+    return replace(spec, has_default_starts=True, has_default_space=not is_own)
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:
@@ -98,6 +107,7 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
     if problems:
         raise SpecError([printable(f"{place}, {problem}") for problem in problems])
     return StudySpec(
+        of_preset=_of_preset(document.get("space", {})),
         data=DataConfig(**tables["data"]),
         space=space,
         start=tuple(Hyperparameters(**values) for values, _ in starts),
@@ -112,8 +122,14 @@ def _with(document: dict[str, Any], options: Mapping[str, object]) -> StudySpec:
     for key, value in options.items():
         if value is not None:
             table = next((name for name, rules in TABLES.items() if key in rules), "study")
-            document[table] = document.get(table, DEFAULT_STUDY["space"] if table == "space" else {}) | {key: value}
+            document[table] = ({} if key == "preset" else document.get(table, {})) | {key: value}
     return spec_from_dict(document, "options")
+
+
+def _of_preset(given: Mapping[str, Any]) -> frozenset[str]:
+    """The dimensions of a space that its preset brought."""
+    preset = PRESETS.get(str(given.get("preset")), {"space": {}})
+    return frozenset(preset["space"]) - frozenset(given)
 
 
 def _fill_study(study: Table, source: str) -> list[str]:

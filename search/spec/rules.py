@@ -22,6 +22,7 @@ from pipelines.config import (
     Transform,
 )
 from pipelines.objectives import OBJECTIVES, Loss, Task
+from search.spec.defaults import PRESETS
 from search.spec.space import KERAS_LEARNING_RATES
 
 Sampler = Literal["tpe", "random", "grid", "gp", "cmaes"]
@@ -158,7 +159,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "target_transform": one_of(get_args(Transform)),
         "folds": whole_number(1, MAX_FOLDS),
     },
-    "space": VALUES,
+    "space": {"preset": one_of(tuple(PRESETS))} | VALUES,
     "search": {
         "objective": one_of(tuple(OBJECTIVES)),
         "sampler": one_of(get_args(Sampler)),

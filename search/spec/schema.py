@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipelines.errors import SpecError
+from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
 from search.home.text import printable
-from search.spec.defaults import DEFAULT_STUDY
+from search.spec.defaults import DEFAULT_STUDY, PRESETS
 from search.spec.dimensions import Choice, Dimension, Fixed, Range
 from search.spec.rules import BOOL, COUNT, POSITIVE, TABLES, Rule
 
@@ -73,6 +74,8 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
     for name, rules in TABLES.items():
         check = _Check()
         given = _renamed(name, document.get(name, _LEFT_OUT.get(name, {})))
+        if name == "space" and isinstance(given, Mapping) and "preset" in given:
+            given = check.expanded(given, tables.get("data", {}).get("source", ""))
         if name == "start":
             tables[name] = check.starts(given, rules)
         else:
@@ -102,6 +105,12 @@ class _Check:
             return [self.table(f"start[{i}]", start, rules, self.value) for i, start in enumerate(given)]
         self.problems.append(f"start: must be a list of tables, each headed [[start]], got {show(given)}")
         return []
+
+    def expanded(self, given: Mapping[str, object], source: str) -> Mapping[str, object]:
+        """Puts the dimensions of a preset that fit the source in place of its name; given ones go before them."""
+        name = self.value("space.preset", TABLES["space"]["preset"], given["preset"])
+        rest = {key: value for key, value in given.items() if key != "preset"}
+        return rest if name is None else preset_space(name, source) | rest
 
     def table(
         self, place: str, given: object, rules: Mapping[str, Rule], read: Callable[[str, Rule, object], Any]
@@ -150,6 +159,12 @@ class _Check:
         found = Range(**values)
         self.problems += [f"{place}.{key}: {text}, got {show(given[key])}" for key, text in found.broken_rules()]
         return found
+
+
+def preset_space(name: str, source: str) -> Table:
+    """The dimensions of a preset that fit a source."""
+    is_table = suffix_of(Path(source)) in TABLE_SUFFIXES
+    return {key: value for key, value in PRESETS[name]["space"].items() if is_table or key != "embedding"}
 
 
 def show(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
-_START_DEFAULTS = UNNAMED | {"schedule": "constant", "loss": "mse", "class_weight": "none"}
+_START_DEFAULTS = UNNAMED | {"weight_decay": 0.0, "schedule": "constant", "loss": "mse", "class_weight": "none"}
 NAMES = tuple(field.name for field in fields(Hyperparameters) if field.default is not None)
 GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory
 
@@ -74,6 +74,10 @@ class SearchSpace:
     def class_weight(self) -> ClassWeight | None:
         """The weights of the classes of every configuration; None where they differ, or the task decides."""
         return self._fixed.get("class_weight")
+
+    def without(self, names: Collection[str]) -> SearchSpace:
+        """The space without some of the dimensions that a network need not name."""
+        return SearchSpace({name: d for name, d in self.dimensions.items() if name not in names})
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distribution of each searched dimension, as ``study.ask`` takes them."""

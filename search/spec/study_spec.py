@@ -68,6 +68,8 @@ class StudySpec:
         start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
         has_default_starts: Whether the user gave no ``start``: the size of the source may choose others.
+        has_default_space: Whether the user gave no space: an existing study keeps its own.
+        of_preset: Dimensions that a preset brought: those that do not fit the task are left out.
     """
 
     name: str
@@ -83,6 +85,8 @@ class StudySpec:
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
     has_default_starts: bool = field(default=False, compare=False)
+    has_default_space: bool = field(default=False, compare=False)
+    of_preset: frozenset[str] = field(default=frozenset(), compare=False)
 
     def is_start(self, number: int) -> bool:
         """Whether a trial has one of the ``start`` configurations."""
@@ -94,11 +98,14 @@ class StudySpec:
         Raises:
             SpecError: The objective or a dimension is another task's, or the two contradict each other.
         """
-        objective = fitting_objective(self.objective, task, self.space.dimensions, self.data)
-        if objective == "val_loss" and "loss" in self.space.searched:
+        unfit = {name for name in self.of_preset if TASK_DIMENSIONS.get(name, task) != task}
+        space = self.space.without(unfit)
+        objective = fitting_objective(self.objective, task, space.dimensions, self.data)
+        if objective == "val_loss" and "loss" in space.searched:
             rule = "must not be val_loss where the space searches the loss, whose values cannot be compared"
             raise SpecError(f"search.objective: {rule}: take val_rmse or val_mae, or fix space.loss")
-        return replace(self, objective=objective, data=settled(self.data, task))
+        start = tuple(start.without(unfit) for start in self.start)
+        return replace(self, space=space, start=start, objective=objective, data=settled(self.data, task))
 
     def with_folds(self, n_folds: int) -> StudySpec:
         """The study with the number of folds of its data, as it is recorded."""
@@ -108,8 +115,9 @@ class StudySpec:
         """The study with the starts of a source of so many rows, where the user gave none."""
         if not self.has_default_starts or n_rows >= FEW_ROWS:
             return self
-        starts = (self.space.complete(start.to_json())[0] for start in SMALL_STARTS)
-        return replace(self, start=tuple(Hyperparameters(**values) for values in starts))
+        starts = (self.space.complete(start.to_json()) for start in SMALL_STARTS)
+        fitting = tuple(Hyperparameters(**values) for values, problems in starts if not problems)
+        return replace(self, start=fitting or self.start)
 
     def to_json(self) -> dict[str, Any]:
         """The study file as JSON, with every default."""

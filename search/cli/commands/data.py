@@ -10,9 +10,9 @@ import typer
 
 import search
 from pipelines.config import DataConfig
-from pipelines.errors import UnavailableError
+from pipelines.errors import SpecError, UnavailableError
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
-from search.cli.options import Dataset, Figure, Home, Json, argument, options_named
+from search.cli.options import Dataset, Figure, Home, Json, Preset, argument, options_named
 from search.home import read_settings
 from search.reporting import display
 
@@ -71,16 +71,20 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
     display.message(f"wrote {path}")
 
 
-def init(path: Output = Path("study.toml"), home: Home = None, as_json: Json = False) -> None:  # noqa: ARG001
+def init(path: Output = Path("study.toml"), preset: Preset = None, home: Home = None, as_json: Json = False) -> None:  # noqa: ARG001
     """Write a study file with every setting explained; an existing file is left unchanged.
 
     Example: mlp-search init study.toml
     """
-    from search.spec.defaults import STUDY_TEMPLATE
+    from search.spec.defaults import PRESETS, study_template
+    from search.spec.reading import DEFAULT_PRESET
 
+    name = preset or DEFAULT_PRESET
+    if name not in PRESETS:
+        raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {name!r}")
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(STUDY_TEMPLATE)
+            file.write(study_template(name))
     except OSError as error:
         raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
     display.show([f"wrote {path}"], {"path": str(path)}, as_json=as_json)

@@ -64,6 +64,7 @@ def run(
     gpus: options.Gpus = None,
     precision: options.Precision = None,
     pool: options.Pool = "local",
+    preset: options.Preset = None,
     seed: options.Seed = None,
     objective: options.Objective = None,
     class_weight: options.ClassWeight = None,
@@ -77,7 +78,7 @@ def run(
     """
     from search.cli.live import watching
 
-    given = {"name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
+    given = {"preset": preset, "name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
     given |= {"slots": workers, "gpus": gpus, "precision": precision}
     spec = _read(study, objective=objective, class_weight=class_weight, **given)
     with watching(plain=as_json) as observer:

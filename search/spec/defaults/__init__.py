@@ -1,13 +1,47 @@
-"""The study file that ``mlp-search init`` writes: every key with its default and its alternatives.
+"""The study file that ``mlp-search init`` writes, and the presets of its space.
 
 A study without a file takes its space and its starts from there; docs/adr/0012 has how the starts were measured.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from importlib.resources import files
 from typing import Any
 
-STUDY_TEMPLATE = files("search.spec.defaults").joinpath("template.toml").read_text(encoding="utf-8")
+
+def _text(name: str) -> str:
+    return files("search.spec.defaults").joinpath(name).read_text(encoding="utf-8")
+
+
+STUDY_TEMPLATE = _text("template.toml")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)
+PRESETS: dict[str, dict[str, Any]] = {
+    "classic": {"space": DEFAULT_STUDY["space"], "start": DEFAULT_STUDY["start"]},
+    **tomllib.loads(_text("presets.toml")),
+}
+"""A space and its starts, by the preset's name."""
+
+
+def study_template(preset: str) -> str:
+    """The study file with a preset's space and starts; that of "classic" is ``STUDY_TEMPLATE``."""
+    if preset == "classic":
+        return STUDY_TEMPLATE
+    head, rest = STUDY_TEMPLATE.split("\n[space]", 1)
+    space, rest = rest.split("\n[search]", 1)
+    lines = [f"# {line}" if line[:1].isalpha() else line for line in space.splitlines()]
+    n_comments = next(place for place, line in enumerate(lines) if line.startswith("# "))
+    chosen = f'preset = "{preset}"'.ljust(30) + "# its dimensions; a line below replaces one of them or adds one"
+    dimensions = "\n".join([*lines[:n_comments], chosen, *lines[n_comments:]])
+    dimensions = dimensions.replace("# A line left out is", "# What neither names is")
+    return f"{head}\n[space]{dimensions}\n\n[search]{rest.split('[[start]]', 1)[0]}{_starts(preset)}"
+
+
+def _starts(preset: str) -> str:
+    """The configurations as a file has them, without what a start need not name."""
+    tables = [
+        "[[start]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in start.items() if value != "none")
+        for start in PRESETS[preset]["start"]
+    ]
+    return "\n".join(tables)

@@ -20,7 +20,7 @@ from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id
-from search.optimization.studies import as_recorded, keep_recorded_starts, load_study, study_names
+from search.optimization.studies import as_recorded, keep_recorded_defaults, load_study, study_names
 from search.spec.dimensions import Range
 from search.spec.reading import default_spec, spec_from_dict
 from search.spec.space import SearchSpace
@@ -50,14 +50,14 @@ class TestResuming:
 
     def test_a_table_of_an_earlier_version_keeps_its_starts(self, places: Settings) -> None:
         spec = default_spec("iris.csv", target="species")
-        assert keep_recorded_starts(places, spec) == spec
+        assert keep_recorded_defaults(places, spec) == spec
         earlier = replace(spec, start=spec.start[1:])
         opened(places, earlier)
-        assert keep_recorded_starts(places, spec) == earlier
+        assert keep_recorded_defaults(places, spec) == earlier
         other = replace(spec, name="other")
         opened(places, other)
-        assert keep_recorded_starts(places, other) == other
-        assert keep_recorded_starts(places, replace(spec, has_default_starts=False)) == spec, "the user gave these"
+        assert keep_recorded_defaults(places, other) == other
+        assert keep_recorded_defaults(places, replace(spec, has_default_starts=False)) == spec, "the user gave these"
 
     @pytest.mark.parametrize("recorded", ["minmax", None])
     def test_a_table_of_an_earlier_version_keeps_its_scaling(self, places: Settings, recorded: Scaling | None) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 
 import pytest
 
+from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES
 from search.spec.reading import spec_from_dict
@@ -22,7 +24,7 @@ NAME = (
 )
 SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"
 GRID = "must be a value, a list or a range with a step for the grid sampler, got a range without a step"
-NAMES = "width, depth, dropout, optimizer, learning_rate, schedule, epochs, batch_size, loss, class_weight"
+NAMES = ", ".join(field.name for field in fields(Hyperparameters))
 
 # Each file without its [data] table, and every error line.
 WRONG = {
@@ -135,7 +137,10 @@ WRONG = {
         '[space]\noptimizer = ["adam", "rmsporp"]',
         [f'space.optimizer[1]: {OPTIMIZERS}, got "rmsporp"; did you mean rmsprop?'],
     ),
-    "schedule": ('[space]\nschedule = "linear"', ['space.schedule: must be one of constant, cosine, got "linear"']),
+    "schedule": (
+        '[space]\nschedule = "linear"',
+        ['space.schedule: must be one of constant, cosine, onecycle, got "linear"'],
+    ),
     "sampler": (
         '[search]\nsampler = "TPE"',
         ['search.sampler: must be one of tpe, random, grid, gp, cmaes, got "TPE"; did you mean tpe?'],
@@ -197,8 +202,8 @@ WRONG = {
         [f"start[0].{name}: {LEFT_OUT}" for name in ("depth", "dropout", "optimizer", "learning_rate", "batch_size")],
     ),
     "start-types": (
-        '[[start]]\nwidth = "64"\nunits = 3',
-        [f'start[0].width: {COUNT}, got "64"', f"start[0].units: unknown key; valid are {NAMES}"],
+        '[[start]]\nwidth = "64"\ncells = 3',
+        [f'start[0].width: {COUNT}, got "64"', f"start[0].cells: unknown key; valid are {NAMES}"],
     ),
 }
 

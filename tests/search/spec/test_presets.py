@@ -1,0 +1,68 @@
+"""The presets of a space, and the study files that ``init`` writes for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines.errors import SpecError
+from pipelines.objectives import TASK_DIMENSIONS
+from search.spec.defaults import PRESETS, STUDY_TEMPLATE, study_template
+from search.spec.reading import default_spec, override, read_spec, spec_from_dict
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("source", ["digits", "table.csv"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_fits_every_kind_of_data(preset, source, task):
+    spec = default_spec(source, preset=preset).for_task(task)
+    assert spec.start
+    for start in spec.start:
+        assert spec.space.complete(start.to_json())[1] == []
+    assert all(TASK_DIMENSIONS.get(name, task) == task for name in spec.space.dimensions)
+    assert ("embedding" in spec.space.dimensions) == (source.endswith(".csv") and preset == "strong")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_its_study_file_is_the_preset(preset, tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(study_template(preset), encoding="utf-8")
+    spec, default = read_spec(path), default_spec("digits", preset=preset)
+    assert spec.space == default.space
+    assert spec.start == tuple(type(start)(**start.to_json()) for start in default.start)
+
+
+def test_the_classic_file_is_the_template():
+    assert study_template("classic") == STUDY_TEMPLATE
+
+
+def test_a_given_dimension_replaces_that_of_the_preset_and_adds_to_it():
+    document = {"data": {"source": "digits"}, "space": {"preset": "strong", "width": 64, "noise": 0.1}}
+    space = spec_from_dict(document).space.to_json()
+    assert (space["width"], space["noise"], space["optimizer"]) == (64, 0.1, ["adam", "adamw"])
+
+
+def test_a_given_dimension_that_does_not_fit_the_task_is_refused_not_left_out():
+    document = {"data": {"source": "digits"}, "space": {"preset": "strong", "label_smoothing": 0.1}}
+    with pytest.raises(SpecError, match="label_smoothing: must be left out, because the task is a regression"):
+        spec_from_dict(document).for_task("regression")
+
+
+def test_an_option_replaces_the_space_of_a_file():
+    spec = override(spec_from_dict({"data": {"source": "digits"}, "space": {"width": 2048}}), preset="tiny")
+    assert spec.space == default_spec("digits", preset="tiny").space
+
+
+@pytest.mark.parametrize("preset", ["huge", 3, ["strong"]])
+def test_an_unknown_one_is_refused(preset):
+    with pytest.raises(SpecError, match=r"space\.preset: must be one of classic, strong, tiny, got"):
+        spec_from_dict({"data": {"source": "digits"}, "space": {"preset": preset}})
+
+
+def test_momentum_without_sgd_is_refused():
+    with pytest.raises(SpecError, match=r"space\.momentum: must be left out where the optimizer is never sgd"):
+        spec_from_dict({"data": {"source": "digits"}, "space": {"optimizer": ["adam", "lion"], "momentum": 0.9}})
+
+
+def test_a_range_of_true_and_false_is_refused():
+    with pytest.raises(SpecError, match=r"space\.residual: must be true or false, got"):
+        spec_from_dict({"data": {"source": "digits"}, "space": {"residual": {"low": 0, "high": 1}}})
