@@ -14,7 +14,7 @@ DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
 
 unexport PYTHONDONTWRITEBYTECODE  # images set it, and then every command compiles this project again
 
-.PHONY: run test suite quick check chaos fuzz compose-test bench lock clean
+.PHONY: run test suite quick check chaos fuzz compose-test gpu-test bench lock clean
 
 run: .venv/run.stamp  ## search the digits of scikit-learn, then print the results
 	$(BIN)/mlp-search run digits --trials 24
@@ -50,6 +50,11 @@ compose-test: .venv/test.stamp  ## build the image, start the containers and use
 
 chaos: .venv/test.stamp  ## kill processes and servers during studies; about an hour
 	$(BIN)/pytest -m chaos tests/chaos tests/faults tests/search/workers/test_ray_cluster.py
+
+gpu-test: .venv/test.stamp  ## on a machine with a GPU: its tests, and the panel on it; under ten minutes
+	$(UV) --editable ".[gpu]"
+	$(BIN)/pytest -m gpu tests/gpu
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py --only ours --output benchmarks/results/gpu.json
 
 bench: .venv/test.stamp  ## compare with Ray Tune and KerasTuner; about an hour
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py
