@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.config import count_parameters, layer_sizes
+from pipelines.config import count_parameters
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
 from search.workers.pool import Event, Finished, Ready, Reported
@@ -182,7 +182,7 @@ class VirtualPool:
         training = self._training.pop(slot)
         self.busy.append((training.started, at, training.waited_s))
         best = max(training.history, key=lambda report: report.metrics["val_accuracy"])
-        n_parameters = count_parameters(layer_sizes(training.task.hyperparameters, N_FEATURES, N_CLASSES))
+        n_parameters = count_parameters(training.task.hyperparameters, N_FEATURES, N_CLASSES)
         model = bytes(_H5_BYTES + 4 * n_parameters)
         outcome = Outcome(
             tuple(training.history), best.epoch, best.metrics["val_accuracy"], model, "0" * 64, b"", n_parameters, stop,

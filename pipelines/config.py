@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -83,7 +83,7 @@ class Hyperparameters:
 
     Attributes:
         width: Units of each hidden layer.
-        depth: Number of hidden layers, each Dense(width, ReLU) followed by Dropout.
+        depth: Number of hidden layers. Each is Dense, normalization, noise, activation, dropout: those that it has.
         dropout: Share of units dropped after each hidden layer, from 0 to below 1.
         optimizer: Name of a Keras optimizer.
         learning_rate: Learning rate of the first step; Keras's default is 0.001 for adam and rmsprop, 0.01 for sgd.
@@ -176,19 +176,29 @@ UNNAMED: dict[str, Any] = {
 """What a hyperparameter is where a configuration does not name it."""
 
 
-def layer_sizes(hyperparameters: Hyperparameters, n_features: int, n_outputs: int) -> tuple[int, ...]:
-    """Returns the number of values at the input, after each hidden layer and at the output."""
-    return (n_features, *[hyperparameters.width] * hyperparameters.depth, n_outputs)
+def layer_sizes(
+    hyperparameters: Hyperparameters, n_features: int, n_outputs: int, n_pieces: int = 0
+) -> tuple[int, ...]:
+    """Returns the number of values at the input, after each hidden layer and at the output.
+
+    A funnel narrows from layer to layer by one share of the way from its width to the outputs, as Auto-PyTorch's does
+    (Zimmer et al. 2021, arXiv:2006.13799).
+
+    Args:
+        hyperparameters: The configuration.
+        n_features: Values of one flattened row.
+        n_outputs: Outputs of the network.
+        n_pieces: Values that an embedding adds to the features of the dataset, if the configuration has one.
+    """
+    width, depth = hyperparameters.width, hyperparameters.depth
+    step = max(0, width - n_outputs) // depth if hyperparameters.shape == "funnel" else 0
+    n_inputs = n_features + (n_pieces if hyperparameters.embedding == "piecewise" else 0)
+    return (n_inputs, *(width - number * step for number in range(depth)), n_outputs)
 
 
 def output_name(n_outputs: int) -> str:
     """Returns the name of the last layer: classes, or the one value of a regression."""
     return "classes" if n_outputs > 1 else "value"
-
-
-def count_parameters(sizes: Sequence[int]) -> int:
-    """Returns the number of trainable weights, kernels and biases, of layers of these sizes."""
-    return sum((n_in + 1) * n_out for n_in, n_out in itertools.pairwise(sizes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +210,33 @@ class Layer:
     n_parameters: int
 
 
-def layers(hyperparameters: Hyperparameters, n_features: int, n_outputs: int) -> tuple[Layer, ...]:
-    """Returns the layers of a configuration, input to output, named as in its ``.h5``."""
-    sizes = layer_sizes(hyperparameters, n_features, n_outputs)
+def layers(hyperparameters: Hyperparameters, n_features: int, n_outputs: int, n_pieces: int = 0) -> tuple[Layer, ...]:
+    """Returns the layers of a configuration, input to output, named as in its ``.h5``; arguments as ``layer_sizes``."""
+    hp, sizes = hyperparameters.filled(), layer_sizes(hyperparameters, n_features, n_outputs, n_pieces)
     found = [Layer("flatten", n_features, 0), Layer("scaling", n_features, 0)]
-    for number in range(1, len(sizes)):
-        dense = Layer(f"hidden_{number}", sizes[number], count_parameters(sizes[number - 1 : number + 1]))
-        found += [dense, Layer(f"dropout_{number}", sizes[number], 0)]
-    *hidden, output, _ = found
-    return (*hidden, Layer(output_name(n_outputs), output.n_outputs, output.n_parameters))
+    if hp.embedding == "piecewise":
+        found += [Layer("pieces", n_pieces, 0), Layer("clipped", n_pieces, 0), Layer("embedded", sizes[0], 0)]
+    if hp.input_dropout:
+        found.append(Layer("input_dropout", sizes[0], 0))
+    for number, (n_in, n_out) in enumerate(itertools.pairwise(sizes[:-1]), 1):
+        found += _hidden_layers(hp, number, n_in, n_out)
+    return (*found, Layer(output_name(n_outputs), n_outputs, (sizes[-2] + 1) * n_outputs))
+
+
+def _hidden_layers(hp: Hyperparameters, number: int, n_in: int, n_out: int) -> Iterator[Layer]:
+    has_bias = hp.normalization != "batch"  # it would be taken away with the mean
+    yield Layer(f"hidden_{number}", n_out, (n_in + has_bias) * n_out)
+    if hp.normalization != "none":
+        yield Layer(f"normalization_{number}", n_out, 2 * n_out)
+    if hp.noise:
+        yield Layer(f"noise_{number}", n_out, 0)
+    if hp.noise or hp.normalization != "none":
+        yield Layer(f"activation_{number}", n_out, 0)
+    yield Layer(f"dropout_{number}", n_out, 0)
+    if hp.residual and n_in == n_out:
+        yield Layer(f"residual_{number}", n_out, 0)
+
+
+def count_parameters(hyperparameters: Hyperparameters, n_features: int, n_outputs: int, n_pieces: int = 0) -> int:
+    """Returns the number of trained weights of a configuration; arguments as ``layer_sizes``."""
+    return sum(layer.n_parameters for layer in layers(hyperparameters, n_features, n_outputs, n_pieces))

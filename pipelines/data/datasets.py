@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.data.preprocessing import Preprocessing
+from pipelines.encoding.pieces import Pieces
 from pipelines.files.archives import Array
 from pipelines.objectives import Task
 
@@ -63,6 +64,7 @@ class Dataset:
         fold_of: (n_training + n_validation,) int32 number of the fold of each row, in the order of
             ``training.joined(validation)``; None for one split. The validation rows are fold 0. The network of a fold
             is trained on the rows of the other folds.
+        pieces: The ranges of the numeric columns of a table, for networks that embed them; None for none.
     """
 
     name: str
@@ -73,6 +75,12 @@ class Dataset:
     n_test: int
     notes: tuple[str, ...] = ()
     fold_of: Array | None = None
+    pieces: Pieces | None = None
+
+    @property
+    def n_pieces(self) -> int:
+        """Number of values that an embedding of the numeric columns adds to the features."""
+        return 0 if self.pieces is None else len(self.pieces)
 
     @property
     def n_folds(self) -> int:

@@ -12,9 +12,11 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from pipelines.network.layers import Dropout, backward, forward
+from pipelines.network.architecture import Architecture, Program
 from pipelines.network.losses import count_right, row_losses
 from pipelines.network.optimizers import FUSED, Tensor, Tensors
+from pipelines.network.passes import Batch, Moment, outputs_of, train_pass
+from pipelines.network.taped import Amounts
 
 EVALUATION_ROWS = 2048
 """Rows of one evaluation step: large enough for the matrix product, small enough for the cache."""
@@ -39,29 +41,27 @@ class Rows(NamedTuple):
     offset: Tensor
     weight: Tensor | None = None
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def batch(self, index: Tensor) -> Batch:
         """Returns the scaled inputs, the targets and the weights of the rows at ``index``, in its shape."""
         values = tf.cast(tf.gather(self.x, index), tf.float32)
         x = values * self.slope + self.offset
         x.set_shape(values.shape)  # a function that has seen both kinds of slopes does not know its rank
-        return x, tf.gather(self.y, index), None if self.weight is None else tf.gather(self.weight, index)
+        return Batch(x, tf.gather(self.y, index), None if self.weight is None else tf.gather(self.weight, index))
 
 
 Apply = Callable[[Tensors, Tensors, Tensors, Tensor, Tensor], None]
-"""apply(weights, state, gradients, rate, step): one update of all weights."""
+"""apply(weights, state, gradients, rate, step): one update of all trained weights, which are the first ones."""
 
 
-def build_epoch(apply: Apply, *, with_dropout: bool, loss: str, precision: str = "float32") -> Function:
+def build_epoch(apply: Apply, program: Program) -> Function:
     """Builds the function that trains one epoch.
 
     Args:
         apply: Updates the weights.
-        with_dropout: Whether masks are drawn.
-        loss: One of ``LOSSES``.
-        precision: Type of the operands of the products.
+        program: The network, its loss and what else the function depends on.
 
     Returns:
-        ``epoch(rows, order, batch_size, weights, state, rates, first_step, dropout_rate, seed)``, which changes
+        ``epoch(rows, order, batch_size, weights, state, rates, first_step, amounts, seed)``, which changes
         weights and state in place and returns mean loss and accuracy over the epoch's batches. Several networks have
         an ``order`` (n_networks, n_rows) and ``seed`` (n_networks, 2), and get (n_networks,) means. It stops after
         the first batch in which no loss is finite.
@@ -70,22 +70,18 @@ def build_epoch(apply: Apply, *, with_dropout: bool, loss: str, precision: str =
     @tf.function(autograph=False, reduce_retracing=True)
     def epoch(
         rows: Rows, order: Tensor, batch_size: Tensor, weights: Tensors, state: Tensors,
-        rates: Tensor, first_step: Tensor, dropout_rate: Tensor, seed: Tensor,
+        rates: Tensor, first_step: Tensor, amounts: Amounts, seed: Tensor,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         n_rows = tf.shape(order)[-1]
 
         def step(i: Tensor, total: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             index = order[..., i * batch_size : tf.minimum((i + 1) * batch_size, n_rows)]
-            x, targets, weight = rows.batch(index)
-            dropout = None
-            if with_dropout:
-                shape = tf.stack([len(weights) // 2 - 1, tf.shape(index)[-1], tf.shape(weights[0])[-1]])
-                dropout = Dropout.draw(dropout_rate, seed, i, shape)
-            passed, outputs = forward(x, weights, dropout, precision)
-            losses, error = row_losses(loss, outputs, targets, weight)
-            gradients = backward(error / tf.cast(tf.shape(index)[-1], tf.float32), passed, dropout)
+            batch = rows.batch(index)
+            losses, outputs, gradients = train_pass(program, batch, weights, amounts, Moment(seed, i))
             apply(weights, state, gradients, rates[i], tf.cast(first_step + i, tf.float32))
-            return i + 1, total + tf.reduce_sum(losses, -1), right + count_right(loss, outputs, targets)
+            if program.max_norm:
+                limit_norms(program.network, weights, amounts.max_norm)
+            return i + 1, total + tf.reduce_sum(losses, -1), right + count_right(program.loss, outputs, batch.targets)
 
         zeros = tf.zeros(order.shape[:-1])
         _, total, right = tf.while_loop(
@@ -97,28 +93,35 @@ def build_epoch(apply: Apply, *, with_dropout: bool, loss: str, precision: str =
     return epoch
 
 
+def limit_norms(network: Architecture, weights: Tensors, limit: Tensor) -> None:
+    """Shortens in place the weights into each unit to a norm of ``limit``, as Keras's ``MaxNorm(axis=0)`` does."""
+    for place in network.kernels:
+        kernel = weights[place]
+        norms = tf.sqrt(tf.reduce_sum(tf.square(kernel), -2, keepdims=True))
+        kernel.assign(kernel * (tf.minimum(norms, limit) / (1e-7 + norms)))
+
+
 @cache
-def fused_epoch(
-    optimizer: str, depth: int, n_networks: int, *, with_dropout: bool, loss: str, precision: str
-) -> Function:
-    """Returns the epoch function of one of ``FUSED``'s optimizers, built once per process, depth and networks."""
+def fused_epoch(optimizer: str, program: Program, n_networks: int) -> Function:
+    """Returns the epoch function of one of ``FUSED``'s optimizers, built once per process, program and networks."""
     # A function of its own for each number of networks: one for several would be traced without knowing it.
     del n_networks
     rule = FUSED[optimizer]
     n_slots = rule.n_state + rule.n_scratch
 
     def apply(weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor) -> None:
-        for i in range(2 * (depth + 1)):
-            rule.update(weights[i], state[i * n_slots : (i + 1) * n_slots], gradients[i], rate, step)
+        for i, gradient in enumerate(gradients):
+            rule.update(weights[i], state[i * n_slots : (i + 1) * n_slots], gradient, rate, step)
 
-    return build_epoch(apply, with_dropout=with_dropout, loss=loss, precision=precision)
+    return build_epoch(apply, program)
 
 
 @cache
-def build_evaluation(loss: str, *, keep_outputs: bool) -> Function:
-    """Builds the function that evaluates a network in float32, once per process and loss.
+def build_evaluation(network: Architecture, loss: str, *, keep_outputs: bool) -> Function:
+    """Builds the function that evaluates a network in float32, once per process, network and loss.
 
     Args:
+        network: The network.
         loss: One of ``LOSSES``.
         keep_outputs: Whether it returns the outputs too.
 
@@ -133,7 +136,7 @@ def build_evaluation(loss: str, *, keep_outputs: bool) -> Function:
 
         def step(start: Tensor, total: Tensor, right: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             x, targets, weight = rows.batch(tf.range(start, tf.minimum(start + EVALUATION_ROWS, n_rows)))
-            outputs = forward(x, weights)[1]
+            outputs = outputs_of(network, x, weights)
             losses, _ = row_losses(loss, outputs, targets, weight)
             kept = kept.write(start // EVALUATION_ROWS, outputs) if keep_outputs else kept
             right += count_right(loss, outputs, targets)
@@ -150,10 +153,11 @@ def build_evaluation(loss: str, *, keep_outputs: bool) -> Function:
 
 
 @cache
-def build_packed_evaluation(loss: str, n_networks: int) -> Function:
+def build_packed_evaluation(network: Architecture, loss: str, n_networks: int) -> Function:
     """Builds the function that evaluates several networks in float32, each on rows of its own.
 
     Args:
+        network: The network.
         loss: One of ``LOSSES``.
         n_networks: Their number.
 
@@ -169,7 +173,7 @@ def build_packed_evaluation(loss: str, n_networks: int) -> Function:
 
         def step(start: Tensor, losses: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             x, targets, _ = rows.batch(index[:, start : tf.minimum(start + size, n_rows)])
-            outputs = forward(x, weights)[1]
+            outputs = outputs_of(network, x, weights)
             losses = losses.write(start // size, tf.transpose(row_losses(loss, outputs, targets, None)[0]))
             return start + size, losses, kept.write(start // size, tf.transpose(outputs, (1, 0, 2)))
 

@@ -7,6 +7,7 @@ is two matrix products, so a step needs neither a tape nor a Keras call.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -41,14 +42,8 @@ class Dropout(NamedTuple):
             step: Scalar int32, from 0 in each epoch; each draws its own masks.
             shape: (3,) int32: layers, rows and width.
         """
-        shift = tf.math.mod(tf.cast(step, tf.float32) * _GOLDEN, 1.0)
-        n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
-        scale = 256.0 / (256.0 - n_dropped)
-        count = tf.reduce_prod(shape)
         n_networks = 1 if seed.shape.rank == 1 else seed.shape[0]
-        bits = _bits((count + 3) // 4, tf.reshape(seed, (n_networks, 2)), step)
-        numbers = tf.reshape(tf.bitcast(bits, tf.uint8), (n_networks, -1))[:, :count]
-        factors = tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale
+        factors, scale = keep_factors(rate, seed, step, tf.reduce_prod(shape))
         if seed.shape.rank == 1:
             return cls(tf.reshape(factors, shape), scale)
         of_networks = tf.reshape(factors, tf.concat([[n_networks], shape], 0))
@@ -59,15 +54,45 @@ class Dropout(NamedTuple):
         return hidden * self.factors[layer]
 
 
-def _bits(count: Tensor, seeds: Tensor, step: Tensor) -> Tensor:
-    """Draws (n_networks, count) int32 random bits: Philox with a seed as its key, epoch and step above the counter."""
+def keep_factors(rate: Tensor, seed: Tensor, step: Tensor, count: Tensor, use: int = 0) -> tuple[Tensor, Tensor]:
+    """Draws what the units of a step are multiplied by.
+
+    Args:
+        rate: As for ``Dropout.draw``.
+        seed: As for ``Dropout.draw``.
+        step: As for ``Dropout.draw``.
+        count: Number of units of each network.
+        use: Of the random numbers of a step, from 0 to 255; uses never share numbers.
+
+    Returns:
+        The (n_networks, count) factors, 0 or the second value, which preserves the expected sum.
+    """
+    shift = tf.math.mod(tf.cast(step, tf.float32) * _GOLDEN, 1.0)
+    n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
+    scale = 256.0 / (256.0 - n_dropped)
+    bits = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 3) // 4, seed, step, use, tf.int32)
+    numbers = tf.reshape(tf.bitcast(bits, tf.uint8), (bits.shape[0], -1))[:, :count]
+    return tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale, scale
+
+
+def normal_numbers(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:
+    """Draws (n_networks, count) float32 numbers of a standard normal distribution, arguments as ``keep_factors``."""
+    return _draw(tf.raw_ops.StatelessRandomNormalV2, count, seed, step, use, tf.float32)
+
+
+def _draw(
+    operation: Callable[..., Tensor], count: Tensor, seed: Tensor, step: Tensor, use: int, dtype: tf.DType
+) -> Tensor:
+    """Draws (n_networks, count) numbers: Philox with a seed as its key, epoch and step in the counter's upper half.
+
+    Different uses of one step begin so far apart in the counter's lower half that they never share numbers.
+    """
+    seeds = tf.reshape(seed, (1 if seed.shape.rank == 1 else seed.shape[0], 2))
     keys = tf.unstack(tf.cast(seeds[:, :1], tf.uint64))
     above = tf.cast(seeds[:, 1] + tf.cast(step, tf.int64), tf.uint64)
-    counters = tf.unstack(tf.stack([tf.zeros_like(above), above], 1))
+    counters = tf.unstack(tf.stack([tf.fill(tf.shape(above), tf.constant(use << 56, tf.uint64)), above], 1))
     draws = [
-        tf.raw_ops.StatelessRandomUniformFullIntV2(
-            shape=count[None], key=key, counter=counter, alg=_PHILOX, dtype=tf.int32
-        )
+        operation(shape=count[None], key=key, counter=counter, alg=_PHILOX, dtype=dtype)
         for key, counter in zip(keys, counters, strict=True)
     ]
     return tf.stack(draws)
@@ -104,10 +129,10 @@ def forward(
     kernels, biases = [tf.cast(kernel, precision) for kernel in weights[::2]], weights[1::2]
     inputs, operands = [x], [tf.cast(x, precision)]
     for layer, (kernel, bias) in enumerate(zip(kernels[:-1], biases[:-1], strict=True)):
-        hidden = tf.nn.relu(_add_bias(_product(operands[-1], kernel), bias))
+        hidden = tf.nn.relu(add_bias(product(operands[-1], kernel), bias))
         inputs.append(dropout(hidden, layer) if dropout else hidden)
         operands.append(tf.cast(inputs[-1], precision))
-    return Passed(inputs, operands, kernels), _add_bias(_product(operands[-1], kernels[-1]), biases[-1])
+    return Passed(inputs, operands, kernels), add_bias(product(operands[-1], kernels[-1]), biases[-1])
 
 
 def backward(error: Tensor, passed: Passed, dropout: Dropout | None = None) -> list[Tensor]:
@@ -125,20 +150,22 @@ def backward(error: Tensor, passed: Passed, dropout: Dropout | None = None) -> l
     gradients: list[Tensor] = []
     for layer in reversed(range(len(inputs))):
         operand = tf.cast(error, operands[layer].dtype)
-        gradients[:0] = [_product(operands[layer], operand, transpose_a=True), _bias_gradient(error)]
+        gradients[:0] = [product(operands[layer], operand, transpose_a=True), _bias_gradient(error)]
         if layer:
-            error = _product(operand, kernels[layer], transpose_b=True)
+            error = product(operand, kernels[layer], transpose_b=True)
             # A dropped unit is zero, like a unit that ReLU closed: ReluGrad stops the gradient of both.
             error = tf.raw_ops.ReluGrad(gradients=error, features=inputs[layer])
             error = error * dropout.scale if dropout else error
     return gradients
 
 
-def _product(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+def product(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+    """Multiplies (..., n, m) by (..., m, k); the result is float32, whatever the operands are."""
     return tf.cast(tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b), tf.float32)
 
 
-def _add_bias(values: Tensor, bias: Tensor) -> Tensor:
+def add_bias(values: Tensor, bias: Tensor) -> Tensor:
+    """Adds (..., n_out) biases to (..., n_rows, n_out) values."""
     return tf.nn.bias_add(values, bias) if bias.shape.rank == 1 else values + bias[..., None, :]
 
 

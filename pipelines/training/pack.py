@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines.config import Hyperparameters, layer_sizes
+from pipelines.config import Hyperparameters, Precision
+from pipelines.network.architecture import Architecture, Program
 from pipelines.network.epoch import Function, build_epoch, fused_epoch
 from pipelines.network.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
 from pipelines.network.streams import dropout_seed, fold_seed, order_generator
+from pipelines.network.taped import Amounts
 from pipelines.training.history import Checkpoint
-from pipelines.training.model import glorot_weights
+from pipelines.training.model import initial_weights
 from pipelines.training.rows import TrainingRows
 
 
@@ -48,7 +50,8 @@ class Pack:
         start: The checkpoint to resume from; of a single network only.
 
     Attributes:
-        weights: A kernel (..., n_in, n_out) and a bias (..., n_out) for each layer, as TensorFlow's variables.
+        network: Their architecture.
+        weights: All arrays in the order of ``network.architecture``, as TensorFlow's variables.
     """
 
     def __init__(
@@ -57,47 +60,43 @@ class Pack:
         hyperparameters: Hyperparameters,
         members: Sequence[Network],
         loss: str,
-        precision: str,
+        precision: Precision,
         start: Checkpoint | None = None,
     ) -> None:
         self.members = members
         self._hp, self._rows = hyperparameters, rows
-        self._with_dropout, self._loss, self._precision = hyperparameters.dropout > 0, loss, precision
+        self._sizes = rows.layer_sizes(hyperparameters)
+        self.network = Architecture.of(hyperparameters, self._sizes)
+        self._program = Program(self.network, loss, precision, max_norm=bool(hyperparameters.max_norm))
         start = start or Checkpoint(self._initial_weights())
         self._arrays: list[np.ndarray] | None = None  # a copy of the weights, until they change
         build = self._fused if hyperparameters.optimizer in FUSED else self._keras
-        self._train, self.weights, self._state, self._slots = build(start)
+        self._train, trained, self._state, self._slots = build(start)
+        self.weights = [*trained, *map(variable, start.weights[self.network.n_trained :])]
 
     def _initial_weights(self) -> tuple[np.ndarray, ...]:
-        sizes = layer_sizes(self._hp, self._rows.n_features, self._rows.n_outputs)
-        drawn = [glorot_weights(sizes, member.seed) for member in self.members]
+        drawn = [initial_weights(self._hp, self._sizes, member.seed, self._rows.pieces) for member in self.members]
         return drawn[0] if len(drawn) == 1 else tuple(np.stack(arrays) for arrays in zip(*drawn, strict=True))
 
     def _fused(self, start: Checkpoint) -> tuple[Function, Tensors, Tensors, Tensors]:
         """Creates variables of open shape, so that one traced function serves all sizes."""
-        rule = FUSED[self._hp.optimizer]
+        rule, trained = FUSED[self._hp.optimizer], start.weights[: self.network.n_trained]
         kept, slots = [], []
-        for i, weight in enumerate(start.weights):
+        for i, weight in enumerate(trained):
             saved = start.state[i * rule.n_state : (i + 1) * rule.n_state] or [np.zeros_like(weight)] * rule.n_state
             variables = [variable(array) for array in saved]
             kept += variables
             slots += variables + [variable(np.zeros_like(weight)) for _ in range(rule.n_scratch)]
-        function = fused_epoch(
-            self._hp.optimizer,
-            self._hp.depth,
-            len(self.members),
-            with_dropout=self._with_dropout,
-            loss=self._loss,
-            precision=self._precision,
-        )
-        return function, [variable(weight) for weight in start.weights], kept, slots
+        function = fused_epoch(self._hp.optimizer, self._program, len(self.members))
+        return function, [variable(weight) for weight in trained], kept, slots
 
     def _keras(self, start: Checkpoint) -> tuple[Function, Tensors, Tensors, Tensors]:
         """Creates Keras's own optimizer, for optimizers without a fused kernel; it is traced for this trial alone."""
         import keras
 
         optimizer = keras_optimizer(self._hp.optimizer, self._hp.learning_rate)
-        wrapped = [keras.Variable(weight, name=f"w{i}") for i, weight in enumerate(start.weights)]
+        trained = start.weights[: self.network.n_trained]
+        wrapped = [keras.Variable(weight, name=f"w{i}") for i, weight in enumerate(trained)]
         optimizer.build(wrapped)
         optimizer.iterations.assign(start.steps)
         state = state_variables(optimizer)
@@ -108,8 +107,7 @@ class Pack:
             optimizer.learning_rate.assign(rate)
             optimizer.apply(gradients, wrapped)
 
-        function = build_epoch(apply, with_dropout=self._with_dropout, loss=self._loss, precision=self._precision)
-        return function, [held.value for held in wrapped], [held.value for held in state], []
+        return build_epoch(apply, self._program), [held.value for held in wrapped], [held.value for held in state], []
 
     def train(self, epoch: int, rates: np.ndarray, first_step: int) -> tuple[np.ndarray, np.ndarray]:
         """Trains an epoch.
@@ -128,11 +126,14 @@ class Pack:
         order, seed = (orders[0], seeds[0]) if len(orders) == 1 else (np.stack(orders), seeds)
         found = self._train(
             self._rows.training, tf.constant(order), tf.constant(self._hp.batch_size), self.weights, self._slots,
-            variable(rates), tf.constant(first_step), tf.constant(self._hp.dropout, tf.float32),
-            tf.constant(seed, tf.int64),
+            variable(rates), tf.constant(first_step), self._amounts(), tf.constant(seed, tf.int64),
         )  # fmt: skip
         losses, accuracies = (np.atleast_1d(means.numpy()) for means in found)
         return losses, accuracies
+
+    def _amounts(self) -> Amounts:
+        hp = self._hp.filled()
+        return Amounts(*(tf.constant(getattr(hp, name), tf.float32) for name in Amounts._fields))
 
     def arrays_of(self, members: Sequence[Network]) -> list[np.ndarray]:
         """Returns copies of the weights of those of some networks that are here, with a first axis of networks."""

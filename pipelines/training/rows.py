@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines.config import ClassWeight
+from pipelines.config import ClassWeight, Hyperparameters, layer_sizes
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.targets import TargetScaling
+from pipelines.encoding.pieces import Pieces
 from pipelines.network.epoch import Rows
 from pipelines.network.optimizers import Tensor
 from pipelines.training.model import scaling_map
@@ -37,6 +38,7 @@ class TrainingRows:
         labels: (n_validation_rows,) targets of the validation rows.
         label_weight: (n_validation_rows,) weights of the validation rows; None for equal ones.
         folds: The rows of each fold's network; empty for one split.
+        pieces: The ranges of numeric columns that an embedding has; None for none.
     """
 
     training: Rows
@@ -46,6 +48,7 @@ class TrainingRows:
     labels: np.ndarray
     label_weight: np.ndarray | None
     folds: tuple[Fold, ...] = ()
+    pieces: Pieces | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> TrainingRows:
@@ -57,12 +60,18 @@ class TrainingRows:
             training = held = training.joined(held)
         rows = _rows(training, slope, offset)
         validation = rows if folds else _rows(held, slope, offset)
-        return cls(rows, validation, dataset.n_outputs, dataset.preprocessing.target, held.y, held.weight, folds)
+        target = dataset.preprocessing.target
+        return cls(rows, validation, dataset.n_outputs, target, held.y, held.weight, folds, dataset.pieces)
 
     @property
     def n_features(self) -> int:
         """Number of values in one flattened row."""
         return int(self.training.x.shape[1])
+
+    def layer_sizes(self, hyperparameters: Hyperparameters) -> tuple[int, ...]:
+        """Returns the sizes of a configuration's layers on these rows."""
+        n_pieces = 0 if self.pieces is None else len(self.pieces)
+        return layer_sizes(hyperparameters, self.n_features, self.n_outputs, n_pieces)
 
     def weighted(self, class_weight: ClassWeight | None) -> TrainingRows:
         """Returns these rows with the losses of the training rows weighted by class.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, Precision, layer_sizes
+from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, Precision
+from pipelines.network.architecture import Architecture
 from pipelines.objectives import OBJECTIVES, Objective
 from pipelines.training.history import Checkpoint, EpochReport
 from pipelines.training.pack import Network, Pack, networks, rows_per_epoch
@@ -54,6 +55,7 @@ class Training:
 
     Attributes:
         results: Of each seed, in their order.
+        network: The architecture of its networks.
 
     Raises:
         TrainingError: Keras has no optimizer of that name.
@@ -71,7 +73,9 @@ class Training:
         hp = self._hp = hyperparameters
         loss = hp.loss or ("mse" if rows.target else "cross_entropy")
         self._objective = OBJECTIVES[objective]
-        self._validation = Validation(rows, loss, self._objective)
+        sizes = rows.layer_sizes(hp)
+        self.network = Architecture.of(hp, sizes)
+        self._validation = Validation(rows, self.network, loss, self._objective)
         self._epoch, self._steps = (start.epochs, start.steps) if start else (0, 0)
         self._n_rows = rows_per_epoch(rows)
         seeds = [seed] if isinstance(seed, int) else seed
@@ -79,7 +83,7 @@ class Training:
         members = [member for of_seed in of_seeds for member in of_seed]
         size = 1
         if hp.optimizer in FUSED_OPTIMIZERS:  # Keras's own optimizers may mix the weights of an array
-            size = networks_at_once(layer_sizes(hp, rows.n_features, rows.n_outputs))
+            size = networks_at_once(sizes)
         rows = rows.weighted(hp.class_weight)
         parts = [members[first : first + size] for first in range(0, len(members), size)]
         self._packs = [Pack(rows, hp, part, loss, precision, start) for part in parts]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from pipelines.network.architecture import Architecture
 from pipelines.network.epoch import build_evaluation, build_packed_evaluation
 from pipelines.network.optimizers import Tensors
 from pipelines.objectives import Objective
@@ -41,12 +42,14 @@ class Validation:
 
     Args:
         rows: Of the dataset.
+        network: The architecture of the networks.
         loss: The training's loss.
         objective: The metric that picks the best epoch.
     """
 
-    def __init__(self, rows: TrainingRows, loss: str, objective: Objective) -> None:
+    def __init__(self, rows: TrainingRows, network: Architecture, loss: str, objective: Objective) -> None:
         self._rows = rows
+        self._network = network.predicting
         self._loss = loss
         self._objective = objective
         # Accuracy without weights, and the loss, are summed where the outputs are computed.
@@ -61,7 +64,7 @@ class Validation:
         longest = max(map(len, index))
         padded = np.stack([np.pad(numbers, (0, longest - len(numbers)), mode="edge") for numbers in index])
         weights = [weight[None] for weight in pack.weights] if len(index) == 1 else pack.weights
-        evaluate = build_packed_evaluation(self._loss, len(index))
+        evaluate = build_packed_evaluation(self._network, self._loss, len(index))
         losses, outputs = evaluate(self._rows.validation, tf.constant(padded), weights)
         losses, outputs = losses.numpy(), outputs.numpy()
         right = None if self._keep_outputs else outputs.argmax(-1) == self._rows.labels[padded.T]
@@ -77,7 +80,7 @@ class Validation:
         return folds[network.fold].validation if network.fold is not None else np.arange(len(self._rows.labels))
 
     def _of_one(self, weights: Tensors) -> Scores:
-        evaluate = build_evaluation(self._loss, keep_outputs=self._keep_outputs)
+        evaluate = build_evaluation(self._network, self._loss, keep_outputs=self._keep_outputs)
         loss, accuracy, outputs = evaluate(self._rows.validation, weights)
         if not self._keep_outputs:
             return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
@@ -106,7 +109,7 @@ class Validation:
         Returns:
             The answers of each network, for the rows of its own.
         """
-        found, evaluate = [], build_packed_evaluation(self._loss, 1)
+        found, evaluate = [], build_packed_evaluation(self._network, self._loss, 1)
         for place, member in enumerate(members):
             rows = self._index(member)
             own = [array[None] if member.fold is None else array[place : place + 1] for array in weights]

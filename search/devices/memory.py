@@ -9,6 +9,7 @@ import psutil
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
+from pipelines.network.architecture import Architecture
 from search.devices.slots import Slot
 from search.spec.space import SearchSpace
 
@@ -19,17 +20,23 @@ _GPU_COPIES = 5
 """Copies of each weight on a GPU: itself, its gradient, the optimizer's two and a temporary one."""
 _GPU_LAYER_VALUES = 4
 """For each row of a step and each value of a layer: itself, its gradient, its dropout mask and the mask's bits."""
+_GPU_TAPED_VALUES = 9
+"""The same of networks with more than dense layers, ReLU and dropout: also what stands before and after normalization,
+noise and activation."""
 _EVALUATED_ROWS = 2048
 
 
 def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     """Forecasts the GPU memory of the largest trial of a space, in MB; docs/gpu.md has the formula."""
     training, validation = dataset.training, dataset.validation
-    sizes = layer_sizes(space.largest_network(), training.x[0].size, dataset.n_outputs)
+    largest = space.largest_network()
+    shape = training.x[0].size, dataset.n_outputs, dataset.n_pieces
+    sizes, n_parameters = layer_sizes(largest, *shape), count_parameters(largest, *shape)
+    layer_values = _GPU_LAYER_VALUES if Architecture.of(largest, sizes).is_plain else _GPU_TAPED_VALUES
     batch_size: int = space.highest("batch_size")
     n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
     held: int = sum(array.nbytes for split in (training, validation) for array in (split.x, split.y))
-    floats = dataset.n_folds * (_GPU_COPIES * count_parameters(sizes) + _GPU_LAYER_VALUES * n_rows * sum(sizes))
+    floats = dataset.n_folds * (_GPU_COPIES * n_parameters + layer_values * n_rows * sum(sizes))
     return (held + 4 * floats >> 20) + 1
 
 
@@ -40,7 +47,7 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
         SpecError: It does not.
     """
     n_slots = sum(not slot.visible_devices for slot in slots)
-    n_parameters = count_parameters(layer_sizes(largest, dataset.training.x[0].size, dataset.n_outputs))
+    n_parameters = count_parameters(largest, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
     n_parameters *= dataset.n_folds
     needed_bytes = n_parameters * 4 * _COPIES * n_slots
     free_bytes = psutil.virtual_memory().available

@@ -60,7 +60,9 @@ def slow_note(rule: PrecisionRule, has_bfloat16: Callable[[], bool]) -> list[str
     ]
 
 
-def precision_of(rule: PrecisionRule, hp: Hyperparameters, n_features: int, n_outputs: int) -> Precision:
+def precision_of(
+    rule: PrecisionRule, hp: Hyperparameters, n_features: int, n_outputs: int, n_pieces: int = 0
+) -> Precision:
     """The precision in which a configuration trains.
 
     Args:
@@ -68,10 +70,11 @@ def precision_of(rule: PrecisionRule, hp: Hyperparameters, n_features: int, n_ou
         hp: The configuration.
         n_features: Values of one flattened input row.
         n_outputs: Outputs of a network.
+        n_pieces: Values that an embedding adds to an input row.
     """
     if rule != "by_size":
         return rule
-    kernels = pairwise(layer_sizes(hp, n_features, n_outputs))
+    kernels = pairwise(layer_sizes(hp, n_features, n_outputs, n_pieces))
     work = hp.batch_size * sum(n_in * n_out for n_in, n_out in kernels if min(n_in, n_out) >= _LEAST_SIDE)
     return "bfloat16" if work >= _LEAST_WORK else "float32"
 

@@ -120,18 +120,19 @@ def make_ensemble(context: StudyContext, dataset: Dataset) -> int:
 def _pack(context: StudyContext, dataset: Dataset, finalists: Sequence[Winner]) -> tuple[Entry, bytes]:
     """The finished run of an ensemble, and its model file."""
     prepare_inference()
-    from pipelines.training.model import build_model, load_h5, pack_models, to_h5
+    from pipelines.training.model import build_pack, load_h5, pack_models, to_h5
 
     began, client, spool = time.monotonic(), connect(context.settings), context.settings.spool
     files = [(fetch_model(client, spool, context.spec.name, run), run) for run in finalists]
     models = [load_h5(content, run.model_sha256, f"{MODEL_FILE} of {run.run_name}") for content, run in files]
-    weights, hyperparameters = pack_models(models), finalists[0].candidate.hyperparameters
-    model = build_model(hyperparameters, dataset.preprocessing, weights)
+    hyperparameters = finalists[0].candidate.hyperparameters
+    arrays = pack_models(hyperparameters, models)
+    model = build_pack(hyperparameters, dataset.preprocessing, arrays)
     content, objective = to_h5(model), finalists[0].objective
     result: dict[str, object] = {
         "params": hyperparameters.to_json(),
         f"mean_{objective.name}": sum(run.value for run in finalists) / len(finalists),
-        "networks": len(weights[-1]),
+        "networks": len(arrays[0]),
         "seed": finalists[0].seed,
         "seeds": [run.seed for run in finalists],
         "epochs_trained": 0,

@@ -223,7 +223,7 @@ class _Finals:
         hyperparameters, dataset = self.candidates[rank].hyperparameters, self.dataset
         if hyperparameters.optimizer not in FUSED_OPTIMIZERS:
             return 1
-        sizes = layer_sizes(hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
+        sizes = layer_sizes(hyperparameters, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
         return max(1, networks_at_once(sizes) // dataset.n_folds)
 
     def _show_leader(self, finalists: Sequence[Finalist]) -> None:

@@ -44,4 +44,5 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
             n_features = dataset.training.x[0].size
             tags = run_tags(dataset)
             rule = precision_rule(study.user_attrs)
-            yield StudyContext(spec, study, own, tracker, observer, n_features, dataset.n_outputs, tags, rule), dataset
+            sizes = n_features, dataset.n_outputs
+            yield StudyContext(spec, study, own, tracker, observer, *sizes, tags, rule, dataset.n_pieces), dataset

@@ -99,12 +99,12 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
 def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predictor, Predictor]:
     """The winner, and the same network before training."""
     prepare_inference()
-    from pipelines.training.model import build_model, glorot_weights
+    from pipelines.training.model import build_model, initial_weights
 
     hp, preprocessing = winner.candidate.hyperparameters, dataset.preprocessing
     record = ModelRecord(preprocessing, (0.0, 1.0), winner.model_sha256)
-    sizes = layer_sizes(hp, dataset.training.x[0].size, dataset.n_outputs)
-    untrained = build_model(hp, preprocessing, glorot_weights(sizes, winner.seed))
+    sizes = layer_sizes(hp, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
+    untrained = build_model(hp, preprocessing, initial_weights(hp, sizes, winner.seed, dataset.pieces))
     trained = Predictor.load(content, record, f"model.h5 of run {winner.run_id}")
     return trained, Predictor(untrained, preprocessing)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipelines.config import Hyperparameters, Precision, count_parameters, layer_sizes
+from pipelines.config import Hyperparameters, Precision, count_parameters
 from search.devices.precision import PrecisionRule, precision_of
 from search.home.settings import Settings
 from search.scheduling.progress import Observer
@@ -30,6 +30,7 @@ class StudyContext:
         n_outputs: Outputs of a network.
         run_tags: Tags that every run of this process carries.
         precision_rule: Of the study, as it was settled when it was started.
+        n_pieces: Values that an embedding adds to an input row.
     """
 
     spec: StudySpec
@@ -41,6 +42,7 @@ class StudyContext:
     n_outputs: int
     run_tags: Mapping[str, str]
     precision_rule: PrecisionRule = "float32"
+    n_pieces: int = 0
 
     @property
     def objective(self) -> str:
@@ -49,11 +51,11 @@ class StudyContext:
 
     def n_parameters(self, hyperparameters: Hyperparameters) -> int:
         """Number of weights that a configuration trains on the study's dataset."""
-        return count_parameters(layer_sizes(hyperparameters, self.n_features, self.n_outputs))
+        return count_parameters(hyperparameters, self.n_features, self.n_outputs, self.n_pieces)
 
     def precision(self, hyperparameters: Hyperparameters) -> Precision:
         """The precision of the matrix products of a configuration, the same whenever and wherever it trains."""
-        return precision_of(self.precision_rule, hyperparameters, self.n_features, self.n_outputs)
+        return precision_of(self.precision_rule, hyperparameters, self.n_features, self.n_outputs, self.n_pieces)
 
     def run_start(self, run_name: str, hyperparameters: Hyperparameters, seed: int, **tags: str) -> RunStart:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""

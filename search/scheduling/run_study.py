@@ -159,7 +159,9 @@ def _search(
         study.set_user_attr(FACTS, known)
         n_features, n_outputs = dataset.training.x[0].size, dataset.n_outputs
         tags = run_tags(dataset)
-        context = StudyContext(spec, study, settings, tracker, observer, n_features, n_outputs, tags, rule)
+        context = StudyContext(
+            spec, study, settings, tracker, observer, n_features, n_outputs, tags, rule, dataset.n_pieces
+        )
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()

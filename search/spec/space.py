@@ -33,6 +33,8 @@ Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
 _START_DEFAULTS = UNNAMED | {"weight_decay": 0.0, "schedule": "constant", "loss": "mse", "class_weight": "none"}
+_PARTS = ("activation", "normalization", "input_dropout", "noise", "residual", "embedding")
+"""Dimensions that give a network parts of their own, which take memory."""
 NAMES = tuple(field.name for field in fields(Hyperparameters) if field.default is not None)
 GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory
 
@@ -182,8 +184,15 @@ class SearchSpace:
         return max(int(value or 0) for value in values(dimension))
 
     def largest_network(self) -> Hyperparameters:
-        """The widest and deepest network in the space."""
-        return Hyperparameters(width=self.highest("width"), depth=self.highest("depth"))
+        """The widest and deepest network in the space, with all parts that one of its networks has."""
+        parts = {name: self._beyond_default(name) for name in _PARTS if name in self.dimensions}
+        return Hyperparameters(width=self.highest("width"), depth=self.highest("depth"), **parts)
+
+    def _beyond_default(self, name: str) -> Value | None:
+        """A value of a dimension that is not what a network has without it; None if there is none."""
+        dimension = self.dimensions[name]
+        found = [dimension.high] if isinstance(dimension, Range) else values(dimension)
+        return next((value for value in found if value != UNNAMED[name]), None)
 
     def to_json(self) -> dict[str, object]:
         """The ``[space]`` table in full; equal spaces give equal JSON."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from pipelines.config import Hyperparameters, Precision, count_parameters, layer_sizes
+from pipelines.config import Hyperparameters, Precision, count_parameters
 from pipelines.data.datasets import Dataset
 from search.devices.precision import PrecisionRule, precision_of
 from search.workers import Outcome
@@ -28,25 +28,27 @@ class Shape:
         n_features: Values of one flattened row.
         n_outputs: Outputs of a network.
         precision_rule: Of the study.
+        n_pieces: Values that an embedding adds to an input row.
     """
 
     n_rows: int
     n_features: int
     n_outputs: int
     precision_rule: PrecisionRule = "float32"
+    n_pieces: int = 0
 
     @classmethod
     def of(cls, dataset: Dataset, rule: PrecisionRule = "float32") -> Shape:
         """The shape of a dataset, for a study with that rule of its precision."""
-        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_outputs, rule)
+        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_outputs, rule, dataset.n_pieces)
 
     def precision(self, hp: Hyperparameters) -> Precision:
         """The precision in which a configuration trains."""
-        return precision_of(self.precision_rule, hp, self.n_features, self.n_outputs)
+        return precision_of(self.precision_rule, hp, self.n_features, self.n_outputs, self.n_pieces)
 
     def n_weights(self, hp: Hyperparameters) -> int:
         """Number of weights that a configuration trains."""
-        return count_parameters(layer_sizes(hp, self.n_features, self.n_outputs))
+        return count_parameters(hp, self.n_features, self.n_outputs, self.n_pieces)
 
     def work(self, hp: Hyperparameters) -> tuple[float, float, float]:
         """Steps, products (rows times weights) and updates (steps times weights) of one epoch.

@@ -93,7 +93,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     _require_same_rows(dataset, earlier)
     spec = _with_precision(spec, dataset, slot, observer)
     open_home(settings)
-    parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs)
+    parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
     observer.begin(parts)
     job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
     baselines = BaselineThread(dataset, {}, spec.hyperparameters.class_weight)
@@ -126,8 +126,8 @@ def _with_precision(spec: TrainingSpec, dataset: Dataset, slot: Slot, observer: 
     rule = settle(spec.precision, [slot], lambda: have_bfloat16([slot]))
     for line in slow_note(rule, lambda: have_bfloat16([slot])):
         observer.note(line)
-    n_features, n_outputs = dataset.training.x[0].size, dataset.n_outputs
-    return replace(spec, precision=precision_of(rule, spec.hyperparameters, n_features, n_outputs))
+    sizes = dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces
+    return replace(spec, precision=precision_of(rule, spec.hyperparameters, *sizes))
 
 
 def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:

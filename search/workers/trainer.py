@@ -164,7 +164,7 @@ class _Kept:
                 model=model,
                 model_sha256=sha256(model),
                 checkpoint=self._saved_checkpoint(preprocessing),
-                n_parameters=_n_parameters(seed.weights),
+                n_parameters=_n_parameters(seed.weights[: self._training.network.n_trained]),
                 stop_reason="diverged" if seed.diverged else stop,
                 duration_s=time.monotonic() - started,
                 memory_mb=psutil.Process().memory_info().rss >> 20,

@@ -24,6 +24,7 @@ from pipelines.data.readers import Source, read_source
 from pipelines.data.splits import Shares, require_weights
 from pipelines.data.targets import TargetScaling
 from pipelines.encoding.encoder import TableEncoder
+from pipelines.encoding.pieces import learn_pieces
 from pipelines.errors import placed
 from pipelines.files.roles import Roles
 from pipelines.files.sources import SOURCES, locate, scaling_of
@@ -120,6 +121,7 @@ def encode(prepared: Prepared, config: DataConfig) -> Dataset:
         training = prepared.known.split(known[:n_training])
         validation = prepared.known.split(known[n_training:], n_training)
     center, scale = learn_scaling(known, scaling_of(config), encoder.are_numbers if encoder else None)
+    pieces = learn_pieces(known, encoder.are_numbers, center, scale) if encoder else None
     names = tuple(_NAMES.get(config.source, {}).get(label, label) for label in prepared.classes)
     return Dataset(
         name=prepared.source.name,
@@ -130,4 +132,5 @@ def encode(prepared: Prepared, config: DataConfig) -> Dataset:
         n_test=prepared.source.n_test(shares.test),
         notes=prepared.notes,
         fold_of=shares.fold_of,
+        pieces=pieces,
     )

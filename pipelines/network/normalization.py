@@ -1,0 +1,77 @@
+"""Batch and layer normalization, with gradients that pass over the values as few times as they can.
+
+Formulas and constants are those of Keras's layers of that name; the tests compare the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from pipelines.network.optimizers import Tensor
+
+EPSILON = 1e-3
+MOMENTUM = 0.99
+"""Of the moving mean and variance of batch normalization."""
+
+Gradient = Callable[..., tuple[Tensor, ...]]
+
+
+@tf.custom_gradient
+def batch_normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[tuple[Tensor, ...], Gradient]:
+    """Normalizes each unit over the rows of a batch.
+
+    Args:
+        x: (..., n_rows, width).
+        gamma: (..., width) factors of the normalized values.
+        beta: (..., width) added to them.
+
+    Returns:
+        The values (..., n_rows, width), and mean and variance (..., width) of ``x``.
+    """
+    mean = tf.reduce_mean(x, -2, keepdims=True)
+    centered = x - mean
+    variance = tf.reduce_mean(tf.square(centered), -2, keepdims=True)
+    inverse = tf.math.rsqrt(variance + EPSILON)
+    factor = inverse * gamma[..., None, :]
+
+    def gradient(error: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
+        n_rows = tf.cast(tf.shape(x)[-2], tf.float32)
+        of_beta = tf.reduce_sum(error, -2, keepdims=True)
+        of_gamma = tf.reduce_sum(error * centered, -2, keepdims=True) * inverse
+        back = error - of_beta / n_rows - centered * (of_gamma * inverse / n_rows)
+        return back * factor, of_gamma[..., 0, :], of_beta[..., 0, :]
+
+    values = centered * factor + beta[..., None, :]
+    return (values, mean[..., 0, :], variance[..., 0, :]), gradient
+
+
+def moved(mean: Tensor, of_batch: Tensor) -> Tensor:
+    """Returns a moving mean after a batch."""
+    return mean * MOMENTUM + of_batch * (1.0 - MOMENTUM)
+
+
+def with_moments(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Normalizes (..., n_rows, width) values by given moments (..., width), as batch normalization predicts."""
+    factor = tf.math.rsqrt(variance + EPSILON) * gamma
+    return x * factor[..., None, :] + (beta - mean * factor)[..., None, :]
+
+
+def layer_normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Normalizes (..., n_rows, width) values of each row over its units, then scales and shifts each unit."""
+    values: Tensor = _over_units(x)
+    return values * gamma[..., None, :] + beta[..., None, :]
+
+
+@tf.custom_gradient
+def _over_units(x: Tensor) -> tuple[Tensor, Gradient]:
+    centered = x - tf.reduce_mean(x, -1, keepdims=True)
+    inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), -1, keepdims=True) + EPSILON)
+    values = centered * inverse
+
+    def gradient(error: Tensor) -> Tensor:
+        along = tf.reduce_mean(error * values, -1, keepdims=True)
+        return (error - tf.reduce_mean(error, -1, keepdims=True) - values * along) * inverse
+
+    return values, gradient

@@ -1,0 +1,29 @@
+"""A network as a Keras model and as ``.h5`` bytes, and the weights that it begins with."""
+
+from pipelines.training.model.building import (
+    build_model,
+    build_pack,
+    pack_models,
+    packed,
+    read_checkpoint,
+    restore_model,
+    variables_of,
+)
+from pipelines.training.model.files import load_h5, to_h5
+from pipelines.training.model.initial import glorot_weights, initial_weights
+from pipelines.training.model.parts import scaling_map
+
+__all__ = [
+    "build_model",
+    "build_pack",
+    "glorot_weights",
+    "initial_weights",
+    "load_h5",
+    "pack_models",
+    "packed",
+    "read_checkpoint",
+    "restore_model",
+    "scaling_map",
+    "to_h5",
+    "variables_of",
+]

@@ -1,0 +1,96 @@
+"""Parts of richer networks: normalization's gradients, noise and dropped inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines.network.architecture import Architecture
+from pipelines.network.normalization import batch_normalized, layer_normalized
+from pipelines.network.taped import ACTIVATIONS, Amounts, draw
+
+RNG = np.random.default_rng(0)
+
+
+def plain_batch(x: Any, gamma: Any, beta: Any) -> Any:
+    mean, variance = tf.nn.moments(x, -2, keepdims=True)
+    return tf.nn.batch_normalization(x, mean, variance, beta[..., None, :], gamma[..., None, :], 1e-3)
+
+
+def plain_layer(x: Any, gamma: Any, beta: Any) -> Any:
+    mean, variance = tf.nn.moments(x, -1, keepdims=True)
+    return tf.nn.batch_normalization(x, mean, variance, beta[..., None, :], gamma[..., None, :], 1e-3)
+
+
+@pytest.mark.parametrize("lead", [(), (3,)], ids=["one network", "several"])
+@pytest.mark.parametrize(
+    ("ours", "reference"), [(lambda *a: batch_normalized(*a)[0], plain_batch), (layer_normalized, plain_layer)]
+)
+def test_the_gradient_of_a_normalization_is_that_of_its_formula(
+    lead: tuple[int, ...], ours: Callable[..., Any], reference: Callable[..., Any]
+) -> None:
+    x = tf.constant(RNG.normal(size=(*lead, 9, 5)), tf.float32)
+    gamma, beta = (tf.constant(RNG.normal(size=(*lead, 5)), tf.float32) for _ in range(2))
+    error = tf.constant(RNG.normal(size=x.shape), tf.float32)
+    found = []
+    for function in (ours, reference):
+        with tf.GradientTape() as tape:
+            tape.watch((x, gamma, beta))
+            values = function(x, gamma, beta)
+        found.append([values, *tape.gradient(values, (x, gamma, beta), error)])
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu", "silu", "tanh", "selu"])
+def test_an_activation_and_its_gradient_are_keras_own(name: str) -> None:
+    import keras
+
+    x = tf.constant(np.linspace(-4, 4, 81), tf.float32)
+    found = []
+    for function in (ACTIVATIONS[name], keras.activations.get(name)):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = function(x)
+        found.append((values, tape.gradient(values, x)))
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+class TestDraws:
+    NETWORK = Architecture(2, dropout=True, input_dropout=True, noise=True, narrows=True)
+    SIZES = (300, 200, 100)
+
+    def drawn(self, seed: Any = (3, 0), step: int = 0) -> Any:
+        amounts = Amounts(**{name: tf.constant(0.0) for name in Amounts._fields})
+        amounts = amounts._replace(dropout=tf.constant(0.5), input_dropout=tf.constant(0.25), noise=tf.constant(0.1))
+        sizes = [tf.constant(size) for size in self.SIZES]
+        return draw(self.NETWORK, amounts, tf.constant(seed, tf.int64), tf.constant(step), sizes, tf.constant(400))
+
+    def test_have_the_shares_and_the_deviation_that_were_asked_for(self) -> None:
+        draws = self.drawn()
+        assert draws.inputs.shape == (400, 300)
+        assert np.mean(draws.inputs == 0) == pytest.approx(0.25, abs=0.01)
+        for units, noise, width in zip(draws.units, draws.noise, self.SIZES[1:], strict=True):
+            assert units.shape == noise.shape == (400, width)
+            assert np.mean(units == 0) == pytest.approx(0.5, abs=0.01)
+            assert np.std(noise) == pytest.approx(0.1, rel=0.02)
+            assert np.mean(noise) == pytest.approx(0, abs=0.003)
+
+    def test_differ_by_step_and_by_layer(self) -> None:
+        one, other = self.drawn(), self.drawn(step=1)
+        assert not np.array_equal(one.noise[0], other.noise[0])
+        assert np.corrcoef(one.noise[0][:, :100].numpy().ravel(), one.noise[1].numpy().ravel())[0, 1] < 0.03
+
+    def test_of_networks_side_by_side_are_those_of_each_alone(self) -> None:
+        seeds = [(3, 1 << 32), (4, 0)]
+        together = self.drawn(seeds)
+        for place, seed in enumerate(seeds):
+            alone = self.drawn(seed)
+            np.testing.assert_array_equal(together.inputs[place], alone.inputs)
+            for ours, others in zip([*together.units, *together.noise], [*alone.units, *alone.noise], strict=True):
+                np.testing.assert_array_equal(ours[place], others)

@@ -1,0 +1,171 @@
+"""Each further dimension of a network: it trains as Keras does, and its ``.h5`` is plain Keras layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras_counterpart import batches, tiny_dataset
+
+from pipelines.config import Hyperparameters, count_parameters, layers
+from pipelines.data.datasets import Dataset
+from pipelines.encoding.pieces import learn_pieces
+from pipelines.network.streams import fold_seed
+from pipelines.training.history import Checkpoint, sha256
+from pipelines.training.model import (
+    build_model,
+    build_pack,
+    load_h5,
+    pack_models,
+    read_checkpoint,
+    restore_model,
+    to_h5,
+)
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
+
+HP = Hyperparameters(width=12, depth=3, dropout=0.0, optimizer="sgd", learning_rate=0.1, epochs=2, batch_size=64)
+DIMENSIONS = {
+    "gelu": {"activation": "gelu"},
+    "silu": {"activation": "silu"},
+    "tanh": {"activation": "tanh"},
+    "selu": {"activation": "selu"},
+    "batch": {"normalization": "batch"},
+    "layer": {"normalization": "layer"},
+    "residual": {"residual": True},
+    "funnel": {"shape": "funnel"},
+    "max_norm": {"max_norm": 0.7},
+    "embedding": {"embedding": "piecewise"},
+}
+TOGETHER = {"activation": "gelu", "normalization": "batch", "residual": True, "max_norm": 0.9, "embedding": "piecewise"}
+RANDOM = TOGETHER | {"dropout": 0.2, "input_dropout": 0.1, "noise": 0.2}
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Three classes of 12 numbers, with their ranges."""
+    tiny = tiny_dataset(400)
+    preprocessing = tiny.preprocessing
+    pieces = learn_pieces(tiny.training.x, [True] * 12, preprocessing.center, preprocessing.scale)
+    return replace(tiny, pieces=pieces)
+
+
+@pytest.fixture(scope="module")
+def rows(dataset: Dataset) -> TrainingRows:
+    return TrainingRows.of(dataset)
+
+
+@pytest.fixture(scope="module")
+def folds(dataset: Dataset) -> Dataset:
+    return replace(dataset, fold_of=np.arange(400, dtype=np.int32) % 4)
+
+
+def trained(dataset: Dataset, hp: Hyperparameters, seed: int = 5, start: Checkpoint | None = None) -> Training:
+    training = Training(TrainingRows.of(dataset), hp, seed, start)
+    for _ in training:
+        pass
+    return training
+
+
+def same(ours: tuple[np.ndarray, ...], others: tuple[np.ndarray, ...]) -> bool:
+    return all(a.tobytes() == b.tobytes() for a, b in zip(ours, others, strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("named", [*DIMENSIONS.values(), TOGETHER], ids=[*DIMENSIONS, "together"])
+def test_it_trains_as_keras_does(
+    dataset: Dataset, rows: TrainingRows, named: dict[str, object], optimizer: str
+) -> None:
+    hp = replace(HP, optimizer=optimizer, learning_rate=0.1 if optimizer == "sgd" else 0.003, **named)
+    training = Training(rows, hp, 5)
+    model = restore_model(hp, dataset.preprocessing, training.checkpoint())
+    reports = list(training)
+    for epoch in range(hp.epochs):
+        for x, y in batches(dataset, hp, 5, epoch):
+            model.train_on_batch(x, y)
+    theirs = read_checkpoint(model, hp.epochs)
+    for ours, keras_s in zip(training.checkpoint().weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(ours, keras_s, rtol=0, atol=2e-5)
+    loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)
+    assert reports[-1].metrics["val_loss"] == pytest.approx(loss, abs=2e-5)
+    assert reports[-1].metrics["val_accuracy"] == pytest.approx(accuracy, abs=1e-6)
+
+
+@pytest.mark.parametrize("named", [*DIMENSIONS.values(), RANDOM], ids=[*DIMENSIONS, "random"])
+def test_the_h5_holds_the_layers_that_are_listed_and_gives_what_was_logged(
+    dataset: Dataset, named: dict[str, object], tmp_path: Path
+) -> None:
+    hp = replace(HP, **named)
+    training = trained(dataset, hp)
+    path = tmp_path / "model.h5"
+    path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.best)))
+    model = keras.models.load_model(path, safe_mode=True)
+    listed = layers(hp, 12, 3, dataset.n_pieces)
+    assert [layer.name for layer in model.layers if layer.name != "rows"] == [layer.name for layer in listed]
+    n_trained = sum(variable.numpy().size for variable in model.trainable_variables)
+    assert n_trained == sum(layer.n_parameters for layer in listed) == count_parameters(hp, 12, 3, dataset.n_pieces)
+    right = model.predict(dataset.validation.x, verbose=0).argmax(1) == dataset.validation.y
+    assert right.mean() == pytest.approx(training.best_value, abs=1e-6)
+
+
+@pytest.mark.parametrize("named", [{}, RANDOM, RANDOM | {"optimizer": "adamw"}], ids=["plain", "random", "adamw"])
+def test_resumed_training_equals_uninterrupted_training(dataset: Dataset, named: dict[str, object]) -> None:
+    hp = replace(HP, **named)
+    part = trained(dataset, replace(hp, epochs=1)).checkpoint()
+    content = to_h5(restore_model(hp, dataset.preprocessing, part))
+    rest = trained(dataset, hp, start=read_checkpoint(load_h5(content, sha256(content)), 1)).checkpoint()
+    whole = trained(dataset, hp).checkpoint()
+    assert same(rest.weights, whole.weights)
+    assert same(rest.state, whole.state)
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+def test_networks_side_by_side_are_what_each_would_be_alone(folds: Dataset, normalization: str) -> None:
+    hp = replace(HP, optimizer="adam", learning_rate=0.003, **RANDOM | {"normalization": normalization})
+    together = trained(folds, hp)
+    for fold in range(4):
+        alone = trained(folds.of_fold(fold), hp, fold_seed(5, fold))
+        for ours, others in zip(together.weights(), alone.weights(), strict=True):
+            np.testing.assert_allclose(ours[fold], others, atol=2e-5)
+    answers = together.answers(0, together.best)
+    model = build_model(hp, folds.preprocessing, together.best)
+    each = keras.Model(model.inputs, model.layers[-1].input).predict(folds.scored.x, verbose=0)
+    for fold, answer in enumerate(answers):
+        np.testing.assert_allclose(each[answer.rows, fold], answer.predicted, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch", "layer"])
+def test_models_of_one_and_of_several_networks_become_one(folds: Dataset, normalization: str) -> None:
+    hp = replace(HP, **RANDOM | {"normalization": normalization, "epochs": 1})
+    models = [build_model(hp, folds.preprocessing, trained(folds, hp).best)]
+    models += [build_model(hp, folds.preprocessing, trained(folds.of_fold(fold), hp, fold).best) for fold in range(2)]
+    content = to_h5(build_pack(hp, folds.preprocessing, pack_models(hp, models)))
+    together = load_h5(content, sha256(content))
+    several, *others = (model.predict(folds.validation.x, verbose=0) for model in models)
+    mean = (4 * several + sum(others)) / 6
+    np.testing.assert_allclose(together.predict(folds.validation.x, verbose=0), mean, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_bits(dataset: Dataset) -> None:
+    hp = replace(HP, **RANDOM)
+    assert same(trained(dataset, hp).checkpoint().weights, trained(dataset, hp).checkpoint().weights)
+
+
+def test_a_named_default_is_the_network_that_does_not_name_it(dataset: Dataset) -> None:
+    """To the last bit, and the same file."""
+    plain, named = replace(HP, dropout=0.2), replace(HP, dropout=0.2).filled()
+    one, other = trained(dataset, plain), trained(dataset, named)
+    assert one.network.is_plain
+    assert same(one.checkpoint().weights, other.checkpoint().weights)
+    files = [to_h5(build_model(hp, dataset.preprocessing, one.best)) for hp in (plain, named)]
+    assert files[0] == files[1]
+
+
+def test_a_funnel_narrows_towards_the_outputs() -> None:
+    hp = replace(HP, width=100, depth=3, shape="funnel")
+    assert [layer.n_outputs for layer in layers(hp, 12, 10) if layer.name.startswith("hidden")] == [100, 70, 40]
+    few = replace(hp, width=8)
+    assert [layer.n_outputs for layer in layers(few, 12, 10) if layer.name.startswith("hidden")] == [8, 8, 8]
