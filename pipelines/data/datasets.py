@@ -83,6 +83,14 @@ class Dataset:
         return 0 if self.pieces is None else len(self.pieces)
 
     @property
+    def unfit(self) -> dict[str, str]:
+        """Hyperparameters that have no meaning for these rows, by name, each with the reason."""
+        no_pictures = {} if len(self.input_shape) > 1 else dict.fromkeys(("shift", "flip"), "the rows are no pictures")
+        if self.n_pieces:
+            return no_pictures
+        return no_pictures | {"embedding": "there is no numeric column of a table with enough rows and values"}
+
+    @property
     def n_folds(self) -> int:
         """Number of folds; 1 for one split."""
         return 1 if self.fold_of is None else int(self.fold_of.max()) + 1

@@ -25,7 +25,33 @@ _FORMS = {
     "schedule": "{}",
     "epochs": "{} epochs",
     "batch_size": "batch {}",
+    "activation": "{}",
+    "normalization": "{} norm",
+    "input_dropout": "input dropout {}",
+    "noise": "noise {}",
+    "weight_decay": "weight decay {}",
+    "max_norm": "max norm {}",
+    "label_smoothing": "smoothing {}",
+    "shape": "{} width",
+    "residual": "{} residual",
+    "ema": "ema {}",
+    "warmup": "warmup {}",
+    "momentum": "momentum {}",
+    "gradient_clip": "clip {}",
+    "shift": "shift {}",
+    "flip": "{} flip",
+    "embedding": "{} embedding",
 }
+_WORDS = {
+    "normalization": {"none": "no norm"},
+    "shape": {"funnel": "funnel"},
+    "residual": {"True": "residual", "False": "not residual"},
+    "flip": {"True": "flip", "False": "no flip"},
+    "embedding": {"none": "no embedding"},
+}
+"""Phrases of values that the form above does not suit."""
+_LAST_OF_HEAD = 4
+"""So many of the phrases above stand after the network without a comma."""
 _IMPORTANCE = ("network", "learning_rate", "optimizer", "dropout", "batch_size")
 """Of the phrases that a narrow screen shows, the first one longest; the others go before them."""
 _DROP = ("device", "time", "best", "epochs")
@@ -40,7 +66,11 @@ def phrases(params: Mapping[str, object]) -> Phrases:
     if "width" in values and "depth" in values:
         made["network"] = f"{values.pop('width')}x{values.pop('depth')}"
     ordered = [*(name for name in _FORMS if name in values), *(name for name in values if name not in _FORMS)]
-    return made | {name: _FORMS.get(name, f"{name} {{}}").format(values[name]) for name in ordered}
+    return made | {name: _phrase(name, values[name]) for name in ordered}
+
+
+def _phrase(name: str, value: str) -> str:
+    return _WORDS.get(name, {}).get(value) or _FORMS.get(name, f"{name} {{}}").format(value)
 
 
 def short(params: Mapping[str, object]) -> str:
@@ -65,9 +95,9 @@ def _importance(name: str) -> int:
 
 
 def _joined(made: Phrases) -> str:
-    line = ""
+    line, head = "", ("network", *list(_FORMS)[:_LAST_OF_HEAD])
     for name, phrase in made.items():
-        is_apart = name in ("epochs", "batch_size") or name not in (*_FORMS, "network")
+        is_apart = name not in head
         line += (", " if is_apart else " ") + phrase if line else phrase
     return line
 

@@ -68,6 +68,11 @@ class SearchSpace:
         return {name: d for name, d in self.dimensions.items() if not isinstance(d, Fixed)}
 
     @property
+    def named(self) -> list[str]:
+        """The dimensions but those that are fixed to what a network has without them."""
+        return [name for name, d in self.dimensions.items() if name not in UNNAMED or d != Fixed(UNNAMED[name])]
+
+    @property
     def _fixed(self) -> Params:
         fixed = {name: d.value for name, d in self.dimensions.items() if isinstance(d, Fixed)}
         return {name: value for name, value in fixed.items() if value is not None}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pipelines.config import FEW_ROWS, AskedPrecision, DataConfig, Hyperparameters
@@ -15,6 +16,7 @@ from search.spec.schema import parse
 from search.spec.space import SearchSpace
 
 DEFAULT_TRIALS = 64
+NOTHING: Mapping[str, str] = MappingProxyType({})
 SMALL_STARTS = (
     Hyperparameters(128, 2, 0.2, "adam", 0.003, "cosine", 40, 32),
     Hyperparameters(256, 2, 0.3, "adam", 0.001, "cosine", 40, 32),
@@ -92,19 +94,25 @@ class StudySpec:
         """Whether a trial has one of the ``start`` configurations."""
         return number < len(self.start)
 
-    def for_task(self, task: Task) -> StudySpec:
+    def for_task(self, task: Task, unfit: Mapping[str, str] = NOTHING) -> StudySpec:
         """The study with the task of its data, and the objective that it has by default.
 
+        Args:
+            task: Of the data.
+            unfit: Dimensions that have no meaning for the data, by name, each with the reason. Like those of another
+                task, they are left out where a preset names them.
+
         Raises:
-            SpecError: The objective or a dimension is another task's, or the two contradict each other.
+            SpecError: The objective or a dimension is another task's or does not fit the data, or objective and
+                dimensions contradict each other.
         """
-        unfit = {name for name in self.of_preset if TASK_DIMENSIONS.get(name, task) != task}
-        space = self.space.without(unfit)
-        objective = fitting_objective(self.objective, task, space.dimensions, self.data)
+        left_out = {name for name in self.of_preset if name in unfit or TASK_DIMENSIONS.get(name, task) != task}
+        space = self.space.without(left_out)
+        objective = fitting_objective(self.objective, task, space.named, self.data, unfit)
         if objective == "val_loss" and "loss" in space.searched:
             rule = "must not be val_loss where the space searches the loss, whose values cannot be compared"
             raise SpecError(f"search.objective: {rule}: take val_rmse or val_mae, or fix space.loss")
-        start = tuple(start.without(unfit) for start in self.start)
+        start = tuple(start.without(left_out) for start in self.start)
         return replace(self, space=space, start=start, objective=objective, data=settled(self.data, task))
 
     def with_folds(self, n_folds: int) -> StudySpec:
@@ -128,7 +136,13 @@ class StudySpec:
         return document | {"space": self.space.to_json(), "start": [start.to_json() for start in self.start]}
 
 
-def fitting_objective(given: str | None, task: Task, dimensions: Iterable[str], data: DataConfig) -> str:
+def fitting_objective(
+    given: str | None,
+    task: Task,
+    dimensions: Collection[str],
+    data: DataConfig,
+    unfit: Mapping[str, str] = NOTHING,
+) -> str:
     """The objective of a study or a training, by default the task's.
 
     Args:
@@ -136,13 +150,15 @@ def fitting_objective(given: str | None, task: Task, dimensions: Iterable[str], 
         task: Of the data.
         dimensions: Names of the hyperparameters that are given.
         data: The dataset.
+        unfit: Hyperparameters that have no meaning for the data, by name, each with the reason.
 
     Raises:
-        SpecError: The objective, a hyperparameter or a setting of the data is another task's.
+        SpecError: The objective, a hyperparameter or a setting of the data is another task's, or does not fit the data.
     """
     objective = OBJECTIVES[given or DEFAULT_OBJECTIVES[task]]
     rule = f"must be left out, because the task is a {task}"
     problems = [f"{name}: {rule}" for name in dimensions if TASK_DIMENSIONS.get(name, task) != task]
+    problems += [f"{name}: must be left out, because {unfit[name]}" for name in dimensions if name in unfit]
     if objective.task not in (task, None):
         names = ", ".join(o.name for o in OBJECTIVES.values() if o.task in (task, None))
         problems.append(f"search.objective: must be one of {names} for a {task}, got {objective.name}")

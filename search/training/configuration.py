@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from pipelines.config import AskedPrecision, DataConfig, Hyperparameters
+from pipelines.config import UNNAMED, AskedPrecision, DataConfig, Hyperparameters
 from pipelines.files.sources import stem_of
 from pipelines.objectives import Task
 from search.spec.reading import spec_from_dict
-from search.spec.study_spec import fitting_objective, settled
+from search.spec.study_spec import NOTHING, fitting_objective, settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,19 @@ class TrainingSpec:
         """What the target is; known once the data was read."""
         return "regression" if self.data.task == "regression" else "classification"
 
-    def for_task(self, task: Task) -> TrainingSpec:
+    def for_task(self, task: Task, unfit: Mapping[str, str] = NOTHING) -> TrainingSpec:
         """Returns the configuration with the task of its data, and the objective that it has by default.
 
+        Args:
+            task: Of the data.
+            unfit: Hyperparameters that have no meaning for the data, by name, each with the reason.
+
         Raises:
-            SpecError: The objective or a hyperparameter is another task's.
+            SpecError: The objective or a hyperparameter is another task's, or does not fit the data.
         """
-        objective = fitting_objective(self.objective, task, self.hyperparameters.to_json(), self.data)
+        given = self.hyperparameters.to_json().items()
+        named = [name for name, value in given if name not in UNNAMED or value != UNNAMED[name]]
+        objective = fitting_objective(self.objective, task, named, self.data, unfit)
         return replace(self, objective=objective, data=settled(self.data, task))
 
     def to_json(self) -> str:
