@@ -98,7 +98,7 @@ class Hyperparameters:
             ``none``, 0, ``constant`` or false.
         normalization: Between each hidden layer's product and its activation: ``batch`` or ``layer``.
         input_dropout: Share of the scaled inputs dropped, from 0 to below 1.
-        noise: Standard deviation of Gaussian noise added before each activation.
+        noise: Standard deviation of Gaussian noise added before each activation, from 0 to 1.
         weight_decay: Share of each kernel that an update of rate 1 takes away, decoupled from the gradient; None is 0,
             and of adamw Keras's own.
         max_norm: Largest Euclidean norm of the weights into a unit; 0 sets no limit.

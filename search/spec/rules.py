@@ -90,6 +90,7 @@ SECONDS = number("a number of seconds > 0", lambda value: value > 0)
 POSITIVE = number("a number > 0", lambda value: value > 0)
 NOT_NEGATIVE = number("a number >= 0", lambda value: value >= 0)
 BELOW_1 = number("a number from 0 to below 1", lambda value: 0 <= value < 1)
+UP_TO_1 = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
 SHARE = number("a number between 0 and 1, both excluded", lambda value: 0 < value < 1)
 BOOL = Rule("must be true or false", (bool,))
 GPUS = Rule(
@@ -116,7 +117,7 @@ VALUES = {
     "activation": one_of(get_args(Activation)),
     "normalization": one_of(get_args(Normalization)),
     "input_dropout": BELOW_1,
-    "noise": NOT_NEGATIVE,
+    "noise": UP_TO_1,
     "weight_decay": NOT_NEGATIVE,
     "max_norm": NOT_NEGATIVE,
     "label_smoothing": BELOW_1,
