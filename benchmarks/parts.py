@@ -58,7 +58,10 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
     from pipelines.training.rows import TrainingRows
 
     rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (options.rows, 784)).astype(np.uint8), rng.integers(0, 10, options.rows).astype(np.int32)
+    x, y = (
+        rng.integers(0, 256, (options.rows, 784)).astype(np.uint8),
+        rng.integers(0, 10, options.rows).astype(np.int32),
+    )
     split = Split(x, y)
     dataset = Dataset("noise", split, split.head(100), Preprocessing((784,), tuple("0123456789"), 0.0, 255.0), "", 0)
     rows, found = TrainingRows.of(dataset), []

@@ -136,6 +136,16 @@ class TestLeaderboard:
         assert short(ROWS[0].params) == "512x2 dropout 0.2 adam lr 0.00234 cosine, 20 epochs, batch 128"
         assert short({"width": 64, "loss": "huber", "depth": 1}) == "64x1, loss huber"
         assert short({"width": 64}) == "width 64"
+        richer = {
+            "width": 8,
+            "depth": 3,
+            "dropout": 0.1,
+            "activation": "gelu",
+            "normalization": "batch",
+            "residual": True,
+        }
+        assert short(richer) == "8x3 dropout 0.1, gelu, batch norm, residual"
+        assert short({"normalization": "none", "embedding": "piecewise"}) == "no norm, piecewise embedding"
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,26 @@ def test_losses_of_several_kinds_are_not_compared():
 def _prepare(document: dict[str, object]) -> None:
     """Checks a study and reads its data, as each command does before it trains."""
     spec = spec_from_dict(document)
-    spec.for_task(loading.load(spec.data).task)
+    dataset = loading.load(spec.data)
+    spec.for_task(dataset.task, dataset.unfit)
+
+
+def test_dimensions_without_meaning_for_the_data_are_refused_at_once(tmp_path: Path):
+    np.savez(tmp_path / "own.npz", x=np.stack([X, X], 1), y=ROW % 2)
+    space = {"embedding": ["none", "piecewise"], "shift": 2, "flip": [False, True], "loss": "mae"}
+    with pytest.raises(SpecError) as caught:
+        _prepare({"data": {"source": str(tmp_path / "own.npz")}, "space": space})
+    assert [line.partition(":")[0] for line in caught.value.problems] == ["loss", "embedding", "shift", "flip"]
+    assert "must be left out, because the rows are no pictures" in str(caught.value)
+    _prepare({"data": {"source": str(tmp_path / "own.npz")}, "space": {"embedding": "none", "shift": 0, "flip": False}})
+    _prepare({"data": {"source": "digits"}, "space": {"shift": 2, "flip": True}})
+
+
+def test_a_preset_leaves_out_what_does_not_fit_the_data():
+    document = {"data": {"source": "digits"}, "space": {"preset": "strong"}}
+    spec = spec_from_dict(document).for_task("classification", {"embedding": "there is none"})
+    assert "embedding" not in spec.space.dimensions
+    assert "normalization" in spec.space.dimensions
 
 
 def test_the_first_name_of_group_is_read(cases: Path):
