@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import example, given, settings, strategies as st
 
-from pipelines.network.epoch import Dropout
+from pipelines.network.layers import Dropout
 from pipelines.network.streams import dropout_seed, order_generator, weights_generator
 from pipelines.training.model import glorot_weights
 from pipelines.training.pack import row_order
