@@ -190,7 +190,7 @@ class SearchSpace:
 
     def largest_network(self) -> Hyperparameters:
         """The widest and deepest network in the space, with all parts that one of its networks has."""
-        parts = {name: self._beyond_default(name) for name in _PARTS if name in self.dimensions}
+        parts: Params = {name: self._beyond_default(name) for name in _PARTS if name in self.dimensions}
         return Hyperparameters(width=self.highest("width"), depth=self.highest("depth"), **parts)
 
     def _beyond_default(self, name: str) -> Value | None:
