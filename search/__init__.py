@@ -23,6 +23,13 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         recorded_test as recorded_test,
         run_finalists as run_finalists,
     )
+    from search.notebook.results import (
+        StudyResult as StudyResult,
+        Trial as Trial,
+        compare as compare,
+        load_study as load_study,
+        run_study as run_study,
+    )
     from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue
     from search.optimization.leaderboard import TrialRow as TrialRow
     from search.registry.models import (
@@ -41,7 +48,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         prune_models as prune_models,
         rename_study as rename_study,
     )
-    from search.reporting.comparison import Comparison as Comparison, compare as compare
+    from search.reporting.comparison import Comparison as Comparison
     from search.reporting.live.following import follow as follow
     from search.reporting.summaries import (
         Explanation as Explanation,
@@ -49,12 +56,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         explain_trial as explain_trial,
         studies as studies,
     )
-    from search.scheduling.run_study import (
-        StudyResult as StudyResult,
-        frame as frame,
-        run_study as run_study,
-        trials as trials,
-    )
+    from search.scheduling.run_study import frame as frame, trials as trials
     from search.spec import (
         StudySpec as StudySpec,
         default_spec as default_spec,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.opening import exclusive_study
 from search.finals.readings import seal_opened
 from search.finals.selection import Verdict, as_attribute, is_out, judge, order
+from search.home.html import HtmlResult
 from search.home.interrupts import interruptible
+from search.home.text import times
 from search.optimization.leaderboard import baselines_of
 from search.optimization.provenance import majority_of
 from search.optimization.run_records import recorded_results
@@ -34,7 +36,7 @@ from search.workers.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
-class FinalistsResult:
+class FinalistsResult(HtmlResult):
     """The result of the finals.
 
     Attributes:
@@ -60,6 +62,14 @@ class FinalistsResult:
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     folds: int = 1
     ensemble: Ensemble | None = None
+
+    @property
+    def _shown(self) -> Mapping[str, object]:
+        finalists = self.verdict.finalists if self.verdict else ()
+        means = {f"trial {found.candidate.trial}": found.mean for found in finalists}
+        explanation = self.verdict.explanation if self.verdict else "interrupted: call it again to continue"
+        read = {"held-out test": f"read {times(self.seal_opened)}" if self.seal_opened else "never read"}
+        return {"study": self.study, "winner": explanation, "mean over seeds": means, **read}
 
 
 def run_finalists(

@@ -21,6 +21,7 @@ from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluation, evaluate, evaluate_regression
 from pipelines.objectives import OBJECTIVES
 from search.finals.winner import Winner, find_winner
+from search.home.html import HtmlResult
 from search.home.settings import read_settings
 from search.home.text import times, value_text
 from search.optimization.baselines import Baselines
@@ -39,7 +40,7 @@ TEST_ROWS, FIRST_READ, READ = "test.rows", "test.first_read_ms", "seal.opened"
 
 
 @dataclass(frozen=True, slots=True)
-class SealedResult:
+class SealedResult(HtmlResult):
     """The result of a held-out test.
 
     Attributes:
@@ -93,6 +94,11 @@ class SealedResult:
             "ordinal": self.ordinal,
             "groups": self.n_groups,
         }
+
+    @property
+    def _shown(self) -> Mapping[str, object]:
+        left_out = ("intervals", "test_rows")
+        return {"model": self.winner.run_name} | {n: v for n, v in self.figures.items() if n not in left_out}
 
     @property
     def _rows_of_classes(self) -> dict[str, object]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -206,6 +206,20 @@ def read_confusion(client: MlflowClient, run_id: str) -> np.ndarray:
         UnavailableError: MLflow does not have it.
     """
     return _read(client, run_id, FIGURES_FILE, lambda content: np.asarray(json.loads(content)["confusion"], np.int64))
+
+
+def read_class_names(client: MlflowClient, run_id: str) -> list[str]:
+    """Names of the classes of a confusion matrix, in its order.
+
+    Raises:
+        UnavailableError: MLflow does not have them.
+    """
+    found = _read(client, run_id, FIGURES_FILE, lambda content: np.array(_names_of(json.loads(content))))
+    return [str(name) for name in found]
+
+
+def _names_of(document: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
+    return [score["name"] for score in document["classes"]]
 
 
 def _read(client: MlflowClient, run_id: str, file: str, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:

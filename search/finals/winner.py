@@ -117,8 +117,13 @@ def _finals_winner(study: optuna.Study, number: int, n_seeds: int, roles: Sequen
 
 
 def _best_trial(study: optuna.Study) -> Winner:
-    candidate = candidates(study, 1)[0]
-    trial = study.get_trials(deepcopy=False)[candidate.trial]
+    return trial_model(study, candidates(study, 1)[0].trial)
+
+
+def trial_model(study: optuna.Study, number: int) -> Winner:
+    """A trial that ended and kept its model."""
+    trial = study.get_trials(deepcopy=False)[number]
+    candidate = candidate_of(trial)
     seed = trial_seed(study.user_attrs[SPEC]["study"]["seed"], trial.number)
     result = trial.user_attrs[RESULT] | {"seed": seed, "run_id": trial_row(trial, study.user_attrs).run_id}
     return _winner(study, candidate, "trial", trial_run_name(trial.number), result, [result])

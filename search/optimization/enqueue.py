@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
+from search.home.html import HtmlResult
 from search.home.locks import SearchedError, study_lock
 from search.home.settings import read_settings
 from search.optimization.leaderboard import trial_row
@@ -28,7 +29,7 @@ _SHORT = {"lr": "learning_rate", "batch": "batch_size"}
 
 
 @dataclass(frozen=True, slots=True)
-class Enqueued:
+class Enqueued(HtmlResult):
     """A configuration that waits to be trained.
 
     Attributes:

@@ -9,12 +9,13 @@ from typing import Any
 import optuna
 
 from pipelines.objectives import OBJECTIVES, Objective, epoch_metrics
+from search.home.html import HtmlResult
 from search.optimization.baselines import Comparison, compare
 from search.storage.attributes import ENQUEUED, FACTS, RESULT, RUN_ID, SPEC, run_id_key
 
 
 @dataclass(frozen=True, slots=True)
-class TrialRow:
+class TrialRow(HtmlResult):
     """One line of a leaderboard.
 
     Attributes:

@@ -11,6 +11,7 @@ from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES
 from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
+from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.home.text import redact
 from search.registry.versions import COMPLETE, STATE, Versions, model_lock, tagged
@@ -24,7 +25,7 @@ CHAMPION = "champion"
 
 
 @dataclass(frozen=True, slots=True)
-class Rollback:
+class Rollback(HtmlResult):
     """A rollback: the model, the alias, the version it points at now, and the one that it left."""
 
     model: str
@@ -34,7 +35,7 @@ class Rollback:
 
 
 @dataclass(frozen=True, slots=True)
-class VersionRow:
+class VersionRow(HtmlResult):
     """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test.
 
     ``majority`` is the share of the test rows' most frequent class; None if unknown. ``value`` is the test's metric of

@@ -19,6 +19,7 @@ from pipelines.files.archives import read_array, read_headers, require_memory
 from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.sources import suffix_of
 from pipelines.files.tables import read_table
+from search.home.html import HtmlResult
 from search.home.settings import read_settings
 from search.home.startup import prepare_inference
 from search.registry.models import CHAMPION, registered
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
+class Predictions(HtmlResult):
     """The predictions of a model.
 
     Attributes:

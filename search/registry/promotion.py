@@ -15,6 +15,7 @@ from search.finals.readings import authorship, latest_reading, models_tested_on,
 from search.finals.sealed_test import read_confusion
 from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
+from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study
 from search.registry.gate import LOSS_AS, GateVerdict, pass_gate
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Promotion:
+class Promotion(HtmlResult):
     """The result of a promotion.
 
     Attributes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import MlpSearchError, SpecError
 from search.finals.readings import authorship
 from search.finals.winner import find_winner
+from search.home.html import HtmlResult
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.removal.access import idle_study, versions_of
 from search.storage import StoredStudy
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(HtmlResult):
     """Model files of a study that were deleted, or that would be.
 
     Attributes:

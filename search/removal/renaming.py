@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import SpecError, UnavailableError
+from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.home.text import printable
 from search.optimization.studies import require_own_experiment, study_names
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Renamed:
+class Renamed(HtmlResult):
     """A study with a new name.
 
     Attributes:

@@ -12,6 +12,7 @@ import optuna
 
 from pipelines.errors import UnavailableError
 from search.finals.readings import seal_opened
+from search.home.html import HtmlResult
 from search.home.settings import study_slug
 from search.removal.access import idle_study, run_ids_of, versions_of
 from search.storage.database import open_storage
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(HtmlResult):
     """A study that was deleted, or that would be.
 
     Attributes:

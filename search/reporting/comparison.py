@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from pipelines.errors import InputError, NotFoundError
+from search.home.html import HtmlResult, html_table
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.studies import load_own_study, load_study
@@ -24,7 +25,7 @@ _OF_A_STUDY = ("best_value", "complete", "pruned", "failed", "elapsed_s", "linea
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(HtmlResult):
     """Trials or studies side by side.
 
     Attributes:
@@ -44,6 +45,21 @@ class Comparison:
         """The properties that are not the same for all."""
         return [name for name, found in self.values.items() if any(value != found[0] for value in found)]
 
+    def _repr_html_(self) -> str:
+        singular = {"trials": "trial", "studies": "study"}[self.what]
+        labels = {name: _label(name, self.objective) for name in self.values}
+        rows = [(labels[name], *(_shown(name, value) for value in self.values[name])) for name in self.differs]
+        same = [f"{labels[name]} {_shown(name, found[0])}" for name, found in self._same]
+        beneath = html_table([(f"the same for all: {', '.join(same)}",)]) if same else ""
+        return html_table(rows, (singular, *(f">{name}" for name in self.names))) + beneath
+
+    @property
+    def _same(self) -> list[tuple[str, tuple[object, ...]]]:
+        """The properties that are the same for all, and have a value."""
+        differs = self.differs
+        items = self.values.items()
+        return [(name, found) for name, found in items if name not in differs and found[0] not in (None, "", False)]
+
     def to_json(self) -> dict[str, object]:
         """The comparison as a document."""
         differs = self.differs
@@ -55,11 +71,7 @@ class Comparison:
         """Draws as many columns in a table as fit, and what is the same for all beneath."""
         for names in self._groups(options.max_width):
             yield self._table(names)
-        same = [
-            f"{_label(name, self.objective)} {_shown(name, found[0])}"
-            for name, found in self.values.items()
-            if name not in self.differs and found[0] not in (None, "", False)
-        ]
+        same = [f"{_label(name, self.objective)} {_shown(name, found[0])}" for name, found in self._same]
         if same:
             line = f"the same for all: {', '.join(same)}"
             yield Text("\n".join(wrapped(line, options.max_width)), overflow="ignore")

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from pipelines.errors import DataError, UnavailableError
+from pipelines.evaluation.contributions import Predictions
 from pipelines.objectives import OBJECTIVES, Objective
 from search.devices.precision import AS_ASKED
 from search.finals.finalist import candidate_of, make_finalist
 from search.finals.readings import latest_reading, seal_opened
+from search.finals.sealed_test import read_class_names, read_confusion, read_predictions
 from search.home.settings import Settings, read_settings
 from search.home.text import ordinal, times
 from search.optimization.baselines import compare
-from search.optimization.leaderboard import TrialRow, folds_of, leaderboard, metrics_of_epochs, objective_of
+from search.optimization.leaderboard import TrialRow, folds_of, leaderboard, objective_of
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study, precision_rule
-from search.reporting.charts import charts, learning_curves, regression_charts
+from search.reporting.charts import best_curves, confusion, residuals, study_charts
 from search.reporting.display import interval, score, seconds
+from search.reporting.histories import histories
 from search.reporting.summaries import explain
 from search.reporting.trial_table import short
 from search.spec.reading import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect
-from search.tracking.entries import Epoch
-from search.tracking.history import read_history
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 Facts: TypeAlias = dict[str, Any]
 """Values of the template by name."""
@@ -74,18 +80,27 @@ def write_report(name: str, output: Path | None = None, *, home: Path | None = N
 def render(study: StoredStudy, settings: Settings) -> str:
     """The page as HTML; all values from data are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"asdict": asdict, "score": score, "seconds": seconds, "short": short, "times": times}
     environment.filters |= {"interval": interval, "ordinal": ordinal}
     rows = leaderboard(study)
-    figures = charts(study) | learning_curves(
-        objective_of(study.user_attrs), _histories(rows, settings, study.user_attrs)
-    )
-    figures |= _regression_charts(latest_reading(study), settings)
+    drawn = study_charts(study)
+    epochs = histories(rows, settings, study.user_attrs, _CURVES)
+    drawn.add("curves", lambda: best_curves(objective_of(study.user_attrs), epochs))
+    for name, figure in _test_charts(latest_reading(study), settings).items():
+        drawn.add(name, lambda figure=figure: figure)  # type: ignore[misc]
     page = environment.get_template("report.html.j2")
-    return page.render(_facts(study, rows), charts=figures, plotly=get_plotlyjs() if figures else "")
+    plotly = _packed_plotly() if drawn.documents else ""
+    facts = _facts(study, rows)
+    return page.render(facts, charts=drawn.documents, notes=drawn.notes, missing=drawn.missing, plotly=plotly)
+
+
+def _packed_plotly() -> str:
+    """Plotly's program, compressed to a third of its five megabytes, in characters of base 64."""
+    from plotly.offline import get_plotlyjs
+
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
@@ -133,21 +148,22 @@ def _measure(test: Facts | None, objective: Objective) -> Facts:
     return {"label": label, "value": value, "rows": figures, "gap": gap, "beside": beside}
 
 
-def _regression_charts(test: Facts | None, settings: Settings) -> dict[str, Facts]:
-    """The figures of a regression's held-out test; none if MLflow does not have the predictions."""
-    if test is None or "test_rmse" not in test:
+def _test_charts(test: Facts | None, settings: Settings) -> dict[str, Figure]:
+    """The figures of a held-out test; none if MLflow does not have the predictions."""
+    if test is None:
         return {}
     from mlflow.exceptions import MlflowException
 
-    from pipelines.evaluation.contributions import Predictions
-    from search.finals.sealed_test import read_predictions
-
     try:
-        content = read_predictions(connect(settings), test["run_id"])
+        client, run_id = connect(settings), test["run_id"]
+        if "test_rmse" not in test:
+            matrix, names = read_confusion(client, run_id), read_class_names(client, run_id)
+            return {"confusion": confusion(matrix, names, "held-out rows")}
+        content = read_predictions(client, run_id)
         if content is None:
             return {}
-        found = Predictions.from_npz(content, f"predictions of run {test['run_id']}")
-        return regression_charts(found.predicted.astype(np.float64), found.truth.astype(np.float64))
+        found = Predictions.from_npz(content, f"predictions of run {run_id}")
+        return residuals(found.predicted.astype(np.float64), found.truth.astype(np.float64))
     except (UnavailableError, DataError, MlflowException):
         return {}
 
@@ -158,23 +174,6 @@ def _baselines(rows: Sequence[TrialRow]) -> Facts:
     metrics = dict.fromkeys(metric for scores in known.values() for metric in scores)
     labels = {"majority": "the most frequent class", "mean": "the mean", "linear": "a linear model"}
     return {"names": list(known), "metrics": list(metrics), "labels": labels}
-
-
-def _histories(
-    rows: Sequence[TrialRow], settings: Settings, attributes: Mapping[str, Any]
-) -> dict[int, tuple[Epoch, ...]]:
-    """The epochs of the best trials by trial number; none if MLflow does not have them."""
-    complete = [row for row in rows if row.state == "COMPLETE"]
-    tracked = {row.number: row.run_id for row in complete[:_CURVES] if row.run_id}
-    if not tracked:  # connecting would create an MLflow database
-        return {}
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client, names = connect(settings), metrics_of_epochs(attributes)
-        return {number: read_history(client, run_id, names) for number, run_id in tracked.items()}
-    except (UnavailableError, MlflowException):
-        return {}
 
 
 def _audit(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES
+from search.home.html import HtmlResult
 from search.home.settings import read_settings
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
@@ -31,7 +32,7 @@ _RULES = {
 
 
 @dataclass(frozen=True, slots=True)
-class StudySummary:
+class StudySummary(HtmlResult):
     """One study in a line.
 
     Attributes:
@@ -100,11 +101,15 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(HtmlResult):
     """One trial: its row in the leaderboard, and the paragraph."""
 
     row: TrialRow
     text: str
+
+    @property
+    def _shown(self) -> Mapping[str, object]:
+        return {"trial": self.row.number, "": self.text}
 
 
 def explain_trial(study: str, number: int, *, home: Path | None = None) -> Explanation:

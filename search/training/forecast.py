@@ -21,6 +21,7 @@ from pipelines.files.archives import Array
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, have_bfloat16, settle, slow_note
 from search.devices.slots import Slot
+from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.optimization.samplers import make_sampler
 from search.optimization.seeds import draw_seed
@@ -53,7 +54,7 @@ _BOOKKEEPING_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(HtmlResult):
     """The time and memory that a study needs on this machine.
 
     The range comes from simulations of the study, from what a machine's speed varies by, and from how long earlier

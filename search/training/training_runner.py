@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.history import EpochReport, sha256
 from search.devices.slots import Slot
+from search.home.html import HtmlResult
 from search.optimization.leaderboard import TrialRow, result_row
 from search.optimization.run_records import metrics_of, result_of
 from search.scheduling.dispatcher import Job
@@ -22,7 +23,7 @@ _DIVERGED = "the loss was not a number in the first epoch: lower --learning-rate
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingResult:
+class TrainingResult(HtmlResult):
     """The result of a single training.
 
     Attributes:

@@ -113,11 +113,11 @@ class LiveView:
         width, ascii_only = options.max_width, options.ascii_only
         yield from _texts(self._head(ascii_only=ascii_only), width)
         yield _slots(self.progress, width, max(3, console.size.height - _OTHER_LINES), ascii_only=ascii_only)
-        yield from _texts(self._foot(), width)
+        yield from _texts(best_lines(self.progress), width)
 
     def _head(self, *, ascii_only: bool) -> Iterator[str]:
         progress = self.progress
-        share = _budget_share(progress)
+        share = budget_share(progress)
         drawn = "" if share is None else f"{bar(share, _BUDGET_BAR, ascii_only=ascii_only)} {share:.0%}  "
         what = "" if progress.runs == "trials" else f"{progress.runs} of "
         yield f"{what}{progress.study}: {counts(progress, None)}"
@@ -134,19 +134,21 @@ class LiveView:
         elif not progress.done and all(view.report is None for view in progress.slots.values()):
             yield "waiting for the first epoch"
 
-    def _foot(self) -> Iterator[str]:
-        progress, leader = self.progress, self.progress.leader
-        if leader:
-            state = _state(leader.state)
-            yield f"best so far: {score(leader.value)}  {leader.run_name}, {state}  {short(leader.params)}"
-        if progress.best_number is not None and not (leader and leader.state == "COMPLETE"):
-            kind = "best complete" if progress.runs == "trials" else "best mean"
-            params = short(progress.best_params)
-            yield f"{kind}: {score(progress.best_value)}  {trial_run_name(progress.best_number)}  {params}"
-        elif leader is None:
-            yield "best so far: none yet"
-        if progress.stopping:
-            yield progress.stopping
+
+def best_lines(progress: Progress) -> Iterator[str]:
+    """The best so far, the best complete trial where that is another one, and why the search is ending."""
+    leader = progress.leader
+    if leader:
+        state = _state(leader.state)
+        yield f"best so far: {score(leader.value)}  {leader.run_name}, {state}  {short(leader.params)}"
+    if progress.best_number is not None and not (leader and leader.state == "COMPLETE"):
+        kind = "best complete" if progress.runs == "trials" else "best mean"
+        params = short(progress.best_params)
+        yield f"{kind}: {score(progress.best_value)}  {trial_run_name(progress.best_number)}  {params}"
+    elif leader is None:
+        yield "best so far: none yet"
+    if progress.stopping:
+        yield progress.stopping
 
 
 def _texts(lines: Iterator[str], width: int) -> Iterator[Text]:
@@ -203,7 +205,7 @@ def _state(state: str) -> str:
     return _STATES.get(state, state.lower())
 
 
-def _budget_share(progress: Progress) -> float | None:
+def budget_share(progress: Progress) -> float | None:
     """The used share of the budget that is nearest to its end; None without a budget."""
     shares = []
     if progress.budget:

@@ -11,6 +11,7 @@ import optuna
 import pytest
 from command_line import call
 from finished import run_small
+from recorded_trials import record
 
 from search.finals.finals import run_finalists
 from search.finals.sealed_test import evaluate
@@ -18,10 +19,11 @@ from search.home.settings import prepare_home, read_settings
 from search.optimization.pruners import make_pruner
 from search.optimization.studies import open_study
 from search.registry.promotion import promote
-from search.reporting.report import write_report
+from search.reporting.charts import CHARTS
+from search.reporting.report import render, write_report
 from search.spec.reading import spec_from_dict
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT
+from search.storage.attributes import ELAPSED, FACTS, PRUNED_AT, RESULT, SPEC
 
 HOSTILE = "<script>alert(1)<'&\"{{ 7 * 7 }} <img src=x onerror=alert(2)>"
 MACHINE = {"system": "Linux x86_64, Python 3.11", "cores": 2, "memory_mb": 8000, "devices": ["cpu:0", "cpu:1"]}
@@ -67,6 +69,29 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+OVER_THE_EDGE = """() => {
+  const found = [];
+  for (const chart of document.querySelectorAll(".chart")) {
+    const box = chart.getBoundingClientRect();
+    if (box.left < 0 || box.right > innerWidth) found.push(chart.id);
+    for (const text of chart.querySelectorAll("svg text")) {
+      const own = text.getBoundingClientRect();
+      if (!own.width || getComputedStyle(text).visibility === "hidden") continue;
+      if (own.left < box.left - 1 || own.right > box.right + 1 || own.top < box.top - 1 || own.bottom > box.bottom + 1)
+        found.push(`${chart.id}: ${text.textContent}`);
+    }
+  }
+  return found;
+}"""
+
+
+def rendered(study: optuna.Study, path: Path) -> Path:
+    """The page of a study in memory."""
+    study.set_user_attr(SPEC, spec_from_dict({"study": {"name": "recorded"}, "data": {"source": "digits"}}).to_json())
+    path.write_text(render(study, read_settings(path.parent / "home", {})))
+    return path
+
+
 class Page:
     """A page opened offline, and its errors."""
 
@@ -81,13 +106,18 @@ class Page:
         self.page.goto(path.as_uri())
         self.page.wait_for_load_state("load")
 
+    def cut(self) -> list[str]:
+        """Texts of charts that reach beyond their chart, and charts that reach beyond the page."""
+        found: list[str] = self.page.evaluate(OVER_THE_EDGE)
+        return found
+
     def text(self) -> str:
         return re.sub(r"\s+", " ", self.page.inner_text("body"))
 
 
 def test_the_report_of_two_hundred_trials_is_small(large: Path, tmp_path: Path) -> None:
     path = write_report(HOSTILE, tmp_path / "report.html", home=large)
-    assert path.stat().st_size < 8e6
+    assert path.stat().st_size < 3e6
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -97,10 +127,28 @@ def test_it_opens_offline_without_an_error(chromium: Any, large: Path, tmp_path:
     assert page.page.title().startswith(HOSTILE), "the name is text, not markup"
     assert page.page.inner_text("h1") == HOSTILE
     assert page.page.locator("img").count() == 0
-    for chart in ("history", "importances", "parallel", "slices", "pruning"):
+    for chart in CHARTS:
         assert page.page.locator(f"#{chart} .main-svg").count() > 0, chart
+    assert page.cut() == []
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width, "only tables and figures scroll"
     assert "trained on as an audit" in page.text()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_few_complete_trials_get_every_chart(chromium: Any, tmp_path: Path, width: int) -> None:
+    page = Page(chromium, rendered(record(28, 3), tmp_path / "few.html"), width)
+    assert page.errors == []
+    assert page.page.locator(".chart").count() == len(CHARTS)
+    assert page.cut() == []
+    assert page.page.locator("#all_curves .scatterlayer .trace").count() == 28
+    page.page.get_by_label("trials to show").select_option(label="complete")
+    page.page.wait_for_function("document.querySelectorAll('#all_curves .scatterlayer .trace').length === 3")
+
+
+def test_few_trials_get_a_line_instead_of_a_chart(chromium: Any, tmp_path: Path) -> None:
+    page = Page(chromium, rendered(record(2, 2), tmp_path / "two.html"))
+    assert page.errors == []
+    assert "Importances need 5 complete or pruned trials with a value; study recorded has 2 so far." in page.text()
 
 
 def test_a_study_with_finalists_a_test_and_a_promotion(chromium: Any, tmp_path: Path) -> None:

@@ -1,0 +1,151 @@
+"""The progress of a search in a notebook: one output that is written again while it trains."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from search.reporting.display import score, seconds
+from search.reporting.live.view import Pace, best_lines, budget_share, counts
+from search.reporting.trial_table import short
+from search.scheduling.progress import Observer, Progress, SlotView
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+REDRAW_S = 0.5
+_NOTES = 5
+_MAX_SLOTS = 16
+
+
+class Output(Protocol):
+    """An output of a cell that can be written again."""
+
+    def update(self, shown: object) -> None:
+        """Replaces what it shows."""
+
+
+def notebook_observer() -> NotebookTable | None:
+    """Shows progress in the cell that runs; None outside of a notebook's kernel."""
+    ipython = sys.modules.get("IPython")  # a kernel has imported it
+    shell = ipython.get_ipython() if ipython else None
+    if getattr(shell, "kernel", None) is None:  # a plain program, or IPython in a terminal
+        return None
+    from IPython.display import HTML, display
+
+    output = display(HTML("starting"), display_id=True)
+    return None if output is None else NotebookTable(output, HTML)
+
+
+class Wrapper(Protocol):
+    """Makes what an output shows of HTML."""
+
+    def __call__(self, text: str) -> object:
+        """Wraps the HTML."""
+
+
+class NotebookTable(Observer):
+    """A table of the slots, the counts, the best so far and the last notes.
+
+    Args:
+        output: Is written again.
+        wrap: Makes of HTML what it takes: ``IPython.display.HTML``.
+    """
+
+    def __init__(self, output: Output, wrap: Wrapper) -> None:
+        self._output = output
+        self._wrap = wrap
+        self._notes: deque[str] = deque(maxlen=_NOTES)
+        self._started = time.monotonic()
+        self._next = 0.0
+        self._pace = Pace()
+        self._progress: Progress | None = None
+
+    def waiting(self, what: str) -> None:
+        """Shows what the start-up waits for."""
+        self._show(waiting=what)
+
+    def note(self, line: str) -> None:
+        """Adds a line to the notes."""
+        self._notes.append(line)
+
+    def update(self, progress: Progress) -> None:
+        """Writes the table again, at most every ``REDRAW_S``."""
+        self._progress = progress
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + REDRAW_S
+            self._show(progress)
+
+    def end(self) -> None:
+        """Shows how the search ended."""
+        self._show(self._progress, ended=True)
+
+    def _show(self, progress: Progress | None = None, *, waiting: str = "", ended: bool = False) -> None:
+        elapsed_s = time.monotonic() - self._started
+        left_s = self._pace.left_s(progress) if progress and not ended else None
+        html = progress_html(progress, elapsed_s, left_s, waiting=waiting, notes=list(self._notes), ended=ended)
+        self._output.update(self._wrap(html))
+
+
+def progress_html(
+    progress: Progress | None,
+    elapsed_s: float,
+    left_s: float | None,
+    *,
+    waiting: str = "",
+    notes: list[str] | None = None,
+    ended: bool = False,
+) -> str:
+    """The progress of a search as HTML; all texts are escaped.
+
+    Args:
+        progress: The progress; None before the first.
+        elapsed_s: Seconds since this run began.
+        left_s: The estimate of the time left; None if unknown.
+        waiting: What the start-up waits for.
+        notes: Lines beneath it.
+        ended: Whether the search has ended.
+    """
+    times = f"{seconds(elapsed_s)} elapsed"
+    if left_s is not None:
+        times += f", about {seconds(left_s)} left"
+    if progress is None:
+        return _template().render(head=waiting or "nothing was trained", times=times, notes=notes or [])
+    views = [] if ended else [view for _, view in sorted(progress.slots.items())]
+    what = "" if progress.runs == "trials" else f"{progress.runs} of "
+    return _template().render(
+        head=f"{what}{progress.study}: {counts(progress, None)}",
+        times=times,
+        share=budget_share(progress),
+        objective=progress.objective,
+        slots=[_slot(view, progress.objective) for view in views[:_MAX_SLOTS]],
+        n_more=max(0, len(views) - _MAX_SLOTS),
+        best=list(best_lines(progress)),
+        notes=notes or [],
+    )
+
+
+def _slot(view: SlotView, objective: str) -> dict[str, object]:
+    hyperparameters, report = view.hyperparameters, view.report
+    if hyperparameters is None:
+        return {"device": view.device, "run": "idle"}
+    value = report.metrics.get(objective) if report else None
+    return {
+        "device": view.device,
+        "run": view.run_name,
+        "epoch": report.epoch if report else 0,
+        "epochs": hyperparameters.epochs,
+        "value": score(value),
+        "best": score(view.best_value),
+        "configuration": short(hyperparameters.to_json()),
+    }
+
+
+@functools.cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader
+
+    return Environment(loader=PackageLoader("search.notebook", "."), autoescape=True).get_template("progress.html.j2")

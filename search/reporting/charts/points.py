@@ -1,0 +1,228 @@
+"""The trials of a study as charts draw them: their values, their places on each axis, and their states."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.trial import FrozenTrial
+
+from pipelines.errors import InputError
+from pipelines.objectives import Objective
+from search.home.text import value_text
+from search.optimization.leaderboard import TrialRow, objective_of, trial_row
+from search.reporting.trial_table import short
+
+_MANY = 7
+"""Whole numbers of a range that each have a tick; ranges of more have ticks at round numbers."""
+
+
+class TooFewTrialsError(InputError):
+    """A chart that cannot be drawn of these trials; the message says what it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A trial of a chart.
+
+    Attributes:
+        row: Its row in the leaderboard.
+        trial: Its record in Optuna.
+    """
+
+    row: TrialRow
+    trial: FrozenTrial
+
+    @property
+    def value(self) -> float:
+        """Its best objective, which ``StudyPoints.measured`` makes sure of."""
+        assert self.row.value is not None
+        return self.row.value
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it trained to its last epoch."""
+        return self.row.state == "COMPLETE"
+
+    @property
+    def words(self) -> str:
+        """The trial in a few lines of a hover text: number, state, value and configuration."""
+        value = "" if self.row.value is None else f", {value_text(self.row.value)}"
+        return f"trial {self.row.number}, {self.row.state.lower()}{value}<br>{escaped(short(self.row.params))}"
+
+
+Points: TypeAlias = Sequence[Point]
+"""Trials in the order of their numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A hyperparameter as an axis of a chart.
+
+    Attributes:
+        name: The hyperparameter.
+        log: Whether its scale is logarithmic.
+        categories: Its values, where they have no scale: a trial's place is the index of its value. Empty otherwise.
+        places: Of the trials, in their order: the value, its logarithm to base 10, or the index of a category.
+        ticks: Places with a label.
+        labels: Of the ticks.
+    """
+
+    name: str
+    log: bool
+    categories: tuple[str, ...]
+    places: tuple[float, ...]
+    ticks: tuple[float, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The first and the last place, with room beside categories."""
+        if self.categories:
+            return -0.5, len(self.categories) - 0.5
+        low, high = min(self.places), max(self.places)
+        room = (high - low) * 0.06 or 0.5
+        return low - room, high + room
+
+
+@dataclass(frozen=True)
+class StudyPoints:
+    """What charts draw.
+
+    Attributes:
+        name: The study.
+        objective: Its validation metric.
+        points: Every trial.
+        elapsed_s: Duration of the study's runs together.
+    """
+
+    name: str
+    objective: Objective
+    points: Points
+    elapsed_s: float
+
+    @cached_property
+    def measured(self) -> Points:
+        """The trials that ended with a value."""
+        ended = [point for point in self.points if point.trial.state.is_finished() and point.row.state != "FAIL"]
+        return [point for point in ended if point.row.value is not None and math.isfinite(point.row.value)]
+
+    @cached_property
+    def n_pruned(self) -> int:
+        """How many of these were pruned."""
+        return sum(not point.is_complete for point in self.measured)
+
+    @cached_property
+    def varied(self) -> tuple[str, ...]:
+        """The hyperparameters that do not have the same value in all of these."""
+        names = dict.fromkeys(name for point in self.measured for name in point.trial.params)
+        return tuple(name for name in names if len({point.trial.params.get(name) for point in self._with(name)}) > 1)
+
+    @cached_property
+    def compared(self) -> Points:
+        """The trials with a value that have each of these hyperparameters."""
+        return [point for point in self.measured if set(self.varied) <= set(point.trial.params)]
+
+    @property
+    def mark(self) -> str:
+        """What a chart says of its pruned trials; "" where there are none."""
+        n_pruned = sum(not point.is_complete for point in self.compared)
+        if not n_pruned:
+            return ""
+        return f"{n_pruned} of {len(self.compared)} trials were pruned and count with the best value that they reached."
+
+    def require(self, n_trials: int, n_dimensions: int, what: str) -> None:
+        """Checks that a chart has enough to draw.
+
+        Raises:
+            TooFewTrialsError: It has not.
+        """
+        if len(self.compared) < n_trials:
+            raise TooFewTrialsError(
+                f"{what} need {n_trials} complete or pruned trials with a value; study {self.name} has"
+                f" {len(self.compared)} so far."
+            )
+        if len(self.varied) < n_dimensions:
+            rule = "a hyperparameter that varies" if n_dimensions == 1 else f"{n_dimensions} hyperparameters that vary"
+            raise TooFewTrialsError(f"{what} need {rule}; study {self.name} has {len(self.varied)}.")
+
+    def axis(self, name: str) -> Axis:
+        """A hyperparameter as an axis, of the trials in ``compared``."""
+        given = [point.trial.params[name] for point in self.compared]
+        distribution = self.compared[0].trial.distributions[name]
+        if isinstance(distribution, CategoricalDistribution):
+            return _category_axis(name, given)
+        log = _is_log(distribution) and all(value > 0 for value in given)
+        places = tuple(math.log10(value) if log else float(value) for value in given)
+        ticks, labels = log_ticks(given) if log else ticks_of(given)
+        return Axis(name, log, (), places, ticks, labels)
+
+    def _with(self, name: str) -> Points:
+        return [point for point in self.measured if name in point.trial.params]
+
+
+def study_points(study: optuna.Study) -> StudyPoints:
+    """Reads the trials of a study."""
+    from search.storage.attributes import ELAPSED
+
+    attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    points = [Point(trial_row(trial, attributes), trial) for trial in trials]
+    return StudyPoints(study.study_name, objective_of(attributes), points, float(attributes.get(ELAPSED, 0.0)))
+
+
+def _is_log(distribution: BaseDistribution) -> bool:
+    return bool(getattr(distribution, "log", False))
+
+
+def _category_axis(name: str, given: Sequence[object]) -> Axis:
+    """Numbers in their order, texts by the alphabet."""
+    distinct = sorted(set(given), key=lambda value: (isinstance(value, str), value))  # type: ignore[type-var]
+    labels = tuple(escaped(_short(value)) for value in distinct)
+    places = tuple(float(distinct.index(value)) for value in given)
+    return Axis(
+        name, log=False, categories=labels, places=places, ticks=tuple(map(float, range(len(labels)))), labels=labels
+    )
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def ticks_of(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Round numbers within the values, at most seven, and their labels."""
+    low, high = min(given), max(given)
+    distinct = sorted(set(given))
+    if len(distinct) <= _MANY and all(float(value).is_integer() for value in distinct):
+        return tuple(map(float, distinct)), tuple(f"{value:g}" for value in distinct)
+    step = _round_step((high - low) / 4)
+    first = math.ceil(low / step - 1e-9)
+    ticks = [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
+    return tuple(ticks), tuple(f"{tick:,.6g}" for tick in ticks)
+
+
+def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Powers of ten within the values; over less than two of them 2 and 5 too. The ticks are logarithms."""
+    low, high = math.log10(min(given)), math.log10(max(given))
+    digits = (1, 2, 5) if high - low < 2.3 else (1,)
+    every = range(math.floor(low), math.ceil(high) + 1)
+    values = [digit * 10.0**power for power in every for digit in digits]
+    ticks = [math.log10(value) for value in values]
+    kept = [(tick, value) for tick, value in zip(ticks, values, strict=True) if low - 0.02 <= tick <= high + 0.02]
+    kept = kept or [(low, min(given)), (high, max(given))]
+    return tuple(tick for tick, _ in kept), tuple(f"{value:.3g}" for _, value in kept)
+
+
+def _round_step(rough: float) -> float:
+    """1, 2 or 5 times a power of ten, at least as large."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough * (1 - 1e-9))
+
+
+def escaped(text: str) -> str:
+    """A text of the data for a figure, which reads a few tags of HTML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

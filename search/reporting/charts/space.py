@@ -1,0 +1,191 @@
+"""Charts of a search over its space: which hyperparameters matter, and which values are good."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import TrialState, create_trial
+
+from search.reporting.charts.points import Axis, StudyPoints, ticks_of
+from search.reporting.charts.style import BLUE, BRIGHTNESS, GREY, VERMILION, add_marked, new_figure
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+_FEW = 5
+"""Trials, the fewest whose importances say anything."""
+_MOST_AXES = 12
+_COLUMNS, _PANEL_PX = 4, 230
+_GRID = 40
+_NEAR = 0.12
+"""Of an axis: the distance over which the surface of a contour is smoothed."""
+_BY_RANK = ((0.0, GREY), (0.1, GREY), (0.1, "#56B4E9"), (0.55, BLUE), (1.0, VERMILION))
+"""Of lines: grey for pruned trials, then from the worst complete trial to the best."""
+
+
+def importances(study: StudyPoints) -> Figure:
+    """Each hyperparameter's share of the difference between the best tenth of the trials and all of them (PedAnova)."""
+    shares = _shares(study)
+    note = f"Computed from {len(study.compared)} trials by PedAnova. {study.mark}".strip()
+    names = list(shares)[::-1]
+    axes = {"xaxis": {"title": "importance", "tickformat": ".0%"}, "yaxis": {"type": "category"}}
+    figure = new_figure("Importances", note, **axes, height=100 + 26 * len(names))
+    return figure.add_bar(
+        x=[shares[name] for name in names], y=names, orientation="h", marker={"color": BLUE},
+        text=[f"{shares[name]:.0%}" for name in names], textposition="outside", cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    )  # fmt: skip
+
+
+def _shares(study: StudyPoints) -> dict[str, float]:
+    """Importances by hyperparameter, the largest first; they sum to 1. PedAnova takes milliseconds, fANOVA seconds."""
+    study.require(_FEW, 1, "Importances")
+    copy = optuna.create_study(direction=study.objective.direction)
+    for point in study.compared:
+        trial = point.trial
+        params = {name: trial.params[name] for name in study.varied}
+        distributions = {name: trial.distributions[name] for name in study.varied}
+        ended = create_trial(state=TrialState.COMPLETE, value=point.value, params=params, distributions=distributions)
+        copy.add_trial(ended)
+    with warnings.catch_warnings(action="ignore"):
+        found: Mapping[str, float] = PedAnovaImportanceEvaluator().evaluate(copy, params=list(study.varied))
+    total = sum(found.values())
+    shares = {name: value / total if total else 0.0 for name, value in found.items()}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _by_importance(study: StudyPoints) -> list[str]:
+    """The hyperparameters that vary, the most important one first where there are enough trials to tell."""
+    return list(_shares(study)) if len(study.compared) >= _FEW else list(study.varied)
+
+
+def parallel(study: StudyPoints) -> Figure:
+    """A line a trial over the value, its state and its hyperparameters; a range of an axis can be selected."""
+    study.require(2, 1, "Parallel coordinates")
+    names = _by_importance(study)
+    values = [point.value for point in study.compared]
+    ticks, labels = ticks_of(values)
+    known: list[dict[str, Any]] = [
+        {"label": study.objective.name, "values": values, "tickvals": ticks, "ticktext": labels}
+    ]
+    if 0 < sum(point.is_complete for point in study.compared) < len(values):
+        states = [int(point.is_complete) for point in study.compared]
+        known.append({"label": "state", "values": states, "tickvals": [0, 1], "ticktext": ["pruned", "complete"]})
+    known += [_dimension(study.axis(name)) for name in names[:_MOST_AXES]]
+    note = "The better a complete trial, the redder its line. " + ("Pruned ones are grey. " if study.mark else "")
+    note += "Drag along an axis to select a range."
+    if len(names) > _MOST_AXES:
+        note += f" The {_MOST_AXES} most important of {len(names)} hyperparameters are drawn."
+    figure = new_figure("Parallel coordinates", note, height=460, margin={"t": 130, "b": 40})
+    line = {"color": _colours(study), "colorscale": _BY_RANK, "cmin": 0, "cmax": 1, "showscale": False}
+    figure.add_parcoords(dimensions=known, line=line, labelangle=-25, labelside="top")
+    return figure
+
+
+def _colours(study: StudyPoints) -> list[float]:
+    """0 for a pruned trial; from 0.1 for the worst complete one to 1 for the best."""
+    gain = study.objective.gain
+    complete = sorted((point.row.number for point in study.compared if point.is_complete),
+                      key=lambda number: gain(study.points[number].value))  # fmt: skip
+    ranks = {number: rank / max(1, len(complete) - 1) for rank, number in enumerate(complete)}
+    if len(complete) == 1:
+        ranks = dict.fromkeys(complete, 1.0)
+    return [0.11 + 0.89 * ranks[point.row.number] if point.is_complete else 0.0 for point in study.compared]
+
+
+def _dimension(axis: Axis) -> dict[str, object]:
+    places = list(axis.places)
+    return {"label": axis.name, "values": places, "range": axis.span, "tickvals": axis.ticks, "ticktext": axis.labels}
+
+
+def slices(study: StudyPoints) -> Figure:
+    """The value against one hyperparameter at a time; ``meta.panels`` is their number, to arrange them again."""
+    study.require(2, 1, "Slices")
+    names = _by_importance(study)
+    values = [point.value for point in study.compared]
+    n_rows = -(-len(names) // _COLUMNS)
+    note = "Rings are pruned trials." if study.mark else ""
+    figure = new_figure("Slices", note, height=110 + _PANEL_PX * n_rows, meta={"panels": len(names)}, showlegend=True)
+    figure.update_layout(legend={"orientation": "h", "y": 1 + 0.12 / n_rows})
+    for index, name in enumerate(names):
+        axis, number = study.axis(name), str(index + 1) if index else ""
+        column, row = index % _COLUMNS, index // _COLUMNS
+        domains = [_cell(column, min(_COLUMNS, len(names)), 0.04), _cell(n_rows - 1 - row, n_rows, 0.3 / n_rows)]
+        scale = {"tickvals": axis.ticks, "ticktext": axis.labels, "range": axis.span, "title": name}
+        title = study.objective.metric if column == 0 else None
+        y_axis = {"matches": "y" if index else None, "anchor": f"x{number}", "showticklabels": column == 0}
+        figure.layout[f"xaxis{number}"] = {**scale, "domain": domains[0], "anchor": f"y{number}"}
+        figure.layout[f"yaxis{number}"] = {**y_axis, "domain": domains[1], "title": title}
+        places = _apart(axis)
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0}
+        add_marked(figure, study.compared, places, values, **axes)
+    return figure
+
+
+def _cell(index: int, count: int, gap: float) -> list[float]:
+    """The share of a figure's side that one of ``count`` panels has."""
+    size = (1 - gap * (count - 1)) / count
+    begin = index * (size + gap)
+    return [round(begin, 4), round(min(1.0, begin + size), 4)]
+
+
+def _apart(axis: Axis, seed: int = 0) -> list[float]:
+    """Places of a chart whose points of one category stand a little apart, the same ones each time."""
+    if not axis.categories:
+        return list(axis.places)
+    moved = np.random.default_rng(seed).uniform(-0.18, 0.18, len(axis.places))
+    return [round(place + float(move), 3) for place, move in zip(axis.places, moved, strict=True)]
+
+
+def contour(study: StudyPoints) -> Figure:
+    """The value over the two most important hyperparameters: a smoothed mean of the trials nearby, and the trials."""
+    study.require(_FEW, 2, "The contour")
+    across, up = (study.axis(name) for name in _by_importance(study)[:2])
+    values = [point.value for point in study.compared]
+    x, y = (_positions(axis) for axis in (across, up))
+    surface = _surface(across, up, values, x, y)
+    note = f"Brighter is better: the mean of the trials nearby. {study.mark}".strip()
+    axes = {}
+    for name, axis, places in (("xaxis", across, x), ("yaxis", up, y)):
+        span = axis.span if axis.categories else (float(places[0]), float(places[-1]))
+        axes[name] = {"title": axis.name, "tickvals": axis.ticks, "ticktext": axis.labels, "range": span}
+    figure = new_figure("The two that matter most", note, **axes, height=460, showlegend=True)
+    figure.update_layout(legend={"orientation": "h", "y": 1.12})
+    low, high = np.quantile(values, [0.1, 1.0] if study.objective.maximize else [0.0, 0.9])
+    shared = {
+        "x": x.round(5).tolist(), "y": y.round(5).tolist(), "z": surface, "zmin": float(low), "zmax": float(high),
+        "colorscale": BRIGHTNESS, "reversescale": not study.objective.maximize, "hoverinfo": "skip",
+        "colorbar": {"thickness": 12, "title": {"text": study.objective.metric, "side": "right"}},
+    }  # fmt: skip
+    if across.categories or up.categories:
+        figure.add_heatmap(**shared)
+    else:
+        figure.add_contour(**shared, ncontours=14, line={"width": 0.5, "color": "rgba(255,255,255,0.35)"})
+    add_marked(figure, study.compared, _apart(across), _apart(up, seed=1))
+    figure.update_traces(selector={"type": "scatter"}, marker={"line": {"width": 1.5, "color": "white"}})
+    return figure
+
+
+def _positions(axis: Axis) -> np.ndarray:
+    """The places of a surface along an axis."""
+    return np.arange(len(axis.categories), dtype=float) if axis.categories else np.linspace(*axis.span, _GRID)
+
+
+def _surface(across: Axis, up: Axis, values: Sequence[float], x: np.ndarray, y: np.ndarray) -> list[list[float]]:
+    """(len(y), len(x)) means of the values, weighted by a Gaussian of the distance; categories are apart."""
+    weights = []
+    for axis, places in ((across, x), (up, y)):
+        low, high = axis.span
+        distance = (places[:, None] - np.asarray(axis.places)[None, :]) / (high - low)
+        if axis.categories:
+            distance = np.where(np.abs(distance) * (high - low) < 0.5, 0.0, 1.0)  # another category is far away
+        weights.append(distance**2)
+    squared = weights[1][:, None, :] + weights[0][None, :, :]
+    near = np.exp(-squared / (2 * _NEAR**2)) + 1e-12
+    kept = np.asarray(values)
+    return [[float(f"{value:.5g}") for value in row] for row in (near @ kept) / near.sum(axis=2)]

@@ -1,0 +1,54 @@
+"""What all figures share: colours that are told apart by everyone, a heading, and a note beneath it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from search.reporting.charts.points import Points
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+BLUE, ORANGE, GREY, VERMILION = "#0072B2", "#E69F00", "#9AA5AF", "#D55E00"
+CURVE_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#56B4E9", ORANGE, "#7A5195", "#8C6D31")
+"""Okabe and Ito's, the first ones; readable on light and dark pages."""
+BRIGHTNESS = "Viridis"
+"""Of values: the brighter, the better."""
+
+
+def new_figure(heading: str, note: str = "", **layout: object) -> Figure:
+    """An empty figure; the report sets its own theme and shows the heading and the note as text."""
+    from plotly.graph_objects import Figure
+
+    title = {"text": heading, "subtitle": {"text": note}}
+    return Figure(layout={"template": "plotly_white", "title": title, **layout})
+
+
+def add_marked(figure: Figure, points: Points, x: Sequence[float], y: Sequence[float], **options: object) -> None:
+    """Adds trials as markers: a filled blue circle for a complete one, an orange ring for a pruned one.
+
+    Args:
+        figure: Takes the markers.
+        points: The trials.
+        x: A place for each trial.
+        y: A place for each trial.
+        **options: Of both traces, such as their axes.
+    """
+    kinds = (
+        ("complete", True, {"color": BLUE, "opacity": 0.75}),
+        ("pruned", False, {"color": ORANGE, "symbol": "circle-open"}),
+    )
+    for name, wanted, marker in kinds:
+        kept = [index for index, point in enumerate(points) if point.is_complete == wanted]
+        if not kept:
+            continue
+        figure.add_scatter(
+            x=[x[index] for index in kept],
+            y=[y[index] for index in kept],
+            text=[points[index].words for index in kept],
+            hovertemplate="%{text}<extra></extra>",
+            mode="markers",
+            marker={"size": 8, "line": {"width": 1.5}, **marker},
+            **{"name": name, "legendgroup": name, **options},
+        )
