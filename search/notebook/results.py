@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError
 from search.home.html import html_table
@@ -47,7 +47,7 @@ class Trial(TrialRow):
     @classmethod
     def of(cls, row: TrialRow, study: str, home: Path | None) -> Trial:
         """The trial of a row."""
-        made = cls(**{field.name: getattr(row, field.name) for field in fields(row)})
+        made = cls(*_values(row))
         object.__setattr__(made, "study", study)
         object.__setattr__(made, "home", home)
         return made
@@ -59,8 +59,7 @@ class Trial(TrialRow):
     __hash__ = TrialRow.__hash__
 
     def __reduce__(self) -> tuple[object, ...]:
-        row = TrialRow(**dict(zip((field.name for field in fields(self)), _values(self), strict=True)))
-        return Trial.of, (row, self.study, self.home)
+        return Trial.of, (TrialRow(*_values(self)), self.study, self.home)
 
     def load_model(self) -> keras.Model:
         """Loads the model of the trial's best epoch, which takes rows as their source holds them.
@@ -82,7 +81,7 @@ class Trial(TrialRow):
         return html_table(known.items())
 
 
-def _values(row: TrialRow) -> tuple[object, ...]:
+def _values(row: TrialRow) -> tuple[Any, ...]:
     return tuple(getattr(row, field.name) for field in fields(row))
 
 
@@ -151,9 +150,8 @@ class StudyResult(scheduling.StudyResult):
         from search.reporting.charts import best_curves
         from search.reporting.histories import histories
 
-        study, settings = self._study(), read_settings(self.home)
-        objective = objective_of(study.user_attrs)
-        return best_curves(objective, histories(leaderboard(study), settings, study.user_attrs, top))
+        study = self._study()
+        return best_curves(objective_of(study.user_attrs), histories(study, read_settings(self.home), top))
 
     def plot_confusion(self) -> Figure:
         """The confusion matrix of the best trial's model on the validation rows; the test rows stay held out.

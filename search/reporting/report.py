@@ -86,7 +86,7 @@ def render(study: StoredStudy, settings: Settings) -> str:
     environment.filters |= {"interval": interval, "ordinal": ordinal}
     rows = leaderboard(study)
     drawn = study_charts(study)
-    epochs = histories(rows, settings, study.user_attrs, _CURVES)
+    epochs = histories(study, settings, _CURVES)
     drawn.add("curves", lambda: best_curves(objective_of(study.user_attrs), epochs))
     for name, figure in _test_charts(latest_reading(study), settings).items():
         drawn.add(name, lambda figure=figure: figure)  # type: ignore[misc]

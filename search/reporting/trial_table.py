@@ -61,7 +61,11 @@ _MARKS = {_START: "* a [[start]] configuration", _ENQUEUED: "e enqueued", _TIMEO
 
 def phrases(params: Mapping[str, object]) -> Phrases:
     """The values of a configuration in words, each with its name where the value alone does not tell."""
-    values = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in params.items()}
+    values = {
+        name: f"{value:.3g}" if isinstance(value, float) else str(value)
+        for name, value in params.items()
+        if value is not None
+    }
     made = {}
     if "width" in values and "depth" in values:
         made["network"] = f"{values.pop('width')}x{values.pop('depth')}"

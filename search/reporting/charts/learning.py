@@ -33,7 +33,7 @@ def best_curves(objective: Objective, histories: Mapping[int, Sequence[Epoch]]) 
         histories: Epochs by trial number.
     """
     if not any(histories.values()):
-        raise TooFewTrialsError("Learning curves of the best need a complete trial whose epochs MLflow has.")
+        raise TooFewTrialsError("Learning curves of the best need a complete trial with an epoch.")
     has_training = any(objective.metric in epoch.metrics for epochs in histories.values() for epoch in epochs)
     note = "The training rows are dotted." if has_training and objective.metric != objective.name else ""
     axes = {"xaxis_title": "epoch", "yaxis_title": objective.metric}

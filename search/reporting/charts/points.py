@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow, objective_of, trial_row
 from search.reporting.trial_table import short
 
+_MOST_TICKS = 6
 _MANY = 7
 """Whole numbers of a range that each have a tick; ranges of more have ticks at round numbers."""
 
@@ -52,8 +53,13 @@ class Point:
     @property
     def words(self) -> str:
         """The trial in a few lines of a hover text: number, state, value and configuration."""
+        return f"{self.brief}<br>{escaped(short(self.row.params))}"
+
+    @property
+    def brief(self) -> str:
+        """Number, state and value."""
         value = "" if self.row.value is None else f", {value_text(self.row.value)}"
-        return f"trial {self.row.number}, {self.row.state.lower()}{value}<br>{escaped(short(self.row.params))}"
+        return f"trial {self.row.number}, {self.row.state.lower()}{value}"
 
 
 Points: TypeAlias = Sequence[Point]
@@ -181,7 +187,7 @@ def _is_log(distribution: BaseDistribution) -> bool:
 
 def _category_axis(name: str, given: Sequence[object]) -> Axis:
     """Numbers in their order, texts by the alphabet."""
-    distinct = sorted(set(given), key=lambda value: (isinstance(value, str), value))  # type: ignore[type-var]
+    distinct = sorted(set(given), key=lambda value: (isinstance(value, str), value))
     labels = tuple(escaped(_short(value)) for value in distinct)
     places = tuple(float(distinct.index(value)) for value in given)
     return Axis(
@@ -199,10 +205,14 @@ def ticks_of(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]
     distinct = sorted(set(given))
     if len(distinct) <= _MANY and all(float(value).is_integer() for value in distinct):
         return tuple(map(float, distinct)), tuple(f"{value:g}" for value in distinct)
-    step = _round_step((high - low) / 4)
-    first = math.ceil(low / step - 1e-9)
-    ticks = [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
-    return tuple(ticks), tuple(f"{tick:,.6g}" for tick in ticks)
+    room = 0.03 * (high - low)  # a round number just beside the values
+    for step in _round_steps((high - low) / 20):
+        numbers = range(math.ceil((low - room) / step), math.floor((high + room) / step) + 1)
+        if len(numbers) <= _MOST_TICKS:
+            break
+    if not numbers:
+        return (low, high), (f"{low:,.6g}", f"{high:,.6g}")
+    return tuple(number * step for number in numbers), tuple(f"{number * step:,.6g}" for number in numbers)
 
 
 def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
@@ -214,13 +224,15 @@ def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...
     ticks = [math.log10(value) for value in values]
     kept = [(tick, value) for tick, value in zip(ticks, values, strict=True) if low - 0.02 <= tick <= high + 0.02]
     kept = kept or [(low, min(given)), (high, max(given))]
-    return tuple(tick for tick, _ in kept), tuple(f"{value:.3g}" for _, value in kept)
+    return tuple(tick for tick, _ in kept), tuple(f"{value:.6g}" for _, value in kept)
 
 
-def _round_step(rough: float) -> float:
-    """1, 2 or 5 times a power of ten, at least as large."""
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= rough * (1 - 1e-9))
+def _round_steps(least: float) -> Iterator[float]:
+    """1, 2 and 5 times powers of ten, from a least one on."""
+    power = 10.0 ** math.floor(math.log10(least)) if least > 0 else 1.0
+    while True:
+        yield from (digit * power for digit in (1, 2, 5) if digit * power >= least)
+        power *= 10
 
 
 def escaped(text: str) -> str:

@@ -61,7 +61,7 @@ def pruning(study: StudyPoints) -> Figure:
         raise TooFewTrialsError(f"The chart of pruned trials needs one; study {study.name} has pruned none so far.")
     counts = Counter(point.row.epochs_trained for point in pruned)
     axes = {"xaxis": {"title": "epoch", "type": "category"}, "yaxis": {"title": "trials pruned", "tickformat": "d"}}
-    figure = new_figure("Pruning", **axes)
+    figure = new_figure("Pruning", "", **axes)
     return figure.add_bar(
         x=sorted(counts), y=[counts[epoch] for epoch in sorted(counts)], marker={"color": BLUE},
         hovertemplate="%{y} after epoch %{x}<extra></extra>",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ _FEW = 5
 _MOST_AXES = 12
 _COLUMNS, _PANEL_PX = 4, 230
 _GRID = 40
+_GOLDEN = 0.618034
 _NEAR = 0.12
 """Of an axis: the distance over which the surface of a contour is smoothed."""
 _BY_RANK = ((0.0, GREY), (0.1, GREY), (0.1, "#56B4E9"), (0.55, BLUE), (1.0, VERMILION))
@@ -33,7 +34,8 @@ def importances(study: StudyPoints) -> Figure:
     shares = _shares(study)
     note = f"Computed from {len(study.compared)} trials by PedAnova. {study.mark}".strip()
     names = list(shares)[::-1]
-    axes = {"xaxis": {"title": "importance", "tickformat": ".0%"}, "yaxis": {"type": "category"}}
+    room = [0, 1.2 * max(shares.values())]  # for the text beside the longest bar
+    axes = {"xaxis": {"title": "importance", "tickformat": ".0%", "range": room}, "yaxis": {"type": "category"}}
     figure = new_figure("Importances", note, **axes, height=100 + 26 * len(names))
     return figure.add_bar(
         x=[shares[name] for name in names], y=names, orientation="h", marker={"color": BLUE},
@@ -116,14 +118,19 @@ def slices(study: StudyPoints) -> Figure:
         axis, number = study.axis(name), str(index + 1) if index else ""
         column, row = index % _COLUMNS, index // _COLUMNS
         domains = [_cell(column, min(_COLUMNS, len(names)), 0.04), _cell(n_rows - 1 - row, n_rows, 0.3 / n_rows)]
-        scale = {"tickvals": axis.ticks, "ticktext": axis.labels, "range": axis.span, "title": name}
+        scale = {
+            "tickvals": axis.ticks,
+            "ticktext": axis.labels,
+            "range": axis.span,
+            "title": {"text": name, "standoff": 6},
+        }
         title = study.objective.metric if column == 0 else None
         y_axis = {"matches": "y" if index else None, "anchor": f"x{number}", "showticklabels": column == 0}
         figure.layout[f"xaxis{number}"] = {**scale, "domain": domains[0], "anchor": f"y{number}"}
         figure.layout[f"yaxis{number}"] = {**y_axis, "domain": domains[1], "title": title}
         places = _apart(axis)
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0}
-        add_marked(figure, study.compared, places, values, **axes)
+        add_marked(figure, study.compared, places, values, is_detailed=False, **axes)
     return figure
 
 
@@ -134,19 +141,20 @@ def _cell(index: int, count: int, gap: float) -> list[float]:
     return [round(begin, 4), round(min(1.0, begin + size), 4)]
 
 
-def _apart(axis: Axis, seed: int = 0) -> list[float]:
+def _apart(axis: Axis) -> list[float]:
     """Places of a chart whose points of one category stand a little apart, the same ones each time."""
     if not axis.categories:
         return list(axis.places)
-    moved = np.random.default_rng(seed).uniform(-0.18, 0.18, len(axis.places))
-    return [round(place + float(move), 3) for place, move in zip(axis.places, moved, strict=True)]
+    return [round(place + 0.4 * (number * _GOLDEN % 1 - 0.5), 3) for number, place in enumerate(axis.places)]
 
 
 def contour(study: StudyPoints) -> Figure:
     """The value over the two most important hyperparameters: a smoothed mean of the trials nearby, and the trials."""
     study.require(_FEW, 2, "The contour")
     across, up = (study.axis(name) for name in _by_importance(study)[:2])
-    values = [point.value for point in study.compared]
+    values = np.array([point.value for point in study.compared])
+    # Networks that learned nothing would take all the colours.
+    values = values.clip(*np.quantile(values, [0.1, 1.0] if study.objective.maximize else [0.0, 0.9]))
     x, y = (_positions(axis) for axis in (across, up))
     surface = _surface(across, up, values, x, y)
     note = f"Brighter is better: the mean of the trials nearby. {study.mark}".strip()
@@ -156,9 +164,8 @@ def contour(study: StudyPoints) -> Figure:
         axes[name] = {"title": axis.name, "tickvals": axis.ticks, "ticktext": axis.labels, "range": span}
     figure = new_figure("The two that matter most", note, **axes, height=460, showlegend=True)
     figure.update_layout(legend={"orientation": "h", "y": 1.12})
-    low, high = np.quantile(values, [0.1, 1.0] if study.objective.maximize else [0.0, 0.9])
     shared = {
-        "x": x.round(5).tolist(), "y": y.round(5).tolist(), "z": surface, "zmin": float(low), "zmax": float(high),
+        "x": x.round(5).tolist(), "y": y.round(5).tolist(), "z": surface,
         "colorscale": BRIGHTNESS, "reversescale": not study.objective.maximize, "hoverinfo": "skip",
         "colorbar": {"thickness": 12, "title": {"text": study.objective.metric, "side": "right"}},
     }  # fmt: skip
@@ -166,7 +173,7 @@ def contour(study: StudyPoints) -> Figure:
         figure.add_heatmap(**shared)
     else:
         figure.add_contour(**shared, ncontours=14, line={"width": 0.5, "color": "rgba(255,255,255,0.35)"})
-    add_marked(figure, study.compared, _apart(across), _apart(up, seed=1))
+    add_marked(figure, study.compared, _apart(across), _apart(up))
     figure.update_traces(selector={"type": "scatter"}, marker={"line": {"width": 1.5, "color": "white"}})
     return figure
 
@@ -176,7 +183,7 @@ def _positions(axis: Axis) -> np.ndarray:
     return np.arange(len(axis.categories), dtype=float) if axis.categories else np.linspace(*axis.span, _GRID)
 
 
-def _surface(across: Axis, up: Axis, values: Sequence[float], x: np.ndarray, y: np.ndarray) -> list[list[float]]:
+def _surface(across: Axis, up: Axis, values: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[list[float]]:
     """(len(y), len(x)) means of the values, weighted by a Gaussian of the distance; categories are apart."""
     weights = []
     for axis, places in ((across, x), (up, y)):
@@ -187,5 +194,4 @@ def _surface(across: Axis, up: Axis, values: Sequence[float], x: np.ndarray, y: 
         weights.append(distance**2)
     squared = weights[1][:, None, :] + weights[0][None, :, :]
     near = np.exp(-squared / (2 * _NEAR**2)) + 1e-12
-    kept = np.asarray(values)
-    return [[float(f"{value:.5g}") for value in row] for row in (near @ kept) / near.sum(axis=2)]
+    return [[float(f"{value:.5g}") for value in row] for row in (near @ values) / near.sum(axis=2)]

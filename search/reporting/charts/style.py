@@ -25,7 +25,15 @@ def new_figure(heading: str, note: str = "", **layout: object) -> Figure:
     return Figure(layout={"template": "plotly_white", "title": title, **layout})
 
 
-def add_marked(figure: Figure, points: Points, x: Sequence[float], y: Sequence[float], **options: object) -> None:
+def add_marked(
+    figure: Figure,
+    points: Points,
+    x: Sequence[float],
+    y: Sequence[float],
+    *,
+    is_detailed: bool = True,
+    **options: object,
+) -> None:
     """Adds trials as markers: a filled blue circle for a complete one, an orange ring for a pruned one.
 
     Args:
@@ -33,6 +41,7 @@ def add_marked(figure: Figure, points: Points, x: Sequence[float], y: Sequence[f
         points: The trials.
         x: A place for each trial.
         y: A place for each trial.
+        is_detailed: Whether a hover text has the configuration.
         **options: Of both traces, such as their axes.
     """
     kinds = (
@@ -46,7 +55,7 @@ def add_marked(figure: Figure, points: Points, x: Sequence[float], y: Sequence[f
         figure.add_scatter(
             x=[x[index] for index in kept],
             y=[y[index] for index in kept],
-            text=[points[index].words for index in kept],
+            text=[points[index].words if is_detailed else points[index].brief for index in kept],
             hovertemplate="%{text}<extra></extra>",
             mode="markers",
             marker={"size": 8, "line": {"width": 1.5}, **marker},

@@ -138,7 +138,7 @@ def test_it_opens_offline_without_an_error(chromium: Any, large: Path, tmp_path:
 def test_few_complete_trials_get_every_chart(chromium: Any, tmp_path: Path, width: int) -> None:
     page = Page(chromium, rendered(record(28, 3), tmp_path / "few.html"), width)
     assert page.errors == []
-    assert page.page.locator(".chart").count() == len(CHARTS)
+    assert page.page.locator(".chart").count() == len(CHARTS) + 1, "all, and the learning curves of the best"
     assert page.cut() == []
     assert page.page.locator("#all_curves .scatterlayer .trace").count() == 28
     page.page.get_by_label("trials to show").select_option(label="complete")
