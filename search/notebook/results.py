@@ -85,7 +85,7 @@ def _values(row: TrialRow) -> tuple[Any, ...]:
     return tuple(getattr(row, field.name) for field in fields(row))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StudyResult(scheduling.StudyResult):
     """The result of a search, or a study of an earlier day.
 
@@ -185,6 +185,10 @@ class StudyResult(scheduling.StudyResult):
 
     def _study(self) -> StoredStudy:
         return load_own_study(read_settings(self.home), self.study)
+
+    def __repr__(self) -> str:
+        best = "none complete" if self.best is None else f"best {score(self.best.value)} of trial {self.best.number}"
+        return f"StudyResult(study={self.study!r}, {len(self.rows)} trials, {best})"
 
     def _repr_html_(self) -> str:
         states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
