@@ -17,7 +17,7 @@ Activation = Literal["relu", "gelu", "silu", "tanh", "selu"]
 Normalization = Literal["none", "batch", "layer"]
 Shape = Literal["constant", "funnel"]
 Embedding = Literal["none", "piecewise"]
-FUSED_OPTIMIZERS = ("sgd", "rmsprop", "adam")
+FUSED_OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
 """Optimizers with a fused kernel, which updates the weights of several networks as it does those of one."""
 Transform = Literal["none", "log"]
 Precision = Literal["float32", "bfloat16"]
@@ -174,6 +174,11 @@ UNNAMED: dict[str, Any] = {
     "embedding": "none",
 }
 """What a hyperparameter is where a configuration does not name it."""
+
+
+def are_pictures(input_shape: Sequence[int]) -> bool:
+    """Returns whether rows of a shape are height x width, or height x width x channels, of which there are 1 to 4."""
+    return len(input_shape) == 2 or (len(input_shape) == 3 and input_shape[2] <= 4)
 
 
 def layer_sizes(

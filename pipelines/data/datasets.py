@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipelines.config import are_pictures
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.encoding.pieces import Pieces
 from pipelines.files.archives import Array
@@ -82,13 +83,21 @@ class Dataset:
         """Number of values that an embedding of the numeric columns adds to the features."""
         return 0 if self.pieces is None else len(self.pieces)
 
-    @property
-    def unfit(self) -> dict[str, str]:
-        """Hyperparameters that have no meaning for these rows, by name, each with the reason."""
-        no_pictures = {} if len(self.input_shape) > 1 else dict.fromkeys(("shift", "flip"), "the rows are no pictures")
+    def unfit(self, shift: int) -> dict[str, str]:
+        """Returns hyperparameters that have no meaning for these rows, by name, each with the reason.
+
+        Args:
+            shift: The most pixels by which a configuration moves rows.
+        """
+        found, shape = {}, " x ".join(f"{size:,}" for size in self.input_shape)
+        if not are_pictures(self.input_shape):
+            reason = f"rows of {shape} are no pictures, which are height x width, or that x 1 to 4 channels"
+            found = dict.fromkeys(("shift", "flip"), reason)
+        elif shift >= min(self.input_shape[:2]):
+            found = {"shift": f"pictures of {shape} cannot move by {shift} pixels"}
         if self.n_pieces:
-            return no_pictures
-        return no_pictures | {"embedding": "there is no numeric column of a table with enough rows and values"}
+            return found
+        return found | {"embedding": "there is no numeric column of a table with enough rows and values"}
 
     @property
     def n_folds(self) -> int:

@@ -7,15 +7,16 @@ traces a few functions instead of one per trial, and its memory does not grow wi
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture, Program
 from pipelines.network.losses import count_right, row_losses
-from pipelines.network.optimizers import FUSED, Tensor, Tensors
+from pipelines.network.optimizers import Tensor, Tensors
 from pipelines.network.passes import Batch, Moment, outputs_of, train_pass
+from pipelines.network.steps.updates import Extras, apply_fused, update_averages
 from pipelines.network.taped import Amounts
 
 EVALUATION_ROWS = 2048
@@ -41,16 +42,22 @@ class Rows(NamedTuple):
     offset: Tensor
     weight: Tensor | None = None
 
-    def batch(self, index: Tensor) -> Batch:
-        """Returns the scaled inputs, the targets and the weights of the rows at ``index``, in its shape."""
-        values = tf.cast(tf.gather(self.x, index), tf.float32)
+    def batch(self, index: Tensor, move: Callable[[Tensor], Tensor] | None = None) -> Batch:
+        """Returns the scaled inputs, the targets and the weights of the rows at ``index``, in its shape.
+
+        Args:
+            index: Numbers of the rows.
+            move: Changes the inputs before they are scaled.
+        """
+        values = tf.gather(self.x, index)
+        values = tf.cast(move(values) if move else values, tf.float32)
         x = values * self.slope + self.offset
         x.set_shape(values.shape)  # a function that has seen both kinds of slopes does not know its rank
         return Batch(x, tf.gather(self.y, index), None if self.weight is None else tf.gather(self.weight, index))
 
 
-Apply = Callable[[Tensors, Tensors, Tensors, Tensor, Tensor], None]
-"""apply(weights, state, gradients, rate, step): one update of all trained weights, which are the first ones."""
+Apply = Callable[[Tensors, Tensors, Tensors, Tensor, Tensor, Extras], None]
+"""apply(weights, state, gradients, rate, step, extras): an update of all trained weights, which are the first ones."""
 
 
 def build_epoch(apply: Apply, program: Program) -> Function:
@@ -61,26 +68,30 @@ def build_epoch(apply: Apply, program: Program) -> Function:
         program: The network, its loss and what else the function depends on.
 
     Returns:
-        ``epoch(rows, order, batch_size, weights, state, rates, first_step, amounts, seed)``, which changes
-        weights and state in place and returns mean loss and accuracy over the epoch's batches. Several networks have
-        an ``order`` (n_networks, n_rows) and ``seed`` (n_networks, 2), and get (n_networks,) means. It stops after
-        the first batch in which no loss is finite.
+        ``epoch(rows, order, batch_size, weights, state, rates, first_step, amounts, seed, averages, extras)``, which
+        changes weights, state and averages in place and returns mean loss and accuracy over the epoch's batches.
+        Several networks have an ``order`` (n_networks, n_rows) and ``seed`` (n_networks, 2), and get (n_networks,)
+        means. It stops after the first batch in which no loss is finite.
     """
 
     @tf.function(autograph=False, reduce_retracing=True)
     def epoch(
         rows: Rows, order: Tensor, batch_size: Tensor, weights: Tensors, state: Tensors,
-        rates: Tensor, first_step: Tensor, amounts: Amounts, seed: Tensor,
+        rates: Tensor, first_step: Tensor, amounts: Amounts, seed: Tensor, averages: Tensors, extras: Extras,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         n_rows = tf.shape(order)[-1]
 
         def step(i: Tensor, total: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             index = order[..., i * batch_size : tf.minimum((i + 1) * batch_size, n_rows)]
-            batch = rows.batch(index)
+            move = extras.pictures and partial(extras.pictures.move, seed=seed, step=i)
+            batch = rows.batch(index, move)._replace(smoothing=extras.smoothing)
             losses, outputs, gradients = train_pass(program, batch, weights, amounts, Moment(seed, i))
-            apply(weights, state, gradients, rates[i], tf.cast(first_step + i, tf.float32))
+            number = tf.cast(first_step + i, tf.float32)
+            apply(weights, state, gradients, rates[i], number, extras)
             if program.max_norm:
                 limit_norms(program.network, weights, amounts.max_norm)
+            if extras.ema is not None:
+                update_averages(averages, weights, extras.ema, number)
             return i + 1, total + tf.reduce_sum(losses, -1), right + count_right(program.loss, outputs, batch.targets)
 
         zeros = tf.zeros(order.shape[:-1])
@@ -102,18 +113,11 @@ def limit_norms(network: Architecture, weights: Tensors, limit: Tensor) -> None:
 
 
 @cache
-def fused_epoch(optimizer: str, program: Program, n_networks: int) -> Function:
-    """Returns the epoch function of one of ``FUSED``'s optimizers, built once per process, program and networks."""
+def fused_epoch(rule: str, program: Program, n_networks: int) -> Function:
+    """Returns the epoch function of one of ``FUSED``'s rules, built once per process, program and networks."""
     # A function of its own for each number of networks: one for several would be traced without knowing it.
     del n_networks
-    rule = FUSED[optimizer]
-    n_slots = rule.n_state + rule.n_scratch
-
-    def apply(weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor) -> None:
-        for i, gradient in enumerate(gradients):
-            rule.update(weights[i], state[i * n_slots : (i + 1) * n_slots], gradient, rate, step)
-
-    return build_epoch(apply, program)
+    return build_epoch(partial(apply_fused, rule), program)
 
 
 @cache
@@ -135,7 +139,7 @@ def build_evaluation(network: Architecture, loss: str, *, keep_outputs: bool) ->
         n_rows = tf.size(rows.y)
 
         def step(start: Tensor, total: Tensor, right: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            x, targets, weight = rows.batch(tf.range(start, tf.minimum(start + EVALUATION_ROWS, n_rows)))
+            x, targets, weight, _ = rows.batch(tf.range(start, tf.minimum(start + EVALUATION_ROWS, n_rows)))
             outputs = outputs_of(network, x, weights)
             losses, _ = row_losses(loss, outputs, targets, weight)
             kept = kept.write(start // EVALUATION_ROWS, outputs) if keep_outputs else kept
@@ -172,7 +176,7 @@ def build_packed_evaluation(network: Architecture, loss: str, n_networks: int) -
         size = max(1, EVALUATION_ROWS // n_networks)
 
         def step(start: Tensor, losses: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            x, targets, _ = rows.batch(index[:, start : tf.minimum(start + size, n_rows)])
+            x, targets, *_ = rows.batch(index[:, start : tf.minimum(start + size, n_rows)])
             outputs = outputs_of(network, x, weights)
             losses = losses.write(start // size, tf.transpose(row_losses(loss, outputs, targets, None)[0]))
             return start + size, losses, kept.write(start // size, tf.transpose(outputs, (1, 0, 2)))

@@ -70,9 +70,14 @@ def keep_factors(rate: Tensor, seed: Tensor, step: Tensor, count: Tensor, use: i
     shift = tf.math.mod(tf.cast(step, tf.float32) * _GOLDEN, 1.0)
     n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
     scale = 256.0 / (256.0 - n_dropped)
-    bits = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 3) // 4, seed, step, use, tf.int32)
+    bits = random_bits(seed, step, (count + 3) // 4, use)
     numbers = tf.reshape(tf.bitcast(bits, tf.uint8), (bits.shape[0], -1))[:, :count]
     return tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale, scale
+
+
+def random_bits(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:
+    """Draws (n_networks, count) int32 numbers of which each bit is random, arguments as ``keep_factors``."""
+    return _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, count, seed, step, use, tf.int32)
 
 
 def normal_numbers(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:

@@ -15,6 +15,18 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return losses, error
 
 
+def _smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> tuple[Tensor, Tensor]:
+    """The cross-entropy with targets of which ``smoothing`` is spread evenly over the classes, as Keras has it."""
+    n_classes = tf.shape(logits)[1]
+    share = smoothing / tf.cast(n_classes, tf.float32)
+    truth = tf.one_hot(labels, n_classes, 1.0 - smoothing + share, share)
+    if tf.config.list_physical_devices("GPU"):
+        shares = tf.nn.log_softmax(logits)
+        return -tf.reduce_sum(truth * shares, -1), tf.exp(shares) - truth
+    losses, error = tf.raw_ops.SoftmaxCrossEntropyWithLogits(features=logits, labels=truth)
+    return losses, error
+
+
 def _mse(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     difference = outputs - targets[:, None]
     return tf.square(difference[:, 0]), 2.0 * difference
@@ -35,7 +47,9 @@ LOSSES = {"cross_entropy": _cross_entropy, "mse": _mse, "mae": _mae, "huber": _h
 """The (n_rows,) losses of outputs and targets, and their gradients by the outputs, as Keras's losses of that name."""
 
 
-def row_losses(loss: str, outputs: Tensor, targets: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+def row_losses(
+    loss: str, outputs: Tensor, targets: Tensor, weight: Tensor | None, smoothing: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Computes the losses of rows and the gradient of their sum.
 
     Args:
@@ -43,12 +57,14 @@ def row_losses(loss: str, outputs: Tensor, targets: Tensor, weight: Tensor | Non
         outputs: (..., n_rows, n_outputs).
         targets: (..., n_rows).
         weight: (..., n_rows) factors of the losses; None for 1.
+        smoothing: Share of the target of a cross-entropy that is spread over all classes; None for 0.
 
     Returns:
         The (..., n_rows) losses, and the gradient by the outputs in their shape.
     """
     flat = outputs if outputs.shape.rank == 2 else tf.reshape(outputs, (-1, tf.shape(outputs)[-1]))
-    losses, error = LOSSES[loss](flat, tf.reshape(targets, (-1,)))
+    rows = flat, tf.reshape(targets, (-1,))
+    losses, error = LOSSES[loss](*rows) if smoothing is None else _smoothed_cross_entropy(*rows, smoothing)
     losses, error = tf.reshape(losses, tf.shape(targets)), tf.reshape(error, tf.shape(outputs))
     if weight is not None:
         losses, error = losses * weight, error * weight[..., None]

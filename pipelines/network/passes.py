@@ -22,11 +22,13 @@ class Batch(NamedTuple):
         x: (..., n_rows, n_features) float32, scaled.
         targets: (..., n_rows).
         weight: (..., n_rows) float32 factors of the losses; None for 1.
+        smoothing: Share of a target that is spread over all classes; None for 0.
     """
 
     x: Tensor
     targets: Tensor
     weight: Tensor | None
+    smoothing: Tensor | None = None
 
 
 class Moment(NamedTuple):
@@ -99,5 +101,5 @@ def _taped(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, m
 
 def _mean_loss(program: Program, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Returns the losses of the rows, and the gradient of their mean by the outputs."""
-    losses, error = row_losses(program.loss, outputs, batch.targets, batch.weight)
+    losses, error = row_losses(program.loss, outputs, batch.targets, batch.weight, batch.smoothing)
     return losses, error / tf.cast(tf.shape(batch.targets)[-1], tf.float32)

@@ -42,7 +42,8 @@ class Checkpoint:
 
     Attributes:
         weights: A kernel (n_in, n_out) and a bias (n_out,) for each layer, float32.
-        state: The optimizer's state, in the order of Keras's optimizer of that name.
+        state: The averages of the weights, where the configuration has them, and then the optimizer's state: the order
+            of Keras's optimizer of that name.
         steps: Number of steps so far.
         epochs: Number of epochs so far.
     """

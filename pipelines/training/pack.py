@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,8 @@ import tensorflow as tf
 from pipelines.config import Hyperparameters, Precision
 from pipelines.network.architecture import Architecture, Program
 from pipelines.network.epoch import Function, build_epoch, fused_epoch
-from pipelines.network.optimizers import FUSED, Tensor, Tensors, keras_optimizer, state_variables
+from pipelines.network.optimizers import FUSED, Tensor, Tensors, fused_name, keras_optimizer, state_variables
+from pipelines.network.steps.updates import Extras
 from pipelines.network.streams import dropout_seed, fold_seed, order_generator
 from pipelines.network.taped import Amounts
 from pipelines.training.history import Checkpoint
@@ -51,7 +53,8 @@ class Pack:
 
     Attributes:
         network: Their architecture.
-        weights: All arrays in the order of ``network.architecture``, as TensorFlow's variables.
+        weights: All arrays in the order of ``network.architecture``, as TensorFlow's variables: what is validated and
+            kept, which are averages where the configuration has them.
     """
 
     def __init__(
@@ -70,9 +73,21 @@ class Pack:
         self._program = Program(self.network, loss, precision, max_norm=bool(hyperparameters.max_norm))
         start = start or Checkpoint(self._initial_weights())
         self._arrays: list[np.ndarray] | None = None  # a copy of the weights, until they change
-        build = self._fused if hyperparameters.optimizer in FUSED else self._keras
+        self._extras = Extras.of(hyperparameters, rows.input_shape)
+        start, averages = self._without_averages(start)
+        build = self._fused if fused_name(hyperparameters) else self._keras
         self._train, trained, self._state, self._slots = build(start)
-        self.weights = [*trained, *map(variable, start.weights[self.network.n_trained :])]
+        fixed = [variable(array) for array in start.weights[self.network.n_trained :]]
+        self._trained, self._averages = [*trained, *fixed], [variable(array) for array in averages]
+        self.weights = [*(self._averages or trained), *fixed]
+
+    def _without_averages(self, start: Checkpoint) -> tuple[Checkpoint, Sequence[np.ndarray]]:
+        """Takes the averages of the trained weights out of a state; they are the weights where it has none yet."""
+        if not self._hp.ema:
+            return start, ()
+        n_trained = self.network.n_trained
+        averages = start.state[:n_trained] or start.weights[:n_trained]
+        return replace(start, state=start.state[n_trained:]), averages
 
     def _initial_weights(self) -> tuple[np.ndarray, ...]:
         drawn = [initial_weights(self._hp, self._sizes, member.seed, self._rows.pieces) for member in self.members]
@@ -80,21 +95,22 @@ class Pack:
 
     def _fused(self, start: Checkpoint) -> tuple[Function, Tensors, Tensors, Tensors]:
         """Creates variables of open shape, so that one traced function serves all sizes."""
-        rule, trained = FUSED[self._hp.optimizer], start.weights[: self.network.n_trained]
+        name, trained = str(fused_name(self._hp)), start.weights[: self.network.n_trained]
+        rule = FUSED[name]
         kept, slots = [], []
         for i, weight in enumerate(trained):
             saved = start.state[i * rule.n_state : (i + 1) * rule.n_state] or [np.zeros_like(weight)] * rule.n_state
             variables = [variable(array) for array in saved]
             kept += variables
             slots += variables + [variable(np.zeros_like(weight)) for _ in range(rule.n_scratch)]
-        function = fused_epoch(self._hp.optimizer, self._program, len(self.members))
+        function = fused_epoch(name, self._program, len(self.members))
         return function, [variable(weight) for weight in trained], kept, slots
 
     def _keras(self, start: Checkpoint) -> tuple[Function, Tensors, Tensors, Tensors]:
         """Creates Keras's own optimizer, for optimizers without a fused kernel; it is traced for this trial alone."""
         import keras
 
-        optimizer = keras_optimizer(self._hp.optimizer, self._hp.learning_rate)
+        optimizer = keras_optimizer(self._hp, with_average=False)
         trained = start.weights[: self.network.n_trained]
         wrapped = [keras.Variable(weight, name=f"w{i}") for i, weight in enumerate(trained)]
         optimizer.build(wrapped)
@@ -103,7 +119,9 @@ class Pack:
         for held, array in zip(state, start.state, strict=False):  # a fresh start has no state
             held.assign(array)
 
-        def apply(weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor) -> None:  # noqa: ARG001
+        def apply(
+            weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor, extras: Extras  # noqa: ARG001
+        ) -> None:  # fmt: skip
             optimizer.learning_rate.assign(rate)
             optimizer.apply(gradients, wrapped)
 
@@ -125,8 +143,9 @@ class Pack:
         seeds = [dropout_seed(member.seed, epoch) for member in self.members]
         order, seed = (orders[0], seeds[0]) if len(orders) == 1 else (np.stack(orders), seeds)
         found = self._train(
-            self._rows.training, tf.constant(order), tf.constant(self._hp.batch_size), self.weights, self._slots,
-            variable(rates), tf.constant(first_step), self._amounts(), tf.constant(seed, tf.int64),
+            self._rows.training, tf.constant(order), tf.constant(self._hp.batch_size), self._trained, self._slots,
+            variable(rates), tf.constant(first_step), self._amounts(), tf.constant(seed, tf.int64), self._averages,
+            self._extras,
         )  # fmt: skip
         losses, accuracies = (np.atleast_1d(means.numpy()) for means in found)
         return losses, accuracies
@@ -146,8 +165,9 @@ class Pack:
 
     def checkpoint(self, steps: int, epochs: int) -> Checkpoint:
         """Returns what resuming needs."""
-        weights = tuple(weight.numpy() for weight in self.weights)
-        return Checkpoint(weights, tuple(held.numpy() for held in self._state), steps, epochs)
+        weights = tuple(weight.numpy() for weight in self._trained)
+        state = tuple(held.numpy() for held in (*self._averages, *self._state))
+        return Checkpoint(weights, state, steps, epochs)
 
 
 def variable(array: np.ndarray) -> tf.Variable:

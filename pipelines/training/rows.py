@@ -39,6 +39,7 @@ class TrainingRows:
         label_weight: (n_validation_rows,) weights of the validation rows; None for equal ones.
         folds: The rows of each fold's network; empty for one split.
         pieces: The ranges of numeric columns that an embedding has; None for none.
+        input_shape: Shape of a row before it was flattened.
     """
 
     training: Rows
@@ -49,6 +50,7 @@ class TrainingRows:
     label_weight: np.ndarray | None
     folds: tuple[Fold, ...] = ()
     pieces: Pieces | None = None
+    input_shape: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset) -> TrainingRows:
@@ -60,8 +62,10 @@ class TrainingRows:
             training = held = training.joined(held)
         rows = _rows(training, slope, offset)
         validation = rows if folds else _rows(held, slope, offset)
-        target = dataset.preprocessing.target
-        return cls(rows, validation, dataset.n_outputs, target, held.y, held.weight, folds, dataset.pieces)
+        target, shape = dataset.preprocessing.target, dataset.input_shape
+        return cls(
+            rows, validation, dataset.n_outputs, target, held.y, held.weight, folds, dataset.pieces, shape
+        )  # fmt: skip
 
     @property
     def n_features(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, Precision
 from pipelines.network.architecture import Architecture
+from pipelines.network.steps.schedules import learning_rates
 from pipelines.objectives import OBJECTIVES, Objective
 from pipelines.training.history import Checkpoint, EpochReport
 from pipelines.training.pack import Network, Pack, networks, rows_per_epoch
@@ -161,21 +162,3 @@ def _mean(scores: Sequence[dict[str, float]], objective: Objective) -> dict[str,
         return scores[0]
     means = {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
     return means | {objective.spread_key: float(np.std([score[objective.name] for score in scores], ddof=1))}
-
-
-def learning_rates(hp: Hyperparameters, n_rows: int, epoch: int) -> np.ndarray:
-    """Returns the learning rate of each step of an epoch.
-
-    Args:
-        hp: The configuration: rate, schedule, batch size, and the epochs that a decay spans.
-        n_rows: Number of training rows.
-        epoch: Counted from 0.
-
-    Returns:
-        (n_steps,) float32; for ``cosine`` Keras's ``CosineDecay`` over all steps of the trial.
-    """
-    n_steps = -(-n_rows // hp.batch_size)
-    if hp.schedule == "constant":
-        return np.full(n_steps, hp.learning_rate, np.float32)
-    done = (epoch * n_steps + np.arange(n_steps)) / (hp.epochs * n_steps)
-    return (hp.learning_rate * 0.5 * (1 + np.cos(np.pi * done))).astype(np.float32)

@@ -15,7 +15,7 @@ from search.spec.space import SearchSpace
 
 _COPIES = 8
 """Copies of each weight in a process: its gradient, the optimizer's two, the best epoch's, the files'. With Adam a
-process was measured to hold nine at its peak."""
+process was measured to hold nine at its peak. Averages are one more, here and on a GPU."""
 _GPU_COPIES = 5
 """Copies of each weight on a GPU: itself, its gradient, the optimizer's two and a temporary one."""
 _GPU_LAYER_VALUES = 4
@@ -36,7 +36,8 @@ def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     batch_size: int = space.highest("batch_size")
     n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
     held: int = sum(array.nbytes for split in (training, validation) for array in (split.x, split.y))
-    floats = dataset.n_folds * (_GPU_COPIES * n_parameters + layer_values * n_rows * sum(sizes))
+    copies = _GPU_COPIES + bool(largest.ema)
+    floats = dataset.n_folds * (copies * n_parameters + layer_values * n_rows * sum(sizes))
     return (held + 4 * floats >> 20) + 1
 
 
@@ -49,7 +50,7 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
     n_slots = sum(not slot.visible_devices for slot in slots)
     n_parameters = count_parameters(largest, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
     n_parameters *= dataset.n_folds
-    needed_bytes = n_parameters * 4 * _COPIES * n_slots
+    needed_bytes = n_parameters * 4 * (_COPIES + bool(largest.ema)) * n_slots
     free_bytes = psutil.virtual_memory().available
     if needed_bytes > free_bytes:
         networks, fewer = (f" in {dataset.n_folds} folds", " or folds") if dataset.n_folds > 1 else ("", "")

@@ -66,6 +66,8 @@ def phrases(params: Mapping[str, object]) -> Phrases:
         for name, value in params.items()
         if value is not None
     }
+    if values.get("optimizer", "sgd") != "sgd":
+        values.pop("momentum", None)  # it has no effect
     made = {}
     if "width" in values and "depth" in values:
         made["network"] = f"{values.pop('width')}x{values.pop('depth')}"

@@ -128,7 +128,7 @@ def run_study(
     spec = as_recorded(settings, spec)
     observer.waiting(f"reading {spec.data.source}")
     dataset = load(spec.data, settings.data_folders, observer.note, decide_folds=True)
-    spec = spec.for_task(dataset.task, dataset.unfit).with_folds(dataset.n_folds).for_rows(dataset.n_rows)
+    spec = spec.for_task(dataset.task, dataset.unfit(spec.shift)).with_folds(dataset.n_folds).for_rows(dataset.n_rows)
     if pool == "local":
         require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     observer.waiting("opening the databases")

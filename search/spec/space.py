@@ -33,8 +33,8 @@ Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
 _START_DEFAULTS = UNNAMED | {"weight_decay": 0.0, "schedule": "constant", "loss": "mse", "class_weight": "none"}
-_PARTS = ("activation", "normalization", "input_dropout", "noise", "residual", "embedding")
-"""Dimensions that give a network parts of their own, which take memory."""
+_PARTS = ("activation", "normalization", "input_dropout", "noise", "residual", "embedding", "ema")
+"""Dimensions that take memory of their own."""
 NAMES = tuple(field.name for field in fields(Hyperparameters) if field.default is not None)
 GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory
 

@@ -94,6 +94,11 @@ class StudySpec:
         """Whether a trial has one of the ``start`` configurations."""
         return number < len(self.start)
 
+    @property
+    def shift(self) -> int:
+        """The most pixels by which a configuration moves pictures."""
+        return self.space.highest("shift") if "shift" in self.space.dimensions else 0
+
     def for_task(self, task: Task, unfit: Mapping[str, str] = NOTHING) -> StudySpec:
         """The study with the task of its data, and the objective that it has by default.
 

@@ -41,6 +41,11 @@ class TrainingSpec:
         """What the target is; known once the data was read."""
         return "regression" if self.data.task == "regression" else "classification"
 
+    @property
+    def shift(self) -> int:
+        """The most pixels by which it moves pictures."""
+        return self.hyperparameters.shift or 0
+
     def for_task(self, task: Task, unfit: Mapping[str, str] = NOTHING) -> TrainingSpec:
         """Returns the configuration with the task of its data, and the objective that it has by default.
 

@@ -113,7 +113,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     warm_up()
     spec = as_recorded(settings, spec)
     dataset = load(spec.data, settings.data_folders, decide_folds=True)
-    spec = spec.for_task(dataset.task, dataset.unfit).with_folds(dataset.n_folds).for_rows(dataset.n_rows)
+    spec = spec.for_task(dataset.task, dataset.unfit(spec.shift)).with_folds(dataset.n_folds).for_rows(dataset.n_rows)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
     rule = _precision_rule(spec, settings, slots)

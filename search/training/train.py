@@ -88,7 +88,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     slot = find_slots(WorkerSettings(slots=1), settings.visible_devices, trial_mb=0)[0]
     warm_up()
     dataset = load(spec.data, settings.data_folders, observer.note)
-    spec = spec.for_task(dataset.task, dataset.unfit)
+    spec = spec.for_task(dataset.task, dataset.unfit(spec.shift))
     require_fit(spec.hyperparameters, dataset, [slot])
     _require_same_rows(dataset, earlier)
     spec = _with_precision(spec, dataset, slot, observer)

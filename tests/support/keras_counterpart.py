@@ -48,12 +48,24 @@ def keras_model(
     layers.append(keras.layers.Dense(dataset.n_outputs))
     model = keras.Sequential(layers)
     model.set_weights(list(weights))
-    optimizer = keras.optimizers.get(
-        {"class_name": hp.optimizer, "config": {"learning_rate": hp.learning_rate if rate is None else rate}}
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    config = {"learning_rate": hp.learning_rate if rate is None else rate} | _update_options(hp)
+    optimizer = keras.optimizers.get({"class_name": hp.optimizer, "config": config})
+    loss: Any = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    if hp.label_smoothing:
+        loss = _smoothed(hp.label_smoothing, dataset.n_outputs)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     return model
+
+
+def _update_options(hp: Hyperparameters) -> dict[str, Any]:
+    options = {"weight_decay": hp.weight_decay, "momentum": hp.momentum, "global_clipnorm": hp.gradient_clip}
+    average = {"use_ema": True, "ema_momentum": hp.ema} if hp.ema else {}
+    return {name: value for name, value in options.items() if value is not None} | average
+
+
+def _smoothed(smoothing: float, n_classes: int) -> Any:
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    return lambda y, logits: loss(keras.ops.one_hot(keras.ops.reshape(y, (-1,)), n_classes), logits)
 
 
 def batches(dataset: Dataset, hp: Hyperparameters, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -108,7 +108,7 @@ def restore_model(
     hyperparameters: Hyperparameters, preprocessing: Preprocessing, checkpoint: Checkpoint
 ) -> keras.Model:
     """Builds the Keras model of a checkpoint, optimizer included, so that ``fit`` resumes from it."""
-    optimizer = keras_optimizer(hyperparameters.optimizer, hyperparameters.learning_rate)
+    optimizer = keras_optimizer(hyperparameters)
     model = build_model(hyperparameters, preprocessing, checkpoint.weights, optimizer)
     optimizer.build(model.trainable_variables)
     optimizer.iterations.assign(checkpoint.steps)
@@ -189,7 +189,7 @@ def _compile(
 ) -> None:
     import keras
 
-    optimizer = optimizer or keras_optimizer(hp.optimizer, hp.learning_rate)
+    optimizer = optimizer or keras_optimizer(hp)
     if preprocessing.target:
         # Objects, not names: Keras reads "mse" from an .h5 as a metric that it cannot load.
         model.compile(optimizer, _keras_loss(hp.loss or "mse"), [keras.metrics.MeanAbsoluteError("mae", "float32")])

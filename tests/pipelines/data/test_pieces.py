@@ -53,7 +53,7 @@ def test_a_table_has_them_and_arrays_have_none(tmp_path: Path) -> None:
     table = load(DataConfig(str(tmp_path / "t.csv")))
     assert table.pieces is not None
     assert set(table.pieces.feature) == {0}
-    assert "embedding" not in table.unfit
-    assert {"shift", "flip"} <= table.unfit.keys()
+    assert "embedding" not in table.unfit(0)
+    assert {"shift", "flip"} <= table.unfit(0).keys()
     digits = load(DataConfig("digits"))
-    assert digits.unfit.keys() == {"embedding"}
+    assert digits.unfit(0).keys() == {"embedding"}

@@ -44,9 +44,20 @@ def trained(dataset: Dataset, hp: Hyperparameters, *seeds: int) -> Training:
     return training
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
-def test_the_network_of_a_fold_is_that_of_its_split_alone(dataset: Dataset, optimizer: str) -> None:
-    hp = replace(HP, optimizer=optimizer)
+RICH = {
+    "schedule": "onecycle", "warmup": 0.2, "weight_decay": 0.1, "momentum": 0.9, "gradient_clip": 0.5, "ema": 0.9,
+    "label_smoothing": 0.1, "shift": 1, "flip": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer": name} for name in ("sgd", "rmsprop", "adam", "nadam")]
+    + [{"optimizer": name, **RICH} for name in ("sgd", "adamw")],
+    ids=lambda changes: f"{changes['optimizer']} {len(changes)}",
+)
+def test_the_network_of_a_fold_is_that_of_its_split_alone(dataset: Dataset, changes: dict[str, object]) -> None:
+    hp = replace(HP, **changes)  # type: ignore[arg-type]
     training = trained(dataset, hp)
     together = training.weights()
     metrics = []

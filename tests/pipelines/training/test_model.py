@@ -142,11 +142,17 @@ def test_equal_models_are_equal_files(optimizer: str) -> None:
     assert sha256(first) == sha256(second)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw"])
-def test_keras_resumes_from_a_saved_checkpoint(optimizer: str) -> None:
-    """The optimizer's state is in the file and in Keras's own order."""
+RICH = {"weight_decay": 0.3, "gradient_clip": 0.1, "momentum": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "changes"),
+    [("sgd", {}), ("rmsprop", {}), ("adam", {}), ("adamw", {}), ("sgd", RICH), ("adamw", RICH | {"ema": 0.1})],
+)
+def test_keras_resumes_from_a_saved_checkpoint(optimizer: str, changes: dict[str, float]) -> None:
+    """The optimizer's numbers and its state are in the file, these in Keras's own order."""
     dataset = tiny_dataset()
-    hp = replace(HP, optimizer=optimizer, dropout=0.0, epochs=2)
+    hp = replace(HP, optimizer=optimizer, dropout=0.0, epochs=2, **changes)  # type: ignore[arg-type]
     training = Training(TrainingRows.of(dataset), hp, 0)
     reports = iter(training)
     next(reports)
@@ -157,6 +163,17 @@ def test_keras_resumes_from_a_saved_checkpoint(optimizer: str) -> None:
         model.train_on_batch(x, y)
     for ours, kerass in zip(training.checkpoint().weights, model.trainable_variables, strict=True):
         np.testing.assert_allclose(ours, kerass.numpy(), rtol=0, atol=1e-5)
+    model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages, where there are some
+    for ours, kerass in zip(training.weights(), model.trainable_variables, strict=True):
+        np.testing.assert_allclose(ours, kerass.numpy(), rtol=0, atol=1e-5)
+
+
+def test_the_best_epochs_file_names_the_numbers_of_its_optimizer() -> None:
+    hp = replace(HP, optimizer="sgd", weight_decay=0.3, gradient_clip=0.1, momentum=0.9, ema=0.99)
+    content = to_h5(build_model(hp, tiny_dataset().preprocessing, glorot_weights((12, 24, 24, 3), 0)))
+    config = load_h5(content, sha256(content)).optimizer.get_config()
+    named = {"weight_decay": 0.3, "global_clipnorm": 0.1, "momentum": 0.9, "use_ema": True, "ema_momentum": 0.99}
+    assert {name: config[name] for name in named} == named
 
 
 class TestWhatIsRefused:

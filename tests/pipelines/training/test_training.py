@@ -15,11 +15,12 @@ from keras_counterpart import batches, keras_model, tiny_dataset
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
+from pipelines.network.steps.schedules import learning_rates
 from pipelines.training.history import Checkpoint, EpochReport, sha256
-from pipelines.training.model import load_h5, read_checkpoint, restore_model, to_h5
+from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training.pack import row_order
 from pipelines.training.rows import TrainingRows
-from pipelines.training.training import Training, learning_rates
+from pipelines.training.training import Training
 
 HP = Hyperparameters(width=16, depth=2, dropout=0.0, optimizer="adam", learning_rate=0.003, epochs=3, batch_size=64)
 
@@ -112,6 +113,28 @@ class TestSchedule:
         decay = keras.optimizers.schedules.CosineDecay(hp.learning_rate, len(rates))
         np.testing.assert_allclose(rates, decay(np.arange(len(rates))), rtol=1e-5, atol=1e-9)
 
+    @pytest.mark.parametrize("schedule", ["constant", "cosine"])
+    def test_warmup_rises_in_a_straight_line_and_is_keras_own_with_cosine(self, schedule: Any) -> None:
+        hp = replace(HP, schedule=schedule, warmup=0.25, batch_size=10, epochs=4)
+        rates = np.concatenate([learning_rates(hp, 100, epoch) for epoch in range(4)])
+        theirs = keras.optimizers.schedules.CosineDecay(0.0, 30, warmup_target=hp.learning_rate, warmup_steps=10)
+        n = 10 if schedule == "constant" else 40
+        np.testing.assert_allclose(rates[:n], [theirs(step) for step in range(n)], rtol=1e-5, atol=1e-9)
+        if schedule == "constant":
+            assert set(rates[10:]) == {np.float32(hp.learning_rate)}
+
+    @pytest.mark.parametrize(("warmup", "top"), [(None, 12), (0.1, 4)])
+    def test_onecycle_rises_from_a_25th_and_falls_to_zero(self, warmup: float | None, top: int) -> None:
+        hp = replace(HP, schedule="onecycle", learning_rate=0.5, batch_size=10, epochs=4, warmup=warmup)
+        rates = np.concatenate([learning_rates(hp, 100, epoch) for epoch in range(4)])
+        assert rates[0] == pytest.approx(0.5 / 25)
+        assert rates.argmax() == top
+        assert rates[top] == pytest.approx(0.5)
+        assert (np.diff(rates[: top + 1]) > 0).all()
+        assert (np.diff(rates[top:]) < 0).all()
+        assert rates[top // 2] == pytest.approx(0.5 * (1 + 1 / 25) / 2)
+        assert rates[-1] < 0.5 / 100
+
     @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
     def test_cosine_trains_as_keras_does(self, dataset: Dataset, rows: TrainingRows, optimizer: str) -> None:
         hp = replace(HP, schedule="cosine", optimizer=optimizer)
@@ -168,6 +191,41 @@ def test_resumed_training_equals_uninterrupted_training(
     assert same(rest.checkpoint().weights, whole.checkpoint().weights)
     assert same(rest.checkpoint().state, whole.checkpoint().state)
     assert rest.checkpoint().steps == whole.checkpoint().steps == 15
+
+
+RICH = replace(
+    HP, optimizer="adamw", dropout=0.3, epochs=5, schedule="onecycle", weight_decay=0.1, label_smoothing=0.1, ema=0.9,
+    warmup=0.2, gradient_clip=0.5,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "hp",
+    [replace(RICH, shift=1, flip=True), replace(RICH, optimizer="sgd", momentum=0.9), replace(RICH, optimizer="nadam")],
+    ids=["adamw", "momentum", "keras"],
+)
+def test_resuming_keeps_averages_draws_and_rates(digits: Dataset, hp: Hyperparameters) -> None:
+    few = replace(digits, training=digits.training.head(200), validation=digits.validation.head(50))
+    rows = TrainingRows.of(few)
+    whole, whole_reports = run(rows, hp, seed=4)
+    part = Training(rows, hp, 4)
+    part_reports = [report for _, report in zip(range(2), part, strict=False)]
+    saved = to_h5(restore_model(hp, few.preprocessing, part.checkpoint()))
+    rest, rest_reports = run(rows, hp, 4, read_checkpoint(load_h5(saved, sha256(saved)), epochs=2))
+    assert without_durations(part_reports + rest_reports) == without_durations(whole_reports)
+    for one, other in ((rest.weights(), whole.weights()), (rest.checkpoint().state, whole.checkpoint().state)):
+        assert same(one, other)
+
+
+def test_pictures_of_validation_stay_as_they_are(digits: Dataset) -> None:
+    """And a further seed of the same training sees other pictures than the first."""
+    hp = replace(HP, epochs=1, shift=2, flip=True)
+    training, [report] = run(TrainingRows.of(digits), hp)
+    model = build_model(hp, digits.preprocessing, training.weights())
+    loss, accuracy = model.evaluate(digits.validation.x, digits.validation.y, verbose=0)
+    assert (report.metrics["val_loss"], report.metrics["val_accuracy"]) == pytest.approx((loss, accuracy), abs=1e-5)
+    _, [plain] = run(TrainingRows.of(digits), replace(hp, shift=0, flip=False))
+    assert report.metrics["loss"] > plain.metrics["loss"] + 0.05
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])

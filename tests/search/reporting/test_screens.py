@@ -146,6 +146,9 @@ class TestLeaderboard:
         }
         assert short(richer) == "8x3 dropout 0.1, gelu, batch norm, residual"
         assert short({"normalization": "none", "embedding": "piecewise"}) == "no norm, piecewise embedding"
+        rich = {"optimizer": "adamw", "weight_decay": 0.01, "momentum": 0.9, "shift": 2}
+        assert short(rich) == "adamw, weight decay 0.01, shift 2", "momentum is of sgd alone"
+        assert short({"optimizer": "sgd", "momentum": 0.9, "flip": False}) == "sgd, momentum 0.9, no flip"
 
 
 @pytest.mark.parametrize(

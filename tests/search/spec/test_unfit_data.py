@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 
 from pipelines.data import loading
+from pipelines.data.datasets import Dataset, Split
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import InputError, SpecError
 from search.spec.reading import spec_from_dict
+from search.training.configuration import default_training
 
 N = 60
 ROW = np.arange(N)
@@ -160,11 +163,41 @@ def test_losses_of_several_kinds_are_not_compared():
     assert spec_from_dict(document).for_task("regression").objective == "val_loss"
 
 
+MOVED = {
+    "table": ({"shift": [0, 2], "flip": True}, (12,), ["shift", "flip"], "rows of 12 are no pictures"),
+    "channels-first": ({"flip": [False, True]}, (3, 32, 32), ["flip"], "rows of 3 x 32 x 32 are no pictures"),
+    "too-far": ({"shift": {"low": 0, "high": 8}}, (8, 9), ["shift"], "pictures of 8 x 9 cannot move by 8 pixels"),
+    "with-the-loss": ({"loss": "mae", "shift": 1}, (12,), ["loss", "shift"], "the task is a classification"),
+    "not-moved": ({"shift": 0, "flip": False}, (12,), [], ""),
+    "pictures": ({"shift": 7, "flip": True}, (8, 8, 3), [], ""),
+}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("space", "shape", "names", "reason"), MOVED.values(), ids=MOVED)
+def test_only_pictures_are_moved(
+    space: dict[str, object], shape: tuple[int, ...], names: list[str], reason: str, training: bool
+) -> None:
+    preprocessing = Preprocessing(shape, ("a", "b"), 0.0, 1.0)
+    rows = Split(np.zeros((1, *shape)), np.zeros(1))
+    dataset = Dataset("a", rows, rows, preprocessing, "0" * 16, 0)
+    if training and any(isinstance(value, list | dict) for value in space.values()):
+        pytest.skip("a training has one value for each")
+    spec = default_training("a.npz", **space) if training else spec_from_dict({"data": {"source": "a"}, "space": space})
+    found: tuple[str, ...] = ()
+    try:
+        spec.for_task("classification", dataset.unfit(spec.shift))
+    except SpecError as error:
+        found = error.problems
+    assert [line.split(": must be left out, because ")[0] for line in found] == names
+    assert not found or reason in found[0]
+
+
 def _prepare(document: dict[str, object]) -> None:
     """Checks a study and reads its data, as each command does before it trains."""
     spec = spec_from_dict(document)
     dataset = loading.load(spec.data)
-    spec.for_task(dataset.task, dataset.unfit)
+    spec.for_task(dataset.task, dataset.unfit(spec.shift))
 
 
 def test_dimensions_without_meaning_for_the_data_are_refused_at_once(tmp_path: Path):
@@ -172,8 +205,8 @@ def test_dimensions_without_meaning_for_the_data_are_refused_at_once(tmp_path: P
     space = {"embedding": ["none", "piecewise"], "shift": 2, "flip": [False, True], "loss": "mae"}
     with pytest.raises(SpecError) as caught:
         _prepare({"data": {"source": str(tmp_path / "own.npz")}, "space": space})
-    assert [line.partition(":")[0] for line in caught.value.problems] == ["loss", "embedding", "shift", "flip"]
-    assert "must be left out, because the rows are no pictures" in str(caught.value)
+    assert [line.partition(":")[0] for line in caught.value.problems] == ["loss", "shift", "flip", "embedding"]
+    assert "must be left out, because rows of 2 are no pictures" in str(caught.value)
     _prepare({"data": {"source": str(tmp_path / "own.npz")}, "space": {"embedding": "none", "shift": 0, "flip": False}})
     _prepare({"data": {"source": "digits"}, "space": {"shift": 2, "flip": True}})
 

@@ -1,0 +1,120 @@
+"""What surrounds the update of each weight: clipping of the gradient, decay of the weights, their moving average.
+
+The order is that of Keras's optimizers: clip, decay, update, average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipelines.config import Hyperparameters
+from pipelines.network.optimizers import FUSED, Step, Tensor, Tensors, fused_name, weight_decay
+from pipelines.network.steps.pictures import Pictures
+
+
+class Extras(NamedTuple):
+    """What a configuration adds to a step, as tensors; None leaves it out of the function.
+
+    Attributes:
+        weight_decay: Share of each weight, kernel or bias, that an update of rate 1 takes away.
+        momentum: Of sgd.
+        gradient_clip: Largest norm of the gradients of all weights together.
+        ema: Momentum of the average of the weights.
+        smoothing: Share of the target of a row that is spread over all classes.
+        pictures: How the rows of a step are moved.
+    """
+
+    weight_decay: Tensor | None = None
+    momentum: Tensor | None = None
+    gradient_clip: Tensor | None = None
+    ema: Tensor | None = None
+    smoothing: Tensor | None = None
+    pictures: Pictures | None = None
+
+    @classmethod
+    def of(cls, hp: Hyperparameters, input_shape: tuple[int, ...]) -> Extras:
+        """Returns those of a configuration. Keras's own optimizer decays and clips by itself."""
+        is_fused = fused_name(hp) is not None
+        return cls(
+            weight_decay=scalar(weight_decay(hp)) if is_fused else None,
+            momentum=scalar(hp.momentum) if hp.optimizer == "sgd" else None,
+            gradient_clip=scalar(hp.gradient_clip) if is_fused else None,
+            ema=scalar(hp.ema),
+            smoothing=scalar(hp.label_smoothing),
+            pictures=Pictures.of(hp, input_shape),
+        )
+
+
+def scalar(value: float | None) -> Tensor | None:
+    """Returns a float32 scalar; None for None and for 0, which changes nothing."""
+    return tf.constant(value, tf.float32) if value else None
+
+
+def apply_fused(
+    name: str, weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, number: Tensor, extras: Extras
+) -> None:
+    """Updates all weights as Keras's optimizers do.
+
+    Args:
+        name: Of the rule in ``FUSED``.
+        weights: Of a network, or with a first axis of networks; those that are trained are the first ones.
+        state: ``n_state`` and ``n_scratch`` arrays for each weight in turn.
+        gradients: By each trained weight.
+        rate: Learning rate of the step.
+        number: Of the step, a float32 from 1.
+        extras: Of the configuration.
+    """
+    rule, step = FUSED[name], Step(rate, number, extras.momentum)
+    n_slots = rule.n_state + rule.n_scratch
+    if extras.gradient_clip is not None:
+        gradients = clipped(gradients, extras.gradient_clip)
+    for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=False)):
+        if extras.weight_decay is not None:
+            weight.assign_sub(weight * (extras.weight_decay * rate))
+        rule.update(weight, state[i * n_slots : (i + 1) * n_slots], gradient, step)
+
+
+def clipped(gradients: Sequence[Tensor], limit: Tensor) -> list[Tensor]:
+    """Scales gradients down to a global norm, as ``global_clipnorm`` of Keras's optimizers does.
+
+    A norm that is not finite makes the gradients NaN, and the loss after them.
+
+    Args:
+        gradients: Of a network, the last that of the output's bias; or with a first axis of networks, each of which
+            has a norm of its own.
+        limit: The largest norm.
+    """
+    if gradients[-1].shape.rank == 1:
+        norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
+        scale = _scale(norm, limit)
+        return [gradient * scale for gradient in gradients]
+    axes = [list(range(1, gradient.shape.rank)) for gradient in gradients]
+    squares = [tf.reduce_sum(tf.square(gradient), own) for gradient, own in zip(gradients, axes, strict=True)]
+    scale = _scale(tf.sqrt(tf.add_n(squares)), limit)
+    return [g * tf.reshape(scale, [-1] + [1] * len(own)) for g, own in zip(gradients, axes, strict=True)]
+
+
+def _scale(norm: Tensor, limit: Tensor) -> Tensor:
+    return limit * tf.minimum(1.0 / norm, 1.0 / limit) + (norm - norm)  # the difference is NaN for an infinite norm
+
+
+def update_averages(averages: Tensors, weights: Tensors, ema: Tensor, step: Tensor) -> None:
+    """Moves the averages of the weights towards the weights after a step.
+
+    ``average = momentum * average + (1 - momentum) * weight``, as ``use_ema`` of Keras's optimizers has it, but with a
+    momentum of at most ``(t - 1) / (t + 8)`` in step ``t``. Weights move fastest in the first steps; there the average
+    is about that of the last tenth of the steps, so that it is worth validating from the first epoch on. Keras's own
+    would hold on to the weights of the first step for ``1 / (1 - momentum)`` steps.
+
+    Args:
+        averages: One for each trained weight.
+        weights: After the step; those that are trained are the first ones.
+        ema: The momentum.
+        step: Number of the step, a float32 from 1.
+    """
+    momentum = tf.minimum(ema, (step - 1.0) / (step + 8.0))
+    for average, weight in zip(averages, weights, strict=False):
+        tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=1.0 - momentum, delta=average - weight)
