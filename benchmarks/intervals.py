@@ -106,9 +106,11 @@ def false_alarms(world: World, n_seeds: int, n_times: int, seed: int = 0) -> dic
 
 def _right_rows(rows: Rows, weights: Sequence[np.ndarray]) -> np.ndarray:
     """(n_rows,) bool, the rows that a network classifies correctly."""
+    from pipelines.network.architecture import Architecture
     from pipelines.network.epoch import build_evaluation
 
-    outputs = build_evaluation("cross_entropy", keep_outputs=True)(rows, weights)[2]
+    network = Architecture(len(weights) // 2 - 1)
+    outputs = build_evaluation(network, "cross_entropy", keep_outputs=True)(rows, weights)[2]
     return np.asarray(outputs.numpy().argmax(axis=1) == rows.y.numpy())
 
 
