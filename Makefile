@@ -14,7 +14,7 @@ DATA ?= $(or $(MLP_SEARCH_DATA),../shared/data)
 
 unexport PYTHONDONTWRITEBYTECODE  # images set it, and then every command compiles this project again
 
-.PHONY: run test suite quick check chaos fuzz compose-test gpu-test bench lock clean
+.PHONY: run test suite quick check docs chaos fuzz compose-test gpu-test bench lock clean
 
 run: .venv/run.stamp  ## search the digits of scikit-learn, then print the results
 	$(BIN)/mlp-search run digits --trials 24
@@ -41,6 +41,9 @@ check: .venv/test.stamp  ## lint, format, types, layers, limits on size, known v
 	$(BIN)/python scripts/count_code.py
 	$(BIN)/python scripts/audit.py
 
+docs: .venv/test.stamp  ## build the documents as a site, site/index.html; a warning is an error
+	$(BIN)/mkdocs build --quiet --strict
+
 fuzz: .venv/test.stamp  ## fuzz each parser of files for ten minutes; FUZZ names parsers, FUZZ_S seconds
 	$(UV) --editable ".[fuzz]"
 	for target in $(FUZZ); do $(BIN)/python fuzz/targets.py $$target -max_total_time=$(FUZZ_S) || exit 1; done
@@ -66,7 +69,7 @@ lock: .venv/uv.stamp  ## pin the newest versions that fit together
 		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/uv.stamp:
 	$(PYTHON) -m venv .venv

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         run_study as run_study,
     )
     from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue
+    from search.optimization.explanations import Explanation as Explanation
     from search.optimization.leaderboard import TrialRow as TrialRow
     from search.registry.models import (
         Rollback as Rollback,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from search.reporting.comparison import Comparison as Comparison
     from search.reporting.live.following import follow as follow
     from search.reporting.summaries import (
-        Explanation as Explanation,
         StudySummary as StudySummary,
         explain_trial as explain_trial,
         studies as studies,

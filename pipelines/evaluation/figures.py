@@ -26,6 +26,8 @@ MAX_EXAMPLES = 25
 MAX_BARS = 20
 # Classes of a confusion matrix with counts; with more it shows the shading alone.
 MAX_NAMED = 50
+# Points of a scatter; more of them cover each other.
+MAX_POINTS = 4000
 
 
 def confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str]) -> Figure:
@@ -139,6 +141,25 @@ def predicted_value(example: Array, value: float, ends: tuple[float, float] | No
     draw_example(axes, example, (example.min(), example.max()))
     interval = "" if ends is None else f"\n95% interval {ends[0]:,.6g} to {ends[1]:,.6g}"
     axes.set_title(f"predicted {value:,.6g}{interval}", fontsize=11, **style())
+    return figure
+
+
+def residuals(truth: Array, predicted: Array) -> Figure:
+    """Draws what a regression's predictions missed, truth minus prediction, over the predictions.
+
+    Args:
+        truth: (n_rows,) values in the target's own unit.
+        predicted: (n_rows,) predictions of them; of more than ``MAX_POINTS``, every n-th is drawn.
+    """
+    drawn = slice(None, None, math.ceil(len(truth) / MAX_POINTS) or 1)
+    figure = Figure(figsize=(6.4, 4.0), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(0, color=GREY, linewidth=1)
+    axes.scatter(predicted[drawn], (truth - predicted)[drawn], s=12, color=BLUE, alpha=0.5, linewidths=0)
+    axes.set_xlabel("predicted", fontsize=10)
+    axes.set_ylabel("true minus predicted", fontsize=10)
+    axes.set_title("Residuals of the held-out test", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

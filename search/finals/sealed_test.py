@@ -51,6 +51,9 @@ FOLDER, RIGHT_FILE, FIGURES_FILE = "sealed_test", "right.npz", "evaluation.json"
 PREDICTIONS_FILE = "predictions.npz"
 """The folder of a run's artifacts, and its files: which test rows the model got right, all figures, the predictions."""
 
+CONFUSION_FILE, RESIDUALS_FILE = "confusion_matrix.png", "residuals.png"
+"""The figure of a classification and that of a regression."""
+
 
 def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
     """Reads the held-out test for a study's winner and records that.
@@ -163,6 +166,10 @@ def _write_files(
     if isinstance(result.evaluation, Evaluation):
         np.savez_compressed(folder / RIGHT_FILE, right=found.predicted.argmax(axis=1) == test.y)
         _draw(folder, result.evaluation, test, found.predicted, class_names)
+    else:
+        from pipelines.evaluation.figures import residuals, save
+
+        save(residuals(found.truth, found.predicted), folder / RESIDUALS_FILE)
 
 
 def _draw(
@@ -171,7 +178,7 @@ def _draw(
     from pipelines.evaluation.drawing import pick_examples
     from pipelines.evaluation.figures import confusion_matrix, prediction_grid, save
 
-    save(confusion_matrix(evaluation.confusion, class_names), folder / "confusion_matrix.png")
+    save(confusion_matrix(evaluation.confusion, class_names), folder / CONFUSION_FILE)
     for kind, rows in zip(("right", "wrong"), pick_examples(probabilities, test.y), strict=True):
         figure = prediction_grid(test.x[rows], test.y[rows], probabilities[rows], class_names)
         save(figure, folder / f"predictions_{kind}.png")
@@ -188,6 +195,14 @@ def read_predictions(client: MlflowClient, run_id: str) -> bytes | None:
         if name not in {str(item.path) for item in client.list_artifacts(run_id, FOLDER)}:
             return None
     return read_artifact(client, f"runs:/{run_id}/{name}", f"{name} of run {run_id}")
+
+
+def find_figure(client: MlflowClient, run_id: str) -> str | None:
+    """The path, among a run's files, of the figure of its held-out test; None without one."""
+    with mlflow_errors(f"run {run_id}: MLflow must list its files"):
+        paths = {str(item.path) for item in client.list_artifacts(run_id, FOLDER)}
+    figures = [f"{FOLDER}/{name}" for name in (CONFUSION_FILE, RESIDUALS_FILE)]
+    return next((path for path in figures if path in paths), None)
 
 
 def read_right(client: MlflowClient, run_id: str) -> np.ndarray:

@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from search.operations.page import TrainingPage
+
 if TYPE_CHECKING:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -74,7 +76,7 @@ def create_app() -> LoginRequired:
         with flask_app.test_request_context(headers={"Authorization": header}):
             return isinstance(auth.authenticate_request(), Authorization)
 
-    return LoginRequired(app, is_valid)
+    return LoginRequired(TrainingPage(app), is_valid)
 
 
 def set_password(store: SqlAlchemyStore, user: str, password: str) -> None:

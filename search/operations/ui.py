@@ -26,7 +26,7 @@ from search.home.relocation import follow_home
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.tracking.connection import make_database
-from search.tracking.experiment_view import study_link
+from search.tracking.experiment_view import models_link, study_link
 
 START_S = 60.0
 _N_STUDIES = 10
@@ -55,6 +55,11 @@ class Server:
         answer = requests.post(f"{self.url}/api/2.0/mlflow/experiments/search", json=query, timeout=30)
         found = answer.json().get("experiments", [])
         return {e["name"]: study_link(self.url, e["experiment_id"]) for e in found if e["experiment_id"] != _DEFAULT}
+
+    @property
+    def models(self) -> str:
+        """The address of the registry."""
+        return models_link(self.url)
 
     def wait(self) -> None:
         """Waits until the server ends, which it does only on an error.
@@ -87,8 +92,9 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
     make_database(settings.tracking_uri)
     follow_home(settings)
     with signal_handler(signal.default_int_handler), tempfile.TemporaryFile() as log, ExitStack() as stack:
+        # -P: the folder that the command runs in may have a package called "search", too.
         # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
-        command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+        command = [sys.executable, "-P", "-m", "search.operations.page", host, str(port)]
         environ = os.environ | _environment(settings) | _allowed(host, port)
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
         stack.callback(_end, process)

@@ -13,10 +13,11 @@ import psutil
 
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.metrics import majority_share
+from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings
 from search.optimization.baselines import Baselines
 from search.spec import StudySpec
-from search.tracking.experiment_view import plain
+from search.tracking.experiment_view import plain, view_tags
 from search.tracking.runs import DatasetInput, Runs
 from search.workers import Pool
 
@@ -34,7 +35,10 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
         f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
     )
     source = dataset_input(dataset, spec.data.source)
-    return Runs(settings, spec.name, description, source, spec.objective or "val_accuracy")
+    searched = spec.space.searched
+    params = (*searched, *(name for name in spec.space.dimensions if name not in searched))
+    views = view_tags(OBJECTIVES[spec.objective or "val_accuracy"], params, tuple(searched))
+    return Runs(settings, spec.name, description, source, views)
 
 
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:

@@ -25,6 +25,7 @@ from search.spec import StudySpec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, PRECISION, SPEC
+from search.storage.database import name_objective
 from search.storage.sharing import exclusive_access
 
 _FOREIGN = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
@@ -62,6 +63,7 @@ def open_study(
         with study.transaction():  # a process that dies leaves all of it or nothing
             for key, value in (new | {SPEC: spec.to_json(), FINGERPRINT: fingerprint}).items():
                 study.set_user_attr(key, value)
+        name_objective(settings, spec.name, spec.objective or "val_accuracy")
     return study
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import numpy as np
 
@@ -96,7 +97,24 @@ def make_record(
     return replace(plain, interval=ResidualInterval.learn(validation.y, predicted, validation.weight))
 
 
-def model_card(tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winner: Winner, record: ModelRecord) -> str:
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How a version is loaded and shown.
+
+    Attributes:
+        uri: The address of this very model.
+        alias_uri: The address of the version that the alias points at.
+        figure: The path of the figure of its held-out test among the files of its run; None without one.
+    """
+
+    uri: str
+    alias_uri: str
+    figure: str | None = None
+
+
+def model_card(
+    tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winner: Winner, record: ModelRecord, use: Usage
+) -> str:
     """The description of a version, in Markdown.
 
     Args:
@@ -105,6 +123,7 @@ def model_card(tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winn
         data: Where the dataset is from.
         winner: The model.
         record: What is saved beside it.
+        use: How it is loaded and shown.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -123,6 +142,9 @@ def model_card(tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winn
         record=record,
         measures=[(name.replace("_", " "), value) for name, value in known.items() if value is not None],
         ends=_ends(record),
+        use=use,
+        # MLflow's page takes an address without a server from its own.
+        figure=use.figure and f"get-artifact?path={quote(use.figure, safe='')}&run_uuid={winner.run_id}",
     )
 
 

@@ -25,12 +25,12 @@ from pipelines.encoding.encoder import TableEncoder
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import LargeTable, open_table
 from search.finals.readings import latest_reading, seal_opened
-from search.finals.sealed_test import PREDICTIONS_FILE, read_predictions
+from search.finals.sealed_test import PREDICTIONS_FILE, find_figure, read_predictions
 from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
 from search.home.text import value_text
 from search.optimization.studies import study_data
-from search.registry.packaging import make_record, model_card, write_code
+from search.registry.packaging import Usage, make_record, model_card, write_code
 from search.registry.versions import ARTIFACTS, KEPT, MADE_BY, PENDING, RECORD_FILE, STATE, Versions, is_tested
 from search.storage.attributes import FINGERPRINT
 from search.tracking.entries import MODEL_FILE
@@ -88,9 +88,11 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     client = versions.client
     spec, dataset = study_data(study, settings)
     record = make_record(client, settings, study, winner, dataset)
-    card = model_card(tags, dataset, spec.data, winner, record)
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, record, dataset, spec.data)
+    figure = find_figure(client, winner.run_id) if is_tested(tags) else None
+    use = Usage(f"models:/{logged.model_id}", f"models:/{versions.name}@{versions.alias}", figure)
+    card = model_card(tags, dataset, spec.data, winner, record, use)
     kept = keep_predictions(client, winner.run_id) if is_tested(tags) else {}
     if not versions.model():
         with suppress(MlflowException):  # another machine made it first; any other error comes up in the next call

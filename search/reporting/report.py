@@ -22,13 +22,13 @@ from search.finals.sealed_test import read_class_names, read_confusion, read_pre
 from search.home.settings import Settings, read_settings
 from search.home.text import ordinal, times
 from search.optimization.baselines import compare
+from search.optimization.explanations import explain
 from search.optimization.leaderboard import TrialRow, folds_of, leaderboard, objective_of
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study, precision_rule
 from search.reporting.charts import best_curves, confusion, residuals, study_charts
 from search.reporting.display import interval, score, seconds
 from search.reporting.histories import histories
-from search.reporting.summaries import explain
 from search.reporting.trial_table import short
 from search.spec.reading import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT

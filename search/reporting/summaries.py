@@ -1,34 +1,16 @@
-"""The studies of a home in a line each, and a trial in a paragraph: why it won, was pruned or failed."""
+"""The studies of a home in a line each, and the explanation of one of their trials."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
 
-import optuna
-from optuna.trial import FrozenTrial
-
-from pipelines.errors import NotFoundError
-from pipelines.objectives import OBJECTIVES
 from search.home.html import HtmlResult
 from search.home.settings import read_settings
-from search.home.text import value_text
-from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
-from search.optimization.pruners import rung
+from search.optimization.explanations import Explanation, explain
+from search.optimization.leaderboard import leaderboard, objective_of
 from search.optimization.studies import load_study, study_names
-from search.storage.attributes import ELAPSED, PRUNED_AT, REQUEUED, RESULT, SPEC
-
-Result: TypeAlias = Mapping[str, Any]
-"""The record of a training; see ``search.optimization.run_records.result_of``."""
-
-_RULES = {
-    "asha": "asha keeps the best third of those that reached a 27th, a ninth and a third of their own epochs",
-    "hyperband": "hyperband keeps the best third of its bracket, at epochs that grow by a factor of three",
-    "median": "the median pruner ends trials below the median of the others at that epoch",
-}
+from search.storage.attributes import ELAPSED, SPEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +82,6 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation(HtmlResult):
-    """One trial: its row in the leaderboard, and the paragraph."""
-
-    row: TrialRow
-    text: str
-
-    @property
-    def _shown(self) -> Mapping[str, object]:
-        return {"trial": self.row.number, "": self.text}
-
-
 def explain_trial(study: str, number: int, *, home: Path | None = None) -> Explanation:
     """Explains why a trial won, was pruned or failed.
 
@@ -119,100 +89,3 @@ def explain_trial(study: str, number: int, *, home: Path | None = None) -> Expla
         NotFoundError: There is no such study or trial.
     """
     return explain(load_study(read_settings(home), study), number)
-
-
-def explain(study: optuna.Study, number: int) -> Explanation:
-    """Explains why a trial of an open study won, was pruned or failed.
-
-    Raises:
-        NotFoundError: The study has no such trial.
-    """
-    rows = leaderboard(study)
-    row = next((row for row in rows if row.number == number), None)
-    if row is None:
-        there = f"the trials are 0 to {len(rows) - 1}" if rows else "it has none yet"
-        raise NotFoundError(f"trial {number}: must be one of study {study.study_name!r}; {there}")
-    trials = study.get_trials(deepcopy=False)
-    result = trials[number].user_attrs.get(RESULT, {})
-    if row.state == "COMPLETE":
-        text = _complete(row, rows, result)
-    elif row.state == "PRUNED":
-        text = _pruned(row, trials, result, study.user_attrs)
-    elif row.state == "FAIL":
-        text = f"failed after {row.epochs_trained} epochs: {result.get('message', 'no reason is recorded')}."
-    else:
-        was_in_training = REQUEUED in trials[number].user_attrs
-        waits = "was interrupted and waits to be trained again" if was_in_training else "is enqueued and waits"
-        doing = "is in training" if row.state == "RUNNING" else waits
-        text = f"{doing}; {row.epochs_trained} of its epochs are recorded."
-    return Explanation(row, f"Trial {number} {text}{_origin(result)}")
-
-
-def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
-    complete = [other for other in rows if other.state == "COMPLETE"]
-    rank, value = complete.index(row) + 1, row.value or 0.0
-    objective = OBJECTIVES[row.objective]
-    text = (
-        f"reached {objective.label} {value_text(value)}{_over_folds(row)} at epoch {row.best_epoch} of"
-        f" {row.epochs_trained}, rank {rank}"
-        f" of the {len(complete)} complete trials"
-    )
-    if len(complete) > 1:
-        other = complete[1 if rank == 1 else 0]
-        gap = value - (other.value or 0.0)
-        side = "better" if objective.gain(gap) > 0 else "worse"
-        text += f": {value_text(abs(gap))} {side} than the {'next' if rank == 1 else 'best'},"
-        text += f" trial {other.number}"
-    if result.get("stop_reason") == "timeout":
-        text += f". The study's timeout ended it before its {row.params.get('epochs')} planned epochs"
-    return " ".join([f"{text}.", *row.comparison.sentences("this trial")])
-
-
-def _over_folds(row: TrialRow) -> str:
-    """That a value is a mean over folds, with its spread."""
-    if row.folds == 1:
-        return ""
-    spread = "" if row.std is None else f", standard deviation {value_text(row.std)}"
-    return f" (mean of {row.folds} folds{spread})"
-
-
-def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, attributes: Mapping[str, Any]) -> str:
-    pruner, objective = attributes.get(SPEC, {}).get("search", {}).get("pruner", ""), objective_of(attributes)
-    epoch, params = row.epochs_trained, row.params
-    if result.get("stop_reason") == "diverged":
-        rate = f"{params.get('optimizer')} at learning rate {params.get('learning_rate'):.3g}"
-        return (
-            f"was ended in epoch {epoch + 1}: its loss was not a number, with {rate}. A lower learning rate keeps the"
-            " loss finite."
-        )
-    text = f"was pruned after {epoch} of {params.get('epochs')} epochs"
-    values, where = _compared(trials[row.number], trials, pruner)
-    if row.number not in values:
-        return f"{text}."
-    own = values[row.number]
-    rank = 1 + sum(objective.is_better(value, own) for value in values.values())
-    rule = f"; {_RULES[pruner]}" if pruner in _RULES else ""
-    return (
-        f"{text}: its {objective.label} there, {value_text(own)}, is rank {rank} of the {len(values)} trials that"
-        f" reached {where}, whose median is {value_text(statistics.median(values.values()))} and whose best is"
-        f" {value_text(max(values.values(), key=objective.gain))}{rule}."
-    )
-
-
-def _compared(trial: FrozenTrial, trials: Sequence[FrozenTrial], pruner: str) -> tuple[dict[int, float], str]:
-    """The values that the pruner compared, by trial number, and the point of training at which they were reached."""
-    if pruner == "asha":
-        reached = rung(trial)
-        values = {t.number: t.system_attrs[reached] for t in trials if reached in t.system_attrs}
-        return values, "the same share of their epochs"
-    epoch = trial.last_step
-    return {t.number: t.intermediate_values[epoch] for t in trials if epoch in t.intermediate_values}, f"epoch {epoch}"
-
-
-def _origin(result: Result) -> str:
-    text = ""
-    if "copied_from" in result:
-        text += f" Its configuration equals that of trial {result['copied_from']}, whose result was copied."
-    if PRUNED_AT in result:
-        text += f" The pruner would have ended it after epoch {result[PRUNED_AT]}; it trained on as part of the audit."
-    return text

@@ -14,6 +14,14 @@ from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED
 from search.storage.stored_study import StoredStudy
 from search.tracking import RunStart, Tracker, now_ms
+from search.tracking.experiment_view import NOTE
+
+_ROLES = {
+    "finalist": "trained again with a seed that no trial had",
+    "refit": "trained once more, on training and validation rows together",
+    "ensemble": "as the mean of the networks that its finalists trained",
+}
+"""What a run that is no trial is, for its description on MLflow's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,8 @@ class StudyContext:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""
         params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.n_parameters(hyperparameters)}
         own = {"study": self.spec.name, "precision": self.precision(hyperparameters)}
+        if tags.get("role") in _ROLES:
+            own[NOTE] = f"Trial {tags.get('trial')}, {_ROLES[tags['role']]}."
         all_tags = {**own, **tags, **self.run_tags}
         return RunStart(self.spec.name, run_name, now_ms(), params, all_tags)
 

@@ -16,6 +16,7 @@ from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
 from search.optimization.baselines import PATIENCE_S, BaselineThread
+from search.optimization.explanations import explain_finished
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.run_records import unknown_runs
@@ -38,12 +39,15 @@ from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import ELAPSED, FACTS, SPEC
 from search.tracking.connection import open_home
+from search.tracking.run_names import trial_run_name
 from search.tracking.spool import has_spooled
 from search.tracking.tracker import Tracker
 from search.workers.pool import Pool
 from search.workers.start import local_slots, prepare_pool, start_pool
 
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
+
+_MAX_DESCRIBED = 1000  # a call to MLflow each; the best come first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -168,11 +172,19 @@ def _search(
         late = facts(dataset, running_pool, baselines.scores(PATIENCE_S))
         if late != known:
             study.set_user_attr(FACTS, late)
+        _describe_trials(study, tracker)
     record_runs(study, tracker)
     study.refresh()
     rows = tuple(leaderboard(study))
     wall_s, n_trained = time.monotonic() - started, scheduler.n_trained
     return StudyResult(spec.name, rows, wall_s, scheduler.interrupted, tracker.undelivered, n_trained)
+
+
+def _describe_trials(study: StoredStudy, tracker: Tracker) -> None:
+    """Gives each trial's run its paragraph, as ``show`` has it now, as its description on MLflow's page."""
+    study.refresh()
+    found = explain_finished(study)[:_MAX_DESCRIBED]
+    tracker.describe({trial_run_name(each.row.number): each.text for each in found})
 
 
 def _open_study(

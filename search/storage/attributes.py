@@ -24,6 +24,9 @@ RUN_ID = "run_id"
 PRUNED_AT = "would_be_pruned_at"
 REQUEUED = "parked"  # the key in databases of every version: do not change it
 
+# Of a trial: parts of its result that are attributes of their own, so that Optuna's dashboard has a column for each.
+COLUMNS = ("best_epoch", "epochs_trained", "duration_s", "device")
+
 # Of a trial, an attribute of Optuna's own: the configuration that it was enqueued with.
 ENQUEUED = "fixed_params"
 

@@ -93,3 +93,10 @@ def creating_tables(address: str) -> Iterator[None]:
     with sa.create_engine(address, poolclass=sa.NullPool).connect() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_KEY})
         yield
+
+
+def name_objective(settings: Settings, study: str, objective: str) -> None:
+    """Gives a study's objective its name, which Optuna's dashboard shows."""
+    stored = optuna.Study(study, open_storage(settings))
+    if stored.metric_names != [objective]:
+        stored.set_metric_names([objective])

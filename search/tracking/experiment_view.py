@@ -1,43 +1,167 @@
-"""The first view of an experiment on MLflow's page: trials, the best first, with the columns that people compare."""
+"""The views of an experiment on MLflow's page: trials and finalists, with the columns and charts that people compare.
+
+MLflow keeps a view as a tag of the experiment; the keys of its JSON are those of MLflow's page.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TypeAlias
+from urllib.parse import quote
 
-from pipelines.config import Hyperparameters
-from pipelines.objectives import Objective
+from pipelines.objectives import OBJECTIVES, Objective
+from search.spec.space import NAMES
 from search.tracking.entries import now_ms
 
 VIEW = "trials"
-"""The key of the view that each experiment gets; the page lists it under "Views"."""
+"""The key of the first view that each experiment gets; the page lists it under "Views"."""
+BEST_VIEW = "best"
+"""The key of the view of the ten best trials and their learning curves."""
+FINALISTS_VIEW = "finalists"
+"""The key of the view of all runs that are no trials: finalists, refits and ensembles."""
+TRAINING = "workflowType=machine_learning"
+"""The part of an address that opens MLflow's page on model training; without it the page is about agents."""
+
+NOTE = "mlflow.note.content"
+"""The tag of an experiment or a run that is its description on the page."""
+State: TypeAlias = dict[str, object]
+_SECTION = "mlp-search"
+_STATE, _ROLE = "tags.`trial.state`", "tags.`role`"
+# MLflow's own sections, which hold a chart for each metric; folded, so that the prepared charts are in sight.
+_FOLDED = ("Model metrics", "System metrics")
 
 
-def experiment_tags(description: str, objective: Objective) -> dict[str, str]:
-    """Tags of a study's experiment; ``description`` is the Markdown above the runs."""
-    best = f"metrics.`{objective.best_key}`"
-    params = [f"params.`{hyperparameter.name}`" for hyperparameter in fields(Hyperparameters)]
-    # MLflow's default shows no parameters or metrics, and charts ten runs.
-    state = {
-        "orderByKey": best,
-        "orderByAsc": not objective.maximize,
-        "selectedColumns": ["tags.`trial.state`", best, *params],
-        "runsHiddenMode": "SHOWALL",
-    }
-    now = now_ms()
-    view = {"name": "Trials, best first", "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+def experiment_tags(description: str, views: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Tags of a new experiment.
+
+    Args:
+        description: Markdown above the runs.
+        views: What ``view_tags`` gives; by default for the default objective.
+    """
+    kind = {"mlflow.experimentKind": "custom_model_development", NOTE: description}
+    return kind | dict(views or view_tags(OBJECTIVES["val_accuracy"], NAMES, ()))
+
+
+def view_tags(objective: Objective, params: Sequence[str], searched: Sequence[str]) -> dict[str, str]:
+    """Tags of an experiment that are its views; the page orders them by name.
+
+    Args:
+        objective: The metric that ranks runs.
+        params: The hyperparameters that are columns.
+        searched: Those that are axes of the parallel coordinates.
+    """
+    trials, columns = "attributes.run_name LIKE 'trial-%'", [_STATE, *_columns(objective, params)]
+    all_trials = _state(objective, columns, trials, _trial_charts(objective, searched))
+    best = _state(objective, columns, trials, _curves(objective)) | {"runsHiddenMode": "FIRST_10_RUNS"}
+    others = _state(objective, [_ROLE, *_columns(objective, params)], "tags.role LIKE '%'", _curves(objective))
     return {
-        "mlflow.experimentKind": "custom_model_development",
-        "mlflow.note.content": description,
-        f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
+        **_view(VIEW, "Trials, best first", all_trials),
+        **_view(BEST_VIEW, "The ten best trials", best),
+        **_view(FINALISTS_VIEW, "Finalists", others),
     }
 
 
-def study_link(server: str, experiment_id: str) -> str:
-    """The address of a study's runs in that view, in MLflow's part for model training."""
-    return f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+def training_view(objective: Objective) -> dict[str, str]:
+    """The tag of the one view of single trainings."""
+    state = _state(objective, [_STATE, *_columns(objective, NAMES)], "", _curves(objective))
+    return _view(VIEW, "Trainings, best first", state)
+
+
+def state_of(view: str) -> str:
+    """What a view shows, without the time at which it was made; "" where there is no view."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(view)["state"])
+    return ""
+
+
+def study_link(server: str, experiment_id: str, view: str = VIEW) -> str:
+    """The address of a study's runs in one of the views."""
+    return f"{server}/#/experiments/{experiment_id}/runs?{TRAINING}&viewStateShareKey={view}"
+
+
+def charts_link(server: str, experiment_id: str) -> str:
+    """The address of the prepared charts of a study's trials."""
+    return f"{study_link(server, experiment_id)}&compareRunsMode=CHART"
+
+
+def run_link(server: str, experiment_id: str, run_id: str) -> str:
+    """The address of a run's own page."""
+    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
+
+
+def version_link(server: str, model: str, version: str) -> str:
+    """The address of a version's page in the registry."""
+    return f"{server}/#/models/{quote(model, safe='')}/versions/{version}?{TRAINING}"
+
+
+def models_link(server: str) -> str:
+    """The address of the registry."""
+    return f"{server}/#/models?{TRAINING}"
 
 
 def plain(text: str) -> str:
     """Escapes a text from data for Markdown and HTML."""
     return "".join(f"&#{ord(c)};" if c in "<>&`*_[]()|#!\\~" else c if c.isprintable() else " " for c in text)
+
+
+def _view(key: str, name: str, state: State) -> dict[str, str]:
+    now = now_ms()
+    view = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    return {f"mlflow.sharedViewState.{key}": json.dumps(view)}
+
+
+def _columns(objective: Objective, params: Sequence[str]) -> list[str]:
+    return [f"metrics.`{objective.best_key}`", "metrics.`best_epoch`", *(f"params.`{name}`" for name in params)]
+
+
+def _state(objective: Objective, columns: Sequence[str], runs: str, charts: Sequence[State]) -> State:
+    """What a view shows: the runs of a filter, the best first, in these columns and charts."""
+    best = f"metrics.`{objective.best_key}`"
+    sections = [{"uuid": _SECTION, "name": "Study", "display": True, "isReordered": False}]
+    sections += [{"uuid": name, "name": name, "display": False, "isReordered": False} for name in _FOLDED]
+    # MLflow's default shows no parameters or metrics, and charts ten runs.
+    return {
+        "searchFilter": runs,
+        "orderByKey": best,
+        "orderByAsc": not objective.maximize,
+        "selectedColumns": list(columns),
+        "columnOrder": [*columns, "duration"],
+        "columnWidths": {columns[0]: 110, best: 150},
+        "runsHiddenMode": "SHOW_ALL",
+        "hideEmptyCharts": True,
+        "compareRunCharts": list(charts),
+        "compareRunSections": sections,
+    }
+
+
+def _trial_charts(objective: Objective, searched: Sequence[str]) -> list[State]:
+    """The charts of all trials: the objective over the epochs, parallel coordinates, and the best values."""
+    best = objective.best_key
+    return [
+        _line("epochs", f"{objective.name} of each epoch", [objective.name]),
+        _chart(
+            "coordinates", "PARALLEL", "Parallel coordinates", selectedParams=list(searched), selectedMetrics=[best]
+        ),
+        _chart("best", "BAR", best, metricKey=best),
+    ]
+
+
+def _curves(objective: Objective) -> list[State]:
+    """The charts of a few runs: their learning curves."""
+    return [
+        _line("objective", objective.name, [objective.name]),
+        _line("losses", "loss and val_loss", ["loss", "val_loss"]),
+        _chart("best", "BAR", objective.best_key, metricKey=objective.best_key),
+    ]
+
+
+def _line(key: str, name: str, metrics: Sequence[str]) -> State:
+    options = {"xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear", "lineSmoothness": 0}
+    return _chart(key, "LINE", name, metricKey=metrics[0], selectedMetricKeys=list(metrics), **options)
+
+
+def _chart(key: str, kind: str, name: str, **options: object) -> State:
+    place = {"uuid": f"{_SECTION}-{key}", "metricSectionId": _SECTION, "isGenerated": False, "deleted": False}
+    return {"type": kind, "displayName": name, **place, **options}

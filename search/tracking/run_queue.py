@@ -58,6 +58,7 @@ class RunQueue:
         warn: Called with a message.
         runs: Runs by name.
         pending_tasks: Other calls to MLflow.
+        last_task: The call that comes after all runs; None where there is none.
     """
 
     note_opened: Callable[[tuple[str, str, int]], None]
@@ -65,9 +66,10 @@ class RunQueue:
     warn: Callable[[str], None]
     runs: dict[str, LiveRun] = field(default_factory=dict)
     pending_tasks: list[Callable[[Runs], None]] = field(default_factory=list)
+    last_task: Callable[[Runs], None] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.pending_tasks)
+        return bool(self.runs or self.pending_tasks or self.last_task)
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """Queues an epoch; of a run that somebody deleted in MLflow the result alone is logged."""
@@ -113,6 +115,9 @@ class RunQueue:
                 del self.runs[name]
         if refused:
             raise refused
+        if self.last_task and not self.runs:
+            self.last_task(mlflow)
+            self.last_task = None
 
     def _run_pending_tasks(self, mlflow: Runs) -> Exception | None:
         while self.pending_tasks:

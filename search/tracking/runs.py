@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings, prepare_sqlite
 from search.home.text import redact
 from search.tracking.connection import connect, make_database, mlflow_errors
 from search.tracking.entries import MODEL_FILE, PREPROCESSING_FILE, Entry, Epoch, RunStart
-from search.tracking.experiment_view import experiment_tags
+from search.tracking.experiment_view import NOTE, experiment_tags, state_of
+from search.tracking.history import all_pages
 from search.tracking.spool import artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput as MlflowInput, Run
 
-_MAX_METRICS = 1000  # MLflow's limit for one call
+_MAX_METRICS = _MAX_RUNS = 1000  # MLflow's limits for one call
+_ACTIVE = 1  # MLflow's ViewType.ACTIVE_ONLY, whose import takes a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Runs:
         study: The experiment's name.
         description: Markdown above the runs on the experiment's page.
         dataset: Logged as the input of each run.
-        objective: The metric that ranks the runs on the experiment's page.
+        views: Tags that are the experiment's views on MLflow's page, from ``view_tags``; None leaves those that it has.
 
     Raises:
         UnavailableError: The tracking server cannot be reached or refuses the experiment.
@@ -61,24 +62,24 @@ class Runs:
         study: str,
         description: str,
         dataset: DatasetInput | None,
-        objective: str = "val_accuracy",
+        views: Mapping[str, str] | None = None,
     ) -> None:
         self.study = study
-        self._objective = objective
         self._dataset = dataset
         with mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"):
             if not settings.is_tracked_elsewhere:
                 make_database(settings.tracking_uri)
                 prepare_sqlite(settings.tracking_uri)
             self.client = connect(settings)
-            self.experiment_id = self._open_experiment(settings.artifact_root, description)
+            self.experiment_id = self._open_experiment(settings.artifact_root, experiment_tags(description, views))
+            if views:
+                self._renew_views(views)
 
-    def _open_experiment(self, artifact_root: str | None, description: str) -> str:
+    def _open_experiment(self, artifact_root: str | None, tags: dict[str, str]) -> str:
         from mlflow.exceptions import MlflowException
 
         if not (found := self.client.get_experiment_by_name(self.study)):
             try:
-                tags = experiment_tags(description, OBJECTIVES[self._objective])
                 return str(self.client.create_experiment(self.study, artifact_root, tags))
             except MlflowException:  # another process was faster; otherwise raised below
                 found = self.client.get_experiment_by_name(self.study)
@@ -87,6 +88,13 @@ class Runs:
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+    def _renew_views(self, views: Mapping[str, str]) -> None:
+        """Gives an experiment of an earlier version the views of this one."""
+        known = self.client.get_experiment(self.experiment_id).tags
+        for key, view in views.items():
+            if state_of(known.get(key, "")) != state_of(view):
+                self.client.set_experiment_tag(self.experiment_id, key, view)
 
     def find(self, run_name: str) -> list[Run]:
         """The runs of that name that were not deleted."""
@@ -152,6 +160,17 @@ class Runs:
         for path in artifacts(folder):
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, status_of(entry.state), entry.ended_ms)
+
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Describes runs on MLflow's page, without those that their user described.
+
+        Args:
+            texts: A paragraph for each run name; its first two words are those of every paragraph for that run.
+        """
+        for run in all_pages(self.client.search_runs, [self.experiment_id], "", _ACTIVE, _MAX_RUNS):
+            text, known = texts.get(run.info.run_name), run.data.tags.get(NOTE, "")
+            if text and text != known and known.split()[:2] in ([], text.split()[:2]):
+                self.client.set_tag(run.info.run_id, NOTE, text)
 
     def is_there(self, run_id: str) -> bool:
         """Whether a run exists and is not deleted."""

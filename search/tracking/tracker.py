@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -111,6 +111,10 @@ class Tracker:
         """Sends a spool entry of an earlier process."""
         self._handed_over += 1
         self._begin(LiveRun(read_entry(folder).start, replace=True, state=RunState.ENDED, folder=folder))
+
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Describes runs on MLflow's page, after everything else: a text for each run name."""
+        self._put(lambda: setattr(self._queue, "last_task", lambda mlflow: mlflow.describe(texts)))
 
     def _begin(self, live: LiveRun, *, urgent: bool = False) -> None:
         name = live.start.run_name

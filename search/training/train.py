@@ -11,6 +11,7 @@ from pipelines.config import Precision, layers
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
+from pipelines.objectives import OBJECTIVES
 from search.devices.memory import require_fit
 from search.devices.precision import have_bfloat16, precision_of, settle, slow_note
 from search.devices.slots import Slot, find_slots
@@ -26,7 +27,7 @@ from search.scheduling.trial_results import ResultWriter
 from search.spec.study_spec import WorkerSettings
 from search.tracking import RunStart, Tracker, now_ms
 from search.tracking.connection import open_home
-from search.tracking.experiment_view import plain
+from search.tracking.experiment_view import plain, training_view
 from search.tracking.run_names import training_run_name
 from search.tracking.runs import Runs
 from search.tracking.spool import entries
@@ -149,7 +150,8 @@ def _left_by_others(spec: TrainingSpec, settings: Settings, stack: ExitStack) ->
 def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs:
     description = f"Single trainings on **{plain(dataset.name)}**; `--continue` resumes one from its checkpoint.h5."
     source = dataset_input(dataset, spec.data.source)
-    return Runs(settings, spec.experiment, description, source, spec.objective or "val_accuracy")
+    views = training_view(OBJECTIVES[spec.objective or "val_accuracy"])
+    return Runs(settings, spec.experiment, description, source, views)
 
 
 def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> Job:

@@ -24,13 +24,13 @@ from search.finals.finals import FinalistsResult
 from search.finals.readings import SealedResult
 from search.finals.selection import judge
 from search.finals.winner import Winner
+from search.optimization.explanations import Explanation
 from search.optimization.leaderboard import TrialRow
 from search.registry.promotion import Promotion
 from search.reporting import display
 from search.reporting.comparison import side_by_side
 from search.reporting.live.view import LiveView
 from search.reporting.screen import print_all
-from search.reporting.summaries import Explanation
 from search.reporting.trial_table import leaderboard_table
 from search.scheduling.progress import Progress, SlotView
 from search.spec.reading import default_spec

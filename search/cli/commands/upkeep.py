@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,20 +18,27 @@ if TYPE_CHECKING:
 
 Port = Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The port to listen on.")]
 Host = Annotated[str, option("ADDRESS", "The address to listen on; the default is reachable from this machine only.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the first address in the browser.")]
 Repair = Annotated[bool, typer.Option("--repair", help="Repair each disagreement, and report each repair.")]
 
 
-def ui(port: Port = 5000, host: Host = "127.0.0.1", home: Home = None, as_json: Json = False) -> None:
-    """Serve MLflow's page on this home until Ctrl-C.
+def ui(
+    port: Port = 5000, host: Host = "127.0.0.1", browser: Open = False, home: Home = None, as_json: Json = False
+) -> None:
+    """Serve MLflow's page on this home until Ctrl-C; the first address is the study that changed last.
 
-    Example: mlp-search ui --port 8080
+    Example: mlp-search ui --open
     """
     from search.operations.ui import serving
 
     with suppress(KeyboardInterrupt), serving(home, host, port) as server:
         studies = server.studies()
-        lines = [f"MLflow is at {server.url}; Ctrl-C ends it", *(f"{name}: {link}" for name, link in studies.items())]
-        display.show(lines, {"url": server.url, "studies": studies}, as_json=as_json)
+        addresses = [*studies.items(), ("registered models", server.models)]
+        lines = [f"{name}: {link}" for name, link in addresses]
+        document = {"url": server.url, "studies": studies, "models": server.models}
+        display.show([*lines, f"MLflow is at {server.url}; Ctrl-C ends it"], document, as_json=as_json)
+        if browser and not webbrowser.open(addresses[0][1]):
+            display.message("no browser was found: open the first address in one")
         server.wait()
 
 

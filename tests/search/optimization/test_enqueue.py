@@ -14,9 +14,9 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import InputError, NotFoundError, UnavailableError
 from search.home.locks import study_lock
 from search.home.settings import Settings, prepare_home, read_settings
+from search.optimization.explanations import explain
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_study
-from search.reporting.summaries import explain
 from search.spec.study_spec import StudySpec
 from search.storage.stored_study import StoredStudy
 

@@ -1,0 +1,89 @@
+"""MLflow's server with a page that opens on model training: MLflow's own opens on agents, beside an assistant.
+
+``python -m search.operations.page HOST PORT`` serves it, with the settings of ``mlflow server`` in the environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+CHOICES = {"mlflow.workflowType_v1": "machine_learning", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True}
+"""What the browser is to remember of MLflow's page where its user has not chosen: model training, no open assistant."""
+_SCRIPT = f"""<script>
+for (const [key, value] of Object.entries({json.dumps(CHOICES)}))
+  if (localStorage.getItem(key) === null) localStorage.setItem(key, JSON.stringify(value));
+</script>"""
+_CACHING = (b"if-none-match", b"if-modified-since", b"etag", b"last-modified", b"content-length")
+
+
+class TrainingPage:
+    """Adds a script to MLflow's page that makes those choices, before MLflow's own script runs.
+
+    Args:
+        app: MLflow's server.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on; the answer to one for the page gets the script."""
+        if scope["type"] != "http" or scope["path"] != "/" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        body = bytearray()
+
+        async def collect(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+                return
+            body.extend(message.get("body", b""))
+            if not message.get("more_body"):
+                whole = _with_script(bytes(body)) if start["status"] == 200 else bytes(body)
+                length = (b"content-length", str(len(whole)).encode())
+                await send(start | {"headers": [*_uncached(start["headers"]), length]})
+                await send({"type": "http.response.body", "body": whole})
+
+        # The browser may hold MLflow's page without the script: it is always sent whole.
+        await self._app(scope | {"headers": _uncached(scope["headers"])}, receive, collect)
+
+
+def _with_script(page: bytes) -> bytes:
+    return page.replace(b"<head>", b"<head>" + _SCRIPT.encode(), 1)
+
+
+def _uncached(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers if name.lower() not in _CACHING]
+
+
+def main(host: str, port: str) -> None:
+    """Serves until a signal ends it."""
+    import uvicorn
+    from mlflow.server import constants, handlers
+    from mlflow.server.fastapi_app import app
+    from mlflow.utils.server_cli_utils import resolve_default_artifact_root
+
+    backend, registry = os.environ["MLFLOW_BACKEND_STORE_URI"], os.environ["MLFLOW_REGISTRY_STORE_URI"]
+    artifacts = resolve_default_artifact_root(True, os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"], backend)
+    # The names under which ``mlflow server`` hands its options to its application, which reads them at each request.
+    os.environ |= {
+        constants.BACKEND_STORE_URI_ENV_VAR: backend,
+        constants.REGISTRY_STORE_URI_ENV_VAR: registry,
+        constants.ARTIFACT_ROOT_ENV_VAR: artifacts,
+        constants.ARTIFACTS_DESTINATION_ENV_VAR: os.environ["MLFLOW_ARTIFACTS_DESTINATION"],
+        constants.SERVE_ARTIFACTS_ENV_VAR: "true",
+        "_MLFLOW_SGI_NAME": "uvicorn",
+    }
+    handlers.initialize_backend_stores(backend, registry, artifacts)
+    uvicorn.run(TrainingPage(app), host=host, port=int(port), log_level="warning")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,66 @@
+"""The documents are built without a warning, and what they say of the program is what the program has."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import PAGES, ROOT, our_commands
+from typer.main import get_command
+from waiting import PATIENCE_S
+
+import search
+from search.cli.app import app
+from search.spec.rules import TABLES
+
+GROUP: Any = get_command(app)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as ``make docs`` builds it."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return folder
+
+
+def test_the_site_has_every_command_key_and_name_and_needs_no_network(site: Path) -> None:
+    """One test, so that the site is built once however the tests are shared out."""
+    commands, keys, names = (read(site, f"reference/{page}") for page in ("commands", "study-file", "python"))
+    for name, command in GROUP.commands.items():
+        assert f'id="{name}"' in commands, name
+        for parameter in command.params:
+            for option in (*parameter.opts, *parameter.secondary_opts) if parameter.opts[0][:1] == "-" else ():
+                assert f"<code>{option}</code>" in commands, f"{name} {option}"
+    for table, rules in TABLES.items():
+        part = keys[keys.index(f"[{table}]</code>") :]
+        for key, rule in rules.items():
+            assert f"<code>{key}</code>" in part, f"{table}.{key}"
+            assert html.escape(rule.text.removeprefix("must be ").split(" ")[0], quote=False) in part
+    for name in dir(search):
+        assert f".{name}" in names, name
+    for path in (site / "index.html", site / "reference" / "index.html"):
+        loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', path.read_text())
+        assert not loaded, f"{path} loads {loaded}"
+
+
+def read(site: Path, page: str) -> str:
+    return (site / page / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_command_in_a_document_is_one_that_the_program_has(path: Path) -> None:
+    for words in our_commands(path):
+        name, *rest = words
+        if name.startswith("-"):  # mlp-search --version
+            continue
+        command = GROUP.commands[name]
+        # The parser checks names and values of options; nothing runs.
+        command.make_context(name, [word for word in rest if word != "…"], resilient_parsing=False)

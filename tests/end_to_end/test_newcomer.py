@@ -1,0 +1,79 @@
+"""A newcomer types the tour of the README word for word, in three minutes, and goes on with the tutorial."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from documents import ROOT, blocks, lines
+from waiting import PATIENCE_S
+
+README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
+TOUR_S = 180.0
+
+
+class Newcomer:
+    """Types lines into a shell whose commands are those of this environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        first = Path(sys.executable).parent
+        self._environ = os.environ | {"PATH": f"{first}:{os.environ['PATH']}", "HOME": str(folder)}
+        self._environ.pop("MLP_SEARCH_HOME", None)
+        self.typed: set[str] = set()
+
+    def type(self, line: str) -> str:
+        """Runs a line, which must succeed; returns what it printed."""
+        self.typed.add(line)
+        done = subprocess.run(
+            ["bash", "-ec", line], cwd=self.folder, env=self._environ, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}: {done.stdout[-500:]}{done.stderr[-2000:]}"
+        assert "Traceback" not in done.stderr, line
+        return done.stdout
+
+    def open_page(self, line: str) -> str:
+        """Runs a line that serves until Ctrl-C; returns its first line, and presses Ctrl-C."""
+        process = subprocess.Popen(
+            line.split(), cwd=self.folder, env=self._environ, text=True, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout
+        first = process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE_S)
+        assert first, err
+        assert process.returncode == 0
+        return first
+
+
+def test_the_readme_and_then_the_tutorial(tmp_path: Path) -> None:
+    newcomer = Newcomer(tmp_path)
+    tour = [line for line in lines(README, ("",)) if line.startswith("mlp-search")]
+    assert len(tour) >= 8
+    began = time.monotonic()
+    for line in tour:
+        if line == "mlp-search ui":
+            assert re.match(r"digits: http://127\.0\.0\.1:\d+/#/experiments/\d+/runs\?", newcomer.open_page(line))
+        else:
+            assert newcomer.type(line).strip(), line
+    code = next(text for kind, text in blocks(README) if kind == "python")
+    (tmp_path / "tour.py").write_text(code)
+    assert re.match(r"0\.9\d* \{'width'", newcomer.type("python tour.py"))
+    assert time.monotonic() - began < TOUR_S  # the README promises it
+
+    for line in lines(TUTORIAL, ("bash",)):
+        if line not in newcomer.typed:
+            newcomer.type(line)
+    assert (tmp_path / "wine.html").stat().st_size > 100_000
+
+
+def test_the_readme_shows_the_two_commands_first() -> None:
+    commands = [line.split("#")[0].strip() for line in lines(README, ("",))]
+    assert commands[:3] == ["pip install .", "make run", "make test"]

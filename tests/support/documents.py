@@ -1,0 +1,37 @@
+"""The blocks of the documents' Markdown, and the commands in them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+RUNNABLE = ("", "bash")
+"""The kinds of blocks whose lines a shell runs here; ``sh`` are those that need a server, a container or a package."""
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """(kind, text) of each fenced block of a page."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def lines(path: Path, kinds: tuple[str, ...] = RUNNABLE) -> list[str]:
+    """What a reader types of a page's blocks: a line each, or a whole block with a text that follows a command."""
+    typed: list[str] = []
+    for kind, text in blocks(path):
+        if kind in kinds:
+            typed += [text] if "<<" in text else [line for line in text.splitlines() if line.strip()]
+    return typed
+
+
+def our_commands(path: Path) -> list[list[str]]:
+    """The words of each command of this program in a page's blocks, after its name."""
+    found: list[list[str]] = []
+    for text in lines(path, (*RUNNABLE, "sh", "console")):
+        for line in text.splitlines():
+            words = shlex.split(line, comments=True) if line.count("'") % 2 == 0 else []
+            if "mlp-search" in words:
+                found.append(words[words.index("mlp-search") + 1 :])
+    return found
