@@ -153,7 +153,7 @@ def _cell(text: str) -> str:
 def study_file() -> str:
     """Every key of the study file: its rule, and what the template says of it."""
     from search.spec.rules import TABLES
-    from search.spec.template import STUDY_TEMPLATE
+    from search.spec.defaults import STUDY_TEMPLATE
 
     said = _said(STUDY_TEMPLATE)
     parts = []

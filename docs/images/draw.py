@@ -7,6 +7,7 @@ MLflow's own page on that home in Chromium. With ``--home HOME`` it searches not
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import socket
 import tempfile
@@ -14,13 +15,16 @@ import time
 from collections import deque
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 
 import search
 from search.cli.live import draw
 from search.operations.ui import serving
+from search.registry.models import models
 from search.scheduling.progress import Observer, Progress
+from search.tracking.experiment_view import version_link
 
 FOLDER = Path(__file__).parent
 NOTES = 8
@@ -52,26 +56,32 @@ class Photographer(Observer):
 
 
 def photograph_pages(home: Path, study: str) -> None:
-    """Opens the study in MLflow's own page in Chromium and keeps its trials and its charts."""
+    """Opens the study in MLflow's own page in Chromium and keeps its trials, its charts and its champion's card."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with serving(home, "127.0.0.1", port) as server, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = chromium.new_page(viewport={"width": 1800, "height": 950})
-        page.goto(server.studies()[study])
+        page = chromium.new_page(viewport={"width": 1440, "height": 900})
+        trials = server.studies()[study]
+        page.goto(trials)
         page.get_by_role("columnheader").filter(has_text="best_val_accuracy").first.wait_for(timeout=60_000)
-        page.get_by_label("Close").first.click()  # MLflow's assistant covers a quarter of the page
         _photograph(page, "trials.png")
-        page.goto(server.studies()[study] + "&compareRunsMode=CHART")
-        page.locator(".js-plotly-plot").nth(3).wait_for(timeout=60_000)
+        page.goto(trials + "&compareRunsMode=CHART")
+        page.locator(".js-plotly-plot").nth(2).wait_for(timeout=60_000)
         _photograph(page, "charts.png")
+        if models(home=home):
+            page.goto(version_link(server.url, study, "1"))
+            page.locator('img[src*="confusion_matrix"]').wait_for(timeout=60_000)
+            _photograph(page, "version.png")
         chromium.close()
 
 
 def _photograph(page: Page, name: str) -> None:
+    """Keeps the page as a small picture: 256 colours are enough for it."""
     page.wait_for_timeout(3_000)  # rows and charts are drawn one after the other
-    page.screenshot(path=str(FOLDER / name))
+    whole = Image.open(io.BytesIO(page.screenshot()))
+    whole.quantize(256, dither=Image.Dither.NONE).save(FOLDER / name, optimize=True)
 
 
 def main() -> None:
@@ -79,9 +89,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--home", type=Path)
+    parser.add_argument("--study", default="mnist")
     options = parser.parse_args()
     if options.home:
-        photograph_pages(options.home, "mnist")
+        photograph_pages(options.home, options.study)
     else:
         photograph_search(options.seconds)
 

@@ -90,6 +90,8 @@ def test_a_regression_becomes_champion_by_its_errors(folder: Path):
     # The version has the predictions itself: those of its run may be gone.
     (version,) = versions(folder / "home", "price")
     (kept,) = (folder / "home").glob(f"artifacts/**/{version.run_id}/artifacts/sealed_test")
+    assert (kept / "residuals.png").stat().st_size > 5_000
+    assert f"(get-artifact?path=sealed_test%2Fresiduals.png&run_uuid={version.run_id})" in version.description
     shutil.rmtree(kept)
     shown = call("evaluate", "slow", "--home", folder / "home").out
     assert shown.index("test loss") < shown.index("test rmse")

@@ -8,15 +8,26 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from playwright.sync_api import Browser, Page, expect
 from ports import free_port
 from waiting import PATIENCE_S
 
+from search.finals import run_finalists
 from search.finals.sealed_test import evaluate
 from search.operations.ui import Server, serving
 from search.registry.promotion import promote
+from search.reporting.summaries import explain_trial
 from search.scheduling.run_study import run_study
 from search.spec.reading import spec_from_dict
+from search.tracking.experiment_view import (
+    BEST_VIEW,
+    FINALISTS_VIEW,
+    charts_link,
+    run_link,
+    study_link,
+    version_link,
+)
 
 N_TRIALS = 12
 STUDY = {
@@ -24,33 +35,51 @@ STUDY = {
     "data": {"source": "digits", "folds": 1},
     "space": {
         "width": {"low": 16, "high": 64}, "depth": [1, 2], "dropout": 0.1, "optimizer": ["adam", "rmsprop"],
-        "learning_rate": 0.005, "schedule": "constant", "epochs": 3, "batch_size": 64,
+        "learning_rate": {"low": 1e-4, "high": 0.05, "log": True}, "schedule": "constant", "epochs": 9,
+        "batch_size": 64,
     },
-    "search": {"sampler": "random", "pruner": "none"},
+    "search": {"sampler": "random", "pruner": "asha"},
+    "workers": {"slots": 1},  # with one, the same trials are pruned each time
 }  # fmt: skip
+TRAINING = 'a[href="#/models"], a[href^="#/models?"]'
+"""The registry's link in MLflow's menu, which its pages on agents lack."""
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A searched, evaluated and promoted study."""
+    """A study that was searched, with finalists, evaluated and promoted."""
     home = tmp_path_factory.mktemp("page") / "home"
-    assert run_study(spec_from_dict(STUDY), home=home).best
+    states = {row.state for row in run_study(spec_from_dict(STUDY), home=home).rows}
+    assert states == {"COMPLETE", "PRUNED"}
+    run_finalists("letters", top=2, seeds=2, home=home)
     evaluate("letters", home=home)
     assert promote("letters", home=home).promoted
     return home
 
 
 @pytest.fixture(scope="module")
+def client(home: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def runs(client: MlflowClient) -> dict[str, Run]:
+    """The study's runs by name."""
+    experiment = client.get_experiment_by_name("letters")
+    assert experiment
+    return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+
+
+@pytest.fixture(scope="module")
 def server(home: Path) -> Iterator[Server]:
-    port = free_port()
-    with serving(home, "127.0.0.1", port) as server:
+    with serving(home, "127.0.0.1", free_port()) as server:
         yield server
 
 
 @pytest.fixture
 def page(chromium: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
-    """A fresh browser window; what it shows in the end is kept as a picture in the test's folder."""
-    window = chromium.new_page(viewport={"width": 2700, "height": 1600})
+    """A browser with a fresh profile; what it shows in the end is kept as a picture in the test's folder."""
+    window = chromium.new_page(viewport={"width": 1440, "height": 900})
     window.set_default_timeout(1000 * PATIENCE_S)
     expect.set_options(timeout=1000 * PATIENCE_S)
     yield window
@@ -58,45 +87,91 @@ def page(chromium: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> I
     window.close()
 
 
-def cells(page: Page, column: str) -> list[str]:
+def cells(page: Page, column: str, count: int) -> list[str]:
     """What a column of the table of runs shows, from top to bottom."""
     found = page.locator(f'.ag-center-cols-container [role="gridcell"][col-id="{column}"]')
-    expect(found).to_have_count(N_TRIALS)
+    expect(found).to_have_count(count)
     return found.all_inner_texts()
 
 
-def test_a_study_opens_on_its_trials_the_best_first_with_the_columns_people_compare(page: Page, server: Server) -> None:
-    page.goto(server.studies()["letters"])
-    for header in ("Duration", "trial.state", "best_val_accuracy", "width", "learning_rate", "batch_size"):
-        expect(page.get_by_role("columnheader").filter(has_text=re.compile(f"^{re.escape(header)}$"))).to_be_attached()
+def chart(page: Page, title: str) -> object:
+    """The chart of a title."""
+    return page.locator('[data-testid="experiment-view-compare-runs-card"]').filter(has_text=title).first
+
+
+def experiment_of(runs: dict[str, Run]) -> str:
+    return str(next(iter(runs.values())).info.experiment_id)
+
+
+def test_the_first_address_is_the_trials_with_their_state_in_sight_on_a_fresh_profile(
+    page: Page, server: Server
+) -> None:
+    page.goto(next(iter(server.studies().values())))
     expect(page.get_by_text(f"{N_TRIALS} matching runs")).to_be_visible()
-    assert cells(page, "tags.`trial.state`") == ["COMPLETE"] * N_TRIALS
-    accuracies = [float(text) for text in cells(page, "metrics.`best_val_accuracy`")]
+    states = cells(page, "tags.`trial.state`", N_TRIALS)
+    assert set(states) == {"COMPLETE", "PRUNED"}
+    header = page.get_by_role("columnheader").filter(has_text=re.compile(r"^trial\.state$"))
+    box = header.bounding_box()
+    assert box
+    assert box["x"] + box["width"] <= 900, "the state must be among the first columns"
+    best = page.get_by_role("columnheader").filter(has_text=re.compile("^best_val_accuracy$"))
+    expect(best).to_be_in_viewport()
+    accuracies = [float(text) for text in cells(page, "metrics.`best_val_accuracy`", N_TRIALS)]
     assert accuracies == sorted(accuracies, reverse=True)
-    expect(page.get_by_text("digits").first).to_be_visible()
+    expect(page.locator(TRAINING).first).to_be_visible()
+    expect(page.get_by_role("button", name="Close")).to_have_count(0)  # of the assistant
 
 
-def test_every_trial_charts_at_once(page: Page, server: Server) -> None:
-    page.goto(server.studies()["letters"] + "&compareRunsMode=CHART")
-    card = page.locator('[data-testid="experiment-view-compare-runs-card"]').filter(has_text="best_val_accuracy")
-    expect(card.locator(".js-plotly-plot .barlayer .point")).to_have_count(N_TRIALS)
+def test_the_prepared_charts_show_every_trial(page: Page, server: Server, runs: dict[str, Run]) -> None:
+    page.goto(charts_link(server.url, experiment_of(runs)))
+    trials = [run for name, run in runs.items() if name.startswith("trial-")]
+    epochs = chart(page, "val_accuracy of each epoch")
+    assert len(trials) == N_TRIALS
+    expect(epochs.locator(".js-plotly-plot .scatterlayer .trace path.js-line").nth(N_TRIALS - 1)).to_be_attached()
+    expect(chart(page, "best_val_accuracy").locator(".js-plotly-plot .barlayer .point")).to_have_count(N_TRIALS)
+    axes = chart(page, "Parallel coordinates")
+    axes.scroll_into_view_if_needed()
+    expect(axes.get_by_text("learning_rate").first).to_be_visible()
 
 
-def test_two_trials_compare_side_by_side_with_parallel_coordinates(page: Page, server: Server, home: Path) -> None:
-    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("letters")
-    first, second = (run.info for run in client.search_runs([experiment.experiment_id])[:2])
-    runs = f'["{first.run_id}","{second.run_id}"]'
-    page.goto(f'{server.url}/#/compare-runs?runs={runs}&experiments=["{experiment.experiment_id}"]')
-    expect(page.get_by_text(first.run_name).first).to_be_visible()
+def test_the_best_ones_have_their_curves_and_the_finalists_a_view(
+    page: Page, server: Server, runs: dict[str, Run]
+) -> None:
+    experiment = experiment_of(runs)
+    page.goto(study_link(server.url, experiment, BEST_VIEW) + "&compareRunsMode=CHART")
+    losses = chart(page, "loss and val_loss")
+    expect(losses.locator(".js-plotly-plot .scatterlayer .trace path.js-line").nth(10)).to_be_attached()
+    page.goto(study_link(server.url, experiment, FINALISTS_VIEW))
+    n_finalists = sum(not name.startswith("trial-") for name in runs)
+    expect(page.get_by_text(f"{n_finalists} matching runs")).to_be_visible()
+    assert cells(page, "tags.`role`", n_finalists) == ["finalist"] * n_finalists
+
+
+def test_every_other_page_opens_on_model_training(page: Page, server: Server, runs: dict[str, Run], home: Path) -> None:
+    trial = runs["trial-0003"].info
+    page.goto(run_link(server.url, trial.experiment_id, trial.run_id))
+    expect(page.get_by_text(explain_trial("letters", 3, home=home).text)).to_be_visible()
+    expect(page.locator(TRAINING).first).to_be_visible()
+    for address in (server.models, server.url):
+        page.goto(address)
+        expect(page.locator(TRAINING).first).to_be_visible()
+    other = runs["trial-0004"].info
+    ids = f'["{trial.run_id}","{other.run_id}"]'
+    page.goto(f'{server.url}/#/compare-runs?runs={ids}&experiments=["{trial.experiment_id}"]')
+    expect(page.get_by_text(trial.run_name).first).to_be_visible()
     expect(page.get_by_text("Parallel Coordinates Plot").first).to_be_visible()
     expect(page.locator(".js-plotly-plot .parcoords").first).to_be_attached()
+    expect(page.locator(TRAINING).first).to_be_visible()
 
 
-def test_the_champions_version_shows_its_card_its_tags_and_its_alias(page: Page, server: Server) -> None:
-    page.goto(f"{server.url}/#/models/letters/versions/1")
+def test_the_champions_version_shows_its_card_its_picture_its_tags_and_its_alias(page: Page, server: Server) -> None:
+    page.goto(version_link(server.url, "letters", "1"))
     expect(page.get_by_text("@ champion")).to_be_visible()
     expect(page.get_by_text("an MLP found by search")).to_be_visible()
     expect(page.get_by_text(re.compile(r"0\.\d{4} \(95% interval"))).to_be_visible()
+    picture = page.locator('img[src*="confusion_matrix.png"]')
+    picture.scroll_into_view_if_needed()
+    page.wait_for_function("picture => picture.complete && picture.naturalWidth > 200", arg=picture.element_handle())
+    expect(page.get_by_text("mlflow.pyfunc.load_model")).to_be_attached()
     for tag in ("fingerprint", "test_accuracy", "model_sha256"):
         expect(page.get_by_role("cell", name=tag, exact=True).first).to_be_attached()

@@ -13,7 +13,7 @@ from pathlib import Path
 from documents import ROOT, blocks, lines
 from waiting import PATIENCE_S
 
-README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
+README, TUTORIAL, HOW_TO = ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "how-to.md"
 TOUR_S = 180.0
 
 
@@ -53,7 +53,7 @@ class Newcomer:
         return first
 
 
-def test_the_readme_and_then_the_tutorial(tmp_path: Path) -> None:
+def test_the_readme_then_the_tutorial_and_the_how_to(tmp_path: Path) -> None:
     newcomer = Newcomer(tmp_path)
     tour = [line for line in lines(README, ("",)) if line.startswith("mlp-search")]
     assert len(tour) >= 8
@@ -68,7 +68,7 @@ def test_the_readme_and_then_the_tutorial(tmp_path: Path) -> None:
     assert re.match(r"0\.9\d* \{'width'", newcomer.type("python tour.py"))
     assert time.monotonic() - began < TOUR_S  # the README promises it
 
-    for line in lines(TUTORIAL, ("bash",)):
+    for line in [*lines(TUTORIAL, ("bash",)), *lines(HOW_TO, ("bash",))]:
         if line not in newcomer.typed:
             newcomer.type(line)
     assert (tmp_path / "wine.html").stat().st_size > 100_000

@@ -172,3 +172,12 @@ class TestFiles:
         code = f"import sys, pipelines.evaluation.figures; print(sorted({heavy} & set(sys.modules)))"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "[]"
+
+
+def test_residuals_are_drawn_over_the_predictions_at_most_so_many() -> None:
+    truth = np.arange(3 * figures.MAX_POINTS, dtype=np.float64)
+    figure = figures.residuals(truth, truth - 2)
+    points = np.asarray(figure.axes[0].collections[0].get_offsets())
+    assert len(points) == figures.MAX_POINTS
+    assert points[:, 1].tolist() == [2.0] * len(points)
+    assert_all_inside(figure)

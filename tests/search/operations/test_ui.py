@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
+import requests
 from ports import free_port
 from ready_home import prepare
 from waiting import PATIENCE_S
@@ -54,6 +56,17 @@ def test_the_addresses_that_it_listens_on_are_answered(server: Server) -> None:
     for host in hosts:
         assert status(server, f"{host}:{port}", origin=f"http://{host}:{port}") == 200
         assert status(server, f"{host}:{port}", origin="http://evil.example") == 403
+
+
+def test_the_page_chooses_model_training_even_where_the_browser_holds_it_already(server: Server) -> None:
+    address = server.url.replace("0.0.0.0", "127.0.0.1")
+    first = requests.get(f"{address}/", timeout=PATIENCE_S)
+    assert '"mlflow.workflowType_v1": "machine_learning"' in first.text
+    assert first.text.index("machine_learning") < first.text.index("static/js/main")
+    held = {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT", "If-None-Match": "*"}
+    again = requests.get(f"{address}/", headers=held, timeout=PATIENCE_S)
+    assert (again.status_code, again.text) == (200, first.text)
+    assert requests.get(f"{address}/version", timeout=PATIENCE_S).text == mlflow.__version__
 
 
 def test_a_new_home_gets_its_database_without_a_message(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import mlflow
 import numpy as np
+import optuna
 import psutil
 import pytest
 from registered import client_of
@@ -24,6 +25,7 @@ from waiting import PATIENCE_S
 from pipelines.config import DataConfig
 from pipelines.data.loading import load
 from search.home.settings import read_settings
+from search.reporting.summaries import explain_trial
 from search.scheduling.run_study import StudyResult, run_study
 from search.tracking.spool import entries
 
@@ -193,6 +195,20 @@ class TestInMlflow:
         assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
         note = experiment.tags["mlflow.note.content"]
         assert all(word in note for word in ("width", "learning_rate", "digits", "1149", "288", "tpe", "asha"))
+
+    def test_each_run_has_the_paragraph_of_show(self, home: Path, finished: StudyResult, runs: dict[str, Any]) -> None:
+        shown = {number: explain_trial("finished", number, home=home).text for number in range(len(finished.rows))}
+        assert {int(name[-4:]): run.data.tags["mlflow.note.content"] for name, run in runs.items()} == shown
+
+    def test_optuna_knows_the_objective_by_name_and_has_columns_of_ours(
+        self, home: Path, finished: StudyResult
+    ) -> None:
+        study = optuna.load_study(study_name="finished", storage=f"sqlite:///{home}/optuna.db")
+        assert study.metric_names == ["val_accuracy"]
+        for row in finished.rows:
+            attributes = study.trials[row.number].user_attrs
+            found = {key: attributes[key] for key in ("best_epoch", "epochs_trained", "duration_s", "device")}
+            assert found == {key: getattr(row, key) for key in found}
 
     def test_each_trial_knows_its_run(self, finished: StudyResult, runs: dict[str, Any]) -> None:
         assert {row.number: row.run_id for row in finished.rows} == {

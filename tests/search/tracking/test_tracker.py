@@ -18,8 +18,10 @@ from mlflow.exceptions import MlflowException
 from tracked import MODEL, PARAMS, Place, end, epochs, finished, start, steps
 from waiting import wait_for
 
+from pipelines.objectives import OBJECTIVES
 from search.home.settings import prepare_home, read_settings
 from search.tracking.entries import MODEL_FILE, RunStart
+from search.tracking.experiment_view import NOTE, VIEW, state_of, view_tags
 from search.tracking.runs import Runs
 from search.tracking.spool import entries, write_entry
 
@@ -250,3 +252,31 @@ def test_a_failure_keeps_its_traceback_and_its_message(place: Place) -> None:
     assert run.info.status == "FAILED"
     assert run.data.tags["message"].startswith("xxx")
     assert [file.path for file in place.client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
+
+
+def test_a_run_is_described_but_not_where_its_user_did(place: Place) -> None:
+    runs = place.runs("described")
+    ids = [runs.open(start("described", number)) for number in range(3)]
+    place.client.set_tag(ids[2], NOTE, "Mine: too deep.")
+    for rank in (1, 2):  # a study that goes on ranks its trials anew
+        runs.describe({f"trial-{n:04d}": f"Trial {n} reached rank {rank + n}." for n in (0, 2)})
+    notes = [place.client.get_run(run_id).data.tags.get(NOTE) for run_id in ids]
+    assert notes == ["Trial 0 reached rank 2.", None, "Mine: too deep."]
+
+
+def test_an_experiment_of_an_earlier_version_gets_the_views_of_this_one(place: Place) -> None:
+    key = f"mlflow.sharedViewState.{VIEW}"
+    first = place.runs("views")
+    place.client.set_experiment_tag(first.experiment_id, key, json.dumps({"name": "Trials", "state": "{}"}))
+    place.runs("views")
+    assert state_of(place.client.get_experiment(first.experiment_id).tags[key]) == "{}"
+    views = view_tags(OBJECTIVES["val_auc"], ("width", "depth"), ("width",))
+    Runs(place.settings, "views", "", None, views)
+    tags = place.client.get_experiment(first.experiment_id).tags
+    state = json.loads(state_of(tags[key]))
+    assert state["orderByKey"] == "metrics.`best_val_auc`"
+    assert state["selectedColumns"][0] == "tags.`trial.state`"
+    at = {name: json.loads(tags[name])["createdAt"] for name in views}
+    Runs(place.settings, "views", "", None, view_tags(OBJECTIVES["val_auc"], ("width", "depth"), ("width",)))
+    again = place.client.get_experiment(first.experiment_id).tags
+    assert {name: json.loads(again[name])["createdAt"] for name in views} == at
