@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from typer.main import get_command
@@ -108,7 +107,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
     text, _, example = (command.help or "").partition("Example:")
     own = [parameter for parameter in command.params if parameter.name not in _EVERYWHERE and not _is_hidden(parameter)]
     arguments = [parameter for parameter in own if parameter.param_type_name == "argument"]
-    words = " ".join(parameter.make_metavar(typer.Context(command)) for parameter in arguments)
+    words = " ".join(_word(parameter) for parameter in arguments)
     yield f"## {name}\n"
     yield _cell(" ".join(text.split())) + "\n"
     yield f"```text\nmlp-search {name} {words}".rstrip() + (
@@ -119,6 +118,12 @@ def _command(name: str, command: Any) -> Iterator[str]:
     if own:
         yield _OPTIONS.replace("option", "argument or option", 1)
         yield from map(_option, own)
+
+
+def _word(argument: Any) -> str:
+    """An argument in a usage line: in brackets where it may be left out, with dots where there may be several."""
+    word = f"{argument.metavar}…" if argument.nargs == -1 and not argument.metavar.endswith("…") else argument.metavar
+    return str(word if argument.required else f"[{word}]")
 
 
 def _is_hidden(parameter: Any) -> bool:
@@ -152,8 +157,8 @@ def _cell(text: str) -> str:
 
 def study_file() -> str:
     """Every key of the study file: its rule, and what the template says of it."""
-    from search.spec.rules import TABLES
     from search.spec.defaults import STUDY_TEMPLATE
+    from search.spec.rules import TABLES
 
     said = _said(STUDY_TEMPLATE)
     parts = []

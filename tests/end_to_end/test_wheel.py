@@ -14,6 +14,8 @@ from pathlib import Path
 from documents import ROOT
 from waiting import PATIENCE_S
 
+from search.spec.defaults import STUDY_TEMPLATE
+
 DATA = [".j2", ".toml", ".json"]
 """Suffixes of the files beside the code; where the packages have them, the wheel has them."""
 
@@ -47,7 +49,7 @@ def test_an_installed_wheel_has_its_version_its_help_its_templates_and_its_data(
     assert json.loads(run([program, "--version", "--json"], tmp_path))["version"] == "0.1.0"
     assert "mlp-search run digits" in run([program, "--help"], tmp_path)
     run([program, "init", "study.toml"], tmp_path)
-    assert (tmp_path / "study.toml").read_text() == (ROOT / "search" / "spec" / "defaults" / "template.toml").read_text()
+    assert (tmp_path / "study.toml").read_text() == STUDY_TEMPLATE
     for package in ("search", "pipelines"):
         assert files_of(packages / package) == files_of(ROOT / package)
     place = run([python, "-c", "import search; print(search.__file__)"], tmp_path)
