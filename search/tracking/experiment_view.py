@@ -140,7 +140,7 @@ def _trial_charts(objective: Objective, searched: Sequence[str]) -> list[State]:
     """The charts of all trials: the objective over the epochs, parallel coordinates, and the best values."""
     best = objective.best_key
     return [
-        _line("epochs", f"{objective.name} of each epoch", [objective.name]),
+        _line("epochs", objective.name),
         _chart(
             "coordinates", "PARALLEL", "Parallel coordinates", selectedParams=list(searched), selectedMetrics=[best]
         ),
@@ -151,15 +151,15 @@ def _trial_charts(objective: Objective, searched: Sequence[str]) -> list[State]:
 def _curves(objective: Objective) -> list[State]:
     """The charts of a few runs: their learning curves."""
     return [
-        _line("objective", objective.name, [objective.name]),
-        _line("losses", "loss and val_loss", ["loss", "val_loss"]),
+        _line("objective", objective.name),
+        _line("losses", "loss", "val_loss"),
         _chart("best", "BAR", objective.best_key, metricKey=objective.best_key),
     ]
 
 
-def _line(key: str, name: str, metrics: Sequence[str]) -> State:
+def _line(key: str, *metrics: str) -> State:
     options = {"xAxisKey": "step", "xAxisScaleType": "linear", "scaleType": "linear", "lineSmoothness": 0}
-    return _chart(key, "LINE", name, metricKey=metrics[0], selectedMetricKeys=list(metrics), **options)
+    return _chart(key, "LINE", metrics[0], metricKey=metrics[0], selectedMetricKeys=metrics, **options)
 
 
 def _chart(key: str, kind: str, name: str, **options: object) -> State:
