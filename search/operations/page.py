@@ -48,11 +48,13 @@ class TrainingPage:
             if not message.get("more_body"):
                 whole = _with_script(bytes(body)) if start["status"] == 200 else bytes(body)
                 length = (b"content-length", str(len(whole)).encode())
-                await send(start | {"headers": [*_uncached(start["headers"]), length]})
+                start["headers"] = [*_uncached(start["headers"]), length]
+                await send(start)
                 await send({"type": "http.response.body", "body": whole})
 
         # The browser may hold MLflow's page without the script: it is always sent whole.
-        await self._app(scope | {"headers": _uncached(scope["headers"])}, receive, collect)
+        scope["headers"] = _uncached(scope["headers"])
+        await self._app(scope, receive, collect)
 
 
 def _with_script(page: bytes) -> bytes:

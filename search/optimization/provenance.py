@@ -35,9 +35,9 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
         f" Sampler {spec.sampler}, pruner {spec.pruner}, seed {spec.seed}."
     )
     source = dataset_input(dataset, spec.data.source)
-    searched = spec.space.searched
-    params = (*searched, *(name for name in spec.space.dimensions if name not in searched))
-    views = view_tags(OBJECTIVES[spec.objective or "val_accuracy"], params, tuple(searched))
+    axes = tuple(spec.space.searched)
+    params = (*axes, *(name for name in spec.space.dimensions if name not in axes))
+    views = view_tags(OBJECTIVES[spec.objective or "val_accuracy"], params, axes)
     return Runs(settings, spec.name, description, source, views)
 
 

@@ -175,9 +175,8 @@ def _search(
         _describe_trials(study, tracker)
     record_runs(study, tracker)
     study.refresh()
-    rows = tuple(leaderboard(study))
-    wall_s, n_trained = time.monotonic() - started, scheduler.n_trained
-    return StudyResult(spec.name, rows, wall_s, scheduler.interrupted, tracker.undelivered, n_trained)
+    rows, wall_s = tuple(leaderboard(study)), time.monotonic() - started
+    return StudyResult(spec.name, rows, wall_s, scheduler.interrupted, tracker.undelivered, scheduler.n_trained)
 
 
 def _describe_trials(study: StoredStudy, tracker: Tracker) -> None:
