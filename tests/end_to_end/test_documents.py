@@ -55,12 +55,12 @@ def read(site: Path, page: str) -> str:
     return (site / page / "index.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_a_command_in_a_document_is_one_that_the_program_has(path: Path) -> None:
-    for words in our_commands(path):
-        name, *rest = words
-        if name.startswith("-"):  # mlp-search --version
-            continue
-        command = GROUP.commands[name]
-        # The parser checks names and values of options; nothing runs.
-        command.make_context(name, [word for word in rest if word != "…"], resilient_parsing=False)
+def test_every_command_in_the_documents_is_one_that_the_program_has() -> None:
+    n_parsed = 0
+    for path in PAGES:
+        for name, *rest in our_commands(path):
+            is_sketch = name.startswith("-") or name.isupper() or not rest or {"…", "--help"} & set(rest)
+            if not is_sketch:  # the parser checks the names and the values of options; nothing runs
+                GROUP.commands[name].make_context(name, rest, resilient_parsing=False)
+                n_parsed += 1
+    assert n_parsed > 60

@@ -27,11 +27,12 @@ def lines(path: Path, kinds: tuple[str, ...] = RUNNABLE) -> list[str]:
 
 
 def our_commands(path: Path) -> list[list[str]]:
-    """The words of each command of this program in a page's blocks, after its name."""
+    """The words of each command of this program in a page, in its blocks and in its sentences, after its name."""
+    typed = [line for text in lines(path, (*RUNNABLE, "sh")) for line in text.splitlines()]
+    typed += re.findall(r"`(mlp-search [^`\n]+)`", path.read_text(encoding="utf-8"))
     found: list[list[str]] = []
-    for text in lines(path, (*RUNNABLE, "sh", "console")):
-        for line in text.splitlines():
-            words = shlex.split(line, comments=True) if line.count("'") % 2 == 0 else []
-            if "mlp-search" in words:
-                found.append(words[words.index("mlp-search") + 1 :])
+    for line in typed:
+        words = shlex.split(line, comments=True) if line.count("'") % 2 == 0 else []
+        if "mlp-search" in words[:-1]:
+            found.append(words[words.index("mlp-search") + 1 :])
     return found
