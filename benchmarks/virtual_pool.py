@@ -6,6 +6,7 @@ import heapq
 import itertools
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +44,14 @@ class VirtualClock:
         self._at, self._mark = at, time.perf_counter()
 
 
+class SteppingClock(VirtualClock):
+    """Advances by the seconds that are skipped alone, so that a replay is the same on any machine."""
+
+    def now(self) -> float:
+        """Seconds since the start."""
+        return self._at
+
+
 @dataclass(slots=True)
 class _Training:
     """A task in a slot.
@@ -60,7 +69,7 @@ class _Training:
     """
 
     task: Task
-    curve: list[float]
+    curve: Sequence[float]
     epoch_s: float
     started: float
     history: list[EpochReport] = field(default_factory=list)
@@ -109,13 +118,16 @@ class VirtualPool:
 
     def submit(self, slot: Slot, task: Task) -> None:
         self._measured("ask")
-        drawn = np.random.default_rng(task.seed).integers(len(self._curves))
+        curve, epoch_s = self.training_of(task)
         now = self._clock.now()
-        epoch_s = float(self._lengths_s[drawn]) / len(self._curves[drawn])
-        epoch_s *= len(self._curves[drawn]) / task.hyperparameters.epochs
-        self._training[slot] = _Training(task, self._curves[drawn], epoch_s, now, trained_at=now + epoch_s)
+        self._training[slot] = _Training(task, curve, epoch_s, now, trained_at=now + epoch_s)
         self._note(now + epoch_s, slot)
         self.n_tasks, self.last_submit = self.n_tasks + 1, now
+
+    def training_of(self, task: Task) -> tuple[Sequence[float], float]:
+        """A task's validation accuracies over its epochs, and the seconds that an epoch takes."""
+        drawn = np.random.default_rng(task.seed).integers(len(self._curves))
+        return self._curves[drawn], float(self._lengths_s[drawn]) / task.hyperparameters.epochs
 
     def _measured(self, what: str) -> None:
         """One slot has one event at a time, so what follows a poll belongs to it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so does _modules
+    from search.automatic import AutomaticResult as AutomaticResult, run_automatically as run_automatically
     from search.finals import (
         Ensemble as Ensemble,
         Finalist as Finalist,

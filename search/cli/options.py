@@ -104,6 +104,8 @@ Precision = Annotated[
 Preset = Annotated[str | None, option("classic|strong|tiny", "The space and its first configurations.", "classic")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
 Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
+Auto = Annotated[bool, typer.Option("--auto", help="Spend the budget on trials, then on new seeds of the best.")]
+Like = Annotated[list[str] | None, option("STUDY", "Begin with an earlier study's best; may be repeated.", "none")]
 Figure = Annotated[Path | None, option("FILE.png", "Draw the examples to this file.", "no figure")]
 
 

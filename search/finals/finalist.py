@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -100,9 +100,20 @@ class Finalist:
             return interval_of_means(self.values, self.n_rows)
         return interval(scores, limits_of(self.objective.metric), self.n_rows)
 
+    def values_of(self, seeds: Sequence[int]) -> list[float]:
+        """``values`` with some seeds it was trained with."""
+        return [self.values[self.seeds.index(number)] for number in seeds]
+
     def gains_of(self, seeds: Sequence[int]) -> list[float]:
         """``gains`` with some seeds it was trained with."""
-        return [self.gains[self.seeds.index(number)] for number in seeds]
+        return [self.objective.gain(value) for value in self.values_of(seeds)]
+
+    def without(self, number: int) -> Finalist:
+        """What it would be without the run with one of its seeds."""
+        kept = [place for place, seed in enumerate(self.seeds) if seed != number]
+        fields = ("seeds", "values", "best_epochs", "run_ids", "row_scores")
+        left = {name: tuple(getattr(self, name)[place] for place in kept) for name in fields if getattr(self, name)}
+        return replace(self, n_seeds=self.n_seeds - 1, **left)
 
     def scores(self, seeds: Sequence[int]) -> Scores | None:
         """(n_seeds, n_scores) scores of the validation rows with some seeds it was trained with; None if unknown."""

@@ -17,7 +17,7 @@ from search.finals.finalist import Candidate, Finalist, candidates, make_finalis
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.finals.opening import exclusive_study
 from search.finals.readings import seal_opened
-from search.finals.selection import Verdict, as_attribute, is_out, judge, order
+from search.finals.selection import EverySeed, Plan, Verdict, as_attribute, judge, n_rejecting
 from search.home.html import HtmlResult
 from search.home.interrupts import interruptible
 from search.home.text import times
@@ -109,10 +109,32 @@ def run_finalists(
         raise SpecError("--refit and --ensemble: choose one of them")
     if ensemble:
         require_seeds(seeds)
+    model = "refit" if refit else "ensemble" if ensemble else None
+    return run_plan(name, EverySeed((top,) * seeds), model=model, home=home, pool=pool, observer=observer)
+
+
+def run_plan(
+    name: str,
+    plan: Plan,
+    *,
+    model: str | None = None,
+    home: Path | None = None,
+    pool: str = "local",
+    observer: Observer | None = None,
+) -> FinalistsResult:
+    """``run_finalists`` with any plan of which configuration gets which seeds.
+
+    Args:
+        name: The study.
+        plan: Says which runs there are.
+        model: What else is made of the winner: ``refit``, ``ensemble`` or None.
+        home: As for ``run_finalists``, like the others.
+        pool: See there.
+        observer: See there.
+    """
     prepare_pool(pool)
     with exclusive_study(name, home, observer or Observer()) as (context, dataset):
-        finals = _Finals(context, dataset, candidates(context.study, top), top, seeds, pool)
-        return finals.run("refit" if refit else "ensemble" if ensemble else None)
+        return _Finals(context, dataset, candidates(context.study, plan.sizes[0]), plan, pool).run(model)
 
 
 @dataclass(slots=True)
@@ -122,8 +144,7 @@ class _Finals:
     context: StudyContext
     dataset: Dataset
     candidates: Sequence[Candidate]
-    top: int
-    n_seeds: int
+    plan: Plan
     pool: str
     started: set[str] = field(default_factory=set)
     progress: Progress = field(init=False)
@@ -141,16 +162,24 @@ class _Finals:
             tracker.kill_left(run_name)
         interrupted = self._train_finalists()
         if not interrupted:
-            verdict = judge(self._finalists())
+            verdict = self._judge()
             asked = {"model": model or study.user_attrs.get(VERDICT, {}).get("model")}
-            study.set_user_attr(VERDICT, as_attribute(verdict, self.top, self.n_seeds) | asked)
+            study.set_user_attr(VERDICT, as_attribute(verdict, self.plan.sizes) | asked)
             interrupted = model == "refit" and self._train_refit(verdict.winner)
         tracker.close()
         record_runs(study, tracker)
         undelivered = tracker.undelivered
         if verdict and model == "ensemble":
             undelivered += make_ensemble(self.context, self.dataset)
-        return self._result(verdict and judge(self._finalists()), undelivered, interrupted=interrupted)
+        return self._result(verdict and self._judge(), undelivered, interrupted=interrupted)
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds of a configuration that gets every run."""
+        return len(self.plan.sizes)
+
+    def _judge(self) -> Verdict:
+        return judge(self._finalists(), n_rejecting(self.plan.sizes))
 
     def _result(self, verdict: Verdict | None, undelivered: int, *, interrupted: bool) -> FinalistsResult:
         """The result, once as many runs as possible have their ids."""
@@ -164,7 +193,8 @@ class _Finals:
     def _train_finalists(self) -> bool:
         """Trains the missing runs; returns whether it was interrupted."""
         self.started = set(recorded_results(self.context.study))
-        budget, objective = len(self.candidates) * self.n_seeds, self.context.objective
+        n_candidates, objective = len(self.candidates), self.context.objective
+        budget = sum(min(size, n_candidates) for size in self.plan.sizes)
         self.progress = Progress(self.context.spec.name, budget=budget, objective=objective, runs="finalists")
         self.progress.complete = sum(len(finalist.values) for finalist in self._finalists())
         first = self._next_finalist()
@@ -203,29 +233,26 @@ class _Finals:
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
     def _next_finalist(self) -> FinalistJob | None:
-        """The next run to train; configurations that are out get no more runs."""
+        """The next run to train, with other seeds of its configuration that train beside it."""
         finalists = self._finalists()
         self._show_leader(finalists)
-        gain = OBJECTIVES[self.context.objective].gain
-        reached = [gain(value) for finalist in finalists for value in (*finalist.values, finalist.candidate.value)]
-        wanted = [not is_out(finalist, finalists, max(reached)) for finalist in finalists]
-        places = list(enumerate(order(len(finalists), self.n_seeds)))
-        for _, (rank, number) in places:
-            if wanted[rank] and self._run_name(rank, number) not in self.started:
-                numbers = [(i, n) for i, (r, n) in places if r == rank and self._run_name(r, n) not in self.started]
-                first, *others = [self._start(i, rank, n) for i, n in numbers[: self._seeds_at_once(rank)]]
-                first.task = replace(first.task, more_seeds=tuple(job.task.seed for job in others))
-                first.companions = tuple(others)
-                return first
-        return None
+        missing = [run for run in self.plan.runs(finalists) if self._run_name(*run) not in self.started]
+        if not missing:
+            return None
+        rank = missing[0][0]
+        numbers = [number for other, number in missing if other == rank][: self._seeds_at_once(rank)]
+        first, *others = [self._start(rank, number) for number in numbers]
+        first.task = replace(first.task, more_seeds=tuple(job.task.seed for job in others))
+        first.companions = tuple(others)
+        return first
 
     def _run_name(self, rank: int, number: int) -> str:
         return finalist_run_name(self.candidates[rank].trial, number)
 
-    def _start(self, index: int, rank: int, number: int) -> FinalistJob:
+    def _start(self, rank: int, number: int) -> FinalistJob:
         name = self._run_name(rank, number)
         self.started.add(name)
-        seed = finalist_seed(self.context.spec.seed, number)
+        seed, index = finalist_seed(self.context.spec.seed, number), rank * self.n_seeds + number
         return self._job(index, name, self.candidates[rank], seed, "finalist")
 
     def _seeds_at_once(self, rank: int) -> int:

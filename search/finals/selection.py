@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from pipelines.errors import NotFoundError
 from pipelines.evaluation import ALPHA
-from pipelines.evaluation.intervals import difference_of_means_p, difference_p
+from pipelines.evaluation.intervals import difference_of_means_p, difference_p, limits_of
 from pipelines.evaluation.metrics import standard_error
 from pipelines.evaluation.tests import SAME, PairedTest, paired_test
 from search.finals.finalist import Finalist
@@ -29,6 +30,32 @@ def order(n_candidates: int, n_seeds: int) -> list[tuple[int, int]]:
     numbers = range(1, n_seeds + 1)
     first = [(rank, number) for rank in range(min(2, n_candidates)) for number in numbers]
     return first + [(rank, number) for number in numbers for rank in range(2, n_candidates)]
+
+
+class Plan(Protocol):
+    """Which runs the finalists get: each seed for as many configurations as its size says, or for fewer."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of configurations that get each seed; it does not rise."""
+
+    def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
+        """The missing runs that the results so far ask for, (configuration from 0, seed number from 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EverySeed:
+    """Each configuration gets every seed, unless it can come neither first nor second any more."""
+
+    sizes: tuple[int, ...]
+
+    def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
+        """The missing runs of the configurations that are not out, in the order of ``order``."""
+        values = [value for f in finalists for value in (*f.values, f.candidate.value)]
+        ceiling = max(map(finalists[0].objective.gain, values))
+        wanted = [not is_out(finalist, finalists, ceiling) for finalist in finalists]
+        places = order(len(finalists), len(self.sizes))
+        return [(rank, number) for rank, number in places if wanted[rank] and number not in finalists[rank].seeds]
 
 
 def is_out(finalist: Finalist, finalists: Sequence[Finalist], ceiling: float) -> bool:
@@ -72,12 +99,15 @@ class Verdict:
         test: Winner against runner-up over their common seeds; None if there is no other.
         rows_p: P-value of their difference over seeds and validation rows together; 0 if the rows are unknown.
         explanation: The rules that decided, in a sentence or two.
+        expected: The value to expect of the winner with a new seed. Its own mean is the best of several, so it is too
+            good on average; None where no seed is left that did not choose.
     """
 
     finalists: tuple[Finalist, ...]
     test: PairedTest | None
     explanation: str
     rows_p: float = 0.0
+    expected: float | None = None
 
     @property
     def winner(self) -> Finalist:
@@ -88,6 +118,16 @@ class Verdict:
     def runner_up(self) -> Finalist | None:
         """The best of the others."""
         return self.finalists[1] if len(self.finalists) > 1 else None
+
+    @property
+    def expected_interval(self) -> tuple[float, float] | None:
+        """95% interval of ``expected``: that of the winner's mean, moved by their difference."""
+        own = self.winner.interval
+        if own is None or self.expected is None:
+            return None
+        shift, (lowest, highest) = self.expected - self.winner.mean, limits_of(self.winner.objective.metric)
+        low, high = (min(highest, max(lowest, end + shift)) for end in own)
+        return low, high
 
     @property
     def p_value(self) -> float:
@@ -109,8 +149,17 @@ class Verdict:
         return float(np.mean(np.subtract(other.gains, self.winner.gains_of(other.seeds))))
 
 
-def judge(finalists: Sequence[Finalist]) -> Verdict:
+def n_rejecting(sizes: Sequence[int]) -> int:
+    """Number of seeds, from the first, by which a plan of these sizes rejects configurations."""
+    return sum(size > sizes[-1] for size in sizes)
+
+
+def judge(finalists: Sequence[Finalist], n_screening: int = 0) -> Verdict:
     """Names the winner: of those within one standard error of the best mean, the smallest network.
+
+    Args:
+        finalists: All configurations.
+        n_screening: Number of seeds, from the first, by which some of them were rejected.
 
     Raises:
         NotFoundError: No configuration was trained with every seed.
@@ -119,13 +168,33 @@ def judge(finalists: Sequence[Finalist]) -> Verdict:
     if not complete:
         reasons = "; ".join(f.failure for f in finalists if f.failure) or "none was trained to its end"
         raise NotFoundError(f"finalists: at least one must be trained with every seed, got none ({reasons})")
-    best = max(complete, key=lambda f: (f.gain, -f.n_parameters))
-    floor = _floor(best)
-    winner = min((f for f in complete if f.gain >= floor), key=lambda f: (f.n_parameters, -f.gain))
+    winner, best = _choose(complete)
     others = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.gain))
     test, rows_p = _compare(winner, others[0]) if others and others[0].values else (None, 0.0)
-    verdict = Verdict((winner, *others), test, "", rows_p)
+    verdict = Verdict((winner, *others), test, "", rows_p, _expected(complete, n_screening))
     return replace(verdict, explanation=f"{_explain_choice(winner, best, others)} {_explain_test(verdict)}")
+
+
+def _choose(complete: Sequence[Finalist]) -> tuple[Finalist, Finalist]:
+    """The winner and the one with the best mean."""
+    best = max(complete, key=lambda f: (f.gain, -f.n_parameters))
+    floor = _floor(best)
+    return min((f for f in complete if f.gain >= floor), key=lambda f: (f.n_parameters, -f.gain)), best
+
+
+def _expected(complete: Sequence[Finalist], n_screening: int) -> float | None:
+    """The mean over seeds of the value that the winner by the other seeds has with this one: it did not choose."""
+    fresh = [number for number in complete[0].seeds if number > n_screening]
+    if not fresh or (len(complete) > 1 and complete[0].n_seeds == 1):
+        return None
+    values = []
+    for number in fresh:
+        chosen = 0
+        if len(complete) > 1:
+            others = [finalist.without(number) for finalist in complete]
+            chosen = others.index(_choose(others)[0])
+        values += complete[chosen].values_of([number])
+    return float(np.mean(values))
 
 
 def _compare(winner: Finalist, other: Finalist) -> tuple[PairedTest, float]:
@@ -169,18 +238,21 @@ def _explain_test(verdict: Verdict) -> str:
     return f"No configuration is significantly better: it does not differ from {against} by more than chance."
 
 
-def as_attribute(verdict: Verdict, top: int, n_seeds: int) -> dict[str, object]:
-    """The verdict as the study keeps it."""
+def as_attribute(verdict: Verdict, sizes: Sequence[int]) -> dict[str, object]:
+    """The verdict as the study keeps it; ``sizes`` are those of its plan."""
     return {
         "winner": verdict.winner.candidate.trial,
         "runner_up": verdict.runner_up.candidate.trial if verdict.runner_up else None,
         "objective": verdict.winner.objective.name,
         "trials": [f.candidate.trial for f in verdict.finalists],
         "means": [f.mean for f in verdict.finalists],
-        "top": top,
-        "seeds": n_seeds,
+        "top": sizes[0],
+        "seeds": len(sizes),
+        "rounds": list(sizes),
         "p_value": verdict.p_value,
         "significant": verdict.significant,
         "loss": verdict.loss,
         "explanation": verdict.explanation,
+        "expected": verdict.expected,
+        "expected_interval": verdict.expected_interval,
     }

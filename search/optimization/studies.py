@@ -83,17 +83,26 @@ def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
 
 
 def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:
-    """Takes the space and the starts of an existing study where the user gave none: other versions have others."""
-    if not spec.has_default_starts or spec.name not in study_names(settings):
+    """Takes the space and the starts of an existing study where the user gave none: other versions have others.
+
+    Starts of ``like`` were chosen when the study was started: the earlier studies may have better ones now.
+    """
+    if spec.name not in study_names(settings):
         return spec
     recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
     if not recorded:
         return spec
     then = _recorded_spec(recorded)
+    own = () if spec.has_default_starts else spec.start
+    if spec.like is not None and spec.like == then.like and then.start[len(then.start) - len(own) :] == own:
+        spec = replace(spec, start=then.start)
+    if not spec.has_default_starts or spec.like not in (None, then.like):
+        return spec
     if not spec.has_default_space:
-        return replace(spec, start=then.start)
+        return replace(spec, start=then.start, like=then.like)
     given = {name: d for name, d in spec.space.dimensions.items() if name == "class_weight"}
-    return replace(spec, start=then.start, space=SearchSpace({**then.space.dimensions, **given}), of_preset=frozenset())
+    space = SearchSpace({**then.space.dimensions, **given})
+    return replace(spec, start=then.start, like=then.like, space=space, of_preset=frozenset())
 
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
@@ -111,7 +120,8 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
 
 def _fixed(document: dict[str, Any]) -> dict[str, object]:
     """What no run of a study may change, by its place in the study file."""
-    keys = (("study", "seed"), ("search", "objective"), ("search", "sampler"), ("search", "pruner"))
+    searched = [("search", key) for key in ("objective", "sampler", "pruner", "like")]
+    keys = (("study", "seed"), *searched)
     fixed = {f"{table}.{key}": document.get(table, {}).get(key) for table, key in keys}
     data = dict(document["data"])
     fixed["data.folds"] = data.pop("folds", 1)

@@ -23,7 +23,6 @@ from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.studies import (
     as_recorded,
-    keep_recorded_defaults,
     load_study,
     open_study,
     precision_rule,
@@ -36,6 +35,7 @@ from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
+from search.starts import settle_starts
 from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import ELAPSED, FACTS, SPEC
 from search.tracking.connection import open_home
@@ -138,7 +138,7 @@ def run_study(
     observer.waiting("opening the databases")
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
-        spec = keep_recorded_defaults(settings, spec)
+        spec = settle_starts(settings, spec, dataset, observer.note)
         if spent := _spent_study(settings, spec, dataset.fingerprint):
             used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
             observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used)

@@ -27,6 +27,7 @@ from search.spec.space import KERAS_LEARNING_RATES
 
 Sampler = Literal["tpe", "random", "grid", "gp", "cmaes"]
 Pruner = Literal["hyperband", "asha", "median", "none"]
+Budget = Literal["search", "auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,11 @@ _COLUMNS = Rule(
     (list,),
     lambda value: all(isinstance(name, str) and is_filled(name) for name in value),
 )
+_STUDIES = Rule(
+    'must be a list of names of studies such as ["digits"]',
+    (list,),
+    lambda value: all(isinstance(name, str) and is_name(name) for name in value),
+)
 TABLES: dict[str, dict[str, Rule]] = {
     "study": {"name": Rule(NAME_RULE, (str,), is_name), "seed": SEED, "trials": COUNT, "timeout_s": SECONDS},
     "data": {
@@ -166,6 +172,8 @@ TABLES: dict[str, dict[str, Rule]] = {
         "sampler": one_of(get_args(Sampler)),
         "pruner": one_of(get_args(Pruner)),
         "audit": number("a number from 0 to 1", lambda value: 0 <= value <= 1),
+        "budget": one_of(get_args(Budget)),
+        "like": _STUDIES,
     },
     "workers": {
         "slots": COUNT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from pipelines.config import FEW_ROWS, AskedPrecision, DataConfig, Hyperparamete
 from pipelines.errors import SpecError
 from pipelines.files.sources import scaling_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
-from search.spec.rules import TABLES, Pruner, Sampler
+from search.spec.rules import TABLES, Budget, Pruner, Sampler
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
 
@@ -67,6 +67,8 @@ class StudySpec:
         pruner: Optuna's pruner.
         audit: Share of the trials to be pruned that train to their last epoch, drawn at random: they show what
             pruning misses.
+        budget: ``auto`` spends it on trials and then on new seeds of the best of them; None and ``search`` on trials.
+        like: Studies of the home whose best configurations come before ``start``.
         start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
         has_default_starts: Whether the user gave no ``start``: the size of the source may choose others.
@@ -84,6 +86,8 @@ class StudySpec:
     sampler: Sampler = "tpe"
     pruner: Pruner = "asha"
     audit: float = 0.0
+    budget: Budget | None = None
+    like: Sequence[str] | None = None
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
     has_default_starts: bool = field(default=False, compare=False)

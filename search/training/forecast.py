@@ -30,6 +30,7 @@ from search.scheduling.dispatcher import Job
 from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Observer, Progress
 from search.spec.study_spec import StudySpec
+from search.starts import settle_starts
 from search.tracking.entries import RunStart
 from search.training.cost import Cost, Shape
 from search.training.earlier import slowness
@@ -114,6 +115,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     spec = as_recorded(settings, spec)
     dataset = load(spec.data, settings.data_folders, decide_folds=True)
     spec = spec.for_task(dataset.task, dataset.unfit(spec.shift)).with_folds(dataset.n_folds).for_rows(dataset.n_rows)
+    spec = settle_starts(settings, spec, dataset)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
     rule = _precision_rule(spec, settings, slots)

@@ -12,7 +12,7 @@ import search
 from pipelines.config import DataConfig
 from pipelines.errors import SpecError, UnavailableError
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
-from search.cli.options import Dataset, Figure, Home, Json, Preset, argument, options_named
+from search.cli.options import Dataset, Figure, Home, Json, Like, Preset, argument, options_named
 from search.home import read_settings
 from search.reporting import display
 
@@ -71,7 +71,13 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
     display.message(f"wrote {path}")
 
 
-def init(path: Output = Path("study.toml"), preset: Preset = None, home: Home = None, as_json: Json = False) -> None:  # noqa: ARG001
+def init(
+    path: Output = Path("study.toml"),
+    preset: Preset = None,
+    like: Like = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """Write a study file with every setting explained; an existing file is left unchanged.
 
     Example: mlp-search init study.toml
@@ -82,9 +88,11 @@ def init(path: Output = Path("study.toml"), preset: Preset = None, home: Home = 
     name = preset or DEFAULT_PRESET
     if name not in PRESETS:
         raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {name!r}")
+    for study in like or ():
+        search.trials(study, home=home)  # raises what is wrong with it
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(study_template(name))
+            file.write(study_template(name, like or ()))
     except OSError as error:
         raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
     display.show([f"wrote {path}"], {"path": str(path)}, as_json=as_json)

@@ -113,12 +113,17 @@ def recorded_table(reading: dict[str, Any], study: str) -> RenderableType:
 
 
 def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title: str, *, as_json: bool) -> None:
+    display.show(verdict_tables(result, verdict, title), verdict_document(result, verdict), as_json=as_json)
+
+
+def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) -> dict[str, object]:
+    """The finals as JSON."""
     documents = [_as_json(finalist) for finalist in verdict.finalists]
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     objective = verdict.winner.objective
     document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
     document["ensemble"] = asdict(result.ensemble) if result.ensemble else None
-    display.show(verdict_tables(result, verdict, title), document, as_json=as_json)
+    return document | display.fields(verdict, "expected", "expected_interval")
 
 
 def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, title: str) -> list[RenderableType]:
@@ -139,7 +144,18 @@ def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, titl
     from search.optimization.baselines import compare  # needs NumPy, which no help waits for
 
     beside = compare(verdict.winner.mean, verdict.winner.objective, result.baselines, result.majority)
-    return [table, verdict.explanation, *beside.sentences("the winner"), *_ensemble_lines(result.ensemble, name)]
+    lines = [verdict.explanation, *_expected_lines(verdict)]
+    return [table, *lines, *beside.sentences("the winner"), *_ensemble_lines(result.ensemble, name)]
+
+
+def _expected_lines(verdict: search.Verdict) -> list[str]:
+    """The value to expect of the winner, which its own mean overstates."""
+    name = verdict.winner.objective.name
+    if verdict.expected is None:
+        return [f"No seed is left that did not choose the winner: its {name} is too good on average."]
+    interval = verdict.expected_interval
+    ends = f" (95% interval {display.interval(interval)})" if interval else ""
+    return [f"With another seed expect {name} {display.score(verdict.expected)}{ends}, from seeds that did not choose."]
 
 
 def _ensemble_lines(ensemble: search.Ensemble | None, objective: str) -> list[str]:

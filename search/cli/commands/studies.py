@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 import search
 from pipelines.errors import TrainingError
@@ -68,6 +69,8 @@ def run(
     seed: options.Seed = None,
     objective: options.Objective = None,
     class_weight: options.ClassWeight = None,
+    auto: options.Auto = False,
+    like: options.Like = None,
     data: GroupedOptions = NOTHING,
     home: Home = None,
     as_json: Json = False,
@@ -76,19 +79,31 @@ def run(
 
     Example: mlp-search run digits --trials 20
     """
-    from search.cli.live import watching
-
     given = {"preset": preset, "name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
     given |= {"slots": workers, "gpus": gpus, "precision": precision}
+    given |= {"budget": "auto" if auto else None, "like": like or None}
     spec = _read(study, objective=objective, class_weight=class_weight, **given)
+    if spec.budget == "auto":
+        from search.cli.commands import automatic  # which shows its search with this file's functions
+
+        automatic.run(spec, home, pool, as_json=as_json)
+        return
+    _search(spec, home, pool, as_json=as_json)
+
+
+def _search(spec: search.StudySpec, home: Path | None, pool: str, *, as_json: bool) -> None:
+    """Searches, and shows the result."""
+    from search.cli.live import watching
+
     with watching(plain=as_json) as observer:
         result = search.run_study(spec, home=home, pool=pool, observer=observer)
-    _show_result(result, as_json=as_json)
+    lines, document = result_of(result)
+    display.show(lines, document, as_json=as_json)
     if as_json and not result.n_trained:
         display.message("nothing was trained")
     if result.interrupted:
         raise KeyboardInterrupt
-    _show_next(result, home)
+    show_next(result, home)
 
 
 def studies(home: Home = None, as_json: Json = False) -> None:
@@ -175,7 +190,8 @@ def _read(study: str, **given: Any) -> search.StudySpec:
         return search.override(search.read_spec(study), **given)
 
 
-def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
+def result_of(result: search.StudyResult) -> tuple[list[RenderableType], dict[str, object]]:
+    """A search as tables and lines, and as JSON."""
     counts = {name: result.count(state) for name, state in _STATES.items()}
     best = result.best and display.fields(result.best, "number", "value", "params", "run_id")
     document: dict[str, object] = {
@@ -190,7 +206,7 @@ def _show_result(result: search.StudyResult, *, as_json: bool) -> None:
         result.rows[:_TOP], f"study {result.study}{display.over_folds(result.rows)}", len(result.rows)
     )
     lines = [_trained(result, counts), *display.baseline(result.rows)]
-    display.show([table, *lines], document, as_json=as_json)
+    return [table, *lines], document
 
 
 def _trained(result: search.StudyResult, counts: dict[str, int]) -> str:
@@ -204,7 +220,7 @@ def _trained(result: search.StudyResult, counts: dict[str, int]) -> str:
     return f"{done} in {wall}" if result.n_trained == sum(counts.values()) else f"{done}; {result.n_trained} in {wall}"
 
 
-def _show_next(result: search.StudyResult, home: Path | None) -> None:
+def show_next(result: search.StudyResult, home: Path | None) -> None:
     """Suggests the next commands, ready to be copied."""
     display.undelivered(result.undelivered)
     explain = display.command("show", result.study, result.best.number if result.best else 0, home=home)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -15,6 +16,7 @@ def _text(name: str) -> str:
     return files("search.spec.defaults").joinpath(name).read_text(encoding="utf-8")
 
 
+_LIKE = '# like = ["digits"]           #'
 STUDY_TEMPLATE = _text("template.toml")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)
 PRESETS: dict[str, dict[str, Any]] = {
@@ -24,11 +26,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 """A space and its starts, by the preset's name."""
 
 
-def study_template(preset: str) -> str:
-    """The study file with a preset's space and starts; that of "classic" is ``STUDY_TEMPLATE``."""
+def study_template(preset: str, like: Sequence[str] = ()) -> str:
+    """The study file with a preset's space and starts; that of "classic" is ``STUDY_TEMPLATE``.
+
+    Args:
+        preset: The preset's name.
+        like: Studies whose best configurations come before the starts.
+    """
+    given = f"like = {json.dumps(list(like), ensure_ascii=False)}"
+    template = STUDY_TEMPLATE.replace(_LIKE, f"{given:29} #") if like else STUDY_TEMPLATE
     if preset == "classic":
-        return STUDY_TEMPLATE
-    head, rest = STUDY_TEMPLATE.split("\n[space]", 1)
+        return template
+    head, rest = template.split("\n[space]", 1)
     space, rest = rest.split("\n[search]", 1)
     lines = [f"# {line}" if line[:1].isalpha() else line for line in space.splitlines()]
     n_comments = next(place for place, line in enumerate(lines) if line.startswith("# "))

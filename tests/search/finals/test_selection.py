@@ -212,3 +212,35 @@ def test_an_interval_stays_in_the_unit_of_the_objective_and_within_its_limits():
     low, high = perfect.interval
     assert low < 0.99
     assert high == 1
+
+
+def test_the_expected_value_is_that_of_seeds_that_did_not_choose() -> None:
+    # Without seed 1 the second wins, and has 0.90 there; without 2 or 3 the first, and has 0.96 and 0.94.
+    first, second = finalist(1, 0.99, 0.96, 0.94), finalist(2, 0.90, 0.97, 0.97)
+    verdict = judge([first, second])
+    assert verdict.winner is first
+    assert verdict.expected == pytest.approx((0.90 + 0.96 + 0.94) / 3)
+    assert verdict.expected < verdict.winner.mean
+
+
+def test_seeds_that_rejected_configurations_are_not_expected_again() -> None:
+    verdict = judge([finalist(1, 0.99, 0.95, 0.96), finalist(2, 0.97, n_seeds=3)], n_screening=1)
+    assert verdict.expected == pytest.approx(0.955)
+
+
+def test_one_seed_that_chose_expects_nothing() -> None:
+    assert judge([finalist(1, 0.99), finalist(2, 0.97)]).expected is None
+    assert judge([finalist(1, 0.99)]).expected == 0.99, "nothing was chosen"
+
+
+def test_the_interval_moves_with_the_expected_value() -> None:
+    verdict = judge([finalist(1, 0.99, 0.96, 0.94, n_rows=500), finalist(2, 0.90, 0.97, 0.97, n_rows=500)])
+    shift = verdict.expected - verdict.winner.mean
+    assert verdict.expected_interval == pytest.approx([end + shift for end in verdict.winner.interval])
+    assert judge([finalist(1, 0.99, 0.96)]).expected_interval is None, "two seeds have no interval"
+
+
+@given(st.lists(st.lists(st.floats(0.5, 1.0), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_the_expected_value_is_one_of_a_mean_of_values(values: list[list[float]]) -> None:
+    verdict = judge([finalist(trial, *each) for trial, each in enumerate(values)])
+    assert min(map(min, values)) - 1e-9 <= verdict.expected <= max(map(max, values)) + 1e-9

@@ -1,0 +1,58 @@
+"""How a budget is shared between trials, which search, and new seeds of the best of them, which choose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+
+from search.automatic.rounds import Rounds
+
+MIN_BUDGET = 6
+"""Trainings of the smallest budget that is shared."""
+TIME_SHARE = 0.6
+"""Of a timeout: the search ends then."""
+MOST_FINALS = 16
+"""Trainings of the largest finals: on recorded trainings more of them choose no better."""
+_FEWEST = 3  # two configurations, and one more seed for the better one
+
+
+def n_search(budget: int) -> int:
+    """Number of trials of a budget of so many trainings; the others are finals."""
+    return budget - min(MOST_FINALS, budget // 2)
+
+
+def rounds_for(n_runs: int) -> Rounds | None:
+    """The finals of so many trainings: half of them for one seed of each, a quarter for a second and for a third one.
+
+    Returns:
+        None where they are too few to choose and to say what to expect.
+    """
+    n = min(n_runs, MOST_FINALS)
+    if n < _FEWEST:
+        return None
+    first = max(2, n // 2)
+    second = (n - first + 1) // 2
+    return Rounds(tuple(size for size in (first, second, n - first - second) if size))
+
+
+def rounds_within(left_s: float, training_s: float, n_slots: int, n_runs: float = math.inf) -> Rounds | None:
+    """The largest finals that end within a time.
+
+    Args:
+        left_s: The time, in seconds.
+        training_s: Seconds that one of their trainings takes.
+        n_slots: Trainings at the same time.
+        n_runs: The most trainings.
+    """
+    found = None
+    for n in range(1, int(min(n_runs, MOST_FINALS)) + 1):
+        rounds = rounds_for(n)
+        if rounds and training_s * length(rounds.sizes, n_slots) <= left_s:
+            found = rounds
+    return found
+
+
+def length(sizes: Sequence[int], n_slots: int) -> int:
+    """How many trainings follow one another: a round waits for the one before where that rejects configurations."""
+    return sum(math.ceil(sum(same) / n_slots) for _, same in groupby(sizes))

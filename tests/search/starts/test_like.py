@@ -1,0 +1,102 @@
+"""Starts from earlier studies, and how many a budget takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from databases import ask, finish, opened
+
+from pipelines.config import Hyperparameters
+from pipelines.data.datasets import Dataset
+from pipelines.errors import NotFoundError, SpecError
+from search.home.settings import Settings, prepare_home, read_settings
+from search.spec.dimensions import Range
+from search.spec.space import SearchSpace
+from search.spec.study_spec import StudySpec
+from search.starts import settle_starts
+from search.starts.room import nominal_s, within
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = read_settings(tmp_path, {})
+    prepare_home(settings)
+    return settings
+
+
+def searched(
+    settings: Settings, spec: StudySpec, name: str, values: Sequence[float], seed: int = 0
+) -> list[Hyperparameters]:
+    """A study with trials of these values; its configurations by number."""
+    spec = replace(spec, name=name, seed=seed, sampler="random")
+    study, found = opened(settings, spec), []
+    for value in values:
+        trial, params = ask(study)
+        found.append(spec.space.hyperparameters(params))
+        finish(study, trial, "COMPLETE", value)
+    return found
+
+
+def test_the_best_of_earlier_studies_come_first(settings: Settings, spec: StudySpec, digits: Dataset) -> None:
+    one = searched(settings, spec, "one", [0.5, 0.9, 0.7])
+    two = searched(settings, spec, "two", [0.8, 0.6], seed=1)
+    own = Hyperparameters(width=8, depth=1, learning_rate=0.05)
+    begun = settle_starts(settings, replace(spec, name="new", like=["one", "two"], start=(own,)), digits)
+    assert begun.start == (one[1], two[0], one[2], two[1], one[0], own)
+
+
+def test_a_resumed_study_has_the_starts_that_it_began_with(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    searched(settings, spec, "one", [0.5])
+    new = replace(spec, name="new", like=["one"])
+    begun = settle_starts(settings, new, digits)
+    opened(settings, begun)
+    searched(settings, spec, "one", [0.5, 0.9])
+    assert settle_starts(settings, new, digits) == begun
+    unnamed = replace(new, like=None, has_default_starts=True)
+    assert settle_starts(settings, unnamed, digits) == begun
+    searched(settings, spec, "two", [0.5])
+    with pytest.raises(SpecError, match=r"search.like.* changed"):
+        opened(settings, settle_starts(settings, replace(new, like=["two"]), digits))
+
+
+def test_what_lies_outside_of_the_space_is_left_out_and_named(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    searched(settings, spec, "one", [0.5, 0.6])
+    narrow = SearchSpace(dict(spec.space.dimensions) | {"width": Range(1000, 2000)})
+    notes: list[str] = []
+    new = replace(spec, name="new", space=narrow, like=["one"])
+    assert settle_starts(settings, new, digits, notes.append).start == ()
+    assert len(notes) == 1
+    assert notes[0].startswith(
+        "--like one: none of its 2 complete trials lies in the space; of the best, width: must be"
+    )
+
+
+def test_a_study_that_is_not_there_or_has_nothing(settings: Settings, spec: StudySpec, digits: Dataset) -> None:
+    searched(settings, spec, "one", [])
+    for name, rule in (("one", "must have a complete trial"), ("on", "did you mean one")):
+        with pytest.raises(NotFoundError, match=rule):
+            settle_starts(settings, replace(spec, name="new", like=[name]), digits)
+
+
+def test_starts_take_at_most_half_of_the_budget() -> None:
+    starts = [Hyperparameters(width=width) for width in (512, 1024, 64, 128)]
+    assert within(starts, [1.0] * 4, trials=4, timeout_s=None) == [0, 1]
+    assert within(starts, [1.0] * 4, trials=1, timeout_s=None) == [0]
+    assert within(starts, [1.0] * 4, trials=None, timeout_s=None) == [0, 1, 2, 3]
+    assert within(starts, [30.0, 90.0, 5.0, 10.0], trials=None, timeout_s=80) == [0, 2]
+    assert within(starts, [30.0, 90.0, 5.0, 10.0], trials=None, timeout_s=4) == [2], "the one that costs least"
+
+
+def test_a_larger_network_costs_more(digits: Dataset) -> None:
+    small, large = (nominal_s(Hyperparameters(width=width), digits) for width in (64, 1024))
+    assert 0 < small < large
+    assert nominal_s(Hyperparameters(epochs=40), digits) == pytest.approx(
+        2 * nominal_s(Hyperparameters(epochs=20), digits)
+    )
