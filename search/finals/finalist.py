@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import optuna
@@ -19,6 +19,8 @@ from pipelines.objectives import OBJECTIVES, Objective
 from search.optimization.leaderboard import best_value, objective_of
 from search.storage.attributes import RESULT
 from search.tracking.run_names import finalist_run_name, refit_run_name
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,20 @@ class Finalist:
 
     def without(self, number: int) -> Finalist:
         """What it would be without the run with one of its seeds."""
-        kept = [place for place, seed in enumerate(self.seeds) if seed != number]
-        fields = ("seeds", "values", "best_epochs", "run_ids", "row_scores")
-        left = {name: tuple(getattr(self, name)[place] for place in kept) for name in fields if getattr(self, name)}
-        return replace(self, n_seeds=self.n_seeds - 1, **left)
+        place = self.seeds.index(number)
+
+        def left(of_runs: tuple[_T, ...]) -> tuple[_T, ...]:
+            return of_runs[:place] + of_runs[place + 1 :]
+
+        return replace(
+            self,
+            seeds=left(self.seeds),
+            values=left(self.values),
+            best_epochs=left(self.best_epochs),
+            run_ids=left(self.run_ids),
+            row_scores=left(self.row_scores),
+            n_seeds=self.n_seeds - 1,
+        )
 
     def scores(self, seeds: Sequence[int]) -> Scores | None:
         """(n_seeds, n_scores) scores of the validation rows with some seeds it was trained with; None if unknown."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -17,6 +17,9 @@ from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Home, Json, Study, option
 from search.reporting import display
 from search.reporting.trial_table import leaderboard_table, short
+
+if TYPE_CHECKING:
+    from search.scheduling.run_study import StudyResult
 
 _TOP = 10
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -190,7 +193,7 @@ def _read(study: str, **given: Any) -> search.StudySpec:
         return search.override(search.read_spec(study), **given)
 
 
-def result_of(result: search.StudyResult) -> tuple[list[RenderableType], dict[str, object]]:
+def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, object]]:
     """A search as tables and lines, and as JSON."""
     counts = {name: result.count(state) for name, state in _STATES.items()}
     best = result.best and display.fields(result.best, "number", "value", "params", "run_id")
@@ -209,7 +212,7 @@ def result_of(result: search.StudyResult) -> tuple[list[RenderableType], dict[st
     return [table, *lines], document
 
 
-def _trained(result: search.StudyResult, counts: dict[str, int]) -> str:
+def _trained(result: StudyResult, counts: dict[str, int]) -> str:
     """How many trials the study has, and how many of them this run trained."""
     n_unfinished = len(result.rows) - sum(counts.values())
     unfinished = f", {n_unfinished} not finished" if n_unfinished else ""
@@ -220,7 +223,7 @@ def _trained(result: search.StudyResult, counts: dict[str, int]) -> str:
     return f"{done} in {wall}" if result.n_trained == sum(counts.values()) else f"{done}; {result.n_trained} in {wall}"
 
 
-def show_next(result: search.StudyResult, home: Path | None) -> None:
+def show_next(result: StudyResult, home: Path | None) -> None:
     """Suggests the next commands, ready to be copied."""
     display.undelivered(result.undelivered)
     explain = display.command("show", result.study, result.best.number if result.best else 0, home=home)
