@@ -86,12 +86,14 @@ def interval_of_rows(
 
 
 def _interval(scores: Scores, limits: Limits, n_rows: float) -> tuple[float, float]:
-    parts = _variance(scores)
     if limits != SHARE:
-        return _student(scores, limits, parts)
-    # Where all groups of rows agree, nothing shows that their rows are worth more than the groups.
-    n_most = n_rows if np.ptp(scores) > _SAME else min(n_rows, scores.shape[1])
-    return _wilson(min(1.0, max(0.0, float(scores.mean()))), n_most, parts)
+        return _student(scores, limits, _variance(scores))
+    share = min(1.0, max(0.0, float(scores.mean())))
+    if np.ptp(scores) > _SAME:
+        return _wilson(share, n_rows, _variance(scores))
+    # They differ by rounding alone, as those of a perfect model do. Where all groups of rows agree, nothing shows that
+    # their rows are worth more than the groups.
+    return _wilson(share, min(n_rows, scores.shape[1]), [])
 
 
 def _variance(scores: Scores) -> list[Part]:
@@ -147,7 +149,7 @@ def _wilson(share: float, n_rows: float, parts: Sequence[Part]) -> tuple[float, 
     n = float(n_rows)
     if variance > 0:
         t = float(stats.t.ppf(_QUANTILE, _degrees(parts)))
-        n = min(n, share * (1 - share) / variance * (z / t) ** 2)
+        n = min(n, share * (1 - share) / variance * (z / t) ** 2) or n  # a share of 0 or 1 has no variance of its own
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))

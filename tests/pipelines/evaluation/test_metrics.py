@@ -220,3 +220,16 @@ class TestStandardError:
     @pytest.mark.parametrize("values", [[0.5], [0.5, 0.5, 0.5]])
     def test_it_is_0_without_a_spread(self, values: list[float]) -> None:
         assert standard_error(values) == 0.0
+
+
+@given(st.integers(2, 6), st.integers(0, 200), st.integers(0, 2**32 - 1))
+def test_a_perfect_model_has_an_interval_for_each_metric(n_classes: int, n_more: int, seed: int) -> None:
+    rng, n_rows = np.random.default_rng(seed), 2 * n_classes + n_more
+    labels = rng.permutation(np.arange(n_rows) % n_classes)
+    scores = rng.random((n_rows, n_classes)).astype(np.float32)
+    scores[np.arange(n_rows), labels] += n_classes
+    found = evaluate(scores / scores.sum(axis=1, keepdims=True), labels, [str(k) for k in range(n_classes)])
+    for metric in ("accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision"):
+        estimate = found.metrics[metric]
+        assert estimate.value == pytest.approx(1)
+        assert 0 < estimate.low < estimate.high <= 1
