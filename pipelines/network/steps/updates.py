@@ -73,7 +73,7 @@ def apply_fused(
         gradients = clipped(gradients, extras.gradient_clip)
     for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=False)):
         if extras.weight_decay is not None:
-            weight.assign_sub(weight * (extras.weight_decay * rate))
+            weight.assign(weight * (1.0 - extras.weight_decay * rate))  # takes over the product, without a copy
         rule.update(weight, state[i * n_slots : (i + 1) * n_slots], gradient, step)
 
 
