@@ -85,8 +85,8 @@ def build_epoch(apply: Apply, program: Program) -> Function:
             index = order[..., i * batch_size : tf.minimum((i + 1) * batch_size, n_rows)]
             move = extras.pictures and partial(extras.pictures.move, seed=seed, step=i)
             batch = rows.batch(index, move)._replace(smoothing=extras.smoothing)
-            losses, outputs, gradients = train_pass(program, batch, weights, amounts, Moment(seed, i))
             number = tf.cast(first_step + i, tf.float32)
+            losses, outputs, gradients = train_pass(program, batch, weights, amounts, Moment(seed, i, number))
             apply(weights, state, gradients, rates[i], number, extras)
             if program.max_norm:
                 limit_norms(program.network, weights, amounts.max_norm)

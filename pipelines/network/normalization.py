@@ -13,7 +13,7 @@ from pipelines.network.optimizers import Tensor
 
 EPSILON = 1e-3
 MOMENTUM = 0.99
-"""Of the moving mean and variance of batch normalization."""
+"""Of the moving mean and variance of batch normalization, after some hundred steps."""
 
 Gradient = Callable[..., tuple[Tensor, ...]]
 
@@ -47,9 +47,20 @@ def batch_normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[tuple[Tens
     return (values, mean[..., 0, :], variance[..., 0, :]), gradient
 
 
-def moved(mean: Tensor, of_batch: Tensor) -> Tensor:
-    """Returns a moving mean after a batch."""
-    return mean * MOMENTUM + of_batch * (1.0 - MOMENTUM)
+def moved(mean: Tensor, of_batch: Tensor, number: Tensor) -> Tensor:
+    """Returns a moving mean after a batch.
+
+    Its momentum is Keras's, but at most ``(t - 1) / (t + 8)`` in step ``t``, so that it is a mean of batches from the
+    first one on. Keras's own would hold on to a mean of 0 and a variance of 1, which no batch had, for hundreds of
+    steps, and small data has few of them: its validation would measure that.
+
+    Args:
+        mean: (..., width) before the batch.
+        of_batch: (..., width) of the batch.
+        number: Of the step, a float32 from 1.
+    """
+    momentum = tf.minimum(MOMENTUM, (number - 1.0) / (number + 8.0))
+    return mean * momentum + of_batch * (1.0 - momentum)
 
 
 def with_moments(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

@@ -32,15 +32,17 @@ class Batch(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """What the random numbers of a step depend on.
+    """Where in the training a step is.
 
     Attributes:
         seed: (2,) int64, ``dropout_seed`` of the training and the epoch; (n_networks, 2) of several networks.
         step: Scalar int32, from 0 in each epoch.
+        number: Of the step in the whole training, a float32 from 1.
     """
 
     seed: Tensor
     step: Tensor
+    number: Tensor
 
 
 class Passed(NamedTuple):
@@ -74,7 +76,7 @@ def _plain(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, m
     dropout = None
     if program.network.dropout:
         shape = tf.stack([program.network.depth, tf.shape(batch.targets)[-1], tf.shape(weights[0])[-1]])
-        dropout = Dropout.draw(amounts.dropout, *moment, shape)
+        dropout = Dropout.draw(amounts.dropout, moment.seed, moment.step, shape)
     passed, outputs = forward(batch.x, weights, dropout, program.precision)
     losses, error = _mean_loss(program, outputs, batch)
     return Passed(losses, outputs, backward(error, passed, dropout))
@@ -86,7 +88,7 @@ def _taped(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, m
     x = embedded(network, batch.x, weights)
     kernels = [weights[place] for place in network.kernels]
     sizes = [tf.shape(kernel)[-2] for kernel in kernels]
-    draws = draw(network, amounts, *moment, sizes, n_rows)
+    draws = draw(network, amounts, moment.seed, moment.step, sizes, n_rows)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         # Each is read once: a tape would add up the gradients of several reads.
         values = [tf.convert_to_tensor(weight) for weight in trained]
@@ -95,7 +97,7 @@ def _taped(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, m
     losses, error = _mean_loss(program, outputs, batch)
     gradients = tape.gradient(outputs, values, error)
     for held, of_batch in zip(fixed, moments, strict=False):  # after the moving ones come the pieces
-        held.assign(moved(held, of_batch))
+        held.assign(moved(held, of_batch, moment.number))
     return Passed(losses, outputs, gradients)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
-from pipelines.network.normalization import batch_normalized, layer_normalized
+from pipelines.network.normalization import batch_normalized, layer_normalized, moved
 from pipelines.network.taped import ACTIVATIONS, Amounts, draw
 
 RNG = np.random.default_rng(0)
@@ -59,6 +59,17 @@ def test_an_activation_and_its_gradient_are_keras_own(name: str) -> None:
         found.append((values, tape.gradient(values, x)))
     for mine, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_a_moving_mean_is_a_mean_of_the_batches_from_the_first_one_on() -> None:
+    held, values = tf.constant([0.0]), RNG.normal(5, 1, 1200).astype(np.float32)
+    found = []
+    for number, value in enumerate(values, 1):
+        held = moved(held, tf.constant([value]), tf.constant(float(number)))
+        found.append(float(held[0]))
+    assert found[0] == pytest.approx(values[0])
+    assert found[19] == pytest.approx(values[:20].mean(), abs=0.5)
+    assert found[-1] == pytest.approx(found[-2] * 0.99 + values[-1] * 0.01, abs=1e-5)
 
 
 class TestDraws:
