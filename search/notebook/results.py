@@ -235,7 +235,8 @@ def run_study(
         watching.end()
     trials = tuple(Trial.of(row, found.study, home) for row in found.rows)
     return StudyResult(
-        found.study, trials, found.wall_s, found.interrupted, found.undelivered, found.n_trained, home
+        found.study, trials, found.wall_s, found.interrupted, found.undelivered, found.n_trained, found.waited_s,
+        found.waited_share, home,
     )  # fmt: skip
 
 

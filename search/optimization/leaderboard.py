@@ -39,6 +39,8 @@ class TrialRow(HtmlResult):
         folds: Number of folds that the value is the mean of; 1 with one split.
         std: The standard deviation of the value over folds; None with one split.
         precision: Of the matrix products of its training; None until it has ended.
+        waited_s: Seconds that its slot waited for results of other trials, before it began and while it trained; None
+            until it has ended, and in a study that is not deterministic.
     """
 
     number: int
@@ -59,6 +61,7 @@ class TrialRow(HtmlResult):
     folds: int = 1
     std: float | None = None
     precision: str | None = None
+    waited_s: float | None = None
 
     @property
     def comparison(self) -> Comparison:
@@ -132,6 +135,7 @@ def result_row(number: int, state: str, result: Mapping[str, Any], objective: Ob
         stop_reason=result.get("stop_reason"),
         std=result.get(f"best_{objective.spread_key}"),
         precision=result.get("precision", "float32" if "device" in result else None),
+        waited_s=result.get("waited_s"),
     )
 
 

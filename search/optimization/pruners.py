@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from search.optimization.seeds import audit_seed
 from search.spec import StudySpec
@@ -48,6 +49,10 @@ class _SuccessiveHalving(SuccessiveHalvingPruner):
         super().__init__(1, _REDUCTION_FACTOR, 0)
         self._epochs = epochs
 
+    def rungs(self, number: int, epochs: int) -> list[int]:
+        """The first epoch that reaches each part: ``prune`` counts parts in whole numbers."""
+        return [-(-part * epochs // _PARTS) for part in (1, _REDUCTION_FACTOR, _REDUCTION_FACTOR**2)]
+
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         epochs = trial.params.get("epochs", self._epochs)
         judged = copy.copy(trial)
@@ -67,9 +72,58 @@ class _Hyperband(HyperbandPruner):
     def __init__(self, min_resource: int, max_resource: int, reduction_factor: int) -> None:
         super().__init__(min_resource, max_resource, reduction_factor)
         self._try_initialization(None)
+        self._epochs = max_resource
+
+    def rungs(self, number: int, epochs: int) -> list[int]:
+        """Powers of the reduction factor, from that of the trial's bracket on."""
+        bracket = self._get_bracket_id(self, SimpleNamespace(number=number))
+        powers = [_REDUCTION_FACTOR**power for power in range(self._epochs.bit_length())]
+        return powers[bracket:]
 
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
         return int(super()._get_bracket_id(SimpleNamespace(study_name=""), trial))
+
+
+def judged_epochs(pruner: BasePruner, number: int, epochs: int) -> tuple[int, ...]:
+    """Epochs before its last one at which a pruner judges a trial; those of successive halving are its rungs.
+
+    Args:
+        pruner: From ``make_pruner``.
+        number: The trial's.
+        epochs: The trial's last epoch.
+    """
+    if isinstance(pruner, _SuccessiveHalving | _Hyperband):
+        return tuple(epoch for epoch in pruner.rungs(number, epochs) if epoch < epochs)
+    return () if isinstance(pruner, NopPruner) else tuple(range(1, epochs))
+
+
+def shown_epochs(pruner: BasePruner, number: int, epochs: int) -> tuple[int, ...]:
+    """Epochs of a trial by whose reports a pruner judges others; the median is that of complete trials."""
+    return (epochs,) if isinstance(pruner, MedianPruner) else judged_epochs(pruner, number, epochs)
+
+
+def as_of(trial: FrozenTrial, judged: Sequence[int], epochs: int) -> FrozenTrial:
+    """A trial as it was while it trained, after so many epochs.
+
+    Args:
+        trial: The trial as it is now.
+        judged: Its ``judged_epochs``.
+        epochs: The number of epochs.
+    """
+    earlier = copy.copy(trial)
+    earlier.state, earlier.values = TrialState.RUNNING, None
+    earlier.intermediate_values = {e: value for e, value in trial.intermediate_values.items() if e <= epochs}
+    values = trial.intermediate_values
+    # A rung with another value was reached later: the value of its epoch was not a number.
+    now = {key: trial.system_attrs.get(key) for key in (f"{_RUNG}{number}" for number in range(len(judged)))}
+    later = {key for key, epoch in zip(now, judged, strict=True) if epoch > epochs or values.get(epoch) != now[key]}
+    earlier.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in later}
+    return earlier
+
+
+def last_judged(trial: FrozenTrial, judged: Sequence[int]) -> int:
+    """The epoch of the last rung that a trial is known to have reached; 0 before the first."""
+    return max((e for number, e in enumerate(judged) if f"{_RUNG}{number}" in trial.system_attrs), default=0)
 
 
 def rung(trial: FrozenTrial) -> str | None:
@@ -79,14 +133,19 @@ def rung(trial: FrozenTrial) -> str | None:
 
 
 def judge_again(study: StoredStudy, trial: optuna.Trial) -> bool:
-    """Asks the pruner again about a trial's last report, whose answer was lost with a process.
+    """Asks the pruner again about a trial's last report; see ``forget_last_rung``."""
+    forget_last_rung(study, trial.number)
+    return bool(trial.should_prune())
+
+
+def forget_last_rung(study: StoredStudy, number: int) -> None:
+    """Lets the pruner judge a trial's last report again, whose answer was lost with a process.
 
     Successive halving records the rungs that a trial has reached, and judges none twice. A rung recorded at the last
     report is therefore removed first, in memory, which is all that the one process of an embedded database reads; on a
     shared one the rung stays in the database, and the trial continues.
     """
-    frozen = study.trial(trial.number)
+    frozen = study.trial(number)
     last = frozen.intermediate_values.get(frozen.last_step)
     if (reached := rung(frozen)) and frozen.system_attrs[reached] == last:
         del frozen.system_attrs[reached]
-    return bool(trial.should_prune())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from operator import attrgetter
 
@@ -18,7 +18,7 @@ from pipelines.errors import UnavailableError
 from search.optimization.seeds import draw_seed
 from search.spec import StudySpec
 from search.spec.space import SearchSpace
-from search.storage import States, StoredStudy
+from search.storage import StoredStudy
 from search.storage.attributes import ENQUEUED
 
 ATTEMPTS = 20
@@ -27,7 +27,6 @@ RECENT = 500
 """Number of the last trials that TPE looks at; of earlier ones it sees the best."""
 _BEST = 25  # as many as TPE draws from, at most
 _MANY_STEPS = 64
-_WINDOW = "window"
 
 
 def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
@@ -59,15 +58,19 @@ class TrialSampler(BaseSampler):
     Args:
         spec: The study.
         study: The whole study; Hyperband shows its samplers only a part.
+        past: The trials that a sampler may learn from; None for all.
 
     Attributes:
         repeated: Numbers of trials that got the configuration of another trial: an infinite space had no new draw, or
             a finite space is exhausted.
     """
 
-    def __init__(self, spec: StudySpec, study: StoredStudy) -> None:
+    def __init__(
+        self, spec: StudySpec, study: StoredStudy, past: Callable[[], list[FrozenTrial]] | None = None
+    ) -> None:
         self._spec = spec
         self._study = study
+        self._past = past
         self._distributions = spec.space.distributions()
         self._widened = {name: _widened(distribution) for name, distribution in self._distributions.items()}
         self._tried: set[tuple[object, ...]] = set()
@@ -80,7 +83,8 @@ class TrialSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """The grid sampler reserves its point here."""
-        if not self._spec.is_start(trial.number) and ENQUEUED not in trial.system_attrs:
+        is_given = self._spec.is_start(trial.number) or ENQUEUED in trial.system_attrs
+        if not is_given and not self._is_drawn(trial):
             self._inner(trial, 0).before_trial(study, trial)
 
     def sample_relative(
@@ -92,6 +96,8 @@ class TrialSampler(BaseSampler):
         space = self._spec.space
         self._tried |= _keys(space, (t for t in trials[self._n_known :] if t.number != trial.number))
         self._n_known = len(trials)
+        if self._is_drawn(trial):  # it is trained again
+            return self._drawn_before(trial)
         if ENQUEUED in trial.system_attrs:
             enqueued: dict[str, object] = trial.system_attrs[ENQUEUED]
             self._tried.add(space.key(enqueued))
@@ -102,6 +108,18 @@ class TrialSampler(BaseSampler):
                 return params
         self.repeated.add(trial.number)
         return params
+
+    def _is_drawn(self, trial: FrozenTrial) -> bool:
+        return trial.params.keys() >= self._distributions.keys() and bool(self._distributions)
+
+    def _drawn_before(self, trial: FrozenTrial) -> dict[str, object]:
+        """The configuration of a trial that is trained again."""
+        key = self._spec.space.key(trial.params)
+        earlier = (t for t in self._study.get_trials(deepcopy=False) if t.number < trial.number)
+        if key in _keys(self._spec.space, earlier):
+            self.repeated.add(trial.number)
+        self._tried.add(key)
+        return dict(trial.params)
 
     def _candidates(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, object]]:
         """Configurations, of which the first new one is taken; the last one where none is new."""
@@ -121,9 +139,11 @@ class TrialSampler(BaseSampler):
             trial = copy.copy(self._study.trial(trial.number))
             point = (trial.system_attrs.get("grid_id", 0) + attempt) % (self._spec.space.size() or 1)
             trial.system_attrs = {**trial.system_attrs, "grid_id": point}
+        study = self._as_of_start(study)
         if isinstance(inner, TPESampler):  # given the space, it need not infer it from every trial
             space = self._widened if self._n_known > RECENT else self._distributions
-            drawn = inner.sample_relative(_window(self._study), trial, space)
+            trials = self._study.get_trials(deepcopy=False) if self._past is None else self._past()
+            drawn = inner.sample_relative(_window(self._study, trials), trial, space)
             params = {name: _rounded(value, self._distributions[name]) for name, value in drawn.items()}
         else:
             params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
@@ -131,6 +151,13 @@ class TrialSampler(BaseSampler):
             if name not in params:
                 params[name] = inner.sample_independent(study, trial, name, distribution)
         return params
+
+    def _as_of_start(self, study: optuna.Study) -> optuna.Study:
+        """The study that Optuna gave, with the trials that the sampler may learn from."""
+        if self._past is None:
+            return study
+        shown = {trial.number for trial in study.get_trials(deepcopy=False)}
+        return self._study.view([trial for trial in self._past() if trial.number in shown])
 
     def _inner(self, trial: FrozenTrial, attempt: int) -> BaseSampler:
         return make_sampler(self._spec, draw_seed(self._spec.seed, trial.number, attempt))
@@ -163,11 +190,11 @@ def _keys(space: SearchSpace, trials: Iterable[FrozenTrial]) -> set[tuple[object
     return {space.key(trial.params) for trial in trials if trial.params.keys() >= space.searched.keys()}
 
 
-def duplicate_of(study: optuna.Study, space: SearchSpace, params: Mapping[str, object]) -> FrozenTrial | None:
-    """A finished trial with the same searched values; None where there is none."""
+def duplicate_of(trials: Iterable[FrozenTrial], space: SearchSpace, params: Mapping[str, object]) -> FrozenTrial | None:
+    """The first finished one of some trials with the same searched values; None where there is none."""
     key = space.key(params)
-    finished = (TrialState.COMPLETE, TrialState.PRUNED)
-    return next((t for t in study.get_trials(deepcopy=False, states=finished) if key in _keys(space, [t])), None)
+    finished = (trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED))
+    return next((trial for trial in finished if key in _keys(space, [trial])), None)
 
 
 def _widened(distribution: BaseDistribution) -> BaseDistribution:
@@ -188,30 +215,13 @@ def _rounded(value: object, distribution: BaseDistribution) -> object:
     return min(max(distribution.low + steps * distribution.step, distribution.low), distribution.high)
 
 
-def _window(study: optuna.Study) -> optuna.Study:
-    """The part of a long study that TPE looks at: its last trials, and the best of all, from which it draws."""
-    trials = study.get_trials(deepcopy=False)
-    older = [trial for trial in trials[:-RECENT] if trial.state == TrialState.COMPLETE]
-    select = heapq.nlargest if study.direction == StudyDirection.MAXIMIZE else heapq.nsmallest
-    best = select(_BEST, older, key=attrgetter("value"))
-    storage = _WindowStorage(study.direction, sorted(best, key=attrgetter("number")) + trials[-RECENT:])
-    return optuna.load_study(study_name=_WINDOW, storage=storage, sampler=study.sampler, pruner=study.pruner)
-
-
-class _WindowStorage(optuna.storages.InMemoryStorage):
-    """Shows the trials of a window.
+def _window(study: StoredStudy, trials: list[FrozenTrial]) -> optuna.Study:
+    """The part of a long study that TPE looks at: its last trials, and the best of all, from which it draws.
 
     TPE writes what it has drawn to the trial before that is recorded; here this is dropped, so that other processes
     see a trial no sooner than it has its configuration.
     """
-
-    def __init__(self, direction: StudyDirection, trials: list[FrozenTrial]) -> None:
-        super().__init__()
-        self.create_new_study([direction], _WINDOW)
-        self._window = trials
-
-    def get_all_trials(self, study_id: int, deepcopy: bool = True, states: States = None) -> list[FrozenTrial]:
-        return [trial for trial in self._window if states is None or trial.state in states]
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
-        pass
+    older = [trial for trial in trials[:-RECENT] if trial.state == TrialState.COMPLETE]
+    select = heapq.nlargest if study.direction == StudyDirection.MAXIMIZE else heapq.nsmallest
+    best = select(_BEST, older, key=attrgetter("value"))
+    return study.view(sorted(best, key=attrgetter("number")) + trials[-RECENT:], keeps_writes=False)

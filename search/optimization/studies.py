@@ -24,7 +24,7 @@ from search.optimization.pruners import make_pruner
 from search.spec import StudySpec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.storage import CachedStorage, StoredStudy, open_storage
-from search.storage.attributes import FINGERPRINT, PRECISION, SPEC
+from search.storage.attributes import FINGERPRINT, PRECISION, SPEC, VIRTUAL_SLOTS
 from search.storage.database import name_objective
 from search.storage.sharing import exclusive_access
 
@@ -36,6 +36,7 @@ def open_study(
     spec: StudySpec,
     fingerprint: str,
     settle_precision: Callable[[], PrecisionRule] = lambda: "float32",
+    virtual_slots: int = 0,
 ) -> StoredStudy:
     """Starts a study, or resumes the one of that name.
 
@@ -44,6 +45,7 @@ def open_study(
         spec: The study.
         fingerprint: Of its dataset.
         settle_precision: Called once in the life of a study, when it is started.
+        virtual_slots: Slots of the virtual clock that the study gets when it is started; 0 means that it has none.
 
     Raises:
         SpecError: The study of that name searches something else, or is another program's.
@@ -57,9 +59,10 @@ def open_study(
         if SPEC in recorded:
             _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
             _require_same_precision(spec, precision_rule(recorded))
+            _require_same_clock(spec, is_deterministic=VIRTUAL_SLOTS in recorded)
         elif study.get_trials(deepcopy=False) or study.direction.name.lower() != direction:
             raise SpecError(_FOREIGN.format(spec.name))
-        new = {} if SPEC in recorded else {PRECISION: settle_precision()}
+        new = {} if SPEC in recorded else _settled(settle_precision(), virtual_slots)
         with study.transaction():  # a process that dies leaves all of it or nothing
             for key, value in (new | {SPEC: spec.to_json(), FINGERPRINT: fingerprint}).items():
                 study.set_user_attr(key, value)
@@ -80,6 +83,20 @@ def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
             f"workers.precision (--precision): must be that of study {spec.name!r}, {AS_ASKED[kept]}, got {asked}:"
             " leave it out, or start another study with --study NAME"
         )
+
+
+def _require_same_clock(spec: StudySpec, *, is_deterministic: bool) -> None:
+    if spec.deterministic not in (None, is_deterministic):
+        was = "true" if is_deterministic else "false"
+        raise SpecError(
+            f"search.deterministic: must be that of study {spec.name!r}, {was}, got {str(spec.deterministic).lower()}:"
+            " leave it out, or start another study with --study NAME"
+        )
+
+
+def _settled(rule: PrecisionRule, virtual_slots: int) -> dict[str, object]:
+    """What a study keeps for all of its life."""
+    return {PRECISION: rule, **({VIRTUAL_SLOTS: virtual_slots} if virtual_slots else {})}
 
 
 def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:

@@ -116,6 +116,7 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "precision": AS_ASKED[precision_rule(attributes)],
         "elapsed_s": attributes.get(ELAPSED, 0.0),
         "trained_s": sum(row.duration_s or 0.0 for row in rows),
+        "waited_s": sum(row.waited_s or 0.0 for row in rows),
         "rows": rows,
         "baselines": _baselines(rows),
         "complete": complete,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipelines.config import Hyperparameters, Precision, count_parameters
 from search.devices.precision import PrecisionRule, precision_of
+from search.devices.work import Shape
 from search.home.settings import Settings
 from search.scheduling.progress import Observer
 from search.spec.study_spec import StudySpec
@@ -39,6 +40,7 @@ class StudyContext:
         run_tags: Tags that every run of this process carries.
         precision_rule: Of the study, as it was settled when it was started.
         n_pieces: Values that an embedding adds to an input row.
+        n_rows: Number of training rows.
     """
 
     spec: StudySpec
@@ -51,6 +53,12 @@ class StudyContext:
     run_tags: Mapping[str, str]
     precision_rule: PrecisionRule = "float32"
     n_pieces: int = 0
+    n_rows: int = 1000
+
+    @property
+    def shape(self) -> Shape:
+        """What the cost of a training depends on."""
+        return Shape(self.n_rows, self.n_features, self.n_outputs, self.precision_rule, self.n_pieces)
 
     @property
     def objective(self) -> str:

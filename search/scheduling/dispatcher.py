@@ -100,6 +100,10 @@ class Dispatcher(Generic[J]):
         busy = {slot.device for slot in self._pool.slots if slot not in self._free} if reserved else set()
         return [slot for slot in self._free if slot.device not in reserved & busy]
 
+    def starts_processes(self) -> bool:
+        """Whether a slot of the pool has neither a job nor a process that can take one."""
+        return len(self._free) + len(self.running) < len(self._pool.slots)
+
     def next_retry(self) -> tuple[J, Slot] | None:
         """A job to retry and the slot for it; None where no free slot suits one."""
         for slot in self.free_slots():

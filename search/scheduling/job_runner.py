@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 from typing import Generic
 
@@ -158,17 +158,25 @@ class JobRunner(ABC, Generic[J]):
         self._persist()
 
     def decide_all(self, reports: Sequence[Reported]) -> list[tuple[J, int, StopReason | None]]:
-        """Each job that reported, its epoch, and why it ends after that epoch."""
-        return [(self._running[event.number], event.report.epoch, self._report(event)) for event in reports]
+        """Each job that is decided on, its epoch, and why it ends after that epoch."""
+        for event in reports:
+            self._log(event)
+        return [(self._running[event.number], event.report.epoch, self._answer(event)) for event in self.due(reports)]
 
-    def _report(self, event: Reported) -> StopReason | None:
+    def _log(self, event: Reported) -> None:
         job = self._running[event.number]
         epoch = Epoch.of(event.report, job.metrics)
         job.epochs.append(epoch)
         self.progress.report(job.slot.number, event.report)
-        stop = self.decide(job, event.report)
         if self._writer:
             self._writer.tracker.log_epoch(job.name, epoch)
+
+    def due(self, reports: Sequence[Reported]) -> Iterator[Reported]:
+        """The reports that are decided on now, by default the new ones."""
+        return iter(reports)
+
+    def _answer(self, event: Reported) -> StopReason | None:
+        stop = self.decide(self._running[event.number], event.report)
         return self._stop or stop
 
     def decide(self, job: J, report: EpochReport) -> StopReason | None:

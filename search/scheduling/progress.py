@@ -71,6 +71,7 @@ class Progress:
         timeout_s: Limit on the time of all runs of the study; None without one.
         runs: What trains: ``trials``, ``finalists``, ``refits``.
         elapsed_s: Duration of the study's runs together, where it is another process that searches.
+        waited_s: Seconds that slots of this run have waited for results of other slots.
     """
 
     study: str
@@ -89,6 +90,7 @@ class Progress:
     timeout_s: float | None = None
     runs: str = "trials"
     elapsed_s: float | None = None
+    waited_s: float = 0.0
 
     @property
     def done(self) -> int:

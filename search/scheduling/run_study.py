@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
+from search.clock.trial_clock import DEFAULT_SLOTS
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, settle, slow_note
 from search.home.interrupts import interruptible
@@ -64,6 +65,8 @@ class StudyResult:
         interrupted: Whether Ctrl-C ended it; to resume, call it again.
         undelivered: Runs that MLflow does not have yet; they wait in the spool.
         n_trained: Trials that this run finished; 0 where the study had used its budget before.
+        waited_s: Seconds that the slots of this run waited for results of other slots, together.
+        waited_share: That time as a share of the time that they had.
     """
 
     study: str
@@ -72,6 +75,8 @@ class StudyResult:
     interrupted: bool
     undelivered: int = 0
     n_trained: int = 0
+    waited_s: float = 0.0
+    waited_share: float = 0.0
 
     @property
     def best(self) -> TrialRow | None:
@@ -161,10 +166,11 @@ def _search(
         study, rule = _open_study(spec, settings, dataset, running_pool, observer)
         known = facts(dataset, running_pool, baselines.scores(0.0))
         study.set_user_attr(FACTS, known)
-        n_features, n_outputs = dataset.training.x[0].size, dataset.n_outputs
+        n_features, n_outputs, n_rows = dataset.training.x[0].size, dataset.n_outputs, len(dataset.training.y)
         tags = run_tags(dataset)
+        n_pieces = dataset.n_pieces
         context = StudyContext(
-            spec, study, settings, tracker, observer, n_features, n_outputs, tags, rule, dataset.n_pieces
+            spec, study, settings, tracker, observer, n_features, n_outputs, tags, rule, n_pieces, n_rows
         )
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
@@ -175,8 +181,20 @@ def _search(
         _describe_trials(study, tracker)
     record_runs(study, tracker)
     study.refresh()
-    rows, wall_s = tuple(leaderboard(study)), time.monotonic() - started
-    return StudyResult(spec.name, rows, wall_s, scheduler.interrupted, tracker.undelivered, scheduler.n_trained)
+    return _result(study, scheduler, tracker, started)
+
+
+def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started: float) -> StudyResult:
+    return StudyResult(
+        study.study_name,
+        tuple(leaderboard(study)),
+        time.monotonic() - started,
+        scheduler.interrupted,
+        tracker.undelivered,
+        scheduler.n_trained,
+        round(scheduler.progress.waited_s, 3),
+        round(scheduler.waited_share, 4),
+    )
 
 
 def _describe_trials(study: StoredStudy, tracker: Tracker) -> None:
@@ -194,7 +212,9 @@ def _open_study(
     def settle_precision() -> PrecisionRule:
         return settle(spec.workers.precision, pool.slots, pool.has_bfloat16)
 
-    study = open_study(settings, spec, dataset.fingerprint, settle_precision)
+    n_slots = max(DEFAULT_SLOTS, len(pool.slots), spec.workers.slots or 0)
+    virtual_slots = 0 if spec.deterministic is False else n_slots
+    study = open_study(settings, spec, dataset.fingerprint, settle_precision, virtual_slots)
     rule = precision_rule(study.user_attrs)
     for line in slow_note(rule, pool.has_bfloat16):
         observer.note(line)

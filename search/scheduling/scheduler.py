@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from optuna.trial import TrialState
+
 from pipelines.training.history import EpochReport
+from search.clock.held_reports import HeldReports
+from search.clock.waits import Waits
 from search.devices.slots import Slot
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import files_of, record_run_id, result_of
@@ -18,10 +22,11 @@ from search.scheduling.job_runner import JobRunner, RunnerState
 from search.scheduling.progress import Progress
 from search.scheduling.recovery import Recovery, record_runs, tell
 from search.scheduling.trial_results import Result, ResultWriter, copied, ended
-from search.scheduling.trial_source import TrialJob, TrialSource, prune
+from search.scheduling.trial_source import TrialJob, TrialSource
 from search.storage.attributes import PRUNED_AT
 from search.storage.cached_storage import FinishedElsewhereError
 from search.workers import Outcome, Pool, Reported, StopReason
+from search.workers.pool import Event
 
 _ASKED_TOGETHER = 8
 """Trials that are asked for in one transaction: the first of them waits for the last."""
@@ -37,6 +42,9 @@ class Scheduler(JobRunner[TrialJob]):
         pool: Where trials train; it was started on the study's dataset.
         started: Value of ``now`` when the process began, which the timeout counts from.
         now: Seconds since some moment; a simulation passes its own.
+
+    Attributes:
+        waited_share: Share of the slots' time, once the search is over, that they waited for results of other slots.
     """
 
     def __init__(
@@ -50,6 +58,9 @@ class Scheduler(JobRunner[TrialJob]):
         self._study = study
         self._tracker = tracker
         self._clock = StudyClock(study, spec.timeout_s, started, now)
+        self._waits = Waits(now)
+        self._held = HeldReports(self._waits)
+        self.waited_share = 0.0
         self._source = TrialSource(context)
         self._recovery = Recovery(study, settings, tracker, self._running)
         self._n_before = 0
@@ -75,6 +86,8 @@ class Scheduler(JobRunner[TrialJob]):
 
     def close(self) -> None:
         """Requeues the trials that an error or a second Ctrl-C left: they stay in the budget."""
+        self.progress.waited_s = self._waits.total_s
+        self.waited_share = self._waits.share(len(self._pool.slots))
         # Without the database each requeue would wait as long again; another process requeues the trials once their
         # heartbeats are old.
         if self._state is RunnerState.DELETED:
@@ -105,6 +118,7 @@ class Scheduler(JobRunner[TrialJob]):
         self.progress.time_left_s = None if math.isinf(left) else max(0.0, left)
         if left <= 0 and not self._stop:
             self._state = RunnerState.TIMED_OUT
+        self.progress.waited_s = self._waits.total_s
         self._tracker.require_connected()
         super().prepare()
         if self._clock.now() >= self._next_refresh:
@@ -122,7 +136,10 @@ class Scheduler(JobRunner[TrialJob]):
         """Whether a trial may begin: not where its first epoch would end after the timeout."""
         if self._clock.left_s() < self._longest_epoch_s and not self._stop:
             self._state = RunnerState.CLOSING
-        return super().may_begin()
+        may_begin = super().may_begin()
+        if not may_begin:
+            self._waits.mark(self._dispatcher.free_slots(), waits=False)
+        return may_begin
 
     def begin_next(self, slots: Sequence[Slot]) -> bool:
         """Asks for trials and begins them; one with the configuration of a finished trial gets its result."""
@@ -134,11 +151,14 @@ class Scheduler(JobRunner[TrialJob]):
             else:
                 self.submit(job, job.slot)
         self._persist()
+        self._waits.mark(self._dispatcher.free_slots(), waits=self._source.waits)
         return bool(jobs)
 
     def submit(self, job: TrialJob, slot: Slot) -> None:
         """Starts an attempt with the time that is left."""
-        job.reported_before = max((epoch.step for epoch in job.epochs), default=job.reported_before)
+        self._held.drop(job.number)
+        job.waited_s += self._waits.train(slot.number)
+        job.reported_before = max(self._study.trial(job.number).intermediate_values, default=0)
         job.task = replace(job.task, time_left_s=self._clock.left_s())
         if job.replaces_run:
             record_run_id(self._study, job.name, "")
@@ -156,10 +176,41 @@ class Scheduler(JobRunner[TrialJob]):
     def _is_finished(self, job: TrialJob) -> bool:
         return bool(self._study.trial(job.number).state.is_finished())
 
+    def _handle(self, events: Sequence[Event]) -> None:
+        super()._handle(events)
+        if self._held:  # what has just ended may be what a report waits for
+            super()._handle(())
+
+    def due(self, reports: Sequence[Reported]) -> Iterator[Reported]:
+        """The reports of which all is known that decides on them; each decision may be what the next one needs."""
+        for report in reports:
+            self._held.add(report)
+        for report in self._held.in_order():
+            job = self._running.get(report.number)
+            if job is None:
+                self._held.drop(report.number)
+            elif self._stop or self._may_judge(job, report.report):
+                self._held.release(report, job)
+                yield report
+            else:
+                self._held.hold(report, job)
+
+    def _may_judge(self, job: TrialJob, report: EpochReport) -> bool:
+        return self._source.may_judge(job, report.epoch, self._stuck)
+
+    def _stuck(self) -> set[int]:
+        """Trials that perhaps no slot can train before those in training have ended."""
+        stuck = {trial.number for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))}
+        if not self._dispatcher.starts_processes():
+            stuck |= {retry.number for retry in self._dispatcher.retries}
+        return stuck
+
     def decide(self, job: TrialJob, report: EpochReport) -> StopReason | None:
         """Why a trial is pruned; None where it continues."""
         self._longest_epoch_s = max(self._longest_epoch_s, report.duration_s)
-        return prune(self._context, job, report)
+        if self._stop and not self._may_judge(job, report):
+            return None
+        return self._source.prune(job, report)
 
     def result(self, job: TrialJob, outcome: Outcome) -> Result:
         """The result of a trial that trained to its last epoch or was pruned."""
@@ -167,6 +218,8 @@ class Scheduler(JobRunner[TrialJob]):
         result = result_of(job.task, outcome, job.slot.device)
         if job.pruned_at:
             result[PRUNED_AT] = job.pruned_at
+        if self._source.has_clock:
+            result["waited_s"] = round(job.waited_s, 3)
         return ended(job, "PRUNED" if is_pruned else "COMPLETE", result, files_of(outcome))
 
     def requeue(self, job: TrialJob) -> None:

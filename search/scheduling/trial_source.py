@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.training.history import EpochReport
+from search.clock.trial_clock import TrialClock
 from search.devices.slots import Slot
 from search.optimization.pruners import is_audited, judge_again
 from search.optimization.samplers import TrialSampler, duplicate_of, is_exhausted
 from search.optimization.seeds import trial_seed
 from search.scheduling.context import StudyContext
 from search.scheduling.dispatcher import Job
-from search.storage.attributes import PRUNED_AT, REQUEUED
+from search.storage.attributes import PRUNED_AT, REQUEUED, VIRTUAL_SLOTS
 from search.storage.sharing import exclusive_access
 from search.tracking.run_names import trial_run_name
 from search.workers.tasks import StopReason, Task
+
+_MORE_SLOTS = "more slots than the study had virtual ones: it has {} from trial {} on, and other trials than with fewer"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,11 +33,13 @@ class TrialJob(Job):
         trial: Optuna's trial.
         reported_before: The last epoch that Optuna has of an earlier attempt.
         pruned_at: The epoch at which an audited trial would have been pruned; 0 where it would not.
+        waited_s: Seconds that its slot waited for results of other trials, before it began and while it trained.
     """
 
     trial: optuna.Trial
     reported_before: int = 0
     pruned_at: int = 0
+    waited_s: float = 0.0
 
 
 class TrialSource:
@@ -45,14 +50,24 @@ class TrialSource:
 
     Attributes:
         is_exhausted: Whether every configuration of the space has a trial.
+        waits: Whether the next trial cannot begin yet, because it depends on results that are not there.
     """
 
     def __init__(self, context: StudyContext) -> None:
         self._context = context
-        self._study = context.study
-        self._sampler = TrialSampler(context.spec, context.study)
-        self._study.sampler = self._sampler
+        self._study = study = context.study
+        has_clock = VIRTUAL_SLOTS in study.user_attrs
+        self._clock = TrialClock(context.spec, study, context.shape) if has_clock else None
+        self._start = 0
+        self._sampler = TrialSampler(context.spec, study, self._past if has_clock else None)
+        study.sampler = self._sampler
         self.is_exhausted = False
+        self.waits = False
+
+    @property
+    def has_clock(self) -> bool:
+        """Whether the study has a virtual clock."""
+        return self._clock is not None
 
     def is_over(self) -> bool:
         """Whether no further trial may begin; requeued trials have not used their part of the budget."""
@@ -71,6 +86,9 @@ class TrialSource:
     def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
         """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""
         jobs: list[TrialJob] = []
+        self.waits = not self.is_over() and not self._may_begin()
+        if self.waits:
+            return jobs
         with exclusive_access(self._context.settings, self._study):
             self._study.refresh()
             with self._study.transaction():
@@ -78,13 +96,35 @@ class TrialSource:
                     self.is_exhausted = self.is_exhausted or is_exhausted(self._study, self._context.spec.space)
                     if self.is_over():
                         break
+                    self.waits = not self._may_begin()
+                    if self.waits:
+                        break
                     jobs.append(self._ask(slot))
         return jobs
+
+    def _may_begin(self) -> bool:
+        """Whether the next trial is trained again, or its start on the virtual clock is known."""
+        if self._clock is None:
+            return True
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        start = self._clock.start_of(waiting[0].number) if waiting else None
+        if start is None:
+            start = self._clock.next_start()
+        if start is None and not waiting and (n_slots := self._clock.add_slot()):
+            self._context.observer.note(_MORE_SLOTS.format(n_slots, self._study.n_trials))
+            start = self._clock.next_start()
+        self._start = start or 0
+        return start is not None
+
+    def _past(self) -> list[FrozenTrial]:
+        return self._clock.past(self._start) if self._clock else []
 
     def _ask(self, slot: Slot) -> TrialJob:
         context, trial = self._context, self._study.ask()
         self.record_heartbeats([trial])
         hyperparameters = context.spec.space.suggest(trial)
+        if self._clock and self._clock.start_of(trial.number) is None:
+            self._clock.begin(trial.number, hyperparameters, self._start)
         seed = trial_seed(context.spec.seed, trial.number)
         tags = {"trial": str(trial.number), "device": slot.device}
         stored = self._study.trial(trial.number)
@@ -117,43 +157,54 @@ class TrialSource:
         if job.number not in self._sampler.repeated:
             return None
         space = self._context.spec.space
-        return duplicate_of(self._study, space, space.params(job.hyperparameters))
+        start = self._clock.start_of(job.number) if self._clock else None
+        trials = self._study.get_trials(deepcopy=False)
+        past = self._clock.past(start) if self._clock and start is not None else trials
+        return duplicate_of(past, space, space.params(job.hyperparameters))
 
+    def may_judge(self, job: TrialJob, epoch: int, without: Callable[[], Collection[int]]) -> bool:
+        """Whether all is known that decides whether a trial is pruned after an epoch; see ``TrialClock.may_judge``."""
+        if self._clock is None or job.pruned_at or epoch < job.reported_before:
+            return True
+        return self._clock.may_judge(job.number, epoch, without)
 
-def prune(context: StudyContext, job: TrialJob, report: EpochReport) -> StopReason | None:
-    """Reports an epoch to Optuna and returns why the trial ends after it; None where it continues."""
-    try:
-        return "pruned" if _is_pruned(context, job, report) else None
-    except optuna.exceptions.UpdateFinishedTrialError:  # another process took this one for dead and finished the trial
-        return "interrupted"
+    def prune(self, job: TrialJob, report: EpochReport) -> StopReason | None:
+        """Reports an epoch to Optuna and returns why the trial ends after it; None where it continues."""
+        try:
+            return "pruned" if self._is_pruned(job, report) else None
+        except optuna.exceptions.UpdateFinishedTrialError:  # another process took this one for dead and finished it
+            return "interrupted"
 
+    def _is_pruned(self, job: TrialJob, report: EpochReport) -> bool:
+        """Whether a trial is pruned; an audited trial only records where it would have been.
 
-def _is_pruned(context: StudyContext, job: TrialJob, report: EpochReport) -> bool:
-    """Whether a trial is pruned; an audited trial only records where it would have been.
+        From that epoch on Optuna gets no report of an audited trial, so that no other trial is compared with it. A
+        ``[[start]]`` configuration is never pruned: it is known to be good, and the first two would prune each other.
+        """
+        if job.pruned_at:
+            return False
+        should_prune = self._should_prune(job, report)
+        if self._context.spec.is_start(job.number) or not should_prune:
+            return False
+        if is_audited(self._context.spec, job.number):
+            job.pruned_at = report.epoch
+            job.trial.set_user_attr(PRUNED_AT, report.epoch)
+            return False
+        return True
 
-    From that epoch on Optuna gets no report of an audited trial, so that no other trial is compared with it. A
-    ``[[start]]`` configuration is never pruned: it is known to be good, and the first two would prune each other.
-    """
-    if job.pruned_at:
-        return False
-    should_prune = _should_prune(context, job, report)
-    if context.spec.is_start(job.number) or not should_prune:
-        return False
-    if is_audited(context.spec, job.number):
-        job.pruned_at = report.epoch
-        job.trial.set_user_attr(PRUNED_AT, report.epoch)
-        return False
-    return True
+    def _should_prune(self, job: TrialJob, report: EpochReport) -> bool:
+        """Reports an epoch to Optuna and asks its pruner.
 
-
-def _should_prune(context: StudyContext, job: TrialJob, report: EpochReport) -> bool:
-    """Reports an epoch to Optuna and asks its pruner.
-
-    A trial that trains again was not pruned before its last reported epoch, so the pruner is asked about that epoch
-    and later ones only: the answer about the last one may have been lost.
-    """
-    is_last = report.epoch == job.hyperparameters.epochs
-    if report.epoch > job.reported_before:
-        job.trial.report(report.metrics[context.objective], report.epoch)
-        return not is_last and job.trial.should_prune()
-    return not is_last and report.epoch == job.reported_before and judge_again(context.study, job.trial)
+        A trial that trains again was not pruned before its last reported epoch, so the pruner is asked about that
+        epoch and later ones only: the answer about the last one may have been lost.
+        """
+        if report.epoch < job.reported_before:
+            return False
+        is_new = report.epoch > job.reported_before
+        if is_new:
+            job.trial.report(report.metrics[self._context.objective], report.epoch)
+        if report.epoch == job.hyperparameters.epochs:
+            return False
+        if self._clock:
+            return self._clock.should_prune(job.number, report.epoch, again=not is_new)
+        return job.trial.should_prune() if is_new else judge_again(self._study, job.trial)

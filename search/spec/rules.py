@@ -174,6 +174,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "audit": number("a number from 0 to 1", lambda value: 0 <= value <= 1),
         "budget": one_of(get_args(Budget)),
         "like": _STUDIES,
+        "deterministic": BOOL,
     },
     "workers": {
         "slots": COUNT,

@@ -69,6 +69,8 @@ class StudySpec:
             pruning misses.
         budget: ``auto`` spends it on trials and then on new seeds of the best of them; None and ``search`` on trials.
         like: Studies of the home whose best configurations come before ``start``.
+        deterministic: Whether the trials follow from the seed alone, whatever the slots. None: those of a new study do,
+            and an existing one keeps what it was started with.
         start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
         has_default_starts: Whether the user gave no ``start``: the size of the source may choose others.
@@ -88,6 +90,7 @@ class StudySpec:
     audit: float = 0.0
     budget: Budget | None = None
     like: Sequence[str] | None = None
+    deterministic: bool | None = None
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
     has_default_starts: bool = field(default=False, compare=False)

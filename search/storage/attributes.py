@@ -12,6 +12,11 @@ FACTS = "facts"
 # Of a study: whether its networks train in float32, in bfloat16, or by their sizes; without it in float32.
 PRECISION = "precision"
 
+# Of a study: the slots of its virtual clock; without it the study has none. Of a trial: when it begins on that clock,
+# and how long an epoch takes there, in microseconds.
+VIRTUAL_SLOTS = "virtual_slots"
+VIRTUAL = "virtual_us"
+
 # Of a study: the verdict of its finalists, each reading of its held-out test, and the last decision of the gate.
 VERDICT = "finalists"
 SEAL = "seal"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import optuna
@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.attributes import ENQUEUED, REQUEUED
+from search.storage.views import view
 
 
 class StoredStudy(optuna.Study):
@@ -75,6 +76,15 @@ class StoredStudy(optuna.Study):
     def record_heartbeat(self, number: int) -> None:
         """Records that this process trains a trial."""
         self._stored.record_heartbeat(self._trial(number))
+
+    def view(self, trials: Sequence[FrozenTrial], *, keeps_writes: bool = True) -> optuna.Study:
+        """This study with some of its trials only, for a sampler or a pruner.
+
+        Args:
+            trials: What the view shows.
+            keeps_writes: Whether the system attributes that a sampler or a pruner writes to a trial are written here.
+        """
+        return view(self, trials, self._stored if keeps_writes else None)
 
     def refresh(self, *numbers: int) -> None:
         """Reads what other processes wrote; see ``CachedStorage.refresh``."""

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.errors import MlpSearchError
+from search.devices.work import Shape
 from search.home.settings import Settings
 from search.optimization.provenance import machine
 from search.optimization.studies import load_study, precision_rule, study_names
 from search.spec import spec_from_dict
 from search.storage import StoredStudy
 from search.storage.attributes import ELAPSED, FACTS, SPEC
-from search.training.cost import Cost, Shape
+from search.training.cost import Cost
 from search.training.simulation import Timetable, simulate
 
 _N_STUDIES = 3

@@ -21,6 +21,7 @@ from pipelines.files.archives import Array
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, have_bfloat16, settle, slow_note
 from search.devices.slots import Slot
+from search.devices.work import Shape
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.optimization.samplers import make_sampler
@@ -32,7 +33,7 @@ from search.scheduling.progress import Observer, Progress
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
 from search.tracking.entries import RunStart
-from search.training.cost import Cost, Shape
+from search.training.cost import Cost
 from search.training.earlier import slowness
 from search.training.simulation import Timetable, middle_of, n_trials, simulate
 from search.workers import Outcome, Pool, Task

@@ -57,12 +57,12 @@ def workers() -> list[psutil.Process]:
 class Search:
     """A searching process of its own, with a wait for its lines."""
 
-    def __init__(self, home: Path, name: str) -> None:
+    def __init__(self, home: Path, name: str, slots: int = 1) -> None:
         prepare(home)
         script = Path(__file__).with_name("studies.py")
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "OPTUNA_"))}
         self.process = subprocess.Popen(
-            [sys.executable, script, home, name], stdout=subprocess.PIPE, text=True, env=environ,
+            [sys.executable, script, home, name, str(slots)], stdout=subprocess.PIPE, text=True, env=environ,
             start_new_session=True,
         )  # fmt: skip
         self.lines: list[str] = []

@@ -1,4 +1,4 @@
-"""A small study on digits that several tests run, and as a program: ``python studies.py HOME NAME``."""
+"""A small study on digits that several tests run, and as a program: ``python studies.py HOME NAME SLOTS``."""
 
 from __future__ import annotations
 
@@ -57,5 +57,6 @@ class Printer(Observer):
 
 
 if __name__ == "__main__":
-    result = run_study(small_spec(sys.argv[2]), home=Path(sys.argv[1]), observer=Printer())
+    spec = small_spec(sys.argv[2], slots=int(sys.argv[3]))
+    result = run_study(spec, home=Path(sys.argv[1]), observer=Printer())
     print(f"interrupted: {result.interrupted}", flush=True)

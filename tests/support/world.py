@@ -68,7 +68,7 @@ class World:
             **changes,
         )
 
-    def search(self, spec: StudySpec, pool: ScriptedPool, act: Any = None) -> Watcher:
+    def search(self, spec: StudySpec, pool: ScriptedPool, act: Any = None, virtual_slots: int = 0) -> Watcher:
         """Runs a scheduler to its end; ``act(scheduler, progress)`` is called as the observer is."""
         watcher = Watcher()
         tracker = Tracker(
@@ -76,7 +76,11 @@ class World:
         )
         tracker.wait_connected()
         study = open_study(
-            self.settings, spec, "f00d", lambda: settle(spec.workers.precision, pool.slots, lambda: True)
+            self.settings,
+            spec,
+            "f00d",
+            lambda: settle(spec.workers.precision, pool.slots, lambda: True),
+            virtual_slots,
         )
         tags, rule = {"dataset.fingerprint": "f00d"}, precision_rule(study.user_attrs)
         context = StudyContext(spec, study, self.settings, tracker, watcher, 64, 10, tags, rule)

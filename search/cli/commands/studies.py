@@ -202,13 +202,15 @@ def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, obje
         "trials": counts,
         "best": best,
         "wall_s": round(result.wall_s, 3),
+        "waited_s": result.waited_s,
+        "waited_share": result.waited_share,
     }
     document["majority"] = result.rows[0].majority if result.rows else None
     document["baselines"] = result.rows[0].baselines if result.rows else {}
     table = leaderboard_table(
         result.rows[:_TOP], f"study {result.study}{display.over_folds(result.rows)}", len(result.rows)
     )
-    lines = [_trained(result, counts), *display.baseline(result.rows)]
+    lines = [_trained(result, counts), *_waited(result), *display.baseline(result.rows)]
     return [table, *lines], document
 
 
@@ -221,6 +223,13 @@ def _trained(result: StudyResult, counts: dict[str, int]) -> str:
         return f"nothing was trained: the study has {done}"
     wall = display.seconds(result.wall_s)
     return f"{done} in {wall}" if result.n_trained == sum(counts.values()) else f"{done}; {result.n_trained} in {wall}"
+
+
+def _waited(result: StudyResult) -> list[str]:
+    """How long slots waited, where that is more than nothing."""
+    if round(result.waited_s) < 1:
+        return []
+    return [f"slots waited {display.seconds(result.waited_s)} for results, {result.waited_share:.1%} of their time"]
 
 
 def show_next(result: StudyResult, home: Path | None) -> None:

@@ -29,13 +29,14 @@ ROW = (
     "folds",
     "std",
     "precision",
+    "waited_s",
 )
 
 
 def test_run_prints_one_line_of_json(first_run: Answer) -> None:
     assert first_run.code == 0
     found = first_run.json()
-    assert list(found) == ["study", "trials", "best", "wall_s", "majority", "baselines"]
+    assert list(found) == ["study", "trials", "best", "wall_s", "waited_s", "waited_share", "majority", "baselines"]
     assert found["study"] == "tiny"
     assert list(found["trials"]) == ["complete", "pruned", "failed"]
     assert sum(found["trials"].values()) == 6

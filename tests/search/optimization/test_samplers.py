@@ -208,7 +208,7 @@ def test_a_twin_is_a_finished_trial_with_the_same_configuration() -> None:
             spec.space.suggest(trial)
             if trial.params["width"] == 16:
                 study.tell(trial, None if state != TrialState.COMPLETE else 0.5, state)
-    found = duplicate_of(study, SMALL, {"depth": 2, "width": 16})
+    found = duplicate_of(study.trials, SMALL, {"depth": 2, "width": 16})
     assert found is not None
     assert found.number == 2, "one that failed says nothing of the configuration"
-    assert duplicate_of(study, SMALL, {"depth": 2, "width": 32}) is None
+    assert duplicate_of(study.trials, SMALL, {"depth": 2, "width": 32}) is None

@@ -83,11 +83,11 @@ class TestRepeated:
 
 
 @pytest.fixture
-def search(home: Path) -> Iterator[Callable[[str], Search]]:
+def search(home: Path) -> Iterator[Callable[..., Search]]:
     started: list[Search] = []
 
-    def start(name: str) -> Search:
-        started.append(Search(home, name))
+    def start(name: str, slots: int = 1) -> Search:
+        started.append(Search(home, name, slots))
         return started[-1]
 
     yield start
@@ -97,7 +97,7 @@ def search(home: Path) -> Iterator[Callable[[str], Search]]:
 
 class TestTakenUpAgain:
     def test_a_study_resumes_after_ctrl_c(
-        self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[[str], Search]
+        self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[..., Search]
     ) -> None:
         process = search("interrupted")
         process.wait_for(r"^trial-0006 in training")
@@ -112,9 +112,10 @@ class TestTakenUpAgain:
         assert {run.info.status for run in runs_of(client, "interrupted").values()} == {"FINISHED"}
 
     def test_a_study_resumes_after_its_process_is_killed(
-        self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[[str], Search]
+        self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[..., Search]
     ) -> None:
-        process = search("killed")
+        """It had three slots and goes on with one, as the study that it must equal: the models too."""
+        process = search("killed", slots=3)
         process.wait_for(r"^trial-0005 in training")
         family = psutil.Process(process.process.pid).children(recursive=True)
         assert family
@@ -126,6 +127,8 @@ class TestTakenUpAgain:
         runs = runs_of(client, "killed")
         assert sorted(runs) == [f"trial-{number:04d}" for number in range(15)]
         assert {run.info.status for run in runs.values()} == {"FINISHED"}
+        for name, run in runs_of(client, "finished").items():
+            assert runs[name].data.tags["model_sha256"] == run.data.tags["model_sha256"], name
         assert {row.number: row.run_id for row in resumed.rows} == {
             int(name[-4:]): run.info.run_id for name, run in runs.items()
         }

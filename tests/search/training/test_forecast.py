@@ -17,6 +17,7 @@ import search
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
+from search.devices.work import Shape
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.provenance import machine
 from search.optimization.studies import open_study
@@ -24,7 +25,7 @@ from search.spec.dimensions import Fixed
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
-from search.training.cost import Cost, Shape
+from search.training.cost import Cost
 from search.training.earlier import slowness
 from search.training.forecast import _few_rows, _limits
 from search.training.simulation import Timetable, simulate

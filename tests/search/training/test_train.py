@@ -16,6 +16,7 @@ import search
 ROW = (
     "number", "state", "value", "params", "best_epoch", "epochs_trained", "duration_s", "device", "run_id", "majority",
     "objective", "baselines", "is_start", "is_enqueued", "stop_reason", "folds", "std", "precision",
+    "waited_s",
 )  # fmt: skip
 
 

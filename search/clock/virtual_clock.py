@@ -1,0 +1,139 @@
+"""A clock on which trials take the time that a formula gives them, whatever time they really take.
+
+A study has a fixed number of virtual slots. Trials begin in the order of their numbers, each in the first virtual slot
+that is free. Everything that a trial depends on is defined on this clock:
+
+* Its configuration is drawn from the trials that had ended when it began.
+* Where it is pruned depends on what trials of lower numbers had reported before.
+
+The second rule leaves out trials of higher numbers, although some of them may have reported earlier. In return the
+trial of the lowest number never waits, so that any number of real slots can train the same study.
+
+A real slot must wait where what a decision depends on is not known yet. It is known that a trial has not ended before
+a time where it cannot be pruned, or was not, at any epoch before. The clock is pure: no order in which real slots
+finish changes what it returns, only when it can return it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Course:
+    """A trial on the virtual clock; times are whole microseconds.
+
+    Attributes:
+        start: When it begins.
+        epoch: Duration of one epoch, at least 1.
+        last: Its last epoch, at which it ends unless it is pruned.
+        may_end: Epochs before the last at which it may be pruned, rising.
+        shown: Epochs whose reports other trials are judged by, rising.
+        reported: The last epoch that was reported.
+        continued: The last epoch after which it is known to have continued.
+        end: The epoch at which it ended; None while it trains.
+    """
+
+    start: int
+    epoch: int
+    last: int
+    may_end: Sequence[int] = ()
+    shown: Sequence[int] = ()
+    reported: int = 0
+    continued: int = 0
+    end: int | None = None
+
+    def at(self, epoch: int) -> int:
+        """When an epoch ends."""
+        return self.start + epoch * self.epoch
+
+    @property
+    def earliest_end(self) -> int:
+        """When it ends, or the first time at which it may still end."""
+        if self.end is not None:
+            return self.at(self.end)
+        return self.at(self.end_after(self.continued))
+
+    @property
+    def next_shown(self) -> float:
+        """When it next reports what other trials are judged by; infinite where it does not."""
+        if self.end is not None:
+            return math.inf
+        return next((self.at(epoch) for epoch in self.shown if epoch > self.reported), math.inf)
+
+    def end_after(self, epoch: int) -> int:
+        """The first epoch after the given one at which it may end."""
+        return next((e for e in self.may_end if e > epoch), self.last)
+
+    def epochs_by(self, time: int) -> int:
+        """Number of epochs that had ended by a time."""
+        return (time - self.start) // self.epoch
+
+
+class VirtualClock:
+    """The trials of a study on one clock.
+
+    Args:
+        n_slots: Number of virtual slots.
+
+    Attributes:
+        courses: By trial number.
+    """
+
+    def __init__(self, n_slots: int) -> None:
+        self.n_slots = n_slots
+        self.courses: dict[int, Course] = {}
+        self._frontier = 0
+        self._active: dict[int, Course] = {}  # those that had not ended when the last trial began
+
+    def add(self, number: int, course: Course) -> None:
+        """Adds a trial that begins; trials are added in the order of their starts."""
+        self.courses[number] = course
+        self._active[number] = course
+        self._frontier = max(self._frontier, course.start)
+
+    def unfinished(self) -> dict[int, Course]:
+        """The trials that have not ended, by number."""
+        return {number: course for number, course in self._active.items() if course.end is None}
+
+    def next_start(self) -> int | None:
+        """When the next trial begins; None while that, or which trials have ended by then, is not known."""
+        self._forget_ended()
+        courses = self._active.values()
+        ended = [course.earliest_end for course in courses if course.end is not None]
+        if len(courses) < self.n_slots:
+            start = self._frontier
+        elif ended:
+            start = min(ended)
+        else:
+            return None
+        return start if all(c.earliest_end > start for c in courses if c.end is None) else None
+
+    def _forget_ended(self) -> None:
+        over = [n for n, c in self._active.items() if c.end is not None and c.earliest_end <= self._frontier]
+        for number in over:
+            del self._active[number]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every virtual slot has a trial that really trains: there are more real slots than virtual ones."""
+        return len(self.unfinished()) >= self.n_slots
+
+    def has_ended(self, number: int, time: int) -> bool:
+        """Whether a trial had ended by a time."""
+        course = self.courses[number]
+        return course.end is not None and course.earliest_end <= time
+
+    def may_judge(self, number: int, epoch: int, without: Collection[int] = ()) -> bool:
+        """Whether all is known that decides whether a trial is pruned at an epoch.
+
+        Args:
+            number: The trial.
+            epoch: The epoch.
+            without: Trials that are not waited for.
+        """
+        time = self.courses[number].at(epoch)
+        others = ((n, course) for n, course in self._active.items() if n < number and n not in without)
+        return all(course.next_shown > time for _, course in others)

@@ -1,0 +1,124 @@
+"""Studies with a virtual clock through the scheduler, with scripted training: real slots change nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from scripted_pool import LOST, ScriptedPool
+from world import World, interrupt_after, states
+
+from pipelines.config import Hyperparameters
+from pipelines.errors import SpecError
+from search.optimization.studies import open_study
+from search.spec.dimensions import Choice, Range
+from search.spec.space import SearchSpace
+from search.spec.study_spec import StudySpec
+from search.storage.attributes import VIRTUAL_SLOTS
+from search.workers.pool import Event
+from search.workers.tasks import Task
+
+SPACE = SearchSpace(
+    {"width": Range(8, 64), "depth": Choice((1, 2)), "epochs": Range(3, 9), "batch_size": Choice((32, 128))}
+)
+START = (Hyperparameters(width=40, depth=1, epochs=6, batch_size=32),)
+
+
+def curve(task: Task, attempt: int = 1) -> Iterable[float]:
+    """The accuracy of each epoch: its level and its noise follow from the task."""
+    noise = random.Random(task.seed)
+    level = task.hyperparameters.width / 100
+    return [level + noise.random() / epoch / 4 for epoch in range(1, task.hyperparameters.epochs + 1)]
+
+
+class Shuffled(ScriptedPool):
+    """Its slots get on in a random order: each poll returns the next event of one of them."""
+
+    def __init__(self, n_slots: int, seed: int, script: Any = curve) -> None:
+        super().__init__(n_slots, script)
+        self._luck = random.Random(seed)
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        if not self._events:
+            return []
+        slot = self._luck.choice(sorted({event.slot.number for event in self._events}))
+        event = next(event for event in self._events if event.slot.number == slot)
+        self._events.remove(event)
+        return [event]
+
+
+def figures(world: World, spec: StudySpec) -> list[tuple[Any, ...]]:
+    return [(row.state, row.params, row.value, row.epochs_trained) for row in world.rows(spec)]
+
+
+@pytest.fixture(scope="module")
+def alone(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """What one slot comes to, by pruner."""
+    found = {}
+    for pruner, sampler in (("asha", "tpe"), ("hyperband", "cmaes"), ("median", "random")):
+        spec = make(world, pruner=pruner, sampler=sampler)
+        world.search(spec, ScriptedPool(1, curve), virtual_slots=4)
+        found[pruner] = figures(world, spec)
+        assert {"COMPLETE", "PRUNED"} <= set(states(world.rows(spec))), "the pruner prunes"
+    return found
+
+
+def make(world: World, **changes: Any) -> StudySpec:
+    return world.spec(**{"space": SPACE, "trials": 20, "seed": 3, "start": START, **changes})
+
+
+@pytest.mark.parametrize(("pruner", "sampler"), [("asha", "tpe"), ("hyperband", "cmaes"), ("median", "random")])
+def test_the_order_in_which_slots_finish_changes_nothing(
+    world: World, alone: dict[str, list[tuple[Any, ...]]], pruner: str, sampler: str
+) -> None:
+    spec = make(world, pruner=pruner, sampler=sampler)
+    world.search(spec, Shuffled(4, 7), virtual_slots=4)
+    assert figures(world, spec) == alone[pruner]
+
+
+def test_interruptions_and_lost_workers_change_nothing(world: World, alone: dict[str, list[tuple[Any, ...]]]) -> None:
+    def lossy(task: Task, attempt: int) -> Iterable[float | str]:
+        reports = list(curve(task))
+        return [*reports[:2], LOST] if attempt == 1 and task.number % 3 == 1 else reports
+
+    spec = make(world, pruner="asha", sampler="tpe")
+    world.search(spec, Shuffled(3, 1, lossy), interrupt_after(12), virtual_slots=4)
+    assert "WAITING" in states(world.rows(spec))
+    world.search(spec, Shuffled(2, 2, lossy), interrupt_after(20), virtual_slots=4)
+    world.search(spec, Shuffled(4, 3, lossy), virtual_slots=4)
+    assert figures(world, spec) == alone["asha"]
+
+
+def test_without_the_clock_each_trial_uses_what_is_known(world: World) -> None:
+    spec = make(world, pruner="asha")
+    world.search(spec, ScriptedPool(1, curve))
+    assert {row.waited_s for row in world.rows(spec)} == {None}
+
+
+def test_more_slots_than_virtual_ones_are_used_and_a_line_says_so(world: World) -> None:
+    spec = make(world, trials=6)
+    pool = ScriptedPool(3, curve)
+    watcher = world.search(spec, pool, virtual_slots=2)
+    assert len({slot.number for slot, _ in pool.tasks}) == 3
+    assert [line for line in watcher.lines if "it has 3 from trial 2 on" in line]
+    assert all(row.waited_s is not None for row in world.rows(spec))
+
+
+class TestKept:
+    def test_a_study_keeps_what_it_was_started_with(self, world: World) -> None:
+        spec = make(world, deterministic=True)
+        study = open_study(world.settings, spec, "f00d", virtual_slots=8)
+        assert study.user_attrs[VIRTUAL_SLOTS] == 8
+        again = open_study(world.settings, make(world, name=spec.name), "f00d", virtual_slots=16)
+        assert again.user_attrs[VIRTUAL_SLOTS] == 8
+        with pytest.raises(SpecError, match=r"search\.deterministic: must be that of study .*, true, got false"):
+            open_study(world.settings, make(world, name=spec.name, deterministic=False), "f00d")
+
+    def test_a_study_of_an_earlier_version_has_no_clock(self, world: World) -> None:
+        spec = make(world)
+        open_study(world.settings, spec, "f00d")  # earlier versions recorded nothing
+        assert VIRTUAL_SLOTS not in open_study(world.settings, spec, "f00d", virtual_slots=8).user_attrs
+        with pytest.raises(SpecError, match=r"search\.deterministic: must be that of study .*, false, got true"):
+            open_study(world.settings, make(world, name=spec.name, deterministic=True), "f00d", virtual_slots=8)
