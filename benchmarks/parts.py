@@ -24,6 +24,11 @@ PARTS: dict[str, dict[str, Any]] = {
     "noise": {"noise": 0.1},
     "residual": {"residual": True},
     "max_norm": {"max_norm": 3.0},
+    "weight_decay": {"weight_decay": 0.01},
+    "gradient_clip": {"gradient_clip": 1.0},
+    "ema": {"ema": 0.99},
+    "label_smoothing": {"label_smoothing": 0.1},
+    "shift and flip": {"shift": 2, "flip": True},
 }
 
 
@@ -31,8 +36,8 @@ def epochs_of(rows: Any, shape: tuple[int, int, int], name: str, precision: Any)
     """Yields processor seconds of epochs of one network, one epoch at a time."""
     from pipelines.config import Hyperparameters
     from pipelines.network.epoch import fused_epoch
+    from pipelines.network.steps.schedules import learning_rates
     from pipelines.training.pack import Network, Pack
-    from pipelines.training.training import learning_rates
 
     width, depth, batch_size = shape
     hp = Hyperparameters(width, depth, 0.2, "adam", 0.001, "constant", 99, batch_size, **PARTS[name])
@@ -59,11 +64,11 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
     rng = np.random.default_rng(0)
     x, y = (
-        rng.integers(0, 256, (options.rows, 784)).astype(np.uint8),
+        rng.integers(0, 256, (options.rows, 28, 28)).astype(np.uint8),
         rng.integers(0, 10, options.rows).astype(np.int32),
     )
     split = Split(x, y)
-    dataset = Dataset("noise", split, split.head(100), Preprocessing((784,), tuple("0123456789"), 0.0, 255.0), "", 0)
+    dataset = Dataset("noise", split, split.head(100), Preprocessing((28, 28), tuple("0123456789"), 0.0, 255.0), "", 0)
     rows, found = TrainingRows.of(dataset), []
     for network in options.networks:
         running = {name: epochs_of(rows, NETWORKS[network], name, options.precision) for name in PARTS}

@@ -22,18 +22,14 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         Verdict as Verdict,
         evaluate as evaluate,
         recorded_test as recorded_test,
+        run_finalists as run_finalists,
     )
-    from search.notebook.comparing import compare as compare
     from search.notebook.results import (
         StudyResult as StudyResult,
+        Trial as Trial,
+        compare as compare,
         load_study as load_study,
         run_study as run_study,
-    )
-    from search.notebook.trial import Trial as Trial
-    from search.notebook.watched import (
-        continue_training as continue_training,
-        run_finalists as run_finalists,
-        train_once as train_once,
     )
     from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue
     from search.optimization.explanations import Explanation as Explanation
@@ -72,7 +68,9 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from search.training import (
         TrainingResult as TrainingResult,
         TrainingSpec as TrainingSpec,
+        continue_training as continue_training,
         default_training as default_training,
+        train_once as train_once,
     )
     from search.training.forecast import Forecast as Forecast, plan_study as plan_study
 

@@ -16,8 +16,6 @@ from search.scheduling.progress import Observer, Progress, SlotView
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from pipelines.training.history import EpochReport
-
 REDRAW_S = 0.5
 _NOTES = 5
 _MAX_SLOTS = 16
@@ -65,7 +63,6 @@ class NotebookTable(Observer):
         self._next = 0.0
         self._pace = Pace()
         self._progress: Progress | None = None
-        self._epoch = ""
 
     def waiting(self, what: str) -> None:
         """Shows what the start-up waits for."""
@@ -75,14 +72,6 @@ class NotebookTable(Observer):
         """Adds a line to the notes."""
         self._notes.append(line)
 
-    def epoch(self, report: EpochReport) -> None:
-        """Shows the last epoch of a single training."""
-        values = ", ".join(f"{name} {score(value)}" for name, value in report.metrics.items())
-        self._epoch = f"epoch {report.epoch}: {values}"
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + REDRAW_S
-            self._show(waiting=self._epoch)
-
     def update(self, progress: Progress) -> None:
         """Writes the table again, at most every ``REDRAW_S``."""
         self._progress = progress
@@ -91,8 +80,8 @@ class NotebookTable(Observer):
             self._show(progress)
 
     def end(self) -> None:
-        """Shows how it ended."""
-        self._show(None if self._epoch else self._progress, waiting=self._epoch, ended=True)
+        """Shows how the search ended."""
+        self._show(self._progress, ended=True)
 
     def _show(self, progress: Progress | None = None, *, waiting: str = "", ended: bool = False) -> None:
         elapsed_s = time.monotonic() - self._started

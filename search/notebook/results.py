@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError
 from search.home.html import html_table
 from search.home.settings import read_settings
-from search.notebook.trial import Trial
-from search.notebook.watched import watched
-from search.optimization.leaderboard import leaderboard
+from search.notebook.live import NotebookTable, notebook_observer
+from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.studies import load_own_study
+from search.reporting import comparison
 from search.reporting.display import baseline, over_folds, score, seconds
 from search.reporting.trial_table import mark, short
 from search.scheduling import run_study as scheduling
@@ -22,11 +23,66 @@ from search.storage import StoredStudy
 from search.storage.attributes import ELAPSED
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
     from plotly.graph_objects import Figure
 
 _TOP = 10
 _COLUMNS = (">trial", "state", "", ">epochs", ">time", "configuration")
+
+
+class Trial(TrialRow):
+    """A line of a leaderboard whose model can be loaded.
+
+    Attributes:
+        study: The study's name.
+        home: Where the databases are; None for the default.
+    """
+
+    __slots__ = ("home", "study")
+
+    study: str
+    home: Path | None
+
+    @classmethod
+    def of(cls, row: TrialRow, study: str, home: Path | None) -> Trial:
+        """The trial of a row."""
+        made = cls(*_values(row))
+        object.__setattr__(made, "study", study)
+        object.__setattr__(made, "home", home)
+        return made
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the rows are equal."""
+        return isinstance(other, TrialRow) and _values(self) == _values(other)
+
+    __hash__ = TrialRow.__hash__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Trial.of, (TrialRow(*_values(self)), self.study, self.home)
+
+    def load_model(self) -> keras.Model:
+        """Loads the model of the trial's best epoch, which takes rows as their source holds them.
+
+        Returns:
+            A Keras model, compiled as it was trained. It gives class probabilities, or the values of a regression.
+
+        Raises:
+            NotFoundError: The trial kept no model.
+            UnavailableError: MLflow does not have the file any more, or cannot be reached.
+        """
+        from search.notebook.models import load_model
+
+        return load_model(self.study, self.number, self.home)
+
+    def _repr_html_(self) -> str:
+        known = {"trial": self.number, self.objective: self.value, "state": self.state.lower()}
+        known |= {"configuration": short(self.params), "best epoch": self.best_epoch, "time": seconds(self.duration_s)}
+        return html_table(known.items())
+
+
+def _values(row: TrialRow) -> tuple[Any, ...]:
+    return tuple(getattr(row, field.name) for field in fields(row))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -173,7 +229,10 @@ def run_study(
         SpecError: The study of that name searches something else.
         UnavailableError: A database, the tracking server, the home or the cluster cannot be used.
     """
-    found = watched(scheduling.run_study)(spec, home=home, pool=pool, observer=observer)
+    watching = observer or notebook_observer()
+    found = scheduling.run_study(spec, home=home, pool=pool, observer=watching)
+    if isinstance(watching, NotebookTable):
+        watching.end()
     trials = tuple(Trial.of(row, found.study, home) for row in found.rows)
     return StudyResult(
         found.study, trials, found.wall_s, found.interrupted, found.undelivered, found.n_trained, found.waited_s,
@@ -198,3 +257,24 @@ def load_study(name: str, *, home: Path | None = None) -> StudyResult:
     study = load_own_study(read_settings(home), name)
     trials = tuple(Trial.of(row, name, home) for row in leaderboard(study))
     return StudyResult(name, trials, float(study.user_attrs.get(ELAPSED, 0.0)), interrupted=False, home=home)
+
+
+def compare(names: Sequence[str | int | StudyResult | Trial], *, home: Path | None = None) -> comparison.Comparison:
+    """Puts trials or studies side by side, what differs first.
+
+    Args:
+        names: Studies, ``["digits", "fashion"]``; a study and numbers of its trials, ``["digits", 3, 17]``; results, or
+            trials of results.
+        home: Where the databases are; by default that of the first result, else as in ``run_study``.
+
+    Raises:
+        InputError: There are fewer than two.
+        NotFoundError: There is no such study or trial.
+    """
+    given = [item for item in names if isinstance(item, StudyResult | Trial)]
+    where = home if home or not given else given[0].home
+    if names and all(isinstance(item, Trial) for item in names) and len({item.study for item in given}) == 1:
+        numbers = [str(item.number) for item in given if isinstance(item, Trial)]
+        return comparison.compare([given[0].study, *numbers], home=where)
+    texts = [item.study if isinstance(item, StudyResult) else str(item) for item in names]
+    return comparison.compare(texts, home=where)

@@ -10,7 +10,6 @@ from reports import report_of
 
 from pipelines.config import Hyperparameters
 from search.notebook.live import NotebookTable, notebook_observer, progress_html
-from search.notebook.watched import watched
 from search.scheduling.progress import Progress, SlotView
 
 
@@ -53,29 +52,6 @@ def test_it_is_written_again_and_ends_without_slots() -> None:
     table.end()
     assert "cpu:0" not in shown.pages[-1]
     assert "done" in shown.pages[-1]
-
-
-def test_a_single_training_shows_its_last_epoch() -> None:
-    shown = Shown()
-    table = NotebookTable(shown, str)
-    for epoch in (1, 2, 3):
-        table.epoch(report_of(epoch, 0.1, 0.9, 0.2, 0.87))
-    table.end()
-    assert "epoch 1: loss 0.1000" in shown.pages[0]
-    assert "epoch 3:" in shown.pages[-1]
-
-
-def test_a_caller_without_a_kernel_gets_the_function_alone() -> None:
-    given = {}
-
-    def train(name: str, *, observer: object = None) -> str:
-        given[name] = observer
-        return name
-
-    watcher = object()
-    assert watched(train)("a") == "a"
-    assert watched(train)("b", observer=watcher) == "b"
-    assert given == {"a": None, "b": watcher}
 
 
 def test_it_appears_in_a_kernel_only(monkeypatch: pytest.MonkeyPatch) -> None:
