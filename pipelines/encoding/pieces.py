@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.encoding.curves import MIN_ROWS_OF_PIECE, sampled
+from pipelines.encoding.curves import MIN_ROWS_OF_PIECE
 from pipelines.files.archives import Array
 
 MAX_PIECES = 32
 """Ranges of one column."""
 MAX_ALL_PIECES = 4096
 """Ranges of all columns together, where that leaves each column two."""
+
+_N_SAMPLED = 50_000
+"""Rows of which quantiles are taken, evenly spread."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +61,7 @@ def learn_pieces(x: Array, are_numbers: Sequence[bool], center: Array | float, s
     Returns:
         The ranges; None where no column has two of them with ``MIN_ROWS_OF_PIECE`` rows each.
     """
-    numbers = np.flatnonzero(are_numbers)
+    numbers, few = np.flatnonzero(are_numbers), x[:: max(1, len(x) // _N_SAMPLED)]
     n_each = min(MAX_PIECES, len(x) // MIN_ROWS_OF_PIECE, max(2, MAX_ALL_PIECES // max(1, len(numbers))))
     if n_each < 2:
         return None
@@ -66,7 +69,7 @@ def learn_pieces(x: Array, are_numbers: Sequence[bool], center: Array | float, s
     centers, scales = (np.broadcast_to(value, x.shape[1]) for value in (center, scale))
     edges = {}
     for number in numbers:
-        ends = (np.quantile(sampled(x[:, number]), shares) - centers[number]) / scales[number]
+        ends = (np.quantile(few[:, number], shares) - centers[number]) / scales[number]
         edges[number] = np.unique(ends.astype(np.float32))
     kept = {number: ends for number, ends in edges.items() if len(ends) > 2}
     if not kept:

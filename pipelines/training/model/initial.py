@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.config import Hyperparameters
 from pipelines.encoding.pieces import Pieces
+from pipelines.errors import TrainingError
 from pipelines.network.architecture import Architecture
 from pipelines.network.streams import weights_generator
 
@@ -44,6 +45,9 @@ def initial_weights(
         sizes: As ``layer_sizes`` returns them.
         seed: Seed of the draw.
         pieces: Of the dataset, for an embedding.
+
+    Raises:
+        TrainingError: The configuration has an embedding, and the dataset no ranges for it.
     """
     network, rng = Architecture.of(hyperparameters, sizes), weights_generator(seed)
     *hidden, last = itertools.pairwise(sizes)
@@ -52,7 +56,9 @@ def initial_weights(
     arrays += [_glorot(rng, *last), np.zeros(last[1], np.float32)]
     if network.normalization == "batch":
         arrays += [value for _, n_out in hidden for value in (np.zeros(n_out, np.float32), np.ones(n_out, np.float32))]
-    if network.embedding and pieces is not None:
+    if network.embedding:
+        if pieces is None:
+            raise TrainingError("embedding: must be none without a numeric column of a table, got piecewise")
         arrays += pieces.weights(sizes[0] - len(pieces))
     return tuple(arrays)
 

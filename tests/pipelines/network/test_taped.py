@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
 from pipelines.network.normalization import batch_normalized, layer_normalized, moved
-from pipelines.network.taped import ACTIVATIONS, Amounts, draw
+from pipelines.network.taped import ACTIVATIONS, Amounts, Draws, draw, forward
 
 RNG = np.random.default_rng(0)
 
@@ -48,8 +49,6 @@ def test_the_gradient_of_a_normalization_is_that_of_its_formula(
 
 @pytest.mark.parametrize("name", ["relu", "gelu", "silu", "tanh", "selu"])
 def test_an_activation_and_its_gradient_are_keras_own(name: str) -> None:
-    import keras
-
     x = tf.constant(np.linspace(-4, 4, 81), tf.float32)
     found = []
     for function in (ACTIVATIONS[name], keras.activations.get(name)):
@@ -70,6 +69,33 @@ def test_a_moving_mean_is_a_mean_of_the_batches_from_the_first_one_on() -> None:
     assert found[0] == pytest.approx(values[0])
     assert found[19] == pytest.approx(values[:20].mean(), abs=0.5)
     assert found[-1] == pytest.approx(found[-2] * 0.99 + values[-1] * 0.01, abs=1e-5)
+
+
+def test_the_random_parts_stand_where_keras_has_them() -> None:
+    """Dropped inputs, dense layer, normalization, noise, activation, dropped units, the layer's input, the output."""
+    network = Architecture(1, True, "gelu", "batch", input_dropout=True, noise=True, residual=(True,))
+    x, mask, noise, kept = (tf.constant(RNG.normal(size=(20, 6)), tf.float32) for _ in range(4))
+    shapes = [(6, 6), (6,), (6,), (6, 3), (3,), (6,), (6,)]
+    weights = [tf.constant(RNG.normal(size=shape), tf.float32) for shape in shapes]
+    dense, last = keras.layers.Dense(6, use_bias=False), keras.layers.Dense(3)
+    norm, gelu = keras.layers.BatchNormalization(), keras.layers.Activation("gelu")
+
+    def of_keras(x: Any) -> Any:
+        x = x * mask
+        return last(gelu(norm(dense(x), training=True) + noise) * kept + x)
+
+    of_keras(x)
+    layers = [dense, norm, last]
+    for variable, array in zip([v for layer in layers for v in layer.trainable_variables], weights, strict=False):
+        variable.assign(array)
+    found = []
+    for function in (of_keras, lambda x: forward(network, x, weights, Draws(mask, [kept], [noise]))[0]):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = function(x)
+        found.append((values, tape.gradient(values, x)))
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=2e-5)
 
 
 class TestDraws:

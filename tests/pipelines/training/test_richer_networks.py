@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from keras_counterpart import batches, tiny_dataset
 
-from pipelines.config import Hyperparameters, count_parameters, layers
+from pipelines.config import Hyperparameters, Precision, count_parameters, layers
 from pipelines.data.datasets import Dataset
 from pipelines.encoding.pieces import learn_pieces
+from pipelines.errors import TrainingError
 from pipelines.network.streams import fold_seed
 from pipelines.training.history import Checkpoint, sha256
 from pipelines.training.model import (
@@ -157,6 +158,23 @@ def test_a_named_default_is_the_network_that_does_not_name_it(dataset: Dataset) 
     assert same(one.checkpoint().weights, other.checkpoint().weights)
     files = [to_h5(build_model(hp, dataset.preprocessing, one.best)) for hp in (plain, named)]
     assert files[0] == files[1]
+
+
+def test_an_embedding_without_ranges_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(TrainingError, match="embedding: must be none without a numeric column"):
+        Training(TrainingRows.of(replace(dataset, pieces=None)), replace(HP, embedding="piecewise"), 0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_residual_layer_needs_one_width(dataset: Dataset, precision: Precision) -> None:
+    """Here the input has another; with ``bfloat16`` the products differ by their rounding."""
+    hp = replace(HP, residual=True, normalization="layer", epochs=1)
+    wide, same_width = (Training(TrainingRows.of(dataset), replace(hp, width=width), 0) for width in (20, 12))
+    assert (wide.network.residual, same_width.network.residual) == ((False, True), (True, True))
+    rounded = Training(TrainingRows.of(dataset), replace(hp, width=20), 0, precision=precision)
+    for exact, other in zip(wide, rounded, strict=True):
+        assert (exact.metrics["loss"] == other.metrics["loss"]) == (precision == "float32")
+        assert exact.metrics["loss"] == pytest.approx(other.metrics["loss"], rel=0.02)
 
 
 def test_a_funnel_narrows_towards_the_outputs() -> None:
