@@ -60,12 +60,16 @@ def train(
     """
     # Every other option is a hyperparameter, the seed, or says how the data is read.
     given = {key: value for key, value in locals().items() if key not in _OF_THE_COMMAND} | dict(data) | dict(network)
+    _show(source, _train(source, given, continue_run, home, as_json=as_json), home, as_json=as_json)
+
+
+def _train(
+    source: str, given: dict[str, object], continue_run: str | None, home: Path | None, *, as_json: bool
+) -> search.TrainingResult:
     spec, observer = _read(source, given), _Lines(as_json=as_json)
     if continue_run is None:
-        result = search.train_once(spec, home=home, observer=observer)
-    else:
-        result = search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
-    _show(source, result, home, as_json=as_json)
+        return search.train_once(spec, home=home, observer=observer)
+    return search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
 
 
 def _read(source: str, given: dict[str, object]) -> search.TrainingSpec:
