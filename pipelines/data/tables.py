@@ -39,9 +39,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     notes = [_INDEX.format(name) for name in facts.get("index", ())]
     if all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
         notes.append(_NAMES.format(listed(list(frame.columns))))
-    empty = [name for name in frame.columns if name != target and _is_empty(frame, name)]
-    if empty:
-        raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
+    _require_values(path, config, frame)
     formats = _declared(config)
     place = f"{path}, column {target!r}"
     task, labels = labels_of_column(_read_target(frame.pop(target), config, formats, notes), config.task, place)
@@ -86,6 +84,15 @@ def _require_columns(path: Path, config: DataConfig, target: str, names: Sequenc
     ]
     if problems:
         raise DataError([f"{path}: {problem}" for problem in problems])
+
+
+def _require_values(path: Path, config: DataConfig, frame: Table) -> None:
+    """Refuses a column without a value where the user says what it holds; another one is ignored, with a note."""
+    declared = [*(config.text_columns or ()), *(config.numeric or ())]
+    declared += [name for key in ROLES if (name := getattr(config, key)) is not None]
+    empty = [name for name in dict.fromkeys(declared) if _is_empty(frame, name)]
+    if empty:
+        raise DataError([f"{path}, column {name!r}: must hold values, got none in any row: drop it" for name in empty])
 
 
 def _declared(config: DataConfig) -> dict[str, str]:

@@ -32,7 +32,7 @@ TEXTS = {
     "notes.txt": "hello\n",
     "broken.parquet": "not a table\n",
     "columns.csv": ",".join(f"c{n}" for n in range(5000)) + "\n" + "1," * 4999 + "1\n",
-    "gaps.csv": ",".join(f"c{n}" for n in range(300)) + ",target\n" + ("," * 300 + "1\n" + "," * 300 + "2\n") * 5,
+    "gaps.csv": ",".join(f"c{n}" for n in range(300)) + ",target\n" + ("inf," * 300 + "1\n" + "inf," * 300 + "2\n") * 5,
     "essay.csv": "a,target\n" + "".join(f"{n},{'x' * 20_000}{n}\n" for n in range(4)),
     "quote.csv": 'a,target\n"1,yes\n2,no\n',
     "lines.csv": 'a,"b\nc"\n1,2\n',

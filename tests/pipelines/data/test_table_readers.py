@@ -77,7 +77,10 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
         ("age,target\n" + "1,2,3\n" * 5, "rows must have one field a column, got more fields than names"),
         (f"age,target\n1,\n2,NA\n{ROWS}", "column 'target': every row must have a label, got 2 empty, NA or None"),
         (f"age,target\n1,inf\n{ROWS}", "column 'target': must hold finite float32 numbers, got 1 infinite"),
-        ("age,target\n" + ",1\n,0\n" * 9, "column 'age': must hold values, got none in any row: drop it"),
+        (
+            "age,target\n" + ",1\n,0\n" * 9,
+            "must have a column to learn from, got none ('age': no value in the training rows)",
+        ),
         ("target\n" + "1\n0\n" * 9, "must have a column to learn from, got none (the target alone)"),
         (f"age,target\ninf,1\n{ROWS}", "column 'age': must hold finite float32 numbers, got inf"),
         (
@@ -130,3 +133,15 @@ def test_a_target_of_dates(tmp_path: Path):
 def test_labels_of_mixed_types():
     with pytest.raises(DataError, match="labels must be all numbers or all text, got mixed-integer values"):
         labels_of_column(pd.Series([1, "two", 3], dtype=object), None, "own.csv, column 'target'")
+
+
+def test_a_column_without_values_is_ignored_unless_it_is_declared(tmp_path: Path):
+    path = tmp_path / "own.csv"
+    path.write_text("age,empty,target\n" + "".join(f"{n},,{n % 2}\n" for n in range(30)))
+    notes: list[str] = []
+    dataset = loading.load(DataConfig(str(path)), note=notes.append)
+    assert "note: column 'empty': ignored, no value in the training rows" in notes
+    assert dataset.preprocessing.columns is not None
+    for declared in ({"numeric": ["empty"]}, {"text_columns": ["empty"]}, {"group": "empty"}, {"weight": "empty"}):
+        with pytest.raises(DataError, match="column 'empty': must hold values, got none in any row: drop it"):
+            loading.load(DataConfig(str(path), **declared))
