@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from pipelines.config import Hyperparameters
 from search.clock.virtual_clock import Course, VirtualClock
-from search.devices.work import Shape
+from search.devices.work import NOMINAL_ONCE_US, Shape
 from search.optimization.pruners import as_of, forget_last_rung, is_audited, judged_epochs, last_judged, shown_epochs
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy
@@ -52,11 +52,11 @@ class TrialClock:
             self._follow(course, trials[number])
 
     def _course(self, trial: FrozenTrial) -> Course:
-        start, epoch = trial.user_attrs[VIRTUAL]
+        start, once, epoch = trial.user_attrs[VIRTUAL]
         number, last = trial.number, self._spec.space.hyperparameters(trial.params).epochs
         judged = judged_epochs(self._study.pruner, number, last)
         may_end = () if self._spec.is_start(number) or is_audited(self._spec, number) else judged
-        return Course(start, epoch, last, may_end, shown_epochs(self._study.pruner, number, last))
+        return Course(start, epoch, last, may_end, shown_epochs(self._study.pruner, number, last), once=once)
 
     def _judged(self, number: int) -> tuple[int, ...]:
         return judged_epochs(self._study.pruner, number, self._clock.courses[number].last)
@@ -74,7 +74,8 @@ class TrialClock:
 
     def begin(self, number: int, hyperparameters: Hyperparameters, start: int) -> None:
         """Records the start of a trial that was asked for."""
-        self._study.set_trial_attr(number, VIRTUAL, [start, self._shape.nominal_us(hyperparameters)])
+        durations = [NOMINAL_ONCE_US, self._shape.nominal_us(hyperparameters)]
+        self._study.set_trial_attr(number, VIRTUAL, [start, *durations])
         self.update()
 
     def next_start(self) -> int | None:

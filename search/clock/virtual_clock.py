@@ -33,7 +33,8 @@ class Course:
         shown: Epochs whose reports other trials are judged by, rising.
         reported: The last epoch that was reported.
         continued: The last epoch after which it is known to have continued.
-        end: The epoch at which it ended; None while it trains.
+        end: The epoch at which it ended, 0 where it did not train; None while it trains.
+        once: Time before its first epoch.
     """
 
     start: int
@@ -44,10 +45,11 @@ class Course:
     reported: int = 0
     continued: int = 0
     end: int | None = None
+    once: int = 0
 
     def at(self, epoch: int) -> int:
-        """When an epoch ends."""
-        return self.start + epoch * self.epoch
+        """When an epoch ends; epoch 0 is the start."""
+        return self.start + (self.once + epoch * self.epoch if epoch else 0)
 
     @property
     def earliest_end(self) -> int:
@@ -69,7 +71,7 @@ class Course:
 
     def epochs_by(self, time: int) -> int:
         """Number of epochs that had ended by a time."""
-        return (time - self.start) // self.epoch
+        return max(0, (time - self.start - self.once) // self.epoch)
 
 
 class VirtualClock:

@@ -11,9 +11,12 @@ from search.devices.precision import PrecisionRule, precision_of
 
 _OF_BFLOAT16 = 0.6
 """Time of a product in bfloat16, as a share of one in float32, on processors with instructions for it."""
+_NOMINAL_EPOCH_US = 3_000.0
 _NOMINAL_US = (80.0, 4e-5, 1e-3)
-"""Microseconds of a step, a product and an update on a typical core. Only their ratios matter, and they must not
-change: the trials of a study follow from them."""
+"""Microseconds of an epoch, and of a step, a product and an update in it, on a typical core. Only their ratios matter,
+and they must not change: the trials of a study follow from them."""
+NOMINAL_ONCE_US = 200_000
+"""Microseconds of a trial beside its epochs; the same holds for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +61,5 @@ class Shape:
         return float(n_steps), float(n_products), float(n_steps * n_weights)
 
     def nominal_us(self, hp: Hyperparameters) -> int:
-        """Microseconds of an epoch on a typical core, at least 1: the same on every machine, and never measured."""
-        return max(1, round(sum(a * b for a, b in zip(_NOMINAL_US, self.work(hp), strict=True))))
+        """Microseconds of an epoch on a typical core: the same on every machine, and never measured."""
+        return round(_NOMINAL_EPOCH_US + sum(a * b for a, b in zip(_NOMINAL_US, self.work(hp), strict=True)))

@@ -13,7 +13,7 @@ FACTS = "facts"
 PRECISION = "precision"
 
 # Of a study: the slots of its virtual clock; without it the study has none. Of a trial: when it begins on that clock,
-# and how long an epoch takes there, in microseconds.
+# how long it takes there before its first epoch, and how long an epoch takes, in microseconds.
 VIRTUAL_SLOTS = "virtual_slots"
 VIRTUAL = "virtual_us"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -59,7 +60,8 @@ class Search:
         last = drawn.randint(1, 9)
         judged = sorted(drawn.sample(range(1, last), min(last - 1, 3)))
         never = drawn.random() < 0.2
-        self.clock.add(number, Course(start, drawn.choice((1, 2, 5, 30)), last, () if never else judged, judged))
+        epoch, once = drawn.choice((1, 2, 5, 30)), drawn.choice((0, 7))
+        self.clock.add(number, Course(start, epoch, last, () if never else judged, judged, once=once))
         self.running[number] = 0
 
     def train(self, number: int) -> None:
@@ -107,7 +109,7 @@ class Search:
         self.n_kills -= 1
         before, self.clock = self.clock.courses, VirtualClock(self.n_virtual)
         for number, c in before.items():
-            known = Course(c.start, c.epoch, c.last, c.may_end, c.shown, c.reported, max(0, c.reported - 1), c.end)
+            known = replace(c, continued=max(0, c.reported - 1))
             self.clock.add(number, known)
         self.waiting = sorted({*self.running, *self.waiting})
         self.running, self.held = {}, set()
