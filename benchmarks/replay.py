@@ -134,7 +134,7 @@ def finals(study: StoredStudy, recording: Recording, plan: Plan, seeds: Sequence
         finalists = [make_finalist(candidate, len(plan.sizes), results) for candidate in found]
         missing = plan.runs(finalists)
         if not missing:
-            return judge(finalists, n_rejecting(plan.sizes)), len(results)
+            return judge(finalists, n_rejecting(plan.sizes), prefers_small=plan.prefers_small), len(results)
         rank, number = missing[0]
         curve = recording.curve(found[rank].hyperparameters, seeds[number - 1])
         value, name = max(curve), finalist_run_name(found[rank].trial, number)

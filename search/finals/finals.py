@@ -179,7 +179,7 @@ class _Finals:
         return len(self.plan.sizes)
 
     def _judge(self) -> Verdict:
-        return judge(self._finalists(), n_rejecting(self.plan.sizes))
+        return judge(self._finalists(), n_rejecting(self.plan.sizes), prefers_small=self.plan.prefers_small)
 
     def _result(self, verdict: Verdict | None, undelivered: int, *, interrupted: bool) -> FinalistsResult:
         """The result, once as many runs as possible have their ids."""

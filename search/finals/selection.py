@@ -39,6 +39,10 @@ class Plan(Protocol):
     def sizes(self) -> tuple[int, ...]:
         """The number of configurations that get each seed; it does not rise."""
 
+    @property
+    def prefers_small(self) -> bool:
+        """Whether a smaller network wins that is within one standard error of the best mean."""
+
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs that the results so far ask for, (configuration from 0, seed number from 1)."""
 
@@ -48,6 +52,7 @@ class EverySeed:
     """Each configuration gets every seed, unless it can come neither first nor second any more."""
 
     sizes: tuple[int, ...]
+    prefers_small: bool = True
 
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs of the configurations that are not out, in the order of ``order``."""
@@ -154,12 +159,13 @@ def n_rejecting(sizes: Sequence[int]) -> int:
     return sum(size > sizes[-1] for size in sizes)
 
 
-def judge(finalists: Sequence[Finalist], n_screening: int = 0) -> Verdict:
+def judge(finalists: Sequence[Finalist], n_screening: int = 0, *, prefers_small: bool = True) -> Verdict:
     """Names the winner: of those within one standard error of the best mean, the smallest network.
 
     Args:
         finalists: All configurations.
         n_screening: Number of seeds, from the first, by which some of them were rejected.
+        prefers_small: False names the one with the best mean: the standard error of few seeds is a poor guess.
 
     Raises:
         NotFoundError: No configuration was trained with every seed.
@@ -168,21 +174,22 @@ def judge(finalists: Sequence[Finalist], n_screening: int = 0) -> Verdict:
     if not complete:
         reasons = "; ".join(f.failure for f in finalists if f.failure) or "none was trained to its end"
         raise NotFoundError(f"finalists: at least one must be trained with every seed, got none ({reasons})")
-    winner, best = _choose(complete)
+    winner, best = _choose(complete, prefers_small)
     others = sorted((f for f in finalists if f is not winner), key=lambda f: (not f.is_complete, -f.gain))
     test, rows_p = _compare(winner, others[0]) if others and others[0].values else (None, 0.0)
-    verdict = Verdict((winner, *others), test, "", rows_p, _expected(complete, n_screening))
-    return replace(verdict, explanation=f"{_explain_choice(winner, best, others)} {_explain_test(verdict)}")
+    verdict = Verdict((winner, *others), test, "", rows_p, _expected(complete, n_screening, prefers_small))
+    smaller_ones = others if prefers_small else []
+    return replace(verdict, explanation=f"{_explain_choice(winner, best, smaller_ones)} {_explain_test(verdict)}")
 
 
-def _choose(complete: Sequence[Finalist]) -> tuple[Finalist, Finalist]:
+def _choose(complete: Sequence[Finalist], prefers_small: bool) -> tuple[Finalist, Finalist]:
     """The winner and the one with the best mean."""
     best = max(complete, key=lambda f: (f.gain, -f.n_parameters))
-    floor = _floor(best)
+    floor = _floor(best) if prefers_small else best.gain
     return min((f for f in complete if f.gain >= floor), key=lambda f: (f.n_parameters, -f.gain)), best
 
 
-def _expected(complete: Sequence[Finalist], n_screening: int) -> float | None:
+def _expected(complete: Sequence[Finalist], n_screening: int, prefers_small: bool) -> float | None:
     """The mean over seeds of the value that the winner by the other seeds has with this one: it did not choose."""
     fresh = [number for number in complete[0].seeds if number > n_screening]
     if not fresh or (len(complete) > 1 and complete[0].n_seeds == 1):
@@ -192,7 +199,7 @@ def _expected(complete: Sequence[Finalist], n_screening: int) -> float | None:
         chosen = 0
         if len(complete) > 1:
             others = [finalist.without(number) for finalist in complete]
-            chosen = others.index(_choose(others)[0])
+            chosen = others.index(_choose(others, prefers_small)[0])
         values += complete[chosen].values_of([number])
     return float(np.mean(values))
 
