@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from recorded import SHAPE, Table, configuration_at, hpobench
+import optuna
+from recorded import SHAPE, Curves, Table, configuration_at, hpobench
 
 from pipelines.config import Hyperparameters
 from search.spec.defaults import DEFAULT_STUDY
 from search.spec.reading import TABLE_START
+from search.spec.schema import parse
+from search.spec.space import SearchSpace
 from search.spec.study_spec import SMALL_STARTS
 
 
@@ -38,6 +41,15 @@ def learned_from(tables: Sequence[Table], n: int) -> list[Hyperparameters]:
     means = np.stack([table.means.ravel() for table in tables])
     chosen = greedy(means.max(axis=1, keepdims=True) - means, n)
     return [configuration_at(np.unravel_index(place, SHAPE)) for place in chosen]  # type: ignore[arg-type]
+
+
+def learned_from_curves(others: Sequence[Curves], n: int, n_candidates: int = 256) -> list[Hyperparameters]:
+    """The first configurations that datasets of LCBench recommend for another one, of random candidates."""
+    space = SearchSpace(parse({"space": dict(others[0].space)})[0]["space"])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    candidates = [space.suggest(study.ask()) for _ in range(n_candidates)]
+    values = np.stack([other.surrogate.last_accuracies(other.name, candidates) for other in others])
+    return [candidates[place] for place in greedy(values.max(axis=1, keepdims=True) - values, n)]
 
 
 def known_configurations() -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 HPOBench: our scheduler and our finals on a simulated pool, with starts learned from the other seven tables, beside
 plain Optuna. The score of what a search chooses is its mean over recorded seeds that nobody selected with. LCBench: the
-same with curves, on which the pruner acts.
+same with curves, on which the pruner acts; it has no seeds, so the best value counts.
 """
 
 from __future__ import annotations
@@ -11,40 +11,53 @@ import argparse
 import itertools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import optuna
-from learn_starts import learned_from
-from recorded import N_SEEDS, Table, hpobench
-from replay import finals, make_spec, plain_optuna, replay_home, search
+from harness import RESULTS, console, machine, write_result
+from learn_starts import learned_from, learned_from_curves
+from recorded import N_SEEDS, Curves, MissingDataError, Table, hpobench, lcbench
+from replay import finals, make_spec, plain_optuna, plain_search, replay_home, search
+from rich.table import Table as Shown
 
+from pipelines.config import Hyperparameters
 from search.automatic.shares import n_search, rounds_for
+from search.finals.selection import EverySeed
 
 BUDGET = 16
 MARKS = (8, 16, 32, 48, 64)
 
 
+N_CURVES = 11
+"""Datasets of LCBench that are replayed, every third one; starts are learned from the other ones of them."""
+
+Score = Callable[[Hyperparameters], float]
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one search of one table chose.
+    """What one search of one dataset chose.
 
     Attributes:
         policy: Its name.
-        table: The table's.
+        dataset: The dataset's.
         score: In points, of what it chose, over seeds that nobody selected with.
-        stated: What it said of that, in points; None where it said nothing.
-        leader: What its best trial's value was, in points.
+        expected: What our finals said to expect of that, in points; None where they said nothing.
+        mean: The mean of the winner's runs, in points, which is too good.
+        epochs: Epochs trained; 0 where a training has one value.
     """
 
     policy: str
-    table: str
+    dataset: str
     score: float
-    stated: float | None = None
-    leader: float | None = None
+    expected: float | None = None
+    mean: float | None = None
+    epochs: int = 0
 
 
 @cache
@@ -52,74 +65,151 @@ def tables() -> list[Table]:
     return hpobench()
 
 
-def repetition(number: int, place: int, marks: Sequence[int] = MARKS) -> list[Found]:
+@cache
+def curves() -> list[Curves]:
+    return lcbench()[::3][:N_CURVES]
+
+
+def replay_table(number: int, place: int, n_plain: int = max(MARKS)) -> list[Found]:
     """Every policy once on one table: they train with one recorded seed, and are scored with the same other ones."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table, others = tables()[place], [other for i, other in enumerate(tables()) if i != place]
     seeds = np.random.default_rng([number, place]).permutation(N_SEEDS)
-    trained, new, held_out = int(seeds[0]), [int(seed) for seed in seeds[1:4]], seeds[4:]
+    trained, new, held_out = int(seeds[0]), [int(seed) for seed in seeds[1:4]], [int(seed) for seed in seeds[4:]]
 
-    def score(configuration: object) -> float:
-        return float(np.mean([100 * table.curve(configuration, int(seed))[0] for seed in held_out]))  # type: ignore[arg-type]
+    def score(configuration: Hyperparameters) -> float:
+        return float(np.mean([100 * table.curve(configuration, seed)[0] for seed in held_out]))
 
-    found = [ours(table, others, number, trained, new, score)]
+    found = ours(table, others, number, trained, new, score)
     for name, sampler in (("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler)):
-        best = plain_optuna(table, trained, max(marks), sampler(seed=number))
-        found += [Found(f"{name} {mark}", table.name, score(best[mark - 1])) for mark in marks]
+        best = plain_optuna(table, trained, n_plain, sampler(seed=number)) if n_plain else []
+        found += [Found(f"{name} {mark}", table.name, score(best[mark - 1])) for mark in MARKS if mark <= n_plain]
     return found
 
 
-def ours(table: Table, others: Sequence[Table], number: int, trained: int, new: Sequence[int], score) -> Found:
-    """``run --auto --trials 16`` with starts learned from other tables."""
+def ours(
+    table: Table, others: Sequence[Table], number: int, trained: int, new: Sequence[int], score: Score
+) -> list[Found]:
+    """``run --auto`` with a budget and starts learned from other tables; and ``finalists`` after as many trials."""
     n_trials = n_search(BUDGET)
     starts = learned_from(others, n_trials // 2)
-    spec = make_spec(table, n_trials, number, starts)
-    with replay_home() as settings:
-        study = search(spec, table, trained, settings)
-    verdict, n_runs = finals(study, table, rounds_for(BUDGET - n_trials), new)
-    assert n_trials + n_runs <= BUDGET
-    expected = None if verdict.expected is None else 100 * verdict.expected
-    chosen = verdict.winner.candidate
-    return Found(f"ours {BUDGET}", table.name, score(chosen.hyperparameters), expected, 100 * study.best_value)
+    found = []
+    plans = (
+        (f"ours {BUDGET}", n_trials, rounds_for(BUDGET - n_trials)),
+        (f"{BUDGET} and finalists", BUDGET, EverySeed((5,) * 3)),
+    )
+    for name, n, plan in plans:
+        with replay_home() as settings:
+            study = search(make_spec(table, n, number, starts), table, trained, settings)
+        assert plan is not None
+        verdict, _ = finals(study, table, plan, new)
+        expected = None if verdict.expected is None else 100 * verdict.expected
+        configuration = verdict.winner.candidate.hyperparameters
+        found.append(Found(name, table.name, score(configuration), expected, 100 * verdict.winner.mean))
+    return found
 
 
-def replay_all(n_repetitions: int, n_processes: int) -> list[Found]:
-    """Every policy on every table, some times each."""
+def replay_curves(place: int) -> list[Found]:
+    """Every policy once on one dataset of LCBench."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    chosen, others = curves()[place], [other for i, other in enumerate(curves()) if i != place]
+    found = []
+    for name, starts in (("ours", learned_from_curves(others, 4)), ("ours, no starts", [])):
+        with replay_home() as settings:
+            study = search(make_spec(chosen, BUDGET, place, starts), chosen, 0, settings)
+        epochs = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
+        found.append(Found(f"{name} {BUDGET}", chosen.name, 100 * study.best_value, epochs=epochs))
+    for name, sampler in (("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler)):
+        best = plain_search(chosen, MARKS[3], sampler(seed=place))
+        found += [Found(f"{name} {n}", chosen.name, 100 * best[n - 1], epochs=52 * n) for n in (BUDGET, MARKS[3])]
+    return found
+
+
+def replay_all(n_repetitions: int, n_processes: int) -> tuple[list[Found], list[Found]]:
+    """Every policy on every table, some times each; and on datasets of LCBench, where that is there."""
     tables()  # forked processes share them
     jobs = list(itertools.product(range(n_repetitions), range(len(tables()))))
     with ProcessPoolExecutor(n_processes) as pool:
-        found = pool.map(repetition, *zip(*jobs, strict=True), chunksize=4)
-        return [each for several in found for each in several]
+        of_tables = list(itertools.chain(*pool.map(replay_table, *zip(*jobs, strict=True), chunksize=4)))
+    try:
+        curves()
+    except MissingDataError as error:
+        print(f"LCBench is left out: {error}")
+        return of_tables, []
+    # A session of onnxruntime does not survive a fork.
+    return of_tables, list(itertools.chain(*map(replay_curves, range(N_CURVES))))
 
 
 def means(found: Sequence[Found]) -> dict[str, dict[str, float]]:
-    """Mean score of each policy on each table, and the mean of these as ``mean``."""
-    policies, names = dict.fromkeys(each.policy for each in found), dict.fromkeys(each.table for each in found)
-    rows = {
-        policy: {name: np.mean([e.score for e in found if (e.policy, e.table) == (policy, name)]) for name in names}
-        for policy in policies
-    }
-    return {policy: {**row, "mean": np.mean(list(row.values()))} for policy, row in rows.items()}
+    """Mean score of each policy on each dataset, and the mean of these as ``mean``."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    for each in found:
+        rows.setdefault(each.policy, {}).setdefault(each.dataset, []).append(each.score)
+    of_each = {policy: {name: float(np.mean(scores)) for name, scores in row.items()} for policy, row in rows.items()}
+    return {policy: {**row, "mean": float(np.mean(list(row.values())))} for policy, row in of_each.items()}
 
 
-def bias(found: Sequence[Found]) -> tuple[float, float, int]:
-    """By how much a winner's stated value is too high in the mean, its standard error, and of how many searches."""
-    gaps = [each.stated - each.score for each in found if each.stated is not None]
-    return float(np.mean(gaps)), float(np.std(gaps, ddof=1) / np.sqrt(len(gaps))), len(gaps)
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """By how much stated values are too high, in points.
+
+    Attributes:
+        expected: Of the value to expect.
+        mean: Of the mean of the winner's runs.
+        error: Standard error of the first.
+        searches: How many were replayed.
+    """
+
+    expected: float
+    mean: float
+    error: float
+    searches: int
+
+
+def bias(found: Sequence[Found], policy: str) -> Bias:
+    """The bias of what the finals of a policy state."""
+    own = [each for each in found if each.policy == policy and each.expected is not None and each.mean is not None]
+    gaps = np.array([[(each.expected or 0) - each.score, (each.mean or 0) - each.score] for each in own])
+    error = float(gaps[:, 0].std(ddof=1) / np.sqrt(len(own)))
+    return Bias(float(gaps[:, 0].mean()), float(gaps[:, 1].mean()), error, len(own))
+
+
+def show(rows: dict[str, dict[str, float]]) -> None:
+    """Prints means, a policy a line."""
+    table = Shown("policy", *next(iter(rows.values())))
+    for policy, row in rows.items():
+        table.add_row(policy, *(f"{value:.2f}" for value in row.values()))
+    console().print(table)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=25, help="of each policy on each of the eight tables")
-    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, default=RESULTS / "policy.json")
     given = parser.parse_args()
     began = time.perf_counter()
-    found = replay_all(given.repetitions, given.processes)
-    rows = means(found)
-    for policy, row in rows.items():
-        print(f"{policy:12}", *(f"{value:8.2f}" for value in row.values()))
-    print(list(rows["ours 16"]))
-    print("bias", bias(found), time.perf_counter() - began)
+    of_tables, of_curves = replay_all(given.repetitions, given.processes)
+    document: dict[str, object] = {"machine": machine(), "load": os.getloadavg()[0]}
+    document |= {"hpobench": means(of_tables), "lcbench": means(of_curves)}
+    policies = (f"ours {BUDGET}", f"{BUDGET} and finalists")
+    document["bias"] = {policy: asdict(bias(of_tables, policy)) for policy in policies}
+    epochs = {each.policy: [] for each in of_curves}
+    for each in of_curves:
+        epochs[each.policy].append(each.epochs)
+    document["epochs"] = {policy: float(np.mean(of_each)) for policy, of_each in epochs.items()}
+    show(means(of_tables))
+    if of_curves:
+        show(
+            {
+                policy: {"mean": row["mean"], "epochs": np.mean(epochs[policy])}
+                for policy, row in means(of_curves).items()
+            }
+        )
+    for policy in policies:
+        print(f"{policy}: {bias(of_tables, policy)}")
+    document["seconds"] = round(time.perf_counter() - began, 1)
+    write_result(given.output, document)
 
 
 if __name__ == "__main__":

@@ -137,12 +137,9 @@ def _read_table(path: Path) -> Table:
     # The package offers its records one random seed at a time; a replay chooses the seed.
     with path.open("rb") as file:
         records = pickle.load(file)
-    values, times_s = np.empty((*SHAPE, N_SEEDS)), np.empty(SHAPE)
-    for place in np.ndindex(SHAPE):
-        record = records["".join(map(str, place))]
-        values[place] = record["val_acc"]
-        times_s[place] = np.mean(record["train_time"])
-    return Table(path.stem, values, times_s)
+    ordered = [records[key] for key in sorted(records)]  # a key is a digit for each dimension
+    values, times_s = (np.array([record[name] for record in ordered]) for name in ("val_acc", "train_time"))
+    return Table(path.stem, values.reshape(*SHAPE, N_SEEDS), times_s.mean(axis=-1).reshape(SHAPE))
 
 
 _LCBENCH_SPACE = {
@@ -184,6 +181,13 @@ class Surrogate:
         rows = np.array([[epoch, *given] for epoch in epochs], np.float32)
         task_ids = np.full((len(rows), 1), self.tasks[task], np.int32)
         return np.asarray(self._session.run(None, {"x_cat": task_ids, "x_cont": rows})[0])
+
+    def last_accuracies(self, task: str, configurations: Sequence[Hyperparameters]) -> np.ndarray:
+        """(n_configurations,) validation accuracies after the last epoch, from 0 to 1."""
+        rows = [[52, *(float(getattr(hp, name)) for name in _INPUTS)] for hp in configurations]
+        task_ids = np.full((len(rows), 1), self.tasks[task], np.int32)
+        inputs = {"x_cat": task_ids, "x_cont": np.array(rows, np.float32)}
+        return np.asarray(self._session.run(None, inputs)[0])[:, _VAL_ACCURACY] / 100
 
 
 @dataclass(frozen=True)

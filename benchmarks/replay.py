@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from search.spec.reading import spec_from_dict
 from search.spec.study_spec import StudySpec
 from search.storage.stored_study import StoredStudy
 from search.tracking.run_names import finalist_run_name
+from search.workers.pool import Event
 from search.workers.tasks import Task
 
 _FOLDER = Path("/dev/shm")
@@ -74,6 +76,9 @@ class ReplayPool(VirtualPool):
     def __init__(self, recording: Recording, seed: int, n_slots: int, clock: SteppingClock) -> None:
         super().__init__(n_slots, 1.0, clock)
         self._recording, self._seed = recording, seed
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        return super().poll(math.inf)  # nothing else happens meanwhile
 
     def training_of(self, task: Task) -> tuple[Sequence[float], float]:
         configuration = task.hyperparameters
@@ -155,4 +160,16 @@ def plain_optuna(table: Table, seed: int, n_trials: int, sampler: optuna.sampler
         study.tell(trial, float(table.values[(*place, seed)]))
         leader = study.best_trial.params
         best.append(configuration_at([leader[name] for name in GRID]))
+    return best
+
+
+def plain_search(recording: Recording, n_trials: int, sampler: optuna.samplers.BaseSampler) -> list[float]:
+    """The best value of plain Optuna so far, after each trial trained to its end, on our dimensions."""
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    space = make_spec(recording, n_trials, 0).space
+    best: list[float] = []
+    for _ in range(n_trials):
+        trial = study.ask(space.distributions())
+        study.tell(trial, max(recording.curve(space.suggest(trial), 0)))
+        best.append(study.best_value)
     return best
