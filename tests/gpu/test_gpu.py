@@ -15,7 +15,7 @@ from search.devices.gpus import find_gpus
 
 pytestmark = pytest.mark.gpu
 
-# Wide enough to be worth a GPU; every optimizer with a fused kernel, with and without dropout and the parts of networks.
+# Wide enough to be worth a GPU; every optimizer with a fused kernel, with and without dropout and other parts.
 SPACE = """
 [space]
 width = [64, 512]
