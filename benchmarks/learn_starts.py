@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import optuna
-from recorded import SHAPE, Curves, Table, configuration_at, hpobench
+from recorded import SHAPE, Curves, Table, cell, configuration_at, hpobench, lcbench
 
 from pipelines.config import Hyperparameters
 from search.spec.defaults import DEFAULT_STUDY
@@ -15,6 +16,8 @@ from search.spec.reading import TABLE_START
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
 from search.spec.study_spec import SMALL_STARTS
+
+_NO_DECAY = 1e-6
 
 
 def greedy(regrets: np.ndarray, n: int) -> list[int]:
@@ -52,23 +55,90 @@ def learned_from_curves(others: Sequence[Curves], n: int, n_candidates: int = 25
     return [candidates[place] for place in greedy(values.max(axis=1, keepdims=True) - values, n)]
 
 
-def known_configurations() -> list[dict[str, Any]]:
-    """Configurations that earlier versions began with, and those that recorded trainings of others recommend."""
-    starts = [*DEFAULT_STUDY["start"], TABLE_START.to_json(), *(start.to_json() for start in SMALL_STARTS)]
-    tables = [_as_ours(configuration) for configuration in learned_from(hpobench(), 8)]
-    return [*starts, *tables]
+def known_starts() -> dict[str, list[Hyperparameters]]:
+    """Today's starts by the kind of source."""
+    classic = [Hyperparameters(**start) for start in DEFAULT_STUDY["start"]]
+    return {"array": classic, "table": [TABLE_START, *classic], "small": list(SMALL_STARTS)}
 
 
-def _as_ours(configuration: Hyperparameters) -> dict[str, Any]:
-    """A configuration of HPOBench in the default space: it has 243 epochs of a constant rate there."""
-    size = min((32, 64, 128, 256), key=lambda size: abs(np.log(size / configuration.batch_size)))
-    return {
-        "width": max(32, configuration.width),
-        "depth": configuration.depth,
-        "dropout": 0.0,
-        "optimizer": "adam",
-        "learning_rate": float(f"{min(0.1, max(1e-4, configuration.learning_rate)):.2g}"),
-        "schedule": "cosine",
-        "epochs": 40,
-        "batch_size": size,
+def candidates(widest: int, n: int = 400) -> list[Hyperparameters]:
+    """Random configurations of the default space, with Adam and a cosine schedule."""
+    dimensions: dict[str, Any] = {
+        "width": [width for width in (64, 128, 256, 512, 768, 1024) if width <= widest],
+        "depth": [1, 2, 3, 4],
+        "dropout": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5],
+        "learning_rate": [0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01],
+        "epochs": [40],
+        "batch_size": [32, 64, 128, 256],
     }
+    rng = np.random.default_rng(0)
+    drawn = [{name: values[rng.integers(len(values))] for name, values in dimensions.items()} for _ in range(n)]
+    return list(dict.fromkeys(Hyperparameters(optimizer="adam", schedule="cosine", **values) for values in drawn))
+
+
+def regrets_on_tables(tables: Sequence[Table], configurations: Sequence[Hyperparameters]) -> np.ndarray:
+    """(n_tables, n_configurations) points below the best of each table of HPOBench, without weight decay.
+
+    Dropout, the schedule and the epochs are not part of it.
+    """
+    places = np.array([cell(replace(hp, weight_decay=_NO_DECAY)) for hp in configurations])
+    values = np.stack([table.means[tuple(places.T)] for table in tables])
+    return np.asarray(100 * (np.array([[table.means.max()] for table in tables]) - values))
+
+
+def regrets_on_curves(others: Sequence[Curves], configurations: Sequence[Hyperparameters]) -> np.ndarray:
+    """(n_datasets, n_configurations) points below the best of each dataset of LCBench.
+
+    It has SGD, whose rates are no rates of Adam: each network counts with the best rate and decay for its shape.
+    """
+    rates = [(rate, decay) for rate in (0.003, 0.01, 0.03, 0.1) for decay in (1e-4, 1e-2)]
+    every = [
+        replace(hp, learning_rate=rate, weight_decay=decay, momentum=0.9)
+        for hp in configurations
+        for rate, decay in rates
+    ]
+    values = np.stack([other.surrogate.last_accuracies(other.name, every) for other in others])
+    best = values.reshape(len(others), len(configurations), len(rates)).max(axis=2)
+    return np.asarray(100 * (values.max(axis=1, keepdims=True) - best))
+
+
+def of_both(on_tables: np.ndarray, on_curves: np.ndarray) -> np.ndarray:
+    """Regrets on both, each benchmark with the same weight."""
+    n = len(on_tables) + len(on_curves)
+    return np.concatenate([on_tables * n / len(on_tables) / 2, on_curves * n / len(on_curves) / 2])
+
+
+def without(rows: np.ndarray, place: int) -> np.ndarray:
+    return np.delete(rows, place, axis=0)
+
+
+def learn(kind: str, widest: int, n: int) -> tuple[list[Hyperparameters], dict[str, float]]:
+    """The starts of a kind of source; and mean regrets of as many as today's on datasets that were left out."""
+    known, pool = known_starts()[kind], candidates(widest)
+    every = [*known, *pool]
+    on_tables, on_curves = regrets_on_tables(hpobench(), every), regrets_on_curves(lcbench(), every)
+    of_pool, of_known = slice(len(known), None), slice(0, len(known))
+    figures: dict[str, float] = {}
+    for name, rows, other in (("HPOBench", on_tables, on_curves), ("LCBench", on_curves, on_tables)):
+        today, learned = [], []
+        for place, row in enumerate(rows):
+            left = without(rows, place)[:, of_pool], other[:, of_pool]
+            chosen = greedy(of_both(*left), len(known))
+            today.append(row[of_known].min())
+            learned.append(row[of_pool][chosen].min())
+        figures |= {f"{name}, today's {len(known)}": float(np.mean(today))}
+        figures |= {f"{name}, {len(known)} learned": float(np.mean(learned))}
+    chosen = greedy(of_both(on_tables[:, of_pool], on_curves[:, of_pool]), n)
+    return [pool[place] for place in chosen], figures
+
+
+def main() -> None:
+    for kind, widest in (("array", 1024), ("table", 512), ("small", 256)):
+        found, figures = learn(kind, widest, 8)
+        print(kind, {name: round(value, 3) for name, value in figures.items()})
+        for hp in found:
+            print("   ", hp.to_json())
+
+
+if __name__ == "__main__":
+    main()

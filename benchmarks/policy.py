@@ -114,11 +114,17 @@ def replay_curves(place: int) -> list[Found]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     chosen, others = curves()[place], [other for i, other in enumerate(curves()) if i != place]
     found = []
-    for name, starts in (("ours", learned_from_curves(others, 4)), ("ours, no starts", [])):
+    learned = learned_from_curves(others, 4)
+    for name, starts, n, virtual_slots in (
+        ("ours", learned, BUDGET, 0),
+        ("ours, on the clock", learned, BUDGET, 8),
+        ("ours, on the clock", learned, BUDGET + 2, 8),
+        ("ours, no starts", [], BUDGET, 0),
+    ):
         with replay_home() as settings:
-            study = search(make_spec(chosen, BUDGET, place, starts), chosen, 0, settings)
+            study = search(make_spec(chosen, n, place, starts), chosen, 0, settings, virtual_slots)
         epochs = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
-        found.append(Found(f"{name} {BUDGET}", chosen.name, 100 * study.best_value, epochs=epochs))
+        found.append(Found(f"{name} {n}", chosen.name, 100 * study.best_value, epochs=epochs))
     for name, sampler in (("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler)):
         best = plain_search(chosen, MARKS[3], sampler(seed=place))
         found += [Found(f"{name} {n}", chosen.name, 100 * best[n - 1], epochs=52 * n) for n in (BUDGET, MARKS[3])]

@@ -28,6 +28,7 @@ from search.scheduling.progress import Observer
 from search.scheduling.scheduler import Scheduler
 from search.spec.reading import spec_from_dict
 from search.spec.study_spec import StudySpec
+from search.storage.attributes import SPEC, VIRTUAL_SLOTS
 from search.storage.stored_study import StoredStudy
 from search.tracking.run_names import finalist_run_name
 from search.workers.pool import Event
@@ -108,14 +109,24 @@ def make_spec(
     return replace(spec_from_dict(document).for_task("classification"), start=tuple(starts))
 
 
-def search(spec: StudySpec, recording: Recording, seed: int, settings: Settings, n_slots: int = 1) -> StoredStudy:
-    """Runs our scheduler on a recording until the study's budget is spent."""
+def search(spec: StudySpec, recording: Recording, seed: int, settings: Settings, virtual_slots: int = 0) -> StoredStudy:
+    """Runs our scheduler on a recording until the study's budget is spent.
+
+    Args:
+        spec: The study.
+        recording: Its dataset.
+        seed: The recorded seed that every trial has.
+        settings: Where the spool is.
+        virtual_slots: Of the study's virtual clock; 0 means that it has none, and one real slot sees every result.
+    """
     storage = MemoryStorage()
     storage.create_new_study([StudyDirection.MAXIMIZE], spec.name)
     study = StoredStudy(spec.name, storage, make_pruner(spec))
-    study.set_user_attr("spec", spec.to_json())
+    study.set_user_attr(SPEC, spec.to_json())
+    if virtual_slots:
+        study.set_user_attr(VIRTUAL_SLOTS, virtual_slots)
     clock = SteppingClock()
-    pool = ReplayPool(recording, seed, n_slots, clock)
+    pool = ReplayPool(recording, seed, 1, clock)
     tracker: Any = Untracked()
     context = StudyContext(spec, study, settings, tracker, Observer(), 10, 2, {})
     Scheduler(context, pool, 0.0, clock.now).run()

@@ -53,7 +53,8 @@ class TrialSampler(BaseSampler):
     A trial's configuration depends on the study's seed, its number and the trials that were finished by then: an
     interrupted study continues as if it had not been interrupted, and several searching processes never draw with the
     same random numbers. The study's ``[[start]]`` configurations come first; a configuration that a trial has already
-    is drawn again, and where no draw is new, a finite space is searched from the last one on.
+    is drawn again, and where no draw is new, a finite space is searched from the last one on. The random draws before
+    TPE has learned stay near the starts of a study that is ``like`` earlier ones.
 
     Args:
         spec: The study.
@@ -72,6 +73,8 @@ class TrialSampler(BaseSampler):
         self._study = study
         self._past = past
         self._distributions = spec.space.distributions()
+        is_near = spec.sampler == "tpe" and spec.like and spec.start
+        self._at_random = spec.space.near(spec.start) if is_near else self._distributions
         self._widened = {name: _widened(distribution) for name, distribution in self._distributions.items()}
         self._tried: set[tuple[object, ...]] = set()
         self._n_known = 0
@@ -147,7 +150,7 @@ class TrialSampler(BaseSampler):
             params = {name: _rounded(value, self._distributions[name]) for name, value in drawn.items()}
         else:
             params = dict(inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial)))
-        for name, distribution in self._distributions.items():
+        for name, distribution in self._at_random.items():
             if name not in params:
                 params[name] = inner.sample_independent(study, trial, name, distribution)
         return params

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -92,6 +93,22 @@ def distribution(dimension: Choice | Range) -> BaseDistribution:
     if isinstance(low, int):
         return IntDistribution(low, high, log=log, step=step or 1)
     return FloatDistribution(low, high, log=log, step=step)
+
+
+def near(dimension: Choice | Range, known: Sequence[Number]) -> BaseDistribution:
+    """Optuna's distribution of a range around some of its values, and a quarter of its span beyond them.
+
+    Choices, and ranges in steps, stay whole.
+    """
+    if isinstance(dimension, Choice) or dimension.step is not None:
+        return distribution(dimension)
+    on_scale, back = (math.log, math.exp) if dimension.log else (float, float)
+    low, high = on_scale(dimension.low), on_scale(dimension.high)
+    margin = (high - low) / 4
+    ends = [back(max(low, on_scale(min(known)) - margin)), back(min(high, on_scale(max(known)) + margin))]
+    exact = [round(end) for end in ends] if isinstance(dimension.low, int) else ends
+    first, last = (min(dimension.high, max(dimension.low, end)) for end in exact)
+    return distribution(Range(first, last, dimension.log))
 
 
 def values(dimension: Dimension) -> list[Value | None]:

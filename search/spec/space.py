@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,6 +18,7 @@ from search.spec.dimensions import (
     contains,
     count,
     distribution,
+    near,
     position_of,
     suggest,
     to_json,
@@ -89,6 +90,11 @@ class SearchSpace:
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distribution of each searched dimension, as ``study.ask`` takes them."""
         return {name: distribution(dimension) for name, dimension in self.searched.items()}
+
+    def near(self, configurations: Sequence[Hyperparameters]) -> dict[str, BaseDistribution]:
+        """Optuna's distribution of the part of each searched dimension around some configurations."""
+        found = [configuration.filled() for configuration in configurations]
+        return {name: near(d, [getattr(hp, name) for hp in found]) for name, d in self.searched.items()}
 
     def suggest(self, trial: BaseTrial) -> Hyperparameters:
         """Asks ``trial`` for each searched dimension and fills in the fixed ones."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from databases import ask, finish, opened
+from in_memory import ask as ask_in_memory, make_study
 
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
@@ -100,3 +101,21 @@ def test_a_larger_network_costs_more(digits: Dataset) -> None:
     assert nominal_s(Hyperparameters(epochs=40), digits) == pytest.approx(
         2 * nominal_s(Hyperparameters(epochs=20), digits)
     )
+
+
+def test_the_first_random_draws_stay_near_the_starts(spec: StudySpec) -> None:
+    starts = (
+        Hyperparameters(width=16, depth=1, learning_rate=0.05),
+        Hyperparameters(width=20, depth=2, learning_rate=0.1),
+    )
+    near = spec.space.near(starts)
+    assert (near["width"].low, near["width"].high) == (8, 34), "a quarter of 8 to 64 beyond both"
+    assert near["learning_rate"].low == pytest.approx(0.05 / 10**0.5)
+    assert near["learning_rate"].high == 0.1
+    assert near["depth"].choices == (1, 2)
+    for like, widest in ((["one"], 34), (None, 64)):
+        own = replace(spec, start=starts, like=like)
+        study = make_study(own)
+        widths = [ask_in_memory(own, study)[1]["width"] for _ in range(40)]
+        assert widths[:2] == [16, 20]
+        assert (max(widths) <= 34) == (widest == 34)
