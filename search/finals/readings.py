@@ -23,7 +23,7 @@ from pipelines.objectives import OBJECTIVES
 from search.finals.winner import Winner, find_winner
 from search.home.html import HtmlResult
 from search.home.settings import read_settings
-from search.home.text import times, value_text
+from search.home.text import ordinal, times, value_text
 from search.optimization.baselines import Baselines
 from search.optimization.studies import load_own_study
 from search.storage.attributes import SEAL
@@ -97,8 +97,11 @@ class SealedResult(HtmlResult):
 
     @property
     def _shown(self) -> Mapping[str, object]:
-        left_out = ("intervals", "test_rows")
-        return {"model": self.winner.run_name} | {n: v for n, v in self.figures.items() if n not in left_out}
+        found = {f"test {name.replace('_', ' ')}": _with_interval(it) for name, it in self.evaluation.metrics.items()}
+        metric = self.winner.objective.metric
+        beside = {f"{metric} of {name}": scores.get(metric) for name, scores in self.baselines.items()}
+        read = {"test": f"read {times(self.seal_opened)}", "tested on these rows": f"the {ordinal(self.ordinal)} model"}
+        return {"model": self.winner.run_name, **found, **self._rows_of_classes, **beside, **read}
 
     @property
     def _rows_of_classes(self) -> dict[str, object]:
@@ -117,6 +120,10 @@ class SealedResult(HtmlResult):
         """The figures, the model and the value that was expected of it, as the study keeps them."""
         winner = self.winner
         return {"model_sha256": winner.model_sha256, **self.figures, "promised": winner.candidate.value}
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return f"{value_text(estimate.value)}, 95% interval {value_text(estimate.low)} to {value_text(estimate.high)}"
 
 
 def seal_opened(attributes: Mapping[str, Any]) -> int:

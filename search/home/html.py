@@ -51,6 +51,11 @@ def html_table(rows: Iterable[Sequence[object]], columns: Sequence[str] = ()) ->
     return f"<table>{''.join(lines)}</table>"
 
 
+def html_line(text: str, *, is_strong: bool = False) -> str:
+    """A line of text."""
+    return f"<div><b>{escape(text)}</b></div>" if is_strong else f"<div>{escape(text)}</div>"
+
+
 def html_of(value: object) -> str:
     """A value as HTML: a number with four digits, a record or a mapping as a table, an array as its shape."""
     if value is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError
-from search.home.html import html_table
+from search.home.html import html_line, html_table
 from search.home.settings import read_settings
 from search.notebook.live import NotebookTable, notebook_observer
 from search.optimization.leaderboard import TrialRow, leaderboard
@@ -204,8 +204,8 @@ class StudyResult(scheduling.StudyResult):
         )
         more = f"and {len(self.rows) - _TOP} more trials" if len(self.rows) > _TOP else None
         head = f"study {self.study}{over_folds(self.rows)}: {counts} in {seconds(self.wall_s)}"
-        beneath = [(line,) for line in (more, *baseline(self.rows)) if line]
-        return html_table([(head,)]) + table + (html_table(beneath) if beneath else "")
+        beneath = [html_line(line) for line in (more, *baseline(self.rows)) if line]
+        return html_line(head, is_strong=True) + table + "".join(beneath)
 
 
 def run_study(

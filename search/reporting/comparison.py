@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from pipelines.errors import InputError, NotFoundError
-from search.home.html import HtmlResult, html_table
+from search.home.html import HtmlResult, html_line, html_table
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.studies import load_own_study, load_study
@@ -50,7 +50,7 @@ class Comparison(HtmlResult):
         labels = {name: _label(name, self.objective) for name in self.values}
         rows = [(labels[name], *(_shown(name, value) for value in self.values[name])) for name in self.differs]
         same = [f"{labels[name]} {_shown(name, found[0])}" for name, found in self._same]
-        beneath = html_table([(f"the same for all: {', '.join(same)}",)]) if same else ""
+        beneath = html_line(f"the same for all: {', '.join(same)}") if same else ""
         return html_table(rows, (singular, *(f">{name}" for name in self.names))) + beneath
 
     @property

@@ -15,7 +15,7 @@ from search.devices.gpus import find_gpus
 
 pytestmark = pytest.mark.gpu
 
-# Wide enough to be worth a GPU; every optimizer with a fused kernel, with and without dropout.
+# Wide enough to be worth a GPU; every optimizer with a fused kernel, with and without dropout and other parts.
 SPACE = """
 [space]
 width = [64, 512]
@@ -24,6 +24,10 @@ dropout = [0.0, 0.3]
 optimizer = ["sgd", "rmsprop", "adam"]
 epochs = 4
 batch_size = 128
+activation = ["relu", "gelu", "selu"]
+normalization = ["none", "batch", "layer"]
+noise = [0.0, 0.1]
+residual = [false, true]
 """
 VALIDATE = """
 import sys

@@ -38,9 +38,10 @@ def confusion(matrix: npt.ArrayLike, class_names: Sequence[str], rows: str = "va
     note = f"{n_right:,} of {n_rows:,} {rows} are right; the darker, the larger the share of the true class."
     step = -(-n // 50)
     ticks = {"tickvals": list(range(0, n, step)), "ticktext": labels[::step]}
+    plain = {"showgrid": False, "zeroline": False, "automargin": True}
     axes = {
-        "xaxis": {"title": "predicted", "constrain": "domain", **ticks},
-        "yaxis": {"title": "true", "autorange": "reversed", **ticks},
+        "xaxis": {"title": "predicted", **plain, **ticks},
+        "yaxis": {"title": "true", "autorange": "reversed", **plain, **ticks},
     }
     figure = new_figure("Confusion matrix", note, **axes, height=max(340, min(820, 150 + 36 * n)))
     hover = [[f"{labels[i]} as {labels[j]}: {counts[i, j]:,}, {shares[i, j]:.1%}" for j in range(n)] for i in range(n)]

@@ -10,7 +10,7 @@ from optuna.distributions import CategoricalDistribution
 
 from pipelines.objectives import Objective
 from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError, escaped
-from search.reporting.charts.style import BLUE, CURVE_COLOURS, ORANGE, VERMILION, new_figure
+from search.reporting.charts.style import BLUE, CURVE_COLOURS, LEGEND, ORANGE, VERMILION, new_figure
 from search.tracking.entries import Epoch
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def best_curves(objective: Objective, histories: Mapping[int, Sequence[Epoch]]) 
     has_training = any(objective.metric in epoch.metrics for epochs in histories.values() for epoch in epochs)
     note = "The training rows are dotted." if has_training and objective.metric != objective.name else ""
     axes = {"xaxis_title": "epoch", "yaxis_title": objective.metric}
-    figure = new_figure("Learning curves of the best", note, **axes, legend={"orientation": "h", "y": 1.12})
+    figure = new_figure("Learning curves of the best", note, **axes, legend=LEGEND)
     for index, (number, epochs) in enumerate(histories.items()):
         colour = CURVE_COLOURS[index % len(CURVE_COLOURS)]
         steps = [epoch.step for epoch in epochs]
@@ -68,8 +68,8 @@ def all_curves(study: StudyPoints) -> Figure:
         {"label": label, "method": "restyle", "args": [{"visible": [bool(keep(point)) for point in shown]}]}
         for label, keep in filters.items()
     ]
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "showactive": True}
-    figure.update_layout(updatemenus=[menu], showlegend=False, margin={"t": 130})
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom", "showactive": True}
+    figure.update_layout(updatemenus=[menu], showlegend=False)
     return figure
 
 

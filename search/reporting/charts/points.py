@@ -19,6 +19,8 @@ from search.optimization.leaderboard import TrialRow, objective_of, trial_row
 from search.reporting.trial_table import short
 
 _MOST_TICKS = 6
+_LABELS_LENGTH = 20
+"""Characters of the labels of a logarithmic axis, which may be that of a small panel."""
 _MANY = 7
 """Whole numbers of a range that each have a tick; ranges of more have ticks at round numbers."""
 
@@ -216,15 +218,17 @@ def ticks_of(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]
 
 
 def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Powers of ten within the values; over less than two of them 2 and 5 too. The ticks are logarithms."""
+    """Powers of ten within the values, with numbers between them where there is room. The ticks are logarithms."""
     low, high = math.log10(min(given)), math.log10(max(given))
-    digits = (1, 2, 5) if high - low < 2.3 else (1,)
-    every = range(math.floor(low), math.ceil(high) + 1)
-    values = [digit * 10.0**power for power in every for digit in digits]
-    ticks = [math.log10(value) for value in values]
-    kept = [(tick, value) for tick, value in zip(ticks, values, strict=True) if low - 0.02 <= tick <= high + 0.02]
-    kept = kept or [(low, min(given)), (high, max(given))]
-    return tuple(tick for tick, _ in kept), tuple(f"{value:.6g}" for _, value in kept)
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        every = [digit * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for digit in digits]
+        values = [value for value in every if low - 0.05 <= math.log10(value) <= high + 0.05]
+        labels = [f"{value:.6g}" for value in values]
+        if len(" ".join(labels)) <= _LABELS_LENGTH:
+            break
+    if not labels:
+        values, labels = [min(given), max(given)], [f"{min(given):.3g}", f"{max(given):.3g}"]
+    return tuple(math.log10(value) for value in values), tuple(labels)
 
 
 def _round_steps(least: float) -> Iterator[float]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError, escaped
-from search.reporting.charts.style import BLUE, GREY, ORANGE, VERMILION, add_marked, new_figure
+from search.reporting.charts.style import BLUE, GREY, LEGEND, ORANGE, VERMILION, add_marked, new_figure
 from search.reporting.display import seconds
 from search.storage.attributes import RESULT
 
@@ -20,7 +20,7 @@ Span: TypeAlias = tuple[float, float]
 """Begin and end, in seconds."""
 
 _MAX_LANES = 64
-_LANE_PX, _BESIDE_PX = 24, 110
+_LANE_PX, _BESIDE_PX = 28, 170
 _SHORTEST_PAUSE_S = 5.0
 _OVERLAP_S = 0.3
 """A result is recorded a moment after its slot is free again."""
@@ -34,7 +34,7 @@ def history(study: StudyPoints) -> Figure:
         raise TooFewTrialsError(f"The history needs a trial with a value; study {study.name} has none so far.")
     note = "Rings are trials that were pruned: the best value that they reached." if study.n_pruned else ""
     axes = {"xaxis_title": "trial", "yaxis_title": study.objective.label}
-    figure = new_figure("History", note, **axes, legend={"orientation": "h", "y": 1.12})
+    figure = new_figure("History", note, **axes, legend=LEGEND)
     add_marked(figure, points, [point.row.number for point in points], [point.value for point in points])
     complete = [point for point in points if point.is_complete]
     steps = _best_so_far(study, complete or points)
@@ -99,7 +99,8 @@ def timeline(study: StudyPoints) -> Figure:
         "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": lanes[::-1], "tickvals": lanes},
     }
     height = _LANE_PX * len(lanes) + _BESIDE_PX
-    figure = new_figure("Slots", note, **axes, barmode="overlay", height=height, legend={"orientation": "h", "y": 1.12})
+    figure = new_figure("Slots", note, **axes, barmode="overlay", height=height, legend=LEGEND)
+    figure.update_layout(meta={"lanes": len(lanes)})
     _add_jobs(figure, jobs, divisor)
     _add_waits(figure, jobs, end_s, divisor)
     first_s = min(begin for _, (begin, _) in spans)

@@ -12,7 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState, create_trial
 
 from search.reporting.charts.points import Axis, StudyPoints, ticks_of
-from search.reporting.charts.style import BLUE, BRIGHTNESS, GREY, VERMILION, add_marked, new_figure
+from search.reporting.charts.style import BLUE, BRIGHTNESS, GREY, LEGEND, VERMILION, add_marked, new_figure
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -35,8 +35,11 @@ def importances(study: StudyPoints) -> Figure:
     note = f"Computed from {len(study.compared)} trials by PedAnova. {study.mark}".strip()
     names = list(shares)[::-1]
     room = [0, 1.2 * max(shares.values())]  # for the text beside the longest bar
-    axes = {"xaxis": {"title": "importance", "tickformat": ".0%", "range": room}, "yaxis": {"type": "category"}}
-    figure = new_figure("Importances", note, **axes, height=100 + 26 * len(names))
+    axes = {
+        "xaxis": {"title": "importance", "tickformat": ".0%", "range": room},
+        "yaxis": {"type": "category", "automargin": True},
+    }
+    figure = new_figure("Importances", note, **axes, height=170 + 26 * len(names))
     return figure.add_bar(
         x=[shares[name] for name in names], y=names, orientation="h", marker={"color": BLUE},
         text=[f"{shares[name]:.0%}" for name in names], textposition="outside", cliponaxis=False,
@@ -83,7 +86,7 @@ def parallel(study: StudyPoints) -> Figure:
     note += "Drag along an axis to select a range."
     if len(names) > _MOST_AXES:
         note += f" The {_MOST_AXES} most important of {len(names)} hyperparameters are drawn."
-    figure = new_figure("Parallel coordinates", note, height=460, margin={"t": 130, "b": 40})
+    figure = new_figure("Parallel coordinates", note, height=460, margin={"l": 64, "r": 64, "t": 160, "b": 40})
     line = {"color": _colours(study), "colorscale": _BY_RANK, "cmin": 0, "cmax": 1, "showscale": False}
     figure.add_parcoords(dimensions=known, line=line, labelangle=-25, labelside="top")
     return figure
@@ -112,8 +115,8 @@ def slices(study: StudyPoints) -> Figure:
     values = [point.value for point in study.compared]
     n_rows = -(-len(names) // _COLUMNS)
     note = "Rings are pruned trials." if study.mark else ""
-    figure = new_figure("Slices", note, height=110 + _PANEL_PX * n_rows, meta={"panels": len(names)}, showlegend=True)
-    figure.update_layout(legend={"orientation": "h", "y": 1 + 0.12 / n_rows})
+    figure = new_figure("Slices", note, height=160 + _PANEL_PX * n_rows, meta={"panels": len(names)}, showlegend=True)
+    figure.update_layout(legend=LEGEND)
     for index, name in enumerate(names):
         axis, number = study.axis(name), str(index + 1) if index else ""
         column, row = index % _COLUMNS, index // _COLUMNS
@@ -123,6 +126,8 @@ def slices(study: StudyPoints) -> Figure:
             "ticktext": axis.labels,
             "range": axis.span,
             "title": {"text": name, "standoff": 6},
+            "tickangle": 0,
+            "zeroline": False,
         }
         title = study.objective.metric if column == 0 else None
         y_axis = {"matches": "y" if index else None, "anchor": f"x{number}", "showticklabels": column == 0}
@@ -163,7 +168,7 @@ def contour(study: StudyPoints) -> Figure:
         span = axis.span if axis.categories else (float(places[0]), float(places[-1]))
         axes[name] = {"title": axis.name, "tickvals": axis.ticks, "ticktext": axis.labels, "range": span}
     figure = new_figure("The two that matter most", note, **axes, height=460, showlegend=True)
-    figure.update_layout(legend={"orientation": "h", "y": 1.12})
+    figure.update_layout(legend=LEGEND)
     shared = {
         "x": x.round(5).tolist(), "y": y.round(5).tolist(), "z": surface,
         "colorscale": BRIGHTNESS, "reversescale": not study.objective.maximize, "hoverinfo": "skip",

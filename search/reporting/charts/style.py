@@ -15,14 +15,20 @@ CURVE_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#56B4E9", ORANGE, "#7A5
 """Okabe and Ito's, the first ones; readable on light and dark pages."""
 BRIGHTNESS = "Viridis"
 """Of values: the brighter, the better."""
+LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
+"""A line above the chart, beneath the note."""
+_TOP_PX = 104
 
 
 def new_figure(heading: str, note: str = "", **layout: object) -> Figure:
     """An empty figure; the report sets its own theme and shows the heading and the note as text."""
     from plotly.graph_objects import Figure
 
-    title = {"text": heading, "subtitle": {"text": note}}
-    return Figure(layout={"template": "plotly_white", "title": title, **layout})
+    # Plotly writes the legend over the note where the place of the title follows from the margin.
+    place = {"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 14}}
+    title = {"text": heading, "subtitle": {"text": note}, **place}
+    shared = {"template": "plotly_white", "title": title, "margin": {"l": 64, "r": 32, "t": _TOP_PX, "b": 56}}
+    return Figure(layout={**shared, **layout})
 
 
 def add_marked(

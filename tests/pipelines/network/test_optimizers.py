@@ -9,7 +9,8 @@ from keras_counterpart import batches, keras_model, tiny_dataset
 from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.errors import TrainingError
-from pipelines.network.optimizers import fused_name
+from pipelines.network.optimizers import fused_name, state_variables
+from pipelines.training.history import Checkpoint
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
 
@@ -69,6 +70,21 @@ def test_every_depth_gives_keras_weights(depth: int) -> None:
 def test_a_batch_larger_than_the_data_is_one_step() -> None:
     ours, theirs = trained_both_ways(tiny_dataset(), configuration("sgd", batch_size=1000, learning_rate=0.1))
     assert_same_weights(ours, theirs)
+
+
+def test_a_checkpoint_of_keras_own_adamw_is_resumed() -> None:
+    """Earlier versions trained adamw with Keras's optimizer."""
+    dataset, hp = tiny_dataset(), configuration("adamw", epochs=2, learning_rate=0.03)
+    model = keras_model(dataset, hp, Training(TrainingRows.of(dataset), hp, SEED).checkpoint().weights)
+    for x, y in batches(dataset, hp, SEED, epoch=0):
+        model.train_on_batch(x, y)
+    state = tuple(held.numpy() for held in state_variables(model.optimizer))
+    start = Checkpoint(tuple(model.get_weights()), state, steps=3, epochs=1)
+    training = Training(TrainingRows.of(dataset), hp, SEED, start)
+    list(training)
+    for x, y in batches(dataset, hp, SEED, epoch=1):
+        model.train_on_batch(x, y)
+    assert_same_weights(list(training.checkpoint().weights), model.get_weights())
 
 
 def test_an_optimizer_that_keras_does_not_know() -> None:

@@ -201,7 +201,11 @@ RICH = replace(
 
 @pytest.mark.parametrize(
     "hp",
-    [replace(RICH, shift=1, flip=True), replace(RICH, optimizer="sgd", momentum=0.9), replace(RICH, optimizer="nadam")],
+    [
+        replace(RICH, shift=1, flip=True, normalization="batch"),
+        replace(RICH, optimizer="sgd", momentum=0.9),
+        replace(RICH, optimizer="nadam"),
+    ],
     ids=["adamw", "momentum", "keras"],
 )
 def test_resuming_keeps_averages_draws_and_rates(digits: Dataset, hp: Hyperparameters) -> None:

@@ -147,7 +147,7 @@ def test_ticks_are_round_numbers(given: list[float], labels: list[str]) -> None:
 
 
 def test_ticks_of_a_logarithmic_axis_are_values() -> None:
-    assert log_ticks([1e-4, 0.09])[1] == ("0.0001", "0.001", "0.01")
+    assert log_ticks([1e-4, 0.08])[1] == ("0.0001", "0.001", "0.01")
     assert log_ticks([16, 500])[1] == ("20", "50", "100", "200", "500")
     assert log_ticks([3e-3, 4e-3])[1] == ("0.003", "0.004")
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 from keras_counterpart import batches, keras_model, tiny_dataset
 
 from pipelines.config import Hyperparameters
+from pipelines.network.architecture import Architecture, Program
+from pipelines.network.epoch import fused_epoch
 from pipelines.network.steps.updates import clipped
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
@@ -76,6 +78,17 @@ def test_averages_are_keras_with_a_momentum_that_rises_in_the_first_steps(optimi
         np.testing.assert_allclose(mine, kerass, rtol=0, atol=1e-5)
     loss = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)[0]
     assert reports[-1].metrics["val_loss"] == pytest.approx(loss, abs=1e-5), "averages are validated"
+
+
+def test_values_of_a_configuration_do_not_trace_anew() -> None:
+    """And adam with decayed weights is adamw."""
+    rows, program = TrainingRows.of(tiny_dataset()), Program(Architecture(2), "cross_entropy")
+    given = {"weight_decay": 0.1, "gradient_clip": 1.0, "ema": 0.9, "label_smoothing": 0.1}
+    list(Training(rows, replace(HP, **given), SEED))
+    before = fused_epoch("adam", program, 1).experimental_get_tracing_count()
+    others = {name: value / 2 for name, value in given.items()} | {"optimizer": "adamw", "warmup": 0.3, "width": 30}
+    list(Training(rows, replace(HP, schedule="onecycle", **others), SEED))
+    assert fused_epoch("adam", program, 1).experimental_get_tracing_count() == before
 
 
 def test_the_validation_loss_is_that_of_true_targets() -> None:
