@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,9 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         train_once as train_once,
     )
     from search.training.forecast import Forecast as Forecast, plan_study as plan_study
+
+# Optuna and MLflow import tqdm, which asks for widgets in a notebook; the progress here needs none.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 @functools.cache
