@@ -63,7 +63,9 @@ class Course:
         """When it next reports what other trials are judged by; infinite where it does not."""
         if self.end is not None:
             return math.inf
-        return next((self.at(epoch) for epoch in self.shown if epoch > self.reported), math.inf)
+        # What the last epoch shows is the whole trial, which is there once it has ended.
+        coming = (epoch for epoch in self.shown if epoch > self.reported or epoch == self.last)
+        return next((self.at(epoch) for epoch in coming), math.inf)
 
     def end_after(self, epoch: int) -> int:
         """The first epoch after the given one at which it may end."""

@@ -145,6 +145,15 @@ def test_a_trial_is_judged_once_earlier_reports_are_there(reported: int, known: 
     assert clock.may_judge(0, 1), "the first trial never waits"
 
 
+def test_a_complete_trial_is_waited_for_where_others_are_judged_by_it() -> None:
+    clock = VirtualClock(2)
+    clock.add(0, Course(0, 10, 2, [1], [2], reported=2))  # its last report is there, its result is not
+    clock.add(1, Course(0, 30, 4, [1], [4]))
+    assert not clock.may_judge(1, 1)
+    clock.courses[0].end = 2
+    assert clock.may_judge(1, 1)
+
+
 def test_more_real_slots_than_virtual_ones_are_noticed() -> None:
     clock = VirtualClock(1)
     clock.add(0, Course(0, 10, 4))
