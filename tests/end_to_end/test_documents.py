@@ -46,6 +46,7 @@ def test_the_site_has_every_command_key_and_name_and_needs_no_network(site: Path
             assert html.escape(rule.text.removeprefix("must be ").split(" ")[0], quote=False) in part
     for name in dir(search):
         assert f".{name}" in names, name
+    assert "run_study" in read(site, "tour"), "the notebook must be a page"
     for path in (site / "index.html", site / "reference" / "index.html"):
         loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', path.read_text())
         assert not loaded, f"{path} loads {loaded}"
