@@ -142,7 +142,7 @@ def _trial_charts(objective: Objective, searched: Sequence[str]) -> list[State]:
     return [
         _line("epochs", objective.name),
         _chart(
-            "coordinates", "PARALLEL", "Parallel coordinates", selectedParams=list(searched), selectedMetrics=[best]
+            "coordinates", "PARALLEL", "Parallel Coordinates", selectedParams=list(searched), selectedMetrics=[best]
         ),
         _chart("best", "BAR", best, metricKey=best),
     ]

@@ -95,8 +95,10 @@ def cells(page: Page, column: str, count: int) -> list[str]:
 
 
 def chart(page: Page, title: str) -> Locator:
-    """The chart of a title."""
-    return page.locator('[data-testid="experiment-view-compare-runs-card"]').filter(has_text=title).first
+    """The chart whose text begins with its title."""
+    return (
+        page.locator('[data-testid="experiment-view-compare-runs-card"]').filter(has_text=re.compile(f"^{title}")).first
+    )
 
 
 def experiment_of(runs: dict[str, Run]) -> str:
@@ -129,7 +131,7 @@ def test_the_prepared_charts_show_every_trial(page: Page, server: Server, runs: 
     assert len(trials) == N_TRIALS
     expect(epochs.locator(".js-plotly-plot .scatterlayer .trace path.js-line").nth(N_TRIALS - 1)).to_be_attached()
     expect(chart(page, "best_val_accuracy").locator(".js-plotly-plot .barlayer .point")).to_have_count(N_TRIALS)
-    axes = chart(page, "Parallel coordinates")
+    axes = chart(page, "Parallel Coordinates")
     axes.scroll_into_view_if_needed()
     expect(axes.get_by_text("learning_rate").first).to_be_visible()
 
