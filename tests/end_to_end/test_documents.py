@@ -44,7 +44,7 @@ def test_the_site_has_every_command_key_and_name_and_needs_no_network(site: Path
             for option in (*parameter.opts, *parameter.secondary_opts) if parameter.opts[0][:1] == "-" else ():
                 assert f"<code>{option}</code>" in commands, f"{name} {option}"
     for table, rules in TABLES.items():
-        part = keys[keys.index(f"[{table}]</code>") :]
+        part = keys[keys.index(f'id="{table}"') :]
         for key, rule in rules.items():
             assert f"<code>{key}</code>" in part, f"{table}.{key}"
             assert html.escape(rule.text.removeprefix("must be ").split(" ")[0], quote=False) in part
