@@ -22,8 +22,12 @@ class Newcomer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        first = Path(sys.executable).parent
-        self._environ = os.environ | {"PATH": f"{first}:{os.environ['PATH']}", "HOME": str(folder)}
+        own, first = folder / "bin", Path(sys.executable).parent
+        own.mkdir()
+        program = own / "mlp-search"  # as pip writes it, also where the environment was moved since
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m search "$@"\n')
+        program.chmod(0o755)
+        self._environ = os.environ | {"PATH": f"{own}:{first}:{os.environ['PATH']}", "HOME": str(folder)}
         self._environ.pop("MLP_SEARCH_HOME", None)
         self.typed: set[str] = set()
 
@@ -41,7 +45,7 @@ class Newcomer:
     def open_page(self, line: str) -> str:
         """Runs a line that serves until Ctrl-C; returns its first line, and presses Ctrl-C."""
         process = subprocess.Popen(
-            line.split(), cwd=self.folder, env=self._environ, text=True, start_new_session=True,
+            ["bash", "-c", f"exec {line}"], cwd=self.folder, env=self._environ, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdout
