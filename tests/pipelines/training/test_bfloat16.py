@@ -45,13 +45,17 @@ def digest(dataset: Dataset, hp: Hyperparameters, precision: Precision) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in (*checkpoint.weights, *checkpoint.state))).hexdigest()
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "nadam"])
-def test_the_h5_gives_what_was_logged(optimizer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "hp",
+    [HP, replace(HP, optimizer="nadam"), replace(HP, optimizer="adamw", ema=0.9, label_smoothing=0.1, shift=1)],
+    ids=["adam", "nadam", "rich"],
+)
+def test_the_h5_gives_what_was_logged(hp: Hyperparameters, tmp_path: Path) -> None:
     dataset = digits()
-    training = Training(TrainingRows.of(dataset), replace(HP, optimizer=optimizer), 3, precision="bfloat16")
+    training = Training(TrainingRows.of(dataset), hp, 3, precision="bfloat16")
     logged = {report.epoch: report.metrics for report in training}[training.best_epoch]
     path = tmp_path / "model.h5"
-    path.write_bytes(to_h5(build_model(HP, dataset.preprocessing, training.best)))
+    path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.best)))
     model = keras.models.load_model(path)
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)
