@@ -11,8 +11,7 @@ import optuna
 from recorded import SHAPE, Curves, Table, cell, configuration_at, hpobench, lcbench
 
 from pipelines.config import Hyperparameters
-from search.spec.defaults import DEFAULT_STUDY
-from search.spec.reading import TABLE_START
+from search.spec.defaults import PRESETS
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
 from search.spec.study_spec import SMALL_STARTS
@@ -57,8 +56,8 @@ def learned_from_curves(others: Sequence[Curves], n: int, n_candidates: int = 25
 
 def known_starts() -> dict[str, list[Hyperparameters]]:
     """Today's starts by the kind of source."""
-    classic = [Hyperparameters(**start) for start in DEFAULT_STUDY["start"]]
-    return {"array": classic, "table": [TABLE_START, *classic], "small": list(SMALL_STARTS)}
+    array, table = ([Hyperparameters(**start) for start in PRESETS["classic"][key]] for key in ("start", "table_start"))
+    return {"array": array, "table": table, "small": list(SMALL_STARTS)}
 
 
 def candidates(widest: int, n: int = 400) -> list[Hyperparameters]:

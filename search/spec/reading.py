@@ -20,21 +20,19 @@ from typing import Any
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
-from pipelines.files.sources import TABLE_SUFFIXES, stem_of, suffix_of
+from pipelines.files.sources import stem_of
 from pipelines.objectives import OBJECTIVES
 from search.home.text import printable
 from search.spec.defaults import PRESETS
 from search.spec.dimensions import Range, count, values
 from search.spec.rules import NAME_RULE, TABLES, is_name
-from search.spec.schema import Table, load, parse, preset_space, show
+from search.spec.schema import Table, load, parse, preset_starts, show
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings
 
 MAX_WEIGHTS = 2**31
 DEFAULT_PRESET = "classic"
 """Of a study without a file."""
-TABLE_START = Hyperparameters(256, 2, 0.1, "adam", 0.003, "cosine", 40, 32)
-"""The first configuration of a table's study without a file: small batches, as few rows make few steps an epoch."""
 
 
 def read_spec(path: str | Path) -> StudySpec:
@@ -63,10 +61,7 @@ def default_spec(source: str, **options: object) -> StudySpec:
     preset = str(options.pop("preset", None) or DEFAULT_PRESET)
     starts: list[Table] = []
     if preset in PRESETS:
-        space = preset_space(preset, source)
-        starts = [{name: start[name] for name in start if name in space} for start in PRESETS[preset]["start"]]
-        if preset == "classic" and suffix_of(Path(source)) in TABLE_SUFFIXES:
-            starts.insert(0, TABLE_START.to_json())
+        starts = preset_starts(preset, source)
     spec = _with({"data": {"source": source}, "space": {"preset": preset}, "start": starts}, options)
     return replace(spec, has_default_starts=True, has_default_space=not is_own)
 

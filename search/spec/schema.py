@@ -163,8 +163,19 @@ class _Check:
 
 def preset_space(name: str, source: str) -> Table:
     """The dimensions of a preset that fit a source."""
-    is_table = suffix_of(Path(source)) in TABLE_SUFFIXES
-    return {key: value for key, value in PRESETS[name]["space"].items() if is_table or key != "embedding"}
+    dimensions: Table = PRESETS[name]["space"]
+    return {key: value for key, value in dimensions.items() if _is_table(source) or key != "embedding"}
+
+
+def preset_starts(name: str, source: str) -> list[Table]:
+    """The starts of a preset for a source."""
+    preset = PRESETS[name]
+    starts: list[Table] = preset.get("table_start", preset["start"]) if _is_table(source) else preset["start"]
+    return starts
+
+
+def _is_table(source: str) -> bool:
+    return suffix_of(Path(source)) in TABLE_SUFFIXES
 
 
 def show(value: object) -> str:

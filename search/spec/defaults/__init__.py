@@ -19,11 +19,13 @@ def _text(name: str) -> str:
 _LIKE = '# like = ["digits"]           #'
 STUDY_TEMPLATE = _text("template.toml")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)
-PRESETS: dict[str, dict[str, Any]] = {
-    "classic": {"space": DEFAULT_STUDY["space"], "start": DEFAULT_STUDY["start"]},
-    **tomllib.loads(_text("presets.toml")),
+PRESETS: dict[str, dict[str, Any]] = tomllib.loads(_text("presets.toml"))
+PRESETS["classic"] = {
+    "space": DEFAULT_STUDY["space"],
+    "start": DEFAULT_STUDY["start"],
+    "table_start": [*PRESETS["classic"]["table_start"], *DEFAULT_STUDY["start"]],
 }
-"""A space and its starts, by the preset's name."""
+"""A space and its starts, by the preset's name; a table has starts of its own."""
 
 
 def study_template(preset: str, like: Sequence[str] = ()) -> str:

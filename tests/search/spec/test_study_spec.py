@@ -13,7 +13,7 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
 from search.spec.defaults import STUDY_TEMPLATE
 from search.spec.dimensions import Choice, Fixed, Range
-from search.spec.reading import TABLE_START, default_spec, override, read_spec, spec_from_dict
+from search.spec.reading import default_spec, override, read_spec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.spec.study_spec import SMALL_STARTS, StudySpec, WorkerSettings, default_space
 
@@ -174,7 +174,8 @@ def test_the_study_without_a_file():
         Hyperparameters(768, 2, 0.4, "rmsprop", 0.0015, "cosine", 40, 256),
     )
     assert (spec.name, spec.space, spec.trials, spec.timeout_s) == ("mnist", default_space(), None, 240.0)
-    assert default_spec("iris.CSV.gz").start == (TABLE_START, *spec.start)
+    first, *others = default_spec("iris.CSV.gz").start
+    assert (first.width, first.batch_size, tuple(others)) == (256, 32, spec.start)
     assert default_spec("iris.npz").start == spec.start
     assert default_spec("iris.csv", name="a", target="t", slots=3).workers == WorkerSettings(slots=3)
     lines = problems(lambda: default_spec("mnist", name="a/b", trials=0))
