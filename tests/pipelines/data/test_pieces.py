@@ -26,7 +26,7 @@ def test_each_range_has_about_as_many_rows_and_is_filled_from_its_lower_to_its_u
     reached = (inside > 0).mean(0)
     np.testing.assert_allclose(-np.diff(reached), 1 / MAX_PIECES, atol=0.01)
     np.testing.assert_allclose(
-        inside.sum(1), np.interp(scaled[:, 0], [*pieces.low, pieces.high[-1]], range(33)), atol=0.02
+        inside.sum(1), np.interp(scaled[:, 0], [*pieces.low, pieces.high[-1]], range(MAX_PIECES + 1)), atol=0.02
     )
 
 
