@@ -56,7 +56,7 @@ def test_a_command_that_needs_a_deleted_file_says_so(home: Path) -> None:
         read_artifact(client, f"runs:/{row.run_id}/model.h5", f"model.h5 of run {row.run_id}")
     assert "deleted by prune-models --keep 1 at " in str(error.value)
     assert str(error.value).endswith("train its configuration again")
-    with pytest.raises(UnavailableError, match="deleted by prune-models --keep 1 at .* train its configuration again"):
+    with pytest.raises(UnavailableError, match=r"deleted by prune-models --keep 1 at .* train its configuration again"):
         search.load_study("tiny", home=home).rows[-1].load_model()
 
 
