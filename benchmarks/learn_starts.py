@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,27 +14,31 @@ import optuna
 from recorded import SHAPE, Curves, Table, cell, configuration_at, hpobench, lcbench
 
 from pipelines.config import Hyperparameters
-from search.spec.defaults import PRESETS
+from pipelines.objectives import OBJECTIVES
+from search.spec.defaults import STARTS
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
-from search.spec.study_spec import SMALL_STARTS
 
+N_KNOWN = 2
+"""Starts that were measured on real tables one by one (docs/adr/0012), which come first."""
 _NO_DECAY = 1e-6
+_RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def greedy(regrets: np.ndarray, n: int) -> list[int]:
+def greedy(regrets: np.ndarray, n: int, first: Sequence[int] = ()) -> list[int]:
     """Chooses configurations one by one, each so that the mean regret of the best one of each dataset falls most.
 
     Args:
         regrets: (n_datasets, n_configurations) how much worse each is than the best of its dataset.
         n: How many.
+        first: Places of those that come first in any case.
 
     Returns:
-        Their places, the first one the best alone.
+        Their places.
     """
-    chosen: list[int] = []
-    reached = np.full(len(regrets), np.inf)
-    for _ in range(n):
+    chosen = list(first)
+    reached = regrets[:, chosen].min(axis=1, initial=np.inf)
+    for _ in range(n - len(chosen)):
         after = np.minimum(regrets, reached[:, None]).mean(axis=0)
         chosen.append(int(after.argmin()))
         reached = np.minimum(reached, regrets[:, chosen[-1]])
@@ -56,8 +63,7 @@ def learned_from_curves(others: Sequence[Curves], n: int, n_candidates: int = 25
 
 def known_starts() -> dict[str, list[Hyperparameters]]:
     """Today's starts by the kind of source."""
-    array, table = ([Hyperparameters(**start) for start in PRESETS["classic"][key]] for key in ("start", "table_start"))
-    return {"array": array, "table": table, "small": list(SMALL_STARTS)}
+    return {kind: [Hyperparameters(**start) for start in starts] for kind, starts in STARTS.items()}
 
 
 def candidates(widest: int, n: int = 400) -> list[Hyperparameters]:
@@ -101,42 +107,97 @@ def regrets_on_curves(others: Sequence[Curves], configurations: Sequence[Hyperpa
     return np.asarray(100 * (values.max(axis=1, keepdims=True) - best))
 
 
-def of_both(on_tables: np.ndarray, on_curves: np.ndarray) -> np.ndarray:
-    """Regrets on both, each benchmark with the same weight."""
-    n = len(on_tables) + len(on_curves)
-    return np.concatenate([on_tables * n / len(on_tables) / 2, on_curves * n / len(on_curves) / 2])
+def recorded_regrets(path: Path) -> tuple[list[Hyperparameters], list[str], np.ndarray]:
+    """Configurations that were trained on every source, the sources, and (n_sources, n_configurations) regrets."""
+    sources = json.loads(path.read_text())["sources"]
+    values = {
+        name: {Hyperparameters(**training["params"]): training["value"] for training in found["trainings"]}
+        for name, found in sources.items()
+    }
+    shared = [hp for hp in next(iter(values.values())) if all(hp in of_source for of_source in values.values())]
+    gains = [[OBJECTIVES[sources[name]["objective"]].gain(of[hp]) for hp in shared] for name, of in values.items()]
+    found = np.array(gains)
+    return shared, list(values), found.max(axis=1, keepdims=True) - found
 
 
-def without(rows: np.ndarray, place: int) -> np.ndarray:
-    return np.delete(rows, place, axis=0)
+def scaled(regrets: np.ndarray) -> np.ndarray:
+    """Regrets as shares of that of the middle configuration: accuracies and errors count alike."""
+    return np.asarray(regrets / np.median(regrets, axis=1, keepdims=True))
 
 
-def learn(kind: str, widest: int, n: int) -> tuple[list[Hyperparameters], dict[str, float]]:
-    """The starts of a kind of source; and mean regrets of as many as today's on datasets that were left out."""
-    known, pool = known_starts()[kind], candidates(widest)
-    every = [*known, *pool]
-    on_tables, on_curves = regrets_on_tables(hpobench(), every), regrets_on_curves(lcbench(), every)
-    of_pool, of_known = slice(len(known), None), slice(0, len(known))
-    figures: dict[str, float] = {}
-    for name, rows, other in (("HPOBench", on_tables, on_curves), ("LCBench", on_curves, on_tables)):
-        today, learned = [], []
-        for place, row in enumerate(rows):
-            left = without(rows, place)[:, of_pool], other[:, of_pool]
-            chosen = greedy(of_both(*left), len(known))
-            today.append(row[of_known].min())
-            learned.append(row[of_pool][chosen].min())
-        figures |= {f"{name}, today's {len(known)}": float(np.mean(today))}
-        figures |= {f"{name}, {len(known)} learned": float(np.mean(learned))}
-    chosen = greedy(of_both(on_tables[:, of_pool], on_curves[:, of_pool]), n)
-    return [pool[place] for place in chosen], figures
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of some configurations.
+
+    Attributes:
+        configurations: The configurations.
+        groups: Scaled regrets (n_datasets, n_configurations) of each group of datasets.
+        shares: The weight of each group.
+    """
+
+    configurations: list[Hyperparameters]
+    groups: dict[str, np.ndarray]
+    shares: dict[str, float]
+
+    def choose(self, n: int, first: Sequence[int] = (), left_out: tuple[str, int] | None = None) -> list[int]:
+        """The places of the starts, learned from all datasets but one."""
+        kept = {
+            name: np.delete(rows, left_out[1], axis=0) if left_out and left_out[0] == name else rows
+            for name, rows in self.groups.items()
+        }
+        weighted = [rows * self.shares[name] / len(rows) for name, rows in kept.items() if len(rows)]
+        return greedy(np.concatenate(weighted), n, first)
+
+
+def gather(path: Path) -> Evidence:
+    """Our own trainings count half, those of HPOBench and LCBench a quarter each."""
+    configurations, _, own = recorded_regrets(path)
+    groups = {"recorded": own, "HPOBench": regrets_on_tables(hpobench(), configurations)}
+    groups["LCBench"] = regrets_on_curves(lcbench(), configurations)
+    shares = {"recorded": 0.5, "HPOBench": 0.25, "LCBench": 0.25}
+    return Evidence(configurations, {name: scaled(rows) for name, rows in groups.items()}, shares)
+
+
+def compare(evidence: Evidence, known: Sequence[int], n: int) -> dict[str, dict[str, float]]:
+    """Mean scaled regrets of the best start on datasets that were left out.
+
+    Args:
+        evidence: What is known.
+        known: Places of today's starts.
+        n: Starts in all.
+
+    Returns:
+        By group: today's alone, with random ones after them, with learned ones after them, and learned ones alone.
+    """
+    found = {}
+    for name, rows in evidence.groups.items():
+        best: dict[str, list[float]] = {"today's": [], "and random": [], "and learned": [], "learned alone": []}
+        for i, row in enumerate(rows):
+            best["today's"].append(row[known].min())
+            drawn = [np.random.default_rng(seed).integers(len(row), size=n - len(known)) for seed in range(200)]
+            best["and random"].append(float(np.mean([row[[*known, *more]].min() for more in drawn])))
+            best["and learned"].append(row[evidence.choose(n, known, (name, i))].min())
+            best["learned alone"].append(row[evidence.choose(n, (), (name, i))].min())
+        found[name] = {kind: float(np.mean(regrets)) for kind, regrets in best.items()}
+    return found
 
 
 def main() -> None:
-    for kind, widest in (("array", 1024), ("table", 512), ("small", 256)):
-        found, figures = learn(kind, widest, 8)
-        print(kind, {name: round(value, 3) for name, value in figures.items()})
-        for hp in found:
-            print("   ", hp.to_json())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trainings", type=Path, default=_RESULTS / "trainings.json", help="of record_trainings.py")
+    parser.add_argument("--most", type=int, default=6)
+    given = parser.parse_args()
+    evidence = gather(given.trainings)
+    known = [evidence.configurations.index(hp) for hp in known_starts()["few_rows"][:N_KNOWN]]
+    print("# Mean regret of the best start on datasets that were left out; that of the middle configuration is 1.")
+    for n in (len(known), 4, given.most):
+        for name, regrets in compare(evidence, known, n).items():
+            figures = ", ".join(f"{kind} {value:.2f}" for kind, value in regrets.items())
+            print(f"# {n} starts, {len(evidence.groups[name])} datasets of {name}: {figures}")
+    for place in evidence.choose(given.most, known):
+        print("\n[[few_rows]]")
+        for name, value in evidence.configurations[place].to_json().items():
+            print(f"{name} = {json.dumps(value)}")
 
 
 if __name__ == "__main__":

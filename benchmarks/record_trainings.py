@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from learn_starts import candidates, known_starts, learn
+from learn_starts import Evidence, candidates, known_starts, regrets_on_curves, regrets_on_tables
 from peers.table_rows import TARGETS
+from recorded import hpobench, lcbench
 
 from pipelines.config import DataConfig, Hyperparameters
 
@@ -26,8 +27,10 @@ ARRAYS = ("digits", "mnist", "fashion_mnist")
 
 def configurations(n: int) -> list[Hyperparameters]:
     """Today's starts of small sources, what recorded trainings of others recommend, and random ones."""
-    known, recommended = known_starts()["small"], learn("small", 256, 8)[0]
-    return list(dict.fromkeys((*known, *recommended, *candidates(256))))[:n]
+    known, pool = known_starts()["few_rows"], candidates(256)
+    groups = {"HPOBench": regrets_on_tables(hpobench(), pool), "LCBench": regrets_on_curves(lcbench(), pool)}
+    recommended = Evidence(pool, groups, dict.fromkeys(groups, 0.5)).choose(8)
+    return list(dict.fromkeys((*known, *(pool[place] for place in recommended), *pool)))[:n]
 
 
 def sources(folder: Path) -> Iterator[tuple[str, DataConfig]]:

@@ -11,17 +11,13 @@ from pipelines.config import FEW_ROWS, AskedPrecision, DataConfig, Hyperparamete
 from pipelines.errors import SpecError
 from pipelines.files.sources import scaling_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
+from search.spec.defaults import STARTS
 from search.spec.rules import TABLES, Budget, Pruner, Sampler
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
 
 DEFAULT_TRIALS = 64
 NOTHING: Mapping[str, str] = MappingProxyType({})
-SMALL_STARTS = (
-    Hyperparameters(128, 2, 0.2, "adam", 0.003, "cosine", 40, 32),
-    Hyperparameters(256, 2, 0.3, "adam", 0.001, "cosine", 40, 32),
-)
-"""The starts of a source with fewer than ``FEW_ROWS`` rows: narrow networks, whose folds train side by side."""
 
 
 def default_space() -> SearchSpace:
@@ -135,7 +131,7 @@ class StudySpec:
         """The study with the starts of a source of so many rows, where the user gave none."""
         if not self.has_default_starts or n_rows >= FEW_ROWS:
             return self
-        starts = (self.space.complete(start.to_json()) for start in SMALL_STARTS)
+        starts = map(self.space.complete, STARTS["few_rows"])
         fitting = tuple(Hyperparameters(**values) for values, problems in starts if not problems)
         return replace(self, start=fitting or self.start)
 

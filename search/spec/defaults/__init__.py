@@ -26,6 +26,8 @@ PRESETS["classic"] = {
     "table_start": [*PRESETS["classic"]["table_start"], *DEFAULT_STUDY["start"]],
 }
 """A space and its starts, by the preset's name; a table has starts of its own."""
+STARTS: dict[str, list[dict[str, Any]]] = tomllib.loads(_text("starts.toml"))
+"""Learned starts of the classic space where the user names none: of sources with few rows."""
 
 
 def study_template(preset: str, like: Sequence[str] = ()) -> str:

@@ -11,11 +11,11 @@ import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
-from search.spec.defaults import STUDY_TEMPLATE
+from search.spec.defaults import STARTS, STUDY_TEMPLATE
 from search.spec.dimensions import Choice, Fixed, Range
 from search.spec.reading import default_spec, override, read_spec, spec_from_dict
 from search.spec.space import SearchSpace
-from search.spec.study_spec import SMALL_STARTS, StudySpec, WorkerSettings, default_space
+from search.spec.study_spec import StudySpec, WorkerSettings, default_space
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
 
@@ -153,11 +153,11 @@ def test_what_a_file_leaves_out():
 
 def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
     small = default_spec("digits").for_rows(4999)
-    assert small.start == SMALL_STARTS
+    assert small.start == tuple(Hyperparameters(**start) for start in STARTS["few_rows"])
     assert default_spec("digits").for_rows(5000).start == default_spec("mnist").start
     weighted = default_spec("iris.csv", class_weight="balanced").for_rows(150)
-    assert [start.class_weight for start in weighted.start] == ["balanced", "balanced"]
-    given = spec_from_dict({"data": {"source": "digits"}, "start": [SMALL_STARTS[0].to_json() | {"width": 64}]})
+    assert {start.class_weight for start in weighted.start} == {"balanced"}
+    given = spec_from_dict({"data": {"source": "digits"}, "start": [STARTS["few_rows"][0] | {"width": 64}]})
     assert given.for_rows(100) == given
 
 
@@ -212,3 +212,9 @@ def test_reading_a_study_needs_neither_tensorflow_nor_mlflow():
     code = "import sys, search.spec; print(sorted({'tensorflow', 'keras', 'mlflow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_learned_starts_lie_in_the_default_space(kind: str) -> None:
+    assert 1 <= len(STARTS[kind]) <= 8
+    assert [default_space().complete(start)[1] for start in STARTS[kind]] == [[]] * len(STARTS[kind])
