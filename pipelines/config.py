@@ -106,7 +106,7 @@ class Hyperparameters:
         shape: Of the widths: ``funnel`` narrows from ``width`` at the first hidden layer.
         residual: Whether a hidden layer's input is added to its output where both have one width.
         ema: Momentum of the moving average of the weights that is validated and kept, from 0 to below 1; 0 for none.
-        warmup: Share of the steps over which the learning rate rises from 0, from 0 to below 1.
+        warmup: Share of the steps over which the learning rate rises, from 0 to below 1; 0 is 0.3 for ``onecycle``.
         momentum: Of sgd, from 0 to below 1.
         gradient_clip: Largest norm of the whole gradient of a step; 0 sets no limit.
         shift: Most pixels by which a picture moves at random along each axis in training.
