@@ -154,7 +154,7 @@ class OnFirstNote(Observer):
 def test_interrupted_and_resumed_finals_end_as_uninterrupted_ones(tmp_path: Path):
     for name in ("whole", "halves"):
         # An optimizer with which each seed is a program of its own: the interruption comes between two of them.
-        run_small(tmp_path / name, "s", trials=2, width={"low": 8, "high": 64}, optimizer="adamw")
+        run_small(tmp_path / name, "s", trials=2, width={"low": 8, "high": 64}, optimizer="nadam")
     whole = run_finalists("s", top=2, seeds=3, home=tmp_path / "whole")
 
     stop = OnFirstNote(lambda: os.kill(os.getpid(), signal.SIGINT))
