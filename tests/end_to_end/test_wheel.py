@@ -16,9 +16,6 @@ from waiting import PATIENCE_S
 
 from search.spec.defaults import STUDY_TEMPLATE
 
-DATA = [".j2", ".toml", ".json"]
-"""Suffixes of the files beside the code; where the packages have them, the wheel has them."""
-
 
 def run(command: list[str], cwd: Path) -> str:
     environ = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MLP_SEARCH_HOME")}
@@ -57,6 +54,6 @@ def test_an_installed_wheel_has_its_version_its_help_its_templates_and_its_data(
 
 
 def files_of(package: Path) -> set[str]:
-    """The code and the data of a package."""
-    found = (path for path in package.rglob("*") if path.suffix in (".py", ".typed", *DATA) or path.name == "py.typed")
+    """Every file of a package, code and data."""
+    found = (path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {str(path.relative_to(package)) for path in found}
