@@ -96,6 +96,8 @@ class StudyResult(scheduling.StudyResult):
         interrupted: Whether Ctrl-C ended it; to resume, call it again.
         undelivered: Runs that MLflow does not have yet; they wait in the spool.
         n_trained: Trials that this run finished; 0 where the study had used its budget before.
+        waited_s: Seconds that the slots of this run waited for results of other slots, together.
+        waited_share: That time as a share of the time that they had.
         home: Where the databases are; None for the default.
     """
 
