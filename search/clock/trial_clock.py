@@ -18,6 +18,11 @@ from search.storage.attributes import PRUNED_AT, RESULT, VIRTUAL, VIRTUAL_SLOTS
 DEFAULT_SLOTS = 8
 """Virtual slots of a study that has no more real ones: with any number up to it the study has the same trials."""
 
+_DELAY_EPOCHS = 2
+"""Epochs of a typical network from a report to its judgement. Without a delay a small network that trains fast would be
+compared with few others, and trials train a third longer; with a longer one slots wait more. It must not change: where
+trials are pruned follows from it."""
+
 
 class TrialClock:
     """Says when trials begin on the virtual clock, and shows samplers and pruners what each may use.
@@ -33,7 +38,7 @@ class TrialClock:
 
     def __init__(self, spec: StudySpec, study: StoredStudy, shape: Shape) -> None:
         self._spec, self._study, self._shape = spec, study, shape
-        self._clock = VirtualClock(study.user_attrs[VIRTUAL_SLOTS])
+        self._clock = VirtualClock(study.user_attrs[VIRTUAL_SLOTS], _DELAY_EPOCHS * shape.nominal_us(Hyperparameters()))
         self._unread: list[int] = []  # trials without a start
         self._n_trials = 0
         self.update()
@@ -146,8 +151,8 @@ class TrialClock:
         return bool(answers[0])
 
     def _view(self, number: int, epoch: int) -> optuna.Study:
-        """The study as a trial's pruner sees it: earlier trials, as they were when this one ended an epoch."""
-        time = self._clock.courses[number].at(epoch)
+        """The study as a trial's pruner sees it: earlier trials, as they were when its epoch was judged."""
+        time = self._clock.judged_at(number, epoch)
         trials = self._study.get_trials(deepcopy=False)[:number]
         return self._study.view([self._as_of(trial, time) for trial in trials])
 

@@ -4,7 +4,8 @@ A study has a fixed number of virtual slots. Trials begin in the order of their 
 that is free. Everything that a trial depends on is defined on this clock:
 
 * Its configuration is drawn from the trials that had ended when it began.
-* Where it is pruned depends on what trials of lower numbers had reported before.
+* Where it is pruned depends on what trials of lower numbers had reported when it was judged, a fixed time after its
+  own report.
 
 The second rule leaves out trials of higher numbers, although some of them may have reported earlier. In return the
 trial of the lowest number never waits, so that any number of real slots can train the same study.
@@ -81,13 +82,16 @@ class VirtualClock:
 
     Args:
         n_slots: Number of virtual slots.
+        delay: Time from the report of an epoch to its judgement, for which the trial goes on. With it a trial is
+            compared with more of those that train beside it.
 
     Attributes:
         courses: By trial number.
     """
 
-    def __init__(self, n_slots: int) -> None:
+    def __init__(self, n_slots: int, delay: int = 0) -> None:
         self.n_slots = n_slots
+        self._delay = delay
         self.courses: dict[int, Course] = {}
         self._frontier = 0
         self._active: dict[int, Course] = {}  # those that had not ended when the last trial began
@@ -130,6 +134,10 @@ class VirtualClock:
         course = self.courses[number]
         return course.end is not None and course.earliest_end <= time
 
+    def judged_at(self, number: int, epoch: int) -> int:
+        """When an epoch of a trial is judged."""
+        return self.courses[number].at(epoch) + self._delay
+
     def may_judge(self, number: int, epoch: int, without: Collection[int] = ()) -> bool:
         """Whether all is known that decides whether a trial is pruned at an epoch.
 
@@ -138,6 +146,6 @@ class VirtualClock:
             epoch: The epoch.
             without: Trials that are not waited for.
         """
-        time = self.courses[number].at(epoch)
+        time = self.judged_at(number, epoch)
         others = ((n, course) for n, course in self._active.items() if n < number and n not in without)
         return all(course.next_shown > time for _, course in others)

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from search.clock.virtual_clock import Course, VirtualClock
 
-N_TRIALS = 24
+N_TRIALS, DELAY = 24, 9
 
 
 class Search:
@@ -26,7 +26,7 @@ class Search:
 
     def __init__(self, n_slots: int, n_virtual: int, luck: random.Random, n_kills: int = 0) -> None:
         self.n_slots, self.n_virtual, self.luck, self.n_kills = n_slots, n_virtual, luck, n_kills
-        self.clock = VirtualClock(n_virtual)
+        self.clock = VirtualClock(n_virtual, DELAY)
         self.running: dict[int, int] = {}  # epochs trained in this attempt, by number
         self.held: set[int] = set()
         self.waiting: list[int] = []
@@ -84,7 +84,7 @@ class Search:
             assert number != min(self.running), "the first trial never waits"
             return
         self.held.remove(number)
-        course, time = self.clock.courses[number], self.clock.courses[number].at(epoch)
+        course, time = self.clock.courses[number], self.clock.judged_at(number, epoch)
         course.reported = epoch
         course.continued = max(course.continued, epoch - 1)
         seen = tuple(self.seen(n, time) for n in range(number))
@@ -107,7 +107,7 @@ class Search:
 
     def kill(self) -> None:
         self.n_kills -= 1
-        before, self.clock = self.clock.courses, VirtualClock(self.n_virtual)
+        before, self.clock = self.clock.courses, VirtualClock(self.n_virtual, DELAY)
         for number, c in before.items():
             known = replace(c, continued=max(0, c.reported - 1))
             self.clock.add(number, known)
@@ -136,9 +136,9 @@ def test_the_first_trials_begin_together_and_the_next_one_where_the_first_ends()
     assert not clock.has_ended(0, 20)
 
 
-@pytest.mark.parametrize(("reported", "known"), [(0, False), (1, True)])
-def test_a_trial_is_judged_once_earlier_reports_are_there(reported: int, known: bool) -> None:
-    clock = VirtualClock(2)
+@pytest.mark.parametrize(("reported", "delay", "known"), [(0, 0, False), (1, 0, True), (0, -6, True), (0, 6, False)])
+def test_a_trial_is_judged_once_earlier_reports_are_there(reported: int, delay: int, known: bool) -> None:
+    clock = VirtualClock(2, delay)
     clock.add(0, Course(0, 10, 4, [1], [1], reported=reported))
     clock.add(1, Course(0, 15, 4, [1], [1]))
     assert clock.may_judge(1, 1) is known
