@@ -58,5 +58,5 @@ def test_init_names_earlier_studies(first_run: Answer, finished_home: Path, tmp_
     assert search.read_spec(path).like == ["tiny"]
     missing = call("init", tmp_path / "other.toml", "--like", "tyni", "--home", finished_home)
     assert missing.code == 1
-    assert "did you mean tiny" in " ".join(missing.err.split())
+    assert "study 'tyni': must be one of this home" in " ".join(missing.err.split())
     assert not (tmp_path / "other.toml").exists()
