@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ from search.optimization.leaderboard import TrialRow, objective_of, trial_row
 from search.reporting.trial_table import short
 
 _MOST_TICKS = 6
+_FEW, _SPREADS = 10, 4.0
+"""An axis shows all of fewer trials; of others the best one and so many times its distance to the median."""
 _LABELS_LENGTH = 20
 """Characters of the labels of a logarithmic axis, which may be that of a small panel."""
 _MANY = 7
@@ -135,6 +138,33 @@ class StudyPoints:
     def compared(self) -> Points:
         """The trials with a value that have each of these hyperparameters."""
         return [point for point in self.measured if set(self.varied) <= set(point.trial.params)]
+
+    @cached_property
+    def edge(self) -> float | None:
+        """The worst value that an axis shows; None where it shows all.
+
+        Networks that learned nothing would leave no room for the differences between the good ones.
+        """
+        gains = sorted(self.objective.gain(point.value) for point in self.measured)
+        if len(gains) < _FEW:
+            return None
+        least = gains[-1] - _SPREADS * (gains[-1] - statistics.median(gains))
+        return self.objective.gain(least) if gains[0] < least < gains[-1] else None
+
+    def is_beyond(self, value: float) -> bool:
+        """Whether an axis does not reach a value."""
+        return self.edge is not None and self.objective.is_better(self.edge, value)
+
+    def shown(self, value: float) -> float:
+        """The value, or the end of the axis that does not reach it."""
+        return self.edge if self.edge is not None and self.is_beyond(value) else value
+
+    @property
+    def beyond_note(self) -> str:
+        """What a chart says of trials that its axis does not reach; "" where there are none."""
+        if self.edge is None:
+            return ""
+        return f" Triangles are {'below' if self.objective.maximize else 'above'} the axis; hover to see their values."
 
     @property
     def mark(self) -> str:

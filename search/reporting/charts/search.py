@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError, escaped
-from search.reporting.charts.style import BLUE, GREY, LEGEND, ORANGE, VERMILION, add_marked, new_figure
+from search.reporting.charts.style import BLUE, GREY, LEGEND, ORANGE, VERMILION, add_marked, beyond, new_figure
 from search.reporting.display import seconds
 from search.storage.attributes import RESULT
 
@@ -33,9 +33,11 @@ def history(study: StudyPoints) -> Figure:
     if not points:
         raise TooFewTrialsError(f"The history needs a trial with a value; study {study.name} has none so far.")
     note = "Rings are trials that were pruned: the best value that they reached." if study.n_pruned else ""
+    note += study.beyond_note
     axes = {"xaxis_title": "trial", "yaxis_title": study.objective.label}
     figure = new_figure("History", note, **axes, legend=LEGEND)
-    add_marked(figure, points, [point.row.number for point in points], [point.value for point in points])
+    values = [study.shown(point.value) for point in points]
+    add_marked(figure, points, [point.row.number for point in points], values, beyond=beyond(study, points))
     complete = [point for point in points if point.is_complete]
     steps = _best_so_far(study, complete or points)
     name = "best so far" if complete else "best so far, of pruned trials"

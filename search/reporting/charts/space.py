@@ -12,7 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState, create_trial
 
 from search.reporting.charts.points import Axis, StudyPoints, ticks_of
-from search.reporting.charts.style import BLUE, BRIGHTNESS, GREY, LEGEND, VERMILION, add_marked, new_figure
+from search.reporting.charts.style import BLUE, BRIGHTNESS, GREY, LEGEND, VERMILION, add_marked, beyond, new_figure
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -112,9 +112,10 @@ def slices(study: StudyPoints) -> Figure:
     """The value against one hyperparameter at a time; ``meta.panels`` is their number, to arrange them again."""
     study.require(2, 1, "Slices")
     names = _by_importance(study)
-    values = [point.value for point in study.compared]
+    values = [study.shown(point.value) for point in study.compared]
+    symbols = beyond(study, study.compared)
     n_rows = -(-len(names) // _COLUMNS)
-    note = "Rings are pruned trials." if study.mark else ""
+    note = ("Rings are pruned trials." if study.mark else "") + study.beyond_note
     figure = new_figure("Slices", note, height=160 + _PANEL_PX * n_rows, meta={"panels": len(names)}, showlegend=True)
     figure.update_layout(legend=LEGEND)
     for index, name in enumerate(names):
@@ -134,7 +135,12 @@ def slices(study: StudyPoints) -> Figure:
         figure.layout[f"xaxis{number}"] = {**scale, "domain": domains[0], "anchor": f"y{number}"}
         figure.layout[f"yaxis{number}"] = {**y_axis, "domain": domains[1], "title": title}
         places = _apart(axis)
-        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0}
+        axes: dict[str, Any] = {
+            "beyond": symbols,
+            "xaxis": f"x{number}",
+            "yaxis": f"y{number}",
+            "showlegend": index == 0,
+        }
         add_marked(figure, study.compared, places, values, is_detailed=False, **axes)
     return figure
 
@@ -157,9 +163,7 @@ def contour(study: StudyPoints) -> Figure:
     """The value over the two most important hyperparameters: a smoothed mean of the trials nearby, and the trials."""
     study.require(_FEW, 2, "The contour")
     across, up = (study.axis(name) for name in _by_importance(study)[:2])
-    values = np.array([point.value for point in study.compared])
-    # Networks that learned nothing would take all the colours.
-    values = values.clip(*np.quantile(values, [0.1, 1.0] if study.objective.maximize else [0.0, 0.9]))
+    values = np.array([study.shown(point.value) for point in study.compared])
     x, y = (_positions(axis) for axis in (across, up))
     surface = _surface(across, up, values, x, y)
     note = f"Brighter is better: the mean of the trials nearby. {study.mark}".strip()

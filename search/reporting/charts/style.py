@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from search.reporting.charts.points import Points
+from search.reporting.charts.points import Points, StudyPoints
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -31,6 +31,12 @@ def new_figure(heading: str, note: str = "", **layout: object) -> Figure:
     return Figure(layout={**shared, **layout})
 
 
+def beyond(study: StudyPoints, points: Points) -> list[str]:
+    """The symbol of each trial that the axis of the values does not reach; "" for the others."""
+    symbol = "triangle-down" if study.objective.maximize else "triangle-up"
+    return [symbol if study.is_beyond(point.value) else "" for point in points]
+
+
 def add_marked(
     figure: Figure,
     points: Points,
@@ -38,6 +44,7 @@ def add_marked(
     y: Sequence[float],
     *,
     is_detailed: bool = True,
+    beyond: Sequence[str] = (),
     **options: object,
 ) -> None:
     """Adds trials as markers: a filled blue circle for a complete one, an orange ring for a pruned one.
@@ -47,10 +54,11 @@ def add_marked(
         points: The trials.
         x: A place for each trial.
         y: A place for each trial.
+        beyond: A symbol for each trial that the axis does not reach, "" for the others; none where it reaches all.
         is_detailed: Whether a hover text has the configuration.
         **options: Of both traces, such as their axes.
     """
-    kinds = (
+    kinds: tuple[tuple[str, bool, dict[str, object]], ...] = (
         ("complete", True, {"color": BLUE, "opacity": 0.75}),
         ("pruned", False, {"color": ORANGE, "symbol": "circle-open"}),
     )
@@ -58,6 +66,9 @@ def add_marked(
         kept = [index for index, point in enumerate(points) if point.is_complete == wanted]
         if not kept:
             continue
+        if any(beyond[index] for index in kept if beyond):
+            ending = "" if wanted else "-open"
+            marker["symbol"] = [f"{beyond[index] or 'circle'}{ending}" for index in kept]
         figure.add_scatter(
             x=[x[index] for index in kept],
             y=[y[index] for index in kept],

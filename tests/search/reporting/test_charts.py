@@ -79,6 +79,24 @@ def test_the_best_so_far_is_drawn_as_steps(few: StudyPoints, maximize: bool) -> 
     assert steps.x[-1] == 27, "the last step reaches to the last trial"
 
 
+@pytest.mark.parametrize("maximize", [True, False])
+def test_a_network_that_learned_nothing_leaves_room_for_the_others(maximize: bool) -> None:
+    study = record(30, 30)
+    random = np.random.default_rng(5)
+    trial = trial_of(TrialState.PRUNED, random, 1, 0, BEGIN)
+    trial.user_attrs[RESULT]["best_val_accuracy"] = -50.0 if maximize else 50.0
+    study.add_trial(trial)
+    points = study_points(study)
+    points = replace(points, objective=replace(points.objective, maximize=maximize))
+    for name in ("history", "slices"):
+        figure = CHARTS[name](points)
+        [ring] = [trace for trace in figure.data if trace.name == "pruned"][:1]
+        assert ring.marker.symbol == (f"triangle-{'down' if maximize else 'up'}-open",)
+        assert abs(ring.y[0]) < 5, "at the edge of the axis"
+        assert "50.0" in ring.text[0], "its value is told"
+        assert "Triangles are" in figure.layout.title.subtitle.text
+
+
 def test_a_study_without_a_complete_trial_has_a_history() -> None:
     *_, steps = CHARTS["history"](study_points(record(6, 0))).data
     assert steps.name == "best so far, of pruned trials"
