@@ -120,29 +120,23 @@ def slices(study: StudyPoints) -> Figure:
     figure.update_layout(legend=LEGEND)
     for index, name in enumerate(names):
         axis, number = study.axis(name), str(index + 1) if index else ""
-        column, row = index % _COLUMNS, index // _COLUMNS
-        domains = [_cell(column, min(_COLUMNS, len(names)), 0.04), _cell(n_rows - 1 - row, n_rows, 0.3 / n_rows)]
-        scale = {
-            "tickvals": axis.ticks,
-            "ticktext": axis.labels,
-            "range": axis.span,
-            "title": {"text": name, "standoff": 6},
-            "tickangle": 0,
-            "zeroline": False,
-        }
-        title = study.objective.metric if column == 0 else None
-        y_axis = {"matches": "y" if index else None, "anchor": f"x{number}", "showticklabels": column == 0}
-        figure.layout[f"xaxis{number}"] = {**scale, "domain": domains[0], "anchor": f"y{number}"}
-        figure.layout[f"yaxis{number}"] = {**y_axis, "domain": domains[1], "title": title}
-        places = _apart(axis)
-        axes: dict[str, Any] = {
-            "beyond": symbols,
-            "xaxis": f"x{number}",
-            "yaxis": f"y{number}",
-            "showlegend": index == 0,
-        }
-        add_marked(figure, study.compared, places, values, is_detailed=False, **axes)
+        _place_panel(figure, study, axis, index, len(names))
+        axes: dict[str, Any] = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0}
+        add_marked(figure, study.compared, _apart(axis), values, is_detailed=False, beyond=symbols, **axes)
     return figure
+
+
+def _place_panel(figure: Figure, study: StudyPoints, axis: Axis, index: int, n_panels: int) -> None:
+    """Lays out the axes of a panel of the slices."""
+    number, n_rows = str(index + 1) if index else "", -(-n_panels // _COLUMNS)
+    column, row = index % _COLUMNS, index // _COLUMNS
+    domains = [_cell(column, min(_COLUMNS, n_panels), 0.04), _cell(n_rows - 1 - row, n_rows, 0.3 / n_rows)]
+    scale = {"tickvals": axis.ticks, "ticktext": axis.labels, "range": axis.span, "tickangle": 0, "zeroline": False}
+    title = {"text": axis.name, "standoff": 6}
+    figure.layout[f"xaxis{number}"] = {**scale, "domain": domains[0], "anchor": f"y{number}", "title": title}
+    y_axis = {"matches": "y" if index else None, "anchor": f"x{number}", "showticklabels": column == 0}
+    of_values = study.objective.metric if column == 0 else None
+    figure.layout[f"yaxis{number}"] = {**y_axis, "domain": domains[1], "title": of_values}
 
 
 def _cell(index: int, count: int, gap: float) -> list[float]:
