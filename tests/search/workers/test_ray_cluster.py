@@ -170,7 +170,7 @@ def test_an_address_without_a_cluster_is_one_line(
     address: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", address)
-    answer = call("run", "digits", "--folds", 1, "--pool", "ray", "--trials", 1, "--home", tmp_path)
+    answer = call("run", "digits", "--folds", 1, "--pool", "ray", "--trials", 12, "--home", tmp_path)
     assert answer.code == 1
     assert answer.out == ""
     assert re.fullmatch(message + "\n", answer.err)
