@@ -114,19 +114,7 @@ def run_study(
 ) -> StudyResult:
     """Starts a study, or resumes the one of that name, and runs it until its budget is spent.
 
-    Args:
-        spec: The study, from ``read_spec`` or ``default_spec``.
-        home: Folder of the databases; by default ``MLP_SEARCH_HOME``, else ``mlruns/``.
-        pool: ``local``, a process per core or GPU of this machine, or ``ray``, an actor per core or GPU of a cluster.
-        observer: Watches the search.
-
-    Returns:
-        Every trial of the study. Ctrl-C ends it early and cleanly.
-
-    Raises:
-        DataError: The dataset cannot be used.
-        SpecError: The study of that name searches something else.
-        UnavailableError: A database, the tracking server, the home or the cluster cannot be used.
+    The parameters and the errors are those of ``search.run_study``, which shows this result in notebooks.
     """
     started = time.monotonic()
     make_sampler(spec, spec.seed)  # raises what is missing before anything begins

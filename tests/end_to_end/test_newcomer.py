@@ -1,4 +1,4 @@
-"""A newcomer types the tour of the README word for word, in three minutes, and goes on with the tutorial."""
+"""A newcomer types the tour of the README word for word, in three minutes, then the blocks of the tutorial."""
 
 from __future__ import annotations
 

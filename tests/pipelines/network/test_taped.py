@@ -47,17 +47,22 @@ def test_the_gradient_of_a_normalization_is_that_of_its_formula(
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
+def assert_same(function: Any, reference: Any, x: tf.Tensor, *, atol: float) -> None:
+    """Two functions have the same values and gradients."""
+    found = []
+    for each in (function, reference):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            values = each(x)
+        found.append((values, tape.gradient(values, x)))
+    for mine, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=atol)
+
+
 @pytest.mark.parametrize("name", ["relu", "gelu", "silu", "tanh", "selu"])
 def test_an_activation_and_its_gradient_are_keras_own(name: str) -> None:
     x = tf.constant(np.linspace(-4, 4, 81), tf.float32)
-    found = []
-    for function in (ACTIVATIONS[name], keras.activations.get(name)):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            values = function(x)
-        found.append((values, tape.gradient(values, x)))
-    for mine, theirs in zip(*found, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    assert_same(ACTIVATIONS[name], keras.activations.get(name), x, atol=1e-6)
 
 
 def test_a_moving_mean_is_a_mean_of_the_batches_from_the_first_one_on() -> None:
@@ -88,14 +93,7 @@ def test_the_random_parts_stand_where_keras_has_them() -> None:
     layers = [dense, norm, last]
     for variable, array in zip([v for layer in layers for v in layer.trainable_variables], weights, strict=False):
         variable.assign(array)
-    found = []
-    for function in (of_keras, lambda x: forward(network, x, weights, Draws(mask, [kept], [noise]))[0]):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            values = function(x)
-        found.append((values, tape.gradient(values, x)))
-    for mine, theirs in zip(*found, strict=True):
-        np.testing.assert_allclose(mine, theirs, atol=2e-5)
+    assert_same(lambda x: forward(network, x, weights, Draws(mask, [kept], [noise]))[0], of_keras, x, atol=2e-5)
 
 
 class TestDraws:

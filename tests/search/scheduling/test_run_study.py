@@ -114,7 +114,7 @@ class TestTakenUpAgain:
     def test_a_study_resumes_after_its_process_is_killed(
         self, finished: StudyResult, home: Path, client: mlflow.MlflowClient, search: Callable[..., Search]
     ) -> None:
-        """It had three slots and goes on with one, as the study that it must equal: the models too."""
+        """Killed with three slots and resumed with one, it equals the uninterrupted study, models included."""
         process = search("killed", slots=3)
         process.wait_for(r"^trial-0005 in training")
         family = psutil.Process(process.process.pid).children(recursive=True)
