@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.files.archives import Array
-from search.reporting.charts.points import escaped
+from search.reporting.charts.axes import escaped
 from search.reporting.charts.style import BLUE, GREY, new_figure
 
 if TYPE_CHECKING:

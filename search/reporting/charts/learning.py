@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from optuna.distributions import CategoricalDistribution
 
 from pipelines.objectives import Objective
-from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError, escaped
+from search.reporting.charts.axes import escaped
+from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError
 from search.reporting.charts.style import BLUE, CURVE_COLOURS, LEGEND, ORANGE, VERMILION, new_figure
 from search.tracking.entries import Epoch
 

@@ -1,31 +1,26 @@
-"""The trials of a study as charts draw them: their values, their places on each axis, and their states."""
+"""The trials of a study as charts draw them: their values and their states."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial
 
 from pipelines.errors import InputError
 from pipelines.objectives import Objective
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow, objective_of, trial_row
+from search.reporting.charts.axes import Axis, axis_of, escaped
 from search.reporting.trial_table import short
 
-_MOST_TICKS = 6
 _FEW, _SPREADS = 10, 4.0
 """An axis shows all of fewer trials; of others the best one and so many times its distance to the median."""
-_LABELS_LENGTH = 20
-"""Characters of the labels of a logarithmic axis, which may be that of a small panel."""
-_MANY = 7
-"""Whole numbers of a range that each have a tick; ranges of more have ticks at round numbers."""
 
 
 class TooFewTrialsError(InputError):
@@ -69,36 +64,6 @@ class Point:
 
 Points: TypeAlias = Sequence[Point]
 """Trials in the order of their numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A hyperparameter as an axis of a chart.
-
-    Attributes:
-        name: The hyperparameter.
-        log: Whether its scale is logarithmic.
-        categories: Its values, where they have no scale: a trial's place is the index of its value. Empty otherwise.
-        places: Of the trials, in their order: the value, its logarithm to base 10, or the index of a category.
-        ticks: Places with a label.
-        labels: Of the ticks.
-    """
-
-    name: str
-    log: bool
-    categories: tuple[str, ...]
-    places: tuple[float, ...]
-    ticks: tuple[float, ...]
-    labels: tuple[str, ...]
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """The first and the last place, with room beside categories."""
-        if self.categories:
-            return -0.5, len(self.categories) - 0.5
-        low, high = min(self.places), max(self.places)
-        room = (high - low) * 0.06 or 0.5
-        return low - room, high + room
 
 
 @dataclass(frozen=True)
@@ -192,13 +157,7 @@ class StudyPoints:
     def axis(self, name: str) -> Axis:
         """A hyperparameter as an axis, of the trials in ``compared``."""
         given = [point.trial.params[name] for point in self.compared]
-        distribution = self.compared[0].trial.distributions[name]
-        if isinstance(distribution, CategoricalDistribution):
-            return _category_axis(name, given)
-        log = _is_log(distribution) and all(value > 0 for value in given)
-        places = tuple(math.log10(value) if log else float(value) for value in given)
-        ticks, labels = log_ticks(given) if log else ticks_of(given)
-        return Axis(name, log, (), places, ticks, labels)
+        return axis_of(name, given, self.compared[0].trial.distributions[name])
 
     def _with(self, name: str) -> Points:
         return [point for point in self.measured if name in point.trial.params]
@@ -211,64 +170,3 @@ def study_points(study: optuna.Study) -> StudyPoints:
     attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
     points = [Point(trial_row(trial, attributes), trial) for trial in trials]
     return StudyPoints(study.study_name, objective_of(attributes), points, float(attributes.get(ELAPSED, 0.0)))
-
-
-def _is_log(distribution: BaseDistribution) -> bool:
-    return bool(getattr(distribution, "log", False))
-
-
-def _category_axis(name: str, given: Sequence[object]) -> Axis:
-    """Numbers in their order, texts by the alphabet."""
-    distinct = sorted(set(given), key=lambda value: (isinstance(value, str), value))
-    labels = tuple(escaped(_short(value)) for value in distinct)
-    places = tuple(float(distinct.index(value)) for value in given)
-    return Axis(
-        name, log=False, categories=labels, places=places, ticks=tuple(map(float, range(len(labels)))), labels=labels
-    )
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def ticks_of(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Round numbers within the values, at most seven, and their labels."""
-    low, high = min(given), max(given)
-    distinct = sorted(set(given))
-    if len(distinct) <= _MANY and all(float(value).is_integer() for value in distinct):
-        return tuple(map(float, distinct)), tuple(f"{value:g}" for value in distinct)
-    room = 0.03 * (high - low)  # a round number just beside the values
-    for step in _round_steps((high - low) / 20):
-        numbers = range(math.ceil((low - room) / step), math.floor((high + room) / step) + 1)
-        if len(numbers) <= _MOST_TICKS:
-            break
-    if not numbers:
-        return (low, high), (f"{low:,.6g}", f"{high:,.6g}")
-    return tuple(number * step for number in numbers), tuple(f"{number * step:,.6g}" for number in numbers)
-
-
-def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Powers of ten within the values, with numbers between them where there is room. The ticks are logarithms."""
-    low, high = math.log10(min(given)), math.log10(max(given))
-    for digits in ((1, 2, 5), (1, 3), (1,)):
-        every = [digit * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for digit in digits]
-        values = [value for value in every if low - 0.05 <= math.log10(value) <= high + 0.05]
-        labels = [f"{value:.6g}" for value in values]
-        if len(" ".join(labels)) <= _LABELS_LENGTH:
-            break
-    if not labels:
-        values, labels = [min(given), max(given)], [f"{min(given):.3g}", f"{max(given):.3g}"]
-    return tuple(math.log10(value) for value in values), tuple(labels)
-
-
-def _round_steps(least: float) -> Iterator[float]:
-    """1, 2 and 5 times powers of ten, from a least one on."""
-    power = 10.0 ** math.floor(math.log10(least)) if least > 0 else 1.0
-    while True:
-        yield from (digit * power for digit in (1, 2, 5) if digit * power >= least)
-        power *= 10
-
-
-def escaped(text: str) -> str:
-    """A text of the data for a figure, which reads a few tags of HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

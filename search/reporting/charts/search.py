@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
-from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError, escaped
+from search.reporting.charts.axes import escaped
+from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError
 from search.reporting.charts.style import BLUE, GREY, LEGEND, ORANGE, VERMILION, add_marked, beyond, new_figure
 from search.reporting.display import seconds
 from search.storage.attributes import RESULT

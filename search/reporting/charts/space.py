@@ -11,7 +11,8 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState, create_trial
 
-from search.reporting.charts.points import Axis, StudyPoints, ticks_of
+from search.reporting.charts.axes import Axis, ticks_of
+from search.reporting.charts.points import StudyPoints
 from search.reporting.charts.style import BLUE, BRIGHTNESS, GREY, LEGEND, VERMILION, add_marked, beyond, new_figure
 
 if TYPE_CHECKING:

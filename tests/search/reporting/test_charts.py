@@ -21,7 +21,7 @@ from search.reporting.charts import (
     study_charts,
     study_points,
 )
-from search.reporting.charts.points import log_ticks, ticks_of
+from search.reporting.charts.axes import log_ticks, ticks_of
 from search.storage.attributes import ELAPSED, RESULT
 
 
