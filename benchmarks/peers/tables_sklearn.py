@@ -69,12 +69,13 @@ def mlp(options: Options, rows: Rows) -> np.ndarray:
 
 
 def realmlp(options: Options, rows: Rows) -> np.ndarray:
-    """Pytabkit's RealMLP with its defaults: one training."""
+    """Pytabkit's RealMLP with its defaults: one training. It takes no missing numbers: they get their column's mean."""
     from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor
 
     kind = RealMLP_TD_Regressor if rows.is_regression else RealMLP_TD_Classifier
-    model = kind(random_state=options.seed, device="cpu").fit(rows.x.iloc[rows.known], rows.y[rows.known])
-    return answers(model, rows.x.iloc[rows.test])
+    x = rows.x.fillna(rows.x.iloc[rows.known].mean(numeric_only=True))
+    model = kind(random_state=options.seed, device="cpu").fit(x.iloc[rows.known], rows.y[rows.known])
+    return answers(model, x.iloc[rows.test])
 
 
 def answers(model: Any, x: Any) -> np.ndarray:

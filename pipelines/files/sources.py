@@ -24,6 +24,11 @@ SUFFIXES = (".npz", *TABLE_SUFFIXES)
 _KERAS_CACHE = Path("~/.keras/datasets")
 
 
+def is_table(source: str) -> bool:
+    """Whether a source is a file of rows and columns by its name."""
+    return suffix_of(Path(source)) in TABLE_SUFFIXES
+
+
 def is_available(source: str, folders: Sequence[Path] = ()) -> bool:
     """Whether a built-in source can be loaded without the network."""
     return source == "digits" or (source in SOURCES and _find(source, folders) is not None)
@@ -61,7 +66,7 @@ def suffix_of(path: Path) -> str:
 
 def scaling_of(config: DataConfig) -> Scaling:
     """Returns the scaling of a source: ``auto`` is ``minmax`` for arrays and pictures."""
-    if suffix_of(Path(config.source)) in TABLE_SUFFIXES:
+    if is_table(config.source):
         return config.scaling or "auto"
     return "minmax" if config.scaling in (None, "auto") else config.scaling
 

@@ -101,7 +101,9 @@ Workers = Annotated[int | None, option("N", "Trials that train at the same time.
 Precision = Annotated[
     str | None, option("auto|float32|bfloat16", "Of matrix products in training.", "auto, by processor and sizes")
 ]
-Preset = Annotated[str | None, option("classic|strong|tiny", "The space and its first configurations.", "classic")]
+_PRESETS, _PRESET_HELP = "classic|strong|tiny", "The space and its first configurations."
+Preset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong; classic for arrays with fewer than 5,000 rows")]
+FilePreset = Annotated[str, option(_PRESETS, _PRESET_HELP, None, "--preset")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
 Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
 Auto = Annotated[bool, typer.Option("--auto", help="Spend the budget on trials, then on new seeds of the best.")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,7 +12,7 @@ import optuna
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.errors import NotFoundError, SpecError
-from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
+from pipelines.files.sources import is_table
 from pipelines.objectives import OBJECTIVES
 from search.devices.precision import AS_ASKED, PrecisionRule
 from search.home.addresses import sqlite_file
@@ -166,7 +165,7 @@ def _recorded_spec(recorded: dict[str, Any]) -> StudySpec:
     """
     spec = spec_from_dict(recorded, "recorded study")
     spec = spec.with_folds(spec.data.folds or 1)
-    if spec.data.scaling or suffix_of(Path(spec.data.source)) not in TABLE_SUFFIXES:
+    if spec.data.scaling or not is_table(spec.data.source):
         return spec
     return replace(spec, data=replace(spec.data, scaling="minmax"))
 

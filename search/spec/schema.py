@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipelines.errors import SpecError
-from pipelines.files.sources import TABLE_SUFFIXES, suffix_of
+from pipelines.files.sources import is_table
 from search.home.text import printable
 from search.spec.defaults import DEFAULT_STUDY, PRESETS
 from search.spec.dimensions import Choice, Dimension, Fixed, Range
@@ -75,7 +75,7 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
         check = _Check()
         given = _renamed(name, document.get(name, _LEFT_OUT.get(name, {})))
         if name == "space" and isinstance(given, Mapping) and "preset" in given:
-            given = check.expanded(given, tables.get("data", {}).get("source", ""))
+            given = check.expanded(given, _source(document.get("data")))
         if name == "start":
             tables[name] = check.starts(given, rules)
         else:
@@ -84,6 +84,11 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
         if check.problems:
             del tables[name]
     return tables, problems
+
+
+def _source(data: object) -> str:
+    """The source that the table of data names, even where another of its keys is wrong."""
+    return str(data.get("source", "")) if isinstance(data, Mapping) else ""
 
 
 def _renamed(name: str, given: object) -> object:
@@ -164,18 +169,14 @@ class _Check:
 def preset_space(name: str, source: str) -> Table:
     """The dimensions of a preset that fit a source."""
     dimensions: Table = PRESETS[name]["space"]
-    return {key: value for key, value in dimensions.items() if _is_table(source) or key != "embedding"}
+    return {key: value for key, value in dimensions.items() if is_table(source) or key != "embedding"}
 
 
 def preset_starts(name: str, source: str) -> list[Table]:
     """The starts of a preset for a source."""
     preset = PRESETS[name]
-    starts: list[Table] = preset.get("table_start", preset["start"]) if _is_table(source) else preset["start"]
+    starts: list[Table] = preset.get("table_start", preset["start"]) if is_table(source) else preset["start"]
     return starts
-
-
-def _is_table(source: str) -> bool:
-    return suffix_of(Path(source)) in TABLE_SUFFIXES
 
 
 def show(value: object) -> str:

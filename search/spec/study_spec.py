@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pipelines.config import FEW_ROWS, AskedPrecision, DataConfig, Hyperparameters
 from pipelines.errors import SpecError
-from pipelines.files.sources import scaling_of
+from pipelines.files.sources import is_table, scaling_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.spec.defaults import STARTS
 from search.spec.rules import TABLES, Budget, Pruner, Sampler
@@ -70,7 +70,8 @@ class StudySpec:
         start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
         has_default_starts: Whether the user gave no ``start``: the size of the source may choose others.
-        has_default_space: Whether the user gave no space: an existing study keeps its own.
+        has_default_space: Whether the user gave no space: that of an array with few rows is the classic one, and an
+            existing study keeps its own.
         of_preset: Dimensions that a preset brought: those that do not fit the task are left out.
     """
 
@@ -128,12 +129,16 @@ class StudySpec:
         return replace(self, data=replace(self.data, folds=n_folds))
 
     def for_rows(self, n_rows: int) -> StudySpec:
-        """The study with the starts of a source of so many rows, where the user gave none."""
+        """The study with the space and the starts of a source of so many rows, where the user gave none."""
         if not self.has_default_starts or n_rows >= FEW_ROWS:
             return self
-        starts = map(self.space.complete, STARTS["few_rows"])
+        space = self.space
+        if self.has_default_space and not is_table(self.data.source):
+            weighted = {name: d for name, d in space.dimensions.items() if name == "class_weight"}
+            space = SearchSpace({**default_space().dimensions, **weighted})
+        starts = map(space.complete, STARTS["few_rows"])
         fitting = tuple(Hyperparameters(**values) for values, problems in starts if not problems)
-        return replace(self, start=fitting or self.start)
+        return replace(self, space=space, start=fitting or self.start)
 
     def to_json(self) -> dict[str, Any]:
         """The study file as JSON, with every default."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
 from search.home.settings import Settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_own_study
+from search.spec.dimensions import Range
 from search.spec.space import SearchSpace
 
 MOST = 8
@@ -41,9 +43,15 @@ def _best(settings: Settings, name: str, space: SearchSpace, note: Callable[[str
     complete = [row for row in leaderboard(load_own_study(settings, name)) if row.state == "COMPLETE"]
     if not complete:
         raise NotFoundError(f"--like {name}: must have a complete trial, got none: run it first")
-    completed = [space.complete(row.params) for row in complete]
+    completed = [space.complete(_with_nearest(row.params, space)) for row in complete]
     inside = [Hyperparameters(**values) for values, problems in completed if not problems]
     if not inside:
         rule = completed[0][1][0]
         note(f"--like {name}: none of its {len(complete)} complete trials lies in the space; of the best, {rule}")
     return list(dict.fromkeys(inside))[:MOST]
+
+
+def _with_nearest(params: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+    """A configuration without a weight decay gets the least one of a space that always has some."""
+    decay = space.dimensions.get("weight_decay")
+    return {**({"weight_decay": decay.low} if isinstance(decay, Range) else {}), **params}

@@ -27,7 +27,7 @@ from search.scheduling.trial_results import ResultWriter
 from search.spec.study_spec import WorkerSettings
 from search.tracking import RunStart, Tracker, now_ms
 from search.tracking.connection import open_home
-from search.tracking.experiment_view import plain, training_view
+from search.tracking.experiment_view import NOTE, plain, training_view
 from search.tracking.run_names import training_run_name
 from search.tracking.runs import Runs
 from search.tracking.spool import entries
@@ -154,12 +154,19 @@ def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs
     return Runs(settings, spec.experiment, description, source, views)
 
 
+def _description(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> str:
+    """What the run is, in Markdown."""
+    begins = f"continues run {earlier.run_id}" if earlier else f"began with seed {spec.seed}"
+    return f"A single training of {n_parameters:,} weights on **{plain(dataset.name)}**, which {begins}."
+
+
 def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> Job:
     precision: Precision = "bfloat16" if spec.precision == "bfloat16" else "float32"
     params = spec.hyperparameters.to_json() | {"seed": spec.seed, "n_parameters": n_parameters}
     tags = {SPEC_TAG: spec.to_json(), "precision": precision, **run_tags(dataset)}
     if earlier:
         tags["continued_from"] = earlier.run_id
+    tags[NOTE] = _description(spec, dataset, n_parameters, earlier)
     start = RunStart(spec.experiment, training_run_name(), now_ms(), params, tags)
     checkpoint = earlier.checkpoint if earlier else None
     objective = spec.objective or "val_accuracy"

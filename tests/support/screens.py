@@ -34,6 +34,7 @@ from search.reporting.screen import print_all
 from search.reporting.trial_table import leaderboard_table
 from search.scheduling.progress import Progress, SlotView
 from search.spec.reading import default_spec
+from search.spec.study_spec import StudySpec
 from search.training.forecast import Forecast
 
 SCREENS = (
@@ -57,7 +58,7 @@ def screen(name: str) -> list[RenderableType]:
         "doctor": lambda: [*diagnosis_lines(_findings(), repair=False)],
         "evaluate": lambda: evaluation_tables(_sealed(), "digits"),
         "finalists": _finalists,
-        "plan": lambda: [*display.forecast_tables(default_spec("digits", trials=64, timeout_s=1800), FORECAST)],
+        "plan": lambda: [*display.forecast_tables(_classic(), FORECAST)],
         "promote": lambda: promotion_lines(PROMOTION, "champion"),
         "run": lambda: [LiveView(_progress(), 192.0, 580.0, datetime(2026, 1, 30, 14, 22))],
         "show": lambda: [*explanation_lines(EXPLANATION)],
@@ -164,6 +165,10 @@ def _finalists() -> list[RenderableType]:
     baselines = {"majority": {"accuracy": 0.1015}, "linear": {"accuracy": 0.9531}}
     result = FinalistsResult("digits", verdict, None, 0, interrupted=False, majority=0.1015, baselines=baselines)
     return verdict_tables(result, verdict, "finalists of study digits, 3 seeds each")
+
+
+def _classic() -> StudySpec:
+    return default_spec("digits", preset="classic", trials=64, timeout_s=1800)
 
 
 def _sealed() -> SealedResult:

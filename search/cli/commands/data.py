@@ -12,7 +12,7 @@ import search
 from pipelines.config import DataConfig
 from pipelines.errors import SpecError, UnavailableError
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
-from search.cli.options import Dataset, Figure, Home, Json, Like, Preset, argument, options_named
+from search.cli.options import Dataset, Figure, FilePreset, Home, Json, Like, argument, options_named
 from search.home import read_settings
 from search.reporting import display
 
@@ -73,7 +73,7 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
 
 def init(
     path: Output = Path("study.toml"),
-    preset: Preset = None,
+    preset: FilePreset = "classic",
     like: Like = None,
     home: Home = None,
     as_json: Json = False,
@@ -83,16 +83,14 @@ def init(
     Example: mlp-search init study.toml
     """
     from search.spec.defaults import PRESETS, study_template
-    from search.spec.reading import DEFAULT_PRESET
 
-    name = preset or DEFAULT_PRESET
-    if name not in PRESETS:
-        raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {name!r}")
+    if preset not in PRESETS:
+        raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {preset!r}")
     for study in like or ():
         search.trials(study, home=home)  # raises what is wrong with it
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(study_template(name, like or ()))
+            file.write(study_template(preset, like or ()))
     except OSError as error:
         raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
     display.show([f"wrote {path}"], {"path": str(path)}, as_json=as_json)

@@ -64,6 +64,7 @@ WRONG = {
     "datasets rows.csv --target y --folds 5 --time day": (
         "--folds: must be left out with --time, got 5 and 'day': choose one of the two"
     ),
+    "run rows.csv --target y --preset strong --folds 0": "--folds: must be a whole number from 1 to 100, got 0",
     "run rows.csv --target y --folds 30": "--folds: every class must have a row for each of 30 folds beside its test",
     "datasets rows.csv --target y --time day --group patient": (
         "--time: must be left out with --group, got 'day': choose one of the two"
@@ -118,7 +119,7 @@ def test_they_need_a_dataset() -> None:
 
 def test_a_weight_of_classes_fixes_one_dimension_of_the_space() -> None:
     spec = default_spec("rows.csv", class_weight="balanced")
-    assert spec.space.searched == spec_from_dict({"data": {"source": "rows.csv"}}).space.searched
+    assert spec.space.searched == default_spec("rows.csv").space.searched
     assert {start.class_weight for start in spec.start} == {"balanced"}
     assert "class_weight" not in DEFAULT_STUDY["space"]
     both = spec_from_dict({"data": {"source": "rows.csv"}, "space": {"class_weight": ["none", "balanced"]}})

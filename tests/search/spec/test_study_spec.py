@@ -152,13 +152,23 @@ def test_what_a_file_leaves_out():
 
 
 def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
-    small = default_spec("digits").for_rows(4999)
+    small = default_spec("digits", preset="classic").for_rows(4999)
     assert small.start == tuple(Hyperparameters(**start) for start in STARTS["few_rows"])
-    assert default_spec("digits").for_rows(5000).start == default_spec("mnist").start
-    weighted = default_spec("iris.csv", class_weight="balanced").for_rows(150)
+    large = default_spec("digits", preset="classic")
+    assert large.for_rows(5000) == large
+    weighted = default_spec("iris.csv", class_weight="balanced", preset="classic").for_rows(150)
     assert {start.class_weight for start in weighted.start} == {"balanced"}
     given = spec_from_dict({"data": {"source": "digits"}, "start": [STARTS["few_rows"][0] | {"width": 64}]})
     assert given.for_rows(100) == given
+
+
+def test_without_a_file_an_array_with_few_rows_has_the_classic_space_and_every_other_source_the_strong_one():
+    assert default_spec("digits").for_rows(4999) == default_spec("digits", preset="classic").for_rows(4999)
+    assert default_spec("digits").for_rows(5000) == default_spec("digits", preset="strong")
+    assert default_spec("iris.csv").for_rows(150) == default_spec("iris.csv", preset="strong")
+    assert default_spec("digits", preset="strong").for_rows(4999).space == default_spec("mnist").space
+    weighted = default_spec("own.npz", class_weight="balanced").for_rows(100).space
+    assert (weighted.class_weight, len(weighted.dimensions)) == ("balanced", 9)
 
 
 def test_a_dimension_left_out_of_the_space_is_not_searched():
@@ -168,15 +178,15 @@ def test_a_dimension_left_out_of_the_space_is_not_searched():
 
 
 def test_the_study_without_a_file():
-    spec = default_spec("mnist", timeout_s=240, seed=None)
+    spec = default_spec("mnist", timeout_s=240, seed=None, preset="classic")
     assert spec.start == (
         Hyperparameters(512, 2, 0.3, "adam", 0.001, "cosine", 20, 128),
         Hyperparameters(768, 2, 0.4, "rmsprop", 0.0015, "cosine", 40, 256),
     )
     assert (spec.name, spec.space, spec.trials, spec.timeout_s) == ("mnist", default_space(), None, 240.0)
-    first, *others = default_spec("iris.CSV.gz").start
+    first, *others = default_spec("iris.CSV.gz", preset="classic").start
     assert (first.width, first.batch_size, tuple(others)) == (256, 32, spec.start)
-    assert default_spec("iris.npz").start == spec.start
+    assert default_spec("iris.npz").start == default_spec("mnist").start
     assert default_spec("iris.csv", name="a", target="t", slots=3).workers == WorkerSettings(slots=3)
     lines = problems(lambda: default_spec("mnist", name="a/b", trials=0))
     assert [line.partition(" must")[0] for line in lines] == ["options, study.name:", "options, study.trials:"]
@@ -199,7 +209,7 @@ def test_every_example_is_a_study(path):
 
 def test_the_template_is_the_default_study():
     assert EXAMPLES
-    assert spec_from_dict(tomllib.loads(STUDY_TEMPLATE)) == default_spec("digits")
+    assert spec_from_dict(tomllib.loads(STUDY_TEMPLATE)) == default_spec("digits", preset="classic")
 
 
 def test_every_comment_of_the_template_that_is_a_key_is_valid():

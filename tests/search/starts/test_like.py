@@ -15,6 +15,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.errors import NotFoundError, SpecError
 from search.home.settings import Settings, prepare_home, read_settings
 from search.spec.dimensions import Range
+from search.spec.reading import default_spec
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
@@ -77,6 +78,17 @@ def test_what_lies_outside_of_the_space_is_left_out_and_named(
     assert notes[0].startswith(
         "--like one: none of its 2 complete trials lies in the space; of the best, width: must be"
     )
+
+
+def test_what_an_earlier_study_did_not_search_is_as_it_was_or_the_nearest_value(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    [found] = searched(settings, spec, "one", [0.9])
+    strong = default_spec("mnist", preset="strong").space
+    space = SearchSpace({**strong.dimensions, **spec.space.dimensions})
+    [first] = settle_starts(settings, replace(spec, name="new", like=["one"], space=space), digits).start
+    unnamed = {"activation": "relu", "normalization": "none", "weight_decay": 1e-4, "label_smoothing": 0.0, "ema": 0.0}
+    assert first == replace(found, **unnamed)
 
 
 def test_a_study_that_is_not_there_or_has_nothing(settings: Settings, spec: StudySpec, digits: Dataset) -> None:

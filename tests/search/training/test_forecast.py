@@ -218,7 +218,7 @@ class TestSurvivors:
 
     def test_large_networks_and_starts_are_trained_longer_than_the_average(self) -> None:
         """Trials that survive a pruner are mostly large ones: a mean over all of the space would be optimistic."""
-        spec, shape = search.default_spec("digits", trials=100), Shape(1149, 64, 10)
+        spec, shape = search.default_spec("digits", trials=100, preset="classic"), Shape(1149, 64, 10)
         trials = [trial for repetition in range(3) for trial in simulate(spec, repetition)[2:]]
         share = sum(epochs for _, epochs in trials) / sum(hp.epochs for hp, _ in trials)
         work = [(shape.n_weights(hp) * epochs, shape.n_weights(hp) * hp.epochs) for hp, epochs in trials]

@@ -67,6 +67,8 @@ class TestOneTraining:
         assert run.data.metrics["best_epoch"] == row["best_epoch"]
         assert [[step for step, _ in curve] for curve in curves(client, row["run_id"]).values()] == [[1, 2]] * 4
         assert run.data.tags["dataset.fingerprint"]
+        expected = "A single training of 1,210 weights on **digits**, which began with seed 3."
+        assert run.data.tags["mlflow.note.content"] == expected
         assert run.inputs.dataset_inputs[0].dataset.name == "digits"
         for name in ("model", "checkpoint"):
             content = artifact(client, row["run_id"], f"{name}.h5").read_bytes()
