@@ -1,4 +1,4 @@
-"""Real tables: a search with the defaults beside other networks, boosted trees and a linear model, on the same rows.
+"""Real tables: searches of our presets beside other networks, boosted trees and a linear model, on the same rows.
 
 python benchmarks/tables.py --tables hpc concrete --timeout 15 --seeds 1
 """
@@ -18,14 +18,15 @@ from peers.table_rows import TARGETS
 from rich.table import Table
 
 SCRIPTS = {
-    "ours": "tables_ours.py",
+    "strong": "tables_ours.py",
+    "classic": "tables_ours.py",
     "sklearn-mlp": "tables_sklearn.py",
     "kerastuner": "tables_kerastuner.py",
     "realmlp": "tables_sklearn.py",
     "boosting": "tables_sklearn.py",
     "linear": "tables_sklearn.py",
 }
-NETWORKS = ("ours", "sklearn-mlp", "kerastuner", "realmlp")
+NETWORKS = ("strong", "classic", "sklearn-mlp", "kerastuner", "realmlp")
 _NEEDED = {"kerastuner": "keras_tuner", "realmlp": "pytabkit"}
 _ACCURACY = ("hpc",)
 _GRACE_S = 600.0

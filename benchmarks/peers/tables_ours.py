@@ -1,4 +1,4 @@
-"""mlp-search on real tables: a search with its defaults, its finalists, and the held-out rows read once."""
+"""mlp-search on real tables: a search of a preset, its finalists, and the held-out rows read once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import search
 
 def main() -> None:
     options, started, home = parse_options(), time.time(), Path("home").absolute()
-    spec = search.default_spec(
-        str(options.table), target=options.target, timeout_s=options.seconds, split_seed=options.seed
-    )
+    given = {"target": options.target, "timeout_s": options.seconds, "split_seed": options.seed}
+    spec = search.default_spec(str(options.table), preset=options.name, **given)
     search.run_study(spec, home=home)
     search.run_finalists(spec.name, top=3, seeds=3, ensemble=True, home=home)
     result = search.evaluate(spec.name, home=home)
