@@ -180,13 +180,18 @@ def compare(evidence: Evidence, known: Sequence[int], n: int) -> dict[str, dict[
     """
     found = {}
     for name, rows in evidence.groups.items():
-        best: dict[str, list[float]] = {"today's": [], "and random": [], "and learned": [], "learned alone": []}
+        best: dict[str, list[float]] = {
+            "measured": [],
+            "with a random one": [],
+            "with a learned one": [],
+            "learned only": [],
+        }
         for i, row in enumerate(rows):
-            best["today's"].append(row[known].min())
+            best["measured"].append(row[known].min())
             drawn = [np.random.default_rng(seed).integers(len(row), size=n - len(known)) for seed in range(200)]
-            best["and random"].append(float(np.mean([row[[*known, *more]].min() for more in drawn])))
-            best["and learned"].append(row[evidence.choose(n, known, (name, i))].min())
-            best["learned alone"].append(row[evidence.choose(n, (), (name, i))].min())
+            best["with a random one"].append(float(np.mean([row[[*known, *more]].min() for more in drawn])))
+            best["with a learned one"].append(row[evidence.choose(n, known, (name, i))].min())
+            best["learned only"].append(row[evidence.choose(n, (), (name, i))].min())
         found[name] = {kind: float(np.mean(regrets)) for kind, regrets in best.items()}
     return found
 

@@ -87,7 +87,7 @@ def panel_study(data: Path, limit: int = len(CONFIGURATIONS), epochs: int = PANE
 def variant_study(variant: Variant, seed: int, seconds: float) -> str:
     """A study file for one variant on the race's space."""
     fixed = {} if variant.schedule == "searched" else {"schedule": variant.schedule}
-    starts = default_spec("digits").start if variant.start == "start" else ()
+    starts = default_spec("digits", preset="classic").start if variant.start == "start" else ()
     start = [_section("[[start]]", asdict(known) | fixed) for known in starts]
     return "\n".join(
         [

@@ -94,7 +94,7 @@ def measure(n_trials: int, pruner: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         settings = read_settings(Path(folder), {})
         prepare_home(settings)
-        document = override(default_spec("digits"), trials=n_trials).to_json()
+        document = override(default_spec("digits", preset="classic"), trials=n_trials).to_json()
         document["search"]["pruner"] = pruner
         document["space"]["epochs"] = EPOCHS
         document["start"] = []

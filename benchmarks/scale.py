@@ -91,8 +91,8 @@ def storage_address(kind: str, home: Path) -> Iterator[dict[str, str]]:
 
 
 def make_spec(arguments: argparse.Namespace, n_trials: int) -> StudySpec:
-    """The default space on digits."""
-    document = default_spec("digits", name="scale", trials=n_trials).to_json()
+    """The classic space on digits."""
+    document = default_spec("digits", preset="classic", name="scale", trials=n_trials).to_json()
     document["search"] |= {"sampler": arguments.sampler, "pruner": arguments.pruner}
     return spec_from_dict(document)
 

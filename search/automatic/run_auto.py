@@ -86,13 +86,13 @@ def _change_over(spec: StudySpec, found: StudyResult, home: Path | None) -> tupl
     rounds = rounds_for(int(left)) if spec.timeout_s is None else _rounds_in_time(spec, found, home, left)
     used = f"{n_trained} of {spec.trials} trainings" if spec.timeout_s is None else f"{n_trained} trials"
     if rounds is None:
-        return None, f"study {spec.name}: no finals after {used}: the rest of the budget is too small for new seeds"
+        return None, f"study {spec.name}: no finalists after {used}: the rest of the budget is too small for new seeds"
     complete = [row for row in found.rows if row.state == "COMPLETE"][: rounds.sizes[0]]
     gap = abs((complete[0].value or 0.0) - (complete[-1].value or 0.0))
-    why = f"the best {len(complete)} differ by {value_text(gap)}, and each value is of one seed; new seeds choose"
+    why = f"the best {len(complete)} trials differ by {value_text(gap)}, each measured with one seed"
     if len(complete) == 1:
-        why = "one trial is complete, and its value is of one seed; new seeds say what to expect of it"
-    return rounds, f"study {spec.name}: changing over from trials to seeds after {used}: {why}"
+        why = "only one trial is complete; new seeds estimate its expected value"
+    return rounds, f"study {spec.name}: switching from trials to new seeds after {used}: {why}"
 
 
 def _rounds_in_time(spec: StudySpec, found: StudyResult, home: Path | None, left: float) -> Rounds | None:

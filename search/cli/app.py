@@ -1,6 +1,6 @@
 """The command line: ``mlp-search``, also ``python -m search``.
 
-Exit codes: 0 done; 1 a problem that the message explains; 2 wrong usage; 3 a check said no; 130 interrupted.
+Exit codes: 0 done; 1 a problem that the message explains; 2 wrong usage; 3 a check failed; 130 interrupted.
 A command imports what it needs when it runs, so that the help and completion answer at once.
 """
 
@@ -41,7 +41,7 @@ def start(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", hidden=True)] = False,
 ) -> None:
-    """Print the version, or go on to the command."""
+    """Print the version, or run the command."""
     if version:
         show_versions(as_json=as_json)
         raise typer.Exit

@@ -39,11 +39,17 @@ _FOLDS = "5 in a new study of fewer than 5,000 rows, else 1"
 _DATA_OPTIONS = {
     "target": data_option("COLUMN", "The column to predict, for tables.", "target"),
     "task": data_option("classification|regression", "What the target is.", "auto, by its values"),
-    "group": data_option("COLUMN", "Rows with equal values stay in one split: those of a patient.", "none"),
+    "group": data_option(
+        "COLUMN", "Keep rows with the same value in one split, such as the rows of one patient.", "none"
+    ),
     "time": data_option("COLUMN", "Training rows are before validation rows, these before test rows.", "none"),
-    "split": data_option("COLUMN", "The words train, validation and test: the split of each row.", "none"),
+    "split": data_option("COLUMN", "Column that says train, validation or test for each row.", "none"),
     "weight": data_option("COLUMN", "Weights of the rows in the loss and in every metric.", "none"),
-    "folds": data_option("N", "Folds of all rows but the test rows; each trial trains a network for each.", _FOLDS),
+    "folds": data_option(
+        "N",
+        "Folds of cross-validation over all rows but the test rows; a trial trains a network per fold.",
+        _FOLDS,
+    ),
 }
 _NETWORK_OPTIONS = {
     "activation": _of_network("relu|gelu|silu|tanh|selu", "Activation of each hidden layer.", "activation"),
@@ -61,7 +67,7 @@ _NETWORK_OPTIONS = {
     "gradient_clip": _of_network("NORM", "Largest norm of a step's gradient; 0: no limit.", "gradient_clip"),
     "shift": _of_network("PIXELS", "Move pictures at random in training.", "shift"),
     "flip": _of_network(None, "Mirror pictures at random in training.", "flip"),
-    "embedding": _of_network("none|piecewise", "Of the numeric columns of a table.", "embedding"),
+    "embedding": _of_network("none|piecewise", "Embedding of the numeric columns of a table.", "embedding"),
 }
 _GROUPS = {"data": _DATA_OPTIONS, "network": _NETWORK_OPTIONS}
 _NOT_TEXT: dict[str, type] = {"folds": int, "shift": int, "residual": bool, "flip": bool} | dict.fromkeys(

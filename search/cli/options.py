@@ -88,7 +88,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on st
 Study = Annotated[str, argument("STUDY", "A study's name.", _studies)]
 StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", _study_files)]
 StudyOrSource = Annotated[
-    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, with the default space.", _studies_or_sources)
+    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, searched with a preset.", _studies_or_sources)
 ]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
@@ -99,7 +99,8 @@ ClassWeight = Annotated[str | None, option("none|balanced", "Weights of the clas
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
 Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]
 Precision = Annotated[
-    str | None, option("auto|float32|bfloat16", "Of matrix products in training.", "auto, by processor and sizes")
+    str | None,
+    option("auto|float32|bfloat16", "Precision of matrix products in training.", "auto, by processor and sizes"),
 ]
 _PRESETS, _PRESET_HELP = "classic|strong|tiny", "The space and its first configurations."
 Preset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong; classic for arrays with fewer than 5,000 rows")]
@@ -107,7 +108,10 @@ FilePreset = Annotated[str, option(_PRESETS, _PRESET_HELP, None, "--preset")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
 Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
 Auto = Annotated[bool, typer.Option("--auto", help="Spend the budget on trials, then on new seeds of the best.")]
-Like = Annotated[list[str] | None, option("STUDY", "Begin with an earlier study's best; may be repeated.", "none")]
+Like = Annotated[
+    list[str] | None,
+    option("STUDY", "Start from the best configurations of an earlier study; may be repeated.", "none"),
+]
 Figure = Annotated[Path | None, option("FILE.png", "Draw the examples to this file.", "no figure")]
 
 

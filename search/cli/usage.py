@@ -24,7 +24,7 @@ _PHRASES = (
     (re.compile(r"Option '(.*?)' does not take a value\."), r"\1: must have no value"),
     (
         re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)"),
-        r"\1: must be left out, the command takes no more",
+        r"\1: unexpected argument; the command takes no more",
     ),
 )
 

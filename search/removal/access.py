@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def idle_study(name: str, home: Path | None) -> Iterator[tuple[Settings, StoredStudy, MlflowClient]]:
-    """Opens a study that nobody searches; none can begin to on an embedded database while the block lasts.
+    """Opens a study that no process searches; none can begin to on an embedded database while the block lasts.
 
     Raises:
         NotFoundError: There is no such study.

@@ -83,7 +83,7 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
 
 
 def explain_trial(study: str, number: int, *, home: Path | None = None) -> Explanation:
-    """Explains why a trial won, was pruned or failed.
+    """Explains why a trial is the best, was pruned or failed.
 
     Raises:
         NotFoundError: There is no such study or trial.

@@ -4,7 +4,7 @@ Defaults of what a file leaves out:
 
 * ``[study]``: the name is that of the source, the seed 0. Without ``trials`` and ``timeout_s`` the budget is
   ``DEFAULT_TRIALS``; with one of them, that one alone.
-* ``[space]`` as a whole: the default space. A dimension that an existing ``[space]`` leaves out is not
+* ``[space]`` as a whole: the classic preset. A dimension that an existing ``[space]`` leaves out is not
   searched, as with Optuna and scikit-learn: it stays at its value in ``Hyperparameters()``, the learning
   rate at Keras's default for the trial's optimizer.
 * In a ``[[start]]``: what the space fixes; the learning rate (Keras's default for the optimizer); the
@@ -157,7 +157,7 @@ def _fill_task(data: Table, name: str | None) -> list[str]:
 def _check_space(space: SearchSpace, given: Table, sampler: str | None) -> Iterator[str]:
     """The problems of a space whose dimensions are each right."""
     if given == {}:
-        yield "space: must name a dimension, got {}; leave [space] out for the default space"
+        yield "space: must name a dimension, got {}; leave [space] out for the classic preset"
     width, depth = space.highest("width"), space.highest("depth")
     weights = (depth - 1) * width**2 + 3 * width  # with one input and two classes, the fewest there can be
     if weights > MAX_WEIGHTS:

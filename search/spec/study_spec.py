@@ -21,7 +21,7 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def default_space() -> SearchSpace:
-    """The space of a study that names none."""
+    """The space of a study file that names none: that of the classic preset."""
     return SearchSpace(parse({})[0]["space"])
 
 

@@ -47,7 +47,7 @@ def _best(settings: Settings, name: str, space: SearchSpace, note: Callable[[str
     inside = [Hyperparameters(**values) for values, problems in completed if not problems]
     if not inside:
         rule = completed[0][1][0]
-        note(f"--like {name}: none of its {len(complete)} complete trials lies in the space; of the best, {rule}")
+        note(f"--like {name}: none of its {len(complete)} complete trials is in the space; the best one fails: {rule}")
     return list(dict.fromkeys(inside))[:MOST]
 
 

@@ -19,8 +19,8 @@ def settle_starts(
     """The study with the configurations that it tries first.
 
     An existing study keeps those that it began with, unless the user names others, which ``open_study`` refuses. A
-    new one has the best of its ``like``, then its ``[[start]]``; without either, the learned ones. All but the user's
-    ``[[start]]`` take at most half of the budget.
+    new one has the best of its ``like``, then its ``[[start]]``; without either, those of its preset. All but the
+    user's ``[[start]]`` take at most half of the budget.
 
     Args:
         settings: Places of this process.
@@ -39,6 +39,6 @@ def settle_starts(
         first = list(spec.start)
     kept = within(first, [nominal_s(start, dataset) for start in first], spec.trials, spec.timeout_s)
     if len(kept) < len(first):
-        kinds = "configurations of earlier studies" if spec.like else "learned configurations"
-        note(f"starts: {len(kept)} of {len(first)} {kinds}; starts take at most half of the budget")
+        kinds = "configurations of earlier studies" if spec.like else "configurations of the preset"
+        note(f"starts: using {len(kept)} of {len(first)} {kinds}; starts take at most half of the budget")
     return replace(spec, start=tuple(dict.fromkeys((*(first[place] for place in kept), *own))))

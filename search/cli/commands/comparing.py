@@ -47,7 +47,7 @@ def enqueue(study: Study, values: Values = None, like: Like = None, home: Home =
         if not (name and sign and value):
             raise typer.BadParameter(f"{text!r}: must be NAME=VALUE, such as width=512")
     result = search.enqueue(study, {name: value for name, _, value in pairs}, like=like, home=home)
-    line = f"trial {result.number} of study {study} waits: {short(result.params)}"
+    line = f"enqueued trial {result.number} of study {study}: {short(result.params)}"
     document = {key: value for key, value in asdict(result).items() if key != "has_budget"}
     display.show([line], document, as_json=as_json)
     if not result.has_budget:
@@ -55,7 +55,7 @@ def enqueue(study: Study, values: Values = None, like: Like = None, home: Home =
 
 
 def follow(study: Study, home: Home = None, as_json: Json = False) -> None:
-    """Watch a search that runs in another terminal or on another machine, until it ends; with --json, look once.
+    """Follow a search in another terminal or on another machine until it ends; with --json, print one snapshot.
 
     Example: mlp-search follow digits
     """
@@ -73,5 +73,5 @@ def follow(study: Study, home: Home = None, as_json: Json = False) -> None:
             progress = following.follow(study, home=home, observer=observer)
         lines = [f"{study}: {view.line(progress, None)}"]
         if not following.is_spent(progress):
-            lines.append("nobody searches this study now")
+            lines.append("no process is searching this study")
         display.show(lines, None, as_json=False)

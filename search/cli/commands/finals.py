@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MAX_CLASSES = 15
 
-Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; recorded.")]
+Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; each reading is recorded.")]
 
 
 def finalists(
@@ -85,10 +85,12 @@ def _show_recorded(reading: dict[str, Any], study: str, home: Path | None, *, as
     document = {key: value for key, value in reading.items() if key not in ("model_sha256", "promised")}
     display.show([recorded_table(reading, study)], document, as_json=as_json)
     read = times(reading["seal_opened"])
-    display.message(f"the held-out test of this study was read {read}; this is what was recorded, nothing was read now")
+    display.message(f"the held-out test of this study was read {read}; showing the recorded result")
     if "winner" in reading:
-        display.message(f"the winner is {reading['winner']} now, which was not tested")
-    display.suggest(display.command("evaluate", study, "--again", home=home), "reads the rows again, and records that")
+        display.message(f"the winner has changed to {reading['winner']}, which has not been tested")
+    display.suggest(
+        display.command("evaluate", study, "--again", home=home), "reads the test rows again and records it"
+    )
 
 
 def recorded_table(reading: dict[str, Any], study: str) -> RenderableType:
@@ -152,10 +154,13 @@ def _expected_lines(verdict: search.Verdict) -> list[str]:
     """The value to expect of the winner, which its own mean overstates."""
     name = verdict.winner.objective.name
     if verdict.expected is None:
-        return [f"No seed is left that did not choose the winner: its {name} is too good on average."]
+        return [f"Every seed was used to select the winner: its mean {name} is optimistic."]
     interval = verdict.expected_interval
     ends = f" (95% interval {display.interval(interval)})" if interval else ""
-    return [f"With another seed expect {name} {display.score(verdict.expected)}{ends}, from seeds that did not choose."]
+    value = display.score(verdict.expected)
+    return [
+        f"Expected {name} with a new seed: {value}{ends}, estimated from seeds that were not used for the selection."
+    ]
 
 
 def _ensemble_lines(ensemble: search.Ensemble | None, objective: str) -> list[str]:
@@ -196,13 +201,13 @@ def evaluation_tables(result: search.SealedResult, study: str) -> list[Renderabl
     beside = compare(result.estimate.value, objective, result.baselines)
     facts["baselines"] = " ".join(beside.sentences("the model"))
     side = "better" if result.gap > 0 else "worse"
-    promised = f"{objective.name} {display.score(winner.candidate.value)}"
+    on_leaderboard = f"{objective.name} {display.score(winner.candidate.value)}"
     of_classes = evaluation if isinstance(evaluation, Evaluation) else None
     facts |= _class_facts(of_classes, result.untrained_accuracy) if of_classes else {}
     if result.n_groups is not None:
         facts["intervals"] = f"count the {result.n_groups:,} groups of the test rows, whose rows are not independent"
     facts |= {
-        "on the leaderboard": f"{promised}, {display.score(abs(result.gap))} {side} than on the test rows",
+        "on the leaderboard": f"{on_leaderboard}, {display.score(abs(result.gap))} {side} than on the test rows",
         "test read": f"{times(result.seal_opened)} for this study",
         "tested on these rows": f"the {ordinal(result.ordinal)} model, over all studies",
     }

@@ -20,7 +20,7 @@ from search.reporting import display
 
 _MAX_ROWS, _MAX_CLASSES = 50, 3
 
-Alias = Annotated[str, option("ALIAS", "The alias that moves.")]
+Alias = Annotated[str, option("ALIAS", "Alias to move to the version.")]
 Registered = Annotated[str, argument("MODEL", "A registered model.")]
 
 
@@ -71,7 +71,7 @@ def rollback(model: Registered, alias: Alias = "champion", home: Home = None, as
 
 
 def models(home: Home = None, as_json: Json = False) -> None:
-    """List the registered models: versions, aliases, their metric on the test rows beside that of a constant answer.
+    """List the registered models with their versions, aliases and test metric, and the metric of a constant prediction.
 
     Example: mlp-search models
     """

@@ -13,14 +13,14 @@ from search.cli.options import Home, Json, Study, argument, option
 from search.home.text import times
 from search.reporting import display
 
-Yes = Annotated[bool, typer.Option("--yes", help="Delete without a question.")]
-Keep = Annotated[int, option("N", "Number of the best complete trials that keep their model files.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Delete without confirmation.")]
+Keep = Annotated[int, option("N", "Keep the model files of the best N complete trials.")]
 NewName = Annotated[str, argument("NAME", "Its new name.")]
 _MB = 1_000_000
 
 
 def delete(study: Study, yes: Yes = False, home: Home = None, as_json: Json = False) -> None:
-    """Delete a study: its trials, its runs in MLflow and their files; a registered model forbids that.
+    """Delete a study, its trials, its MLflow runs and their files; refused if a registered model comes from it.
 
     Example: mlp-search delete digits
     """
@@ -32,7 +32,7 @@ def delete(study: Study, yes: Yes = False, home: Home = None, as_json: Json = Fa
 
 
 def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = None, as_json: Json = False) -> None:
-    """Delete the model files of all trials but the best ones, the finalists' and those of registered models.
+    """Delete model files, except those of the best trials, the finalists, the tested model and registered models.
 
     Example: mlp-search prune-models digits --keep 10
     """
@@ -51,8 +51,8 @@ def rename(study: Study, name: NewName, home: Home = None, as_json: Json = False
     Example: mlp-search rename digits digits-first-try
     """
     result = search.rename_study(study, name, home=home)
-    display.show([f"study {study} is {name} now; {result.runs} runs have its name"], asdict(result), as_json=as_json)
-    display.message(f"a study file with the old name starts another study: its study.name must be {name} to resume it")
+    display.show([f"renamed study {study} to {name}; updated {result.runs} runs"], asdict(result), as_json=as_json)
+    display.message(f"a study file with the old name starts a new study: set study.name to {name} to resume this one")
 
 
 def _listed(numbers: tuple[int, ...]) -> str:
@@ -66,7 +66,7 @@ def _confirm(what: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise typer.BadParameter("--yes: must be given where nobody can be asked; nothing was deleted")
-    if not typer.confirm("delete that?", err=True):
+        raise typer.BadParameter("--yes: required when stdin is not a terminal; nothing was deleted")
+    if not typer.confirm("delete?", err=True):
         display.message("nothing was deleted")
         raise typer.Exit(1)

@@ -154,7 +154,7 @@ def _title(study: str, condition: str | None, sort: str | None) -> str:
 
 
 def show(study: Study, number: Number, home: Home = None, as_json: Json = False) -> None:
-    """Explain in a paragraph why a trial won, was pruned or failed.
+    """Explain in a paragraph why a trial is the best, was pruned or failed.
 
     Example: mlp-search show digits 7
     """
@@ -186,7 +186,7 @@ def report(study: Study, output: Output = None, home: Home = None, as_json: Json
 
 
 def _read(study: str, **given: Any) -> search.StudySpec:
-    """The study of a file, or of a dataset with the default space, with the options applied."""
+    """The study of a file, or of a dataset with a preset, with the options applied."""
     with options.options_named(name="--study", timeout_s="--timeout", slots="--workers", source="data.source"):
         if Path(study).suffix.lower() != ".toml":
             return search.default_spec(study, **given)
@@ -239,5 +239,5 @@ def show_next(result: StudyResult, home: Path | None) -> None:
     if result.rows and all(row.state == "FAIL" for row in result.rows):
         raise TrainingError(f"every trial failed; {explain} explains the first failure")
     if result.best:
-        display.suggest(explain, "why this trial won")
+        display.suggest(explain, "why this trial is the best")
     display.suggest(display.command("ui", home=home), "every run with its curves, in MLflow", before="      ")

@@ -21,13 +21,13 @@ from search.tracking.run_names import trial_run_name
 
 POLL_S = 1.0
 _IDLE_LOOKS = 3
-"""Looks without a trial in training after which nobody searches: one trial may have ended before the next begins."""
+"""Looks without a trial in training after which a search has ended: a trial may end before the next one begins."""
 
 
 def follow(
     name: str, *, home: Path | None = None, observer: Observer | None = None, poll_s: float = POLL_S
 ) -> Progress:
-    """Watches a search of another process, on this machine or another one, until nobody searches any more.
+    """Watches a search of another process, on this machine or another one, until no process searches any more.
 
     Args:
         name: The study.

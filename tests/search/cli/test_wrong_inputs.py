@@ -18,7 +18,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "no such command": ("runn digits", 2, "runn: there is no such command; did you mean run?"),
     "no such option": ("run digits --trails 3", 2, "--trails"),
     "nothing to run": ("run", 2, "STUDY.toml|SOURCE: must be given"),
-    "too many words": ("trials digits mnist", 2, "mnist: must be left out, the command takes no more"),
+    "too many words": ("trials digits mnist", 2, "mnist: unexpected argument; the command takes no more"),
     "text for a number": ("run digits --trials many", 2, "--trials: must be a whole number, got 'many'"),
     "top zero": ("trials digits --top 0", 2, "--top: must be at least 1, got 0"),
     "a trial by name": ("show digits best", 2, "NUMBER: must be a whole number, got 'best'"),

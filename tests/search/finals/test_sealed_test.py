@@ -180,4 +180,4 @@ def test_another_winner_than_the_tested_one_is_named(home: Path):
     (reading,) = readings(home)
     study.set_user_attr(SEAL, [reading | {"run_name": "trial-0999"}])
     shown = call("evaluate", "s", "--home", home)
-    assert f"the winner is {reading['run_name']} now, which was not tested" in shown.err
+    assert f"the winner has changed to {reading['run_name']}, which has not been tested" in shown.err

@@ -93,5 +93,5 @@ def test_what_is_refused(home: Path) -> None:
         search.prune_models("tiny", home=home)
     answer = call("prune-models", "tiny", "--keep", 1, "--home", home)
     assert (answer.code, answer.out) == (2, "")
-    assert "--yes: must be given where nobody can be asked; nothing was deleted" in answer.err
+    assert "--yes: required when stdin is not a terminal; nothing was deleted" in answer.err
     assert len(list(files(home))) == 6

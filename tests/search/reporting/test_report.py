@@ -166,6 +166,7 @@ def test_a_study_with_finalists_a_test_and_a_promotion(chromium: Any, tmp_path: 
     assert "The test was read once" in text
     assert said.reason in text
     assert "2 of 2" in text
+    assert "Expected with a new seed: " in text
     assert page.page.locator("#curves .scatterlayer .trace").count() == 6, "two curves of each of the best three trials"
 
 

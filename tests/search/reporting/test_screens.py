@@ -56,7 +56,7 @@ class TestSuggestions:
 
     def lines(self, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(width))
-        display.suggest(self.COMMAND, "why this trial won")
+        display.suggest(self.COMMAND, "why this trial is the best")
         display.suggest(self.COMMAND, before="to resume, run: ")
         return capsys.readouterr().err.splitlines()
 
@@ -64,14 +64,14 @@ class TestSuggestions:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         shown = self.lines(100, monkeypatch, capsys)
-        assert shown == [f"next: {self.COMMAND}   why this trial won", f"to resume, run: {self.COMMAND}"]
+        assert shown == [f"next: {self.COMMAND}   why this trial is the best", f"to resume, run: {self.COMMAND}"]
 
     def test_a_shell_understands_the_breaks(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         shown = self.lines(40, monkeypatch, capsys)
         assert max(map(len, shown)) <= 40
-        assert shown[2] == "      # why this trial won"
+        assert shown[2] == "      # why this trial is the best"
         for lead, pieces in (("next: ", shown[:2]), ("to resume, run: ", shown[3:])):
             typed = "\n".join(pieces).removeprefix(lead)
             assert shlex.split(typed.replace("\\\n", " ")) == self.COMMAND.split()

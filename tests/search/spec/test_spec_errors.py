@@ -73,7 +73,7 @@ WRONG = {
     ),
     "table-is-value": ("search = 3", ["search: must be a table, got 3"]),
     "space-is-list": ("space = [1]", ["space: must be a table, got [1]"]),
-    "space-empty": ("[space]", ["space: must name a dimension, got {}; leave [space] out for the default space"]),
+    "space-empty": ("[space]", ["space: must name a dimension, got {}; leave [space] out for the classic preset"]),
     "unknown-dimension": (
         "[space]\nlearning_rat = 0.1",
         ["space.learning_rat: unknown key; did you mean learning_rate?"],

@@ -76,7 +76,7 @@ def test_what_lies_outside_of_the_space_is_left_out_and_named(
     assert settle_starts(settings, new, digits, notes.append).start == ()
     assert len(notes) == 1
     assert notes[0].startswith(
-        "--like one: none of its 2 complete trials lies in the space; of the best, width: must be"
+        "--like one: none of its 2 complete trials is in the space; the best one fails: width: must be"
     )
 
 
