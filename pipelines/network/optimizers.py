@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from pipelines.config import Hyperparameters
+from pipelines.config import ADAMW_DECAY, Hyperparameters
 from pipelines.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 Tensor: TypeAlias = "tf.Tensor | tf.Variable"
 Tensors: TypeAlias = Sequence[Tensor]
-
-ADAMW_DECAY = 0.004
-"""Keras's default weight decay of adamw."""
 
 
 def weight_decay(hp: Hyperparameters) -> float:

@@ -100,5 +100,5 @@ def _rounds_in_time(spec: StudySpec, found: StudyResult, home: Path | None, left
     elapsed_s = float(load_study(read_settings(home), spec.name).user_attrs.get(ELAPSED, 0.0))
     complete = [row for row in found.rows if row.state == "COMPLETE"][:_N_TIMED]
     training_s = statistics.fmean(row.duration_s or 0.0 for row in complete)
-    n_slots = len({row.device for row in found.rows if row.device})
+    n_slots = spec.workers.slots or len({row.device for row in found.rows if row.device})
     return rounds_within((spec.timeout_s or 0.0) - elapsed_s - _START_S, training_s, n_slots, left)

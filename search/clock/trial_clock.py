@@ -166,8 +166,8 @@ class TrialClock:
 def _end(course: Course, trial: FrozenTrial) -> int:
     """The epoch at which a trial ended on the clock.
 
-    One that the pruner did not end, and that did not reach its last epoch, ends where it could have been pruned next:
-    no earlier, because other trials may have begun since.
+    One that diverged, or that the timeout cut, ends where it could have been pruned next: no earlier, because other
+    trials may have begun since. One that failed ends at its last epoch.
     """
     result = trial.user_attrs.get(RESULT, {})
     if "copied_from" in result:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import InputError, NotFoundError
+from pipelines.errors import InputError, NotFoundError, SpecError
 from search.home.html import html_line, html_table
 from search.home.settings import read_settings
 from search.notebook.live import NotebookTable, notebook_observer
@@ -228,9 +228,11 @@ def run_study(
 
     Raises:
         DataError: The dataset cannot be used.
-        SpecError: The study of that name searches something else.
+        SpecError: The study of that name searches something else, or its budget is for trials and seeds.
         UnavailableError: A database, the tracking server, the home or the cluster cannot be used.
     """
+    if spec.budget == "auto":
+        raise SpecError('search.budget: must not be "auto" here, which runs trials alone: call run_automatically')
     watching = observer or notebook_observer()
     found = scheduling.run_study(spec, home=home, pool=pool, observer=watching)
     if isinstance(watching, NotebookTable):
@@ -270,13 +272,17 @@ def compare(names: Sequence[str | int | StudyResult | Trial], *, home: Path | No
         home: Where the databases are; by default that of the first result, else as in ``run_study``.
 
     Raises:
-        InputError: There are fewer than two.
+        InputError: There are fewer than two, or they are trials of several studies or results of several homes.
         NotFoundError: There is no such study or trial.
     """
     given = [item for item in names if isinstance(item, StudyResult | Trial)]
+    if home is None and len({item.home for item in given}) > 1:
+        raise InputError("compare: must be of one home, got results of several: compare those of each home")
     where = home if home or not given else given[0].home
     if names and all(isinstance(item, Trial) for item in names) and len({item.study for item in given}) == 1:
         numbers = [str(item.number) for item in given if isinstance(item, Trial)]
         return comparison.compare([given[0].study, *numbers], home=where)
+    if any(isinstance(item, Trial) for item in names):
+        raise InputError("compare: trials must be of one study, got others beside them: compare results instead")
     texts = [item.study if isinstance(item, StudyResult) else str(item) for item in names]
     return comparison.compare(texts, home=where)

@@ -98,19 +98,21 @@ def _settled(rule: PrecisionRule, virtual_slots: int) -> dict[str, object]:
     return {PRECISION: rule, **({VIRTUAL_SLOTS: virtual_slots} if virtual_slots else {})}
 
 
+def is_begun(settings: Settings, name: str) -> bool:
+    """Whether there is a study of that name; a process that died while it started one may have left the name alone."""
+    return name in study_names(settings) and SPEC in load_study(settings, name).user_attrs
+
+
 def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:
     """Takes the space and the starts of an existing study where the user gave none: other versions have others.
 
     Starts of ``like`` were chosen when the study was started: the earlier studies may have better ones now.
     """
-    if spec.name not in study_names(settings):
+    if not is_begun(settings, spec.name):
         return spec
-    recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
-    if not recorded:
-        return spec
-    then = _recorded_spec(recorded)
+    then = _recorded_spec(load_study(settings, spec.name).user_attrs[SPEC])
     own = () if spec.has_default_starts else spec.start
-    if spec.like is not None and spec.like == then.like and then.start[len(then.start) - len(own) :] == own:
+    if spec.like is not None and spec.like == then.like and set(own) <= set(then.start):
         spec = replace(spec, start=then.start)
     if not spec.has_default_starts or spec.like not in (None, then.like):
         return spec

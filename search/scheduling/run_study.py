@@ -24,12 +24,12 @@ from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.studies import (
     as_recorded,
+    is_begun,
     load_study,
     open_study,
     precision_rule,
     recorded_baselines,
     require_own_experiment,
-    study_names,
 )
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
@@ -38,7 +38,7 @@ from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
 from search.storage import StoredStudy, storage_errors
-from search.storage.attributes import ELAPSED, FACTS, SPEC
+from search.storage.attributes import ELAPSED, FACTS
 from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
 from search.tracking.spool import has_spooled
@@ -211,9 +211,7 @@ def _open_study(
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
     """The study where its budget or its space is used up, so that no worker has to start; else None."""
-    if spec.name not in study_names(settings) or has_spooled(settings, spec.name):
-        return None
-    if SPEC not in load_study(settings, spec.name).user_attrs:  # a process died while it started the study
+    if not is_begun(settings, spec.name) or has_spooled(settings, spec.name):
         return None
     study = open_study(settings, spec, fingerprint)
     states = [trial.state for trial in study.get_trials(deepcopy=False)]

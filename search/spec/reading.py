@@ -8,7 +8,8 @@ Defaults of what a file leaves out:
   searched, as with Optuna and scikit-learn: it stays at its value in ``Hyperparameters()``, the learning
   rate at Keras's default for the trial's optimizer.
 * In a ``[[start]]``: what the space fixes; the learning rate (Keras's default for the optimizer); the
-  schedule (constant). Everything else must be given, and every value must lie in the space.
+  schedule (constant); what a dimension beyond the basic ones is where it is not named, such as ReLU. The others must be
+  given, and every value must lie in the space.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def default_spec(source: str, **options: object) -> StudySpec:
 def override(spec: StudySpec, **options: object) -> StudySpec:
     """A copy of a study with some values replaced.
 
+    A preset replaces the space and the starts. A timeout alone takes the place of the default number of trials.
+
     Args:
         spec: The study.
         **options: Values by their key in the study file, such as ``trials`` or ``slots``; None leaves the study's.
@@ -76,7 +79,20 @@ def override(spec: StudySpec, **options: object) -> StudySpec:
     Raises:
         SpecError: An option breaks a rule.
     """
-    return _with(spec.to_json(), options)
+    document, named = spec.to_json(), {key for key, value in options.items() if value is not None}
+    if spec.has_default_trials:
+        del document["study"]["trials"]
+    if options.get("preset") in PRESETS:
+        document["start"] = preset_starts(str(options["preset"]), spec.data.source)
+    found = _with(document, options)
+    if "preset" in named:
+        return replace(found, has_default_starts=True)
+    return replace(
+        found,
+        of_preset=spec.of_preset - named,
+        has_default_starts=spec.has_default_starts,
+        has_default_space=spec.has_default_space,
+    )
 
 
 def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpec:
@@ -103,6 +119,7 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
         raise SpecError([printable(f"{place}, {problem}") for problem in problems])
     return StudySpec(
         of_preset=_of_preset(document.get("space", {})),
+        has_default_trials="trials" not in tables["study"],
         data=DataConfig(**tables["data"]),
         space=space,
         start=tuple(Hyperparameters(**values) for values, _ in starts),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipelines.config import UNNAMED, ClassWeight, Hyperparameters
+from pipelines.config import ADAMW_DECAY, UNNAMED, ClassWeight, Hyperparameters
 from pipelines.errors import SpecError
 from search.spec.dimensions import (
     Choice,
@@ -130,6 +130,8 @@ class SearchSpace:
             All values, and the problems: "NAME: RULE, got VALUE" for each that is missing or outside.
         """
         defaults = {name: value for name, value in _START_DEFAULTS.items() if name in self.dimensions}
+        if given.get("optimizer", self._fixed.get("optimizer")) == "adamw" and "weight_decay" in defaults:
+            defaults["weight_decay"] = ADAMW_DECAY
         point = defaults | self._fixed | dict(given)
         rate = KERAS_LEARNING_RATES.get(point.get("optimizer", ""))
         if rate is not None:

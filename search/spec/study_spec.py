@@ -69,6 +69,7 @@ class StudySpec:
             and an existing one keeps what it was started with.
         start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
+        has_default_trials: Whether the number of trials is the default one, which a timeout replaces.
         has_default_starts: Whether the user gave no ``start``: the size of the source may choose others.
         has_default_space: Whether the user gave no space: that of an array with few rows is the classic one, and an
             existing study keeps its own.
@@ -90,6 +91,7 @@ class StudySpec:
     deterministic: bool | None = None
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
+    has_default_trials: bool = field(default=False, compare=False)
     has_default_starts: bool = field(default=False, compare=False)
     has_default_space: bool = field(default=False, compare=False)
     of_preset: frozenset[str] = field(default=frozenset(), compare=False)

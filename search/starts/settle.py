@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipelines.data.datasets import Dataset
 from search.home.settings import Settings
-from search.optimization.studies import keep_recorded_defaults, study_names
+from search.optimization.studies import is_begun, keep_recorded_defaults
 from search.spec.study_spec import StudySpec
 from search.starts.like import best_of
 from search.starts.room import nominal_s, within
@@ -31,14 +31,15 @@ def settle_starts(
     Raises:
         NotFoundError: A study of ``like`` is not there, or has no complete trial.
     """
-    if spec.name in study_names(settings):
+    if is_begun(settings, spec.name):
         return keep_recorded_defaults(settings, spec)
     own = () if spec.has_default_starts else spec.start
-    first = best_of(settings, spec.like, spec.space, note) if spec.like else []
+    liked = best_of(settings, spec.like, spec.space, dataset.task, note) if spec.like else []
+    first = liked
     if not first and spec.has_default_starts:
         first = list(spec.start)
     kept = within(first, [nominal_s(start, dataset) for start in first], spec.trials, spec.timeout_s)
     if len(kept) < len(first):
-        kinds = "configurations of earlier studies" if spec.like else "configurations of the preset"
+        kinds = "configurations of earlier studies" if liked else "configurations of the preset"
         note(f"starts: using {len(kept)} of {len(first)} {kinds}; starts take at most half of the budget")
     return replace(spec, start=tuple(dict.fromkeys((*(first[place] for place in kept), *own))))

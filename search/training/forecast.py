@@ -129,6 +129,8 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     shape = Shape.of(dataset, rule)
     in_bfloat16 = [shape.precision(hp) == "bfloat16" for trials in simulations for hp, _ in trials]
     notes = (*forecast.notes, *slow_note(rule, lambda: have_bfloat16(slots)))
+    if spec.budget == "auto":
+        notes += ('the forecast is that of trials alone; budget = "auto" keeps a part of it for new seeds of the best',)
     return replace(forecast, notes=notes, precision=rule, bfloat16_share=round(statistics.fmean(in_bfloat16), 3))
 
 

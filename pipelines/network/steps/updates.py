@@ -1,6 +1,6 @@
 """What surrounds the update of each weight: clipping of the gradient, decay of the weights, their moving average.
 
-The order is that of Keras's optimizers: clip, decay, update, average.
+The order is that of Keras's optimizers: clip, decay, update, average; but norms are limited before the average.
 """
 
 from __future__ import annotations

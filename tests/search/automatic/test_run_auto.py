@@ -34,7 +34,7 @@ def test_a_budget_is_shared_and_used_once(home: Path) -> None:
     assert [len(finalist.values) for finalist in verdict.finalists] == [2, 1]
     assert verdict.winner.gain == verdict.finalists[0].gain
     assert verdict.expected == verdict.winner.values[1], "the second seed rejected nobody"
-    assert "after 3 of 6 trainings: the best 2 differ by" in result.changed_over
+    assert "after 3 of 6 trainings: the best 2 trials differ by" in result.changed_over
     assert result.changed_over in notes.lines
     again = search.run_automatically(spec, home=home)
     assert again.search.n_trained == 0

@@ -16,7 +16,7 @@ from finished import run_small
 import search
 from pipelines.config import DataConfig
 from pipelines.data.loading import load
-from pipelines.errors import InputError, NotFoundError
+from pipelines.errors import InputError, NotFoundError, SpecError
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,17 @@ def test_studies_and_trials_are_compared_by_names_or_objects(contenders: Path, t
     assert search.compare(sorted(pair.rows, key=lambda row: row.number)) == expected
     with pytest.raises(InputError, match="two studies or two trials"):
         search.compare([strong])
+    with pytest.raises(InputError, match="trials must be of one study"):
+        search.compare([weak.best, strong.best])
+    with pytest.raises(InputError, match="must be of one home"):
+        search.compare([weak, pair])
+
+
+def test_a_budget_for_trials_and_seeds_is_not_spent_on_trials_alone(tmp_path: Path) -> None:
+    spec = search.default_spec("digits", trials=16, budget="auto")
+    with pytest.raises(SpecError, match="call run_automatically"):
+        search.run_study(spec, home=tmp_path / "home")
+    assert not (tmp_path / "home").exists()
 
 
 def test_dir_shows_the_api_alone() -> None:

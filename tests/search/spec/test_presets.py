@@ -47,6 +47,29 @@ def test_a_given_dimension_that_does_not_fit_the_task_is_refused_not_left_out():
         spec_from_dict(document).for_task("regression")
 
 
+def test_an_option_keeps_what_the_preset_of_a_file_leaves_out_for_another_task():
+    document = {"data": {"source": "ames.csv", "target": "price"}, "space": {"preset": "strong"}}
+    spec = override(spec_from_dict(document), trials=3).for_task("regression", {"embedding": "no column has pieces"})
+    assert not {"label_smoothing", "embedding"} & set(spec.space.dimensions)
+    default = override(default_spec("digits"), seed=1)
+    assert default.for_rows(100) == default_spec("digits", seed=1, preset="classic").for_rows(100)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("of_file", PRESETS)
+def test_a_preset_as_an_option_replaces_space_and_starts_of_a_file(of_file, preset, tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(study_template(of_file), encoding="utf-8")
+    spec, default = override(read_spec(path), preset=preset), default_spec("digits", preset=preset)
+    assert (spec.space, spec.start) == (default.space, default.start)
+
+
+@pytest.mark.parametrize(("study", "expected"), [({}, (None, 60.0)), ({"trials": 9}, (9, 60.0))])
+def test_a_timeout_as_an_option_replaces_the_default_number_of_trials(study, expected):
+    spec = override(spec_from_dict({"study": study, "data": {"source": "digits"}}), timeout_s=60)
+    assert (spec.trials, spec.timeout_s) == expected
+
+
 def test_an_option_replaces_the_space_of_a_file():
     spec = override(spec_from_dict({"data": {"source": "digits"}, "space": {"width": 2048}}), preset="tiny")
     assert spec.space == default_spec("digits", preset="tiny").space

@@ -13,13 +13,17 @@ from in_memory import ask as ask_in_memory, make_study
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.errors import NotFoundError, SpecError
+from search.devices.precision import PrecisionRule
 from search.home.settings import Settings, prepare_home, read_settings
-from search.spec.dimensions import Range
+from search.optimization.studies import open_study
+from search.spec.dimensions import Choice, Range
 from search.spec.reading import default_spec
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
+from search.starts.like import best_of
 from search.starts.room import nominal_s, within
+from search.storage.attributes import RESULT
 
 
 @pytest.fixture
@@ -89,6 +93,52 @@ def test_what_an_earlier_study_did_not_search_is_as_it_was_or_the_nearest_value(
     [first] = settle_starts(settings, replace(spec, name="new", like=["one"], space=space), digits).start
     unnamed = {"activation": "relu", "normalization": "none", "weight_decay": 1e-4, "label_smoothing": 0.0, "ema": 0.0}
     assert first == replace(found, **unnamed)
+
+
+def test_a_study_that_brings_one_of_the_users_own_starts_resumes(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    found = searched(settings, spec, "one", [0.5, 0.9])
+    new = replace(spec, name="new", like=["one"], start=(found[0], Hyperparameters(width=8, depth=1)))
+    begun = settle_starts(settings, new, digits)
+    assert begun.start == (found[1], found[0], new.start[1])
+    opened(settings, begun)
+    assert settle_starts(settings, new, digits) == begun
+
+
+def test_what_an_earlier_study_has_for_another_task_or_without_effect_is_left_out(
+    settings: Settings, spec: StudySpec
+) -> None:
+    study = opened(settings, replace(spec, name="one"))
+    trial, params = ask(study)
+    richer = {**params, "label_smoothing": 0.1, "embedding": "none"}
+    trial.set_user_attr(RESULT, {"best_val_accuracy": 0.9, "params": richer, "best_epoch": 1})
+    study.tell(trial, 0.9)
+    notes: list[str] = []
+    plain = spec.space.hyperparameters(params)
+    assert best_of(settings, ["one"], spec.space, "regression", notes.append) == [plain]
+    assert notes == []
+    assert best_of(settings, ["one"], spec.space, "classification", notes.append) == [], "smoothing has an effect"
+    assert "label_smoothing: must be a dimension of the space too" in notes[0]
+
+
+def test_a_start_of_adamw_without_a_weight_decay_keeps_keras_own() -> None:
+    space = SearchSpace({"optimizer": Choice(("adam", "adamw")), "weight_decay": Range(0.0, 0.1)})
+    assert [space.complete({"optimizer": name})[0]["weight_decay"] for name in ("adam", "adamw")] == [0.0, 0.004]
+
+
+def test_a_study_whose_process_died_while_it_started_begins_with_its_starts(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    found = searched(settings, spec, "one", [0.9])
+    new = replace(spec, name="new", like=["one"])
+
+    def dies() -> PrecisionRule:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_study(settings, new, "f00d", dies)
+    assert settle_starts(settings, new, digits).start == (found[0],)
 
 
 def test_a_study_that_is_not_there_or_has_nothing(settings: Settings, spec: StudySpec, digits: Dataset) -> None:
