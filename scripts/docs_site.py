@@ -26,6 +26,10 @@ PAGES = {
 }
 """Files outside ``docs/`` that are pages of the site, by the page."""
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)\s]*)?\)")
+_FROM_ELSEWHERE = re.compile(
+    r'<script[^>]*src="https://[^>]*></script>|<script type="module">\s*import[^<]*"https://.*?</script>', re.DOTALL
+)
+"""Programs that a page of a notebook would load from other sites: Plotly, MathJax, Mermaid."""
 _EVERYWHERE = ("home", "as_json", "quiet", "verbose")
 _TEMPLATE_LINE = re.compile(r"^(?:# )?(?P<key>\w+) = (?P<value>[^#]*?)\s*(?:#\s*(?P<text>.*))?$")
 
@@ -59,6 +63,21 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
     uri = page.file.src_uri
     source = next((source for source, other in PAGES.items() if other == uri and uri != "index.md"), f"docs/{uri}")
     return _LINK.sub(lambda link: _inside(link, source, uri, files), markdown)
+
+
+def on_post_page(output: str, page: Any, config: MkDocsConfig) -> str:  # noqa: ARG001
+    """Gives the notebook's figures the Plotly that is installed here, in place of those that they would load."""
+    if page.file.src_uri != PAGES["examples/tour.ipynb"]:
+        return output
+    own = '<script src="../assets/plotly.min.js"></script></head>'
+    return _FROM_ELSEWHERE.sub("", output).replace("</head>", own, 1)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Writes Plotly's program beside the pages."""
+    from plotly.offline import get_plotlyjs
+
+    (Path(config.site_dir) / "assets" / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
 
 
 def _inside(link: re.Match[str], source: str, uri: str, files: Files) -> str:

@@ -51,7 +51,8 @@ def test_the_site_has_every_command_key_and_name_and_needs_no_network(site: Path
     for name in dir(search):
         assert f".{name}" in names, name
     assert "run_study" in read(site, "tour"), "the notebook must be a page"
-    for path in (site / "index.html", site / "reference" / "index.html"):
+    assert (site / "assets" / "plotly.min.js").stat().st_size > 1e6
+    for path in (site / "index.html", site / "reference" / "index.html", site / "tour" / "index.html"):
         loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', path.read_text())
         assert not loaded, f"{path} loads {loaded}"
 
