@@ -58,7 +58,7 @@ class StudyCharts:
         except TooFewTrialsError as error:
             self.missing[name] = str(error)
             return
-        self.notes[name] = figure.layout.title.subtitle.text or ""
+        self.notes[name] = (figure.layout.title.subtitle.text or "").replace("<br>", " ")
         self.documents[name] = document(figure)
 
 

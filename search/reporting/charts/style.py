@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ BRIGHTNESS = "Viridis"
 """Of values: the brighter, the better."""
 LEGEND = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
 """A line above the chart, beneath the note."""
-_TOP_PX = 104
+_TOP_PX, _LINE_PX = 104, 16
+_NOTE_CHARACTERS = 72
+"""Of a line that fits a notebook's page on a site, 570 pixels."""
 
 
 def new_figure(heading: str, note: str = "", **layout: object) -> Figure:
@@ -26,9 +29,14 @@ def new_figure(heading: str, note: str = "", **layout: object) -> Figure:
 
     # Plotly writes the legend over the note where the place of the title follows from the margin.
     place = {"yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 14}}
-    title = {"text": heading, "subtitle": {"text": note}, **place}
-    shared = {"template": "plotly_white", "title": title, "margin": {"l": 64, "r": 32, "t": _TOP_PX, "b": 56}}
-    return Figure(layout={**shared, **layout})
+    lines = textwrap.wrap(note, _NOTE_CHARACTERS)  # Plotly cuts what is wider than the chart
+    title = {"text": heading, "subtitle": {"text": "<br>".join(lines)}, **place}
+    more = _LINE_PX * max(0, len(lines) - 1)
+    margin = {"l": 64, "r": 32, "t": _TOP_PX + more, "b": 56}
+    figure = Figure(layout={"template": "plotly_white", "title": title, "margin": margin, **layout})
+    if figure.layout.height:
+        figure.layout.height += more
+    return figure
 
 
 def beyond(study: StudyPoints, points: Points) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import optuna
@@ -23,6 +24,13 @@ from search.reporting.charts import (
 )
 from search.reporting.charts.axes import log_ticks, ticks_of
 from search.storage.attributes import ELAPSED, RESULT
+
+
+def note_of(figure: Any) -> str:
+    """The note beneath the heading, whose lines fit the width of a notebook on a site."""
+    text = str(figure.layout.title.subtitle.text)
+    assert all(len(line) <= 72 for line in text.split("<br>"))
+    return text.replace("<br>", " ")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +102,7 @@ def test_a_network_that_learned_nothing_leaves_room_for_the_others(maximize: boo
         assert ring.marker.symbol == (f"triangle-{'down' if maximize else 'up'}-open",)
         assert abs(ring.y[0]) < 5, "at the edge of the axis"
         assert "50.0" in ring.text[0], "its value is told"
-        assert "Triangles are" in figure.layout.title.subtitle.text
+        assert "Triangles are" in note_of(figure)
 
 
 def test_a_study_without_a_complete_trial_has_a_history() -> None:
@@ -140,7 +148,7 @@ def test_the_timeline_leaves_out_the_night_between_two_runs() -> None:
     figure = CHARTS["timeline"](study_points(study))
     assert max(figure.data[0].base) < 60
     assert len(figure.layout.shapes) == 1
-    assert "pauses between two runs" in figure.layout.title.subtitle.text
+    assert "pauses between two runs" in note_of(figure)
 
 
 def test_two_slots_of_a_device_have_two_lanes() -> None:
@@ -174,7 +182,7 @@ def test_names_and_values_of_the_data_are_no_markup() -> None:
     figure = confusion([[3, 1], [0, 2]], ["<b>a</b>", "b"], "rows")
     assert "<" not in "".join(figure.layout.xaxis.ticktext)
     assert "<b>" not in str(figure.data[0].hovertext)
-    assert "5 of 6 rows are right" in figure.layout.title.subtitle.text
+    assert "5 of 6 rows are right" in note_of(figure)
 
 
 def test_a_study_whose_values_are_all_the_same_is_drawn() -> None:
