@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pipelines.errors import NotFoundError
-from pipelines.objectives import OBJECTIVES
+from pipelines.objectives import OBJECTIVES, Objective
 from search.home.html import HtmlResult
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
@@ -90,13 +90,18 @@ def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
     )
     if len(complete) > 1:
         other = complete[1 if rank == 1 else 0]
-        gap = value - (other.value or 0.0)
-        side = "better" if objective.gain(gap) > 0 else "worse"
-        text += f": {value_text(abs(gap))} {side} than the {'next' if rank == 1 else 'best'},"
+        text += f": {_beside(value, other.value or 0.0, objective)} the {'next' if rank == 1 else 'best'},"
         text += f" trial {other.number}"
     if result.get("stop_reason") == "timeout":
         text += f". The study's timeout ended it before its {row.params.get('epochs')} planned epochs"
     return " ".join([f"{text}.", *row.comparison.sentences("this trial")])
+
+
+def _beside(value: float, other: float, objective: Objective) -> str:
+    """How a value compares with another one; equal are those that are shown with the same digits."""
+    if value_text(value) == value_text(other):
+        return "as good as"
+    return f"{value_text(abs(value - other))} {'better' if objective.gain(value - other) > 0 else 'worse'} than"
 
 
 def _over_folds(row: TrialRow) -> str:

@@ -62,6 +62,13 @@ def test_nothing_speaks_of_accuracy_or_classes_in_a_regression(tmp_path: Path, o
     assert "1,000.2 better than the next, trial 4" in text
 
 
+def test_equal_trials_are_as_good_as_each_other(tmp_path: Path) -> None:
+    recorded(tmp_path / "home", "val_accuracy", [0.975, 0.975 + 1e-9, 0.9, 0.5], {"classes": 10})
+    for best, other in ((1, 0), (0, 1)):
+        shown = call("show", "s", str(best), "--home", str(tmp_path / "home"), "--json").json()["explanation"]
+        assert f"as good as the {'next' if best == 1 else 'best'}, trial {other}." in shown
+
+
 def test_a_regression_that_was_tested_is_drawn_with_every_metric(tmp_path: Path) -> None:
     recorded(tmp_path / "home", "val_rmse", VALUES, {})
     study = load_writable_study(read_settings(tmp_path / "home", {}), "s")
