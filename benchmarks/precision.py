@@ -22,7 +22,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from search.devices.precision import cpu_has_bfloat16, precision_of
 from search.devices.slots import Slot, count_cores
-from search.training.forecast import ProbeRunner
+from search.training.probes import ProbeRunner
 from search.workers import Outcome, Task
 from search.workers.local_pool import LocalPool
 

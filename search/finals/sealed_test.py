@@ -23,16 +23,8 @@ from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Evaluation
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
-from search.finals.readings import (
-    READ,
-    SealedResult,
-    authorship,
-    models_tested_on,
-    number_of,
-    previous_readings,
-    record_test,
-    score_predictions,
-)
+from search.finals.readings import SealedResult, authorship, previous_readings, score_predictions
+from search.finals.tested_models import READ, models_tested_on, number_of, record_test
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line

@@ -11,8 +11,9 @@ import optuna
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
 from search.finals.ensemble import ask_for_ensemble
-from search.finals.readings import authorship, latest_reading, models_tested_on, number_of
+from search.finals.readings import authorship, latest_reading
 from search.finals.sealed_test import read_confusion
+from search.finals.tested_models import models_tested_on, number_of
 from search.finals.winner import find_winner
 from search.home.addresses import is_sqlite
 from search.home.html import HtmlResult

@@ -27,7 +27,7 @@ GATE = "gate"
 RESULT = "result"
 RUN_ID = "run_id"
 PRUNED_AT = "would_be_pruned_at"
-REQUEUED = "parked"  # the key in databases of every version: do not change it
+REQUEUED = "parked"  # existing databases have this key
 
 # Of a trial: parts of its result that are attributes of their own, so that Optuna's dashboard has a column for each.
 COLUMNS = ("best_epoch", "epochs_trained", "duration_s", "device")

@@ -6,18 +6,14 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
-from pipelines.errors import TrainingError
-from pipelines.files.archives import Array
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, have_bfloat16, settle, slow_note
 from search.devices.slots import Slot
@@ -25,25 +21,16 @@ from search.devices.work import Shape
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.optimization.samplers import make_sampler
-from search.optimization.seeds import draw_seed
 from search.optimization.studies import as_recorded, load_study, precision_rule, require_own_experiment, study_names
-from search.scheduling.dispatcher import Job
-from search.scheduling.job_runner import JobRunner
-from search.scheduling.progress import Observer, Progress
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
-from search.tracking.entries import RunStart
-from search.training.cost import Cost
 from search.training.earlier import slowness
+from search.training.probes import Probes, n_bytes, train_probes
 from search.training.simulation import Timetable, middle_of, n_trials, simulate
-from search.workers import Outcome, Pool, Task
-from search.workers.local_pool import LocalPool, warm_up
+from search.workers import Outcome
+from search.workers.local_pool import warm_up
 from search.workers.start import local_slots
 
-N_PROBES, PROBE_EPOCHS = 6, 2
-PROBE_ROWS = 8192
-PROBE_PRODUCTS = 1 << 33
-"""Limit on rows times weights in an epoch of a probe: about a second of one core, however large the networks."""
 _REPETITIONS = 9
 _FASTER, _SLOWER = 0.65, 1.25
 """How far the speed of a machine and of large networks lies from what short trainings show."""
@@ -51,8 +38,6 @@ _AROUND, _AROUND_S = 0.05, 10.0
 """Around the timeout: a share of it, and the most seconds."""
 _TRACKING_S = 3.0
 """Processor time of importing MLflow and creating its database, while the first trials train."""
-_BOOKKEEPING_S = 0.1
-"""Processor time of a trial outside its training: sampler, databases, run, model file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +106,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     require_fit(spec.space.largest_network(), dataset, slots)
     rule = _precision_rule(spec, settings, slots)
     simulations = [simulate(spec, repetition) for repetition in range(_REPETITIONS)]
-    probes = _train_probes(spec, [hp for trials in simulations for hp, _ in trials], dataset, slots, rule)
+    probes = train_probes(spec, [hp for trials in simulations for hp, _ in trials], dataset, slots, rule)
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in probes.outcomes) / len(slots)
     startup_s = max(0.0, startup_s) + _TRACKING_S / (os.cpu_count() or 1)
     factors = slowness(settings, [slot.device for slot in slots], probes.cost, startup_s, dataset.n_folds)
@@ -145,7 +130,7 @@ def _precision_rule(spec: StudySpec, settings: Settings, slots: Sequence[Slot]) 
 def _forecast(
     spec: StudySpec,
     simulations: Sequence[Sequence[tuple[Hyperparameters, int]]],
-    probes: _Probes,
+    probes: Probes,
     dataset: Dataset,
     slots: Sequence[Slot],
     startup_s: float,
@@ -167,72 +152,12 @@ def _forecast(
         forecast_high_s=round(seconds[2], 1),
         trials_low=trials[0],
         trials_high=trials[2],
-        memory_mb=_memory_mb(probes.outcomes, _n_bytes(dataset) - probes.n_bytes, len(slots)),
+        memory_mb=_memory_mb(probes.outcomes, n_bytes(dataset) - probes.n_bytes, len(slots)),
         slots=len(slots),
         devices=tuple(slot.device for slot in slots),
         notes=dataset.notes,
         folds=dataset.n_folds,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Probes:
-    """Short trainings on few rows: their cost, outcomes and precision, and the size of the rows in bytes."""
-
-    cost: Cost
-    outcomes: Sequence[Outcome]
-    n_bytes: int
-    precision_rule: PrecisionRule
-
-
-def _train_probes(
-    spec: StudySpec,
-    configurations: Sequence[Hyperparameters],
-    dataset: Dataset,
-    slots: Sequence[Slot],
-    rule: PrecisionRule,
-) -> _Probes:
-    """Trains the last of some configurations for a few epochs, on few enough rows for the largest of them."""
-    few = _few_rows(dataset, dataset.n_folds * max(map(Shape.of(dataset).n_weights, configurations)))
-    probes = [replace(hp, epochs=min(hp.epochs, PROBE_EPOCHS)) for hp in configurations[-N_PROBES:]]
-    shape = Shape.of(few, rule)
-    with closing(LocalPool(few, slots, memory_mb=spec.workers.memory_mb)) as pool:
-        runner = ProbeRunner(pool, [_probe(spec, number, hp, shape) for number, hp in enumerate(probes)])
-        runner.run()
-    outcomes = [runner.outcomes[number] for number in range(len(probes))]
-    cost = Cost.fit(probes, outcomes, shape)
-    return _Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, _n_bytes(few), rule)
-
-
-def _probe(spec: StudySpec, number: int, hyperparameters: Hyperparameters, shape: Shape) -> Task:
-    objective, precision = spec.objective or "val_accuracy", shape.precision(hyperparameters)
-    return Task(number, hyperparameters, draw_seed(spec.seed, number), objective=objective, precision=precision)
-
-
-class ProbeRunner(JobRunner[Job]):
-    """Trains probe fits and records nothing.
-
-    Args:
-        pool: Where they train.
-        tasks: Each with a number of its own.
-
-    Attributes:
-        outcomes: By the tasks' numbers.
-    """
-
-    def __init__(self, pool: Pool, tasks: Sequence[Task]) -> None:
-        super().__init__(pool, Observer(), Progress("plan"), None)
-        self._jobs = [Job(RunStart("plan", f"probe-{task.number}", 0, {}, {}), task) for task in tasks]
-        self.outcomes: dict[int, Outcome] = {}
-
-    def result(self, job: Job, outcome: Outcome) -> None:
-        """Keeps the outcome."""
-        del self._running[job.number]
-        self.outcomes[job.number] = outcome
-
-    def fail(self, job: Job, message: str, traceback: str) -> None:
-        """Ends the forecast."""
-        raise TrainingError(message)
 
 
 def _limits(
@@ -265,31 +190,6 @@ def _limits(
         ends = (limit_s - max(around_s, factor * epoch_s), limit_s, limit_s + around_s)
         seconds = [min(pair) for pair in zip(seconds, ends, strict=True)]
     return seconds, trials if spec.timeout_s else [int(n_trials(spec))] * 3, factor
-
-
-def _few_rows(dataset: Dataset, most_weights: int) -> Dataset:
-    """The first rows of a dataset, few enough that an epoch of the largest network is short."""
-    n_training = len(dataset.training.y)
-    n_rows = min(n_training, max(256, min(PROBE_ROWS, PROBE_PRODUCTS // most_weights)))
-    n_validation = max(1, len(dataset.validation.y) * n_rows // n_training)
-    if dataset.fold_of is not None:
-        return _few_of_each_fold(dataset, n_validation)
-    return replace(dataset, training=dataset.training.head(n_rows), validation=dataset.validation.head(n_validation))
-
-
-def _few_of_each_fold(dataset: Dataset, n_rows: int) -> Dataset:
-    """The first rows of each fold: a probe trains a network for each of them, as a trial does."""
-    fold_of: Array = np.asarray(dataset.fold_of)
-    kept = np.zeros(len(fold_of), bool)
-    for number in range(dataset.n_folds):
-        kept[np.flatnonzero(fold_of == number)[:n_rows]] = True
-    n_training = len(dataset.training.y)
-    training, validation = dataset.training.at(kept[:n_training]), dataset.validation.at(kept[n_training:])
-    return replace(dataset, training=training, validation=validation, fold_of=fold_of[kept])
-
-
-def _n_bytes(dataset: Dataset) -> int:
-    return sum(array.nbytes for split in (dataset.training, dataset.validation) for array in (split.x, split.y))
 
 
 def _memory_mb(outcomes: Sequence[Outcome], more_bytes: int, n_slots: int) -> int:

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 from ready_home import prepare
 from registered import client_of
 
-from search.finals.readings import FIRST_READ, READ, TEST_ROWS, models_tested_on, number_of, record_test
+from search.finals.tested_models import FIRST_READ, READ, TEST_ROWS, models_tested_on, number_of, record_test
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
 from search.storage.attributes import FINGERPRINT, SEAL

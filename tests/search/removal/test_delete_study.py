@@ -9,7 +9,7 @@ from command_line import STUDY, call
 
 import search
 from pipelines.errors import NotFoundError, UnavailableError
-from search.finals.readings import models_tested_on
+from search.finals.tested_models import models_tested_on
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
 from search.storage.attributes import SEAL

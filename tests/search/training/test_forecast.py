@@ -27,7 +27,8 @@ from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
 from search.training.cost import Cost
 from search.training.earlier import slowness
-from search.training.forecast import _few_rows, _limits
+from search.training.forecast import _limits
+from search.training.probes import few_rows
 from search.training.simulation import Timetable, simulate
 from search.workers.tasks import Outcome
 
@@ -158,20 +159,20 @@ def test_work_is_steps_products_and_updates() -> None:
 
 def test_probes_train_a_network_for_each_fold_on_few_rows() -> None:
     dataset = load(DataConfig("digits", folds=4))
-    few = _few_rows(dataset, 1 << 26)
+    few = few_rows(dataset, 1 << 26)
     assert few.n_folds == 4
     assert len(few.fold_of) == len(few.training.y) + len(few.validation.y) < 400
     assert np.array_equal(few.fold_of == 0, np.arange(len(few.fold_of)) >= len(few.training.y))
     assert np.bincount(few.fold_of).min() > 60
-    assert len(_few_rows(dataset, 1000).training.y) == len(dataset.training.y)
+    assert len(few_rows(dataset, 1000).training.y) == len(dataset.training.y)
 
 
 def test_probes_of_large_networks_get_few_rows() -> None:
     dataset = load(DataConfig("digits"))
-    assert len(_few_rows(dataset, 1000).training.y) == 1149
-    few = _few_rows(dataset, 1 << 24)
+    assert len(few_rows(dataset, 1000).training.y) == 1149
+    few = few_rows(dataset, 1 << 24)
     assert (len(few.training.y), len(few.validation.y)) == (512, 128)
-    assert len(_few_rows(dataset, 1 << 40).training.y) == 256
+    assert len(few_rows(dataset, 1 << 40).training.y) == 256
     assert few.preprocessing is dataset.preprocessing
 
 

@@ -1,4 +1,4 @@
-"""The order of the finalists' runs, the configurations that get no more of them, and the winner.
+"""The winner of the finalists, and how it compares with the others.
 
 The first place of a leaderboard is the best of many noisy values, so its value is too good on average. Finalists
 are trained with seeds that no trial had, the same ones for each configuration, and are compared by their means.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -16,83 +15,10 @@ from pipelines.errors import NotFoundError
 from pipelines.evaluation import ALPHA
 from pipelines.evaluation.intervals import difference_of_means_p, difference_p, limits_of
 from pipelines.evaluation.metrics import standard_error
-from pipelines.evaluation.tests import SAME, PairedTest, paired_test
+from pipelines.evaluation.tests import PairedTest, paired_test
 from search.finals.finalist import Finalist
+from search.finals.selection.plans import lowest_equal
 from search.home.text import value_text
-
-
-def order(n_candidates: int, n_seeds: int) -> list[tuple[int, int]]:
-    """(candidate from 0, seed number from 1) in the order of training.
-
-    The first two candidates are trained with every seed, so that the others have means to be compared with. Those
-    are trained seed by seed: each of them gets its first run before any gets its second.
-    """
-    numbers = range(1, n_seeds + 1)
-    first = [(rank, number) for rank in range(min(2, n_candidates)) for number in numbers]
-    return first + [(rank, number) for number in numbers for rank in range(2, n_candidates)]
-
-
-class Plan(Protocol):
-    """Which runs the finalists get: each seed for as many configurations as its size says, or for fewer."""
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The number of configurations that get each seed; it does not rise."""
-
-    @property
-    def prefers_small(self) -> bool:
-        """Whether a smaller network wins that is within one standard error of the best mean."""
-
-    def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
-        """The missing runs that the results so far ask for, (configuration from 0, seed number from 1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EverySeed:
-    """Each configuration gets every seed, unless it can come neither first nor second any more."""
-
-    sizes: tuple[int, ...]
-    prefers_small: bool = True
-
-    def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
-        """The missing runs of the configurations that are not out, in the order of ``order``."""
-        values = [value for f in finalists for value in (*f.values, f.candidate.value)]
-        ceiling = max(map(finalists[0].objective.gain, values))
-        wanted = [not is_out(finalist, finalists, ceiling) for finalist in finalists]
-        places = order(len(finalists), len(self.sizes))
-        return [(rank, number) for rank, number in places if wanted[rank] and number not in finalists[rank].seeds]
-
-
-def is_out(finalist: Finalist, finalists: Sequence[Finalist], ceiling: float) -> bool:
-    """Whether a configuration failed, or can come neither first nor second any more.
-
-    The second holds where, with every missing run at the ceiling, its mean would be below the second best mean of the
-    complete configurations and more than one standard error below the best.
-
-    Args:
-        finalist: The configuration.
-        finalists: All configurations.
-        ceiling: The best value of any run of the study, with the sign that makes more better.
-    """
-    if finalist.failure:
-        return True
-    complete = sorted((f for f in finalists if f.is_complete), key=lambda f: -f.gain)
-    if finalist.is_complete or len(complete) < 2:
-        return False
-    missing = finalist.n_seeds - len(finalist.values)
-    reachable = (sum(finalist.gains) + missing * ceiling) / finalist.n_seeds
-    best, second = complete[:2]
-    return reachable < min(_floor(best), second.gain - _rounding(second))
-
-
-def _rounding(finalist: Finalist) -> float:
-    """Smaller differences from a mean are rounding errors."""
-    return SAME * max(1.0, abs(finalist.mean))
-
-
-def _floor(best: Finalist) -> float:
-    """One standard error below the best mean, where more is better."""
-    return best.gain - standard_error(best.values) - _rounding(best)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +80,6 @@ class Verdict:
         return float(np.mean(np.subtract(other.gains, self.winner.gains_of(other.seeds))))
 
 
-def n_rejecting(sizes: Sequence[int]) -> int:
-    """Number of seeds, from the first, by which a plan of these sizes rejects configurations."""
-    return sum(size > sizes[-1] for size in sizes)
-
-
 def judge(finalists: Sequence[Finalist], n_screening: int = 0, *, prefers_small: bool = True) -> Verdict:
     """Names the winner: of those within one standard error of the best mean, the smallest network.
 
@@ -185,7 +106,7 @@ def judge(finalists: Sequence[Finalist], n_screening: int = 0, *, prefers_small:
 def _choose(complete: Sequence[Finalist], prefers_small: bool) -> tuple[Finalist, Finalist]:
     """The winner and the one with the best mean."""
     best = max(complete, key=lambda f: (f.gain, -f.n_parameters))
-    floor = _floor(best) if prefers_small else best.gain
+    floor = lowest_equal(best) if prefers_small else best.gain
     return min((f for f in complete if f.gain >= floor), key=lambda f: (f.n_parameters, -f.gain)), best
 
 
