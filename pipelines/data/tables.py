@@ -23,7 +23,6 @@ _INDEX = "index {!r}: not used; to use it, save the table with its index as a co
 _NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
 _ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
 _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
-_UNLABELLED = "column {!r}: {:,} of {:,} rows hold no label and are left out"
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
@@ -43,8 +42,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     _require_values(path, config, frame)
     formats = _declared(config)
     place = f"{path}, column {target!r}"
-    column, frame = _labelled(_read_target(frame.pop(target), config, formats, notes), frame, notes)
-    task, labels = labels_of_column(column, config.task, place)
+    task, labels = labels_of_column(_read_target(frame.pop(target), config, formats, notes), config.task, place)
     notes += task_note(task, labels, f"column {target!r}")
     zeros = [name for name in facts.get("zeros", ()) if name in frame.columns and name not in formats]
     notes += [_ZEROS.format(name) for name in zeros if frame[name].dtype.kind in "iuf"]
@@ -134,18 +132,6 @@ def _read_target(values: Series, config: DataConfig, formats: dict[str, str], no
             return texts.mask(marks)
         notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
     return texts
-
-
-def _labelled(column: Series, frame: Table, notes: list[str]) -> tuple[Series, Table]:
-    """Leaves out rows without a label if most have one; else, and for a large table, ``labels_of_column`` refuses them.
-
-    The part of a large table that is left would have to be copied.
-    """
-    missing = column.isna().to_numpy()
-    if isinstance(frame, LargeTable) or not 0 < (n_missing := int(missing.sum())) <= len(column) / 2:
-        return column, frame
-    notes.append(_UNLABELLED.format(column.name, n_missing, len(column)))
-    return column[~missing].reset_index(drop=True), frame[~missing].reset_index(drop=True)
 
 
 def _is_empty(frame: Table, name: str) -> bool:

@@ -107,6 +107,9 @@ Preset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong; classic f
 FilePreset = Annotated[str, option(_PRESETS, _PRESET_HELP, None, "--preset")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
 Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
+KeepModels = Annotated[
+    int | None, option("N", "Keep the model files of the best N trials, delete the others.", "the study's, else all")
+]
 Auto = Annotated[bool, typer.Option("--auto", help="Spend the budget on trials, then on new seeds of the best.")]
 Like = Annotated[
     list[str] | None,

@@ -147,7 +147,10 @@ def _fixed(document: dict[str, Any]) -> dict[str, object]:
 
 
 def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
-    """The study with the recorded scaling, folds, objective and task, where it exists and they are not given now."""
+    """The study as it was recorded, where it exists, in what is not given now.
+
+    That is the scaling, the folds, the objective, the task, and how many trials keep their model files.
+    """
     if spec.name not in study_names(settings):
         return spec
     recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
@@ -155,8 +158,9 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
         return spec
     then = _recorded_spec(recorded)
     data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
+    spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
     if spec.objective or spec.data.task:
-        return replace(spec, data=data)
+        return spec
     return replace(spec, objective=then.objective, data=replace(data, task=then.data.task))
 
 

@@ -19,7 +19,6 @@ from search.tracking.history import all_pages
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 
 @contextmanager
@@ -50,9 +49,3 @@ def run_ids_of(client: MlflowClient, experiment_id: str) -> list[str]:
 
     runs = all_pages(client.search_runs, [experiment_id], "", ViewType.ALL, 1000)
     return [str(run.info.run_id) for run in runs]
-
-
-def versions_of(client: MlflowClient, study: str) -> list[ModelVersion]:
-    """The versions of registered models that come from a study."""
-    quoted = study.replace("'", "''")
-    return list(all_pages(client.search_model_versions, f"tags.study = '{quoted}'"))

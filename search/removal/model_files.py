@@ -12,11 +12,10 @@ from pipelines.errors import MlpSearchError, SpecError
 from search.finals.readings import authorship
 from search.finals.winner import find_winner
 from search.home.html import HtmlResult
+from search.model_files import delete_model_file, model_file_size, needed_trials, versions_of
 from search.optimization.leaderboard import TrialRow, leaderboard
-from search.removal.access import idle_study, versions_of
+from search.removal.access import idle_study
 from search.storage import StoredStudy
-from search.storage.attributes import SEAL, VERDICT
-from search.tracking.entries import LOST, MODEL_FILE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,19 +66,17 @@ def prune_models(name: str, *, keep: int = 10, dry_run: bool = False, home: Path
         found = Pruned(name, tuple(row.number for row, _ in files), kept, sum(size for _, size in files))
         if dry_run:
             return found
+        author = authorship()
         for row, _ in files:
-            _delete(client, str(row.run_id), keep)
+            reason = f"deleted by prune-models --keep {keep} at {author['at']} by {author['by']}"
+            delete_model_file(client, str(row.run_id), reason)
     return replace(found, deleted=True)
 
 
 def _needed(study: StoredStudy, rows: list[TrialRow], client: MlflowClient, keep: int) -> set[int]:
     """Numbers of the trials that keep their model files."""
-    complete = [row for row in rows if row.state == "COMPLETE"]
-    needed = {row.number for row in complete[:keep]}
-    needed |= {row.number for row in rows if row.state in ("RUNNING", "WAITING")}
-    needed |= set(study.user_attrs.get(VERDICT, {}).get("trials", ()))
+    needed = needed_trials(study.user_attrs, rows, keep)
     runs = {version.run_id for version in versions_of(client, study.study_name)}
-    runs |= {reading.get("run_id") for reading in study.user_attrs.get(SEAL, ())}
     with suppress(MlpSearchError):  # no trial is complete, or MLflow does not have the winner's run yet, nor its file
         runs.add(find_winner(study).run_id)
     return needed | {row.number for row in rows if row.run_id in runs}
@@ -88,17 +85,6 @@ def _needed(study: StoredStudy, rows: list[TrialRow], client: MlflowClient, keep
 def _files(client: MlflowClient, rows: list[TrialRow]) -> Iterator[tuple[TrialRow, int]]:
     """The trials that have a model file in MLflow, each with its size."""
     for row in rows:
-        if row.run_id:
-            sizes = [item.file_size or 0 for item in client.list_artifacts(row.run_id) if item.path == MODEL_FILE]
-            yield from ((row, size) for size in sizes)
-
-
-def _delete(client: MlflowClient, run_id: str, keep: int) -> None:
-    """Deletes a run's model file; the record comes first, so that a crash leaves no file missing without a reason."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    author = authorship()
-    text = f"deleted by prune-models --keep {keep} at {author['at']} by {author['by']}: train its configuration again"
-    client.set_tag(run_id, LOST + MODEL_FILE, text)
-    folder = client.get_run(run_id).info.artifact_uri
-    get_artifact_repository(folder, client.tracking_uri).delete_artifacts(MODEL_FILE)
+        size = model_file_size(client, row.run_id) if row.run_id else None
+        if size is not None:
+            yield row, size

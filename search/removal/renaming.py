@@ -10,8 +10,9 @@ from pipelines.errors import SpecError, UnavailableError
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.home.text import printable
+from search.model_files import versions_of
 from search.optimization.studies import require_own_experiment, study_names
-from search.removal.access import idle_study, run_ids_of, versions_of
+from search.removal.access import idle_study, run_ids_of
 from search.spec.rules import NAME_RULE, is_name
 from search.storage.attributes import SPEC
 from search.storage.database import open_storage

@@ -14,7 +14,8 @@ from pipelines.errors import UnavailableError
 from search.finals.readings import seal_opened
 from search.home.html import HtmlResult
 from search.home.settings import study_slug
-from search.removal.access import idle_study, run_ids_of, versions_of
+from search.model_files import versions_of
+from search.removal.access import idle_study, run_ids_of
 from search.storage.database import open_storage
 
 if TYPE_CHECKING:

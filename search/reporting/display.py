@@ -239,5 +239,6 @@ def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
         "trials": _trials(forecast.trials_low, forecast.trials_high),
         "memory": f"{forecast.memory_mb:,} MB at most",
         "matrix products": _precision(forecast),
+        **({"model files": f"those of the best {spec.keep_models:,} trials"} if spec.keep_models else {}),
     }
     return [space, table(("forecast", ""), facts.items())]

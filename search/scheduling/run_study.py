@@ -16,6 +16,7 @@ from search.devices.precision import PrecisionRule, settle, slow_note
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
+from search.model_files import ModelKeeper
 from search.optimization.baselines import PATIENCE_S, BaselineThread
 from search.optimization.explanations import explain_finished
 from search.optimization.leaderboard import TrialRow, leaderboard
@@ -135,6 +136,7 @@ def run_study(
         if spent := _spent_study(settings, spec, dataset.fingerprint):
             used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
             observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used)
+            _prune_models(spent, spec, settings, dataset, observer)
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
         return _search(spec, settings, dataset, pool, observer, started)
 
@@ -155,8 +157,7 @@ def _search(
         known = facts(dataset, running_pool, baselines.scores(0.0))
         study.set_user_attr(FACTS, known)
         n_features, n_outputs, n_rows = dataset.training.x[0].size, dataset.n_outputs, len(dataset.training.y)
-        tags = run_tags(dataset)
-        n_pieces = dataset.n_pieces
+        tags, n_pieces = run_tags(dataset), dataset.n_pieces
         context = StudyContext(
             spec, study, settings, tracker, observer, n_features, n_outputs, tags, rule, n_pieces, n_rows
         )
@@ -167,9 +168,23 @@ def _search(
         if late != known:
             study.set_user_attr(FACTS, late)
         _describe_trials(study, tracker)
+        scheduler.keeper.prune()
     record_runs(study, tracker)
     study.refresh()
+    scheduler.keeper.report(observer.note)
     return _result(study, scheduler, tracker, started)
+
+
+def _prune_models(
+    study: StoredStudy, spec: StudySpec, settings: Settings, dataset: Dataset, observer: Observer
+) -> None:
+    """Deletes model files of a study that has used its budget: it may be run to keep fewer of them."""
+    if spec.keep_models is None:
+        return
+    with Tracker(lambda: open_runs(settings, spec, dataset), observer.note) as tracker:
+        keeper = ModelKeeper(study, tracker, spec.keep_models)
+        keeper.prune()
+    keeper.report(observer.note)
 
 
 def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started: float) -> StudyResult:

@@ -14,6 +14,7 @@ from pipelines.training.history import EpochReport
 from search.clock.held_reports import HeldReports
 from search.clock.waits import Waits
 from search.devices.slots import Slot
+from search.model_files import ModelKeeper
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import files_of, record_run_id, result_of
 from search.optimization.samplers import exhausted_note
@@ -45,6 +46,7 @@ class Scheduler(JobRunner[TrialJob]):
 
     Attributes:
         waited_share: Share of the slots' time, once the search is over, that they waited for results of other slots.
+        keeper: Deletes model files, where the study keeps those of its best trials alone.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Scheduler(JobRunner[TrialJob]):
         self._waits = Waits(now)
         self._held = HeldReports(self._waits)
         self.waited_share = 0.0
+        self.keeper = ModelKeeper(study, tracker, spec.keep_models)
         self._source = TrialSource(context)
         self._recovery = Recovery(study, settings, tracker, self._running)
         self._n_before = 0
@@ -127,6 +130,7 @@ class Scheduler(JobRunner[TrialJob]):
         if self._clock.now() >= self._next_bookkeeping:
             self._next_bookkeeping = self._clock.now() + _BOOKKEEPING_S
             self._clock.record()
+            self.keeper.beat(self.progress.done)
             if self._context.settings.is_shared:
                 self._source.record_heartbeats(job.trial for job in self._dispatcher)
                 if self._recovery.recover():

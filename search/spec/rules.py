@@ -175,6 +175,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "budget": one_of(get_args(Budget)),
         "like": _STUDIES,
         "deterministic": BOOL,
+        "keep_models": COUNT,
     },
     "workers": {
         "slots": COUNT,

@@ -67,6 +67,8 @@ class StudySpec:
         like: Studies of the home whose best configurations come before ``start``.
         deterministic: Whether the trials follow from the seed alone, whatever the slots. None: those of a new study do,
             and an existing one keeps what it was started with.
+        keep_models: Number of the best trials that keep their model files in MLflow; None: those of a new study all
+            keep theirs, and an existing one keeps what it was started with.
         start: Configurations that are tried first; none of them is pruned.
         workers: Where trials train.
         has_default_trials: Whether the number of trials is the default one, which a timeout replaces.
@@ -89,6 +91,7 @@ class StudySpec:
     budget: Budget | None = None
     like: Sequence[str] | None = None
     deterministic: bool | None = None
+    keep_models: int | None = None
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)
     has_default_trials: bool = field(default=False, compare=False)

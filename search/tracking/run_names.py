@@ -6,6 +6,7 @@ import secrets
 import time
 
 _TRIAL = "trial-"
+_FINALIST = "finalist-"
 
 
 def trial_run_name(trial: int) -> str:
@@ -20,7 +21,12 @@ def trial_number(run_name: str) -> int | None:
 
 def finalist_run_name(trial: int, seed_number: int) -> str:
     """The run of a finalist: a trial's configuration trained again with its n-th new seed, n from 1."""
-    return f"finalist-{trial:04d}-seed-{seed_number}"
+    return f"{_FINALIST}{trial:04d}-seed-{seed_number}"
+
+
+def finalist_trial(run_name: str) -> int | None:
+    """The trial whose configuration the run of a finalist trained; None for another run."""
+    return int(run_name.split("-")[1]) if run_name.startswith(_FINALIST) else None
 
 
 def refit_run_name(trial: int, epochs: int) -> str:

@@ -58,6 +58,7 @@ class RunQueue:
         warn: Called with a message.
         runs: Runs by name.
         pending_tasks: Other calls to MLflow.
+        later: Calls to MLflow, each with the names of the runs that it waits for.
         last_task: The call that comes after all runs; None where there is none.
     """
 
@@ -66,10 +67,11 @@ class RunQueue:
     warn: Callable[[str], None]
     runs: dict[str, LiveRun] = field(default_factory=dict)
     pending_tasks: list[Callable[[Runs], None]] = field(default_factory=list)
+    later: list[tuple[frozenset[str], Callable[[Runs], None]]] = field(default_factory=list)
     last_task: Callable[[Runs], None] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.pending_tasks or self.last_task)
+        return bool(self.runs or self.pending_tasks or self.later or self.last_task)
 
     def log_epoch(self, run_name: str, epoch: Epoch) -> None:
         """Queues an epoch; of a run that somebody deleted in MLflow the result alone is logged."""
@@ -115,6 +117,11 @@ class RunQueue:
                 del self.runs[name]
         if refused:
             raise refused
+        for waiting in list(self.later):
+            names, task = waiting
+            if names.isdisjoint(self.runs):
+                task(mlflow)
+                self.later.remove(waiting)
         if self.last_task and not self.runs:
             self.last_task(mlflow)
             self.last_task = None

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -115,6 +115,15 @@ class Tracker:
     def describe(self, texts: Mapping[str, str]) -> None:
         """Describes runs on MLflow's page, after everything else: a text for each run name."""
         self._put(lambda: setattr(self._queue, "last_task", lambda mlflow: mlflow.describe(texts)))
+
+    def after(self, run_names: Collection[str], task: Callable[[Runs], None]) -> None:
+        """Calls a function in the thread once MLflow has the results of these runs; after an error it is called again.
+
+        Args:
+            run_names: Names of runs that have ended.
+            task: The function.
+        """
+        self._put(lambda: self._queue.later.append((frozenset(run_names), task)))
 
     def _begin(self, live: LiveRun, *, urgent: bool = False) -> None:
         name = live.start.run_name

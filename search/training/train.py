@@ -47,7 +47,7 @@ def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observ
     Args:
         spec: The configuration and its data.
         home: Folder of the databases; by default ``MLP_SEARCH_HOME``, else ``mlruns/``.
-        observer: Watches the training; a notebook shows it where none is given.
+        observer: Watches the training.
 
     Returns:
         The result. Ctrl-C ends the training after its current epoch.
@@ -88,7 +88,6 @@ def continue_training(
 def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: Earlier | None) -> TrainingResult:
     slot = find_slots(WorkerSettings(slots=1), settings.visible_devices, trial_mb=0)[0]
     warm_up()
-    observer.waiting(f"reading {spec.data.source}")
     dataset = load(spec.data, settings.data_folders, observer.note)
     spec = spec.for_task(dataset.task, dataset.unfit(spec.shift))
     require_fit(spec.hyperparameters, dataset, [slot])

@@ -74,6 +74,7 @@ def run(
     class_weight: options.ClassWeight = None,
     auto: options.Auto = False,
     like: options.Like = None,
+    keep_models: options.KeepModels = None,
     data: GroupedOptions = NOTHING,
     home: Home = None,
     as_json: Json = False,
@@ -84,7 +85,7 @@ def run(
     """
     given = {"preset": preset, "name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
     given |= {"slots": workers, "gpus": gpus, "precision": precision}
-    given |= {"budget": "auto" if auto else None, "like": like or None}
+    given |= {"budget": "auto" if auto else None, "like": like or None, "keep_models": keep_models}
     spec = _read(study, objective=objective, class_weight=class_weight, **given)
     if spec.budget == "auto":
         from search.cli.commands import automatic  # which shows its search with this file's functions
