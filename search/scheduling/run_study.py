@@ -167,8 +167,7 @@ def _search(
         late = facts(dataset, running_pool, baselines.scores(PATIENCE_S))
         if late != known:
             study.set_user_attr(FACTS, late)
-        _describe_trials(study, tracker)
-        scheduler.keeper.prune()
+        _finish(study, tracker, scheduler.keeper)
     record_runs(study, tracker)
     study.refresh()
     scheduler.keeper.report(observer.note)
@@ -200,11 +199,12 @@ def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started:
     )
 
 
-def _describe_trials(study: StoredStudy, tracker: Tracker) -> None:
-    """Gives each trial's run its paragraph, as ``show`` has it now, as its description on MLflow's page."""
+def _finish(study: StoredStudy, tracker: Tracker, keeper: ModelKeeper) -> None:
+    """Gives each trial's run its paragraph, as ``show`` has it now, and deletes the model files that nothing needs."""
     study.refresh()
     found = explain_finished(study)[:_MAX_DESCRIBED]
     tracker.describe({trial_run_name(each.row.number): each.text for each in found})
+    keeper.prune()
 
 
 def _open_study(
