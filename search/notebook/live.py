@@ -8,9 +8,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
+from search.reporting.configurations import short
 from search.reporting.display import score, seconds
 from search.reporting.live.view import Pace, best_lines, budget_share, counts
-from search.reporting.trial_table import short
 from search.scheduling.progress import Observer, Progress, SlotView
 
 if TYPE_CHECKING:

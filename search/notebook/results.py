@@ -11,8 +11,9 @@ from search.home.html import html_line, html_table
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow
 from search.optimization.studies import load_own_study
+from search.reporting.configurations import short
 from search.reporting.display import baseline, over_folds, score, seconds
-from search.reporting.trial_table import mark, short
+from search.reporting.trial_table import mark
 from search.scheduling import run_study as scheduling
 from search.storage import StoredStudy
 

@@ -27,9 +27,9 @@ from search.optimization.leaderboard import TrialRow, folds_of, leaderboard, obj
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_own_study, precision_rule
 from search.reporting.charts import best_curves, confusion, residuals, study_charts
+from search.reporting.configurations import short
 from search.reporting.display import interval, score, seconds
 from search.reporting.histories import histories
-from search.reporting.trial_table import short
 from search.spec.reading import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy

@@ -1,111 +1,24 @@
-"""The leaderboard on a screen, a trial a line, and configurations in words."""
+"""The leaderboard on a screen, a trial a line."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from search.reporting.configurations import explained, importance, in_columns, joined, phrases, shared
 from search.reporting.display import score, seconds
 from search.reporting.screen import Table, left_out_line, wrapped
 
 if TYPE_CHECKING:
     from search.optimization.leaderboard import TrialRow
 
-Phrases: TypeAlias = dict[str, str]
-"""Words for the values of a configuration, by hyperparameter; ``network`` stands for width and depth."""
-
-_FORMS = {
-    "dropout": "dropout {}",
-    "optimizer": "{}",
-    "learning_rate": "lr {}",
-    "schedule": "{}",
-    "epochs": "{} epochs",
-    "batch_size": "batch {}",
-    "activation": "{}",
-    "normalization": "{} norm",
-    "input_dropout": "input dropout {}",
-    "noise": "noise {}",
-    "weight_decay": "weight decay {}",
-    "max_norm": "max norm {}",
-    "label_smoothing": "smoothing {}",
-    "shape": "{} width",
-    "residual": "{} residual",
-    "ema": "ema {}",
-    "warmup": "warmup {}",
-    "momentum": "momentum {}",
-    "gradient_clip": "clip {}",
-    "shift": "shift {}",
-    "flip": "{} flip",
-    "embedding": "{} embedding",
-}
-_WORDS = {
-    "normalization": {"none": "no norm"},
-    "shape": {"funnel": "funnel"},
-    "residual": {"True": "residual", "False": "not residual"},
-    "flip": {"True": "flip", "False": "no flip"},
-    "embedding": {"none": "no embedding"},
-}
-"""Phrases of values that the form above does not suit."""
-_LAST_OF_HEAD = 4
-"""So many of the phrases above stand after the network without a comma."""
-_IMPORTANCE = ("network", "learning_rate", "optimizer", "dropout", "batch_size")
-"""Of the phrases that a narrow screen shows, the first one longest; the others go before them."""
-_DROP = ("device", "time", "best", "epochs")
+_DROP = ("device", "best", "time", "epochs")
 _START, _ENQUEUED, _TIMEOUT = "*", "e", "t"
 _MARKS = {_START: "* a [[start]] configuration", _ENQUEUED: "e enqueued", _TIMEOUT: "t ended by the timeout"}
-
-
-def phrases(params: Mapping[str, object]) -> Phrases:
-    """The values of a configuration in words, each with its name where the value alone does not tell."""
-    values = {
-        name: f"{value:.3g}" if isinstance(value, float) else str(value)
-        for name, value in params.items()
-        if value is not None
-    }
-    if values.get("optimizer", "sgd") != "sgd":
-        values.pop("momentum", None)  # it has no effect
-    made = {}
-    if "width" in values and "depth" in values:
-        made["network"] = f"{values.pop('width')}x{values.pop('depth')}"
-    ordered = [*(name for name in _FORMS if name in values), *(name for name in values if name not in _FORMS)]
-    return made | {name: _phrase(name, values[name]) for name in ordered}
-
-
-def _phrase(name: str, value: str) -> str:
-    return _WORDS.get(name, {}).get(value) or _FORMS.get(name, f"{name} {{}}").format(value)
-
-
-def short(params: Mapping[str, object]) -> str:
-    """A configuration in one line: ``512x2 dropout 0.3 adam lr 0.001 cosine, 20 epochs, batch 128``."""
-    return _joined(phrases(params))
-
-
-def fitting(params: Mapping[str, object], room: int) -> str:
-    """As much of a configuration as has room, the most telling values first; an ellipsis stands for the others."""
-    whole = phrases(params)
-    by_importance = sorted(whole, key=_importance)
-    for n_kept in range(len(whole), 0, -1):
-        kept = by_importance[:n_kept]
-        text = _joined({name: whole[name] for name in whole if name in kept}) + (" …" if n_kept < len(whole) else "")
-        if len(text) <= room:
-            return text
-    return "…" if whole else ""
-
-
-def _importance(name: str) -> int:
-    return _IMPORTANCE.index(name) if name in _IMPORTANCE else len(_IMPORTANCE)
-
-
-def _joined(made: Phrases) -> str:
-    line, head = "", ("network", *list(_FORMS)[:_LAST_OF_HEAD])
-    for name, phrase in made.items():
-        is_apart = name not in head
-        line += (", " if is_apart else " ") + phrase if line else phrase
-    return line
 
 
 def mark(row: TrialRow) -> str:
@@ -117,17 +30,28 @@ def mark(row: TrialRow) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What a leaderboard shows: names of phrases of the configuration, and names of the columns that it leaves out."""
+    """What a table of configurations shows.
 
-    phrases: Sequence[str]
+    Attributes:
+        names: Of the hyperparameters.
+        dropped: Names of the columns that it leaves out.
+        is_narrow: Whether hyperparameters are in columns with short names instead of words.
+        is_renamed: Whether the metric's column is called ``value``.
+        digits: Of floats in columns.
+    """
+
+    names: Sequence[str]
     dropped: Sequence[str]
+    is_narrow: bool = False
+    is_renamed: bool = False
+    digits: int = 3
 
 
 class ConfigurationTable:
     """A table whose last column is a configuration, each in one line.
 
-    On a narrow screen, values that all configurations share stand beneath the table, then columns are left out, then
-    values of the configurations; the lines beneath say which.
+    On a narrow screen, values that all configurations share stand beneath the table, then the others are columns with
+    short names, then columns are left out, then values of the configurations; the lines beneath say which.
 
     Args:
         columns: The cells of each column by its name; see ``search.reporting.screen.Table``.
@@ -152,46 +76,79 @@ class ConfigurationTable:
         self._title = title
         self._drop = drop
         self._remarks = remarks
-        self._phrases = [phrases({n: v for n, v in given.items() if n not in elsewhere}) for given in params]
+        self._params = [{n: v for n, v in given.items() if n not in elsewhere} for given in params]
+        self._phrases = list(map(phrases, self._params))
         self._names = list(dict.fromkeys(name for made in self._phrases for name in made))
-        self._shared = _shared(self._phrases) if len(params) > 1 else {}
+        self._shared = shared(self._phrases) if len(params) > 1 else {}
+        self._varied = [name for name in self._names if name not in self._shared]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draws the table and the lines beneath it."""
         width = options.max_width
-        layouts = list(self._layouts())
-        layout = next((layout for layout in layouts if self._table(layout).fits(width)), layouts[-1])
+        whole = (layout for layout in self._whole() if self._table(layout).fits(width))
+        layout = next(whole, None) or self._filled(width)
         yield self._table(layout)
         for line in self._lines(layout):
             yield Text("\n".join(wrapped(line, width)), overflow="ignore")
 
-    def _layouts(self) -> Iterator[_Layout]:
-        """From the widest to the narrowest."""
-        varied = [name for name in self._names if name not in self._shared]
+    def _whole(self) -> Iterator[_Layout]:
+        """The layouts with every hyperparameter, from the widest to the narrowest."""
         for n_dropped in range(len(self._drop) + 1):
-            for chosen in (self._names, varied):
-                yield _Layout(chosen, self._drop[:n_dropped])
-        kept = sorted(varied, key=_importance)
-        for n_kept in range(len(kept) - 1, -1, -1):
-            yield _Layout(kept[:n_kept], self._drop)
+            dropped = self._drop[:n_dropped]
+            yield _Layout(self._names, dropped)
+            yield _Layout(self._varied, dropped)
+            yield _Layout(self._varied, dropped, is_narrow=True)
+            yield _Layout(self._varied, dropped, is_narrow=True, is_renamed=True)
+
+    def _filled(self, width: int) -> _Layout:
+        """A layout for a screen that is too narrow for every hyperparameter: the most important ones that fit it."""
+        layout = _Layout((), self._drop, is_narrow=True, is_renamed=True, digits=2)
+        for name in sorted(self._varied, key=importance):
+            names = [other for other in self._varied if other == name or other in layout.names]
+            layout = self._fitting(replace(layout, names=names), layout, width)
+        for column in reversed(self._drop):
+            dropped = [name for name in layout.dropped if name != column]
+            layout = self._fitting(replace(layout, dropped=dropped), layout, width)
+        return self._fitting(replace(layout, digits=3), layout, width)
+
+    def _fitting(self, wanted: _Layout, other: _Layout, width: int) -> _Layout:
+        """A layout where it fits a screen, else another one."""
+        return wanted if self._table(wanted).fits(width) else other
 
     def _table(self, layout: _Layout) -> Table:
-        columns = {name: cells for name, cells in self._columns.items() if name.strip(">") not in layout.dropped}
-        if layout.phrases:
-            chosen = [{name: made[name] for name in made if name in layout.phrases} for made in self._phrases]
-            columns["network" if list(layout.phrases) == ["network"] else "configuration"] = list(map(_joined, chosen))
+        columns: dict[str, Sequence[object]] = {
+            _renamed(name) if layout.is_renamed else name: cells
+            for name, cells in self._columns.items()
+            if name.strip(">") not in layout.dropped
+        }
+        if layout.names and layout.is_narrow:
+            name, *lines = in_columns(self._params, layout.names, layout.digits)
+            columns[name] = lines
+        elif layout.names:
+            chosen = [{name: made[name] for name in made if name in layout.names} for made in self._phrases]
+            columns["network" if list(layout.names) == ["network"] else "configuration"] = list(map(joined, chosen))
         return Table(list(columns), zip(*columns.values(), strict=True), self._title)
 
     def _lines(self, layout: _Layout) -> Iterator[str]:
         """What the table does not say."""
         yield from self._remarks
-        beneath = {name: phrase for name, phrase in self._shared.items() if name not in layout.phrases}
+        beneath = {name: phrase for name, phrase in self._shared.items() if name not in layout.names}
         if beneath:
             yield f"in every configuration: {', '.join(beneath.values())}"
-        missing = [name for name in self._names if name not in layout.phrases and name not in beneath]
+        if layout.is_narrow:
+            yield from filter(None, [explained(self._params, layout.names)])
+        if layout.is_renamed:
+            metrics = [name.split()[-1].strip(">") for name in self._columns if _renamed(name) != name]
+            yield from (f"the metric is {metric}" for metric in metrics)
+        missing = [name for name in self._varied if name not in layout.names]
         hidden = [*layout.dropped, *(name.replace("_", " ") for name in missing)]
         if hidden:
             yield left_out_line(hidden)
+
+
+def _renamed(column: str) -> str:
+    """A shorter name of a metric's column."""
+    return ">value" if column.startswith(">val_") else ">mean" if column.startswith(">mean val_") else column
 
 
 def leaderboard_table(rows: Sequence[TrialRow], title: str, n_trials: int | None = None) -> ConfigurationTable:
@@ -218,15 +175,6 @@ def leaderboard_table(rows: Sequence[TrialRow], title: str, n_trials: int | None
     remarks = [line for line in (f"and {n_more:,} more trials" if n_more > 0 else "", marks) if line]
     params = [row.params for row in rows]
     return ConfigurationTable(columns, params, title, drop=_DROP, remarks=remarks, elsewhere=("epochs",))
-
-
-def _shared(made: Sequence[Phrases]) -> Phrases:
-    """The phrases that are the same in every configuration that has them."""
-    found: dict[str, set[str]] = {}
-    for row in made:
-        for name, phrase in row.items():
-            found.setdefault(name, set()).add(phrase)
-    return {name: next(iter(texts)) for name, texts in found.items() if len(texts) == 1}
 
 
 def _epochs(row: TrialRow) -> str:

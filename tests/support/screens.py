@@ -38,7 +38,8 @@ from search.spec.study_spec import StudySpec
 from search.training.forecast import Forecast
 
 SCREENS = (
-    "compare", "datasets", "doctor", "evaluate", "finalists", "plan", "promote", "run", "show", "trials",
+    "compare", "datasets", "doctor", "evaluate", "finalists", "plan", "promote", "run", "show", "strong",
+    "strong-tables", "trials",
 )  # fmt: skip
 
 
@@ -62,6 +63,8 @@ def screen(name: str) -> list[RenderableType]:
         "promote": lambda: promotion_lines(PROMOTION, "champion"),
         "run": lambda: [LiveView(_progress(), 192.0, 580.0, datetime(2026, 1, 30, 14, 22))],
         "show": lambda: [*explanation_lines(EXPLANATION)],
+        "strong": lambda: [leaderboard_table(STRONG, "study mnist", 64)],
+        "strong-tables": lambda: [leaderboard_table(TABLES, "study churn", 64)],
         "trials": lambda: [leaderboard_table(ROWS, "study digits", 64), *display.baseline(ROWS)],
     }[name]()
 
@@ -85,6 +88,32 @@ ROWS = [
     row(9, "FAIL", None, stop_reason="failed", best_epoch=None, epochs_trained=0, params={"width": 4096}),
     row(63, "RUNNING", 0.9796, stop_reason=None, best_epoch=None, epochs_trained=7, duration_s=None, device=None),
 ]
+
+
+def strong(number: int, state: str, value: float | None, *values: object, **changes: object) -> TrialRow:
+    """A trial of the strong preset; ``values`` are those of its dimensions in their order."""
+    names = [*default_spec("digits", preset="strong").space.dimensions, "embedding"]
+    return row(number, state, value, params=dict(zip(names, values, strict=False)), **changes)
+
+
+def _strong_rows(*embeddings: str) -> list[TrialRow]:
+    rich = [
+        (1024, 4, 0.325, "adamw", 0.00234, "onecycle", 60, 128, "selu", "batch", 0.00123, 0.0567, 0.99),
+        (512, 2, 0.2, "adamw", 0.002, "onecycle", 15, 256, "relu", "batch", 0.01, 0.05, 0.0),
+        (73, 1, 0.011, "adam", 0.000412, "cosine", 48, 32, "silu", "none", 0.000104, 0.0, 0.99),
+        (698, 3, 0.4871, "adam", 0.00951, "cosine", 22, 64, "selu", "none", 0.0713, 0.0912, 0.0),
+    ]
+    chosen = [(*values, *embeddings[index : index + 1]) for index, values in enumerate(rich)]
+    return [
+        strong(17, "COMPLETE", 0.9875, *chosen[0], epochs_trained=60, duration_s=725.0),
+        strong(0, "COMPLETE", 0.9844, *chosen[1], is_start=True, epochs_trained=15, duration_s=125.0),
+        strong(41, "COMPLETE", 0.9831, *chosen[2], stop_reason="timeout", epochs_trained=31, duration_s=61.0),
+        strong(3, "PRUNED", 0.9122, *chosen[3], stop_reason="pruned", best_epoch=2, epochs_trained=2),
+    ]
+
+
+STRONG = _strong_rows()
+TABLES = _strong_rows("piecewise", "none", "none", "piecewise")
 EXPLANATION = Explanation(
     ROWS[0],
     "Trial 17 reached validation accuracy 0.9875 at epoch 12 of 20, rank 1 of the 3 complete trials: 0.0031 better than"

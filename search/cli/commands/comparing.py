@@ -11,7 +11,7 @@ import typer
 import search
 from search.cli.options import Home, Json, Study, hyperparameter_values, option, studies_or_numbers
 from search.reporting import display
-from search.reporting.trial_table import short
+from search.reporting.configurations import short
 
 Compared = Annotated[
     list[str],

@@ -16,7 +16,8 @@ from search.cli import options
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Home, Json, Study, option
 from search.reporting import display
-from search.reporting.trial_table import leaderboard_table, short
+from search.reporting.configurations import short
+from search.reporting.trial_table import leaderboard_table
 
 if TYPE_CHECKING:
     from search.scheduling.run_study import StudyResult

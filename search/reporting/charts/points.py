@@ -17,7 +17,7 @@ from pipelines.objectives import Objective
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow, objective_of, trial_row
 from search.reporting.charts.axes import Axis, axis_of, escaped
-from search.reporting.trial_table import short
+from search.reporting.configurations import short
 
 _FEW, _SPREADS = 10, 4.0
 """An axis shows all of fewer trials; of others the best one and so many times its distance to the median."""

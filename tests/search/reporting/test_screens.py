@@ -11,17 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from screens import FORECAST, ROWS, SCREENS, drawn, row, screen
+from screens import FORECAST, ROWS, SCREENS, STRONG, TABLES, drawn, row, screen
 
 from search.devices.precision import PrecisionRule
+from search.optimization.leaderboard import TrialRow
 from search.reporting import display
+from search.reporting.configurations import short
 from search.reporting.screen import WIDE, Table
-from search.reporting.trial_table import leaderboard_table, short
+from search.reporting.trial_table import leaderboard_table
 from search.spec.reading import default_spec
 
 FILES = Path(__file__).parent / "screens"
 WIDTHS = (80, 120)
-NOT_OF_THE_WHOLE = {"…", "network"}
+NOT_OF_THE_WHOLE = {"…", "network", "net", "value", "mean", "none"}
 """Words that a narrow screen has in place of others."""
 
 
@@ -40,13 +42,13 @@ class TestScreens:
 
     def test_it_fits_and_splits_no_word(self, name: str, width: int) -> None:
         shown, whole = drawn(screen(name), width), drawn(screen(name), WIDE)
-        lines = [
-            line for line in shown.splitlines() if not line.startswith(("in every configuration", "left out", "…"))
-        ]
+        beneath = ("in every configuration", "left out", "short for", "the metric is", "…")
+        lines = [line for line in shown.splitlines() if not line.startswith(beneath)]
         assert all(len(line) <= width for line in shown.splitlines())
         assert all(line == line.rstrip() for line in shown.splitlines())
         words = {word for line in lines for word in line.split() if word.strip("─,")}
-        assert {word.strip(",") for word in words} <= {word.strip(",") for word in whole.split()} | NOT_OF_THE_WHOLE
+        known = {word.strip(",") for word in f"{whole} {shown.partition('short for:')[2]}".split()}
+        assert {word.strip(",") for word in words} <= known | NOT_OF_THE_WHOLE
 
 
 class TestSuggestions:
@@ -119,6 +121,25 @@ class TestLeaderboard:
     def test_it_says_how_many_trials_are_left_out(self) -> None:
         assert "and 57 more trials" in drawn([leaderboard_table(ROWS, "x", 64)], 80)
         assert "more trials" not in drawn([leaderboard_table(ROWS, "x", len(ROWS))], 80)
+
+    @pytest.mark.parametrize("rows", [STRONG, TABLES])
+    def test_the_strong_preset_is_whole_at_120_columns(self, rows: list[TrialRow]) -> None:
+        shown = drawn([leaderboard_table(rows, "x")], 120).splitlines()
+        head = "trial value state epochs time net drop opt lr sched batch act norm wd ls ema"
+        assert shown[1].split() == [*head.split(), *(["emb"] if rows is TABLES else [])]
+        cells = "17 0.9875 COMPLETE 60/60 12:05 1024x4 0.325 adamw 0.00234 1cycle 128 selu batch 0.00123 0.0567 0.99"
+        assert shown[3].split() == [*cells.split(), *(["pw"] if rows is TABLES else [])]
+        assert "left out on this screen: device, best" in shown
+        assert "the metric is val_accuracy" in shown
+
+    def test_a_narrow_screen_is_filled(self) -> None:
+        shown = drawn([leaderboard_table(STRONG, "x")], 80).splitlines()
+        assert len(shown[2]) > 74, "no value that is left out has room"
+        assert shown[1].split()[:9] == ["trial", "value", "state", "net", "drop", "opt", "lr", "sched", "batch"]
+        one = [replace(each, params={**each.params, "optimizer": "adamw", "ema": 0.0}) for each in STRONG]
+        shown = drawn([leaderboard_table(one, "x")], 80).splitlines()
+        assert "in every configuration: adamw, ema 0" in shown
+        assert "opt" not in shown[1].split()
 
     @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120, 200])
     def test_a_trial_is_a_line_on_every_screen(self, width: int) -> None:
