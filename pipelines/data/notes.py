@@ -143,7 +143,8 @@ def _is_id(values: Array) -> bool:
 
 def _groups(rows: Table, numbers: Array, n_classes: int) -> Iterator[str]:
     """Finds columns whose values come with one label each, as patients do whose rows are alike in other columns too."""
-    for name in rows.columns:
+    nested = rows.attrs.get("nested", ())  # lists cannot be compared
+    for name in (name for name in rows.columns if name not in nested):
         values = rows[name]
         if values.dtype.kind == "f" or values.isna().any():
             continue

@@ -164,7 +164,8 @@ def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
     archive = _Inputs(path, headers)
     read = {pair: archive.read(pair) for pair in pairs if pair != TEST_ARRAYS}
     roles = archive_of(path, headers, config).roles()
-    task, labels = clean_labels(read[own][1], config.task, f"{path}, {own[1]}")
+    required = 1 if config.time or config.split else 4 - len(pairs)
+    task, labels = clean_labels(read[own][1], config.task, f"{path}, {own[1]}", required)
     rows, targets, n_validation, test_rows = [read[own][0]], [labels], None, None
     if VALIDATION_ARRAYS in read:
         x, y = read[VALIDATION_ARRAYS]
@@ -175,7 +176,7 @@ def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
         _matching_labels(y, task, labels, f"{path}, y_test")
         test_rows = hash_rows(x)
     x, y = (arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in (rows, targets))
-    about = task_note(task, labels, f"array {own[1]!r}")
+    about = task_note(task, labels, f"array {own[1]!r}", task if name in SOURCES else config.task)
     notes = (*about, *_unused(headers, pairs, roles.used), *_types(headers, pairs), *archive.notes, *roles.notes)
     n_test = None if test_rows is None else len(test_rows)
     source = Source(name, str(path), x, y, tuple(archive.digests), n_test, n_validation)

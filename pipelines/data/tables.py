@@ -9,20 +9,21 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.config import DataConfig
-from pipelines.data.targets import are_classes, labels_of_column, listed, task_note
+from pipelines.data.target_columns import read_target, rows_of_a_class
+from pipelines.data.targets import labels_of_column, listed, task_note
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
-from pipelines.files.columns import IGNORED, STRIPPED, TEXT, merged, read_texts, reread, to_numbers
+from pipelines.files.columns import IGNORED, TEXT, merged, read_texts, reread, to_numbers
+from pipelines.files.kinds import holds_text, kind_of, why_no_features
 from pipelines.files.roles import LEFT_OUT, ROLES, Roles, read_roles
 from pipelines.files.sources import nearest
-from pipelines.files.tables import MISSING, LargeTable, Table, open_table
+from pipelines.files.tables import LargeTable, Table, open_table
 from pipelines.files.text_forms import NUMBER_FORMATS, Series
 from pipelines.objectives import Task
 
 _INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
 _NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
 _ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
-_CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
@@ -41,12 +42,12 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
         notes.append(_NAMES.format(listed(list(frame.columns))))
     _require_values(path, config, frame)
     formats = _declared(config)
-    place = f"{path}, column {target!r}"
-    task, labels = labels_of_column(_read_target(frame.pop(target), config, formats, notes), config.task, place)
-    notes += task_note(task, labels, f"column {target!r}")
+    order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
+    values = read_target(frame.pop(target), config, order, formats, notes)
+    task, labels = labels_of_column(values, config.task, f"{path}, column {target!r}", rows_of_a_class(config))
+    notes += task_note(task, labels, f"column {target!r}", config.task)
     zeros = [name for name in facts.get("zeros", ()) if name in frame.columns and name not in formats]
     notes += [_ZEROS.format(name) for name in zeros if frame[name].dtype.kind in "iuf"]
-    order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
     numeric = config.numeric or ()
     with placed(path):
         roles = _read_roles(frame, config, order)
@@ -103,37 +104,6 @@ def _declared(config: DataConfig) -> dict[str, str]:
     return formats | {name: reason for name, reason in left_out.items() if name is not None}
 
 
-def _read_target(values: Series, config: DataConfig, formats: dict[str, str], notes: list[str]) -> Series:
-    """Strips text labels, and tells texts such as ``NA`` beside other texts from missing labels."""
-    import pandas as pd
-
-    if not _holds_text(values):
-        return values
-    if config.task != "classification":
-        is_regression = config.task == "regression"
-        try:
-            numbers, text_format, note = read_texts(values, str(values.name), NUMBER_FORMATS, numeric=is_regression)
-        except DataError as error:
-            rule = str(error).partition(": correct these")[0]  # the rest is advice on features
-            hint = 'drop those rows, or use task = "classification"'
-            raise DataError(f"{config.source}, {rule}: {hint}") from error
-        if text_format in NUMBER_FORMATS and (is_regression or not are_classes(numbers.dropna().to_numpy())):
-            notes.append(note)
-            return numbers
-    plain = values if isinstance(values.dtype, pd.StringDtype) else values.astype(object)
-    texts = plain.str.strip()
-    if not texts.equals(plain):
-        formats[str(values.name)] = STRIPPED
-        notes.append(f"column {values.name!r}: blanks around labels are removed")
-    marks = texts.isin(MISSING)
-    if marks.any():
-        others = texts[~marks].dropna()
-        if (pd.to_numeric(others, errors="coerce").notna() | others.isin(["True", "False"])).all():
-            return texts.mask(marks)
-        notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
-    return texts
-
-
 def _is_empty(frame: Table, name: str) -> bool:
     first = next(frame.parts([name]))[name] if isinstance(frame, LargeTable) else frame[name]
     return bool(first.isna().all() and frame[name].isna().all())
@@ -142,18 +112,24 @@ def _is_empty(frame: Table, name: str) -> bool:
 def _read_column(frame: Table, name: str, formats: dict[str, str], order: tuple[str, ...], numeric: bool) -> str:
     """Reads the texts of a column in place and checks its numbers; returns a line about it, or an empty text."""
     declared, note = formats.get(name), ""
+    if declared not in {None, TEXT} or name.startswith("Unnamed: "):
+        return ""
     values = frame[name]
-    if declared or name.startswith("Unnamed: "):
-        if declared == TEXT and _holds_text(values):
+    if declared == TEXT:
+        if holds_text(values):
             _replace(frame, name, values.str.strip(), partial(reread, text_format=TEXT))
         return ""
-    if _kind(values) == "time":
-        values = _replace(frame, name, _as_texts(values), _as_texts)
-    if _holds_text(values):
+    kind = kind_of(values)
+    if kind == "time":
+        values, kind = _replace(frame, name, _as_texts(values), _as_texts), "string"
+    elif not numeric and (reason := why_no_features(values, kind)):
+        formats[name] = f"{IGNORED}: {reason}"
+        return ""
+    if kind == "string":
         read, text_format, note = read_texts(values, name, order, numeric=numeric)
         values = _replace(frame, name, read, partial(reread, text_format=text_format))
         formats |= {name: text_format} if text_format else {}
-    kind = _kind(values)
+        kind = kind_of(values)
     if kind in {"integer", "decimal"}:
         note = merged(values, name)
     if kind in {"integer", "decimal", "floating", "mixed-integer-float", "timedelta"}:
@@ -172,18 +148,3 @@ def _replace(frame: Table, name: str, values: Series, conversion: Callable[[Seri
     else:
         frame[name] = values
     return values
-
-
-def _holds_text(values: Series) -> bool:
-    return _kind(values) == "string"
-
-
-def _kind(values: Series) -> str:
-    """Returns what pandas infers of a column's values, whatever type holds them."""
-    import pandas as pd
-    from pandas.api.types import infer_dtype
-
-    if isinstance(values.dtype, pd.StringDtype) and values.notna().any():
-        return "string"
-    kinds = {"b": "boolean", "i": "integer", "u": "integer", "f": "floating", "M": "datetime64", "m": "timedelta"}
-    return kinds.get(values.dtype.kind) or str(infer_dtype(values.astype(object), skipna=True))

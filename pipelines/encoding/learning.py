@@ -15,16 +15,17 @@ from pipelines.encoding.curves import learn_curve, learn_edges, learn_quantiles
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 from pipelines.files.columns import FINE, IGNORED, TEXT, is_category, to_days, to_numbers
-from pipelines.files.text_forms import Series
+from pipelines.files.text_forms import DURATION, Series
 
 # What pandas infers of a column's values that can be encoded.
-_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", "timedelta64", "timedelta")
+_DURATIONS = ("timedelta64", "timedelta")
+_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", *_DURATIONS)
 _DATES = ("datetime64", "datetime", "date")
 _ENCODED = (*_NUMERIC, *_DATES, "boolean", "string")
 PLAIN: tuple[Scaling, ...] = ("minmax", "standard", "none")
 """Scalings whose columns have the features that the first version gave them."""
 _TOO_MANY = "{} different texts in {} rows"
-_NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{0,8}")
+_NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{1,8}")
 
 
 def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) -> Column:
@@ -61,6 +62,8 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
     is_date = inferred in _DATES
     numbers = to_days(present, name, text_format) if is_date else to_numbers(present, name, text_format)
     kind: Kind = "date" if is_date else "numeric" if inferred in _NUMERIC else "boolean"
+    if inferred in _DURATIONS:
+        text_format = DURATION  # how a .csv or JSON holds them
     median, offset = float(np.nanmedian(numbers)), float(np.nanmin(numbers)) if is_date else _offset(numbers)
     column = Column(name, kind, median, indicator=len(present) < len(values), format=text_format, offset=offset)
     return column if scaling in PLAIN or kind == "boolean" else _with_curve(column, numbers, scaling)

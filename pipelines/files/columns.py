@@ -6,7 +6,16 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
-from pipelines.files.text_forms import DATE_FORMATS, MISSING, NUMBER_FORMATS, Series, are_marks, match_number, parse
+from pipelines.files.text_forms import (
+    DATE_FORMATS,
+    DURATION,
+    MISSING,
+    NUMBER_FORMATS,
+    Series,
+    are_marks,
+    match_number,
+    parse,
+)
 
 MAX_CATEGORIES = 50
 FEW_CATEGORIES = 10
@@ -15,7 +24,16 @@ FINE = 2.0**-20
 """Share of a column's range that the steps of its float32 values may take."""
 TEXT, IGNORED, STRIPPED = "text", "ignored", "stripped"
 """Formats of columns that the user declares text, or leaves out; and of texts with blanks around them."""
+MOST = 0.95
+"""Share of a column's texts from which on the others are slips among numbers or dates, and not a kind of their own."""
+_MIXED = (
+    "column {!r}: {} of {} values are {}, others are not, such as {}: all are taken as texts; data.numeric refuses the"
+    " others, data.ignore leaves the column out"
+)
+_N_SHOWN = 3
+_ZEROS = "; to keep leading zeros, put the column into data.text_columns"
 _N_SAMPLED = 100
+_KINDS = {**dict.fromkeys(NUMBER_FORMATS, "numbers"), DURATION: "seconds"}
 _EXACT = 2**53
 """Whole numbers up to here are exact as float64."""
 _MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
@@ -28,7 +46,7 @@ def is_category(n_texts: int, n_rows: int, text_format: str = "") -> bool:
 
 
 def read_texts(
-    values: Series, name: str, formats: tuple[str, ...], *, numeric: bool = False
+    values: Series, name: str, formats: tuple[str, ...], *, numeric: bool = False, may_mix: bool = True
 ) -> tuple[Series, str, str]:
     """Reads a column of texts as what most of them are: numbers, dates, or texts.
 
@@ -37,35 +55,54 @@ def read_texts(
         name: The column's name.
         formats: ``NUMBER_FORMATS``, the likelier one first.
         numeric: Whether the column must hold numbers, however few do.
+        may_mix: Whether texts stay texts where numbers or dates are most of them but fewer than ``MOST``.
 
     Returns:
         The values, as float64 or datetime64 where they are numbers or dates; their format, empty for texts; and a line
         that says how they were read.
 
     Raises:
-        DataError: Most values are numbers or dates, but others are neither these nor marks of a missing value.
+        DataError: Most values, of which ``may_mix`` demands ``MOST``, are numbers or dates, but others are neither
+            these nor marks of a missing value.
     """
     codes, texts = _unique_texts(values)
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     marks = are_marks(texts)
     reads = _read_likely(texts, formats if numeric else (*formats, *DATE_FORMATS))
     chosen, parsed = max(reads.items(), key=lambda item: counts[item[1].notna()].sum())
+    is_read = np.any([read.notna() for read in reads.values()], axis=0)  # in any of the likely formats
+    n_read, n_present = counts[is_read].sum(), counts[~marks].sum()
+    if not numeric and (n_read == 0 or 2 * n_read <= n_present):
+        return _strip(values, name)
+    has_others = (parsed.isna() & ~marks).any()
+    if has_others and not numeric and is_category(len(texts), len(values)):
+        return _strip(values, name)
+    if has_others and chosen not in NUMBER_FORMATS:
+        chosen, parsed = _durations(texts, marks) or (chosen, parsed)
+    kind = _KINDS.get(chosen, "dates")
     others = parsed.isna() & ~marks
-    n_read = counts[np.any([read.notna() for read in reads.values()], axis=0)].sum()  # in any of the likely formats
-    if not numeric and (n_read == 0 or 2 * n_read <= counts[~marks].sum()):
-        return _strip(values, name)
-    if others.any() and not numeric and is_category(len(texts), len(values)):
-        return _strip(values, name)
-    kind = "numbers" if chosen in NUMBER_FORMATS else "dates"
+    if others.any() and may_mix and not numeric and n_read < MOST * n_present:
+        shown = ", ".join(map(repr, texts[~is_read & ~marks].head(_N_SHOWN)))
+        stripped, text_format, _ = _strip(values, name)
+        return stripped, text_format, _MIXED.format(name, n_read, n_present, kind, shown)
     if others.any():
-        wrong = found(values, np.isin(codes, np.flatnonzero(others)))
-        raise DataError(
-            f"column {name!r}: must hold {kind} alone, got {wrong}: correct these values (all in one form), leave"
-            f" missing ones empty, or declare the column in data.text_columns or data.ignore"
-        )
+        raise DataError(_refusal(name, kind, found(values, np.isin(codes, np.flatnonzero(others)))))
     as_well = [other for other, read in reads.items() if not read[~marks].hasnans and (read != parsed)[~marks].any()]
     line = _describe(name, kind, texts, parsed, counts, marks) + _describe_parts(texts, counts, chosen, as_well)
     return parsed.reindex(codes).set_axis(values.index), chosen, line
+
+
+def _durations(texts: Series, marks: Series) -> tuple[str, Series] | None:
+    """Returns the format and seconds of texts that are all durations, of which some look like times of a day."""
+    seconds = parse(texts, DURATION)
+    return None if seconds[~marks].hasnans else (DURATION, seconds)
+
+
+def _refusal(name: str, kind: str, wrong: str) -> str:
+    return (
+        f"column {name!r}: must hold {kind} alone, got {wrong}: correct these values (all in one form), leave"
+        f" missing ones empty, or declare the column in data.text_columns or data.ignore"
+    )
 
 
 def reread(values: Series, text_format: str) -> Series:
@@ -143,7 +180,7 @@ def _describe(name: str, kind: str, texts: Series, parsed: Series, counts: Array
         telling = parsed.notna()
     example = int(np.argmax(telling))
     value = parsed.iloc[example]
-    shown = f"{value:.15g}" if kind == "numbers" else str(value)
+    shown = str(value) if kind == "dates" else f"{value:.15g}"
     line = f"column {name!r}: texts are read as {kind}, {texts.iloc[example]!r} as {shown}"
     if marks.any():
         line += (
@@ -154,6 +191,8 @@ def _describe(name: str, kind: str, texts: Series, parsed: Series, counts: Array
 
 def _describe_parts(texts: Series, counts: Array, chosen: str, as_well: list[str]) -> str:
     """Returns what differs between the texts of a column: currencies, percent signs, or the order of day and month."""
+    if chosen == DURATION:
+        return ""
     if chosen not in NUMBER_FORMATS:
         return f"; {chosen} is taken, {as_well[0]} fits as well: write dates as 2020-12-31" if as_well else ""
     matches = [match_number(text, chosen) for text in texts]
@@ -161,7 +200,8 @@ def _describe_parts(texts: Series, counts: Array, chosen: str, as_well: list[str
     is_percent = np.array([bool(match and match["percent"]) for match in matches])
     n_percent, n_numbers = counts[is_percent].sum(), counts[[match is not None for match in matches]].sum()
     line = f"; the currencies {', '.join(money)} are not converted" if len(money) > 1 else ""
-    return line + (f"; {n_percent} of {n_numbers} values are percentages" if 0 < n_percent < n_numbers else "")
+    line += f"; {n_percent} of {n_numbers} values are percentages" if 0 < n_percent < n_numbers else ""
+    return line + (_ZEROS if texts.str.fullmatch(r"\s*0\d+\s*").any() else "")
 
 
 def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
@@ -173,7 +213,7 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
     import pandas as pd
 
     if values.dtype.kind == "m":  # durations count in seconds
-        values = values.dt.total_seconds()
+        values = _plain_times(values).dt.total_seconds()
     if values.dtype.kind in "biuf":
         numbers, present = values.to_numpy(dtype=np.float64, na_value=np.nan), values.notna().to_numpy()
     else:
@@ -182,6 +222,8 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
         texts = pd.Series(uniques, dtype=object)
         read = pd.to_numeric(texts.mask(is_text), errors="coerce").astype(np.float64)
         read[is_text] = parse(texts[is_text], text_format or ".")
+        if text_format == DURATION:  # seconds, too
+            read[is_text] = read[is_text].fillna(parse(texts[is_text], "."))
         missing = texts.map(lambda value: isinstance(value, str) and value.strip().casefold() in MISSING).astype(bool)
         numbers = read.reindex(codes).to_numpy()
         present = ~np.append(missing, True)[codes]  # code -1, a missing value, takes the last
@@ -190,6 +232,19 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
     if wrong.any():
         raise DataError(f"column {name!r}: must hold finite float32 numbers, got {found(values, wrong)}")
     return numbers
+
+
+def _plain_times(values: Series) -> Series:
+    """Returns dates or durations as NumPy holds them, whose accessor knows all that this module asks for."""
+    import pandas as pd
+
+    if not isinstance(values.dtype, pd.ArrowDtype):
+        return values
+    import pyarrow as pa
+
+    plain: Series = pa.array(values).to_pandas(date_as_object=False)
+    plain.index = values.index
+    return plain
 
 
 def to_days(values: Series, name: str, text_format: str) -> Array:
@@ -205,8 +260,9 @@ def to_days(values: Series, name: str, text_format: str) -> Array:
         if wrong.any():
             raise DataError(f"column {name!r}: must hold dates such as in training, got {found(values, wrong)}")
         values = dates
-    elif getattr(values.dtype, "tz", None) is not None:
-        values = values.dt.tz_convert(None)
+    else:
+        values = _plain_times(values)
+        values = values if values.dt.tz is None else values.dt.tz_convert(None)
     times = values.to_numpy().astype("M8[us]")  # nanoseconds reach from 1677 to 2262 alone
     microseconds = times.astype(np.int64).astype(np.float64)
     return np.where(np.isnat(times), np.nan, microseconds / _MICROSECONDS_OF_A_DAY)

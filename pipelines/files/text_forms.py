@@ -55,12 +55,15 @@ _DATES = (
 )
 # fmt: on
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S UTC")
+DURATION = "duration"
+"""Format of durations such as ``24:14:38`` and ``1 days 02:00:00``, which are read as seconds."""
+_DURATION = r"(?:-?\d+ days?,? )?[-+]?\d+:\d\d:\d\d(?:\.\d+)?"
 _BLOCK_TEXTS = 1 << 17
 DATE_FORMATS = ("ISO8601", *("".join(parts) for parts in product(_DATES, _TIMES)), "%H:%M", "%H:%M:%S", "%I:%M %p")
 
 
 def parse(texts: Series, text_format: str) -> Series:
-    """Reads texts in a format, as float64 or datetime64; NaN or NaT where one has another format."""
+    """Reads texts in a format, as float64 (seconds for durations) or datetime64; NaN or NaT for other texts."""
     return _in_blocks(texts, lambda block: _parse_block(block, text_format))
 
 
@@ -77,6 +80,10 @@ def _in_blocks(texts: Series, convert: Callable[[Series], Series]) -> Series:
 def _parse_block(texts: Series, text_format: str) -> Series:
     import pandas as pd
 
+    if text_format == DURATION:
+        texts = texts.str.strip()
+        texts = texts.where(texts.str.fullmatch(_DURATION).fillna(False).astype(bool), None).str.replace(",", "")
+        return pd.to_timedelta(texts, errors="coerce").dt.total_seconds()
     if text_format not in NUMBER_FORMATS:
         dates = pd.to_datetime(texts.str.strip(), format=text_format, errors="coerce", utc=True)
         return dates.dt.tz_localize(None)

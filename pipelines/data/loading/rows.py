@@ -57,18 +57,19 @@ def number_rows(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Ar
     """Returns the classes and each row's number; of a regression no classes and the bins of its target."""
     if source.task == "regression":
         require_regressable(source.labels, config, place_of_labels(source, config))
-        return (), _bins(source)
+        # A draw of single rows needs two in each bin; a draw of groups does not, and stays as it was.
+        return (), _bins(source, merge=source.roles.group is None and config.duplicates != "group")
     classes = tuple(str(label) for label in np.unique(source.labels))
     return classes, number_labels(source.labels, classes, source.place)
 
 
-def _bins(source: Source) -> Array:
+def _bins(source: Source, *, merge: bool) -> Array:
     """Returns (n_rows,) bins of the target, of the rows that are drawn from where the file says what each row is."""
     if source.roles.split is None:
-        return quantile_bins(source.labels)
+        return quantile_bins(source.labels, merge=merge)
     numbers = np.zeros(len(source.labels), np.int32)
     drawn = source.roles.split == TRAINING
-    numbers[drawn] = quantile_bins(source.labels[drawn])
+    numbers[drawn] = quantile_bins(source.labels[drawn], merge=merge)
     return numbers
 
 

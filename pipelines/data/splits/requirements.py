@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.targets import listed
+from pipelines.data.targets import advice, listed
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 
@@ -80,7 +80,8 @@ def require_rows(counts: Array, classes: Sequence[str], required: int, place: st
         rule = f"every class must have at least {required} rows, one for each split"
         if required == 1:
             rule = "every class must have a training row"
-        raise DataError(f"{place}: {rule}, got {listed(rare)}: add rows, drop or merge the class")
+        remedy = advice(classes, "add rows, drop or merge the class")
+        raise DataError(f"{place}: {rule}, got {listed(rare)}: {remedy}")
 
 
 def require_everywhere(
@@ -95,4 +96,5 @@ def require_everywhere(
     for name in splits:
         lost = [repr(classes[number]) for number in np.setdiff1d(numbers, numbers[getattr(shares, name)])]
         if lost:
-            raise DataError(f"{place}: every class must have {name} rows, got none of {listed(lost)}: {remedy}")
+            found = f"got none of {listed(lost)}: {advice(classes, remedy)}"
+            raise DataError(f"{place}: every class must have {name} rows, {found}")

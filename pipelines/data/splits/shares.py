@@ -54,11 +54,15 @@ class Shares:
 
 
 def hash_rows(rows: Array | Table) -> Array:
-    """Returns (n_rows,) hashes; equal rows have equal ones."""
+    """Returns (n_rows,) hashes; equal rows have equal ones. Values of nested columns have no hash and do not count."""
     if isinstance(rows, np.ndarray):
         return np.array([hash(row.tobytes()) for row in rows])
     import pandas as pd
 
+    if nested := [name for name in rows.attrs.get("nested", ()) if name in rows.columns]:
+        rows = rows.drop(columns=nested)
+    if not len(rows.columns):
+        return np.zeros(len(rows), np.uint64)
     if isinstance(rows, LargeTable):
         parts = rows.parts(rows.columns, date_as_object=True)
     else:  # in pieces: the hashes of all columns at once would take as much memory as the rows
@@ -76,13 +80,21 @@ def _small(rows: Array) -> Array:
     return rows.astype(np.int32) if rows.max(initial=0) < 2**31 else rows
 
 
-def quantile_bins(values: Array) -> Array:
-    """Returns (n_rows,) int32 numbers of bins of a regression's target with about as many rows each."""
+def quantile_bins(values: Array, *, merge: bool = False) -> Array:
+    """Returns (n_rows,) int32 numbers of bins of a regression's target with about as many rows each.
+
+    ``merge`` joins a bin of one row, such as that of the highest count, with the next lower one.
+    """
     n_bins = max(1, min(_N_BINS, len(values) // _ROWS_PER_BIN))
     edges = np.quantile(values, np.linspace(0, 1, n_bins + 1)[1:-1])
     numbers = np.searchsorted(edges, values).astype(np.int32)
     is_used = np.bincount(numbers, minlength=n_bins) > 0
-    return (np.cumsum(is_used, dtype=np.int32) - 1)[numbers]
+    numbers = (np.cumsum(is_used, dtype=np.int32) - 1)[numbers]
+    counts = np.bincount(numbers)
+    while merge and len(counts) > 1 and counts.min() == 1:
+        numbers[numbers >= max(int(counts.argmin()), 1)] -= 1
+        counts = np.bincount(numbers)
+    return numbers
 
 
 def share_rows(

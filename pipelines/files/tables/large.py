@@ -57,7 +57,7 @@ class LargeTable:
             types = {field.name: field.type for field in file.schema_arrow}
         self._index = [name for name in described.get("index_columns", ()) if isinstance(name, str)]
         self.columns = [name for name in names if name not in self._index]
-        self.attrs = {"index": self._index_names(types)}
+        self.attrs = {"index": self._index_names(types), "nested": nested_names(types)}
         self._types: dict[str, Any] = {}
         self._conversions: dict[str, list[tuple[Conversion, Any]]] = {}
 
@@ -117,7 +117,7 @@ class LargeTable:
         names = [None if name.startswith(_UNNAMED) else name for name in self._index]
         if self._index:
             frame = frame.set_index([columns[name] for name in self._index]).rename_axis(names)
-        frame.attrs = {"index": self.attrs["index"]}
+        frame.attrs = {"index": self.attrs["index"], "nested": self.attrs["nested"]}
         return frame
 
     def _index_names(self, types: Mapping[str, pa.DataType]) -> list[str]:
@@ -166,6 +166,13 @@ class LargeTable:
             converted = conversion(values)
             values = converted if converted.dtype == dtype else converted.astype(dtype)
         return values
+
+
+def nested_names(types: Mapping[str, pa.DataType]) -> list[str]:
+    """Returns the columns of lists, structs and maps: their values have no hash and cannot be compared."""
+    import pyarrow as pa
+
+    return [name for name, of_column in types.items() if pa.types.is_nested(of_column)]
 
 
 def _release() -> None:

@@ -12,7 +12,7 @@ from pipelines.errors import DataError
 from pipelines.files.archives import require_memory
 from pipelines.files.sources import suffix_of
 from pipelines.files.tables.faults import require_unique
-from pipelines.files.tables.large import UNNAMED_INDEX, LargeTable
+from pipelines.files.tables.large import UNNAMED_INDEX, LargeTable, nested_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +47,7 @@ def read_parquet(path: Path, exact: Sequence[str]) -> pd.DataFrame | LargeTable:
     with parquet.ParquetFile(path) as file:
         require_unique(path, file.schema_arrow.names)
         n_rows, n_columns = file.metadata.num_rows, file.metadata.num_columns
+        nested = nested_names({field.name: field.type for field in file.schema_arrow})
         texts = [field.name for field in file.schema_arrow if not pa.types.is_primitive(field.type)]
         # Finds text that is not UTF-8, which reading does not.
         for batch in file.iter_batches(columns=texts) if texts else ():
@@ -59,7 +60,7 @@ def read_parquet(path: Path, exact: Sequence[str]) -> pd.DataFrame | LargeTable:
     names = [str(name) for name in frame.index.names if name is not None]
     if not names and frame.index.dtype.kind not in "iu":  # row numbers have no name, and say nothing
         names = [UNNAMED_INDEX]
-    frame.attrs = {"index": names}
+    frame.attrs = {"index": names, "nested": nested}
     return frame
 
 

@@ -127,3 +127,53 @@ def test_a_column_of_a_model_of_an_earlier_version_is_read():
     record = {"name": "age", "kind": "numeric", "median": 2.0, "indicator": True, "categories": [], "reason": ""}
     encoder = TableEncoder.from_json([record])
     assert encoder.encode(pd.DataFrame({"age": [1.0, None]})).tolist() == [[1, 0], [2, 1]]
+
+
+TICKETS = [f"A/5 {row % 9}" if row % 4 == 0 else str(100_000 + row % 70) for row in range(N_ROWS)]
+
+
+def test_numbers_beside_other_texts_are_categories_and_one_line_says_so(tmp_path: Path):
+    dataset = load(table(ticket=TICKETS), tmp_path / "own.csv")
+    column = dataset.preprocessing.columns.columns[0]
+    assert column.kind == "category"
+    assert {"A/5 0", "100001"} <= {*column.categories, *column.others}
+    (line,) = (note for note in dataset.notes if "values are numbers" in note)
+    assert line.startswith("column 'ticket': 180 of 240 values are numbers, others are not, such as 'A/5 0', 'A/5 4'")
+    assert "data.numeric" in line
+    assert "data.ignore" in line
+    with pytest.raises(DataError, match=r"column 'ticket': must hold numbers alone, got 'A/5 0' \(60 such rows"):
+        load(table(ticket=TICKETS), tmp_path / "own.csv", numeric=["ticket"])
+
+
+@pytest.mark.parametrize(("n_others", "is_refused"), [(12, True), (13, False)])
+def test_a_twentieth_of_other_texts_makes_numbers_texts(tmp_path: Path, n_others: int, is_refused: bool):
+    prices = [f"call {row}" if row < n_others else str(price) for row, price in enumerate(PRICES)]
+    if is_refused:
+        with pytest.raises(DataError, match=r"column 'price': must hold numbers alone, got 'call 0' \(12 such rows"):
+            load(table(price=prices), tmp_path / "own.csv")
+    else:
+        assert any(
+            "227 of 240 values are numbers" in note for note in load(table(price=prices), tmp_path / "own.csv").notes
+        )
+
+
+def test_durations_beyond_a_day_are_seconds(tmp_path: Path):
+    seconds = np.arange(N_ROWS) * 577
+    texts = [f"{second // 3600}:{second // 60 % 60:02}:{second % 60:02}" for second in seconds]
+    dataset = load(table(spent=texts), tmp_path / "own.csv")
+    column = dataset.preprocessing.columns.columns[0]
+    assert (column.kind, column.format) == ("numeric", "duration")
+    rows = pd.Series([texts[-1], "1 days 02:00:00", "90", None])
+    plain = TableEncoder.learn(pd.DataFrame({"spent": pd.to_timedelta(seconds, unit="s")})).columns[0]
+    assert plain.encode(rows)[:3, 0].tolist() == [seconds[-1], 93_600, 90]
+    assert column.format == plain.format
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_leading_zeros_that_are_lost_are_named_whatever_the_file(tmp_path: Path, suffix: str):
+    zips = [f"{row % 60:05}" if row else "?" for row in range(N_ROWS)]
+    for texts in (zips, zips[1:] + zips[1:2]):
+        notes = load(table(zip=texts), tmp_path / f"own{suffix}").notes
+        assert any("column 'zip': texts" in note and "leading zeros" in note for note in notes)
+    kept = load(table(zip=zips), tmp_path / f"own{suffix}", text_columns=["zip"])
+    assert not any("leading zeros" in note for note in kept.notes)

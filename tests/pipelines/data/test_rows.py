@@ -42,7 +42,8 @@ def test_a_parquet_index_is_named(tmp_path: Path):
 
 
 def test_copies_of_rows_are_counted_and_kept_together(tmp_path: Path):
-    frame = pd.concat([table(price=PRICES)[:60]] * 6).assign(target=RNG.integers(0, 2, 360))
+    labels = np.random.default_rng(0).integers(0, 2, 360)
+    frame = pd.concat([table(price=PRICES)[:60]] * 6).assign(target=labels)
     dataset = load(frame, tmp_path / "own.csv")
     assert "58 of 58 validation rows equal a training row" in " ".join(dataset.notes)
 

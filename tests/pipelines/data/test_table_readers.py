@@ -119,9 +119,12 @@ def test_a_parquet_column_of_text_that_is_not_utf8(tmp_path: Path):
     assert "Invalid UTF8" in load_error(tmp_path / "own.parquet")
 
 
-def test_a_parquet_column_of_lists(tmp_path: Path):
+def test_a_parquet_file_with_a_column_of_lists_alone(tmp_path: Path):
     pd.DataFrame({"pair": [[1, 2]] * 30, "target": Y}).to_parquet(tmp_path / "own.parquet")
-    assert "column 'pair': must hold numbers, booleans, dates or text" in load_error(tmp_path / "own.parquet")
+    expected = (
+        "got none ('pair': its values (lists) are no numbers, booleans, dates or texts): add numbers or categories"
+    )
+    assert expected in load_error(tmp_path / "own.parquet")
 
 
 def test_a_target_of_dates(tmp_path: Path):

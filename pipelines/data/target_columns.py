@@ -1,0 +1,82 @@
+"""Reads the target's column of a table: numbers that are written as texts, labels, and missing ones among them."""
+
+from __future__ import annotations
+
+from pipelines.config import DataConfig
+from pipelines.data.targets import are_classes
+from pipelines.errors import DataError
+from pipelines.files.columns import STRIPPED, read_texts
+from pipelines.files.kinds import holds_text
+from pipelines.files.tables import MISSING
+from pipelines.files.text_forms import NUMBER_FORMATS, Series
+
+_CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
+_BLANKS = "column {!r}: blanks around labels are removed"
+_HINT = 'drop those rows, or use task = "classification"'
+
+
+def rows_of_a_class(config: DataConfig) -> int:
+    """Returns the rows that a class must have: one for each split, where rows are drawn at random."""
+    return 1 if config.time or config.split else 3
+
+
+def read_target(
+    values: Series, config: DataConfig, order: tuple[str, ...], formats: dict[str, str], notes: list[str]
+) -> Series:
+    """Reads the texts of a target.
+
+    Args:
+        values: (n_rows,) values as the file holds them.
+        config: The task, if it is given.
+        order: ``NUMBER_FORMATS``, the likelier one first.
+        formats: Takes the format of the target where a fingerprint needs it.
+        notes: Takes lines about how it was read.
+
+    Returns:
+        Numbers, or texts without blanks around them; missing ones are None or NaN. A text such as ``NA`` is a label
+        beside other texts, and missing beside numbers.
+
+    Raises:
+        DataError: A regression's target holds something else than numbers.
+    """
+    if not holds_text(values):
+        return values
+    numbers = None if config.task == "classification" else _read_numbers(values, config, order, formats, notes)
+    return _read_labels(values, formats, notes) if numbers is None else numbers
+
+
+def _read_numbers(
+    values: Series, config: DataConfig, order: tuple[str, ...], formats: dict[str, str], notes: list[str]
+) -> Series | None:
+    """Returns the numbers that a regression predicts; None where the texts are labels."""
+    name, is_regression = str(values.name), config.task == "regression"
+    try:
+        numbers, text_format, note = read_texts(values, name, order, numeric=is_regression, may_mix=False)
+    except DataError as error:
+        rule = str(error).partition(": correct these")[0]  # the rest is advice on features
+        raise DataError(f"{config.source}, {rule}: {_HINT}") from error
+    if text_format not in NUMBER_FORMATS:
+        return None
+    if not is_regression and are_classes(numbers.dropna().to_numpy(), rows_of_a_class(config)):
+        return None
+    notes.append(note)
+    if order != NUMBER_FORMATS and read_texts(values, name, NUMBER_FORMATS, numeric=True)[1] != text_format:
+        formats[name] = text_format  # earlier versions read other numbers: the fingerprint must differ
+    return numbers
+
+
+def _read_labels(values: Series, formats: dict[str, str], notes: list[str]) -> Series:
+    import pandas as pd
+
+    plain = values if isinstance(values.dtype, pd.StringDtype) else values.astype(object)
+    texts = plain.str.strip()
+    if not texts.equals(plain):
+        formats[str(values.name)] = STRIPPED
+        notes.append(_BLANKS.format(values.name))
+    marks = texts.isin(MISSING)
+    if marks.any():
+        others = texts[~marks].dropna()
+        if (pd.to_numeric(others, errors="coerce").notna() | others.isin(["True", "False"])).all():
+            return texts.mask(marks)
+        notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
+    return texts

@@ -1,0 +1,107 @@
+"""The target decides the task: what it chooses, what it says of the choice, and what a refusal advises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_tables import N_ROWS, load
+
+from pipelines.config import DataConfig
+from pipelines.data import loading
+from pipelines.data.datasets import Dataset
+from pipelines.errors import DataError
+
+RNG = np.random.default_rng(1)
+X = RNG.normal(size=N_ROWS)
+NUMBERS = RNG.uniform(10, 99, N_ROWS).round(3)
+COUNTS = np.where(np.arange(N_ROWS) == 3, 12, np.arange(N_ROWS) % 10)
+STARS = np.arange(N_ROWS) % 10 / 2
+DAYS = pd.Series(pd.date_range("2020-01-01", periods=N_ROWS))
+
+
+def of_target(target: object, path: Path, **settings: object) -> Dataset:
+    return load(pd.DataFrame({"x": X, "target": target}), path, **settings)
+
+
+def about_task(dataset: Dataset) -> str:
+    return " ".join(note for note in dataset.notes if "the task is a" in note)
+
+
+def refusal(target: object, path: Path, **settings: object) -> str:
+    with pytest.raises(DataError) as caught:
+        of_target(target, path, **settings)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_a_target_has_the_decimal_point_of_its_file(tmp_path: Path, task: str | None):
+    texts = [f"{number:.3f}".replace(".", ",") for number in NUMBERS]
+    commas = of_target(texts, tmp_path / "own.csv", task=task)
+    assert commas.preprocessing.target.center > 1000, "beside commas between fields they separate thousands"
+    pd.DataFrame({"x": X, "target": texts}).to_csv(tmp_path / "own.csv", index=False, sep=";")
+    dataset = loading.load(DataConfig(str(tmp_path / "own.csv"), task=task))
+    assert dataset.preprocessing.target.center == pytest.approx(NUMBERS.mean(), rel=0.05)
+    assert f"'{texts[0]}' as {NUMBERS[0]:g}" in " ".join(dataset.notes)
+
+
+def test_counts_with_a_rare_one_are_a_regression_that_a_line_names(tmp_path: Path):
+    dataset = of_target(COUNTS, tmp_path / "own.csv")
+    assert dataset.task == "regression"
+    assert '11 different numbers, so the task is a regression; task = "classification"' in about_task(dataset)
+    few = np.where(np.arange(N_ROWS) == 3, 7, np.arange(N_ROWS) % 3)
+    for target, task in ((few, None), (COUNTS, "classification")):
+        assert 'or use task = "regression" in [data] (--task)' in refusal(target, tmp_path / "own.csv", task=task)
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ([f"{number:.1f} kg" for number in NUMBERS], "the labels are numbers with a unit, such as '"),
+        (DAYS.dt.strftime("%d.%m.%Y"), "the labels are dates, such as '01.01.2020': to predict one, write it as"),
+        ([f"name {row}" for row in range(N_ROWS)], "add rows, drop or merge the class"),
+    ],
+    ids=["units", "dates", "names"],
+)
+def test_a_refused_target_of_units_or_dates_says_what_was_seen(tmp_path: Path, target: object, advice: str):
+    assert advice in refusal(target, tmp_path / "own.csv")
+
+
+def test_dates_of_a_parquet_file_say_how_to_predict_them(tmp_path: Path):
+    assert "convert them to numbers, such as days" in refusal(DAYS, tmp_path / "own.parquet")
+    durations = pd.to_timedelta(np.arange(N_ROWS), unit="s")
+    assert "convert them to numbers, such as seconds" in refusal(durations, tmp_path / "own.parquet")
+
+
+def test_few_fractions_are_classes_where_they_are_asked_for(tmp_path: Path):
+    dataset = of_target(STARS, tmp_path / "own.csv", task="classification")
+    assert dataset.class_names == ("0", "0.5", "1", "1.5", "2", "2.5", "3", "3.5", "4", "4.5")
+    assert "must be whole numbers or text" in refusal(NUMBERS, tmp_path / "own.csv", task="classification")
+    arrays = {"x_train": X[:, None], "y_train": STARS, "x_val": X[:20, None], "y_val": STARS[:20] // 1}
+    np.savez(path := tmp_path / "own.npz", **arrays)
+    assert loading.load(DataConfig(str(path), task="classification")).class_names == dataset.class_names
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        (np.arange(N_ROWS) % 7, '7 different whole numbers, so the task is a classification; task = "regression"'),
+        (STARS, '10 different numbers, so the task is a regression; task = "classification"'),
+        (NUMBERS, "so the task is a regression; to classify, cut the numbers into classes"),
+        ([f"{row % 30} kg" for row in range(N_ROWS)], "30 different texts, so the task is a classification, though"),
+        (np.arange(N_ROWS) % 2, ""),
+        (np.arange(N_ROWS) % 2 == 1, ""),
+        (np.array(["a", "b", "c"])[np.arange(N_ROWS) % 3], ""),
+    ],
+    ids=["whole", "stars", "real", "units", "binary", "booleans", "texts"],
+)
+def test_one_line_says_what_auto_chose_and_how_to_choose_otherwise(tmp_path: Path, target: object, line: str):
+    said = about_task(of_target(target, tmp_path / "own.csv"))
+    assert line in said if line else not said
+
+
+def test_nothing_is_said_of_a_task_that_was_asked_for(tmp_path: Path):
+    assert not about_task(of_target(np.arange(N_ROWS) % 7, tmp_path / "own.csv", task="classification"))
+    assert not about_task(of_target(NUMBERS, tmp_path / "own.csv", task="regression"))
