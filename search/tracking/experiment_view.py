@@ -6,6 +6,7 @@ MLflow keeps a view as a tag of the experiment; the keys of its JSON are those o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias
@@ -27,7 +28,11 @@ TRAINING = "workflowType=machine_learning"
 NOTE = "mlflow.note.content"
 """The tag of an experiment or a run that is its description on the page."""
 State: TypeAlias = dict[str, object]
-_SECTION = "mlp-search"
+_SECTION, _WIDE = "mlp-search", "mlp-search-wide"
+_HEIGHT_PX, _MAX_AXES = 300, 8
+"""Of a card that stands beside another one; of the parallel coordinates, whose labels overlap where there are more."""
+_ZOOMED, _MIN_VALUES = f"{_SECTION}-zoomed", 5
+"""The chart of the best trials' curves, and how many trials it takes to tell which those are."""
 _STATE, _ROLE = "tags.`trial.state`", "tags.`role`"
 # MLflow's own sections, which hold a chart for each metric; folded, so that the prepared charts are in sight.
 _FOLDED = ("Model metrics", "System metrics")
@@ -76,6 +81,43 @@ def state_of(view: str) -> str:
     return ""
 
 
+def shows_the_same(one: str, other: str) -> bool:
+    """Whether two views differ in nothing but the values that their charts span."""
+    return _without_ranges(state_of(one)) == _without_ranges(state_of(other))
+
+
+def _without_ranges(state: str) -> object:
+    try:
+        found = json.loads(state)
+        charts = [{key: value for key, value in chart.items() if key != "range"} for chart in found["compareRunCharts"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return state
+    return {**found, "compareRunCharts": charts}
+
+
+def zoomed(view: str, metrics: Sequence[Mapping[str, float]]) -> str:
+    """The view of trials whose second chart spans the values of the best tenth, at least three, to tell them apart.
+
+    Args:
+        view: The view, as its tag has it.
+        metrics: Of each trial's run.
+    """
+    state = json.loads(state_of(view) or "{}")
+    if not isinstance(state, dict):
+        return view
+    chart = next((chart for chart in state.get("compareRunCharts", ()) if chart.get("uuid") == _ZOOMED), None)
+    best_key = str(state.get("orderByKey", "")).removeprefix("metrics.").strip("`")
+    values = sorted(each[best_key] for each in metrics if math.isfinite(each.get(best_key, math.nan)))
+    if chart is None or len(values) < _MIN_VALUES:
+        return view
+    best = values if state.get("orderByAsc") else values[::-1]
+    first, last = best[0], best[max(2, len(best) // 10)]
+    room = first - last or 0.01 * (abs(first) or 1.0) * (-1 if state.get("orderByAsc") else 1)
+    ends = sorted((first + 0.3 * room, last - 1.5 * room))  # most of the room shows how they got there
+    chart["range"] = dict(zip(("yMin", "yMax"), ends, strict=True))
+    return json.dumps(json.loads(view) | {"state": json.dumps(state)})
+
+
 def study_link(server: str, experiment_id: str, view: str = VIEW) -> str:
     """The address of a study's runs in one of the views."""
     return f"{server}/#/experiments/{experiment_id}/runs?{TRAINING}&viewStateShareKey={view}"
@@ -119,8 +161,14 @@ def _columns(objective: Objective, params: Sequence[str]) -> list[str]:
 def _state(objective: Objective, columns: Sequence[str], runs: str, charts: Sequence[State]) -> State:
     """What a view shows: the runs of a filter, the best first, in these columns and charts."""
     best = f"metrics.`{objective.best_key}`"
-    sections = [{"uuid": _SECTION, "name": "Study", "display": True, "isReordered": False}]
-    sections += [{"uuid": name, "name": name, "display": False, "isReordered": False} for name in _FOLDED]
+    shown = {"display": True, "isReordered": False}
+    # The page orders sections by their names, its own at the end, and titles a chart of one metric with that alone.
+    is_of_trials = any(chart["metricSectionId"] == _WIDE for chart in charts)
+    name = "Learning curves: all, and the best enlarged" if is_of_trials else "Learning curves"
+    sections = [{"uuid": _SECTION, "name": name, "columns": 2, "cardHeight": _HEIGHT_PX, **shown}]
+    if is_of_trials:
+        sections.append({"uuid": _WIDE, "name": "Trials compared", "columns": 1, **shown})
+    sections += [{"uuid": name, "name": name, **shown, "display": False} for name in _FOLDED]
     # MLflow's default shows no parameters or metrics, and charts ten runs.
     return {
         "searchFilter": runs,
@@ -137,14 +185,14 @@ def _state(objective: Objective, columns: Sequence[str], runs: str, charts: Sequ
 
 
 def _trial_charts(objective: Objective, searched: Sequence[str]) -> list[State]:
-    """The charts of all trials: the objective over the epochs, parallel coordinates, and the best values."""
-    best = objective.best_key
+    """The charts of all trials: their curves, the best ones' curves, parallel coordinates, and the best values."""
+    best, wide = objective.best_key, {"metricSectionId": _WIDE}
+    axes = {"selectedParams": list(searched)[:_MAX_AXES], "selectedMetrics": [best]}
     return [
         _line("epochs", objective.name),
-        _chart(
-            "coordinates", "PARALLEL", "Parallel Coordinates", selectedParams=list(searched), selectedMetrics=[best]
-        ),
-        _chart("best", "BAR", best, metricKey=best),
+        _line("zoomed", objective.name),
+        _chart("coordinates", "PARALLEL", "Parallel Coordinates", **axes, **wide),
+        _chart("best", "BAR", best, metricKey=best, **wide),
     ]
 
 

@@ -12,8 +12,9 @@ from search.home.settings import Settings, prepare_sqlite
 from search.home.text import redact
 from search.tracking.connection import connect, make_database, mlflow_errors
 from search.tracking.entries import MODEL_FILE, PREPROCESSING_FILE, Entry, Epoch, RunStart
-from search.tracking.experiment_view import NOTE, experiment_tags, state_of
+from search.tracking.experiment_view import NOTE, VIEW, experiment_tags, shows_the_same, zoomed
 from search.tracking.history import all_pages
+from search.tracking.run_names import trial_number
 from search.tracking.spool import artifacts
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Runs:
         """Gives an experiment of an earlier version the views of this one."""
         known = self.client.get_experiment(self.experiment_id).tags
         for key, view in views.items():
-            if state_of(known.get(key, "")) != state_of(view):
+            if not shows_the_same(known.get(key, ""), view):
                 self.client.set_experiment_tag(self.experiment_id, key, view)
 
     def find(self, run_name: str) -> list[Run]:
@@ -162,15 +163,22 @@ class Runs:
         self.client.set_terminated(run_id, status_of(entry.state), entry.ended_ms)
 
     def describe(self, texts: Mapping[str, str]) -> None:
-        """Describes runs on MLflow's page, without those that their user described.
+        """Describes runs on MLflow's page, without those that their user described, and fits a chart to the best ones.
 
         Args:
             texts: A paragraph for each run name; its first two words are those of every paragraph for that run.
         """
+        trials = []
         for run in all_pages(self.client.search_runs, [self.experiment_id], "", _ACTIVE, _MAX_RUNS):
+            if trial_number(run.info.run_name) is not None:
+                trials.append(run.data.metrics)
             text, known = texts.get(run.info.run_name), run.data.tags.get(NOTE, "")
             if text and text != known and known.split()[:2] in ([], text.split()[:2]):
                 self.client.set_tag(run.info.run_id, NOTE, text)
+        key = f"mlflow.sharedViewState.{VIEW}"
+        view = self.client.get_experiment(self.experiment_id).tags.get(key, "")
+        if (fitted := zoomed(view, trials)) != view:
+            self.client.set_experiment_tag(self.experiment_id, key, fitted)
 
     def is_there(self, run_id: str) -> bool:
         """Whether a run exists and is not deleted."""

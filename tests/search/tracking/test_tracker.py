@@ -277,6 +277,12 @@ def test_an_experiment_of_an_earlier_version_gets_the_views_of_this_one(place: P
     assert state["orderByKey"] == "metrics.`best_val_auc`"
     assert state["selectedColumns"][0] == "tags.`trial.state`"
     at = {name: json.loads(tags[name])["createdAt"] for name in views}
+    for number in range(5):
+        run_id = first.open(start("views", number))
+        first.client.log_metric(run_id, "best_val_auc", 0.9 + number / 100)
+    first.describe({})
+    assert "yMin" in place.client.get_experiment(first.experiment_id).tags[key]
     Runs(place.settings, "views", "", None, view_tags(OBJECTIVES["val_auc"], ("width", "depth"), ("width",)))
     again = place.client.get_experiment(first.experiment_id).tags
     assert {name: json.loads(again[name])["createdAt"] for name in views} == at
+    assert "yMin" in again[key], "the span of the best trials' chart outlives the next start"
