@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,8 @@ from typing import IO
 
 from pipelines.errors import UnavailableError
 from search.home.settings import Settings, study_slug
+
+_LOOKS, _LOOK_S = 4, 0.05
 
 
 class SearchedError(UnavailableError):
@@ -37,7 +40,7 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
     for index in itertools.count() if settings.is_shared else (0,):
         own = replace(settings, process_index=index)
         with open_lock(lock_file(own, name)) as file:
-            if is_locked(file):
+            if is_locked(file) and (settings.is_shared or not _becomes_free(file)):
                 continue
             if os.access(own.home, os.W_OK):
                 own.spool.mkdir(exist_ok=True, mode=0o700)
@@ -47,6 +50,36 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
         f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
         " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
     )
+
+
+def _becomes_free(file: IO[str]) -> bool:
+    """Whether this process gets a lock after a moment: another one may have looked at it for less than that."""
+    for _ in range(_LOOKS):
+        time.sleep(_LOOK_S)
+        if not is_locked(file):
+            return True
+    return False
+
+
+def is_study_held(settings: Settings, name: str) -> bool:
+    """Whether a process of this home searches a study, or works on it alone; the lock is not taken.
+
+    Raises:
+        OSError: This process may not look, or the file system has no locks.
+    """
+    slug = study_slug(name)
+    return any(map(_is_held, [settings.locks / f"{slug}.lock", *settings.locks.glob(f"{slug}-*.lock")]))
+
+
+def _is_held(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @contextmanager

@@ -66,12 +66,10 @@ def follow(study: Study, home: Home = None, as_json: Json = False) -> None:
 
     if as_json:
         progress = following.progress_of(load_own_study(read_settings(home), study))
-        display.show([], following.document(progress), as_json=True)
+        found = {"searched": following.is_being_searched(study, home)}
+        display.show([], following.document(progress) | found, as_json=True)
         return
     with suppress(KeyboardInterrupt):
         with watching(plain=False) as observer:
             progress = following.follow(study, home=home, observer=observer)
-        lines = [f"{study}: {view.line(progress, None)}"]
-        if not following.is_spent(progress):
-            lines.append("no process is searching this study")
-        display.show(lines, None, as_json=False)
+        display.show([f"{study}: {view.line(progress, None)}", following.ending(progress)], None, as_json=False)

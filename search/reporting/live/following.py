@@ -8,24 +8,31 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pipelines.errors import SpecError
+from pipelines.errors import NotFoundError, SpecError
 from pipelines.training.history import EpochReport
-from search.home.settings import read_settings
+from search.home.locks import is_study_held
+from search.home.settings import Settings, read_settings
 from search.optimization.leaderboard import leaderboard, objective_of
 from search.optimization.studies import load_own_study
 from search.scheduling.progress import Observer, Progress, SlotView
 from search.spec import StudySpec, spec_from_dict
 from search.storage import StoredStudy
 from search.storage.attributes import ELAPSED, SPEC
+from search.storage.sharing import is_searched
 from search.tracking.run_names import trial_run_name
 
 POLL_S = 1.0
-_IDLE_LOOKS = 3
-"""Looks without a trial in training after which a search has ended: a trial may end before the next one begins."""
+PATIENCE_S = 10.0
+"""How long a search that is not known to run may take to begin: it reads its data before it locks its study."""
 
 
 def follow(
-    name: str, *, home: Path | None = None, observer: Observer | None = None, poll_s: float = POLL_S
+    name: str,
+    *,
+    home: Path | None = None,
+    observer: Observer | None = None,
+    poll_s: float = POLL_S,
+    patience_s: float = PATIENCE_S,
 ) -> Progress:
     """Watches a search of another process, on this machine or another one, until no process searches any more.
 
@@ -34,24 +41,98 @@ def follow(
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
         observer: Is told of the progress after each look; None for nobody.
         poll_s: Seconds between two looks.
+        patience_s: Seconds without a process that searches, and without a new epoch, after which there is no search.
 
     Returns:
         The progress at the last look.
 
     Raises:
-        NotFoundError: There is no such study.
+        NotFoundError: There is no such study, and no process starts it.
         UnavailableError: The database cannot be used.
     """
-    study = load_own_study(read_settings(home), name)
-    n_idle = 0
+    settings, observer = read_settings(home), observer or Observer()
+    state = _State(observer, name, patience_s)
     while True:
-        progress = progress_of(study)
-        if observer:
+        is_held = _is_held(settings, name)
+        study = _opened(settings, name, is_starting=bool(is_held))
+        if study is None:
+            observer.waiting(f"study {name} is being started")
+        else:
+            is_alive = bool(is_held) or (settings.is_shared and is_searched(settings, study))
+            progress = progress_of(study)
             observer.update(progress)
-        n_idle = 0 if progress.slots else n_idle + 1
-        if is_spent(progress) or n_idle >= _IDLE_LOOKS:
-            return progress
+            if is_spent(progress) or state.has_ended(progress, is_alive=is_alive):
+                return progress
         time.sleep(poll_s)
+
+
+class _State:
+    """Whether a search goes on, from one look to the next.
+
+    Args:
+        observer: Is told what is waited for.
+        name: The study.
+        patience_s: See ``follow``.
+    """
+
+    def __init__(self, observer: Observer, name: str, patience_s: float) -> None:
+        self._observer = observer
+        self._name = name
+        self._patience_s = patience_s
+        self._until = time.monotonic() + patience_s
+        self._seen: object = None
+        self._was_alive = False
+        self._has_noted = False
+
+    def has_ended(self, progress: Progress, *, is_alive: bool) -> bool:
+        """Whether the search has ended: a process searched before and none does, or none has begun."""
+        seen = (progress.done, {view.run_name: view.report.epoch for view in progress.slots.values() if view.report})
+        if is_alive or (self._seen is not None and seen != self._seen):  # or a process whose lock cannot be seen here
+            self._until = time.monotonic() + self._patience_s
+        self._seen = seen
+        if is_alive:
+            self._was_alive = True
+            return False
+        if self._was_alive or time.monotonic() >= self._until:
+            return True
+        if not self._has_noted:
+            self._has_noted = True
+            self._observer.note(f"no process searches study {self._name}; waiting {self._patience_s:.0f} s for one")
+        return False
+
+
+def is_being_searched(name: str, home: Path | None = None) -> bool:
+    """Whether a process searches a study, as far as locks and heartbeats tell."""
+    settings = read_settings(home)
+    study = load_own_study(settings, name)
+    return bool(_is_held(settings, name)) or (settings.is_shared and is_searched(settings, study))
+
+
+def _is_held(settings: Settings, name: str) -> bool | None:
+    """Whether a process of this home has the study locked; None where that cannot be known."""
+    try:
+        return is_study_held(settings, name)
+    except OSError:
+        return None
+
+
+def _opened(settings: Settings, name: str, *, is_starting: bool) -> StoredStudy | None:
+    """The study; None where a process is about to make it."""
+    try:
+        return load_own_study(settings, name)
+    except NotFoundError:
+        if not is_starting:
+            raise
+        return None
+
+
+def ending(progress: Progress) -> str:
+    """Why nothing more is to be seen of a study, in a line."""
+    if is_spent(progress):
+        return f"study {progress.study} has used its budget"
+    n_left = len(progress.slots)
+    left = f", which left {n_left} {'trial' if n_left == 1 else 'trials'} in training" if n_left else ""
+    return f"no process searches study {progress.study} any more{left}; mlp-search run resumes it"
 
 
 def is_spent(progress: Progress) -> bool:

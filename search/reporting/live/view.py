@@ -128,6 +128,8 @@ class LiveView:
             times.append(f"about {seconds(self.left_s)} left, until {at}")
         yield drawn + ", ".join(times)
         if progress.elapsed_s is not None:  # another process searches
+            if not progress.slots:
+                yield "waiting for a trial in training"
             return
         if not progress.slots:
             yield "waiting for the first worker, which imports TensorFlow"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,9 +12,10 @@ from command_line import call
 from databases import ask, finish, opened
 
 from pipelines.errors import NotFoundError
+from search.home.locks import is_study_held, lock_file, study_lock
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.studies import load_own_study
-from search.reporting.live.following import document, follow, is_spent, progress_of
+from search.reporting.live.following import document, ending, follow, is_spent, progress_of
 from search.scheduling.progress import Observer, Progress
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED
@@ -48,30 +52,92 @@ def test_trials_in_training_are_shown_with_their_epochs(settings: Settings, spec
     assert made["best_so_far"] == {"run": "trial-0002", "value": 0.7, "state": "RUNNING"}
 
 
-def test_it_ends_with_the_search(settings: Settings, spec: StudySpec) -> None:
+class Watcher(Observer):
+    """Keeps what it is told, and acts at one look or another."""
+
+    def __init__(self, **acts: Callable[[], object]) -> None:
+        self.acts = acts
+        self.looks = 0
+        self.lines: list[str] = []
+
+    def update(self, progress: Progress) -> None:
+        self.looks += 1
+        self.act(f"look_{self.looks}")
+
+    def waiting(self, what: str) -> None:
+        self.lines.append(what)
+        self.act(f"wait_{len(self.lines)}")
+
+    def note(self, line: str) -> None:
+        self.lines.append(line)
+
+    def act(self, what: str) -> None:
+        self.acts.get(what, lambda: None)()
+
+
+def test_it_ends_when_the_search_is_interrupted_or_killed(settings: Settings, spec: StudySpec) -> None:
+    study = opened(settings, spec)
+    ask(study)  # a killed process leaves it in training
+    with ExitStack() as searching:
+        searching.enter_context(study_lock(settings, spec.name))
+        watcher = Watcher(look_5=searching.close)
+        progress = follow(spec.name, home=settings.home, observer=watcher, poll_s=0.0)
+    assert watcher.looks == 6
+    assert watcher.lines == []
+    left = "which left 1 trial in training; mlp-search run resumes it"
+    assert ending(progress) == f"no process searches study {spec.name} any more, {left}"
+
+
+def test_it_waits_for_a_search_that_is_starting(settings: Settings, spec: StudySpec) -> None:
+    """First the study is locked and not there, then it has no trial, then its budget is used."""
+
+    def finish_all() -> None:
+        study = opened(settings, spec)
+        for _ in range(spec.trials or 0):
+            finish(study, ask(study)[0], "COMPLETE", 0.5)
+
+    watcher = Watcher(wait_3=lambda: opened(settings, spec), look_9=finish_all)
+    with study_lock(settings, spec.name):
+        progress = follow(spec.name, home=settings.home, observer=watcher, poll_s=0.0, patience_s=0.0)
+    assert watcher.lines == [f"study {spec.name} is being started"] * 3
+    assert (watcher.looks, progress.complete) == (10, 10)
+    assert ending(progress) == f"study {spec.name} has used its budget"
+
+
+def test_without_a_search_it_waits_a_while(settings: Settings, spec: StudySpec) -> None:
     study = opened(settings, spec)
     trial, _ = ask(study)
-    seen: list[int] = []
+    # A process whose lock cannot be seen from here reports an epoch, and then nothing more.
+    watcher = Watcher(look_2=lambda: trial.report(0.5, 1))
+    progress = follow(spec.name, home=settings.home, observer=watcher, poll_s=0.0, patience_s=0.2)
+    assert watcher.lines == [f"no process searches study {spec.name}; waiting 0 s for one"]
+    assert watcher.looks >= 3
+    assert len(progress.slots) == 1
 
-    class Watcher(Observer):
-        """Ends the trial after the second look."""
 
-        def update(self, progress: Progress) -> None:
-            seen.append(progress.done)
-            if len(seen) == 2:
-                finish(study, trial, "COMPLETE", 0.5)
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_snapshot_says_whether_a_process_searches(settings: Settings, spec: StudySpec, is_held: bool) -> None:
+    opened(settings, spec)
+    with study_lock(settings, spec.name) if is_held else nullcontext():
+        assert call("follow", spec.name, "--home", settings.home, "--json").json()["searched"] is is_held
 
-    progress = follow(spec.name, home=settings.home, observer=Watcher(), poll_s=0.0)
-    assert progress.complete == 1
-    assert seen[:3] == [0, 0, 1]
-    assert 3 <= len(seen) <= 6
+
+def test_a_look_at_the_lock_refuses_no_search(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = lock_file(settings, "s")
+    file.touch()
+    with file.open() as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        monkeypatch.setattr("search.home.locks.time.sleep", lambda _: look.close())
+        with study_lock(settings, "s"):
+            assert is_study_held(settings, "s")
+    assert not is_study_held(settings, "s")
 
 
 def test_a_finished_study_is_shown_once(finished_home: Path) -> None:
     answer = call("follow", "tiny", "--home", finished_home)
     assert answer.code == 0
     assert answer.out.startswith("tiny: 6 of 6 trials, ")
-    assert "nobody" not in answer.out
+    assert answer.out.splitlines()[1:] == ["study tiny has used its budget"]
     found = call("follow", "tiny", "--home", finished_home, "--json").json()
     assert sum(found["trials"].values()) == found["budget"] == 6
     assert found["running"] == []
