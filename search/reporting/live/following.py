@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def follow(
     observer: Observer | None = None,
     poll_s: float = POLL_S,
     patience_s: float = PATIENCE_S,
+    now: Callable[[], float] = time.monotonic,
 ) -> Progress:
     """Watches a search of another process, on this machine or another one, until no process searches any more.
 
@@ -42,6 +44,7 @@ def follow(
         observer: Is told of the progress after each look; None for nobody.
         poll_s: Seconds between two looks.
         patience_s: Seconds without a process that searches, and without a new epoch, after which there is no search.
+        now: Seconds since some moment.
 
     Returns:
         The progress at the last look.
@@ -51,7 +54,7 @@ def follow(
         UnavailableError: The database cannot be used.
     """
     settings, observer = read_settings(home), observer or Observer()
-    state = _State(observer, name, patience_s)
+    state = _State(observer, name, patience_s, now)
     while True:
         is_held = _is_held(settings, name)
         study = _opened(settings, name, is_starting=bool(is_held))
@@ -73,13 +76,15 @@ class _State:
         observer: Is told what is waited for.
         name: The study.
         patience_s: See ``follow``.
+        now: See ``follow``.
     """
 
-    def __init__(self, observer: Observer, name: str, patience_s: float) -> None:
+    def __init__(self, observer: Observer, name: str, patience_s: float, now: Callable[[], float]) -> None:
         self._observer = observer
         self._name = name
         self._patience_s = patience_s
-        self._until = time.monotonic() + patience_s
+        self._now = now
+        self._until = now() + patience_s
         self._seen: object = None
         self._was_alive = False
         self._has_noted = False
@@ -88,12 +93,12 @@ class _State:
         """Whether the search has ended: a process searched before and none does, or none has begun."""
         seen = (progress.done, {view.run_name: view.report.epoch for view in progress.slots.values() if view.report})
         if is_alive or (self._seen is not None and seen != self._seen):  # or a process whose lock cannot be seen here
-            self._until = time.monotonic() + self._patience_s
+            self._until = self._now() + self._patience_s
         self._seen = seen
         if is_alive:
             self._was_alive = True
             return False
-        if self._was_alive or time.monotonic() >= self._until:
+        if self._was_alive or self._now() >= self._until:
             return True
         if not self._has_noted:
             self._has_noted = True

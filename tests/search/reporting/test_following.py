@@ -109,9 +109,10 @@ def test_without_a_search_it_waits_a_while(settings: Settings, spec: StudySpec) 
     trial, _ = ask(study)
     # A process whose lock cannot be seen from here reports an epoch, and then nothing more.
     watcher = Watcher(look_2=lambda: trial.report(0.5, 1))
-    progress = follow(spec.name, home=settings.home, observer=watcher, poll_s=0.0, patience_s=0.2)
-    assert watcher.lines == [f"no process searches study {spec.name}; waiting 0 s for one"]
-    assert watcher.looks >= 3
+    clock = {"now": lambda: float(watcher.looks), "poll_s": 0.0}
+    progress = follow(spec.name, home=settings.home, observer=watcher, patience_s=3.0, **clock)
+    assert watcher.lines == [f"no process searches study {spec.name}; waiting 3 s for one"]
+    assert watcher.looks == 6, "three after the look that saw the epoch"
     assert len(progress.slots) == 1
 
 
