@@ -22,6 +22,7 @@ from search.cli.verbosity import with_verbosity
 from search.home import startup
 from search.home.text import redact_tracebacks, report_problems
 from search.reporting import display
+from search.reporting.screen import verbosity
 
 app = typer.Typer(
     name="mlp-search",
@@ -74,9 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     redact_tracebacks()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their programmers, not the users of this program
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    with verbosity(0):
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(given: Sequence[str]) -> int:
+    """Runs a command, and reports its errors."""
     try:
-        code = get_command(app).main(given or ["--help"], prog_name="mlp-search", standalone_mode=False)
+        code = get_command(app).main(list(given) or ["--help"], prog_name="mlp-search", standalone_mode=False)
     except typer.TyperException as error:
         report_problems([usage_line(error)])
         return error.exit_code

@@ -14,7 +14,7 @@ from rich.text import Text
 from search.home.text import printable
 from search.reporting import display
 from search.reporting.live.view import LiveView, Pace, epoch_line, line
-from search.reporting.screen import console as open_console, is_quiet, is_verbose
+from search.reporting.screen import console as open_console, is_quiet, is_verbose, print_all
 from search.scheduling.progress import Observer, Progress
 
 REDRAW_S = 0.3
@@ -111,8 +111,8 @@ class PlainLines(Observer):
                 self.note(epoch_line(view, progress.objective))
 
     def note(self, text: str) -> None:
-        """Prints a line."""
-        self._console.print(printable(text), soft_wrap=True)
+        """Prints a line, with breaks between words on a narrower terminal."""
+        print_all(self._console, [text])
 
 
 class LiveTable(PlainLines):

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from search.reporting import screen
+from pipelines.errors import MlpSearchError
+from search.home.text import redact
+from search.reporting import display, screen
 
+_MORE = "Print more: the databases, each epoch of a search, what the start-up waits for, and the time it took."
 _QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and errors only.")]
-_VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help="Print each epoch, and what the start-up waits for.")]
+_VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help=_MORE)]
 
 
 def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
@@ -28,8 +34,25 @@ def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
     def with_both(*, quiet: bool, verbose: bool, **rest: object) -> None:
         if quiet and verbose:
             raise typer.BadParameter("-q and -v: choose one of them")
-        with screen.verbosity(verbose - quiet):
+        screen.set_verbosity(verbose - quiet)  # it lasts, because the program may suggest what comes next
+        with _surroundings(rest.get("home")) if verbose else nullcontext():
             command(**rest)
 
     with_both.__signature__ = signature.replace(parameters=[*given, *added])  # type: ignore[attr-defined]
     return with_both
+
+
+@contextmanager
+def _surroundings(home: object) -> Iterator[None]:
+    """Prints where a command looks, and how long it takes."""
+    from search.home import read_settings  # no help waits for it
+
+    started = time.monotonic()
+    with suppress(MlpSearchError):  # the command reports it
+        settings = read_settings(home if isinstance(home, Path) else None)
+        places = f"Optuna in {redact(settings.optuna_storage)}, MLflow in {redact(settings.tracking_uri)}"
+        display.message(f"home {settings.home}: {places}")
+    try:
+        yield
+    finally:
+        display.message(f"took {display.seconds(time.monotonic() - started)}")

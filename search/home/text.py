@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import textwrap
 import threading
 import traceback
 from collections.abc import Iterable
@@ -42,7 +44,7 @@ _MAX_PROBLEMS, _MAX_LENGTH = 20, 1000
 
 
 def report_problems(problems: Iterable[str], prefix: str = "error: ") -> None:
-    """Writes problems to stderr, each on one printable line of limited length."""
+    """Writes problems to stderr, each on a printable line of limited length; it breaks between words on a terminal."""
     lines = list(problems)
     if len(lines) > _MAX_PROBLEMS:
         lines = [*lines[:_MAX_PROBLEMS], f"{len(lines) - _MAX_PROBLEMS} more problems: fix these first"]
@@ -50,7 +52,42 @@ def report_problems(problems: Iterable[str], prefix: str = "error: ") -> None:
         line = redact(" ".join("".join(c if c.isprintable() else " " for c in f"{prefix}{problem}").split()))
         if len(line) > _MAX_LENGTH:  # its end has the remedy
             line = f"{line[: _MAX_LENGTH // 2]} … {line[-_MAX_LENGTH // 2 :]}"
-        sys.stderr.write(line + "\n")
+        sys.stderr.write("\n".join(wrapped(line, _stderr_width())) + "\n")
+
+
+WIDE = 10_000
+"""Columns of an output that is no terminal: another program gets every column, and each row in one line."""
+
+
+def screen_width(*, is_terminal: bool) -> int | None:
+    """Columns of an output; None for a terminal, which knows them itself. COLUMNS sets them for any other output."""
+    given = os.environ.get("COLUMNS", "")
+    return None if is_terminal else int(given) if given.isdecimal() and int(given) else WIDE
+
+
+def _stderr_width() -> int:
+    """Columns of the terminal that stderr is, or of another output."""
+    given = screen_width(is_terminal=False) or WIDE
+    if given != WIDE or not sys.stderr.isatty():
+        return given
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or WIDE
+    except (OSError, ValueError):  # a terminal without a size
+        return WIDE
+
+
+def wrapped(line: str, width: int, indent: str = "") -> list[str]:
+    """The line in pieces of at most ``width`` characters; a word that is longer stays whole.
+
+    Args:
+        line: The text.
+        width: Of the screen.
+        indent: Before each piece but the first.
+    """
+    line = printable(line)
+    if len(line) <= width:
+        return [line]
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def printable(line: str) -> str:

@@ -12,10 +12,11 @@ from rich.text import Text
 from pipelines.errors import InputError, NotFoundError
 from search.home.html import HtmlResult, html_line, html_table
 from search.home.settings import read_settings
+from search.home.text import wrapped
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.studies import load_own_study, load_study
 from search.reporting.display import score, seconds
-from search.reporting.screen import Table, wrapped
+from search.reporting.screen import Table
 from search.reporting.summaries import StudySummary, studies
 from search.spec import spec_from_dict
 from search.storage.attributes import SPEC

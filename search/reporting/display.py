@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from search.home.text import printable, value_text
-from search.reporting.screen import Table, console, is_quiet, print_all, wrapped
+from search.home.text import printable, value_text, wrapped
+from search.reporting.screen import Table, console, is_quiet, print_all
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +14,8 @@ from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from search.home.text import printable
+from search.home.text import WIDE, printable, screen_width, wrapped
 
-WIDE = 10_000
-"""Columns of an output that is no terminal: another program gets every column, and each row in one line."""
 _GAP = 2
 _NARROWEST = 4  # of a column whose cells are cut: three characters and an ellipsis
 
@@ -37,6 +33,11 @@ def verbosity(level: int) -> Iterator[None]:
         _level.reset(token)
 
 
+def set_verbosity(level: int) -> None:
+    """Sets how much is printed until the end of the block of ``verbosity`` around it."""
+    _level.set(level)
+
+
 def is_quiet() -> bool:
     """Whether notes and progress are not printed."""
     return _level.get() < 0
@@ -45,12 +46,6 @@ def is_quiet() -> bool:
 def is_verbose() -> bool:
     """Whether everything is printed."""
     return _level.get() > 0
-
-
-def screen_width(*, is_terminal: bool) -> int | None:
-    """Columns of an output; None for a terminal, which knows them itself. COLUMNS sets them for any other output."""
-    given = os.environ.get("COLUMNS", "")
-    return None if is_terminal else int(given) if given.isdecimal() and int(given) else WIDE
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -69,22 +64,6 @@ def print_all(out: Console, renderables: Iterable[RenderableType]) -> None:
         is_after_table = isinstance(renderable, Table)
         text = "\n".join(wrapped(renderable, out.width)) if isinstance(renderable, str) else renderable
         out.print(text, soft_wrap=isinstance(renderable, str))
-
-
-def wrapped(line: str, width: int, indent: str = "") -> list[str]:
-    """The line in pieces of at most ``width`` characters; a word that is longer stays whole.
-
-    Args:
-        line: The text.
-        width: Of the screen.
-        indent: Before each piece but the first.
-    """
-    line = printable(line)
-    if len(line) <= width:
-        return [line]
-    return textwrap.wrap(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )  # fmt: skip
 
 
 class Table:

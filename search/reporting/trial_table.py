@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from search.home.text import wrapped
 from search.reporting.configurations import explained, importance, in_columns, joined, phrases, shared
 from search.reporting.display import score, seconds
-from search.reporting.screen import Table, left_out_line, wrapped
+from search.reporting.screen import Table, left_out_line
 
 if TYPE_CHECKING:
     from search.optimization.leaderboard import TrialRow

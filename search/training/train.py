@@ -87,8 +87,7 @@ def continue_training(
 
 def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: Earlier | None) -> TrainingResult:
     slot = find_slots(WorkerSettings(slots=1), settings.visible_devices, trial_mb=0)[0]
-    warm_up()
-    dataset = load(spec.data, settings.data_folders, observer.note)
+    dataset = _load(spec, settings, observer)
     spec = spec.for_task(dataset.task, dataset.unfit(spec.shift))
     require_fit(spec.hyperparameters, dataset, [slot])
     _require_same_rows(dataset, earlier)
@@ -101,6 +100,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     with ExitStack() as stack:
         left = _left_by_others(spec, settings, stack)
         tracker = stack.enter_context(Tracker(lambda: _open_runs(spec, settings, dataset), observer.note))
+        observer.waiting("starting the worker, which imports TensorFlow, and waiting for MLflow")
         pool = stack.enter_context(closing(LocalPool(dataset, [slot])))
         tracker.wait_connected()
         for folder in left:
@@ -114,6 +114,13 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
         raise KeyboardInterrupt
     row = replace(_of_dataset(runner.trained.row, dataset, baselines), run_id=dict(tracker.opened()).get(job.name))
     return replace(runner.trained, row=row, undelivered=tracker.undelivered)
+
+
+def _load(spec: TrainingSpec, settings: Settings, observer: Observer) -> Dataset:
+    """Reads the data while the process that workers are forked from imports TensorFlow."""
+    observer.waiting(f"reading {spec.data.source}")
+    warm_up()
+    return load(spec.data, settings.data_folders, observer.note)
 
 
 def _of_dataset(row: TrialRow, dataset: Dataset, baselines: BaselineThread) -> TrialRow:

@@ -12,6 +12,7 @@ import search
 from search.cli.options import Home, Json, Study, argument, option
 from search.home.text import times
 from search.reporting import display
+from search.reporting.screen import is_quiet
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without confirmation.")]
 Keep = Annotated[int, option("N", "Keep the model files of the best N complete trials.")]
@@ -67,6 +68,6 @@ def _confirm(what: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise typer.BadParameter("--yes: required when stdin is not a terminal; nothing was deleted")
-    if not typer.confirm("delete?", err=True):
+    if not typer.confirm(f"delete {what}?" if is_quiet() else "delete?", err=True):
         display.message("nothing was deleted")
         raise typer.Exit(1)

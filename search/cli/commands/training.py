@@ -11,7 +11,7 @@ from pipelines.config import DataConfig, Hyperparameters, Layer
 from search.cli.option_groups import NOTHING, GroupedOptions, data_option, with_option_groups
 from search.cli.options import ClassWeight, Home, Json, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
-from search.reporting.screen import console
+from search.reporting.screen import console, is_quiet, is_verbose
 from search.scheduling import Observer
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def train(
 def _train(
     source: str, given: dict[str, object], continue_run: str | None, home: Path | None, *, as_json: bool
 ) -> search.TrainingResult:
-    spec, observer = _read(source, given), _Lines(as_json=as_json)
+    spec, observer = _read(source, given), TrainingLines(as_json=as_json)
     if continue_run is None:
         return search.train_once(spec, home=home, observer=observer)
     return search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
@@ -77,23 +77,30 @@ def _read(source: str, given: dict[str, object]) -> search.TrainingSpec:
         return search.default_training(source, **given)
 
 
-class _Lines(Observer):
-    """Prints the layers, then a line an epoch; with --json on stderr."""
+class TrainingLines(Observer):
+    """Prints the layers, then a line an epoch; with --json on stderr, and nothing with -q."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._console = console(stderr=as_json)
 
+    def waiting(self, what: str) -> None:
+        """Prints what the start-up waits for, where everything is printed."""
+        if is_verbose():
+            self.note(what)
+
     def begin(self, layers: tuple[Layer, ...]) -> None:
-        self._console.print(display.layers_table(layers))
+        """Prints the layers."""
+        if not is_quiet():
+            self._console.print(display.layers_table(layers))
 
     def epoch(self, report: EpochReport) -> None:
-        self._console.print(
-            f"epoch {report.epoch:3}"
-            + "".join(f"  {name} {display.score(value)}" for name, value in report.metrics.items())
-            + f"  {report.duration_s:.2f} s"
-        )
+        """Prints an epoch."""
+        values = "".join(f"  {name} {display.score(value)}" for name, value in report.metrics.items())
+        if not is_quiet():
+            self._console.print(f"epoch {report.epoch:3}{values}  {report.duration_s:.2f} s")
 
     def note(self, line: str) -> None:
+        """Prints a line."""
         display.message(line)
 
 

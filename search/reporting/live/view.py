@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
+from search.home.text import wrapped
 from search.reporting.configurations import fitting, short
 from search.reporting.display import score, seconds
-from search.reporting.screen import Table, wrapped
+from search.reporting.screen import Table
 from search.scheduling.progress import Progress, SlotView
 from search.tracking.run_names import trial_run_name
 

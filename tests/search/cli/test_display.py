@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from datetime import datetime
 
 import pytest
@@ -13,6 +14,7 @@ from rich.live import Live
 from pipelines.config import Hyperparameters
 from pipelines.training.history import EpochReport
 from search.cli import live
+from search.home.text import report_problems
 from search.reporting import display
 from search.reporting.live import view
 from search.scheduling.progress import Progress, SlotView
@@ -266,3 +268,30 @@ class TestPace:
 )
 def test_seconds(value: float | None, shown: str) -> None:
     assert display.seconds(value) == shown
+
+
+class TestNarrowTerminals:
+    """Notes and errors on a terminal of 40 columns, and in a pipe."""
+
+    LONG = "trial-0007 complete val_accuracy 0.9312 at epoch 3, which is no-better than trial-0003"
+
+    @pytest.mark.parametrize("is_live", [False, True])
+    def test_notes_break_between_words(self, is_live: bool) -> None:
+        paper = Console(file=io.StringIO(), force_terminal=True, width=40, color_system=None)
+        lines = live.LiveTable(Live(console=paper)) if is_live else live.PlainLines(paper)
+        lines.note(self.LONG)
+        assert isinstance(paper.file, io.StringIO)
+        shown = paper.file.getvalue().splitlines()
+        assert max(map(len, shown)) <= 40
+        assert " ".join(shown).split() == self.LONG.split()
+
+    def test_errors_break_between_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for is_terminal, width, n_lines in ((True, "40", 3), (False, "", 1), (False, "40", 3)):
+            paper = io.StringIO()
+            monkeypatch.setattr(paper, "isatty", lambda answer=is_terminal: answer, raising=False)
+            monkeypatch.setattr(sys, "stderr", paper)
+            monkeypatch.setenv("COLUMNS", width)
+            report_problems([self.LONG])
+            shown = paper.getvalue().splitlines()
+            assert len(shown) == n_lines
+            assert " ".join(shown).split() == ["error:", *self.LONG.split()]

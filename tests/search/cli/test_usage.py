@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from command_line import call
 from reports import report_of
 from rich.console import Console
 
-from pipelines.config import Hyperparameters
+from pipelines.config import Hyperparameters, Layer
+from search.cli.commands.training import TrainingLines
 from search.cli.live import PlainLines, watching
+from search.cli.verbosity import with_verbosity
 from search.reporting import display, screen
 from search.scheduling.progress import Progress, SlotView
 
@@ -33,6 +36,13 @@ def test_quiet_prints_the_result_only(finished_home: Path) -> None:
     assert loud.err == quiet.err
     loud, quiet = (call("datasets", "digits", "--home", finished_home, *given) for given in ((), ("--quiet",)))
     assert loud.out == quiet.out
+
+
+class Typed(io.StringIO):
+    """What a user types on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class TestVerbosity:
@@ -63,6 +73,58 @@ class TestVerbosity:
         assert capsys.readouterr().err == ""
         display.message("a note")
         assert capsys.readouterr().err == "a note\n"
+
+    def training(self, level: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
+        with screen.verbosity(level):
+            lines = TrainingLines(as_json=False)
+            lines.waiting("reading digits")
+            lines.begin((Layer("hidden-1", 64, 4160),))
+            lines.epoch(report_of(3, 0.5, 0.9, 0.4, 0.9312))
+            lines.note("a note")
+        answer = capsys.readouterr()
+        return answer.err.splitlines() + [line.split()[0] for line in answer.out.splitlines() if line.strip("─ ")]
+
+    def test_a_training_prints_its_epochs_unless_it_is_quiet(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.training(-1, capsys) == []
+        assert self.training(0, capsys) == ["a note", "layer", "hidden-1", "all", "epoch"]
+        assert self.training(1, capsys) == ["reading digits", "a note", "layer", "hidden-1", "all", "epoch"]
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "studies",
+            "trials tiny",
+            "show tiny 0",
+            "compare tiny 0 1",
+            "follow tiny",
+            "doctor",
+            "models",
+            "datasets digits",
+        ],
+    )
+    def test_every_command_prints_less_and_more(self, command: str, finished_home: Path) -> None:
+        words = [*command.split(), "--home", str(finished_home)]
+        plain, quiet, loud = (call(*words, *given) for given in ([], ["-q"], ["-v"]))
+        assert (quiet.err, quiet.out) == ("", plain.out) == ("", loud.out)
+        first, *_, last = loud.err.splitlines()
+        assert first == f"home {finished_home}: Optuna in sqlite:///{finished_home}/optuna.db, MLflow in " + (
+            f"sqlite:///{finished_home}/mlflow.db"
+        )
+        assert last.startswith("took ")
+
+    def test_quiet_lasts_until_the_program_ends(self) -> None:
+        """The command that resumes an interrupted search is a remark too."""
+        with screen.verbosity(0):
+            with_verbosity(lambda: None)(quiet=True, verbose=False)
+            assert screen.is_quiet()
+        assert call("studies", "-q").code == 0
+        assert not screen.is_quiet(), "it is of one program, not of the next"
+
+    def test_a_question_names_what_is_deleted(self, finished_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdin", Typed("n\n"))
+        answer = call("prune-models", "tiny", "--keep", "1", "-q", "--home", finished_home)
+        assert answer.code == 1
+        assert "5 model files" in answer.out + answer.err
 
     def test_both_are_refused(self) -> None:
         assert call("studies", "-q", "-v").err == "error: -q and -v: choose one of them\n"

@@ -14,10 +14,11 @@ import pytest
 from screens import FORECAST, ROWS, SCREENS, STRONG, TABLES, drawn, row, screen
 
 from search.devices.precision import PrecisionRule
+from search.home.text import WIDE
 from search.optimization.leaderboard import TrialRow
 from search.reporting import display
 from search.reporting.configurations import short
-from search.reporting.screen import WIDE, Table
+from search.reporting.screen import Table
 from search.reporting.trial_table import leaderboard_table
 from search.spec.reading import default_spec
 
