@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import date
+from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -221,9 +221,15 @@ def _example_rows(config: DataConfig, dataset: Dataset) -> np.ndarray | pd.DataF
     if (encoder := dataset.preprocessing.columns) is None:
         return dataset.training.x[:_N_EXAMPLES]
     found = _find_rows(config, encoder, {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]})
-    # Decimals and dates as texts, missing values as None: MLflow writes the example as JSON.
     found = found.astype(object).where(found.notna(), None)
-    return found.map(lambda value: str(value) if isinstance(value, Decimal | date) else value)
+    return found.map(_as_json)
+
+
+def _as_json(value: object) -> object:
+    """A value as JSON can hold it, and the model reads it: MLflow writes the example as JSON."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value) if isinstance(value, Decimal | date | time) else value
 
 
 def _find_rows(config: DataConfig, encoder: TableEncoder, known: set[bytes]) -> pd.DataFrame:
