@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.config import DataConfig
-from pipelines.data.loading import Prepared, encode, prepare
+from pipelines.data.datasets import Dataset
+from pipelines.data.loading import Prepared, announce_size, encode, prepare
 from pipelines.objectives import Task
 
 
@@ -67,17 +68,25 @@ class Description:
     folds: int = 1
 
 
-def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: bool = False) -> Description:
-    """Describes a source; arguments and errors are those of ``loading.load``."""
+def describe(
+    config: DataConfig,
+    folders: Sequence[Path] = (),
+    note: Callable[[str], None] = lambda _: None,
+    *,
+    decide_folds: bool = False,
+) -> Description:
+    """Describes a source.
+
+    ``note`` is called with the memory that a large file will need, before it is read; the other arguments and the
+    errors are those of ``loading.load``.
+    """
+    announce_size(config, folders, note)
     prepared = prepare(config, folders, decide_folds=decide_folds)
     columns = _summarize_columns(prepared)  # before rows are encoded: it takes the memory of some columns
     dataset = encode(prepared, config)
     x, splits = dataset.training.x, {"training": dataset.training, "validation": dataset.validation}
-    counts, target_range = {name: np.empty(0, int) for name in splits}, None
-    if dataset.preprocessing.target:
-        values = dataset.preprocessing.target.decode(dataset.training.y)
-        target_range = (float(values.min()), float(values.mean()), float(values.max()))
-    else:
+    counts, target_range = {name: np.empty(0, int) for name in splits}, _target_range(dataset)
+    if target_range is None:
         counts = {name: np.bincount(split.y, minlength=dataset.n_outputs) for name, split in splits.items()}
     return Description(
         name=dataset.name,
@@ -94,6 +103,13 @@ def describe(config: DataConfig, folders: Sequence[Path] = (), *, decide_folds: 
         target_range=target_range,
         folds=dataset.n_folds,
     )
+
+
+def _target_range(dataset: Dataset) -> tuple[float, float, float] | None:
+    if dataset.preprocessing.target is None:
+        return None
+    values = dataset.preprocessing.target.decode(dataset.training.y)
+    return float(values.min()), float(values.mean()), float(values.max())
 
 
 def _summarize_columns(prepared: Prepared) -> tuple[ColumnSummary, ...]:

@@ -14,8 +14,9 @@ from pipelines.encoding.learning import learn_column
 from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
 from pipelines.files.columns import TEXT
+from pipelines.files.kinds import holds_text
 from pipelines.files.tables import LargeTable, Table
-from pipelines.files.text_forms import Series
+from pipelines.files.text_forms import NUMBER_FORMATS, Series, parse
 
 if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
@@ -81,6 +82,14 @@ class TableEncoder:
             column.name: column.unknown(frame[column.name]) for column in self.columns if column.kind == "category"
         }
         return {name: texts for name, texts in found.items() if any(texts)}
+
+    def in_own_form(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Reads decimal commas of a file with semicolons, in columns of which the training file held numbers."""
+        if frame.attrs.get("separator") != ";":
+            return frame
+        plain = [column.name for column in self.columns if column.kind == "numeric" and not column.format]
+        texts = [name for name in plain if name in frame.columns and holds_text(frame[name])]
+        return frame.assign(**{name: _with_commas(frame[name]) for name in texts})
 
     @property
     def are_numbers(self) -> tuple[bool, ...]:
@@ -156,6 +165,14 @@ class TableEncoder:
     def from_json(cls, records: list[Mapping[str, Any]]) -> TableEncoder:
         """Reads what ``to_json`` returned."""
         return cls(tuple(map(Column.from_json, records)))
+
+
+def _with_commas(texts: Series) -> Series:
+    """Returns texts with the numbers in place of those with a comma, if these are numbers with decimal commas."""
+    point, comma = (parse(texts.dropna(), text_format).reindex(texts.index) for text_format in NUMBER_FORMATS)
+    if not texts.str.contains(",").any() or comma.notna().sum() < point.notna().sum():
+        return texts
+    return texts.astype(object).mask(comma.notna(), comma)
 
 
 def _places(splits: Sequence[Array], n_rows: int) -> Array:

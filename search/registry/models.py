@@ -39,7 +39,8 @@ class VersionRow(HtmlResult):
     """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test.
 
     ``majority`` is the share of the test rows' most frequent class; None if unknown. ``value`` is the test's metric of
-    the study's ``objective``, ``baseline`` that of the same answer for each row; None if it was not evaluated.
+    the study's ``objective``, ``baseline`` that of the same answer for each row, ``linear`` that of a linear model;
+    None if it was not evaluated, or if an earlier version did not record it.
     """
 
     model: str
@@ -57,6 +58,7 @@ class VersionRow(HtmlResult):
     objective: str = "val_accuracy"
     value: float | None = None
     baseline: float | None = None
+    linear: float | None = None
 
 
 def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> Rollback:
@@ -105,6 +107,7 @@ def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
         objective=tags.get("objective") or next((name for name in OBJECTIVES if name in tags), "val_accuracy"),
         value=tagged(tags, "test_value" if "test_value" in tags else "test_accuracy"),
         baseline=tagged(tags, "test_baseline" if "test_baseline" in tags else "test_majority"),
+        linear=tagged(tags, "test_linear"),
     )
 
 

@@ -198,7 +198,8 @@ def _read(
         if path.suffix.lower() == ".npz":
             return as_rows(_read_npz(path), preprocessing, "x"), {}
         columns = preprocessing.columns or TableEncoder(())
-        return _encode(read_table(path, columns.text_columns, columns.literal_columns), preprocessing)
+        frame = columns.in_own_form(read_table(path, columns.text_columns, columns.literal_columns))
+        return _encode(frame, preprocessing)
     except DataError as error:
         raise DataError([p if p.startswith(str(path)) else f"{path}: {p}" for p in error.problems]) from error
 

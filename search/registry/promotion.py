@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ class Promotion(HtmlResult):
         champion_value: The same of the champion; None if there was none, or if it is unknown.
         baseline: The same of a model that knows no inputs; None if unknown.
         test: The name of the gate's test; None if nothing was tested.
+        baselines: Every metric of the constant answer and of a linear model on the test rows; none if unknown.
     """
 
     model: str
@@ -74,6 +75,7 @@ class Promotion(HtmlResult):
     champion_value: float | None = None
     baseline: float | None = None
     test: str | None = None
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def promote(
@@ -241,6 +243,7 @@ class _Promotion:
             champion_value=tagged(champion_tags, f"test_{metric}"),
             baseline=tagged(tags, "test_baseline"),
             test=verdict.test,
+            baselines=test.get("baselines", {}) if test else {},
         )
         self._study.set_user_attr(GATE, asdict(promotion) | {"alias": self._versions.alias, **authorship()})
         self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])

@@ -24,6 +24,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import LargeTable, open_table
+from pipelines.objectives import OBJECTIVES
 from search.finals.readings import latest_reading, seal_opened
 from search.finals.sealed_test import PREDICTIONS_FILE, find_figure, read_predictions
 from search.finals.winner import Winner, fetch_model
@@ -71,14 +72,16 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
 
 
 def _test_tags(test: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of a held-out test: each metric, and the interval of the study's own."""
+    """The tags of a held-out test: each metric, the interval of the study's own, and what needs no search by it."""
     low, high = test["interval"]
     tags = {name: repr(value) for name, value in test.items() if name.startswith("test_") and name != "test_rows"}
     tags["test_interval"] = f"{value_text(low)} to {value_text(high)}"
     tags["test_rows"] = test.get("test_rows", "")
     tags["objective"] = test.get("objective", "val_accuracy")
     known = {"test_ordinal": "ordinal", "test_majority": "majority", "test_value": "value", "test_baseline": "baseline"}
-    return tags | {tag: repr(test[name]) for tag, name in known.items() if name in test}
+    tags |= {tag: repr(test[name]) for tag, name in known.items() if name in test}
+    linear = test.get("baselines", {}).get("linear", {}).get(OBJECTIVES[tags["objective"]].metric)
+    return tags if linear is None else tags | {"test_linear": repr(linear)}
 
 
 def register(settings: Settings, versions: Versions, study: optuna.Study, winner: Winner, tags: dict[str, str]) -> str:

@@ -55,12 +55,17 @@ def load(
         NotFoundError: The file does not exist.
         UnavailableError: The file cannot be opened, or a download failed.
     """
-    if config.source not in SOURCES and (line := announce(locate(config.source, folders))):
-        note(f"note: {line}")
+    announce_size(config, folders, note)
     dataset = encode(prepare(config, folders, decide_folds=decide_folds), config)
     for line in dataset.notes:
         note(f"note: {line}")
     return dataset
+
+
+def announce_size(config: DataConfig, folders: Sequence[Path], note: Callable[[str], None]) -> None:
+    """Says how much memory a large file will need, before it is read; arguments and errors are those of ``load``."""
+    if config.source not in SOURCES and (line := announce(locate(config.source, folders))):
+        note(f"note: {line}")
 
 
 def prepare(

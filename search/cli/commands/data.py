@@ -42,7 +42,7 @@ def datasets(
         return
     with options_named():
         config = search.default_training(source, **data).data
-    description = describe(config, folders, decide_folds=True)
+    description = describe(config, folders, display.message, decide_folds=True)
     document = asdict(description)
     if figure:
         _draw_examples(config, folders, figure)

@@ -14,6 +14,7 @@ from rich.console import RenderableType
 import search
 from pipelines.errors import InputError, UnavailableError
 from pipelines.evaluation import ALPHA
+from pipelines.objectives import OBJECTIVES
 from search.cli.options import Figure, Home, Json, Study, argument, option
 from search.home.text import ordinal
 from search.reporting import display
@@ -55,9 +56,12 @@ def promote(
 
 
 def promotion_lines(result: search.Promotion, alias: str) -> list[RenderableType]:
-    """The version that the alias points at, or that the gate refused, and why."""
+    """The version that the alias points at, or that the gate refused, and why; and the baselines beside the model."""
+    from search.optimization.baselines import compare  # needs NumPy, which no help waits for
+
     what = f"{result.model}@{alias} is version {result.version}" if result.promoted else f"{result.model}: refused"
-    return [f"{what}: {result.reason}"]
+    beside = compare(result.value, OBJECTIVES[result.objective], result.baselines).sentences("the model")
+    return [f"{what}: {result.reason}", *([" ".join(beside)] if beside else [])]
 
 
 def rollback(model: Registered, alias: Alias = "champion", home: Home = None, as_json: Json = False) -> None:
@@ -76,15 +80,15 @@ def models(home: Home = None, as_json: Json = False) -> None:
     Example: mlp-search models
     """
     found = search.models(home=home)
-    tested = ("metric", ">test", ">majority or mean")
+    tested = ("metric", ">test", ">majority or mean", ">linear model")
     columns = ("model", ">version", "alias", *tested, "study", ">trial", ">test read", "created", "gate")
     rows = (
         (row.model, row.version, ", ".join(row.aliases), row.objective.removeprefix("val_"),
-         display.score(row.value), display.score(row.baseline), row.study, row.trial, row.seal_opened,
-         row.created, row.gate)
+         display.score(row.value), display.score(row.baseline), display.score(row.linear), row.study, row.trial,
+         row.seal_opened, row.created, row.gate)
         for row in found
     )  # fmt: skip
-    drop = ("created", "test read", "trial", "majority or mean", "study")
+    drop = ("created", "test read", "trial", "majority or mean", "linear model", "study")
     shown = (
         display.table(columns, rows, drop=drop) if found else "no models yet; mlp-search promote STUDY registers one"
     )

@@ -177,3 +177,18 @@ def test_leading_zeros_that_are_lost_are_named_whatever_the_file(tmp_path: Path,
         assert any("column 'zip': texts" in note and "leading zeros" in note for note in notes)
     kept = load(table(zip=zips), tmp_path / f"own{suffix}", text_columns=["zip"])
     assert not any("leading zeros" in note for note in kept.notes)
+
+
+def test_rows_of_a_file_with_semicolons_may_have_decimal_commas(tmp_path: Path):
+    encoder = TableEncoder.learn(pd.DataFrame({"price": PRICES / 100, "size": PRICES, "age": range(N_ROWS)}))
+    (path := tmp_path / "rows.csv").write_text("price;size;age\n62,178;62.178;7\n?;?;\n1,5;3;x\n")
+    rows = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
+    columns = {column.name: column for column in encoder.columns}
+    price, size = (columns[name].encode(rows[name])[:, 0] for name in ("price", "size"))
+    assert (price[0], price[2]) == (np.float32(62.178), 1.5)
+    assert size[0] == np.float32(62.178)
+    with pytest.raises(DataError, match=r"column 'age': must hold finite float32 numbers, got 'x'"):
+        encoder.encode(rows)
+    path.write_text('price,size,age\n"62,178",1,2\n')
+    rows = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
+    assert columns["price"].encode(rows["price"])[0, 0] == 62_178

@@ -49,7 +49,11 @@ def test_it_is_read_in_pieces_to_the_same_rows(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(parquet_files, "LARGE", N_ROWS)
     monkeypatch.setattr(encoder, "_CHUNK_ROWS", 64)
     large = loading.load(config, note=said.append)
-    assert f"{path}: 300 rows by 7 columns need about 0.0 GB of memory" in next(x for x in said if "need about" in x)
+    (line,) = (x for x in said if "need about" in x)
+    assert f"{path}: 300 rows by 7 columns need about 0.0 GB of memory" in line
+    described: list[str] = []
+    describe(config, note=described.append)
+    assert [x.partition(" GB of memory")[0] for x in described] == [line.partition(" GB of memory")[0]]
     assert large.fingerprint == small.fingerprint
     assert np.array_equal(large.training.y, small.training.y), "targets keep their digits"
     np.testing.assert_allclose(large.training.x, small.training.x, rtol=1e-5, atol=1e-5)

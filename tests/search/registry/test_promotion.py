@@ -10,6 +10,7 @@ from registered import champion, client_of, versions
 
 from pipelines.errors import InputError, NotFoundError, SpecError
 from pipelines.evaluation.contributions import Predictions
+from search.cli.commands.models import promotion_lines
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
 from search.registry.models import models, rollback
@@ -35,6 +36,11 @@ def test_the_first_version_has_its_lineage_and_a_card(contenders: Path, model: s
     assert tags[STATE] == COMPLETE
     assert version.description.startswith("# digits")
     assert f"{made.test_accuracy:.4f}" in version.description
+    linear = made.baselines["linear"]["accuracy"]
+    (row,) = (row for row in models(home=contenders) if row.model == model)
+    assert float(tags["test_linear"]) == linear == row.linear
+    assert f"a linear model {linear:.4f})" in version.description
+    assert f"A linear model reaches {linear:.4f}" in promotion_lines(made, "champion")[1]
     assert study.user_attrs[GATE]["promoted"]
 
 
@@ -59,7 +65,7 @@ def test_refused_challengers_leave_the_champion(contenders: Path, model: str, ch
     assert said.keys() == {
         "promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value", "majority",
         "alpha", "level", "ordinal", "smallest_difference",
-        "objective", "value", "interval", "champion_value", "baseline", "test",
+        "objective", "value", "interval", "champion_value", "baseline", "test", "baselines",
     }  # fmt: skip
     assert not said["promoted"]
     assert reason in said["reason"]

@@ -56,7 +56,7 @@ def table() -> pd.DataFrame:
     )
     for number, name in enumerate(frame.columns[:-1]):
         if name not in ("small", "half"):
-            frame.loc[number :: 30, name] = None
+            frame.loc[number::30, name] = None
     return frame
 
 
