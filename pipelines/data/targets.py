@@ -172,6 +172,8 @@ def task_note(task: Task, labels: Array, place: str, asked: str | None = None) -
     """
     if asked not in (None, "auto"):
         return []
+    if labels.dtype.kind == "U" and not all(re.search(r"\d", text) for text in labels[:_N_SAMPLED]):
+        return []  # millions of texts are slow to sort
     values = np.unique(labels)
     if task == "regression":
         can_classify = len(values) <= MAX_CLASSES or _are_whole(labels).all()
