@@ -1,7 +1,8 @@
 """What to train next, where, and what was learned: an Optuna study over Keras MLPs, tracked by MLflow.
 
 Each command of the command line is one function here: ``search.run_study(search.default_spec("digits", trials=20))``.
-A name is imported when it is first used, so that ``import search`` is quick.
+A name is imported when it is first used, so that ``import search`` is quick. In a notebook each function that takes
+an observer shows its progress in the cell that calls it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +90,12 @@ def __getattr__(name: str) -> object:
         return sorted(_modules())
     if name not in _modules():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_modules()[name]), name)
+    found = getattr(importlib.import_module(_modules()[name]), name)
+    if "IPython" not in sys.modules:  # no notebook; the import below takes time
+        return found
+    from search.notebook.live import with_progress
+
+    return with_progress(found)
 
 
 def __dir__() -> list[str]:

@@ -24,6 +24,7 @@ from pipelines.objectives import Task
 _INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
 _NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
 _ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
+_UNLABELLED = "column {!r}: {:,} of {:,} rows hold no label and are left out"
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
@@ -43,7 +44,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     _require_values(path, config, frame)
     formats = _declared(config)
     order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
-    values = read_target(frame.pop(target), config, order, formats, notes)
+    values, frame = _labelled(read_target(frame.pop(target), config, order, formats, notes), frame, notes)
     task, labels = labels_of_column(values, config.task, f"{path}, column {target!r}", rows_of_a_class(config))
     notes += task_note(task, labels, f"column {target!r}", config.task)
     zeros = [name for name in facts.get("zeros", ()) if name in frame.columns and name not in formats]
@@ -102,6 +103,18 @@ def _declared(config: DataConfig) -> dict[str, str]:
     formats |= dict.fromkeys(config.ignore or (), f"{IGNORED}: in data.ignore")
     left_out = {getattr(config, key): f"{IGNORED}: {reason}" for key, reason in LEFT_OUT.items()}
     return formats | {name: reason for name, reason in left_out.items() if name is not None}
+
+
+def _labelled(column: Series, frame: Table, notes: list[str]) -> tuple[Series, Table]:
+    """Leaves out rows without a label if most have one; else, and for a large table, ``labels_of_column`` refuses them.
+
+    The part of a large table that is left would have to be copied.
+    """
+    missing = column.isna().to_numpy()
+    if isinstance(frame, LargeTable) or not 0 < (n_missing := int(missing.sum())) <= len(column) / 2:
+        return column, frame
+    notes.append(_UNLABELLED.format(column.name, n_missing, len(column)))
+    return column[~missing].reset_index(drop=True), frame[~missing].reset_index(drop=True)
 
 
 def _is_empty(frame: Table, name: str) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from search.reporting.configurations import short
 from search.reporting.display import score, seconds
@@ -16,9 +18,32 @@ from search.scheduling.progress import Observer, Progress, SlotView
 if TYPE_CHECKING:
     from jinja2 import Template
 
+    from pipelines.config import Layer
+
+P = ParamSpec("P")
+R = TypeVar("R")
 REDRAW_S = 0.5
 _NOTES = 5
 _MAX_SLOTS = 16
+
+
+def with_progress(function: Callable[P, R]) -> Callable[P, R]:
+    """The function with the progress in the cell that calls it, where it takes an observer and none is given."""
+    if isinstance(function, type) or "observer" not in inspect.signature(function).parameters:
+        return function
+
+    @functools.wraps(function)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> R:
+        table = notebook_observer() if kwargs.get("observer") is None else None
+        if table is None:
+            return function(*args, **kwargs)
+        kwargs["observer"] = table
+        try:
+            return function(*args, **kwargs)
+        finally:
+            table.end()
+
+    return shown
 
 
 class Output(Protocol):
@@ -59,6 +84,7 @@ class NotebookTable(Observer):
         self._output = output
         self._wrap = wrap
         self._notes: deque[str] = deque(maxlen=_NOTES)
+        self._n_notes = 0
         self._started = time.monotonic()
         self._next = 0.0
         self._pace = Pace()
@@ -68,9 +94,15 @@ class NotebookTable(Observer):
         """Shows what the start-up waits for."""
         self._show(waiting=what)
 
+    def begin(self, layers: tuple[Layer, ...]) -> None:
+        """Shows the size of the network of a single training."""
+        n_parameters = sum(layer.n_parameters for layer in layers)
+        self._show(waiting=f"starting a worker for a network of {n_parameters:,} weights, which imports TensorFlow")
+
     def note(self, line: str) -> None:
         """Adds a line to the notes."""
         self._notes.append(line)
+        self._n_notes += 1
 
     def update(self, progress: Progress) -> None:
         """Writes the table again, at most every ``REDRAW_S``."""
@@ -84,9 +116,14 @@ class NotebookTable(Observer):
         self._show(self._progress, ended=True)
 
     def _show(self, progress: Progress | None = None, *, waiting: str = "", ended: bool = False) -> None:
-        elapsed_s = time.monotonic() - self._started
+        own_s = time.monotonic() - self._started
+        # None unless another process searches.
+        elapsed_s = own_s if progress is None or progress.elapsed_s is None else progress.elapsed_s
         left_s = self._pace.left_s(progress) if progress and not ended else None
-        html = progress_html(progress, elapsed_s, left_s, waiting=waiting, notes=list(self._notes), ended=ended)
+        n_earlier = self._n_notes - len(self._notes)
+        earlier = [f"{n_earlier} earlier {'line is' if n_earlier == 1 else 'lines are'} not shown"] if n_earlier else []
+        notes = [*earlier, *self._notes]
+        html = progress_html(progress, elapsed_s, left_s, waiting=waiting, notes=notes, ended=ended)
         self._output.update(self._wrap(html))
 
 
@@ -120,6 +157,7 @@ def progress_html(
         head=f"{what}{progress.study}: {counts(progress, None)}",
         times=times,
         share=budget_share(progress),
+        run=progress.runs.removesuffix("s"),
         objective=progress.objective,
         slots=[_slot(view, progress.objective) for view in views[:_MAX_SLOTS]],
         n_more=max(0, len(views) - _MAX_SLOTS),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError, SpecError
 from search.home.settings import read_settings
-from search.notebook.live import NotebookTable, notebook_observer
 from search.notebook.results import StudyResult, Trial
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_own_study
@@ -17,9 +15,6 @@ from search.scheduling import run_study as scheduling
 from search.scheduling.progress import Observer
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_study(
@@ -45,10 +40,7 @@ def run_study(
     """
     if spec.budget == "auto":
         raise SpecError('search.budget: must not be "auto" here, which runs trials alone: call run_automatically')
-    watching = observer or notebook_observer()
-    found = scheduling.run_study(spec, home=home, pool=pool, observer=watching)
-    if isinstance(watching, NotebookTable):
-        watching.end()
+    found = scheduling.run_study(spec, home=home, pool=pool, observer=observer)
     trials = tuple(Trial.of(row, found.study, home) for row in found.rows)
     return StudyResult(
         found.study, trials, found.wall_s, found.interrupted, found.undelivered, found.n_trained, found.waited_s,

@@ -69,7 +69,7 @@ class Progress:
         stopping: Why the search is ending, "" while it is not.
         leader: The best run so far, those in training and pruned ones included.
         timeout_s: Limit on the time of all runs of the study; None without one.
-        runs: What trains: ``trials``, ``finalists``, ``refits``.
+        runs: What trains: ``trials``, ``finalists``, ``refits``, ``trainings``.
         elapsed_s: Duration of the study's runs together, where it is another process that searches.
         waited_s: Seconds that slots of this run have waited for results of other slots.
     """
@@ -125,6 +125,8 @@ class Progress:
         name = run_name if number is None else trial_run_name(number)
         if name and value is not None:
             self.see(name, value, params, state)
+        elif self.leader and self.leader.run_name == name:
+            self.leader = replace(self.leader, state=state)
         self.complete += state == "COMPLETE"
         self.pruned += state == "PRUNED"
         self.failed += state == "FAIL"

@@ -47,7 +47,7 @@ def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observ
     Args:
         spec: The configuration and its data.
         home: Folder of the databases; by default ``MLP_SEARCH_HOME``, else ``mlruns/``.
-        observer: Watches the training.
+        observer: Watches the training; a notebook shows it where none is given.
 
     Returns:
         The result. Ctrl-C ends the training after its current epoch.

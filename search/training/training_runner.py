@@ -53,7 +53,8 @@ class TrainingRunner(JobRunner[Job]):
     """
 
     def __init__(self, pool: Pool, observer: Observer, writer: ResultWriter, job: Job, earlier: Earlier | None) -> None:
-        super().__init__(pool, observer, Progress(job.start.study, objective=job.task.objective), writer)
+        progress = Progress(job.start.study, budget=1, objective=job.task.objective, runs="trainings")
+        super().__init__(pool, observer, progress, writer)
         self._tracker = writer.tracker
         self._jobs = [job]
         self._earlier = earlier

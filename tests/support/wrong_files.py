@@ -37,7 +37,7 @@ TEXTS = {
     "quote.csv": 'a,target\n"1,yes\n2,no\n',
     "lines.csv": 'a,"b\nc"\n1,2\n',
     "fractions.csv": "a,target\n" + "1,0.5\n2,0.7\n" * 5,
-    "unlabelled.csv": IRIS + "1.5,x,\n",
+    "unlabelled.csv": IRIS + "1.5,x,\n" * 200,
     "hidden.csv": "a,\x1b[2Jb\n1,2\n",
 }
 

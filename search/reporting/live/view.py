@@ -30,10 +30,13 @@ class Pace:
 
     def __init__(self) -> None:
         self._start: tuple[float, int, float] | None = None
+        self._runs = ""
 
     def left_s(self, progress: Progress) -> float | None:
         """Seconds left; None without a timeout until the first epoch has ended."""
         now, done, begun = time.monotonic(), progress.done, _begun(progress)
+        if progress.runs != self._runs:  # finalists follow trials in one call, at another pace
+            self._runs, self._start = progress.runs, None
         self._start = self._start or (now, done, begun)
         since, before, begun_before = self._start
         if progress.budget is None:

@@ -75,7 +75,7 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
         (f"age,target\n{ROWS}\n1,2,3\n", "cannot be read as a table (Error tokenizing data"),
         (f"age,target\n1,2,3\n{ROWS}", "rows must have one field a column, got more fields than names"),
         ("age,target\n" + "1,2,3\n" * 5, "rows must have one field a column, got more fields than names"),
-        (f"age,target\n1,\n2,NA\n{ROWS}", "column 'target': every row must have a label, got 2 empty, NA or None"),
+        ("age,target\n" + "1,\n2,NA\n3,1\n4,0\n5,\n" * 9, "'target': every row must have a label, got 27 empty, NA or"),
         (f"age,target\n1,inf\n{ROWS}", "column 'target': must hold finite float32 numbers, got 1 infinite"),
         (
             "age,target\n" + ",1\n,0\n" * 9,
@@ -92,6 +92,23 @@ ROWS = "\n".join(f"{number},{number % 2}" for number in range(30))
 def test_tables_that_cannot_be_used(tmp_path: Path, content: str, expected: str):
     (tmp_path / "own.csv").write_text(content)
     assert expected in load_error(tmp_path / "own.csv")
+
+
+@pytest.mark.parametrize("target", [[0, 1], [True, False], ["a", "b"], [0.25, 1.5]], ids=str)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_rows_without_a_label_are_left_out_with_a_note(tmp_path: Path, target: list[object], suffix: str):
+    full = pd.DataFrame({"age": np.arange(40), "target": target * 20})
+    if target == [0.25, 1.5]:
+        full["target"] += np.arange(40)
+    some = pd.concat([full[:7], pd.DataFrame({"age": [900, 901], "target": [None, None]}), full[7:]])
+    for name, frame in (("full", full), ("some", some)):
+        path = tmp_path / f"{name}.{suffix}"
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path, index=False)
+    of_full, of_some = (loading.load(DataConfig(str(tmp_path / f"{name}.{suffix}"))) for name in ("full", "some"))
+    assert np.array_equal(of_full.training.x, of_some.training.x)
+    assert np.array_equal(of_full.validation.y, of_some.validation.y)
+    assert of_full.preprocessing == of_some.preprocessing
+    assert "column 'target': 2 of 42 rows hold no label and are left out" in of_some.notes
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

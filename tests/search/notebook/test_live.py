@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from reports import report_of
 
+import search
 from pipelines.config import Hyperparameters
+from pipelines.errors import NotFoundError
 from search.notebook.live import NotebookTable, notebook_observer, progress_html
-from search.scheduling.progress import Progress, SlotView
+from search.scheduling.progress import Observer, Progress, SlotView
 
 
 class Shown:
@@ -60,3 +64,65 @@ def test_it_appears_in_a_kernel_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for shell in (None, SimpleNamespace(), SimpleNamespace(kernel=None)):  # a plain program, IPython in a terminal
         monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda shell=shell: shell))
         assert notebook_observer() is None
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """The output of a cell in a notebook's kernel."""
+    cell = Shown()
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    display = SimpleNamespace(HTML=str, display=lambda shown, *, display_id: cell)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    return cell
+
+
+WATCHED = {"run_study", "run_finalists", "run_automatically", "train_once", "continue_training", "follow"}
+
+
+def test_every_function_that_takes_an_observer_shows_its_progress(cell: Shown) -> None:
+    functions = {name: getattr(search, name) for name in dir(search) if name[0].islower()}
+    watched = {name for name, function in functions.items() if "observer" in inspect.signature(function).parameters}
+    assert watched == WATCHED
+    assert {name for name, function in functions.items() if hasattr(function, "__wrapped__")} == WATCHED
+
+
+def test_the_progress_ends_with_the_call_even_in_an_error(cell: Shown, contenders: Path) -> None:
+    for function in (search.run_finalists, search.follow):
+        with pytest.raises(NotFoundError):
+            function("nobody", home=contenders)
+        assert "nothing was trained" in cell.pages[-1]
+        cell.pages.clear()
+        with pytest.raises(NotFoundError):
+            function("nobody", home=contenders, observer=Observer())
+        assert not cell.pages
+
+
+def test_a_single_training_speaks_of_itself() -> None:
+    progress = Progress("train-digits", budget=1, runs="trainings")
+    progress.slots[0] = SlotView("cpu:0", "train-1", Hyperparameters(width=64, depth=2, epochs=10))
+    progress.report(0, report_of(5, 0.1, 0.9, 0.2, 0.87))
+    html = progress_html(progress, 1.0, None)
+    assert "trainings of train-digits: 0 of 1 runs" in html
+    assert "<th>training</th>" in html
+    progress.count("COMPLETE", None, None, {}, "train-1")
+    assert "best so far: 0.8700  train-1, complete" in progress_html(progress, 1.0, None, ended=True)
+
+
+def test_notes_that_are_left_out_are_counted() -> None:
+    shown = Shown()
+    table = NotebookTable(shown, str)
+    for number in range(7):
+        table.note(f"note {number}")
+    table.end()
+    assert "2 earlier lines are not shown" in shown.pages[-1]
+    assert "note 1" not in shown.pages[-1]
+    assert "note 2" in shown.pages[-1]
+
+
+def test_a_search_of_another_process_has_its_own_time() -> None:
+    shown = Shown()
+    progress = progress_at(1)
+    progress.elapsed_s = 125.0
+    NotebookTable(shown, str).update(progress)
+    assert "2:05 min elapsed" in shown.pages[-1]
