@@ -26,10 +26,10 @@ from search.home.relocation import follow_home
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.tracking.connection import make_database
-from search.tracking.experiment_view import models_link, study_link
+from search.tracking.experiment_view import experiments_link, models_link, study_link
 
 START_S = 60.0
-_N_STUDIES = 10
+_PAGE = 1000
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _DEFAULT = "0"  # the experiment that MLflow creates by itself
@@ -51,10 +51,20 @@ class Server:
 
     def studies(self) -> dict[str, str]:
         """The addresses of the studies' runs by study name, the study that changed last first."""
-        query = {"max_results": _N_STUDIES, "order_by": ["last_update_time DESC"]}
-        answer = requests.post(f"{self.url}/api/2.0/mlflow/experiments/search", json=query, timeout=30)
-        found = answer.json().get("experiments", [])
-        return {e["name"]: study_link(self.url, e["experiment_id"]) for e in found if e["experiment_id"] != _DEFAULT}
+        query: dict[str, object] = {"max_results": _PAGE, "order_by": ["last_update_time DESC"]}
+        links = {}
+        while True:
+            answer = requests.post(f"{self.url}/api/2.0/mlflow/experiments/search", json=query, timeout=30).json()
+            found = {e["name"]: e["experiment_id"] for e in answer.get("experiments", [])}
+            links |= {name: study_link(self.url, number) for name, number in found.items() if number != _DEFAULT}
+            query["page_token"] = answer.get("next_page_token")
+            if not query["page_token"]:
+                return links
+
+    @property
+    def experiments(self) -> str:
+        """The address of the list of all studies."""
+        return experiments_link(self.url)
 
     @property
     def models(self) -> str:

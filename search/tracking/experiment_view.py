@@ -138,6 +138,11 @@ def version_link(server: str, model: str, version: str) -> str:
     return f"{server}/#/models/{quote(model, safe='')}/versions/{version}?{TRAINING}"
 
 
+def experiments_link(server: str) -> str:
+    """The address of the list of all experiments."""
+    return f"{server}/#/experiments?{TRAINING}"
+
+
 def models_link(server: str) -> str:
     """The address of the registry."""
     return f"{server}/#/models?{TRAINING}"

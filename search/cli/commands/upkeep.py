@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Port = Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="The port to listen on.")]
 Host = Annotated[str, option("ADDRESS", "The address to listen on; the default is reachable from this machine only.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the first address in the browser.")]
+_N_STUDIES = 10
 Repair = Annotated[bool, typer.Option("--repair", help="Repair each disagreement, and report each repair.")]
 
 
@@ -33,13 +34,34 @@ def ui(
 
     with suppress(KeyboardInterrupt), serving(home, host, port) as server:
         studies = server.studies()
-        addresses = [*studies.items(), ("registered models", server.models)]
-        lines = [f"{name}: {link}" for name, link in addresses]
-        document = {"url": server.url, "studies": studies, "models": server.models}
-        display.show([*lines, f"MLflow is at {server.url}; Ctrl-C ends it"], document, as_json=as_json)
-        if browser and not webbrowser.open(addresses[0][1]):
+        lines, document = addresses(server.url, studies, server.models, server.experiments)
+        display.show(lines, document, as_json=as_json)
+        first = next(iter(studies.values()), server.models)
+        if browser and not webbrowser.open(first):
             display.message("no browser was found: open the first address in one")
         server.wait()
+
+
+def addresses(
+    url: str, studies: Mapping[str, str], models: str, experiments: str
+) -> tuple[list[str], dict[str, object]]:
+    """What ``ui`` prints: the studies that changed last, how many more there are, and the other pages.
+
+    Args:
+        url: The server.
+        studies: The address of each study, the one that changed last first.
+        models: The address of the registry.
+        experiments: The address of the list of all studies.
+
+    Returns:
+        Lines, and the same as a document.
+    """
+    shown = dict(list(studies.items())[:_N_STUDIES])
+    n_more = len(studies) - len(shown)
+    more = [f"and {n_more:,} more {'study' if n_more == 1 else 'studies'}: {experiments}"] if n_more else []
+    lines = [*(f"{name}: {link}" for name, link in shown.items()), *more, f"registered models: {models}"]
+    document = {"url": url, "studies": shown, "models": models, "more_studies": n_more, "experiments": experiments}
+    return [*lines, f"MLflow is at {experiments}; Ctrl-C ends it"], document
 
 
 def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> None:

@@ -13,10 +13,12 @@ import mlflow
 import psutil
 import pytest
 import requests
+from playwright.sync_api import Browser
 from ports import free_port
 from ready_home import prepare
 from waiting import PATIENCE_S
 
+from search.cli.commands.upkeep import addresses
 from search.operations.ui import Server, serving
 
 FOREIGN = ("10.attacker.example", "192.168.evil.com", "172.16.evil.com", "fd00:evil", "evil.example", "localhost.evil")
@@ -67,6 +69,42 @@ def test_the_page_chooses_model_training_even_where_the_browser_holds_it_already
     again = requests.get(f"{address}/", headers=held, timeout=PATIENCE_S)
     assert (again.status_code, again.text) == (200, first.text)
     assert requests.get(f"{address}/version", timeout=PATIENCE_S).text == mlflow.__version__
+
+
+def test_every_study_is_known_and_mlflows_own_experiment_is_not(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.operations.ui._PAGE", 2)
+    client = mlflow.MlflowClient(server.url.replace("0.0.0.0", "127.0.0.1"))
+    names = [f"study-{number}" for number in range(5)]
+    for name in names:
+        client.create_experiment(name)
+    assert set(server.studies()) == set(names)
+
+
+def test_the_list_of_studies_opens_on_model_training_whatever_was_chosen_before(
+    server: Server, chromium: Browser
+) -> None:
+    page = chromium.new_page()
+    page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', JSON.stringify('genai'))")
+    page.goto(server.experiments.replace("0.0.0.0", "127.0.0.1"))
+    models = page.locator('a[href="#/models"], a[href^="#/models?"]').first  # which pages on agents lack
+    models.wait_for(timeout=1000 * PATIENCE_S)
+    page.close()
+
+
+@pytest.mark.parametrize(("n_studies", "more"), [(0, 0), (10, 0), (11, 1), (25, 15)])
+def test_it_says_how_many_studies_it_leaves_out(n_studies: int, more: int) -> None:
+    studies = {f"study-{number}": f"http://here/{number}" for number in range(n_studies)}
+    lines, document = addresses("http://here", studies, "http://here/models", "http://here/all")
+    assert document["more_studies"] == more
+    assert [line for line in lines if line.startswith("and ")] == {
+        0: [],
+        1: ["and 1 more study: http://here/all"],
+        15: ["and 15 more studies: http://here/all"],
+    }[more]
+    assert document["studies"] == dict(list(studies.items())[:10])
+    assert lines[-2:] == ["registered models: http://here/models", "MLflow is at http://here/all; Ctrl-C ends it"]
 
 
 def test_a_new_home_gets_its_database_without_a_message(tmp_path: Path) -> None:
