@@ -13,7 +13,7 @@ from search.optimization.leaderboard import TrialRow
 from search.optimization.studies import load_own_study
 from search.reporting.configurations import short
 from search.reporting.display import baseline, over_folds, score, seconds
-from search.reporting.trial_table import mark
+from search.reporting.trial_table import legend, mark
 from search.scheduling import run_study as scheduling
 from search.storage import StoredStudy
 
@@ -201,5 +201,5 @@ class StudyResult(scheduling.StudyResult):
         )
         more = f"and {len(self.rows) - _TOP} more trials" if len(self.rows) > _TOP else None
         head = f"study {self.study}{over_folds(self.rows)}: {counts} in {seconds(self.wall_s)}"
-        beneath = [html_line(line) for line in (more, *baseline(self.rows)) if line]
+        beneath = [html_line(line) for line in (more, legend(self.rows[:_TOP]), *baseline(self.rows)) if line]
         return html_line(head, is_strong=True) + table + "".join(beneath)

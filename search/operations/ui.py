@@ -52,7 +52,7 @@ class Server:
     def studies(self) -> dict[str, str]:
         """The addresses of the studies' runs by study name, the study that changed last first."""
         query: dict[str, object] = {"max_results": _PAGE, "order_by": ["last_update_time DESC"]}
-        links = {}
+        links: dict[str, str] = {}
         while True:
             answer = requests.post(f"{self.url}/api/2.0/mlflow/experiments/search", json=query, timeout=30).json()
             found = {e["name"]: e["experiment_id"] for e in answer.get("experiments", [])}

@@ -30,6 +30,7 @@ from search.reporting.charts import best_curves, confusion, residuals, study_cha
 from search.reporting.configurations import short
 from search.reporting.display import interval, score, seconds
 from search.reporting.histories import histories
+from search.reporting.trial_table import legend, mark
 from search.spec.reading import spec_from_dict
 from search.storage.attributes import ELAPSED, FACTS, GATE, PRUNED_AT, RESULT, SPEC, VERDICT
 from search.storage.stored_study import StoredStudy
@@ -83,7 +84,7 @@ def render(study: StoredStudy, settings: Settings) -> str:
 
     environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"asdict": asdict, "score": score, "seconds": seconds, "short": short, "times": times}
-    environment.filters |= {"interval": interval, "ordinal": ordinal}
+    environment.filters |= {"interval": interval, "ordinal": ordinal, "mark": mark, "legend": legend}
     rows = leaderboard(study)
     drawn = study_charts(study)
     epochs = histories(study, settings, _CURVES)

@@ -29,6 +29,12 @@ def mark(row: TrialRow) -> str:
     )
 
 
+def legend(rows: Sequence[TrialRow]) -> str:
+    """What the marks of trials mean; "" where none is marked."""
+    signs = {sign for row in rows for sign in mark(row)}
+    return "   ".join(text for sign, text in _MARKS.items() if sign in signs)
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """What a table of configurations shows.
@@ -171,9 +177,7 @@ def leaderboard_table(rows: Sequence[TrialRow], title: str, n_trials: int | None
         "device": [row.device for row in rows],
     }
     n_more = 0 if n_trials is None else n_trials - len(rows)
-    signs = {sign for row in rows for sign in mark(row)}
-    marks = "   ".join(text for sign, text in _MARKS.items() if sign in signs)
-    remarks = [line for line in (f"and {n_more:,} more trials" if n_more > 0 else "", marks) if line]
+    remarks = [line for line in (f"and {n_more:,} more trials" if n_more > 0 else "", legend(rows)) if line]
     params = [row.params for row in rows]
     return ConfigurationTable(columns, params, title, drop=_DROP, remarks=remarks, elsewhere=("epochs",))
 

@@ -6,7 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,12 @@ def test_results_are_shown_as_html(result: search.StudyResult, contenders: Path)
         assert html.startswith(("<table>", "<div>")), type(item)
         assert str(contenders) not in html
     assert "1 complete, 0 pruned, 0 failed" in result._repr_html_()
+
+
+def test_marks_are_explained(result: search.StudyResult) -> None:
+    assert "ended by the timeout" not in result._repr_html_()
+    rows = [replace(result.rows[0], stop_reason="timeout", is_enqueued=True, is_start=False)]
+    assert "<div>e enqueued   t ended by the timeout</div>" in replace(result, rows=tuple(rows))._repr_html_()
 
 
 def test_a_home_is_remembered_by_copies_too(result: search.StudyResult, contenders: Path) -> None:

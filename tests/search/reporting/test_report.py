@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,18 @@ def test_few_trials_get_a_line_instead_of_a_chart(chromium: Any, tmp_path: Path)
     page = Page(chromium, rendered(record(2, 2), tmp_path / "two.html"))
     assert page.errors == []
     assert "Importances need 5 complete or pruned trials with a value; study recorded has 2 so far." in page.text()
+
+
+def test_marks_of_the_leaderboard_are_explained(tmp_path: Path) -> None:
+    study = record(2, 2)
+    legend = "t ended by the timeout"
+    assert legend not in rendered(study, tmp_path / "unmarked.html").read_text()
+    cut = copy.deepcopy(study.trials[0])
+    cut.user_attrs[RESULT]["stop_reason"] = "timeout"
+    study.add_trial(cut)
+    page = rendered(study, tmp_path / "marked.html").read_text()
+    assert page.count("<td>complete</td><td>t</td>") == 1
+    assert f'<p class="soft">{legend}</p>' in page
 
 
 def test_a_study_with_finalists_a_test_and_a_promotion(chromium: Any, tmp_path: Path) -> None:
