@@ -126,6 +126,14 @@ def contenders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_home(made, tmp_path_factory.mktemp("contenders") / "home")
 
 
+@pytest.fixture(scope="session")
+def houses(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the evaluated and promoted regression ``houses``, to be read or copied only."""
+    from finished import make_houses
+
+    return made_once(tmp_path_factory, "houses", make_houses)
+
+
 @pytest.fixture
 def untouched_contenders(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
     """A copy of the home of ``contenders`` for one test, in which no other test has promoted anything."""

@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from search.tracking.experiment_view import VIEW_TAG, study_link
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +21,19 @@ _SCRIPT = f"""<script>
 for (const [key, value] of Object.entries({json.dumps(CHOICES)}))
   if (localStorage.getItem(key) === null) localStorage.setItem(key, JSON.stringify(value));
 </script>"""
+_OPEN_LATEST = f"""<script>
+const atHome = () => ["", "#", "#/"].includes(location.hash);
+if (atHome()) fetch("ajax-api/2.0/mlflow/experiments/search", {{
+  method: "POST", headers: {{"Content-Type": "application/json"}},
+  body: JSON.stringify({{max_results: 100, order_by: ["last_update_time DESC"]}}),
+}}).then((answer) => answer.json()).then((found) => {{
+  const isOurs = (each) => (each.tags || []).some((tag) => tag.key === "{VIEW_TAG}");
+  const latest = (found.experiments || []).find(isOurs);
+  const address = "{study_link("", "ID").removeprefix("/")}";
+  if (latest && atHome()) location.replace(address.replace("ID", latest.experiment_id));
+}}).catch(() => {{}});
+</script>"""
+"""Opens the study that changed last where the address names no page; MLflow's logo leads to its own first page."""
 _CACHING = (b"if-none-match", b"if-modified-since", b"etag", b"last-modified", b"content-length")
 
 
@@ -27,10 +42,12 @@ class TrainingPage:
 
     Args:
         app: MLflow's server.
+        opens_latest: Whether the plain address opens the study that changed last.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, opens_latest: bool = False) -> None:
         self._app = app
+        self._script = _SCRIPT + (_OPEN_LATEST if opens_latest else "")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on; the answer to one for the page gets the script."""
@@ -46,7 +63,7 @@ class TrainingPage:
                 return
             body.extend(message.get("body", b""))
             if not message.get("more_body"):
-                whole = _with_script(bytes(body)) if start["status"] == 200 else bytes(body)
+                whole = self._with_script(bytes(body)) if start["status"] == 200 else bytes(body)
                 length = (b"content-length", str(len(whole)).encode())
                 start["headers"] = [*_uncached(start["headers"]), length]
                 await send(start)
@@ -56,9 +73,8 @@ class TrainingPage:
         scope["headers"] = _uncached(scope["headers"])
         await self._app(scope, receive, collect)
 
-
-def _with_script(page: bytes) -> bytes:
-    return page.replace(b"<head>", b"<head>" + _SCRIPT.encode(), 1)
+    def _with_script(self, page: bytes) -> bytes:
+        return page.replace(b"<head>", b"<head>" + self._script.encode(), 1)
 
 
 def _uncached(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -84,7 +100,7 @@ def main(host: str, port: str) -> None:
         "_MLFLOW_SGI_NAME": "uvicorn",
     }
     handlers.initialize_backend_stores(backend, registry, artifacts)
-    uvicorn.run(TrainingPage(app), host=host, port=int(port), log_level="warning")
+    uvicorn.run(TrainingPage(app, opens_latest=True), host=host, port=int(port), log_level="warning")
 
 
 if __name__ == "__main__":

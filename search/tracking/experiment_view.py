@@ -18,6 +18,8 @@ from search.tracking.entries import now_ms
 
 VIEW = "trials"
 """The key of the first view that each experiment gets; the page lists it under "Views"."""
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+"""The tag of an experiment that is this view."""
 BEST_VIEW = "best"
 """The key of the view of the ten best trials and their learning curves."""
 FINALISTS_VIEW = "finalists"

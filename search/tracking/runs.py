@@ -12,7 +12,7 @@ from search.home.settings import Settings, prepare_sqlite
 from search.home.text import redact
 from search.tracking.connection import connect, make_database, mlflow_errors
 from search.tracking.entries import MODEL_FILE, PREPROCESSING_FILE, Entry, Epoch, RunStart
-from search.tracking.experiment_view import NOTE, VIEW, experiment_tags, shows_the_same, zoomed
+from search.tracking.experiment_view import NOTE, VIEW_TAG, experiment_tags, shows_the_same, zoomed
 from search.tracking.history import all_pages
 from search.tracking.run_names import trial_number
 from search.tracking.spool import artifacts
@@ -175,10 +175,9 @@ class Runs:
             text, known = texts.get(run.info.run_name), run.data.tags.get(NOTE, "")
             if text and text != known and known.split()[:2] in ([], text.split()[:2]):
                 self.client.set_tag(run.info.run_id, NOTE, text)
-        key = f"mlflow.sharedViewState.{VIEW}"
-        view = self.client.get_experiment(self.experiment_id).tags.get(key, "")
+        view = self.client.get_experiment(self.experiment_id).tags.get(VIEW_TAG, "")
         if (fitted := zoomed(view, trials)) != view:
-            self.client.set_experiment_tag(self.experiment_id, key, fitted)
+            self.client.set_experiment_tag(self.experiment_id, VIEW_TAG, fitted)
 
     def is_there(self, run_id: str) -> bool:
         """Whether a run exists and is not deleted."""

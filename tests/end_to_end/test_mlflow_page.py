@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, expect
 from ports import free_port
+from ready_home import copy_home
 from waiting import PATIENCE_S
 
 from search.finals import run_finalists
@@ -41,14 +42,16 @@ STUDY = {
     "search": {"sampler": "random", "pruner": "asha"},
     "workers": {"slots": 1},  # with one, the same trials are pruned each time
 }  # fmt: skip
+N_AXES = 5
+"""Of the parallel coordinates: what is searched, and the objective."""
 TRAINING = 'a[href="#/models"], a[href^="#/models?"]'
 """The registry's link in MLflow's menu, which its pages on agents lack."""
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study that was searched, with finalists, evaluated and promoted."""
-    home = tmp_path_factory.mktemp("page") / "home"
+def home(tmp_path_factory: pytest.TempPathFactory, houses: Path) -> Path:
+    """A study that was searched, with finalists, evaluated and promoted, beside an earlier one, a regression."""
+    home = copy_home(houses, tmp_path_factory.mktemp("page") / "home")
     states = {row.state for row in run_study(spec_from_dict(STUDY), home=home).rows}
     assert states == {"COMPLETE", "PRUNED"}
     run_finalists("letters", top=2, seeds=2, home=home)
@@ -94,11 +97,25 @@ def cells(page: Page, column: str, count: int) -> list[str]:
     return found.all_inner_texts()
 
 
-def chart(page: Page, title: str) -> Locator:
-    """The chart whose text begins with its title."""
-    return (
-        page.locator('[data-testid="experiment-view-compare-runs-card"]').filter(has_text=re.compile(f"^{title}")).first
-    )
+def chart(page: Page, title: str, number: int = 0) -> Locator:
+    """The chart whose text begins with its title, one of several."""
+    cards = page.locator('[data-testid="experiment-view-compare-runs-card"]')
+    return cards.filter(has_text=re.compile(f"^{title}")).nth(number)
+
+
+DRAWN = """card => {
+  const canvas = card.querySelector("canvas.foreground");
+  const pixels = canvas ? canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data : [];
+  return pixels.filter((value, index) => index % 4 === 3 && value > 0).length;
+}"""
+"""Pixels of the lines of parallel coordinates."""
+
+
+def values_at(page: Page, card: Locator) -> list[float]:
+    """The labels of a chart's vertical axis."""
+    texts = card.locator(".yaxislayer-above text")
+    expect(texts.first).to_be_attached()
+    return [float(text) for text in texts.all_text_contents()]
 
 
 def experiment_of(runs: dict[str, Run]) -> str:
@@ -108,6 +125,7 @@ def experiment_of(runs: dict[str, Run]) -> str:
 def test_the_first_address_is_the_trials_with_their_state_in_sight_on_a_fresh_profile(
     page: Page, server: Server
 ) -> None:
+    assert list(server.studies()) == ["letters", "houses"]
     page.goto(next(iter(server.studies().values())))
     expect(page.get_by_text(f"{N_TRIALS} matching runs")).to_be_visible()
     states = cells(page, "tags.`trial.state`", N_TRIALS)
@@ -128,12 +146,40 @@ def test_the_prepared_charts_show_every_trial(page: Page, server: Server, runs: 
     page.goto(charts_link(server.url, experiment_of(runs)))
     trials = [run for name, run in runs.items() if name.startswith("trial-")]
     epochs = chart(page, "val_accuracy")
+    best = chart(page, "val_accuracy", 1)
     assert len(trials) == N_TRIALS
     expect(epochs.locator(".js-plotly-plot .scatterlayer .trace path.js-line").nth(N_TRIALS - 1)).to_be_attached()
-    expect(chart(page, "best_val_accuracy").locator(".js-plotly-plot .barlayer .point")).to_have_count(N_TRIALS)
+    expect(best.locator(".js-plotly-plot .scatterlayer .trace path.js-line").first).to_be_attached()
+    expect(best).to_be_in_viewport()
+    accuracies = sorted((run.data.metrics["best_val_accuracy"] for run in trials), reverse=True)
+    low, *_, high = values_at(page, best)
+    assert low > min(values_at(page, epochs))
+    assert high - low < 4 * (accuracies[0] - accuracies[2]) or accuracies[0] == accuracies[2]
     axes = chart(page, "Parallel Coordinates")
     axes.scroll_into_view_if_needed()
     expect(axes.get_by_text("learning_rate").first).to_be_visible()
+    page.wait_for_function(f"card => ({DRAWN})(card) > 1000", arg=axes.element_handle())
+    ends = axes.bounding_box()
+    titles = [box for text in axes.locator("svg .label").all() if (box := text.bounding_box())]
+    assert len(titles) == N_AXES
+    assert ends
+    assert all(ends["x"] <= box["x"] and box["x"] + box["width"] <= ends["x"] + ends["width"] for box in titles)
+    bars = chart(page, "best_val_accuracy")
+    axes.hover()
+    page.mouse.wheel(0, 600)  # the page makes a card when it comes near
+    expect(bars.locator(".js-plotly-plot .barlayer .point")).to_have_count(N_TRIALS)
+
+
+def test_every_address_of_the_server_opens_on_trials(page: Page, server: Server) -> None:
+    opened = {"letters": N_TRIALS, "houses": 1}
+    for name, address in server.studies().items():
+        page.goto("about:blank")
+        page.goto(address)
+        expect(page.get_by_text(re.compile(f"^{opened[name]} matching run"))).to_be_visible()
+    page.goto("about:blank")
+    page.goto(server.url)  # the study that changed last
+    expect(page.get_by_text(f"{N_TRIALS} matching runs")).to_be_visible()
+    expect(page.get_by_role("columnheader").filter(has_text=re.compile(r"^trial\.state$")).first).to_be_visible()
 
 
 def test_the_best_ones_have_their_curves_and_the_finalists_a_view(
@@ -171,9 +217,20 @@ def test_the_champions_version_shows_its_card_its_picture_its_tags_and_its_alias
     expect(page.get_by_text("@ champion")).to_be_visible()
     expect(page.get_by_text("an MLP found by search")).to_be_visible()
     expect(page.get_by_text(re.compile(r"0\.\d{4} \(95% interval"))).to_be_visible()
-    picture = page.locator('img[src*="confusion_matrix.png"]')
-    picture.scroll_into_view_if_needed()
-    page.wait_for_function("picture => picture.complete && picture.naturalWidth > 200", arg=picture.element_handle())
+    show_picture(page, "confusion_matrix.png")
     expect(page.get_by_text("mlflow.pyfunc.load_model")).to_be_attached()
     for tag in ("fingerprint", "test_accuracy", "model_sha256"):
         expect(page.get_by_role("cell", name=tag, exact=True).first).to_be_attached()
+
+
+def test_the_version_of_a_regression_shows_its_residuals(page: Page, server: Server) -> None:
+    page.goto(version_link(server.url, "houses", "1"))
+    expect(page.get_by_text("one number a row, in the unit of the column price")).to_be_visible()
+    show_picture(page, "residuals.png")
+
+
+def show_picture(page: Page, name: str) -> None:
+    """Waits until the page has drawn a picture."""
+    picture = page.locator(f'img[src*="{name}"]')
+    picture.scroll_into_view_if_needed()
+    page.wait_for_function("picture => picture.complete && picture.naturalWidth > 200", arg=picture.element_handle())

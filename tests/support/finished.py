@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from search.finals.sealed_test import evaluate
+from search.registry.promotion import promote
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.reading import spec_from_dict
 from search.spec.study_spec import StudySpec
@@ -41,3 +44,21 @@ def make_contenders(home: Path) -> None:
     run_small(home, "other", trials=1, split_seed=1, **strong)
     for study in ("weak", "middle", "strong", "equal", "other"):
         evaluate(study, home=home)
+
+
+def make_houses(home: Path) -> None:
+    """A regression of house prices, ``houses``, evaluated and promoted; its table lies beside the home."""
+    rng, table = np.random.default_rng(0), home.with_name("houses.csv")
+    area, age = rng.uniform(30, 200, 400), rng.uniform(0, 50, 400)
+    price = 2000 * area - 3000 * age + rng.normal(0, 15_000, 400)
+    rows = np.column_stack([area, age, price])
+    np.savetxt(table, rows, fmt="%.2f", delimiter=",", header="area,age,price", comments="")
+    space = {"width": 16, "depth": 1, "learning_rate": 0.02, "epochs": 12, "batch_size": 16}
+    document = {
+        "study": {"name": "houses", "trials": 1},
+        "data": {"source": str(table), "folds": 1, "target": "price"},
+        "space": space,
+    }
+    run_study(spec_from_dict(document), home=home)
+    evaluate("houses", home=home)
+    assert promote("houses", home=home).promoted

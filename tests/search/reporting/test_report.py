@@ -86,6 +86,29 @@ OVER_THE_EDGE = """() => {
 }"""
 
 
+OVERLAPS = r"""() => {
+  const found = [];
+  const turn = (text) => Number((text.getAttribute("transform") || "").match(/rotate\((-?[\d.]+)/)?.[1] || 0);
+  const areApart = (one, other) => {
+    const a = one.getBoundingClientRect(), b = other.getBoundingClientRect(), angle = Math.abs(turn(one)) % 180;
+    if (angle % 90) return Math.abs(a.right - b.right) * Math.sin(angle * Math.PI / 180) >= 9;  // slanting lines
+    const beside = a.right <= b.left + 1 || b.right <= a.left + 1;
+    return beside || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+  };
+  const isShown = (text) => text.getBoundingClientRect().width && getComputedStyle(text).visibility !== "hidden";
+  for (const chart of document.querySelectorAll(".chart")) {
+    const layers = [...chart.querySelectorAll("[class*=axislayer], .parcoords .axis")];
+    const axes = layers.map((layer) => layer.querySelectorAll("[class$=tick] > text, .tick > text"));
+    axes.push(chart.querySelectorAll(".parcoords .axis-title"));
+    for (const texts of axes.map((axis) => [...axis].filter(isShown)))
+      texts.forEach((one, i) => texts.slice(i + 1).forEach((other) => {
+        if (!areApart(one, other)) found.push(`${chart.id}: ${one.textContent} | ${other.textContent}`);
+      }));
+  }
+  return found;
+}"""
+
+
 def rendered(study: optuna.Study, path: Path) -> Path:
     """The page of a study in memory."""
     study.set_user_attr(SPEC, spec_from_dict({"study": {"name": "recorded"}, "data": {"source": "digits"}}).to_json())
@@ -112,6 +135,11 @@ class Page:
         found: list[str] = self.page.evaluate(OVER_THE_EDGE)
         return found
 
+    def overlaps(self) -> list[str]:
+        """Labels of one axis that are written over each other."""
+        found: list[str] = self.page.evaluate(OVERLAPS)
+        return found
+
     def text(self) -> str:
         return re.sub(r"\s+", " ", self.page.inner_text("body"))
 
@@ -131,6 +159,7 @@ def test_it_opens_offline_without_an_error(chromium: Any, large: Path, tmp_path:
     for chart in CHARTS:
         assert page.page.locator(f"#{chart} .main-svg").count() > 0, chart
     assert page.cut() == []
+    assert page.overlaps() == []
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width, "only tables and figures scroll"
     assert "trained on as an audit" in page.text()
 
@@ -141,7 +170,11 @@ def test_few_complete_trials_get_every_chart(chromium: Any, tmp_path: Path, widt
     assert page.errors == []
     assert page.page.locator(".chart").count() == len(CHARTS) + 1, "all, and the learning curves of the best"
     assert page.cut() == []
+    assert page.overlaps() == []
     assert page.page.locator("#all_curves .scatterlayer .trace").count() == 28
+    close = {"yaxis.tickvals": [0.8, 0.801], "yaxis.ticktext": ["one", "other"]}
+    page.page.evaluate("changes => Plotly.relayout('history', changes)", close)
+    assert page.overlaps() == ["history: one | other"], "overlaps are found"
     page.page.get_by_label("trials to show").select_option(label="complete")
     page.page.wait_for_function("document.querySelectorAll('#all_curves .scatterlayer .trace').length === 3")
 
@@ -181,6 +214,22 @@ def test_a_study_with_finalists_a_test_and_a_promotion(chromium: Any, tmp_path: 
     assert "2 of 2" in text
     assert "Expected with a new seed: " in text
     assert page.page.locator("#curves .scatterlayer .trace").count() == 6, "two curves of each of the best three trials"
+    for width in (1280, 390):
+        page = Page(chromium, tmp_path / "whole.html", width)
+        assert page.errors == []
+        assert page.page.locator("#confusion .heatmaplayer .hm").count() == 1
+        assert page.cut() == []
+        assert page.overlaps() == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_regression_shows_predictions_and_residuals(chromium: Any, houses: Path, tmp_path: Path, width: int) -> None:
+    page = Page(chromium, write_report("houses", tmp_path / "houses.html", home=houses), width)
+    assert page.errors == []
+    for name in ("predicted", "residuals"):
+        assert page.page.locator(f"#{name} .scatterlayer .trace").count() == 2
+    assert page.cut() == []
+    assert page.overlaps() == []
 
 
 def test_a_study_with_one_trial(chromium: Any, tmp_path: Path) -> None:
