@@ -20,6 +20,7 @@ from search.tracking.runs import Runs
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+_PARTS = 100
 _FEW = 30
 """So many runs are searched by their names; of more, all runs of the experiment are read."""
 
@@ -50,12 +51,14 @@ class ModelKeeper:
         self.size_bytes = 0
 
     def beat(self, n_ended: int) -> None:
-        """Deletes files once more trials than keep theirs have ended since: at most twice as many lie there.
+        """Deletes files once more trials than keep theirs have ended since: about twice as many lie there at most.
+
+        Reading the leaderboard takes longer the more trials there are, so that it is read for a hundredth of them.
 
         Args:
             n_ended: Number of trials that have ended.
         """
-        if self._keep is not None and n_ended - self._n_seen > self._keep:
+        if self._keep is not None and n_ended - self._n_seen > max(self._keep, n_ended // _PARTS):
             self._n_seen = n_ended
             self.prune()
 

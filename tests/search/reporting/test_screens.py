@@ -187,3 +187,9 @@ def test_a_plan_names_the_precision_of_matrix_products(rule: PrecisionRule, shar
     forecast = replace(FORECAST, precision=rule, bfloat16_share=share)
     shown = drawn([*display.forecast_tables(default_spec("digits"), forecast)], 120)
     assert [line.split(maxsplit=2)[2] for line in shown.splitlines() if line.startswith("matrix products")] == [says]
+
+
+def test_a_plan_names_the_model_files_that_are_kept() -> None:
+    shown = drawn([*display.forecast_tables(default_spec("digits", keep_models=10), FORECAST)], 120)
+    assert "model files             those of the best 10 trials" in shown
+    assert "model files" not in drawn([*display.forecast_tables(default_spec("digits"), FORECAST)], 120)
