@@ -1,7 +1,7 @@
 """What a search finds in few trainings: sampler, pruner, learned starts and finalists on recorded trainings.
 
 HPOBench: our scheduler and our finals on a simulated pool, with starts learned from the other seven tables, beside
-plain Optuna. The score of what a search chooses is its mean over recorded seeds that nobody selected with. LCBench: the
+plain Optuna. The score of what a search chooses is its mean over recorded seeds that no selection used. LCBench: the
 same with curves, on which the pruner acts; it has no seeds, so the best value counts.
 """
 
@@ -46,7 +46,7 @@ class Found:
     Attributes:
         policy: Its name.
         dataset: The dataset's.
-        score: In points, of what it chose, over seeds that nobody selected with.
+        score: In points, of what it chose, over seeds that no selection used.
         expected: What our finals said to expect of that, in points; None where they said nothing.
         mean: The mean of the winner's runs, in points, which is too good.
         epochs: Epochs trained; 0 where a training has one value.

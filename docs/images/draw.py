@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def photograph(page: Page, address: str, wanted: str, name: str) -> None:
-    """Keeps a page, once it shows an element, as a small picture: 128 colours are enough for it."""
+    """Keeps a page, once it shows an element, as a small picture: 128 colors are enough for it."""
     page.goto(address)
     page.locator(wanted).first.wait_for(timeout=120_000)
     page.wait_for_timeout(5_000)  # rows and charts are drawn one after the other

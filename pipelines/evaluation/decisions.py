@@ -97,7 +97,7 @@ class Threshold:
         metric = metric if metric in _THRESHOLD_METRICS else "balanced_accuracy"
         given = np.asarray(probabilities, np.float64)
         levels = np.unique(given)
-        # Halfway between neighbours, so that rounding changes no answer; 0.5 itself, which is the usual one.
+        # Halfway between neighbors, so that rounding changes no answer; 0.5 itself, which is the usual one.
         thresholds = np.unique(np.concatenate([(levels[1:] + levels[:-1]) / 2, [DEFAULT_THRESHOLD]]))
         weights = np.ones(len(given)) if weight is None else weight.astype(np.float64)
         scores = _scores(given, np.asarray(labels), weights, thresholds, metric)

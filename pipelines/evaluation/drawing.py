@@ -35,7 +35,7 @@ ELLIPSIS, UNKNOWN = "…", "\ufffd"
 MEASURED = 400
 MAX_MARKS = 2
 GREY = "#999999"
-# From Okabe and Ito's palette, which colour-blind readers tell apart.
+# From Okabe and Ito's palette, which color-blind readers tell apart.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 # Longer rows of numbers are drawn as a line.
 MAX_VALUE_BARS = 32

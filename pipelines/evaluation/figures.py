@@ -188,7 +188,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _grid(x: Array, titles: Sequence[tuple[str, str]]) -> Figure:
-    """Draws examples in a square grid, each under its title and the title's colour."""
+    """Draws examples in a square grid, each under its title and the title's color."""
     columns = max(1, math.ceil(math.sqrt(len(x))))
     rows = max(1, math.ceil(len(x) / columns))
     figure = Figure(figsize=(2.3 * columns, 2.4 * rows), dpi=DPI)

@@ -56,7 +56,7 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scores of a model on labelled rows.
+    """Scores of a model on labeled rows.
 
     Attributes:
         accuracy: Share of right rows, by weight.

@@ -19,7 +19,7 @@ MAX_SCORES = 20_000
 def encode(scores: npt.NDArray[np.bool_] | npt.NDArray[np.float64]) -> str:
     """Returns (n_rows,) scores as a short text, for ``decode``.
 
-    Bits are kept as they are. Numbers are rounded to 11 bits; where there are more than ``MAX_SCORES``, neighbouring
+    Bits are kept as they are. Numbers are rounded to 11 bits; where there are more than ``MAX_SCORES``, neighboring
     rows share a number. Rows of a split have no order, so the blocks' means vary as means of rows do.
     """
     if scores.dtype == np.bool_:

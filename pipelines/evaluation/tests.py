@@ -162,7 +162,7 @@ def _n_as_large_f1(first: Predictions, second: Predictions) -> int:
     differs = np.flatnonzero((rows[0] != rows[1]).any(axis=1))
     if not len(differs):
         return N_DRAWS
-    if first.group is None:  # neighbours are exchanged together where there are very many
+    if first.group is None:  # neighbors are exchanged together where there are very many
         together = np.arange(len(differs)) // -(-len(differs) // MAX_SCORES)
     else:
         together = np.unique(first.group[differs], return_inverse=True)[1]

@@ -23,10 +23,10 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 def read_picture(
     path: Path, input_shape: tuple[int, ...], value_range: tuple[float, float], *, invert: bool = False
 ) -> Array:
-    """Reads a PNG or JPEG of any size and colour.
+    """Reads a PNG or JPEG of any size and color.
 
     The picture is rotated as its EXIF data says, put on white where it is transparent, converted to the model's
-    channels, resized, and padded to the model's proportions with the median colour of its edge. A row of (n * n) values
+    channels, resized, and padded to the model's proportions with the median color of its edge. A row of (n * n) values
     counts as an n x n picture.
 
     Args:
@@ -83,7 +83,7 @@ def _open(path: Path, mode: str) -> Image:
 
 
 def _fit(image: Image, width: int, height: int) -> Image:
-    """Resizes a picture to fit into width x height and pads it with the median colour of its edge."""
+    """Resizes a picture to fit into width x height and pads it with the median color of its edge."""
     from PIL import Image, ImageOps
 
     if image.size == (width, height):

@@ -19,7 +19,7 @@ DEFAULT_SLOTS = 8
 """Virtual slots of a study that has no more real ones: with any number up to it the study has the same trials."""
 
 _DELAY_EPOCHS = 2
-"""Epochs of a typical network from a report to its judgement. Without a delay a small network that trains fast would be
+"""Epochs of a typical network from a report to its judgment. Without a delay a small network that trains fast would be
 compared with few others, and trials train a third longer; with a longer one slots wait more. It must not change: where
 trials are pruned follows from it."""
 

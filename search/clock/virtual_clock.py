@@ -82,7 +82,7 @@ class VirtualClock:
 
     Args:
         n_slots: Number of virtual slots.
-        delay: Time from the report of an epoch to its judgement, for which the trial goes on. With it a trial is
+        delay: Time from the report of an epoch to its judgment, for which the trial continues. With it a trial is
             compared with more of those that train beside it.
 
     Attributes:

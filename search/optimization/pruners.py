@@ -38,7 +38,7 @@ def make_pruner(spec: StudySpec) -> BasePruner:
 class _SuccessiveHalving(SuccessiveHalvingPruner):
     """Optuna's pruner, with rungs at a 27th, a ninth and a third of each trial's own epochs.
 
-    With rungs at fixed epochs, a learning rate that decays over a trial's epochs would favour short trials: in epoch 3
+    With rungs at fixed epochs, a learning rate that decays over a trial's epochs would favor short trials: in epoch 3
     of 5 the rate is nearly zero, in epoch 3 of 30 it has hardly decayed.
 
     Args:

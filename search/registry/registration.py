@@ -166,7 +166,7 @@ def _pack(
 ) -> Path:
     """Writes an MLflow model; returns its folder.
 
-    One flavour serves arrays and tables: a Python function that is stored as code, not as a pickle, and loads the
+    One flavor serves arrays and tables: a Python function that is stored as code, not as a pickle, and loads the
     ``.h5`` only if its hash is the recorded one.
 
     Args:

@@ -67,7 +67,7 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
             client.set_tag(run_id, "study", new)
         for version in versions_of(client, name):
             client.set_model_version_tag(version.name, version.version, "study", new)
-        # The last step: until then the study has its old name, and the next call goes on.
+        # The last step: until then the study has its old name, and the next call continues.
         spec = study.user_attrs[SPEC]
         rename(open_storage(settings).engine, name, new, {SPEC: spec | {"study": spec["study"] | {"name": new}}})
     return Renamed(new, name, len(runs))

@@ -73,7 +73,7 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
             _delete_experiment(client, name, experiment.experiment_id, run_ids)
         for spool in settings.home.glob("spool*"):
             shutil.rmtree(spool / study_slug(name), ignore_errors=True)
-        # The last step: until then the study is there, and the next call goes on.
+        # The last step: until then the study is there, and the next call continues.
         optuna.delete_study(study_name=name, storage=open_storage(settings))
     return replace(found, deleted=True)
 

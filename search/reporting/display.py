@@ -56,7 +56,7 @@ def suggest(suggested: str, why: str = "", before: str = "next: ") -> None:
 
 
 def _suggestion(suggested: str, why: str, before: str, width: int) -> list[str]:
-    """A command on several lines, whose ends tell the shell that it goes on, and the reason as a comment."""
+    """A command on several lines, whose ends tell the shell that it continues, and the reason as a comment."""
     indent = " " * min(len(before), _LARGEST_INDENT)
     pieces = wrapped(f"{before}{suggested}", width - 2, indent)
     reason = wrapped(f"{indent}# {why}", width, f"{indent}# ") if why else []

@@ -49,7 +49,7 @@ def is_verbose() -> bool:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that prints text unchanged; colours only on a terminal, and never if NO_COLOR is set."""
+    """A console that prints text unchanged; colors only on a terminal, and never if NO_COLOR is set."""
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = screen_width(is_terminal=is_terminal)
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)

@@ -73,7 +73,7 @@ def connect(settings: Settings) -> MlflowClient:
 
     _silence_mlflow()
     require_answer(settings)
-    # MLflow remembers where a run's artifacts lie by its id alone, and a copied home has runs of the same ids.
+    # MLflow keeps in memory where a run's artifacts lie by its id alone, and a copied home has runs of the same ids.
     utils._artifact_repos_cache.clear()
     for file in filter(None, map(sqlite_file, (settings.tracking_uri, settings.registry_uri))):
         with suppress(OSError):  # MLflow's own error is clearer

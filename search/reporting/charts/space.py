@@ -27,7 +27,7 @@ _GOLDEN = 0.618034
 _NEAR = 0.12
 """Of an axis: the distance over which the surface of a contour is smoothed."""
 _BY_RANK = ((0.0, GREY), (0.1, GREY), (0.1, "#56B4E9"), (0.55, BLUE), (1.0, VERMILION))
-"""Of lines: grey for pruned trials, then from the worst complete trial to the best."""
+"""Of lines: gray for pruned trials, then from the worst complete trial to the best."""
 
 
 def importances(study: StudyPoints) -> Figure:
@@ -83,7 +83,7 @@ def parallel(study: StudyPoints) -> Figure:
         states = [int(point.is_complete) for point in study.compared]
         known.append({"label": "state", "values": states, "tickvals": [0, 1], "ticktext": ["pruned", "complete"]})
     known += [_dimension(study.axis(name)) for name in names[:_MOST_AXES]]
-    note = "The better a complete trial, the redder its line. " + ("Pruned ones are grey. " if study.mark else "")
+    note = "The better a complete trial, the redder its line. " + ("Pruned ones are gray. " if study.mark else "")
     note += "Drag along an axis to select a range."
     if len(names) > _MOST_AXES:
         note += f" The {_MOST_AXES} most important of {len(names)} hyperparameters are drawn."

@@ -1,4 +1,4 @@
-"""All charts of a study by name, as documents of plotly.js; the page sets their colours and size."""
+"""All charts of a study by name, as documents of plotly.js; the page sets their colors and size."""
 
 from __future__ import annotations
 

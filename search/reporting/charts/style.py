@@ -1,4 +1,4 @@
-"""What all figures share: colours that are told apart by everyone, a heading, and a note beneath it."""
+"""What all figures share: colors that are told apart by everyone, a heading, and a note beneath it."""
 
 from __future__ import annotations
 
