@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import optuna
 
 from pipelines.objectives import OBJECTIVES, Objective, epoch_metrics
 from search.home.html import HtmlResult
 from search.optimization.baselines import Comparison, compare
-from search.storage.attributes import ENQUEUED, FACTS, RESULT, RUN_ID, SPEC, run_id_key
+from search.storage.attributes import COLUMNS, ENQUEUED, FACTS, ORIGIN, RESULT, RUN_ID, SPEC, STD, run_id_key
+
+Origin: TypeAlias = Literal["start", "enqueued", "sampled"]
+Columns: TypeAlias = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +111,32 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
         objective.best_key: max(reported.values(), key=objective.gain, default=None),
         "epochs_trained": len(reported),
     }
-    enqueued = trial.system_attrs.get(ENQUEUED, {})
-    result = {"params": enqueued | trial.params, **known, **trial.user_attrs.get(RESULT, {})}
+    result = {
+        "params": trial.system_attrs.get(ENQUEUED, {}) | trial.params,
+        **known,
+        **trial.user_attrs.get(RESULT, {}),
+    }
     run_id = attributes.get(run_id_key(trial.number), trial.user_attrs.get(RUN_ID)) or None
     majority = attributes.get(FACTS, {}).get("dataset", {}).get("majority")
     row = result_row(trial.number, trial.state.name, result, objective)
-    is_start = trial.number < len(attributes.get(SPEC, {}).get("start", ()))
-    row = replace(row, is_start=is_start, is_enqueued=bool(enqueued) and not is_start)
+    origin = origin_of(trial, attributes)
+    row = replace(row, is_start=origin == "start", is_enqueued=origin == "enqueued")
     row = replace(row, run_id=run_id, majority=majority, baselines=baselines_of(attributes))
     return replace(row, folds=folds_of(attributes))
+
+
+def origin_of(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) -> Origin:
+    """Where the configuration of a trial comes from, by the study's attributes: its starts have the first numbers."""
+    if trial.number < len(attributes.get(SPEC, {}).get("start", ())):
+        return "start"
+    return "enqueued" if trial.system_attrs.get(ENQUEUED) else "sampled"
+
+
+def columns_of(trial: optuna.trial.FrozenTrial, result: Mapping[str, Any], attributes: Mapping[str, Any]) -> Columns:
+    """The attributes of a trial that are columns of Optuna's dashboard, with the record of its training."""
+    found = {key: result.get(key) for key in COLUMNS}
+    found |= {STD: result.get(f"best_{objective_of(attributes).spread_key}"), ORIGIN: origin_of(trial, attributes)}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def result_row(number: int, state: str, result: Mapping[str, Any], objective: Objective) -> TrialRow:

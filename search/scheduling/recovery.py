@@ -8,8 +8,9 @@ from pathlib import Path
 from optuna.trial import TrialState
 
 from search.home.settings import Settings
+from search.optimization.leaderboard import columns_of
 from search.optimization.run_records import record_result, record_run_id, unknown_runs
-from search.storage.attributes import COLUMNS, RESULT
+from search.storage.attributes import RESULT
 from search.storage.cached_storage import FinishedElsewhereError
 from search.storage.sharing import exclusive_access, requeue_abandoned
 from search.storage.stored_study import StoredStudy
@@ -93,9 +94,8 @@ def tell(settings: Settings, study: StoredStudy, results: Sequence[Entry]) -> se
                     study.start(number)
                 entry = by_number[number]
                 study.set_trial_attr(number, RESULT, dict(entry.result))
-                for key in COLUMNS:
-                    if entry.result.get(key) is not None:
-                        study.set_trial_attr(number, key, entry.result[key])
+                for key, value in columns_of(study.trial(number), entry.result, study.user_attrs).items():
+                    study.set_trial_attr(number, key, value)
                 study.tell(number, entry.value, TrialState[entry.state])
     except FinishedElsewhereError as error:
         told -= error.numbers

@@ -29,8 +29,10 @@ RUN_ID = "run_id"
 PRUNED_AT = "would_be_pruned_at"
 REQUEUED = "parked"  # existing databases have this key
 
-# Of a trial: parts of its result that are attributes of their own, so that Optuna's dashboard has a column for each.
-COLUMNS = ("best_epoch", "epochs_trained", "duration_s", "device")
+# Of a trial: parts of its result as attributes of their own, so that Optuna's dashboard has a column for each. The
+# standard deviation of the objective over folds, and the origin of the configuration, are columns too.
+COLUMNS = ("best_epoch", "epochs_trained", "duration_s", "device", "stop_reason")
+STD, ORIGIN = "std", "origin"
 
 # Of a trial, an attribute of Optuna's own: the configuration that it was enqueued with.
 ENQUEUED = "fixed_params"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import optuna
 import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
@@ -9,7 +10,7 @@ from pipelines.data.loading import load
 from pipelines.objectives import OBJECTIVES, epoch_metrics
 from pipelines.training.history import EpochReport
 from search.finals.finals import joined
-from search.optimization.leaderboard import best_value, metrics_of_epochs, result_row
+from search.optimization.leaderboard import best_value, columns_of, metrics_of_epochs, result_row
 from search.optimization.run_records import metrics_of, result_of
 from search.storage.attributes import SPEC
 from search.workers.tasks import Outcome, Task
@@ -46,3 +47,16 @@ def test_a_refit_is_one_network_on_all_rows() -> None:
     dataset = joined(load(DataConfig("digits", folds=5)))
     assert dataset.fold_of is None
     assert len(dataset.training.y) == 1797 - dataset.n_test
+
+
+def test_optunas_dashboard_has_it_as_a_column_with_the_origin_of_the_trial() -> None:
+    attributes = {SPEC: {"start": [{}], "search": {"objective": "val_auc"}}}
+    result = {"best_val_auc": 0.9, "best_val_auc_std": 0.01, "best_epoch": 3, "stop_reason": "finished", "device": None}
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial({"width": 8})
+    study.enqueue_trial({"width": 16})
+    for _ in range(3):
+        study.ask()
+    found = [columns_of(trial, result, attributes) for trial in study.trials]
+    assert [row.pop("origin") for row in found] == ["start", "enqueued", "sampled"]
+    assert found == [{"best_epoch": 3, "stop_reason": "finished", "std": 0.01}] * 3

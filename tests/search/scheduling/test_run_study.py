@@ -210,8 +210,11 @@ class TestInMlflow:
         assert study.metric_names == ["val_accuracy"]
         for row in finished.rows:
             attributes = study.trials[row.number].user_attrs
-            found = {key: attributes[key] for key in ("best_epoch", "epochs_trained", "duration_s", "device")}
+            names = ("best_epoch", "epochs_trained", "duration_s", "device", "stop_reason", "run_id")
+            found = {key: attributes[key] for key in names}
             assert found == {key: getattr(row, key) for key in found}
+            assert attributes["origin"] == "sampled"
+            assert "std" not in attributes
 
     def test_each_trial_knows_its_run(self, finished: StudyResult, runs: dict[str, Any]) -> None:
         assert {row.number: row.run_id for row in finished.rows} == {
