@@ -36,7 +36,7 @@ TEXTS = {
     "essay.csv": "a,target\n" + "".join(f"{n},{'x' * 20_000}{n}\n" for n in range(4)),
     "quote.csv": 'a,target\n"1,yes\n2,no\n',
     "lines.csv": 'a,"b\nc"\n1,2\n',
-    "fractions.csv": "a,target\n" + "1,0.5\n2,0.7\n" * 5,
+    "fractions.csv": "a,target\n" + "".join(f"{number},{number}.5\n" for number in range(30)),
     "unlabelled.csv": IRIS + "1.5,x,\n" * 200,
     "hidden.csv": "a,\x1b[2Jb\n1,2\n",
 }

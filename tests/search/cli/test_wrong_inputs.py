@@ -75,7 +75,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "labels of 20,000 characters": ("run essay.csv", 1, " … "),
     "a quote that nobody closes": ("run quote.csv", 1, "cannot be read as a table (Error tokenizing data."),
     "a column name of two lines": ("run lines.csv", 1, "label's column 'target', got a, b c: name one of them"),
-    "a quantity for a label": ("run fractions.csv --task classification", 1, "or text, got 0.5 (10 such rows)"),
+    "a quantity for a label": ("run fractions.csv --task classification", 1, "20 numbers at most, got 0.5 (30 such"),
     "a row without a label": ("run unlabelled.csv", 1, "every row must have a label, got 200 empty, NA or None"),
     "a column that clears the screen": ("run hidden.csv", 1, "got a, [2Jb: name one of them"),
     "a table in UTF-16": ("run utf16.csv", 1, "utf16.csv: must be UTF-8 text, got a null byte, as in UTF-16"),
