@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +37,46 @@ def execute(path: Path, folder: Path, **environ: str) -> nbformat.NotebookNode:
                                 resources={"metadata": {"path": str(folder)}})  # fmt: skip
         client.execute()
     return notebook
+
+
+class ProcessorTime:
+    """The processor time of all processes below this one, those that nobody waits for included."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[int, float], float] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> ProcessorTime:
+        self._look()
+        self._before = self.seconds
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._look()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of processors, of all processes together."""
+        return sum(self._seconds.values())
+
+    @property
+    def used(self) -> float:
+        """Those within the block."""
+        return self.seconds - self._before
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.2):
+            self._look()
+
+    def _look(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                self._seconds[process.pid, process.create_time()] = times.user + times.system
 
 
 @contextmanager
