@@ -105,6 +105,11 @@ def value_text(value: float) -> str:
     return f"{value:.4f}" if abs(value) >= _SMALL or not value else f"{value:.4g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 model file``, ``1,200 model files``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def times(count: int) -> str:
     """``once``, ``2 times``, and so on."""
     return "once" if count == 1 else f"{count} times"

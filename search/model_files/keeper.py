@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from search.home.text import counted
 from search.model_files.deletion import delete_model_file, model_file_size, versions_of
 from search.model_files.needed import has_model_file, needed_trials
 from search.optimization.leaderboard import leaderboard
@@ -82,9 +83,10 @@ class ModelKeeper:
     def _line(self) -> str:
         setting = f"[search] keep_models = {self._keep}"
         if left := len(self._chosen) - self._n_handled:
-            return f"{_files(left)} beyond {setting} may still be in MLflow: the next run of the study deletes them"
+            still = f"{counted(left, 'model file')} beyond {setting} may still be in MLflow"
+            return f"{still}: the next run of the study deletes what is there"
         size = f"{self.size_bytes / 1e6:,.1f} MB"
-        return f"deleted {_files(self.n_deleted)}, {size}, by {setting}" if self.n_deleted else ""
+        return f"deleted {counted(self.n_deleted, 'model file')}, {size}, by {setting}" if self.n_deleted else ""
 
     def _delete(self, names: Collection[str], mlflow: Runs) -> None:
         """Deletes the files of runs, those of registered models excepted; a call after an error continues."""
@@ -100,10 +102,6 @@ class ModelKeeper:
                 self.n_deleted += 1
                 self.size_bytes += size
         self._n_handled += len(names)
-
-
-def _files(count: int) -> str:
-    return "1 model file" if count == 1 else f"{count:,} model files"
 
 
 def _named(mlflow: Runs, names: Collection[str]) -> Iterator[Run]:

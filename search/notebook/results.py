@@ -73,6 +73,8 @@ class Trial(TrialRow):
     def _repr_html_(self) -> str:
         known = {"trial": self.number, self.objective: self.value, "state": self.state.lower()}
         known |= {"configuration": short(self.params), "best epoch": self.best_epoch, "time": seconds(self.duration_s)}
+        marks = legend([self])
+        known |= {"marked": marks} if marks else {}
         return html_table(known.items())
 
 

@@ -10,7 +10,7 @@ import typer
 
 import search
 from search.cli.options import Home, Json, Study, argument, option
-from search.home.text import times
+from search.home.text import counted, times
 from search.reporting import display
 from search.reporting.screen import is_quiet
 
@@ -27,7 +27,8 @@ def delete(study: Study, yes: Yes = False, home: Home = None, as_json: Json = Fa
     """
     found = search.delete_study(study, dry_run=True, home=home)
     read = f"; its test was read {times(found.seal_opened)}, which MLflow still counts" if found.seal_opened else ""
-    _confirm(f"study {study}: {found.trials} trials and {found.runs} runs with their files{read}", yes=yes)
+    what = f"{counted(found.trials, 'trial')} and {counted(found.runs, 'run')} with their files"
+    _confirm(f"study {study}: {what}{read}", yes=yes)
     result = search.delete_study(study, home=home)
     display.show([f"deleted study {study}"], asdict(result), as_json=as_json)
 
@@ -38,12 +39,14 @@ def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = N
     Example: mlp-search prune-models digits --keep 10
     """
     found = search.prune_models(study, keep=keep, dry_run=True, home=home)
-    size, n_files = f"{found.size_bytes / _MB:,.1f} MB", len(found.trials)
-    if n_files:
-        _confirm(f"study {study}: {n_files:,} model files, {size}, of trials {_listed(found.trials)}", yes=yes)
+    files = f"{counted(len(found.trials), 'model file')}, {found.size_bytes / _MB:,.1f} MB"
+    if found.trials:
+        of_trials = f"of {'trials' if len(found.trials) > 1 else 'trial'} {_listed(found.trials)}"
+        _confirm(f"study {study}: {files}, {of_trials}", yes=yes)
         found = search.prune_models(study, keep=keep, home=home)
-    line = f"deleted {n_files:,} model files, {size}; {len(found.kept):,} trials keep theirs"
-    display.show([line if n_files else "nothing to delete"], asdict(found), as_json=as_json)
+    keep_theirs = f"{counted(len(found.kept), 'trial')} {'keeps its own' if len(found.kept) == 1 else 'keep theirs'}"
+    line = f"deleted {files}; {keep_theirs}" if found.trials else "nothing to delete"
+    display.show([line], asdict(found), as_json=as_json)
 
 
 def rename(study: Study, name: NewName, home: Home = None, as_json: Json = False) -> None:
@@ -52,7 +55,8 @@ def rename(study: Study, name: NewName, home: Home = None, as_json: Json = False
     Example: mlp-search rename digits digits-first-try
     """
     result = search.rename_study(study, name, home=home)
-    display.show([f"renamed study {study} to {name}; updated {result.runs} runs"], asdict(result), as_json=as_json)
+    line = f"renamed study {study} to {name}; updated {counted(result.runs, 'run')}"
+    display.show([line], asdict(result), as_json=as_json)
     display.message(f"a study file with the old name starts a new study: set study.name to {name} to resume this one")
 
 

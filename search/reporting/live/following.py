@@ -13,6 +13,7 @@ from pipelines.errors import NotFoundError, SpecError
 from pipelines.training.history import EpochReport
 from search.home.locks import is_study_held
 from search.home.settings import Settings, read_settings
+from search.home.text import counted
 from search.optimization.leaderboard import leaderboard, objective_of
 from search.optimization.studies import load_own_study
 from search.scheduling.progress import Observer, Progress, SlotView
@@ -136,7 +137,7 @@ def ending(progress: Progress) -> str:
     if is_spent(progress):
         return f"study {progress.study} has used its budget"
     n_left = len(progress.slots)
-    left = f", which left {n_left} {'trial' if n_left == 1 else 'trials'} in training" if n_left else ""
+    left = f", which left {counted(n_left, 'trial')} in training" if n_left else ""
     return f"no process searches study {progress.study} any more{left}; mlp-search run resumes it"
 
 

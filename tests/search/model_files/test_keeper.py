@@ -14,8 +14,9 @@ from world import World
 
 import search
 from pipelines.errors import SpecError
-from search.home.settings import read_settings
+from search.home.settings import Settings, prepare_home, read_settings
 from search.model_files import needed_trials
+from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_study
 from search.scheduling.progress import Progress
 from search.scheduling.scheduler import Scheduler
@@ -55,7 +56,9 @@ def test_what_is_needed(attributes: dict[str, Any], keep: int, needed: set[int])
     assert needed_trials(attributes, ROWS, keep) == needed
 
 
-def test_files_go_during_the_search(world: World) -> None:
+def test_files_go_during_the_search(places: Settings) -> None:
+    prepare_home(places)
+    world = World(places)
     spec = world.spec(trials=9, keep_models=2)
     keepers = []
 
@@ -64,8 +67,9 @@ def test_files_go_during_the_search(world: World) -> None:
         scheduler.keeper.beat(progress.done)
 
     world.search(spec, ScriptedPool(2), act)
-    files = n_files(world.settings.home, spec.name)
-    ranked = [trial.number for trial in search.trials(spec.name, home=world.settings.home)]
+    rows = leaderboard(load_study(places, spec.name))
+    files = {row.number: len(list(places.home.glob(f"artifacts/**/{row.run_id}/artifacts/model.h5"))) for row in rows}
+    ranked = [row.number for row in rows]
     assert keepers[0].n_deleted == 9 - sum(files.values()) >= 3
     assert files[ranked[0]] == files[ranked[1]] == 1
     notes: list[str] = []

@@ -75,6 +75,9 @@ def test_marks_are_explained(result: search.StudyResult) -> None:
     assert "ended by the timeout" not in result._repr_html_()
     rows = [replace(result.rows[0], stop_reason="timeout", is_enqueued=True, is_start=False)]
     assert "<div>e enqueued   t ended by the timeout</div>" in replace(result, rows=tuple(rows))._repr_html_()
+    best = replace(result, rows=tuple(rows)).best
+    assert best
+    assert "ended by the timeout" in best._repr_html_()
 
 
 def test_a_home_is_remembered_by_copies_too(result: search.StudyResult, contenders: Path) -> None:

@@ -30,7 +30,7 @@ def test_a_study_goes_with_its_runs_and_files(home: Path) -> None:
     tested = models_tested_on(client, reading["test_rows"], "")
     answer = call("delete", "weak", "--yes", "--home", home, "--json")
     assert answer.json() == {"study": "weak", "trials": 1, "runs": 1, "seal_opened": 1, "deleted": True}
-    assert "to be deleted: study weak: 1 trials and 1 runs with their files; its test was read once" in answer.err
+    assert "to be deleted: study weak: 1 trial and 1 run with their files; its test was read once" in answer.err
     assert search.studies(home=home) == others
     assert not [path for path in home.glob(f"artifacts/**/{rows[0].run_id}/**/*") if path.is_file()]
     assert call("doctor", "--home", home).code == 0
