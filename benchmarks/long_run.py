@@ -1,15 +1,16 @@
 """Memory and pace of a study of 2,000 tiny trials, and response times afterwards.
 
 ``mlp-search run`` searches digits in a temporary home, and its memory is sampled five times a second. A trial ends
-at the time in Optuna's database; the time between trials is the median over 200 of them. Afterwards
+at the time in Optuna's database; the time between trials is the median over up to 200 of them. Afterwards
 ``mlp-search trials`` is timed as a process, and the request behind MLflow's page (the best 100 runs) against the server
-of ``mlp-search ui``.
+of ``mlp-search ui``; then ``prune-models --keep 10``, and ``doctor``, which must find nothing, once each.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,9 @@ from search.operations.ui import serving
 MB = 2**20
 PORT = 5987
 SPAN = 200
-"""Trials that are looked at together; the first of them warm up."""
+"""Trials that are looked at together, a third where there are few; the first of them warm up."""
+KEEP = 10
+"""Model files that ``prune-models`` leaves."""
 STUDY = """\
 [study]
 name = "long"
@@ -79,9 +82,10 @@ def figures(outcome: Outcome, held: list[tuple[float, int]]) -> dict[str, float]
     """Memory after the first trials and at most since then; the time between trials at the start and at the end."""
     ends = sorted(end for end, _ in ours.finished_trials(outcome, "long").values())
     gaps = [1000 * (b - a) for a, b in itertools.pairwise(ends)]
-    warm = next(rss for at, rss in held if at - outcome.started >= ends[SPAN - 1])
-    most = max(rss for at, rss in held if at - outcome.started >= ends[SPAN - 1])
-    first, last = statistics.median(gaps[SPAN : 2 * SPAN]), statistics.median(gaps[-SPAN:])
+    span = min(SPAN, len(gaps) // 3)
+    later = [rss for at, rss in held if at - outcome.started >= ends[span - 1]]
+    warm, most = later[0], max(later)
+    first, last = statistics.median(gaps[span : 2 * span]), statistics.median(gaps[-span:])
     return {
         "memory_after_200_mb": warm / MB, "memory_at_most_mb": most / MB, "memory_growth": most / warm - 1,
         "between_trials_first_ms": first, "between_trials_last_ms": last, "slower": last / first,
@@ -98,13 +102,14 @@ def median_s(call: Callable[[], Any]) -> float:
     return statistics.median(took)
 
 
-def waits(home: Path) -> dict[str, float]:
+def type_(home: Path, *words: str) -> str:
+    """Runs a command, which must succeed; returns what it printed."""
+    command = [str(Path(sys.executable).with_name("mlp-search")), *words, "--home", str(home)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def waits(home: Path, n_trials: int) -> dict[str, float]:
     """Seconds that people wait for the leaderboard, for one trial, and for the runs on MLflow's page."""
-    program = [str(Path(sys.executable).with_name("mlp-search"))]
-
-    def type_(*words: str) -> None:
-        subprocess.run([*program, *words, "--home", str(home)], check=True, capture_output=True)
-
     with serving(home, "127.0.0.1", PORT) as server:
         api = f"{server.url}/ajax-api/2.0/mlflow"
         found = requests.get(f"{api}/experiments/get-by-name", {"experiment_name": "long"}, timeout=60).json()
@@ -113,14 +118,24 @@ def waits(home: Path) -> dict[str, float]:
 
         def page() -> None:
             answer = requests.post(f"{api}/runs/search", json=query, timeout=60)
-            assert len(answer.json()["runs"]) == 100
+            assert len(answer.json()["runs"]) == min(100, n_trials)
 
         page_s = median_s(page)
     return {
-        "trials_s": median_s(lambda: type_("trials", "long", "--top", "20")),
-        "show_s": median_s(lambda: type_("show", "long", "0")),
+        "trials_s": median_s(lambda: type_(home, "trials", "long", "--top", "20")),
+        "show_s": median_s(lambda: type_(home, "show", "long", "0")),
         "page_s": page_s,
     }
+
+
+def upkeep(home: Path) -> dict[str, float]:
+    """Seconds of deleting model files, how many were deleted, and seconds of checking the home that is left."""
+    started = time.perf_counter()
+    pruned = json.loads(type_(home, "prune-models", "long", "--keep", str(KEEP), "--yes", "--json"))
+    took = time.perf_counter() - started
+    started = time.perf_counter()
+    type_(home, "doctor")
+    return {"prune_models_s": took, "pruned_models": len(pruned["trials"]), "doctor_s": time.perf_counter() - started}
 
 
 def main() -> None:
@@ -132,7 +147,8 @@ def main() -> None:
     with temporary_home() as home:
         started, held = run(home, arguments.trials)
         outcome = Outcome(home, started, time.time() - started, 0, 0.0)
-        row = {"trials": arguments.trials, "wall_s": outcome.wall_s, **figures(outcome, held), **waits(home)}
+        row = {"trials": arguments.trials, "wall_s": outcome.wall_s, **figures(outcome, held)}
+        row |= waits(home, arguments.trials) | upkeep(home)
     table = Table("figure", "value")
     for name, value in row.items():
         table.add_row(name.replace("_", " "), f"{value:.2f}")

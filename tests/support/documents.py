@@ -7,9 +7,13 @@ import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
 RUNNABLE = ("", "bash")
-"""The kinds of blocks whose lines a shell runs here; ``sh`` are those that need a server, a container or a package."""
+"""The kinds of blocks that a newcomer's shell runs word for word; of the others, ``sh``, each line runs once with a
+small budget, unless it needs a server, a container, a package or minutes."""
 
 
 def blocks(path: Path) -> list[tuple[str, str]]:
