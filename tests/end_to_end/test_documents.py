@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from documents import PAGES, ROOT, our_commands
+from PIL import Image, ImageColor
 from typer.main import get_command
 from waiting import PATIENCE_S
 
 import search
 from search.cli.app import app
+from search.reporting.charts.style import BLUE, ORANGE, VERMILION
 from search.spec.rules import TABLES
 
 GROUP: Any = get_command(app)
@@ -59,6 +61,22 @@ def test_the_site_has_every_command_key_and_name_and_needs_no_network(site: Path
 
 def read(site: Path, page: str) -> str:
     return (site / page / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_pictures_are_small_shown_and_have_the_colors_of_the_charts() -> None:
+    folder = ROOT / "docs" / "images"
+    shown = {Path(name).name for path in PAGES for name in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", path.read_text())}
+    drawn = (folder / "draw.py").read_text()
+    pictures = sorted(folder.glob("*.png"))
+    assert {path.name for path in pictures} == shown
+    for path in pictures:
+        assert path.stat().st_size < 250_000, path
+        assert path.name in drawn, path
+    colors = {rgb for _, rgb in Image.open(folder / "report.png").convert("RGB").getcolors(1 << 16)}
+    for color in (BLUE, ORANGE, VERMILION):  # complete trials, pruned ones, the best so far
+        wanted = ImageColor.getrgb(color)
+        nearest = min(max(abs(a - b) for a, b in zip(wanted, found, strict=True)) for found in colors)
+        assert nearest <= 16, color  # thin lines blend with what is beneath them
 
 
 def test_every_command_in_the_documents_is_one_that_the_program_has() -> None:
