@@ -1,0 +1,110 @@
+"""Arrays of an archive that say how rows are weighted and split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_tables import N_ROWS, RNG, TARGET
+
+from pipelines.config import DataConfig
+from pipelines.data import loading, sealed
+from pipelines.errors import DataError
+
+ROW = np.arange(N_ROWS)
+WEIGHT = RNG.uniform(0.5, 2, N_ROWS)
+GROUP = ROW // 6
+PART = np.array(["Training", "train", " VALID", "Dev", "test", "train"])[ROW % 6]
+
+
+def archive(path: Path, *, own: bool = False, **arrays: np.ndarray) -> DataConfig:
+    x = RNG.normal(size=(N_ROWS, 3)).astype(np.float32)
+    x[:, 0] = ROW
+    given = {"x": x, "y": TARGET}
+    if own:
+        given = {"x_train": x, "y_train": TARGET, "x_val": x[:30] + 0.5, "y_val": TARGET[:30]}
+        given |= {"x_test": x[:60] + 0.2, "y_test": TARGET[:60]}
+    np.savez(path / "own.npz", **given, **arrays)
+    return DataConfig(str(path / "own.npz"))
+
+
+def test_arrays_of_an_archive_weigh_its_rows(tmp_path: Path):
+    config = archive(tmp_path, sample_weight=WEIGHT)
+    dataset, test = loading.load(config), sealed.open_test(config)
+    for split in (dataset.training, dataset.validation, test):
+        rows = split.x[:, 0].astype(int)
+        assert split.weight == pytest.approx(WEIGHT[rows] / WEIGHT[rows].mean(), rel=1e-5)
+    ends = {"sample_weight_val": WEIGHT[:30], "sample_weight_test": WEIGHT[:60, None]}
+    config = archive(tmp_path, own=True, sample_weight_train=WEIGHT, **ends)
+    dataset, test = loading.load(config), sealed.open_test(config)
+    for split, n_rows in ((dataset.training, N_ROWS), (dataset.validation, 30), (test, 60)):
+        assert split.weight == pytest.approx(WEIGHT[:n_rows] / WEIGHT[:n_rows].mean(), rel=1e-5)
+    config = archive(tmp_path, own=True, sample_weight=WEIGHT)
+    dataset, test = loading.load(config), sealed.open_test(config)
+    assert dataset.training.weight is not None
+    assert dataset.validation.weight is test.weight is None
+    assert any("there is no array 'sample_weight_val'" in note for note in dataset.notes)
+    assert not any("not used" in note for note in dataset.notes)
+
+
+def test_equal_weights_of_an_archive_change_nothing(tmp_path: Path):
+    plain = loading.load(archive(tmp_path))
+    np.savez(tmp_path / "other.npz", **np.load(tmp_path / "own.npz"), sample_weight=np.full(N_ROWS, 2))
+    other = loading.load(DataConfig(str(tmp_path / "other.npz")))
+    assert other.fingerprint == plain.fingerprint
+    assert other.training.weight is None
+
+
+def test_arrays_of_an_archive_split_its_rows(tmp_path: Path):
+    days = np.datetime64("2024-01-01") + RNG.permutation(N_ROWS)
+    arrays = {"groups": GROUP, "patient": GROUP // 2, "row": ROW, "day": days, "part": PART.astype("S")}
+    own = archive(tmp_path, **arrays)
+
+    def parts(**settings: object) -> list[np.ndarray]:
+        config = DataConfig(own.source, **settings)
+        dataset, test = loading.load(config), sealed.open_test(config)
+        return [split.x[:, 0].astype(int) for split in (dataset.training, dataset.validation, test)]
+
+    for values, found in ((GROUP, parts()), (GROUP // 2, parts(group="patient"))):
+        kept = [set(values[rows]) for rows in found]
+        assert sum(map(len, kept)) == len(set.union(*kept))
+    notes = loading.load(own).notes
+    assert any("array 'day': not used" in note and "time or split in [data] names" in note for note in notes)
+    training, validation, test = parts(time="day")
+    assert (
+        "array 'groups': not used, because data.time splits the rows"
+        in loading.load(DataConfig(own.source, time="day")).notes
+    )
+    assert days[training].max() < days[validation].min() <= days[validation].max() < days[test].min()
+    with pytest.raises(DataError, match="rows of one group"):
+        parts(split="part")
+    training, validation, test = parts(split="part", group="row")
+    assert set(test % 6) == {4}
+    assert set(validation % 6) == {2, 3}
+
+
+def test_groups_of_an_archive_are_named_when_rows_are_split(tmp_path: Path):
+    path = tmp_path / "own.npz"
+    np.savez(path, x=np.stack([ROW, ROW], 1), y=TARGET, groups=ROW % 2)
+    with pytest.raises(DataError, match=r"own\.npz: array 'groups', data\.group: must hold at least 3 different"):
+        loading.load(DataConfig(str(path)))
+
+
+def unused(config: DataConfig) -> set[str]:
+    return {note for note in loading.load(config).notes if ": not used, got" in note}
+
+
+def test_shares_beside_own_rows_of_an_archive_are_named(tmp_path: Path):
+    x, path = np.stack([ROW, ROW % 5], 1), tmp_path / "own.npz"
+    own = {"x_train": x, "y_train": TARGET, "x_test": x, "y_test": TARGET}
+    np.savez(path, **own)
+    given = {"validation_fraction": 0.3, "test_fraction": 0.1, "split_seed": 7}
+    of_test = "data.test_fraction: not used, got 0.1, but the file has test rows of its own"
+    assert unused(DataConfig(str(path), **given)) == {of_test}
+    np.savez(path, **own, x_val=x, y_val=TARGET)
+    assert unused(DataConfig(str(path), **given)) == {
+        of_test,
+        "data.validation_fraction: not used, got 0.3, but the file has validation rows of its own",
+        "data.split_seed: not used, got 7, but no row is drawn at random",
+    }
