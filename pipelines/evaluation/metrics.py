@@ -66,7 +66,7 @@ class Evaluation:
         interval: 95% interval of the accuracy, Wilson's, low and high.
         classes: The per-class table, in the order of the classes.
         confusion: ``confusion[i][j]`` rows of class i were predicted as class j; (n_classes, n_classes) counts.
-        majority: Share of the most frequent class, by weight: the accuracy of always answering with it.
+        majority: Share of the most frequent class, by weight: the accuracy of always predicting it.
         metrics: By name, each of ``CLASSIFICATION_METRICS``.
     """
 

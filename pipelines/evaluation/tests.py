@@ -55,7 +55,7 @@ def discordant(right_a: npt.ArrayLike, right_b: npt.ArrayLike) -> tuple[int, int
 
 
 def discordant_with_majority(confusion: npt.ArrayLike) -> tuple[int, int]:
-    """Returns ``discordant`` of a model and of always answering with its rows' most frequent class.
+    """Returns ``discordant`` of a model and of always predicting its rows' most frequent class.
 
     Args:
         confusion: (n_classes, n_classes) counts; rows are the true classes, columns the predicted ones.

@@ -46,7 +46,7 @@ class FinalistsResult(HtmlResult):
         seal_opened: How often the held-out test of the study was read.
         interrupted: Whether Ctrl-C ended it; the same call resumes it.
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
-        majority: Accuracy of always answering with the validation rows' most frequent class; None in a regression.
+        majority: Accuracy of always predicting the validation rows' most frequent class; None in a regression.
         baselines: Metrics on the validation rows of each baseline; see ``TrialRow``.
         folds: Number of folds that the value of each run is the mean of; 1 with one split.
         ensemble: The winner's networks of all seeds as one model; None without one.

@@ -42,7 +42,7 @@ class SealedResult(HtmlResult):
         test_rows: Hash of the test rows and their labels.
         ordinal: 7 for the 7th model tested on these rows, over all studies of the home or tracking server.
         baseline: The objective's metric of a model that knows no inputs, on the same rows.
-        baselines: Every metric of the constant answer and of a linear model on the same rows.
+        baselines: Every metric of the constant prediction and of a linear model on the same rows.
         n_groups: Groups of the test rows, which the intervals count instead of rows; None without groups.
     """
 

@@ -1,4 +1,4 @@
-"""What needs no search: a constant answer, and a linear model on the same encoded rows.
+"""What needs no search: a constant prediction, and a linear model on the same encoded rows.
 
 A network that does not beat both is not worth its cost. They are trained once for a study, in a thread of the
 searching process while the workers start.
@@ -30,8 +30,8 @@ _BLOCK_ROWS = 65_536  # of a prediction: a standardized copy of all rows could b
 _MAX_STEPS = 200
 _LOWEST = 1e-7
 _NAMES = {
-    "majority": "Always answering with the most frequent class",
-    "mean": "Always answering with the mean",
+    "majority": "Always predicting the most frequent class",
+    "mean": "Always predicting the mean",
     "linear": "A linear model",
 }
 

@@ -31,7 +31,7 @@ class TrialRow(HtmlResult):
         duration_s: Seconds from its start in the slot to its model file.
         device: The device it trained on.
         run_id: Its run in MLflow.
-        majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
+        majority: Accuracy of always predicting the validation rows' most frequent class; None if unknown.
         objective: The validation metric that ``value`` is.
         baselines: Metrics on the validation rows, by name, of each baseline that the study knows: ``majority`` or
             ``mean``, and ``linear``.

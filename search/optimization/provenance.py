@@ -86,7 +86,7 @@ def machine(devices: Sequence[str]) -> dict[str, object]:
 
 
 def majority_of(dataset: Dataset) -> float | None:
-    """Accuracy of always answering with the validation rows' most frequent class; None in a regression.
+    """Accuracy of always predicting the validation rows' most frequent class; None in a regression.
 
     With folds it is that on the rows of all folds.
     """

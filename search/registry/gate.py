@@ -82,7 +82,7 @@ class Reading:
         return self.predictions
 
     def rows_as(self, other: Reading) -> str:
-        """What tells the test rows from those of another model: their hash, or else the dataset's fingerprint."""
+        """The identity of the test rows: their hash, or else the dataset's fingerprint."""
         return self.test_rows if self.test_rows and other.test_rows else self.fingerprint
 
 
@@ -118,8 +118,8 @@ def pass_gate(
 ) -> GateVerdict:
     """Passes a challenger that is better than the champion on the same held-out rows by more than chance explains.
 
-    The first version is compared with the best answer that is the same for each of these rows: by accuracy, their most
-    frequent class. A later one must have a better value than that answer, too.
+    The first version is compared with the best constant prediction for these rows: by accuracy, their most frequent
+    class. A later one must have a better value than that prediction, too.
 
     Args:
         challenger: The model that is to become champion.
@@ -155,7 +155,7 @@ def pass_gate(
 
 
 def _missing(model: Reading, *, by_rows: bool) -> str:
-    """Why a model cannot be compared, by what rows contribute or else by right rows; "" if it can."""
+    """The reason why a model cannot be compared, by contributions of rows or by correct rows; "" if it can."""
     if not model.is_tested:
         return f"{model.name} has no held-out test to compare with"
     if not by_rows and model.right is None:
@@ -167,7 +167,7 @@ def _missing(model: Reading, *, by_rows: bool) -> str:
 
 
 def _unlike(challenger: Reading, champion: Reading, *, by_rows: bool) -> str:
-    """Why two models cannot be compared though both were tested; "" if they can."""
+    """The reason why two tested models cannot be compared; "" if they can."""
     if by_rows:
         own, other = challenger.kept, champion.kept
         is_alike = own.predicted.shape == other.predicted.shape and np.allclose(own.truth, other.truth)
@@ -193,11 +193,11 @@ def _pass_first(challenger: Reading, alpha: float, nth: int, metric: str) -> Gat
 
 
 def _beside_constant(model: Reading, metric: str) -> _Comparison | None:
-    """A model beside the best answer that is the same for each row; None where too little was kept."""
+    """A model beside the best constant prediction; None where too little was kept."""
     if metric == "accuracy" and not model.is_beyond_mcnemar:
         return None if model.confusion is None else _against_majority(model.confusion)
     own = model.kept
-    return _by_contributions(own, own.of_best_constant(metric), "that answer", metric)
+    return _by_contributions(own, own.of_best_constant(metric), "that prediction", metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ class _Comparison:
     is_better: bool
     p_value: float
     n_signs: int | None = None
-    what: str = "better than the same answer for each row"
+    what: str = "better than a constant prediction"
 
     def verdict(self, subject: str, what: str, alpha: float, nth: int) -> GateVerdict:
         """The verdict at the challenger's share of alpha.
@@ -236,8 +236,11 @@ class _Comparison:
         share = f"{level:.3g}, the {ordinal(nth)} challenger's share of alpha {alpha:g} on these rows"
         if self.n_signs is not None:
             smallest = smallest_difference(self.n_signs, self.n_rows, level)
-            could = "no difference on so few rows" if smallest is None else f"a difference of {smallest:.4f}"
-            share += f"; it could show {could}"
+            share += "; " + (
+                f"the smallest difference it can detect is {smallest:.4f}"
+                if smallest is not None
+                else "it can detect no difference on so few rows"
+            )
         if not self.is_better:
             reason = f"{subject} not {what}: {self.both}; the level is {share}"
         elif p_value >= level:
@@ -257,7 +260,7 @@ def _against_majority(confusion: np.ndarray) -> _Comparison:
     n_rows, n_right, majority = int(confusion.sum()), int(confusion.trace()), int(confusion.sum(axis=1).max())
     both = f"test accuracy {n_right / n_rows:.4f}, the most frequent class has {majority / n_rows:.4f}"
     compared = _by_signs(both, discordant_with_majority(confusion), n_rows)
-    return replace(compared, what="better than always answering with one class")
+    return replace(compared, what="better than always predicting one class")
 
 
 def _by_signs(both: str, signs: tuple[int, int], n_rows: int) -> _Comparison:

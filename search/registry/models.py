@@ -39,7 +39,7 @@ class VersionRow(HtmlResult):
     """One version of a registered model; ``test_accuracy`` is None if it was not evaluated on the held-out test.
 
     ``majority`` is the share of the test rows' most frequent class; None if unknown. ``value`` is the test's metric of
-    the study's ``objective``, ``baseline`` that of the same answer for each row, ``linear`` that of a linear model;
+    the study's ``objective``, ``baseline`` that of a constant prediction, ``linear`` that of a linear model;
     None if it was not evaluated, or if an earlier version did not record it.
     """
 

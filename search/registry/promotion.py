@@ -54,7 +54,7 @@ class Promotion(HtmlResult):
         champion_value: The same of the champion; None if there was none, or if it is unknown.
         baseline: The same of a model that knows no inputs; None if unknown.
         test: The name of the gate's test; None if nothing was tested.
-        baselines: Every metric of the constant answer and of a linear model on the test rows; none if unknown.
+        baselines: Every metric of the constant prediction and of a linear model on the test rows; none if unknown.
     """
 
     model: str

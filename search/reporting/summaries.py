@@ -26,11 +26,11 @@ class StudySummary(HtmlResult):
         budget: The budget in trials; None without one.
         best_value: The best objective of a complete trial.
         elapsed_s: Duration of its runs together, in seconds.
-        majority: Accuracy of always answering with the validation rows' most frequent class; None if unknown.
+        majority: Accuracy of always predicting the validation rows' most frequent class; None if unknown.
         objective: The validation metric that ranks its trials.
         baselines: Metrics of its baselines by name; see ``TrialRow``.
         linear: The objective of the linear model; None if unknown.
-        constant: The objective of answering with the most frequent class, or the mean; None if unknown.
+        constant: The objective of predicting the most frequent class, or the mean; None if unknown.
     """
 
     name: str

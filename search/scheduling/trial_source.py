@@ -22,7 +22,10 @@ from search.storage.sharing import exclusive_access
 from search.tracking.run_names import trial_run_name
 from search.workers.tasks import StopReason, Task
 
-_MORE_SLOTS = "more slots than the study had virtual ones: it has {} from trial {} on, and other trials than with fewer"
+_MORE_SLOTS = (
+    "the study has more slots than virtual slots: it gets {} virtual slots from trial {} on, so its later trials differ"
+    " from those with fewer slots"
+)
 
 
 @dataclass(slots=True, kw_only=True)

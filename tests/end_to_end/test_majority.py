@@ -36,7 +36,7 @@ def study(tmp_path: Path) -> Path:
 
 def test_a_constant_classifier_is_named_at_every_step_and_not_promoted(study: Path, tmp_path: Path):
     place = ("--home", tmp_path / "home")
-    not_beaten = r"Always answering with the most frequent class reaches 0\.9\d+:\s+{}\s+does\s+not\s+beat\s+it"
+    not_beaten = r"Always predicting the most frequent class reaches 0\.9\d+:\s+{}\s+does\s+not\s+beat\s+it"
     steps = [
         (("run", study), "the best trial"),
         (("trials", "rare"), "the best trial"),
@@ -58,6 +58,6 @@ def test_a_constant_classifier_is_named_at_every_step_and_not_promoted(study: Pa
 
     refused = call("promote", "rare", "--json", *place)
     assert refused.code == 3
-    assert "better than always answering with one class" in refused.json()["reason"]
+    assert "better than always predicting one class" in refused.json()["reason"]
     assert refused.json()["majority"] == 0.99
     assert call("promote", "rare", "--force", "a demo", *place).code == 0

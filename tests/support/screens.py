@@ -117,7 +117,7 @@ TABLES = _strong_rows("piecewise", "none", "none", "piecewise")
 EXPLANATION = Explanation(
     ROWS[0],
     "Trial 17 reached validation accuracy 0.9875 at epoch 12 of 20, rank 1 of the 3 complete trials: 0.0031 better than"
-    " the next, trial 0. Always answering with the most frequent class has accuracy 0.1015; a linear model 0.9531.",
+    " the next, trial 0. Always predicting the most frequent class has accuracy 0.1015; a linear model 0.9531.",
 )
 FORECAST = Forecast(
     configurations_per_hour=1240.4,

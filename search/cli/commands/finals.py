@@ -164,10 +164,10 @@ def _expected_lines(verdict: search.Verdict) -> list[str]:
 
 
 def _ensemble_lines(ensemble: search.Ensemble | None, objective: str) -> list[str]:
-    """What is known of the winner's networks as one model."""
+    """Describes the ensemble of the winner's networks, in at most one line."""
     if ensemble is None:
         return []
-    line = f"{ensemble.run_name} answers with the mean of the winner's {ensemble.networks} networks"
+    line = f"{ensemble.run_name} predicts the mean of the winner's {ensemble.networks} networks"
     if ensemble.value is None:
         return [f"{line}. It has no {objective} of its own: every row is a training row of some of them."]
     return [f"{line}: {objective} {display.score(ensemble.value)}."]

@@ -157,7 +157,8 @@ def _explain_test(verdict: Verdict) -> str:
         if other.is_complete:
             error = standard_error(other.values)
             reason = (
-                f"the smaller one was chosen: that is within one standard error of the best mean, {value_text(error)}"
+                "the smaller network was chosen because its mean is within one standard error"
+                f" ({value_text(error)}) of the best"
             )
         by = value_text(verdict.loss)
         return f"The configuration of {against} is significantly better, by {by} on average; {reason}."

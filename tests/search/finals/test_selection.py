@@ -112,7 +112,7 @@ def test_a_smaller_network_that_the_paired_test_calls_worse_is_said_to_be_worse(
     assert verdict.loss == pytest.approx(0.002)
     assert "The configuration of trial 1" in verdict.explanation
     assert "is significantly better, by 0.0020 on average" in verdict.explanation
-    assert "the smaller one was chosen: that is within one standard error of" in verdict.explanation
+    assert "the smaller network was chosen because its mean is within one standard error (" in verdict.explanation
     assert "chance" not in verdict.explanation
 
 

@@ -1,4 +1,4 @@
-"""Baselines: a constant answer and a linear model on the same rows, and whether a search beats them."""
+"""Baselines: a constant prediction and a linear model on the same rows, and whether a search beats them."""
 
 from __future__ import annotations
 

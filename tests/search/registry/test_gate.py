@@ -54,9 +54,9 @@ def confusion(*rows: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("matrix", "reason"),
     [
-        (confusion((198, 0), (2, 0)), "is not better than always answering with one class"),
-        (confusion((190, 8), (0, 2)), "is not better than always answering with one class"),
-        (confusion((198, 0), (0, 2)), "is not significantly better than always answering with one class"),
+        (confusion((198, 0), (2, 0)), "is not better than always predicting one class"),
+        (confusion((190, 8), (0, 2)), "is not better than always predicting one class"),
+        (confusion((198, 0), (0, 2)), "is not significantly better than always predicting one class"),
     ],
 )
 def test_a_first_version_that_is_as_good_as_a_constant_is_refused(matrix: np.ndarray, reason: str):
@@ -101,7 +101,7 @@ def test_each_challenger_gets_its_share_of_alpha_and_the_smallest_difference_is_
     assert [verdict.level for verdict in verdicts] == pytest.approx([0.025, 0.05 / 6, 0.05 / 12])
     assert [verdict.smallest_difference for verdict in verdicts] == [0.08, 0.08, 0.09]
     assert "not below 0.00417, the 3rd challenger's share of alpha 0.05" in verdicts[2].reason
-    assert "it could show a difference of 0.0900" in verdicts[2].reason
+    assert "the smallest difference it can detect is 0.0900" in verdicts[2].reason
     worse = pass_gate(champion, better, nth=3)
     assert (worse.level, worse.smallest_difference) == (verdicts[2].level, 0.09)
 
@@ -190,7 +190,7 @@ def test_a_model_that_answers_the_same_for_each_row_is_refused(metric: str):
         constant = replace(poor, predictions=replace(poor.predictions, predicted=predicted))
         first = pass_gate(constant, None, metric=metric)
         assert not first.passed
-        assert "is not better than the same answer for each row" in first.reason
+        assert "is not better than a constant prediction" in first.reason
         later = pass_gate(constant, poor, metric=metric)
         assert not later.passed
         reasons.append(later.reason)
@@ -198,7 +198,7 @@ def test_a_model_that_answers_the_same_for_each_row_is_refused(metric: str):
         weighted = replace(constant, predictions=replace(constant.predictions, weight=weight))
         assert not pass_gate(weighted, None, metric=metric).passed
     # The champion is worse than a constant, as one may be that was forced.
-    assert any("it is better than it, but not better than the same answer" in reason for reason in reasons)
+    assert any("it is better than it, but not better than a constant prediction" in reason for reason in reasons)
 
 
 def test_a_constant_is_refused_by_accuracy_after_a_poor_champion_too():
@@ -207,7 +207,7 @@ def test_a_constant_is_refused_by_accuracy_after_a_poor_champion_too():
     constant = Reading("it", "f", ~labels, confusion((160, 0), (40, 0)))
     verdict = pass_gate(constant, poor)
     assert not verdict.passed
-    assert "it is better than champion version 1, but not better than always answering with one class" in verdict.reason
+    assert "it is better than champion version 1, but not better than always predicting one class" in verdict.reason
     assert verdict.p_value < 1e-9
     assert "is not better" in pass_gate(constant, None).reason
     useful = Reading("it", "f", np.arange(200) < 190, confusion((160, 0), (10, 30)))

@@ -85,7 +85,7 @@ def test_the_card_of_a_regression_names_its_unit_and_its_interval(home: Path) ->
     card = client_of(home).get_model_version_by_alias("prices", "champion").description
     assert "one number a row, in the unit of the column price" in card
     assert "validation RMSE" in card
-    assert "added to the prediction. It is made of the residuals of 64 validation rows." in card
+    assert "added to the prediction. It is computed from the residuals of 64 validation rows." in card
     assert "class" not in card
     assert "ccuracy" not in card
 
@@ -112,7 +112,7 @@ def test_two_classes_are_told_apart_by_a_threshold(home: Path, rows: Path) -> No
             assert row["label"] == ("yes" if row["probabilities"][1] > chosen else "no")
             assert row["probability"] == row["probabilities"][row["label"] == "yes"]
     card = client_of(home).get_model_version_by_alias("sales", "champion").description
-    assert "names yes above a probability of 0.5. `--threshold auto` names it above 0." in card
+    assert "Predicts yes above a probability of 0.5; with `--threshold auto`, above 0." in card
     frame = predict("sales", rows, threshold="auto", home=home).to_frame()
     assert frame.label.tolist() == [row["label"] for row in best]
     assert f"yes above {chosen:.4g}" in call("predict", "sales", rows, "--threshold", "auto", "--home", home).out

@@ -161,7 +161,7 @@ def test_it_opens_offline_without_an_error(chromium: Any, large: Path, tmp_path:
     assert page.cut() == []
     assert page.overlaps() == []
     assert page.page.evaluate("document.documentElement.scrollWidth") <= width, "only tables and figures scroll"
-    assert "trained on as an audit" in page.text()
+    assert "trained to the end, as an audit" in page.text()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -236,7 +236,7 @@ def test_a_study_with_one_trial(chromium: Any, tmp_path: Path) -> None:
     recorded(tmp_path / "home", "young", 1)
     page = Page(chromium, write_report("young", tmp_path / "young.html", home=tmp_path / "home"))
     assert page.errors == []
-    assert "None were trained yet" in page.text()
+    assert "No finalists yet" in page.text()
 
 
 def test_a_path_that_cannot_be_written(large: Path, tmp_path: Path) -> None:

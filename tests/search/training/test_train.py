@@ -79,7 +79,7 @@ class TestOneTraining:
         answer = call("train", "digits", *SMALL, "--epochs", 1, "--home", shared_home)
         assert answer.code == 0
         assert re.search(r"best: val_accuracy 0\.\d{4} at epoch 1 of 1, in .* s; run [0-9a-f]{32}\n$", answer.out)
-        assert "Always answering with the most frequent class reaches 0.1" in answer.out
+        assert "Always predicting the most frequent class reaches 0.1" in answer.out
         assert "hidden_1" in answer.out
 
     def test_the_same_seed_gives_the_same_model(
