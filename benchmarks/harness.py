@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib.metadata
 import importlib.util
@@ -28,6 +29,8 @@ FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
 PEERS = FOLDER / "peers"
 JOURNAL = "journal.jsonl"
+COMMAND = (sys.executable, "-m", "search")
+"""``mlp-search`` of the interpreter that runs the benchmark."""
 
 _PACKAGES = ("tensorflow", "keras", "optuna", "mlflow", "keras-tuner", "ray", "numpy", "mlp-search")
 # Whatever the person's shell says about these must not change where a benchmark writes.
@@ -179,6 +182,18 @@ def show_figures(figures: Sequence[Mapping[str, Any]], output: Path | None) -> N
 def console() -> Console:
     """A console whose tables stay whole on a pipe."""
     return Console() if sys.stdout.isatty() else Console(width=110)
+
+
+def options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of a benchmark as its JSON keeps them, without the places of this machine."""
+    places = ("data", "output", "keep")
+    return {name: value for name, value in vars(arguments).items() if name not in places}
+
+
+def show_verdicts(verdicts: Sequence[tuple[str, bool]]) -> None:
+    """Prints a line for each target: what it is, and whether it is held."""
+    for target, is_held in verdicts:
+        print(f"{'held' if is_held else 'NOT held'}: {target}")
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ import itertools
 import json
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 import ours
 import psutil
 import requests
-from harness import RESULTS, Outcome, console, machine, temporary_home, write_result
+from harness import COMMAND, RESULTS, Outcome, console, machine, temporary_home, write_result
 from rich.table import Table
 
 from search.operations.ui import serving
@@ -68,7 +67,7 @@ def run(home: Path, n_trials: int) -> tuple[float, list[tuple[float, int]]]:
     """
     file = home / "long.toml"
     file.write_text(STUDY.format(trials=n_trials))
-    command = [str(Path(sys.executable).with_name("mlp-search")), "run", str(file), "--home", str(home), "--json"]
+    command = [*COMMAND, "run", str(file), "--home", str(home), "--json"]
     started = time.time()
     with (home / "stdout.txt").open("wb") as out, (home / "stderr.txt").open("wb") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err)
@@ -104,7 +103,7 @@ def median_s(call: Callable[[], Any]) -> float:
 
 def type_(home: Path, *words: str) -> str:
     """Runs a command, which must succeed; returns what it printed."""
-    command = [str(Path(sys.executable).with_name("mlp-search")), *words, "--home", str(home)]
+    command = [*COMMAND, *words, "--home", str(home)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

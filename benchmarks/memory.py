@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
-from harness import RESULTS, console, machine, temporary_home, write_result
+from harness import COMMAND, RESULTS, console, machine, temporary_home, write_result
 from rich.table import Table
 
 MB = 2**20
@@ -41,7 +40,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "memory.json")
     arguments = parser.parse_args()
     with temporary_home() as home:
-        command = [str(Path(sys.executable).with_name("mlp-search")), "run", "digits", "--json", "--home", str(home)]
+        command = [*COMMAND, "run", "digits", "--json", "--home", str(home)]
         options = ["--trials", str(arguments.trials), "--workers", str(arguments.workers)]
         started = time.perf_counter()
         process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +83,17 @@ def panel_study(data: Path, limit: int = len(CONFIGURATIONS), epochs: int = PANE
     )
 
 
+def cold_study(seed: int, seconds: float) -> str:
+    """A study file on the space of the default study, without its starts."""
+    return "\n".join(
+        [
+            _section("[study]", {"name": "race", "seed": seed, "timeout_s": seconds}),
+            _section("[data]", {"source": "mnist"}),
+            _section("[space]", {"preset": "strong"}),
+        ]
+    )
+
+
 def variant_study(variant: Variant, seed: int, seconds: float) -> str:
     """A study file for one variant on the race's space."""
     fixed = {} if variant.schedule == "searched" else {"schedule": variant.schedule}
@@ -102,7 +112,7 @@ def variant_study(variant: Variant, seed: int, seconds: float) -> str:
 
 def run(home: Path, data: Path, limit_s: float, *arguments: str) -> harness.Outcome:
     """Runs ``mlp-search run ... --json`` with this home."""
-    command = [str(Path(sys.executable).with_name("mlp-search")), "run", *arguments, "--json"]
+    command = [*harness.COMMAND, "run", *arguments, "--json"]
     return harness.run(command, home, limit_s, MLP_SEARCH_HOME=str(home), MLP_SEARCH_DATA=str(data))
 
 
@@ -115,7 +125,7 @@ def trial_rows(outcome: harness.Outcome, study: str) -> list[dict[str, Any]]:
     """What ``trials STUDY --json`` prints for the home of a finished run."""
     home = outcome.home / "trials"
     home.mkdir(exist_ok=True)
-    command = [str(Path(sys.executable).with_name("mlp-search")), "trials", study, "--json"]
+    command = [*harness.COMMAND, "trials", study, "--json"]
     listing = harness.run(command, home, 120, MLP_SEARCH_HOME=str(outcome.home))
     return json.loads((listing.home / "stdout.txt").read_text())
 
@@ -141,7 +151,7 @@ def epoch_values(outcome: harness.Outcome, study: str) -> list[tuple[float, floa
 
     client = MlflowClient(f"sqlite:///{outcome.home / 'mlflow.db'}")
     experiment = client.get_experiment_by_name(study)
-    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    runs = client.search_runs([experiment.experiment_id], max_results=5000) if experiment else []
     points = [point for run in runs for point in client.get_metric_history(run.info.run_id, "val_accuracy")]
     return [(point.timestamp / 1000 - outcome.started, point.value) for point in points]
 

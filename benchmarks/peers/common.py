@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 N_TRAINING_ROWS, N_VALIDATION_ROWS, N_FEATURES, N_CLASSES = 48_000, 12_000, 784, 10
 PANEL_EPOCHS = 3
-RACE_EPOCHS = 40
+_CLASSIC_EPOCHS = 40
 
 # What Keras uses where the user names no learning rate; written out because our study file wants a number.
 _KERAS_LEARNING_RATE = {"sgd": 0.01, "rmsprop": 0.001, "adam": 0.001}
@@ -64,23 +64,44 @@ class Range:
 Dimension = Range | list[Any]
 
 
-def race_space(schedule: bool = True) -> dict[str, Dimension]:
-    """The space of the race, one entry a dimension: a range, or a list of choices."""
+def race_space(name: str = "classic", schedule: bool = True) -> dict[str, Dimension]:
+    """A space of the race, one entry a dimension: a range, or a list of choices.
+
+    Args:
+        name: ``classic``, or ``strong``: the space of our preset of that name, as it is for pictures.
+        schedule: Whether the learning rate's schedule is searched; else the rate is constant.
+    """
+    space = _classic_space() if name == "classic" else _strong_space()
+    return space if schedule else space | {"schedule": ["constant"]}
+
+
+def _strong_space() -> dict[str, Dimension]:
+    from search.spec.schema import preset_space
+
+    given = preset_space("strong", "mnist")
+    return {key: Range(**value) if isinstance(value, dict) else list(value) for key, value in given.items()}
+
+
+def _classic_space() -> dict[str, Dimension]:
     return {
         "width": Range(32, 1024, log=True),
         "depth": Range(1, 4),
         "dropout": Range(0.0, 0.5),
         "optimizer": ["sgd", "rmsprop", "adam"],
         "learning_rate": Range(1e-4, 1e-1, log=True),
-        "schedule": ["constant", "cosine"] if schedule else ["constant"],
+        "schedule": ["constant", "cosine"],
         "batch_size": [32, 64, 128, 256],
-        "epochs": Range(5, RACE_EPOCHS),
+        "epochs": Range(5, _CLASSIC_EPOCHS),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """Training and validation rows: ``x_*`` (n_rows, 784) float32 from 0 to 1, ``y_*`` (n_rows,) uint8."""
+    """Training and validation rows.
+
+    ``x_*`` are (n_rows, 784) float32 from 0 to 1; ``y_*`` (n_rows,) uint8 classes, or (n_rows, 10) float32 zeros and
+    ones.
+    """
 
     x_train: Any = field(repr=False)
     y_train: Any = field(repr=False)
@@ -112,26 +133,78 @@ def load_arrays(folder: Path, stratified_seed: int | None = None) -> Arrays:
     return Arrays(x_train, y_train, x_val, y_val)
 
 
+def race_arrays(options: Options) -> Arrays:
+    """The rows of the race, whose classes are zeros and ones where the space smooths them."""
+    import keras
+
+    arrays = load_arrays(options.data, stratified_seed=0)
+    if "label_smoothing" not in race_space(options.space):
+        return arrays
+    y_train, y_val = (
+        keras.utils.to_categorical(y, N_CLASSES).astype("float32") for y in (arrays.y_train, arrays.y_val)
+    )
+    return replace(arrays, y_train=y_train, y_val=y_val)
+
+
 def build_model(configuration: Configuration, epochs: int) -> Any:
-    """A compiled Keras model: depth times Dense(width, ReLU) and Dropout, then softmax.
+    """A compiled Keras model: hidden layers, then softmax.
+
+    A hidden layer is Dense, batch normalization, activation and Dropout; without the second and with ReLU where the
+    configuration does not name them.
 
     Args:
-        configuration: Values by name, as in ``CONFIGURATIONS``.
-        epochs: The epochs that a cosine schedule decays over.
+        configuration: Values by name, as in ``CONFIGURATIONS``, and those of the dimensions of our preset.
+        epochs: The epochs that a schedule decays over.
     """
     import keras
 
     model = keras.Sequential([keras.Input((N_FEATURES,))])
+    width, activation = configuration["width"], configuration.get("activation", "relu")
     for _ in range(configuration["depth"]):
-        model.add(keras.layers.Dense(configuration["width"], activation="relu"))
+        if configuration.get("normalization") == "batch":
+            model.add(keras.layers.Dense(width, use_bias=False))
+            model.add(keras.layers.BatchNormalization())
+            model.add(keras.layers.Activation(activation))
+        else:
+            model.add(keras.layers.Dense(width, activation=activation))
         model.add(keras.layers.Dropout(configuration["dropout"]))
     model.add(keras.layers.Dense(N_CLASSES, activation="softmax"))
-    rate: Any = configuration["learning_rate"]
-    if configuration["schedule"] == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, epochs * steps_per_epoch(configuration["batch_size"]))
-    optimizer = keras.optimizers.get({"class_name": configuration["optimizer"], "config": {"learning_rate": rate}})
-    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss: Any = "sparse_categorical_crossentropy"
+    if "label_smoothing" in configuration:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=configuration["label_smoothing"])
+    model.compile(optimizer=_optimizer(configuration, epochs), loss=loss, metrics=["accuracy"])
     return model
+
+
+def _optimizer(configuration: Configuration, epochs: int) -> Any:
+    import keras
+
+    config = {"learning_rate": _learning_rate(configuration, epochs)}
+    if "weight_decay" in configuration:
+        config["weight_decay"] = configuration["weight_decay"]
+    if configuration.get("ema"):
+        config |= {"use_ema": True, "ema_momentum": configuration["ema"]}
+    return keras.optimizers.get({"class_name": configuration["optimizer"], "config": config})
+
+
+def _learning_rate(configuration: Configuration, epochs: int) -> Any:
+    """The rate, or Keras's schedule of it; ``onecycle`` rises in a straight line, as Keras has no other rise."""
+    from keras.optimizers.schedules import CosineDecay
+
+    rate, n_steps = configuration["learning_rate"], epochs * steps_per_epoch(configuration["batch_size"])
+    if configuration["schedule"] == "constant":
+        return rate
+    if configuration["schedule"] == "cosine":
+        return CosineDecay(rate, n_steps)
+    n_rising = int(0.3 * n_steps)
+    return CosineDecay(rate / 25, n_steps - n_rising, warmup_target=rate, warmup_steps=n_rising)
+
+
+def callbacks_of(configuration: Configuration) -> list[Any]:
+    """Keras's callbacks that a configuration needs, before all others: that for the average of the weights."""
+    import keras
+
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if configuration.get("ema") else []
 
 
 def steps_per_epoch(batch_size: int) -> int:
@@ -167,7 +240,8 @@ class Options:
         epochs: Epochs of each of them.
         seconds: How long the race lasts.
         seed: Seed of the race's sampler and of Keras.
-        schedule: Whether the race's space has the learning rate's schedule.
+        space: The race's space, as ``race_space`` takes it.
+        schedule: Whether the learning rate's schedule is searched.
         model: How the Optuna peer stores a model: ``log_model`` or ``h5``.
     """
 
@@ -178,6 +252,7 @@ class Options:
     epochs: int = PANEL_EPOCHS
     seconds: float = 240.0
     seed: int = 0
+    space: str = "strong"
     schedule: bool = True
     model: str = "log_model"
 
@@ -199,6 +274,7 @@ def parse_options() -> Options:
     parser.add_argument("--epochs", type=int, default=PANEL_EPOCHS)
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--space", choices=["strong", "classic"], default="strong")
     parser.add_argument("--without-schedule", dest="schedule", action="store_false")
     parser.add_argument("--model", choices=["log_model", "h5"], default="log_model")
     return Options(**vars(parser.parse_args()))

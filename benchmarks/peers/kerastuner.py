@@ -8,14 +8,15 @@ import keras
 import keras_tuner
 from common import (
     CONFIGURATIONS,
-    RACE_EPOCHS,
     Arrays,
     Configuration,
     Options,
     build_model,
+    callbacks_of,
     journal_callback,
     load_arrays,
     parse_options,
+    race_arrays,
     race_space,
     steps_per_epoch,
 )
@@ -26,14 +27,14 @@ class Mlp(keras_tuner.HyperModel):
     """The model as a function of the hyperparameters.
 
     Args:
-        schedule: Whether the space has the learning rate's schedule.
-        epochs: The epochs that a cosine schedule decays over.
+        space: Its dimensions; ``epochs`` is the tuner's own.
+        epochs: The epochs that a schedule decays over.
     """
 
-    def __init__(self, schedule: bool, epochs: int) -> None:
+    def __init__(self, space: dict[str, Any], epochs: int) -> None:
         super().__init__()
         self.epochs = epochs
-        self.space = {name: value for name, value in race_space(schedule).items() if name != "epochs"}
+        self.space = {name: value for name, value in space.items() if name != "epochs"}
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Declares the dimensions and builds the model."""
@@ -45,8 +46,15 @@ class Mlp(keras_tuner.HyperModel):
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        """Trains with the trial's own batch size."""
-        return model.fit(*args, batch_size=hp.get("batch_size"), **kwargs)
+        """Trains with the trial's own batch size and average of the weights."""
+        configuration = {name: hp.get(name) for name in self.space}
+        if configuration.get("ema"):
+            # A trial that goes on has its weights from a file, without their average, which begins at them.
+            model.optimizer.build(model.trainable_variables)
+            for average, weight in zip(model.optimizer.variables[2:], model.trainable_variables, strict=False):
+                average.assign(weight)
+        callbacks = [*callbacks_of(configuration), *kwargs.pop("callbacks")]
+        return model.fit(*args, batch_size=hp.get("batch_size"), callbacks=callbacks, **kwargs)
 
 
 def declare(hp: keras_tuner.HyperParameters, name: str, dimension: Any) -> Any:
@@ -94,7 +102,7 @@ def panel(options: Options) -> None:
     oracle = ListOracle(CONFIGURATIONS[: options.limit], objective="val_accuracy")
     tuner = keras_tuner.Tuner(
         oracle=oracle,
-        hypermodel=Mlp(schedule=True, epochs=options.epochs),
+        hypermodel=Mlp(race_space(), options.epochs),
         directory=".",
         project_name="panel",
     )
@@ -103,16 +111,18 @@ def panel(options: Options) -> None:
 
 def race(options: Options) -> None:
     """Hyperband, over and over; the race ends the process when its time is over."""
+    space = race_space(options.space, options.schedule)
+    max_epochs = space["epochs"].high
     tuner = keras_tuner.Hyperband(
-        Mlp(options.schedule, RACE_EPOCHS),
+        Mlp(space, max_epochs),
         objective="val_accuracy",
-        max_epochs=RACE_EPOCHS,
+        max_epochs=max_epochs,
         hyperband_iterations=1000,
         seed=options.seed,
         directory=".",
         project_name="race",
     )
-    search(tuner, load_arrays(options.data, stratified_seed=0), options)
+    search(tuner, race_arrays(options), options)
 
 
 def main() -> None:

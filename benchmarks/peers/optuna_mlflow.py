@@ -15,9 +15,11 @@ from common import (
     Options,
     Range,
     build_model,
+    callbacks_of,
     journal_callback,
     load_arrays,
     parse_options,
+    race_arrays,
     race_space,
 )
 from optuna_integration import KerasPruningCallback
@@ -58,7 +60,12 @@ def train(configuration: dict[str, Any], arrays: Arrays, options: Options, callb
             batch_size=configuration["batch_size"],
             epochs=configuration["epochs"],
             validation_data=(arrays.x_val, arrays.y_val),
-            callbacks=[mlflow.tensorflow.MlflowCallback(), journal_callback(options.journal), *callbacks],
+            callbacks=[
+                *callbacks_of(configuration),
+                mlflow.tensorflow.MlflowCallback(),
+                journal_callback(options.journal),
+                *callbacks,
+            ],
             verbose=0,
         )
         best = max(history.history["val_accuracy"])
@@ -79,8 +86,8 @@ def panel(options: Options) -> None:
 
 def race(options: Options) -> None:
     """TPE and the median pruner until the time is over."""
-    arrays = load_arrays(options.data, stratified_seed=0)
-    space = race_space(options.schedule)
+    arrays = race_arrays(options)
+    space = race_space(options.space, options.schedule)
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=options.seed),

@@ -10,13 +10,14 @@ from typing import Any
 import ray
 from common import (
     CONFIGURATIONS,
-    RACE_EPOCHS,
     Arrays,
     Options,
     append_to_journal,
     build_model,
+    callbacks_of,
     load_arrays,
     parse_options,
+    race_arrays,
     race_space,
 )
 from ray import tune
@@ -57,7 +58,7 @@ def train(config: dict[str, Any], arrays: Arrays, journal: Path, seed: int) -> N
         batch_size=configuration["batch_size"],
         epochs=configuration["epochs"],
         validation_data=(arrays.x_val, arrays.y_val),
-        callbacks=[report(journal, configuration["epochs"])],
+        callbacks=[*callbacks_of(configuration), report(journal, configuration["epochs"])],
         verbose=0,
     )
 
@@ -96,13 +97,14 @@ def _dimension(dimension: Any) -> Any:
 
 def race(options: Options) -> None:
     """Optuna's TPE inside Tune, with ASHA over the epochs, until the time is over."""
-    space = {name: _dimension(dimension) for name, dimension in race_space(options.schedule).items()}
+    dimensions = race_space(options.space, options.schedule)
+    space = {name: _dimension(dimension) for name, dimension in dimensions.items()}
     tuner(
         options,
-        load_arrays(options.data, stratified_seed=0),
+        race_arrays(options),
         space,
         search_alg=OptunaSearch(seed=options.seed),
-        scheduler=ASHAScheduler(max_t=RACE_EPOCHS),
+        scheduler=ASHAScheduler(max_t=dimensions["epochs"].high),
         num_samples=-1,
         time_budget_s=options.seconds,
     ).fit()
