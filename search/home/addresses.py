@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+PORT = r"(?a:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+"""The pattern of a port: 1 to 65535."""
 _RESERVED = re.compile(r"[%?#{}]")  # braces: Optuna fills in placeholders
 
 

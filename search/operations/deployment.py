@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.errors import InputError, MlpSearchError, UnavailableError
+from search.home.addresses import PORT
 
 DATABASES = {"optuna": "optuna", "mlflow": "mlflow", "mlflow_auth": "mlflow"}
 """The owner role of each database."""
@@ -22,7 +23,7 @@ PASSWORDS = {"optuna": "OPTUNA_DB_PASSWORD", "mlflow": "MLFLOW_DB_PASSWORD"}
 
 # Printable ASCII: the only characters that every client encodes alike in HTTP's basic authentication.
 _PASSWORD = (r"[ -~]{12,}", "12 or more printable ASCII characters")
-_PORT = (r"(?a:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])", "a port from 1 to 65535")
+_PORT = (PORT, "a port from 1 to 65535")
 _HOST = r"\s*[\w.\-\[\]:]*\w[\w.\-\[\]:]*(:\*)?\s*"
 _RULES = {
     "POSTGRES_PASSWORD": _PASSWORD,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 
 from pipelines.errors import UnavailableError
+from search.home.addresses import PORT
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a search sends nothing to Ray's makers
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # `serve` hides GPUs itself
@@ -44,15 +46,15 @@ def connect(address: str | None, n_cores: int | None) -> None:
 
 def _require_answer(address: str) -> None:
     """Checks that something listens at an address: Ray itself would try for minutes, and print each time."""
-    host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdigit():
+    if not re.fullmatch(f"[^/]+:{PORT}", address):  # sockets read a port of 65537 as 1
         raise UnavailableError(
-            f"RAY_ADDRESS: must be HOST:PORT of a cluster that this machine is a node of, or auto, got {address!r}:"
-            " run this on a node, for example with `ray job submit`"
+            "RAY_ADDRESS: must be HOST:PORT of a cluster that this machine is a node of, with a port from 1 to 65535,"
+            f" or auto, got {address!r}: run this on a node, for example with `ray job submit`"
         )
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _ANSWER_S).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UnavailableError(f"RAY_ADDRESS: no Ray cluster answers at {address}: {error}") from error
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -29,7 +30,7 @@ from search.workers.tasks import Task
 
 pytest.importorskip("ray")
 
-from search.workers import ray_pool
+from search.workers import ray_cluster, ray_pool
 from search.workers.ray_pool import RayPool
 
 SPACE = "[space]\nwidth = 1024\ndepth = 3\nepochs = 3\nbatch_size = 32\nlearning_rate = { low = 1e-4, high = 1e-2 }\n"
@@ -163,7 +164,7 @@ def test_a_cluster_without_a_free_slot_is_an_error_after_a_time(nodes: Nodes, mo
     [
         ("127.0.0.1:1", r"error: RAY_ADDRESS: no Ray cluster answers at 127\.0\.0\.1:1: .*[Rr]efused"),
         ("ray://127.0.0.1:10001", r"error: RAY_ADDRESS: must be HOST:PORT .*, got 'ray://127\.0\.0\.1:10001': .+"),
-        ("127.0.0.1:99999", r"error: RAY_ADDRESS: no Ray cluster answers at 127\.0\.0\.1:99999: .+"),
+        ("127.0.0.1:99999", r"error: RAY_ADDRESS: must be HOST:PORT .+, with a port from 1 to 65535, .+:99999'.+"),
     ],
 )
 def test_an_address_without_a_cluster_is_one_line(
@@ -174,6 +175,14 @@ def test_an_address_without_a_cluster_is_one_line(
     assert answer.code == 1
     assert answer.out == ""
     assert re.fullmatch(message + "\n", answer.err)
+
+
+def test_a_port_out_of_range_is_refused_also_where_its_remainder_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:  # sockets take a port modulo 65536
+        port = server.getsockname()[1]
+        for wrong in (f"{port + 65536}", "0", "\u0663", "9" * 5000):
+            with pytest.raises(UnavailableError, match=r"^RAY_ADDRESS: must be HOST:PORT"):
+                ray_cluster.connect(f"127.0.0.1:{wrong}", None)
 
 
 def test_without_ray_the_command_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
