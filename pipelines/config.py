@@ -46,7 +46,7 @@ class DataConfig:
         text_columns: Columns of a table that hold text even if it looks like numbers; None means none, here and below.
         numeric: Columns of a table that hold numbers, whatever most of their values are.
         ignore: Columns of a table that are left out.
-        duplicates: ``group`` keeps equal rows in one split; None means ``keep``, which leaves them where they fall.
+        duplicates: ``group`` keeps equal rows in one split; None means ``keep``: equal rows may be in different splits.
         group: The column of a table, or the array of a ``.npz`` file, whose equal values are kept in one split.
         weight: That of the weights of the rows in loss and metrics.
         time: That of dates or numbers by which training rows are before validation rows, and these before test rows.
