@@ -51,7 +51,8 @@ class Mlp(keras_tuner.HyperModel):
         if configuration.get("ema"):
             # A trial that goes on has its weights from a file, without their average, which begins at them.
             model.optimizer.build(model.trainable_variables)
-            for average, weight in zip(model.optimizer.variables[2:], model.trainable_variables, strict=False):
+            averages = [variable for variable in model.optimizer.variables if variable.path.endswith("_average")]
+            for average, weight in zip(averages, model.trainable_variables, strict=True):
                 average.assign(weight)
         callbacks = [*callbacks_of(configuration), *kwargs.pop("callbacks")]
         return model.fit(*args, batch_size=hp.get("batch_size"), callbacks=callbacks, **kwargs)
