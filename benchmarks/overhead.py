@@ -24,6 +24,7 @@ from virtual_pool import metrics
 from pipelines.data.loading import load
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
+from search.devices.work import Shape
 from search.home.settings import prepare_home, read_settings
 from search.optimization.studies import open_study
 from search.scheduling.context import StudyContext
@@ -107,7 +108,7 @@ def measure(n_trials: int, pruner: str) -> dict[str, float]:
         tracker.wait_connected()
         study = open_study(settings, spec, dataset.fingerprint)
         marks = Marks()
-        context = StudyContext(spec, study, settings, tracker, marks, 64, 10, {})
+        context = StudyContext(spec, study, settings, tracker, marks, Shape(1000, 64, 10), {})
         scheduler = Scheduler(context, FreePool(), time.monotonic())
         started = time.perf_counter()
         scheduler.run()

@@ -19,6 +19,7 @@ from recorded import GRID, Recording, Table, configuration_at
 from virtual_pool import SteppingClock, VirtualPool
 
 from pipelines.config import Hyperparameters
+from search.devices.work import Shape
 from search.finals.finalist import candidates, make_finalist
 from search.finals.selection import Plan, Verdict, judge, n_rejecting
 from search.home.settings import Settings, prepare_home, read_settings
@@ -128,7 +129,7 @@ def search(spec: StudySpec, recording: Recording, seed: int, settings: Settings,
     clock = SteppingClock()
     pool = ReplayPool(recording, seed, 1, clock)
     tracker: Any = Untracked()
-    context = StudyContext(spec, study, settings, tracker, Observer(), 10, 2, {})
+    context = StudyContext(spec, study, settings, tracker, Observer(), Shape(1000, 10, 2), {})
     Scheduler(context, pool, 0.0, clock.now).run()
     return study
 

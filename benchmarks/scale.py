@@ -26,6 +26,7 @@ from harness import RESULTS, console, machine, write_result
 from rich.table import Table
 from virtual_pool import N_CLASSES, N_FEATURES, VirtualClock, VirtualPool
 
+from search.devices.work import Shape
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.startup import collect_seldom
 from search.optimization.studies import open_study
@@ -121,7 +122,7 @@ def search(spec: StudySpec, settings: Settings, tracker: Any, n_slots: int, tria
     study = open_study(settings, spec, "0")
     clock = VirtualClock()
     pool = VirtualPool(n_slots, trial_s, clock)
-    context = StudyContext(spec, study, settings, tracker, Observer(), N_FEATURES, N_CLASSES, {})
+    context = StudyContext(spec, study, settings, tracker, Observer(), Shape(1000, N_FEATURES, N_CLASSES), {})
     scheduler = Scheduler(context, pool, clock.now(), clock.now)
     with suppress(KeyboardInterrupt):  # it says what it has measured so far
         scheduler.run()

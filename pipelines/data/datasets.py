@@ -135,6 +135,11 @@ class Dataset:
         return self.preprocessing.task
 
     @property
+    def sizes(self) -> tuple[int, int, int]:
+        """What ``pipelines.config.layers`` needs: values of a flattened row, outputs of a network, and ``n_pieces``."""
+        return self.training.x[0].size, self.n_outputs, self.n_pieces
+
+    @property
     def n_outputs(self) -> int:
         """Outputs of a network: a logit per class, or one value."""
         return self.preprocessing.n_outputs

@@ -30,8 +30,7 @@ def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     """Forecasts the GPU memory of the largest trial of a space, in MB; docs/gpu.md has the formula."""
     training, validation = dataset.training, dataset.validation
     largest = space.largest_network()
-    shape = training.x[0].size, dataset.n_outputs, dataset.n_pieces
-    sizes, n_parameters = layer_sizes(largest, *shape), count_parameters(largest, *shape)
+    sizes, n_parameters = layer_sizes(largest, *dataset.sizes), count_parameters(largest, *dataset.sizes)
     layer_values = _GPU_LAYER_VALUES if Architecture.of(largest, sizes).is_plain else _GPU_TAPED_VALUES
     batch_size: int = space.highest("batch_size")
     n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
@@ -48,7 +47,7 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
         SpecError: It does not.
     """
     n_slots = sum(not slot.visible_devices for slot in slots)
-    n_parameters = count_parameters(largest, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
+    n_parameters = count_parameters(largest, *dataset.sizes)
     n_parameters *= dataset.n_folds
     needed_bytes = n_parameters * 4 * (_COPIES + bool(largest.ema)) * n_slots
     free_bytes = psutil.virtual_memory().available

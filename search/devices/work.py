@@ -40,7 +40,8 @@ class Shape:
     @classmethod
     def of(cls, dataset: Dataset, rule: PrecisionRule = "float32") -> Shape:
         """The shape of a dataset, for a study with that rule of its precision."""
-        return cls(len(dataset.training.y), dataset.training.x[0].size, dataset.n_outputs, rule, dataset.n_pieces)
+        n_features, n_outputs, n_pieces = dataset.sizes
+        return cls(len(dataset.training.y), n_features, n_outputs, rule, n_pieces)
 
     def precision(self, hp: Hyperparameters) -> Precision:
         """The precision in which a configuration trains."""

@@ -137,7 +137,7 @@ def _pack(context: StudyContext, dataset: Dataset, finalists: Sequence[Winner]) 
         "seeds": [run.seed for run in finalists],
         "epochs_trained": 0,
         "n_parameters": finalists[0].candidate.n_parameters,
-        "precision": context.precision(hyperparameters),
+        "precision": context.shape.precision(hyperparameters),
         "model_sha256": sha256(content),
         "stop_reason": "finished",
     }

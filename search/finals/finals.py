@@ -260,7 +260,7 @@ class _Finals:
         hyperparameters, dataset = self.candidates[rank].hyperparameters, self.dataset
         if hyperparameters.optimizer not in FUSED_OPTIMIZERS:
             return 1
-        sizes = layer_sizes(hyperparameters, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
+        sizes = layer_sizes(hyperparameters, *dataset.sizes)
         return max(1, networks_at_once(sizes) // dataset.n_folds)
 
     def _show_leader(self, finalists: Sequence[Finalist]) -> None:
@@ -274,7 +274,7 @@ class _Finals:
         hyperparameters = candidate.hyperparameters
         start = self.context.run_start(run_name, hyperparameters, seed, trial=str(candidate.trial), role=role)
         limit_s = self.context.spec.workers.trial_timeout_s
-        precision = self.context.precision(hyperparameters)
+        precision = self.context.shape.precision(hyperparameters)
         task = Task(
             number, hyperparameters, seed, objective=self.context.objective, keep_rows=True, precision=precision
         )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.data.datasets import Dataset
+from search.devices.work import Shape
 from search.home.settings import read_settings
 from search.optimization.provenance import open_runs, run_tags
 from search.optimization.studies import load_own_study, precision_rule, study_data
@@ -41,8 +42,5 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
         with Tracker(lambda: open_runs(own, spec, dataset), observer.note) as tracker:
             tracker.wait_connected()
             Recovery(study, own, tracker).deliver_left()
-            n_features = dataset.training.x[0].size
-            tags = run_tags(dataset)
-            rule = precision_rule(study.user_attrs)
-            sizes = n_features, dataset.n_outputs
-            yield StudyContext(spec, study, own, tracker, observer, *sizes, tags, rule, dataset.n_pieces), dataset
+            shape = Shape.of(dataset, precision_rule(study.user_attrs))
+            yield StudyContext(spec, study, own, tracker, observer, shape, run_tags(dataset)), dataset

@@ -98,7 +98,7 @@ def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predi
 
     hp, preprocessing = winner.candidate.hyperparameters, dataset.preprocessing
     record = ModelRecord(preprocessing, (0.0, 1.0), winner.model_sha256)
-    sizes = layer_sizes(hp, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
+    sizes = layer_sizes(hp, *dataset.sizes)
     untrained = build_model(hp, preprocessing, initial_weights(hp, sizes, winner.seed, dataset.pieces))
     trained = Predictor.load(content, record, f"model.h5 of run {winner.run_id}")
     return trained, Predictor(untrained, preprocessing)

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipelines.config import Hyperparameters, Precision, count_parameters
-from search.devices.precision import PrecisionRule, precision_of
+from pipelines.config import Hyperparameters
 from search.devices.work import Shape
 from search.home.settings import Settings
 from search.scheduling.progress import Observer
@@ -35,12 +34,8 @@ class StudyContext:
         settings: Places of this process, such as its spool.
         tracker: Sends runs to MLflow.
         observer: Watches.
-        n_features: Values of one flattened input row.
-        n_outputs: Outputs of a network.
+        shape: Of the dataset, with the rule of its precision that was settled when the study was started.
         run_tags: Tags that every run of this process carries.
-        precision_rule: Of the study, as it was settled when it was started.
-        n_pieces: Values that an embedding adds to an input row.
-        n_rows: Number of training rows.
     """
 
     spec: StudySpec
@@ -48,35 +43,18 @@ class StudyContext:
     settings: Settings
     tracker: Tracker
     observer: Observer
-    n_features: int
-    n_outputs: int
+    shape: Shape
     run_tags: Mapping[str, str]
-    precision_rule: PrecisionRule = "float32"
-    n_pieces: int = 0
-    n_rows: int = 1000
-
-    @property
-    def shape(self) -> Shape:
-        """What the cost of a training depends on."""
-        return Shape(self.n_rows, self.n_features, self.n_outputs, self.precision_rule, self.n_pieces)
 
     @property
     def objective(self) -> str:
         """The validation metric that ranks trials."""
         return self.spec.objective or "val_accuracy"
 
-    def n_parameters(self, hyperparameters: Hyperparameters) -> int:
-        """Number of weights that a configuration trains on the study's dataset."""
-        return count_parameters(hyperparameters, self.n_features, self.n_outputs, self.n_pieces)
-
-    def precision(self, hyperparameters: Hyperparameters) -> Precision:
-        """The precision of the matrix products of a configuration, the same whenever and wherever it trains."""
-        return precision_of(self.precision_rule, hyperparameters, self.n_features, self.n_outputs, self.n_pieces)
-
     def run_start(self, run_name: str, hyperparameters: Hyperparameters, seed: int, **tags: str) -> RunStart:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""
-        params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.n_parameters(hyperparameters)}
-        own = {"study": self.spec.name, "precision": self.precision(hyperparameters)}
+        params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.shape.n_weights(hyperparameters)}
+        own = {"study": self.spec.name, "precision": self.shape.precision(hyperparameters)}
         if tags.get("role") in _ROLES:
             own[NOTE] = f"Trial {tags.get('trial')}, {_ROLES[tags['role']]}."
         all_tags = {**own, **tags, **self.run_tags}

@@ -13,6 +13,7 @@ from pipelines.data.loading import load
 from search.clock.trial_clock import DEFAULT_SLOTS
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, settle, slow_note
+from search.devices.work import Shape
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
@@ -156,11 +157,8 @@ def _search(
         study, rule = _open_study(spec, settings, dataset, running_pool, observer)
         known = facts(dataset, running_pool, baselines.scores(0.0))
         study.set_user_attr(FACTS, known)
-        n_features, n_outputs, n_rows = dataset.training.x[0].size, dataset.n_outputs, len(dataset.training.y)
-        tags, n_pieces = run_tags(dataset), dataset.n_pieces
-        context = StudyContext(
-            spec, study, settings, tracker, observer, n_features, n_outputs, tags, rule, n_pieces, n_rows
-        )
+        shape, tags = Shape.of(dataset, rule), run_tags(dataset)
+        context = StudyContext(spec, study, settings, tracker, observer, shape, tags)
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()

@@ -138,7 +138,7 @@ class TrialSource:
                 hyperparameters,
                 seed,
                 objective=context.objective,
-                precision=context.precision(hyperparameters),
+                precision=context.shape.precision(hyperparameters),
             ),
             slot=slot,
             limit_s=context.spec.workers.trial_timeout_s,

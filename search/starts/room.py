@@ -14,7 +14,7 @@ _STEP_S, _PRODUCT_S = 2e-4, 6e-11
 
 def nominal_s(configuration: Hyperparameters, dataset: Dataset) -> float:
     """Seconds of a training of a configuration to its last epoch, on the nominal core."""
-    n_weights = count_parameters(configuration, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
+    n_weights = count_parameters(configuration, *dataset.sizes)
     n_rows = len(dataset.training.y) * dataset.n_folds
     return configuration.epochs * n_rows * (_STEP_S / configuration.batch_size + _PRODUCT_S * n_weights)
 

@@ -13,8 +13,9 @@ from pipelines.data.loading import load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
 from pipelines.objectives import OBJECTIVES
 from search.devices.memory import require_fit
-from search.devices.precision import have_bfloat16, precision_of, settle, slow_note
+from search.devices.precision import have_bfloat16, settle, slow_note
 from search.devices.slots import Slot, find_slots
+from search.devices.work import Shape
 from search.home.interrupts import interruptible
 from search.home.locks import study_lock
 from search.home.settings import Settings, read_settings
@@ -93,7 +94,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     _require_same_rows(dataset, earlier)
     spec = _with_precision(spec, dataset, slot, observer)
     open_home(settings)
-    parts = layers(spec.hyperparameters, dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces)
+    parts = layers(spec.hyperparameters, *dataset.sizes)
     observer.begin(parts)
     job = _job(spec, dataset, sum(layer.n_parameters for layer in parts), earlier)
     baselines = BaselineThread(dataset, {}, spec.hyperparameters.class_weight)
@@ -134,8 +135,7 @@ def _with_precision(spec: TrainingSpec, dataset: Dataset, slot: Slot, observer: 
     rule = settle(spec.precision, [slot], lambda: have_bfloat16([slot]))
     for line in slow_note(rule, lambda: have_bfloat16([slot])):
         observer.note(line)
-    sizes = dataset.training.x[0].size, dataset.n_outputs, dataset.n_pieces
-    return replace(spec, precision=precision_of(rule, spec.hyperparameters, *sizes))
+    return replace(spec, precision=Shape.of(dataset, rule).precision(spec.hyperparameters))
 
 
 def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:

@@ -14,6 +14,7 @@ from scripted_pool import Script, ScriptedPool, by_width
 
 from pipelines.config import DataConfig
 from search.devices.precision import settle
+from search.devices.work import Shape
 from search.home.settings import Settings
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.run_records import record_run_id
@@ -83,7 +84,7 @@ class World:
             virtual_slots,
         )
         tags, rule = {"dataset.fingerprint": "f00d"}, precision_rule(study.user_attrs)
-        context = StudyContext(spec, study, self.settings, tracker, watcher, 64, 10, tags, rule)
+        context = StudyContext(spec, study, self.settings, tracker, watcher, Shape(1000, 64, 10, rule), tags)
         scheduler = Scheduler(context, pool, time.monotonic())
         watcher.act = act and (lambda progress: act(scheduler, progress))
         try:

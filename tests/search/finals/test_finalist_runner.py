@@ -9,6 +9,7 @@ from scripted_pool import FULL, HANGS, LOST, Leaving, ScriptedPool
 from world import Watcher, World, script
 
 from pipelines.config import Hyperparameters
+from search.devices.work import Shape
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import open_study
@@ -35,7 +36,7 @@ def train(
     made[0].companions = tuple(made[1:n_packed])
     made[0].task = replace(made[0].task, more_seeds=tuple(range(1, n_packed)))
     jobs = iter([made[0], *made[n_packed:]])
-    context = StudyContext(spec, study, world.settings, tracker, watcher, 64, 10, {})
+    context = StudyContext(spec, study, world.settings, tracker, watcher, Shape(1000, 64, 10), {})
     runner = FinalistRunner(context, pool, Progress(spec.name), lambda: next(jobs, None))
     try:
         runner.run()

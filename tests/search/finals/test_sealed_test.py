@@ -18,12 +18,15 @@ from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import CLASSIFICATION_METRICS
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
+from search.devices.work import Shape
 from search.finals.finals import run_finalists
+from search.finals.opening import exclusive_study
 from search.finals.readings import recorded_test
 from search.finals.sealed_test import FOLDER, evaluate, read_predictions, read_right
 from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
+from search.scheduling.progress import Observer
 from search.storage.attributes import SEAL
 
 ROOT = Path(__file__).parents[3]
@@ -42,6 +45,12 @@ def client_of(home: Path) -> MlflowClient:
 
 def readings(home: Path, study: str = "s") -> list[dict]:
     return load_study(read_settings(home), study).user_attrs.get(SEAL, [])
+
+
+def test_finals_know_the_size_of_their_dataset(contenders: Path) -> None:
+    with exclusive_study("strong", contenders, Observer()) as (context, dataset):
+        assert len(dataset.training.y) != 1000
+        assert context.shape == Shape.of(dataset, context.shape.precision_rule)
 
 
 def test_its_figures_are_those_of_the_saved_model_on_the_test_rows(home: Path, tmp_path: Path):
