@@ -158,6 +158,13 @@ class Hyperparameters:
 
 ADAMW_DECAY = 0.004
 """The weight decay of adamw where a configuration does not name one; Keras's."""
+
+
+def default_decay(optimizer: str | None) -> float:
+    """Returns the weight decay of a configuration that does not name one."""
+    return ADAMW_DECAY if optimizer == "adamw" else 0.0
+
+
 UNNAMED: dict[str, Any] = {
     "activation": "relu",
     "normalization": "none",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from pipelines.config import ADAMW_DECAY, Hyperparameters
+from pipelines.config import Hyperparameters, default_decay
 from pipelines.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Tensors: TypeAlias = Sequence[Tensor]
 def weight_decay(hp: Hyperparameters) -> float:
     """Returns the weight decay of a configuration: of adamw Keras's own where none is given."""
     if hp.weight_decay is None:
-        return ADAMW_DECAY if hp.optimizer == "adamw" else 0.0
+        return default_decay(hp.optimizer)
     return float(hp.weight_decay)
 
 

@@ -47,12 +47,12 @@ class Enqueued(HtmlResult):
     has_budget: bool
 
 
-def enqueue(name: str, values: Mapping[str, str], *, like: int | None = None, home: Path | None = None) -> Enqueued:
+def enqueue(name: str, values: Mapping[str, object], *, like: int | None = None, home: Path | None = None) -> Enqueued:
     """Enqueues a configuration: the next run of the study, or one on a shared database now, trains it first.
 
     Args:
         name: The study.
-        values: Hyperparameters by name, as texts.
+        values: Hyperparameters by name, as texts or as they are.
         like: A trial whose other values are taken.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
@@ -76,9 +76,9 @@ def enqueue(name: str, values: Mapping[str, str], *, like: int | None = None, ho
         ) from error
 
 
-def _enqueue(study: StoredStudy, values: Mapping[str, str], like: int | None) -> Enqueued:
+def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None) -> Enqueued:
     spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
-    given = {_SHORT.get(name, name): _value(text) for name, text in values.items()}
+    given = {_SHORT.get(name, name): _value(given) for name, given in values.items()}
     configuration = _configuration(spec, _others(study, like, spec.space) | given)
     params = spec.space.params(configuration)
     _require_new(study, spec.space, params)
@@ -103,11 +103,14 @@ def _others(study: StoredStudy, like: int | None, space: SearchSpace) -> dict[st
     return {name: value for name, value in params.items() if name in space.searched}
 
 
-def _value(text: str) -> int | float | str:
+def _value(given: object) -> object:
+    """What a text stands for: a number, true or false, or the text."""
+    if not isinstance(given, str):
+        return given
     for kind in (int, float):
         with suppress(ValueError):
-            return kind(text)
-    return text
+            return kind(given)
+    return {"true": True, "false": False}.get(given.lower(), given)
 
 
 def _configuration(spec: StudySpec, given: Mapping[str, object]) -> Hyperparameters:

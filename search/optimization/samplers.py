@@ -19,7 +19,7 @@ from search.optimization.seeds import draw_seed
 from search.spec import StudySpec
 from search.spec.space import SearchSpace
 from search.storage import StoredStudy
-from search.storage.attributes import ENQUEUED
+from search.storage.attributes import ENQUEUED, LIKED
 
 ATTEMPTS = 20
 """Draws before a finite space is searched for a configuration without a trial; in others a repeat is accepted then."""
@@ -54,7 +54,7 @@ class TrialSampler(BaseSampler):
     interrupted study continues as if it had not been interrupted, and several searching processes never draw with the
     same random numbers. The study's ``[[start]]`` configurations come first; a configuration that a trial has already
     is drawn again, and where no draw is new, a finite space is searched from the last one on. The random draws before
-    TPE has learned stay near the starts of a study that is ``like`` earlier ones.
+    TPE has learned stay near the configurations of the earlier studies that a study is ``like``.
 
     Args:
         spec: The study.
@@ -73,8 +73,8 @@ class TrialSampler(BaseSampler):
         self._study = study
         self._past = past
         self._distributions = spec.space.distributions()
-        is_near = spec.sampler == "tpe" and spec.like and spec.start
-        self._at_random = spec.space.near(spec.start) if is_near else self._distributions
+        liked = spec.start[: study.user_attrs.get(LIKED)] if spec.like and spec.sampler == "tpe" else ()
+        self._at_random = spec.space.near(liked) if liked else self._distributions
         self._widened = {name: _widened(distribution) for name, distribution in self._distributions.items()}
         self._tried: set[tuple[object, ...]] = set()
         self._n_known = 0

@@ -23,7 +23,7 @@ from search.optimization.pruners import make_pruner
 from search.spec import StudySpec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.storage import CachedStorage, StoredStudy, open_storage
-from search.storage.attributes import FINGERPRINT, PRECISION, SPEC, VIRTUAL_SLOTS
+from search.storage.attributes import FINGERPRINT, LIKED, PRECISION, SPEC, VIRTUAL_SLOTS
 from search.storage.database import name_objective
 from search.storage.sharing import exclusive_access
 
@@ -61,7 +61,7 @@ def open_study(
             _require_same_clock(spec, is_deterministic=VIRTUAL_SLOTS in recorded)
         elif study.get_trials(deepcopy=False) or study.direction.name.lower() != direction:
             raise SpecError(_FOREIGN.format(spec.name))
-        new = {} if SPEC in recorded else _settled(settle_precision(), virtual_slots)
+        new = {} if SPEC in recorded else _settled(spec, settle_precision(), virtual_slots)
         with study.transaction():  # a process that dies leaves all of it or nothing
             for key, value in (new | {SPEC: spec.to_json(), FINGERPRINT: fingerprint}).items():
                 study.set_user_attr(key, value)
@@ -93,9 +93,10 @@ def _require_same_clock(spec: StudySpec, *, is_deterministic: bool) -> None:
         )
 
 
-def _settled(rule: PrecisionRule, virtual_slots: int) -> dict[str, object]:
+def _settled(spec: StudySpec, rule: PrecisionRule, virtual_slots: int) -> dict[str, object]:
     """What a study keeps for all of its life."""
-    return {PRECISION: rule, **({VIRTUAL_SLOTS: virtual_slots} if virtual_slots else {})}
+    clock = {VIRTUAL_SLOTS: virtual_slots} if virtual_slots else {}
+    return {PRECISION: rule, **clock, **({} if spec.n_liked is None else {LIKED: spec.n_liked})}
 
 
 def is_begun(settings: Settings, name: str) -> bool:

@@ -157,6 +157,18 @@ def contains(dimension: Dimension, value: Value) -> bool:
     return inner.low <= value <= inner.high and (inner.step is None or abs(steps - round(steps)) < 1e-8)
 
 
+def nearest(dimension: Dimension, value: Any) -> Any:
+    """The number of a dimension that is nearest to a number; the value itself where there is none, or it is none."""
+    if isinstance(value, bool | str):
+        return value
+    if not isinstance(dimension, Range):
+        numbers = [n for n in values(dimension) if isinstance(n, int | float) and not isinstance(n, bool)]
+        return min(numbers, key=lambda number: abs(number - value), default=value)
+    inner = distribution(dimension)
+    inside = min(inner.high, max(inner.low, value))
+    return inside if inner.step is None else value_at(dimension, round((inside - inner.low) / inner.step))
+
+
 def suggest(trial: BaseTrial, name: str, dimension: Choice | Range) -> Any:
     """Asks a trial for a value of the dimension."""
     inner = distribution(dimension)

@@ -7,6 +7,8 @@ Defaults of what a file leaves out:
 * ``[space]`` as a whole: the classic preset. A dimension that an existing ``[space]`` leaves out is not
   searched, as with Optuna and scikit-learn: it stays at its value in ``Hyperparameters()``, the learning
   rate at Keras's default for the trial's optimizer.
+* ``[[start]]`` as a whole, where ``[space]`` names a preset: the preset's for the source, with each number
+  moved to the nearest one in the space. ``start = []`` leaves them out.
 * In a ``[[start]]``: what the space fixes; the learning rate (Keras's default for the optimizer); the
   schedule (constant); what a dimension beyond the basic ones is where it is not named, such as ReLU. The others must be
   given, and every value must lie in the space.
@@ -60,11 +62,8 @@ def default_spec(source: str, **options: object) -> StudySpec:
     """
     is_own = options.get("preset") is not None
     preset = str(options.pop("preset", None) or DEFAULT_PRESET)
-    starts: list[Table] = []
-    if preset in PRESETS:
-        starts = preset_starts(preset, source)
-    spec = _with({"data": {"source": source}, "space": {"preset": preset}, "start": starts}, options)
-    return replace(spec, has_default_starts=True, has_default_space=not is_own)
+    spec = _with({"data": {"source": source}, "space": {"preset": preset}}, options)
+    return replace(spec, has_default_space=not is_own)
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:
@@ -82,11 +81,11 @@ def override(spec: StudySpec, **options: object) -> StudySpec:
     document, named = spec.to_json(), {key for key, value in options.items() if value is not None}
     if spec.has_default_trials:
         del document["study"]["trials"]
-    if options.get("preset") in PRESETS:
-        document["start"] = preset_starts(str(options["preset"]), spec.data.source)
+    if "preset" in named:
+        del document["start"]
     found = _with(document, options)
     if "preset" in named:
-        return replace(found, has_default_starts=True)
+        return found
     return replace(
         found,
         of_preset=spec.of_preset - named,
@@ -117,8 +116,13 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
         problems += [f"start[{i}].{line}" for i, (_, lines) in enumerate(starts) for line in lines]
     if problems:
         raise SpecError([printable(f"{place}, {problem}") for problem in problems])
+    preset = None if "start" in document else document.get("space", {}).get("preset")
+    if preset:
+        moved = [space.moved_into(start) for start in preset_starts(preset, tables["data"]["source"])]
+        starts = [found for found in moved if not found[1]]
     return StudySpec(
         of_preset=_of_preset(document.get("space", {})),
+        has_default_starts=preset is not None,
         has_default_trials="trials" not in tables["study"],
         data=DataConfig(**tables["data"]),
         space=space,

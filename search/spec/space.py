@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pipelines.config import ADAMW_DECAY, UNNAMED, ClassWeight, Hyperparameters
+from pipelines.config import UNNAMED, ClassWeight, Hyperparameters, default_decay
 from pipelines.errors import SpecError
 from search.spec.dimensions import (
     Choice,
@@ -19,6 +19,7 @@ from search.spec.dimensions import (
     count,
     distribution,
     near,
+    nearest,
     position_of,
     suggest,
     to_json,
@@ -130,9 +131,9 @@ class SearchSpace:
             All values, and the problems: "NAME: RULE, got VALUE" for each that is missing or outside.
         """
         defaults = {name: value for name, value in _START_DEFAULTS.items() if name in self.dimensions}
-        if given.get("optimizer", self._fixed.get("optimizer")) == "adamw" and "weight_decay" in defaults:
-            defaults["weight_decay"] = ADAMW_DECAY
         point = defaults | self._fixed | dict(given)
+        if "weight_decay" in defaults and not {"weight_decay"} & {*given, *self._fixed}:
+            point["weight_decay"] = default_decay(point.get("optimizer"))
         rate = KERAS_LEARNING_RATES.get(point.get("optimizer", ""))
         if rate is not None:
             point.setdefault("learning_rate", rate)
@@ -146,6 +147,14 @@ class SearchSpace:
                 problems.append(f"{name}: must be {allowed}, as in the space, got {got}")
         problems += [f"{name}: must be a dimension of the space too" for name in given if name not in self.dimensions]
         return point, problems
+
+    def moved_into(self, given: Mapping[str, Any]) -> tuple[Params, list[str]]:
+        """As ``complete``, with the nearest number of each dimension in place of one outside of it."""
+        filled, _ = self.complete(given)
+        inside = filled | {n: nearest(d, filled[n]) for n, d in self.dimensions.items() if n in filled}
+        if self.dimensions["learning_rate"] == Fixed(None):
+            inside.pop("learning_rate", None)
+        return self.complete(inside)
 
     def key(self, params: Mapping[str, Any]) -> tuple[Value, ...]:
         """Identifies a configuration by its params, however a sampler or a file rounds the steps of floats."""

@@ -75,6 +75,8 @@ class StudySpec:
         has_default_starts: Whether the user gave no ``start``: the size of the source may choose others.
         has_default_space: Whether the user gave no space: that of an array with few rows is the classic one, and an
             existing study keeps its own.
+        n_liked: The number of the first ``start`` configurations that come from ``like``; None: all of them, as in
+            studies of earlier versions.
         of_preset: Dimensions that a preset brought: those that do not fit the task are left out.
     """
 
@@ -97,6 +99,7 @@ class StudySpec:
     has_default_trials: bool = field(default=False, compare=False)
     has_default_starts: bool = field(default=False, compare=False)
     has_default_space: bool = field(default=False, compare=False)
+    n_liked: int | None = field(default=None, compare=False)
     of_preset: frozenset[str] = field(default=frozenset(), compare=False)
 
     def is_start(self, number: int) -> bool:

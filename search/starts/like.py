@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from pipelines.config import ADAMW_DECAY, UNNAMED, Hyperparameters
+from pipelines.config import UNNAMED, Hyperparameters
 from pipelines.errors import NotFoundError
 from pipelines.objectives import TASK_DIMENSIONS, Task
 from search.home.settings import Settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_own_study
-from search.spec.dimensions import Range
 from search.spec.space import SearchSpace
 
 MOST = 8
@@ -22,14 +22,14 @@ MOST = 8
 def best_of(
     settings: Settings, names: Sequence[str], space: SearchSpace, task: Task, note: Callable[[str], object]
 ) -> list[Hyperparameters]:
-    """The best configurations of studies that lie in a space: the first of each study, then the second, and so on.
+    """The best configurations of studies, moved into a space: the first of each study, then the second, and so on.
 
     Args:
         settings: Places of this process.
         names: The studies.
         space: Of the new study.
         task: Of the new study: what a configuration has for another task is left out.
-        note: Called with a line for a study that has none in the space.
+        note: Called with a line for a study with configurations that cannot be in the space, or are moved into it.
 
     Raises:
         NotFoundError: There is no such study, or it has no complete trial.
@@ -43,30 +43,36 @@ def best_of(
 def _best(
     settings: Settings, name: str, space: SearchSpace, task: Task, note: Callable[[str], object]
 ) -> list[Hyperparameters]:
-    """Distinct configurations of one study that lie in the space, the best first."""
+    """Distinct configurations of one study, moved into the space, the best first."""
     complete = [row for row in leaderboard(load_own_study(settings, name)) if row.state == "COMPLETE"]
     if not complete:
         raise NotFoundError(f"--like {name}: must have a complete trial, got none: run it first")
-    completed = [space.complete(_for_space(row.params, space, task)) for row in complete]
-    inside = [Hyperparameters(**values) for values, problems in completed if not problems]
-    if not inside:
-        rule = completed[0][1][0]
-        note(f"--like {name}: none of its {len(complete)} complete trials is in the space; the best one fails: {rule}")
-    return list(dict.fromkeys(inside))[:MOST]
+    meant = [_for_space(row.params, space, task) for row in complete]
+    found = [(given, *space.moved_into(given)) for given in meant]
+    broken = [problems[0] for _, _, problems in found if problems]
+    if broken:
+        which = f"{len(found) - len(broken) or 'none'} of its {len(found)} complete trials can be in the space"
+        note(f"--like {name}: {which}; the best of the others fails: {broken[0]}")
+    is_moved: dict[Hyperparameters, bool] = {}
+    for given, values, problems in found:
+        if not problems:
+            is_moved.setdefault(Hyperparameters(**values), _differ(given, values))
+    inside = list(is_moved)[:MOST]
+    if n_moved := sum(is_moved[configuration] for configuration in inside):
+        note(f"--like {name}: in {n_moved} of {len(inside)} configurations the nearest numbers in the space are taken")
+    return inside
+
+
+def _differ(given: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether a number was moved; steps of floats are rounded in more than one way."""
+    numbers = {name: value for name, value in given.items() if isinstance(value, int | float)}
+    return any(not math.isclose(value, values[name]) for name, value in numbers.items())
 
 
 def _for_space(params: Mapping[str, Any], space: SearchSpace, task: Task) -> dict[str, Any]:
-    """A configuration without what has no effect or no meaning in a space that does not name it.
-
-    One that names no weight decay gets the value nearest to its own in a space that always has some.
-    """
-    kept = {
+    """A configuration without what has no effect or no meaning in a space that does not name it."""
+    return {
         name: value
         for name, value in params.items()
         if name in space.dimensions or (TASK_DIMENSIONS.get(name, task) == task and value != UNNAMED.get(name))
     }
-    decay = space.dimensions.get("weight_decay")
-    if isinstance(decay, Range):
-        own = ADAMW_DECAY if kept.get("optimizer") == "adamw" else 0.0
-        kept.setdefault("weight_decay", min(decay.high, max(decay.low, own)))
-    return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pipelines.data.datasets import Dataset
@@ -19,8 +19,8 @@ def settle_starts(
     """The study with the configurations that it tries first.
 
     An existing study keeps those that it began with, unless the user names others, which ``open_study`` refuses. A
-    new one has the best of its ``like``, then its ``[[start]]``; without either, those of its preset. All but the
-    user's ``[[start]]`` take at most half of the budget.
+    new one has the best of its ``like``, then its ``[[start]]``, or without these the starts of its preset. All but the
+    user's ``[[start]]`` take at most half of the budget, in trials and in time on a typical core.
 
     Args:
         settings: Places of this process.
@@ -35,11 +35,20 @@ def settle_starts(
         return keep_recorded_defaults(settings, spec)
     own = () if spec.has_default_starts else spec.start
     liked = best_of(settings, spec.like, spec.space, dataset.task, note) if spec.like else []
-    first = liked
-    if not first and spec.has_default_starts:
-        first = list(spec.start)
-    kept = within(first, [nominal_s(start, dataset) for start in first], spec.trials, spec.timeout_s)
+    first = list(dict.fromkeys((*liked, *(spec.start if spec.has_default_starts else ()))))
+    costs_s = [nominal_s(start, dataset) for start in first]
+    kept = within(first, costs_s, spec.trials, spec.timeout_s)
     if len(kept) < len(first):
-        kinds = "configurations of earlier studies" if liked else "configurations of the preset"
-        note(f"starts: using {len(kept)} of {len(first)} {kinds}; starts take at most half of the budget")
-    return replace(spec, start=tuple(dict.fromkeys((*(first[place] for place in kept), *own))))
+        kinds = "earlier studies and of the preset" if len(first) > len(liked) > 0 else "earlier studies"
+        kinds = kinds if liked else "the preset"
+        note(f"starts: using {len(kept)} of {len(first)} configurations of {kinds}; {_share(costs_s, kept, spec)}")
+    n_liked = sum(place < len(liked) for place in kept)
+    start = tuple(dict.fromkeys((*(first[place] for place in kept), *own)))
+    return replace(spec, start=start, n_liked=n_liked if spec.like else None)
+
+
+def _share(costs_s: Sequence[float], kept: Sequence[int], spec: StudySpec) -> str:
+    """What the starts take of the budget: more than half where the one that costs least is kept alone."""
+    if spec.timeout_s is None or sum(costs_s[place] for place in kept) <= spec.timeout_s / 2:
+        return "starts take at most half of the budget"
+    return f"it costs least, and may still take more than half of {spec.timeout_s:g} s"

@@ -17,6 +17,9 @@ PRECISION = "precision"
 VIRTUAL_SLOTS = "virtual_slots"
 VIRTUAL = "virtual_us"
 
+# Of a study that is like earlier ones: how many of its first starts are configurations of these; without it all are.
+LIKED = "liked_starts"
+
 # Of a study: the verdict of its finalists, each reading of its held-out test, and the last decision of the gate.
 VERDICT = "finalists"
 SEAL = "seal"

@@ -16,6 +16,7 @@ def _text(name: str) -> str:
     return files("search.spec.defaults").joinpath(name).read_text(encoding="utf-8")
 
 
+_WITHOUT_STARTS = "# Without a [[start]] the study begins with those of its preset for its data. To replace them:"
 _LIKE = '# like = ["digits"]           #'
 STUDY_TEMPLATE = _text("template.toml")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)
@@ -31,7 +32,7 @@ STARTS: dict[str, list[dict[str, Any]]] = tomllib.loads(_text("starts.toml"))
 
 
 def study_template(preset: str, like: Sequence[str] = ()) -> str:
-    """The study file with a preset's space and starts; that of "classic" is ``STUDY_TEMPLATE``.
+    """The study file with a preset, whose starts come with it; that of "classic" is ``STUDY_TEMPLATE``.
 
     Args:
         preset: The preset's name.
@@ -48,13 +49,6 @@ def study_template(preset: str, like: Sequence[str] = ()) -> str:
     chosen = f'preset = "{preset}"'.ljust(30) + "# its dimensions; a line below replaces one of them or adds one"
     dimensions = "\n".join([*lines[:n_comments], chosen, *lines[n_comments:]])
     dimensions = dimensions.replace("# A line left out is", "# What neither names is")
-    return f"{head}\n[space]{dimensions}\n\n[search]{rest.split('[[start]]', 1)[0]}{_starts(preset)}"
-
-
-def _starts(preset: str) -> str:
-    """The configurations as a file has them, without what a start need not name."""
-    tables = [
-        "[[start]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in start.items() if value != "none")
-        for start in PRESETS[preset]["start"]
-    ]
-    return "\n".join(tables)
+    search, start, _ = rest.split("[[start]]")
+    example = "\n".join(f"# {line}" for line in f"[[start]]{start}".rstrip().splitlines())
+    return f"{head}\n[space]{dimensions}\n\n[search]{search}{_WITHOUT_STARTS}\n{example}\n"

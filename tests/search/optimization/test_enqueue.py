@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.explanations import explain
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_study
+from search.spec.dimensions import Choice, Value
+from search.spec.rules import VALUES as VALUES_OF, Rule
+from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.stored_study import StoredStudy
 
@@ -118,6 +122,23 @@ def test_what_is_missing_is_named(settings: Settings, spec: StudySpec) -> None:
     with pytest.raises(InputError) as error:
         search.enqueue(spec.name, {"width": "8"}, home=settings.home)
     assert [line.split(":")[0] for line in error.value.problems] == ["depth"]
+
+
+def test_every_dimension_can_be_set(settings: Settings, spec: StudySpec) -> None:
+    space = SearchSpace({name: Choice(_two_values(rule)) for name, rule in VALUES_OF.items()})
+    opened(settings, replace(spec, space=space))
+    first, second = ({name: d.values[place] for name, d in space.searched.items()} for place in (0, 1))
+    texts = {name: json.dumps(value).strip('"') for name, value in first.items()}
+    assert search.enqueue(spec.name, texts, home=settings.home).params == first
+    assert search.enqueue(spec.name, second, home=settings.home).params == second, "values that are no texts"
+    changed = search.enqueue(spec.name, {"flip": "False"}, like=0, home=settings.home).params
+    assert changed == first | {"flip": False}
+
+
+def _two_values(rule: Rule) -> tuple[Value, ...]:
+    if bool in rule.types:
+        return True, False
+    return (rule.names[-1], rule.names[0]) if rule.names else (0.5, 0.25) if float in rule.types else (2, 1)
 
 
 def test_a_configuration_that_a_trial_has_is_refused(settings: Settings, spec: StudySpec) -> None:

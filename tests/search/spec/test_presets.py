@@ -31,6 +31,34 @@ def test_its_study_file_is_the_preset(preset, tmp_path):
     assert spec.start == tuple(type(start)(**start.to_json()) for start in default.start)
 
 
+def test_the_study_file_of_a_preset_has_the_starts_of_the_source_that_is_put_into_it(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(study_template("strong").replace('source = "digits"', 'source = "people.csv"'), encoding="utf-8")
+    spec, default = read_spec(path), default_spec("people.csv", preset="strong")
+    assert spec.start == default.start
+    assert {start.batch_size for start in spec.start} == {32}
+    assert spec.for_rows(100).start == default.for_rows(100).start
+
+
+@pytest.mark.parametrize("source", ["digits", "people.csv"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_in_a_file_brings_its_starts_unless_the_file_names_some(preset, source):
+    document = {"data": {"source": source}, "space": {"preset": preset}}
+    default = default_spec(source, preset=preset)
+    assert spec_from_dict(document).start == default.start
+    assert spec_from_dict(document | {"start": []}).start == ()
+    given = spec_from_dict(document | {"start": [default.start[0].to_json()]})
+    assert (given.start, given.has_default_starts) == (default.start[:1], False)
+    assert override(spec_from_dict(document), trials=3).has_default_starts
+    assert spec_from_dict(spec_from_dict(document).to_json()) == spec_from_dict(document)
+
+
+def test_the_starts_of_a_preset_are_moved_into_a_space_that_replaces_some_of_it():
+    document = {"data": {"source": "people.csv"}, "space": {"preset": "strong", "epochs": 10, "activation": "selu"}}
+    spec = spec_from_dict(document)
+    assert [(start.epochs, start.activation, start.width) for start in spec.start] == [(10, "selu", 256)]
+
+
 def test_the_classic_file_is_the_template():
     assert study_template("classic") == STUDY_TEMPLATE
 

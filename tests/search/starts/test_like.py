@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from databases import ask, finish, opened
+from databases import ask, opened
 from in_memory import ask as ask_in_memory, make_study
 
 from pipelines.config import Hyperparameters
@@ -16,7 +16,7 @@ from pipelines.errors import NotFoundError, SpecError
 from search.devices.precision import PrecisionRule
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.studies import open_study
-from search.spec.dimensions import Choice, Range
+from search.spec.dimensions import Choice, Fixed, Range, nearest
 from search.spec.reading import default_spec
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
@@ -42,7 +42,8 @@ def searched(
     for value in values:
         trial, params = ask(study)
         found.append(spec.space.hyperparameters(params))
-        finish(study, trial, "COMPLETE", value)
+        trial.set_user_attr(RESULT, {"best_val_accuracy": value, "params": found[-1].to_json(), "best_epoch": 1})
+        study.tell(trial, value)
     return found
 
 
@@ -74,14 +75,71 @@ def test_what_lies_outside_of_the_space_is_left_out_and_named(
     settings: Settings, spec: StudySpec, digits: Dataset
 ) -> None:
     searched(settings, spec, "one", [0.5, 0.6])
-    narrow = SearchSpace(dict(spec.space.dimensions) | {"width": Range(1000, 2000)})
+    other = SearchSpace(dict(spec.space.dimensions) | {"optimizer": Fixed("sgd")})
     notes: list[str] = []
-    new = replace(spec, name="new", space=narrow, like=["one"])
+    new = replace(spec, name="new", space=other, like=["one"])
     assert settle_starts(settings, new, digits, notes.append).start == ()
     assert len(notes) == 1
     assert notes[0].startswith(
-        "--like one: none of its 2 complete trials is in the space; the best one fails: width: must be"
+        "--like one: none of its 2 complete trials can be in the space; the best of the others fails: optimizer: must"
     )
+
+
+def test_numbers_outside_of_the_space_are_moved_to_the_nearest_ones(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    one, two = searched(settings, spec, "one", [0.9, 0.6])
+    dimensions = {"width": Range(1000, 2000), "epochs": Choice((8, 16, 32)), "batch_size": Fixed(64)}
+    space = SearchSpace({**spec.space.dimensions, **dimensions, "learning_rate": Fixed(None)})
+    notes: list[str] = []
+    new = replace(spec, name="new", space=space, like=["one"])
+    changed = {"width": 1000, "epochs": 16, "batch_size": 64, "learning_rate": 0.001}
+    expected = list(dict.fromkeys(replace(found, **changed) for found in (one, two)))
+    assert list(settle_starts(settings, new, digits, notes.append).start) == expected
+    assert notes == [
+        f"--like one: in {len(expected)} of {len(expected)} configurations the nearest numbers in the space are taken"
+    ]
+    steps = Range(0.0, 1.0, step=0.25)
+    assert [nearest(steps, value) for value in (-1.0, 0.4, 0.3, 7.0)] == [0.0, 0.5, 0.25, 1.0]
+    assert nearest(Choice(("relu",)), 3) == 3
+    assert nearest(Fixed(1), True) is True
+
+
+def test_the_starts_of_the_preset_follow_and_draws_stay_near_the_earlier_studies_only(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    [found] = searched(settings, spec, "one", [0.9])
+    far = Hyperparameters(width=64 if found.width < 36 else 8, depth=1, learning_rate=0.05)
+    new = replace(spec, name="new", like=["one"], start=(far,), has_default_starts=True)
+    for own in (True, False):
+        begun = settle_starts(settings, replace(new, name=f"new-{own}", has_default_starts=not own), digits)
+        assert begun.start == (found, far)
+        study = opened(settings, begun)
+        widths = [ask(study)[1]["width"] for _ in range(30)]
+        assert widths[:2] == [found.width, far.width]
+        assert all(abs(width - found.width) <= 14 for width in widths[2:]), "a quarter of 8 to 64"
+    other = SearchSpace(dict(spec.space.dimensions) | {"optimizer": Fixed("sgd")})
+    nothing = settle_starts(settings, replace(new, name="nothing", space=other), digits)
+    study = opened(settings, nothing)
+    assert nothing.start == (far,)
+    widths = [ask(study)[1]["width"] for _ in range(30)]
+    assert max(widths) - min(widths) > 28, "nothing to stay near"
+
+
+def test_a_start_that_alone_takes_more_than_half_of_the_time_is_said(
+    settings: Settings, spec: StudySpec, digits: Dataset
+) -> None:
+    new = replace(spec, start=(Hyperparameters(depth=1), Hyperparameters(width=8, depth=1)), has_default_starts=True)
+    notes: list[str] = []
+    begun = settle_starts(settings, replace(new, timeout_s=0.001), digits, notes.append)
+    assert begun.start == new.start[1:]
+    assert notes == [
+        "starts: using 1 of 2 configurations of the preset; it costs least, and may still take more than half of"
+        " 0.001 s"
+    ]
+    notes.clear()
+    settle_starts(settings, replace(new, trials=3), digits, notes.append)
+    assert notes == ["starts: using 1 of 2 configurations of the preset; starts take at most half of the budget"]
 
 
 def test_what_an_earlier_study_did_not_search_is_as_it_was_or_the_nearest_value(
