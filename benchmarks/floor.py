@@ -49,7 +49,7 @@ class Product:
 
 
 def products(configuration: Configuration, epochs: int = PANEL_EPOCHS) -> Counter[Product]:
-    """How often a trial computes each product: forward, both gradients, validation.
+    """The number of times that a trial computes each product: forward, both gradients, validation.
 
     The first layer's inputs need no gradient. Validation is counted in batches of the trial's own size.
     """

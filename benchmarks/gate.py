@@ -1,4 +1,4 @@
-"""How often at least one of many equal challengers passes the gate, one after the other on the same test rows.
+"""The rate at which at least one of many equal challengers passes the gate, tested in a row on the same test rows.
 
 Row r has a difficulty that all models share, and each model a chance of its own with it: a model is right where their
 sum, both normal, is above 0. For other metrics than accuracy, that sum is added to the log-odds of each class, or to
@@ -23,7 +23,7 @@ from search.registry.gate import Reading, pass_gate
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is simulated.
+    """One simulated setting.
 
     Attributes:
         accuracy: Expected accuracy of every model.
@@ -40,7 +40,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class MetricWorld:
-    """What is simulated for a metric.
+    """One simulated setting of a metric.
 
     Attributes:
         metric: Of the objective, without its rows; see ``METRICS``.

@@ -40,7 +40,7 @@ _GRACE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a process went.
+    """The result of a process.
 
     Attributes:
         home: Its working directory, with ``stdout.txt``, ``stderr.txt`` and whatever it stored.
@@ -117,7 +117,7 @@ def peer_command(script: str, arguments: list[str]) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    """What a reader has to know about where the numbers come from."""
+    """The machine, versions and load behind the numbers."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),

@@ -1,4 +1,4 @@
-"""How often the intervals of finalists cover, and how often equal configurations are called significantly different.
+"""Coverage of the intervals of finalists, and the rate at which equal configurations differ significantly.
 
 Simulated networks: row r has a difficulty, network s a skill, and each pair a chance of its own; a network is right
 where their sum, all of them normal, is above 0. So a network's accuracy on all other rows is known exactly. Skill and
@@ -31,7 +31,7 @@ OTHER_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is simulated.
+    """One simulated setting.
 
     Attributes:
         accuracy: Expected accuracy of every network.
@@ -57,12 +57,12 @@ def draw(rng: np.random.Generator, world: World, n_seeds: int, n: int = 1) -> tu
         return rng.standard_normal(shape, np.float32) * np.float32(np.sqrt(variance))
 
     shared = normal(world.agreement * (1 - world.taste), world.n_rows)
-    centre = np.float32(stats.norm.ppf(world.accuracy) * np.sqrt(1 + world.skill**2))
+    center = np.float32(stats.norm.ppf(world.accuracy) * np.sqrt(1 + world.skill**2))
     scores, accuracies = [], []
     for _ in range(n):
         rows = shared + normal(world.agreement * world.taste, world.n_rows)
         rows = rows + normal((1 - world.agreement) / 2, n_seeds, world.n_rows)
-        skills = centre + normal(world.skill**2 / 2, n_seeds, 1) + normal(world.skill**2 / 2, n_seeds, world.n_epochs)
+        skills = center + normal(world.skill**2 / 2, n_seeds, 1) + normal(world.skill**2 / 2, n_seeds, world.n_epochs)
         best = np.full((n_seeds, world.n_rows), False)
         best_skill = np.zeros(n_seeds)
         for epoch in range(world.n_epochs):

@@ -129,7 +129,7 @@ def scaled(regrets: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of some configurations.
+    """The recorded results of some configurations.
 
     Attributes:
         configurations: The configurations.

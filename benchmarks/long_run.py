@@ -51,7 +51,7 @@ slots = 1
 
 
 def watch(process: subprocess.Popen[bytes]) -> list[tuple[float, int]]:
-    """What a process held until it ended: (seconds since 1970, bytes)."""
+    """The memory of a process until it ended: (seconds since 1970, bytes)."""
     held, parent = [], psutil.Process(process.pid)
     while process.poll() is None:
         held.append((time.time(), parent.memory_info().rss))

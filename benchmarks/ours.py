@@ -117,12 +117,12 @@ def run(home: Path, data: Path, limit_s: float, *arguments: str) -> harness.Outc
 
 
 def summary(outcome: harness.Outcome) -> dict[str, Any]:
-    """What ``run --json`` printed."""
+    """The output of ``run --json``."""
     return json.loads((outcome.home / "stdout.txt").read_text())
 
 
 def trial_rows(outcome: harness.Outcome, study: str) -> list[dict[str, Any]]:
-    """What ``trials STUDY --json`` prints for the home of a finished run."""
+    """The output of ``trials STUDY --json`` for the home of a finished run."""
     home = outcome.home / "trials"
     home.mkdir(exist_ok=True)
     command = [*harness.COMMAND, "trials", study, "--json"]
@@ -131,7 +131,7 @@ def trial_rows(outcome: harness.Outcome, study: str) -> list[dict[str, Any]]:
 
 
 def finished_trials(outcome: harness.Outcome, study: str) -> dict[int, tuple[float, float]]:
-    """When each trial was told to Optuna, and its best value: number -> (seconds after the start, value)."""
+    """The end of each trial in Optuna, and its best value: number -> (seconds after the start, value)."""
     import optuna
 
     storage = optuna.storages.RDBStorage(f"sqlite:///{outcome.home / 'optuna.db'}")

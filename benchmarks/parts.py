@@ -1,4 +1,4 @@
-"""What the parts of a network cost: the tape against the handwritten gradient, and each dimension against neither.
+"""The cost of the parts of a network: the tape beside the handwritten gradient, and each dimension beside neither.
 
 python benchmarks/parts.py --rows 12800
 """

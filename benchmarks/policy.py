@@ -1,4 +1,4 @@
-"""What a search finds in few trainings: sampler, pruner, learned starts and finalists on recorded trainings.
+"""The results of a search with few trainings: sampler, pruner, learned starts and finalists on recorded trainings.
 
 HPOBench: our scheduler and our finals on a simulated pool, with starts learned from the other seven tables, beside
 plain Optuna. The score of what a search chooses is its mean over recorded seeds that no selection used. LCBench: the
@@ -41,7 +41,7 @@ Score = Callable[[Hyperparameters], float]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one search of one dataset chose.
+    """The choice of one search of one dataset.
 
     Attributes:
         policy: Its name.

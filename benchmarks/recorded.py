@@ -36,7 +36,7 @@ _FOLDER = Path(__file__).resolve().parent
 
 
 class MissingDataError(Exception):
-    """What a replay needs is not installed or not there; the message says what brings it."""
+    """A requirement of a replay is missing; the message says how to install it."""
 
 
 class Recording(Protocol):

@@ -39,7 +39,7 @@ _FOLDER = Path("/dev/shm")
 
 
 class MemoryStorage(InMemoryStorage):
-    """What a study asks of its storage beside Optuna's methods, for a study that no database has."""
+    """A storage in memory with the methods that a study needs beside Optuna's."""
 
     def refresh(self, *numbers: int) -> None:
         """There is no other process."""

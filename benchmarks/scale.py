@@ -1,4 +1,4 @@
-"""How far one searching process carries: the real scheduler on a pool in virtual time.
+"""The limits of one searching process: the real scheduler on a pool in virtual time.
 
 Training takes virtual time, drawn from a recorded study; Optuna's database, the spool with its fsync and the sampler
 are real, and every second that they take passes in virtual time too. So a slot stands idle exactly as long as the

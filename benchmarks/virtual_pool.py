@@ -204,7 +204,7 @@ class VirtualPool:
         return Finished(slot, training.task.number, outcome)
 
     def in_training(self) -> list[tuple[float, float, float]]:
-        """What has not ended, as ``busy`` has what has."""
+        """The jobs that have not ended; ``busy`` has those that have."""
         now = self._clock.now()
         return [(training.started, now, training.waited_s) for training in self._training.values()]
 

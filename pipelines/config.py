@@ -52,7 +52,7 @@ class DataConfig:
         time: That of dates or numbers by which training rows are before validation rows, and these before test rows.
         split: That of the words train, validation and test, which say what each row is.
             ``group``, ``weight`` and ``split`` are no features; ``time`` is one unless it is in ``ignore``.
-        task: What the target is; None and ``auto`` decide by its values.
+        task: The type of the target; None and ``auto`` decide by its values.
         target_transform: Of the target of a regression, before it is standardized; None means ``none``.
         folds: Number of folds of all rows but the test rows, for cross-validation; 1 means one split. None leaves it to
             a rule when a study is created, and means one split otherwise.

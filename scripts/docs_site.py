@@ -1,4 +1,4 @@
-"""What MkDocs adds to the pages of ``docs/``: the reference that is generated from the code, and pages of the root.
+"""Pages that MkDocs adds to those of ``docs/``: the reference that is generated from the code, and pages of the root.
 
 A hook of ``mkdocs.yml``. Nothing here imports TensorFlow, Optuna or MLflow.
 """

@@ -1,4 +1,4 @@
-"""What to train next, where, and what was learned: an Optuna study over Keras MLPs, tracked by MLflow.
+"""Hyperparameter search: an Optuna study over Keras MLPs, tracked by MLflow.
 
 Each command of the command line is one function here: ``search.run_study(search.default_spec("digits", trials=20))``.
 A name is imported when it is first used, so that ``import search`` is quick. In a notebook each function that takes

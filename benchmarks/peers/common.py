@@ -1,4 +1,4 @@
-"""What every peer shares: the data, the eight configurations, the race's space, the model, the journal.
+"""Shared by every peer: the data, the eight configurations, the race's space, the model, the journal.
 
 TensorFlow is imported inside the functions that need it, so that the benchmarks can read the tables alone.
 """
@@ -230,7 +230,7 @@ def journal_callback(journal: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the benchmarks tell a peer on its command line.
+    """The options of a peer's command line.
 
     Attributes:
         mode: ``panel`` or ``race``.

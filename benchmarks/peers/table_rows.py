@@ -25,7 +25,7 @@ TARGETS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the benchmark tells a peer.
+    """The options of a peer.
 
     Attributes:
         name: Which peer runs.

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from search.operations.ui import Server, serving
-from search.reporting.charts.style import BLUE, CURVE_COLOURS, GREY, ORANGE, VERMILION
+from search.reporting.charts.style import BLUE, CURVE_COLORS, GRAY, ORANGE, VERMILION
 from search.reporting.report import write_report
 from search.tracking.experiment_view import FINALISTS_VIEW, version_link
 
@@ -32,7 +32,7 @@ SIZE = {"width": 1440, "height": 900}
 CHARTS_SIZE = {"width": 1440, "height": 1250}
 """Has room for the parallel coordinates beneath the curves."""
 COLUMNS = 120
-KEPT = (BLUE, ORANGE, GREY, VERMILION, *CURVE_COLOURS, "#FFFFFF", "#000000")
+KEPT = (BLUE, ORANGE, GRAY, VERMILION, *CURVE_COLORS, "#FFFFFF", "#000000")
 """Colors of lines and rings: few pixels have them, and a palette of the most frequent ones would lose them."""
 MAX_BYTES = 250_000
 REPORT = (("Optimization history", 700), ("Slices", 700), ("Optimization history", 390))

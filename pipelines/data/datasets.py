@@ -131,7 +131,7 @@ class Dataset:
 
     @property
     def task(self) -> Task:
-        """What the target is."""
+        """The type of the target."""
         return self.preprocessing.task
 
     @property

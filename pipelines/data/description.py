@@ -23,7 +23,7 @@ class ColumnSummary:
         kind: ``numeric``, ``boolean``, ``category`` or ``ignored``.
         n_missing: Training and validation rows without a value.
         n_features: Inputs of the model that come from it.
-        note: What it became beyond its plain values, or why it is ignored.
+        note: The encoding beyond its plain values, or the reason why it is ignored.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Description:
         class_counts: Rows of each class, for training and validation.
         columns: Of a table; empty for arrays.
         notes: As of a ``Dataset``.
-        task: What the target is.
+        task: The type of the target.
         target_range: Lowest value, mean and highest value of a regression's training targets; None for classes.
         folds: Number of folds; 1 for one split. The validation rows are those of the first fold.
     """

@@ -48,7 +48,7 @@ class Preprocessing:
 
     @property
     def task(self) -> Task:
-        """What a model predicts."""
+        """The task of the model."""
         return "classification" if self.target is None else "regression"
 
     @property

@@ -43,7 +43,7 @@ class Source:
 
     Attributes:
         name: Short name, for people.
-        place: What an error calls it: the name or the path.
+        place: Its name in an error: the name or the path.
         rows: (n_rows, *input_shape) uint8 or float32, or a table without its target.
         labels: (n_rows,) integers or texts to classify, float64 to regress.
         digests: Hashes of all its arrays, test arrays included; of a table, the file's hash and the target.
@@ -53,7 +53,7 @@ class Source:
         formats: How texts of a table's columns were read, by the column's name.
         roles: How the rows are weighted and split.
         notes: Lines about what is not used, or is read in a special way.
-        task: What the labels are.
+        task: The type of the labels.
     """
 
     name: str

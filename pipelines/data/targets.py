@@ -209,7 +209,7 @@ def advice(names: Sequence[str], plain: str) -> str:
 
     Args:
         names: Those of the classes.
-        plain: What to do with names that are no numbers and no dates.
+        plain: The advice for names that are no numbers and no dates.
     """
     if len(names) > 2 and all(_NUMBER.fullmatch(name) for name in names):
         return f"{plain}, or {_REGRESS}"

@@ -1,4 +1,4 @@
-"""How one column of a table becomes ``float32`` features: medians for gaps, 0/1 features for categories."""
+"""Encodes one column of a table as ``float32`` features: medians for gaps, 0/1 features for categories."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TUPLES = ("categories", "others", "edges")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """How one column becomes features.
+    """The encoding of one column as features.
 
     Attributes:
         name: The column's name.
@@ -74,7 +74,7 @@ class Column:
 
     @property
     def summary(self) -> str:
-        """What the column became beyond its plain values, or why it is ignored; empty for neither."""
+        """The encoding of the column beyond its plain values, or the reason why it is ignored; empty for neither."""
         shared = f"{len(self.others)} rare or further texts share {self.n_shared}" if self.n_shared else ""
         curve = f"mapped by {self.curve.kind}" if self.curve else ""
         ranges = f"{len(self.edges) - 1} ranges" if self.edges else ""

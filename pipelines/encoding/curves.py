@@ -32,7 +32,7 @@ class Curve:
         kind: ``asinh`` is ``asinh((x - center) / unit)``, a straight line near the center and a logarithm far from it;
             ``quantile`` goes straight from each of the ``knots`` to the next, and ends at the outer ones.
         center: Where ``asinh`` is 0.
-        unit: What ``asinh`` divides by, above 0.
+        unit: The divisor in ``asinh``, above 0.
         knots: (n_knots,) rising numbers.
         scores: (n_knots,) what the map makes of them.
     """

@@ -1,4 +1,4 @@
-"""What a model is worth: metrics, tests, predictions and figures."""
+"""The evaluation of a model: metrics, tests, predictions and figures."""
 
 ALPHA = 0.05
 """Significance level of every test: finalists, and the gate unless it is given another."""

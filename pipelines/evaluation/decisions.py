@@ -1,4 +1,4 @@
-"""What the validation rows teach about a model's answers: the interval of a value, the threshold of two classes.
+"""Learned from the validation rows: the interval of a predicted value, the decision threshold of two classes.
 
 Both are kept with a model as plain numbers. NumPy only: a served model imports this.
 """
@@ -21,7 +21,7 @@ _THRESHOLD_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
 @dataclass(frozen=True, slots=True)
 class ResidualInterval:
-    """The interval of a regression's answers, after split conformal prediction.
+    """The interval of a regression's predictions, after split conformal prediction.
 
     A new row's residual has each rank among the n residuals of the validation rows with the same chance, 1 / (n + 1).
     The interval reaches from the residual of rank floor((n + 1) 0.025) to that of rank ceil((n + 1) 0.975). Below 39
@@ -76,7 +76,8 @@ class Threshold:
 
     Attributes:
         value: The second class is predicted where its probability is above it.
-        metric: What it is best at on the validation rows: ``accuracy``, ``balanced_accuracy`` or ``macro_f1``.
+        metric: The metric by which it is the best on the validation rows: ``accuracy``, ``balanced_accuracy`` or
+            ``macro_f1``.
         score: The metric there.
     """
 
@@ -97,7 +98,7 @@ class Threshold:
         metric = metric if metric in _THRESHOLD_METRICS else "balanced_accuracy"
         given = np.asarray(probabilities, np.float64)
         levels = np.unique(given)
-        # Halfway between neighbors, so that rounding changes no answer; 0.5 itself, which is the usual one.
+        # Halfway between neighbors, so that rounding changes no prediction; 0.5 itself, which is the usual one.
         thresholds = np.unique(np.concatenate([(levels[1:] + levels[:-1]) / 2, [DEFAULT_THRESHOLD]]))
         weights = np.ones(len(given)) if weight is None else weight.astype(np.float64)
         scores = _scores(given, np.asarray(labels), weights, thresholds, metric)
@@ -150,7 +151,7 @@ def require_threshold(threshold: float, n_classes: int, what: str = "threshold")
         DataError: It is no probability, or the model has not two classes.
     """
     if n_classes != 2:
-        found = f"{n_classes} classes" if n_classes else "a number as its answer"
+        found = f"{n_classes} classes" if n_classes else "a regression"
         raise DataError(f"{what}: must be left out unless a model has two classes, got one with {found}")
     if not 0 < threshold < 1:
         raise DataError(f"{what}: must be auto, or above 0 and below 1, got {threshold:g}")

@@ -34,7 +34,7 @@ ELLIPSIS, UNKNOWN = "…", "\ufffd"
 # Characters of a label that are measured; the rest is cut off.
 MEASURED = 400
 MAX_MARKS = 2
-GREY = "#999999"
+GRAY = "#999999"
 # From Okabe and Ito's palette, which color-blind readers tell apart.
 BLUE, VERMILION = "#0072B2", "#D55E00"
 # Longer rows of numbers are drawn as a line.
@@ -99,15 +99,15 @@ def draw_example(axes: Axes, example: Array, span: tuple[float, float]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_formatter("{x:.3g}")
     if len(values) <= MAX_VALUE_BARS:
-        axes.bar(range(len(values)), values, color=GREY)
+        axes.bar(range(len(values)), values, color=GRAY)
     else:
-        axes.plot(values, color=GREY, linewidth=0.8)
+        axes.plot(values, color=GRAY, linewidth=0.8)
 
 
 def pick_examples(probabilities: Array, labels: Array, n: int = 9) -> tuple[Array, Array]:
     """Picks rows to look at: random right ones, and the wrong ones with the highest probability.
 
-    Random right rows show what the model usually gets right; confident mistakes often show wrong labels. Rows of
+    Random correct rows show typical successes of the model; confident mistakes often show wrong labels. Rows of
     equal probability keep their order.
 
     Args:
@@ -116,7 +116,7 @@ def pick_examples(probabilities: Array, labels: Array, n: int = 9) -> tuple[Arra
         n: Rows of each kind at most.
 
     Returns:
-        Row numbers of right rows, ascending, and of wrong rows, the most confident mistake first.
+        Row numbers of correct rows, ascending, and of wrong rows, the most confident mistake first.
     """
     is_right = probabilities.argmax(axis=1) == labels
     right, wrong = np.flatnonzero(is_right), np.flatnonzero(~is_right)

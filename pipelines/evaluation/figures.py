@@ -17,7 +17,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from pipelines.errors import InputError, UnavailableError
-from pipelines.evaluation.drawing import BLUE, GREY, VERMILION, draw_example, shown, style
+from pipelines.evaluation.drawing import BLUE, GRAY, VERMILION, draw_example, shown, style
 from pipelines.files.archives import Array
 
 DPI = 100
@@ -52,8 +52,8 @@ def confusion_matrix(matrix: npt.ArrayLike, class_names: Sequence[str]) -> Figur
     bar.set_label("share of the true class", fontsize=9)
     size = min(10.0, cell * 72 / (0.7 * len(str(counts.max(initial=0))) + 0.6))
     for row, column in np.argwhere(counts) if n <= MAX_NAMED else ():
-        colour = "white" if shares[row, column] > 0.3 else "black"
-        axes.text(column, row, str(counts[row, column]), color=colour, ha="center", va="center", fontsize=size)
+        color = "white" if shares[row, column] > 0.3 else "black"
+        axes.text(column, row, str(counts[row, column]), color=color, ha="center", va="center", fontsize=size)
     text = {"fontsize": min(10.0, max(6.0, cell * 50)), **style()}
     named = range(0, n, math.ceil(n / MAX_NAMED))
     turned = 90 if max(map(len, names)) * 6 > cell * 72 else 0
@@ -77,8 +77,8 @@ def prediction_grid(x: Array, labels: Array, probabilities: Array, class_names: 
     names = shown(class_names, 7.5)
     titles = []
     for row, label in zip(probabilities, labels, strict=True):
-        colour = BLUE if row.argmax() == label else VERMILION
-        titles.append((f"predicted ({row.max():.1%}) {names[row.argmax()]}\ntrue {names[label]}", colour))
+        color = BLUE if row.argmax() == label else VERMILION
+        titles.append((f"predicted ({row.max():.1%}) {names[row.argmax()]}\ntrue {names[label]}", color))
     return _grid(x, titles)
 
 
@@ -114,8 +114,8 @@ def class_probabilities(
     picture, axes = figure.subplots(1, 2, width_ratios=(1, 1.4))
     draw_example(picture, example, (example.min(), example.max()))
     picture.set_title(f"predicted ({probabilities[winner]:.1%})\n{names[winner]}", fontsize=11, **style())
-    colours = [BLUE if i == winner else GREY for i in order]
-    bars = axes.barh(range(len(order)), probabilities[order], color=colours)
+    colors = [BLUE if i == winner else GRAY for i in order]
+    bars = axes.barh(range(len(order)), probabilities[order], color=colors)
     axes.bar_label(bars, [f"{probabilities[i]:.1%}" for i in order], padding=3, fontsize=9)
     axes.set_yticks(range(len(order)), [names[i] for i in order], fontsize=9, **style())
     middle, half = (len(order) - 1) / 2, max(6.0, len(order)) / 2 + 0.2
@@ -154,7 +154,7 @@ def residuals(truth: Array, predicted: Array) -> Figure:
     drawn = slice(None, None, math.ceil(len(truth) / MAX_POINTS) or 1)
     figure = Figure(figsize=(6.4, 4.0), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
-    axes.axhline(0, color=GREY, linewidth=1)
+    axes.axhline(0, color=GRAY, linewidth=1)
     axes.scatter(predicted[drawn], (truth - predicted)[drawn], s=12, color=BLUE, alpha=0.5, linewidths=0)
     axes.set_xlabel("predicted", fontsize=10)
     axes.set_ylabel("true minus predicted", fontsize=10)
@@ -198,8 +198,8 @@ def _grid(x: Array, titles: Sequence[tuple[str, str]]) -> Figure:
         figure.text(0.5, 0.5, "no examples", ha="center", va="center", fontsize=10)
         return figure
     span = x.min(), x.max()
-    for place, (example, (title, colour)) in enumerate(zip(x, titles, strict=True), start=1):
+    for place, (example, (title, color)) in enumerate(zip(x, titles, strict=True), start=1):
         axes = figure.add_subplot(rows, columns, place)
         draw_example(axes, example, span)
-        axes.set_title(title, fontsize=8.5, color=colour, **style())
+        axes.set_title(title, fontsize=8.5, color=color, **style())
     return figure

@@ -104,7 +104,7 @@ def _variance(scores: Scores) -> list[Part]:
     if n_seeds == 1:
         return [rows]
     rest = scores - of_rows - of_seeds[:, None] + scores.mean()
-    # Networks that answer single rows differently have different means without being better or worse.
+    # Networks that predict single rows differently have different means without being better or worse.
     noise = (rest**2).sum() / ((n_seeds - 1) * max(n_rows - 1, 1) * n_rows)
     seeds = max(0.0, of_seeds.var(ddof=1) - noise) / n_seeds
     return [rows, (seeds, n_seeds - 1)]
@@ -150,9 +150,9 @@ def _wilson(share: float, n_rows: float, parts: Sequence[Part]) -> tuple[float, 
     if variance > 0:
         t = float(stats.t.ppf(_QUANTILE, _degrees(parts)))
         n = min(n, share * (1 - share) / variance * (z / t) ** 2) or n  # a share of 0 or 1 has no variance of its own
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)))
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+    return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))
 
 
 def difference_p(a: Scores, b: Scores) -> float:

@@ -59,7 +59,7 @@ class Evaluation:
     """Scores of a model on labeled rows.
 
     Attributes:
-        accuracy: Share of right rows, by weight.
+        accuracy: Share of correctly classified rows, by weight.
         loss: Mean cross-entropy, in nats.
         n_right: Rows whose most probable class is their label.
         n_wrong: The other rows.
@@ -173,7 +173,7 @@ def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
     """Returns Wilson's 95% score interval of an accuracy, without continuity correction.
 
     Args:
-        n_right: Right rows, 0 to n.
+        n_right: Correctly classified rows, 0 to n.
         n: All rows, at least 1.
     """
     interval = stats.binomtest(n_right, n).proportion_ci(CONFIDENCE, method="wilson")

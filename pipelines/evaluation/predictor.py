@@ -29,7 +29,7 @@ class ModelRecord:
         preprocessing: Preprocessing of the training dataset.
         value_range: Lowest and highest value of the training rows: black and white of a picture.
         model_sha256: Hash of the model file.
-        interval: Of a regression's answers; None for classes, and in records of earlier versions.
+        interval: Of a regression's predictions; None for classes, and in records of earlier versions.
         threshold: Of two classes, chosen on the validation rows; None otherwise, and in records of earlier versions.
     """
 
@@ -76,7 +76,7 @@ class Predictor:
 
     Args:
         model: As ``training.model.build_model`` builds it.
-        preprocessing: What it was built with.
+        preprocessing: The preprocessing that it was built with.
     """
 
     def __init__(self, model: keras.Model, preprocessing: Preprocessing) -> None:

@@ -77,11 +77,11 @@ def sign_test(n_first: int, n_second: int) -> float:
 def exchange_test(metric: str, first: Predictions, second: Predictions) -> float:
     """Returns the two-sided p-value of the permutation test of two models' metrics.
 
-    If two models are equal, it does not matter which of them gave which of the two answers for a row. So p is the share
-    of ``N_DRAWS`` random exchanges, drawn with a fixed seed, that give a difference of the metrics as large as the one
-    that is there, with (1 + count) / (1 + draws). Rows of one group are exchanged together. It is exact for means over
-    rows, for balanced accuracy and macro F1; for AUC and average precision the rows' own parts are exchanged, for the
-    scores of two models have other scales.
+    If two models are equal, it does not matter which of them gave which of the two predictions for a row. So p is the
+    share of ``N_DRAWS`` random exchanges, drawn with a fixed seed, that give a difference of the metrics at least as
+    large as the observed one, with (1 + count) / (1 + draws). Rows of one group are exchanged together. It is exact for
+    means over rows, for balanced accuracy and macro F1; for AUC and average precision the rows' own parts are
+    exchanged, because the scores of two models may have different scales.
 
     Args:
         metric: See ``pipelines.evaluation.contributions``.

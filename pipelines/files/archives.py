@@ -26,7 +26,7 @@ _MAX_HEADER_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an archive says of one array, known before any value is read.
+    """The header of one array in an archive, read before any value.
 
     Attributes:
         shape: Shape of the array.

@@ -1,4 +1,4 @@
-"""What the values of a column are, whatever type holds them."""
+"""The kind of a column's values, whatever their type."""
 
 from __future__ import annotations
 

@@ -91,8 +91,8 @@ def _fit(image: Image, width: int, height: int) -> Image:
     scale = max(image.width / width, image.height / height)
     pixels = np.asarray(image)
     rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    colour = tuple(np.atleast_1d(np.median(rim, axis=0)).astype(int).tolist())
+    color = tuple(np.atleast_1d(np.median(rim, axis=0)).astype(int).tolist())
     # Resized before it is padded: a line of a million pixels would become a square of them.
     fitting = max(1, round(image.width / scale)), max(1, round(image.height / scale))
     small = image.resize(fitting, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BOX)
-    return ImageOps.pad(small, (width, height), color=colour if len(colour) > 1 else colour[0])
+    return ImageOps.pad(small, (width, height), color=color if len(color) > 1 else color[0])

@@ -43,15 +43,15 @@ _DRAWN = "{}: no row is a {} row, so data.{}_fraction of the training rows are, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roles:
-    """What a file says of its rows besides features and labels; None where it does not.
+    """The roles of a file's columns besides features and labels; None where there is none.
 
     Attributes:
         weight: (n_rows,) float64 numbers >= 0.
         group: (n_rows,) texts; rows with equal ones stay in one split.
         time: (n_rows,) float64; later rows have larger ones.
         split: (n_rows,) ``TRAINING``, ``VALIDATION`` or ``TEST``.
-        digests: What a fingerprint takes of them.
-        places: What an error calls each column or array, by its key in ``[data]``.
+        digests: Their part of a fingerprint.
+        places: The name of each column or array in an error, by its key in ``[data]``.
         used: Names of the arrays of an archive that they are from.
         notes: Lines that a user should know.
     """

@@ -1,4 +1,4 @@
-"""What the compiled functions of a network depend on, and where each array stands among its weights.
+"""The properties that decide the compiled functions of a network, and the position of each array among its weights.
 
 The weights of a network are one list. First those that are trained, input to output: of each hidden layer a kernel
 (n_in, n_out), a bias (n_out,) unless batch normalization follows, and of a normalization gamma and beta (n_out,); then
@@ -27,7 +27,7 @@ class LayerWeights(NamedTuple, Generic[T]):
 
 
 class Architecture(NamedTuple):
-    """What decides the operations of a network; widths do not, as shapes are left open.
+    """The properties that decide the operations of a network; widths do not, as shapes are left open.
 
     Attributes:
         depth: Number of hidden layers.
@@ -118,7 +118,7 @@ class Architecture(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What the graph of an epoch depends on besides the optimizer and the number of networks.
+    """The properties that decide the graph of an epoch besides the optimizer and the number of networks.
 
     Attributes:
         network: The network.

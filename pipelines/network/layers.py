@@ -104,7 +104,7 @@ def _draw(
 
 
 class Passed(NamedTuple):
-    """What a forward pass leaves for the backward pass.
+    """The intermediate values of a forward pass for the backward pass.
 
     Attributes:
         inputs: The input of each layer, (..., n_rows, n_in) float32.

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """Where in the training a step is.
+    """The position of a step in the training.
 
     Attributes:
         seed: (2,) int64, ``dropout_seed`` of the training and the epoch; (n_networks, 2) of several networks.
@@ -46,7 +46,7 @@ class Moment(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What a step computes before weights are updated.
+    """The results of a step before the weights are updated.
 
     Attributes:
         losses: (..., n_rows) losses of the rows.

@@ -1,4 +1,4 @@
-"""How many networks of one shape pay in one program. Imports no TensorFlow."""
+"""The number of networks of one shape that train faster in one program. Imports no TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a budget is shared between trials, which search, and new seeds of the best of them, which choose."""
+"""Divides a budget between trials, which search, and new seeds of the best of them, which select."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ def rounds_within(left_s: float, training_s: float, n_slots: int, n_runs: float 
 
 
 def length(sizes: Sequence[int], n_slots: int) -> int:
-    """How many trainings follow one another: a round waits for the one before where that rejects configurations."""
+    """The number of successive trainings: a round waits for the one before where that rejects configurations."""
     return sum(math.ceil(sum(same) / n_slots) for _, same in groupby(sizes))

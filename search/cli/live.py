@@ -59,7 +59,7 @@ def working(what: str, *, plain: bool) -> Iterator[None]:
 
 
 class StartUp:
-    """What the start-up waits for, and since when.
+    """The current step of the start-up, and the time since its begin.
 
     Args:
         what: In words.

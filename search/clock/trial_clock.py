@@ -33,7 +33,7 @@ class TrialClock:
     Args:
         spec: The study.
         study: Its trials. It has virtual slots.
-        shape: What the cost of a training depends on.
+        shape: The properties of the dataset that decide the cost of a training.
     """
 
     def __init__(self, spec: StudySpec, study: StoredStudy, shape: Shape) -> None:
@@ -84,12 +84,12 @@ class TrialClock:
         self.update()
 
     def next_start(self) -> int | None:
-        """When the next trial begins; None while that is not known."""
+        """The start of the next trial; None while it is not known."""
         self.update()
         return self._clock.next_start()
 
     def start_of(self, number: int) -> int | None:
-        """When a trial begins, where that is recorded."""
+        """The start of a trial, where it is recorded."""
         recorded = self._study.trial(number).user_attrs.get(VIRTUAL)
         return int(recorded[0]) if recorded else None
 

@@ -49,19 +49,19 @@ class Course:
     once: int = 0
 
     def at(self, epoch: int) -> int:
-        """When an epoch ends; epoch 0 is the start."""
+        """The end of an epoch; epoch 0 is the start."""
         return self.start + (self.once + epoch * self.epoch if epoch else 0)
 
     @property
     def earliest_end(self) -> int:
-        """When it ends, or the first time at which it may still end."""
+        """Its end, or the earliest time at which it may still end."""
         if self.end is not None:
             return self.at(self.end)
         return self.at(self.end_after(self.continued))
 
     @property
     def next_shown(self) -> float:
-        """When it next reports what other trials are judged by; infinite where it does not."""
+        """The time of its next report that other trials are judged by; infinite where there is none."""
         if self.end is not None:
             return math.inf
         # What the last epoch shows is the whole trial, which is there once it has ended.
@@ -107,7 +107,7 @@ class VirtualClock:
         return {number: course for number, course in self._active.items() if course.end is None}
 
     def next_start(self) -> int | None:
-        """When the next trial begins; None while that, or which trials have ended by then, is not known."""
+        """The start of the next trial; None while it, or the trials that have ended by then, are not known."""
         self._forget_ended()
         courses = self._active.values()
         ended = [course.earliest_end for course in courses if course.end is not None]
@@ -135,7 +135,7 @@ class VirtualClock:
         return course.end is not None and course.earliest_end <= time
 
     def judged_at(self, number: int, epoch: int) -> int:
-        """When an epoch of a trial is judged."""
+        """The time at which an epoch of a trial is judged."""
         return self.courses[number].at(epoch) + self._delay
 
     def may_judge(self, number: int, epoch: int, without: Collection[int] = ()) -> bool:

@@ -1,4 +1,4 @@
-"""How long slots wait for results that the virtual clock asks for."""
+"""The time that slots wait for results that the virtual clock needs."""
 
 from __future__ import annotations
 

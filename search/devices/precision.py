@@ -1,4 +1,4 @@
-"""Which trainings multiply matrices in bfloat16: the rule of a study, and the precision of one configuration.
+"""The choice of bfloat16 for matrix products: the rule of a study, and the precision of one configuration.
 
 No clock is read: a study settles its rule once, by the kind of its processors, and a configuration's precision follows
 from the rule and from sizes, so that what is repeated or resumed anywhere trains in the same precision.
@@ -41,7 +41,7 @@ def settle(asked: AskedPrecision | None, slots: Sequence[Slot], has_bfloat16: Ca
     Not on GPUs: TensorFlow computes products of float32 in TF32 there, and bfloat16 was not measured.
 
     Args:
-        asked: What the user asked for; None is ``auto``.
+        asked: The user's setting; None is ``auto``.
         slots: Where it trains.
         has_bfloat16: Says whether the processors of the slots multiply bfloat16 natively.
     """

@@ -21,7 +21,7 @@ NOMINAL_ONCE_US = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the cost of a training depends on in a dataset.
+    """The properties of a dataset that decide the cost of a training.
 
     Attributes:
         n_rows: Number of training rows.

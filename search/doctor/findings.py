@@ -18,7 +18,7 @@ class Finding:
     Attributes:
         kind: The kind of disagreement, in a few words.
         subject: The place: a study and its run, a model and its version, or a file.
-        repair: What a repair does, in words.
+        repair: The repair, in words.
         apply: Repairs it.
     """
 

@@ -1,4 +1,4 @@
-"""The winner's networks of several seeds as one model, which answers with the mean of their answers.
+"""The winner's networks of several seeds as one model, which predicts the mean of their predictions.
 
 It costs no training: the weights of the finalists' model files lie side by side in one Keras model. Its run ends in the
 order of all runs, spool, study, MLflow, so a crash between two steps loses nothing and nothing is made twice.
@@ -44,7 +44,7 @@ class Ensemble:
     Attributes:
         run_name: Its run.
         run_id: That run in MLflow; None if it was not sent yet.
-        networks: How many networks it answers with the mean of: one for each seed, with folds for each seed and fold.
+        networks: Number of networks whose mean it predicts: one for each seed, with folds for each seed and fold.
         mean: Mean value of the finalists that it is made of.
         value: Its own objective on the validation rows. With folds None: each row trained some of its networks.
     """

@@ -53,7 +53,7 @@ class Finalist:
         n_seeds: How many seeds were asked for.
         failure: Why a run of it failed; "" if none did.
         n_rows: The number of validation rows; 0 if unknown.
-        row_scores: What each validation row contributes to the objective of each run, as
+        row_scores: The contribution of each validation row to the objective of each run, as
             ``pipelines.evaluation.row_scores`` encodes it; "" for a run of an earlier version.
         objective: The validation metric that the values are.
     """
@@ -111,7 +111,7 @@ class Finalist:
         return [self.objective.gain(value) for value in self.values_of(seeds)]
 
     def without(self, number: int) -> Finalist:
-        """What it would be without the run with one of its seeds."""
+        """The finalist without the run with one of its seeds."""
         place = self.seeds.index(number)
 
         def left(of_runs: tuple[_T, ...]) -> tuple[_T, ...]:
@@ -177,7 +177,7 @@ def make_finalist(
     Args:
         candidate: The configuration.
         n_seeds: How many seeds were asked for.
-        results: What the study has recorded of its runs, by run name.
+        results: The recorded results of its runs, by run name.
         n_rows: The number of validation rows; 0 if unknown.
         objective: Of the study.
     """

@@ -42,7 +42,7 @@ class FinalistRunner(JobRunner[FinalistJob]):
     Args:
         context: The study.
         pool: Where they train.
-        progress: What the observer sees.
+        progress: The state for the observer.
         choose: Returns the next job; None where none is left.
     """
 

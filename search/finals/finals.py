@@ -92,7 +92,7 @@ def run_finalists(
             any more gets fewer.
         refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
             as its best one was on average. The model is the last epoch's: there are no rows to choose another by.
-        ensemble: Whether the winner's networks of all seeds become one model, which answers with their mean.
+        ensemble: Whether the winner's networks of all seeds become one model, which predicts their mean.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
         pool: Where they are trained; see ``run_study``.
         observer: Is told of every change; None for nobody.
@@ -127,7 +127,7 @@ def run_plan(
     Args:
         name: The study.
         plan: Says which runs there are.
-        model: What else is made of the winner: ``refit``, ``ensemble`` or None.
+        model: The further model of the winner: ``refit``, ``ensemble`` or None.
         home: As for ``run_finalists``, like the others.
         pool: See there.
         observer: See there.
@@ -153,7 +153,7 @@ class _Finals:
         """Trains what is missing.
 
         Args:
-            model: What else is made of the winner: ``refit``, ``ensemble`` or None.
+            model: The further model of the winner: ``refit``, ``ensemble`` or None.
         """
         study, tracker, verdict = self.context.study, self.context.tracker, None
         # A run left by a dead process may belong to a configuration that is not trained any more.
@@ -256,7 +256,7 @@ class _Finals:
         return self._job(index, name, self.candidates[rank], seed, "finalist")
 
     def _seeds_at_once(self, rank: int) -> int:
-        """How many seeds of a configuration train faster in one program."""
+        """The number of seeds of a configuration that train faster in one program."""
         hyperparameters, dataset = self.candidates[rank].hyperparameters, self.dataset
         if hyperparameters.optimizer not in FUSED_OPTIMIZERS:
             return 1

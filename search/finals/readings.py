@@ -117,7 +117,7 @@ def _with_interval(estimate: Estimate) -> str:
 
 
 def seal_opened(attributes: Mapping[str, Any]) -> int:
-    """How often the held-out test of a study was read, from the study's attributes."""
+    """The number of readings of a study's held-out test, from the study's attributes."""
     return len(attributes.get(SEAL, ()))
 
 
@@ -187,7 +187,7 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
 
 
 def authorship() -> dict[str, str]:
-    """When and by whom something is done: ``at`` and ``by``; the latter is "" if the system does not know the user."""
+    """The time and the user, as ``at`` and ``by``; the latter is "" if the system does not know the user."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

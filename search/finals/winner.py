@@ -40,7 +40,7 @@ class Winner:
         model_sha256: Hash of its ``.h5``.
         value: Mean value of the finals' runs, or the trial's if there were no finals.
         objective: The validation metric that the value is.
-        networks: Number of networks whose mean the model answers with.
+        networks: Number of networks whose mean the model predicts.
     """
 
     candidate: Candidate
@@ -58,7 +58,7 @@ class Winner:
 def find_winner(study: optuna.Study) -> Winner:
     """The winner's refit, ensemble, or finalist with the median value; the best trial if there were no finals.
 
-    Of a refit and an ensemble the one counts that was asked for last; one that is not made does not count.
+    Of a refit and an ensemble, the one that was requested last; one that was not made does not count.
 
     Raises:
         NotFoundError: No trial is complete.
@@ -76,7 +76,7 @@ def find_winner(study: optuna.Study) -> Winner:
 
 
 def measured_winner(study: optuna.Study, winner: Winner) -> Winner:
-    """The model whose answers for the validation rows say how good a winner is.
+    """The model whose predictions for the validation rows measure a winner.
 
     That is the winner, or the median finalist of its configuration for a model that trained on these rows: a refit, and
     with folds an ensemble.

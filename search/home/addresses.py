@@ -1,4 +1,4 @@
-"""What an address in the settings names: a SQLite file, a PostgreSQL server, an HTTP server."""
+"""The kind of an address in the settings: a SQLite file, a PostgreSQL server, an HTTP server."""
 
 from __future__ import annotations
 

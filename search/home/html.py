@@ -22,7 +22,7 @@ class HtmlResult:
 
     @property
     def _shown(self) -> Mapping[str, object]:
-        """What the table has, by name."""
+        """The columns of the table, by name."""
         return _attributes(self)
 
 

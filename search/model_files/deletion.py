@@ -31,7 +31,7 @@ def delete_model_file(client: MlflowClient, run_id: str, reason: str) -> None:
     Args:
         client: MLflow's client.
         run_id: The run.
-        reason: Who deletes it: ``deleted by ...``.
+        reason: The reason of the deletion: ``deleted by ...``.
     """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 

@@ -1,4 +1,4 @@
-"""Which trials keep their model files."""
+"""The trials that keep their model files."""
 
 from __future__ import annotations
 

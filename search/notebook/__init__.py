@@ -1,1 +1,1 @@
-"""What Python and a notebook get: results with figures and models, and a table that follows a search."""
+"""Results for Python and notebooks, with figures and models, and a table that follows a search."""

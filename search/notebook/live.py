@@ -142,7 +142,7 @@ def progress_html(
         progress: The progress; None before the first.
         elapsed_s: Seconds since this run began.
         left_s: The estimate of the time left; None if unknown.
-        waiting: What the start-up waits for.
+        waiting: The step of the start-up that it waits for.
         notes: Lines beneath it.
         ended: Whether the search has ended.
     """

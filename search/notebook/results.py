@@ -116,7 +116,7 @@ class StudyResult(scheduling.StudyResult):
         return self._chart("history")
 
     def plot_importances(self) -> Figure:
-        """How much each hyperparameter matters.
+        """The importance of each hyperparameter.
 
         Raises:
             InputError: There are too few trials to tell; the same for the other figures.
@@ -136,7 +136,7 @@ class StudyResult(scheduling.StudyResult):
         return self._chart("contour")
 
     def plot_timeline(self) -> Figure:
-        """What each slot trained when, and where it waited."""
+        """The trials of each slot over time, and its waits."""
         return self._chart("timeline")
 
     def plot_curves(self, top: int | None = 5) -> Figure:

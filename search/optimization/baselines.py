@@ -1,4 +1,4 @@
-"""What needs no search: a constant prediction, and a linear model on the same encoded rows.
+"""Baselines: a constant prediction, and a linear model on the same encoded rows.
 
 A network that does not beat both is not worth its cost. They are trained once for a study, in a thread of the
 searching process while the workers start.
@@ -81,7 +81,7 @@ def _constant(dataset: Dataset, n_rows: int) -> Array:
 
 
 def _linear(dataset: Dataset, x: Array, class_weight: ClassWeight | None) -> Array | None:
-    """Returns the answers of logistic or ridge regression, as ``_constant``; None where one class alone is drawn."""
+    """Returns predictions of logistic or ridge regression, as ``_constant``; None where one class alone is drawn."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from threadpoolctl import threadpool_limits
 

@@ -126,7 +126,7 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
 
 
 def origin_of(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) -> Origin:
-    """Where the configuration of a trial comes from, by the study's attributes: its starts have the first numbers."""
+    """The origin of a trial's configuration, by the study's attributes: its starts have the first numbers."""
     if trial.number < len(attributes.get(SPEC, {}).get("start", ())):
         return "start"
     return "enqueued" if trial.system_attrs.get(ENQUEUED) else "sampled"

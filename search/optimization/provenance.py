@@ -1,4 +1,4 @@
-"""Where a training came from: the dataset, the machine and the commit, as MLflow and the report show them."""
+"""The provenance of a training: the dataset, the machine and the commit, as MLflow and the report show them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def facts(dataset: Dataset, pool: Pool, baselines: Baselines) -> dict[str, objec
 
     Args:
         dataset: The data.
-        pool: What searches it.
+        pool: The pool that trains its trials.
         baselines: Their scores on the validation rows; none where they are not known yet.
     """
     return {

@@ -139,7 +139,7 @@ def judge_again(study: StoredStudy, trial: optuna.Trial) -> bool:
 
 
 def forget_last_rung(study: StoredStudy, number: int) -> None:
-    """Lets the pruner judge a trial's last report again, whose answer was lost with a process.
+    """Lets the pruner judge a trial's last report again, whose decision was lost with a process.
 
     Successive halving records the rungs that a trial has reached, and judges none twice. A rung recorded at the last
     report is therefore removed first, in memory, which is all that the one process of an embedded database reads; on a

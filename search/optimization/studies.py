@@ -94,7 +94,7 @@ def _require_same_clock(spec: StudySpec, *, is_deterministic: bool) -> None:
 
 
 def _settled(spec: StudySpec, rule: PrecisionRule, virtual_slots: int) -> dict[str, object]:
-    """What a study keeps for all of its life."""
+    """The settings that a study never changes."""
     clock = {VIRTUAL_SLOTS: virtual_slots} if virtual_slots else {}
     return {PRECISION: rule, **clock, **({} if spec.n_liked is None else {LIKED: spec.n_liked})}
 
@@ -138,7 +138,7 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
 
 
 def _fixed(document: dict[str, Any]) -> dict[str, object]:
-    """What no run of a study may change, by its place in the study file."""
+    """The settings that no run of a study may change, by their place in the study file."""
     searched = [("search", key) for key in ("objective", "sampler", "pruner", "like")]
     keys = (("study", "seed"), *searched)
     fixed = {f"{table}.{key}": document.get(table, {}).get(key) for table, key in keys}

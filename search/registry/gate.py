@@ -211,7 +211,7 @@ class _Comparison:
         is_better: Whether the first model has the better value.
         p_value: Of the test, two-sided.
         n_signs: For McNemar's test, the rows that exactly one of the models gets right.
-        what: What the first model is to be, for a reason.
+        what: The property that the first model must have, in words.
     """
 
     test: str
@@ -227,7 +227,7 @@ class _Comparison:
 
         Args:
             subject: Begins the reason, such as "it is".
-            what: What it is or is not, such as "better".
+            what: The property, such as "better".
             alpha: Significance level of all challengers together.
             nth: The challenger's number.
         """

@@ -1,4 +1,4 @@
-"""What is packed with a promoted model: its code, and the record of what its answers mean.
+"""The files of a promoted model: its code, and the record of the meaning of its predictions.
 
 The code is a package whose name no program of its user has.
 """
@@ -70,8 +70,8 @@ def make_record(
 ) -> ModelRecord:
     """The record that is saved beside a winner's model file.
 
-    A regression's has the interval of its answers, that of two classes a threshold; both from the validation rows. With
-    folds they are from all rows, each answered by the network that was not trained on it.
+    A regression's has the interval of its predictions, that of two classes a threshold; both from the validation rows.
+    With folds they are from all rows, each predicted by the network that was not trained on it.
 
     Raises:
         InputError: The model file was changed.
@@ -99,7 +99,7 @@ def make_record(
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How a version is loaded and shown.
+    """The address and the name of a version.
 
     Attributes:
         uri: The address of this very model.
@@ -122,7 +122,7 @@ def model_card(
         dataset: The dataset it was trained on.
         data: Where the dataset is from.
         winner: The model.
-        record: What is saved beside it.
+        record: The record that is saved beside it.
         use: How it is loaded and shown.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined

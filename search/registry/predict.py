@@ -44,7 +44,7 @@ class Predictions(HtmlResult):
         rows: (n_rows, *input_shape), the rows as the model takes them.
         unknown: By column of a table, the text of each row that no training row has; None for the other rows.
         threshold: Of two classes: the second is predicted where its probability is above it.
-        values: (n_rows,) float64, a regression's answers in the target's own unit; None for classes.
+        values: (n_rows,) float64, a regression's predictions in the target's own unit; None for classes.
         low: Lower ends of their 95% intervals; None for classes, and for models that earlier versions promoted.
         high: Upper ends.
     """
@@ -122,7 +122,8 @@ def predict(
         return Predictions(version.name, int(version.version), classes, outputs, rows, unknown, limit)
     values = outputs[:, 0].astype(np.float64)
     if not np.isfinite(values).all():
-        raise DataError(f"{what}: must answer with finite numbers, got one for row {np.isfinite(values).argmin()}")
+        row = int(np.isfinite(values).argmin())
+        raise DataError(f"{what}: must predict finite numbers, got {values[row]} for row {row}")
     low, high = record.interval.around(values, record.preprocessing.target) if record.interval else (None, None)
     nothing = np.empty((len(values), 0), np.float32)
     return Predictions(

@@ -172,7 +172,7 @@ def _pack(
     Args:
         folder: Where to write.
         content: The bytes of the ``.h5``.
-        record: What is saved beside it.
+        record: The record that is saved beside it.
         signature: Of the model.
         example: Rows as their source holds them, an array or a table.
         model: MLflow's ``Model`` with its run and its id.

@@ -166,7 +166,7 @@ def in_columns(given: Sequence[Mapping[str, object]], names: Sequence[str], digi
 
 
 def explained(given: Sequence[Mapping[str, object]], names: Sequence[str]) -> str:
-    """What short names and values of narrow columns stand for; "" where there are none."""
+    """The legend of short names and values of narrow columns; "" where there are none."""
     long = {_HEADERS[name]: name.replace("_", " ") for name in names if name in _HEADERS and name not in _KNOWN}
     values = [values_of(params) for params in given]
     shown = {row[name] for row in values for name in names if name in row}

@@ -133,7 +133,7 @@ def undelivered(n_runs: int) -> None:
 
 
 def over_folds(rows: Sequence[TrialRow]) -> str:
-    """That the values of trials are means over folds."""
+    """The note that the values of trials are means over folds."""
     n_folds = rows[0].folds if rows else 1
     return f" (mean of {n_folds} folds)" if n_folds > 1 else ""
 

@@ -30,14 +30,14 @@ def mark(row: TrialRow) -> str:
 
 
 def legend(rows: Sequence[TrialRow]) -> str:
-    """What the marks of trials mean; "" where none is marked."""
+    """The legend of the marks of trials; "" where none is marked."""
     signs = {sign for row in rows for sign in mark(row)}
     return "   ".join(text for sign, text in _MARKS.items() if sign in signs)
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What a table of configurations shows.
+    """The layout of a table of configurations.
 
     Attributes:
         names: Of the hyperparameters.
@@ -137,7 +137,7 @@ class ConfigurationTable:
         return Table(list(columns), zip(*columns.values(), strict=True), self._title)
 
     def _lines(self, layout: _Layout) -> Iterator[str]:
-        """What the table does not say."""
+        """The lines beneath the table."""
         yield from self._remarks
         beneath = {name: phrase for name, phrase in self._shared.items() if name not in layout.names}
         if beneath:

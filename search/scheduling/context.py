@@ -26,7 +26,7 @@ _ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class StudyContext:
-    """What everything that trains for one study shares.
+    """The study and its shared services.
 
     Attributes:
         spec: The study as the user specified it.

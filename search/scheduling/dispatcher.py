@@ -25,8 +25,8 @@ class Job:
     """A configuration to train: a trial, a finalist, a single training or a probe fit.
 
     Attributes:
-        start: What is known of its run at the beginning.
-        task: What a slot trains; its number identifies the job.
+        start: The facts of its run that are known at the start.
+        task: The task of the slot; its number identifies the job.
         slot: Where it trains, or trained last.
         metrics: Names of the metrics that are logged of each epoch; None for all.
         attempt: From 1; a retry counts one more.

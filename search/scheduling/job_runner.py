@@ -24,7 +24,7 @@ _TICK_S = 0.5
 
 
 class RunnerState(Enum):
-    """What a runner is doing. Jobs begin in the first two states only."""
+    """The state of a runner. Jobs begin in the first two states only."""
 
     RUNNING = auto()
     WAITING = auto()  # nothing is left to begin here; other processes still train trials of the study
@@ -44,7 +44,7 @@ class JobRunner(ABC, Generic[J]):
     Args:
         pool: Where jobs train.
         observer: Watches.
-        progress: What the observer sees.
+        progress: The state for the observer.
         writer: Persists results and sends runs to MLflow; None records nothing.
     """
 
@@ -73,7 +73,7 @@ class JobRunner(ABC, Generic[J]):
 
     @property
     def _stop(self) -> StopReason | None:
-        """Why every job ends after its epoch; None while they continue."""
+        """The reason why every job ends after its epoch; None while they continue."""
         if self._state is RunnerState.TIMED_OUT:
             return "timeout"
         return "interrupted" if self.interrupted else None
@@ -180,7 +180,7 @@ class JobRunner(ABC, Generic[J]):
         return self._stop or stop
 
     def decide(self, job: J, report: EpochReport) -> StopReason | None:
-        """Why a job ends after an epoch; None where it continues."""
+        """The reason why a job ends after an epoch; None where it continues."""
         return None
 
     def finish(self, job: J, outcome: Outcome) -> None:
@@ -192,7 +192,7 @@ class JobRunner(ABC, Generic[J]):
 
     @abstractmethod
     def result(self, job: J, outcome: Outcome) -> Result | None:
-        """What is recorded of a job that trained; None where nothing is."""
+        """The recorded result of a job that trained; None where nothing is recorded."""
 
     def fail(self, job: J, message: str, traceback: str) -> None:
         """Records a job that cannot be trained."""

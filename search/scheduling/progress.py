@@ -35,7 +35,7 @@ class SlotView:
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """The best run so far, whatever became of it.
+    """The best run so far, in any state.
 
     Attributes:
         run_name: Its name.
@@ -69,7 +69,7 @@ class Progress:
         stopping: Why the search is ending, "" while it is not.
         leader: The best run so far, those in training and pruned ones included.
         timeout_s: Limit on the time of all runs of the study; None without one.
-        runs: What trains: ``trials``, ``finalists``, ``refits``, ``trainings``.
+        runs: The kind of the runs: ``trials``, ``finalists``, ``refits``, ``trainings``.
         elapsed_s: Duration of the study's runs together, where it is another process that searches.
         waited_s: Seconds that slots of this run have waited for results of other slots.
     """

@@ -210,7 +210,7 @@ class Scheduler(JobRunner[TrialJob]):
         return stuck
 
     def decide(self, job: TrialJob, report: EpochReport) -> StopReason | None:
-        """Why a trial is pruned; None where it continues."""
+        """The reason why a trial is pruned; None where it continues."""
         self._longest_epoch_s = max(self._longest_epoch_s, report.duration_s)
         if self._stop and not self._may_judge(job, report):
             return None

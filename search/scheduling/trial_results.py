@@ -26,11 +26,11 @@ _DISK_THREADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a job ended.
+    """The result of a job.
 
     Attributes:
         job: The job after its last attempt.
-        entry: What is persisted of it.
+        entry: The persisted part of it.
         files: Artifacts by file name.
     """
 

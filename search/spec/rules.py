@@ -32,7 +32,7 @@ Budget = Literal["search", "auto"]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a value must be.
+    """The rule for a value.
 
     Attributes:
         text: The rule as an error states it: "must be ...".

@@ -61,7 +61,7 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
     """Checks each table by itself.
 
     Args:
-        document: What ``load`` returned, or a dict of the same form.
+        document: The result of ``load``, or a dict of the same form.
 
     Returns:
         The tables without a problem, each a dict of the keys that were given and ``start`` a list of such; and the

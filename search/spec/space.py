@@ -47,7 +47,7 @@ KERAS_LEARNING_RATES = {"sgd": 0.01} | dict.fromkeys(_OTHERS, 0.001)
 
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
-    """What a study searches.
+    """The search space of a study.
 
     A dimension left out is not searched: it stays at its value in ``Hyperparameters()``, the learning rate
     at Keras's default for the optimizer of the trial.

@@ -1,4 +1,4 @@
-"""What a study is: its data, space, budget and methods, with the defaults that its data decides."""
+"""The specification of a study: its data, space, budget and methods, with the defaults that its data decides."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def default_space() -> SearchSpace:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """Where trials train.
+    """The settings of the workers.
 
     Attributes:
         slots: Trials that train at the same time; None means one per GPU, or per core without GPUs.

@@ -1,4 +1,4 @@
-"""How many starts a budget takes: at most half of it."""
+"""The number of starts for a budget: at most half of it."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class StoredStudy(optuna.Study):
         """This study with some of its trials only, for a sampler or a pruner.
 
         Args:
-            trials: What the view shows.
+            trials: The trials of the view.
             keeps_writes: Whether the system attributes that a sampler or a pruner writes to a trial are written here.
         """
         return view(self, trials, self._stored if keeps_writes else None)

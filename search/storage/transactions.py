@@ -45,7 +45,7 @@ class StudyDeletedError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Writes:
-    """What one transaction writes to a study.
+    """The writes of one transaction to a study.
 
     Attributes:
         trials: Trials by number, as they were before and as they are now; a new one was None before.
@@ -64,7 +64,7 @@ def commit(engine: sa.Engine, study_id: int, writes: Writes, ids: dict[int, int]
     Args:
         engine: The database.
         study_id: The study's id there.
-        writes: What to write.
+        writes: The writes.
         ids: Ids of the study's trials there by number; those of new trials are added.
 
     Returns:

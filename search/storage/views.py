@@ -18,7 +18,7 @@ def view(study: optuna.Study, trials: Sequence[FrozenTrial], storage: BaseStorag
 
     Args:
         study: The other study.
-        trials: What the view shows.
+        trials: The trials of the view.
         storage: Takes the system attributes that a sampler or a pruner writes to a trial; None drops them.
     """
     shown = _ViewStorage(study.direction, trials, storage)

@@ -77,7 +77,7 @@ def training_view(objective: Objective) -> dict[str, str]:
 
 
 def state_of(view: str) -> str:
-    """What a view shows, without the time at which it was made; "" where there is no view."""
+    """The state of a view, without the time at which it was made; "" where there is no view."""
     with suppress(ValueError, KeyError, TypeError):
         return str(json.loads(view)["state"])
     return ""
@@ -166,7 +166,7 @@ def _columns(objective: Objective, params: Sequence[str]) -> list[str]:
 
 
 def _state(objective: Objective, columns: Sequence[str], runs: str, charts: Sequence[State]) -> State:
-    """What a view shows: the runs of a filter, the best first, in these columns and charts."""
+    """The state of a view: the runs of a filter, the best first, in these columns and charts."""
     best = f"metrics.`{objective.best_key}`"
     shown = {"display": True, "isReordered": False}
     # The page orders sections by their names, its own at the end, and titles a chart of one metric with that alone.

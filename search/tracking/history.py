@@ -50,7 +50,7 @@ def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> t
 
 
 def _lost(client: MlflowClient, uri: str) -> str:
-    """Why a file of a run was deleted, by the record of who deleted it; "" where it was not."""
+    """The reason why a file of a run was deleted, by the record of the deletion; "" where it was not."""
     run_id, _, name = uri.removeprefix("runs:/").partition("/")
     if not uri.startswith("runs:/") or name != MODEL_FILE:
         return ""

@@ -29,7 +29,7 @@ class LiveRun:
         start: Its name, parameters and tags.
         nth: How many runs of that name this process had begun with it.
         replace: Whether MLflow may hold a run of that name from an earlier attempt.
-        state: What is left to do.
+        state: The remaining work.
         folder: The entry in the spool, once training has ended.
         run_id: The run in MLflow, once it is open.
         has_params: Whether MLflow has its parameters.

@@ -38,7 +38,7 @@ class TrainingSpec:
 
     @property
     def task(self) -> Task:
-        """What the target is; known once the data was read."""
+        """The type of the target; known once the data was read."""
         return "regression" if self.data.task == "regression" else "classification"
 
     @property

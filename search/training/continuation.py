@@ -32,7 +32,7 @@ class Earlier:
 
     Attributes:
         run_id: In MLflow.
-        spec: What it trained.
+        spec: The training of the run.
         fingerprint: Of its dataset.
         history: Its epochs.
         best_epoch: The epoch whose weights ``model`` has.

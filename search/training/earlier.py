@@ -1,4 +1,4 @@
-"""What the earlier studies of a home teach a forecast: by how much they took longer than the same forecast of them."""
+"""The correction of a forecast by the earlier studies of a home: their times beside the same forecast of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REPETITIONS = 3
 
 
 def slowness(settings: Settings, devices: Sequence[str], cost: Cost, startup_s: float, n_folds: int = 1) -> list[float]:
-    """How many times longer than this forecast earlier studies of this machine took.
+    """The times of earlier studies of this machine, as multiples of this forecast of them.
 
     Args:
         settings: Has the home; on a shared database the time of a study is not that of one process.

@@ -163,7 +163,7 @@ def _forecast(
 def _limits(
     spec: StudySpec, tables: Sequence[Timetable], startup_s: float, factors: Sequence[float], epoch_s: float = 0.0
 ) -> tuple[list[float], list[int], float]:
-    """When a study reaches its first limit, with how many trials.
+    """The time at which a study reaches its first limit, and the number of trials.
 
     Args:
         spec: The study.

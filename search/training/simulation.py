@@ -71,7 +71,7 @@ def _study(spec: StudySpec) -> StoredStudy:
 
 
 def _level(spec: StudySpec, hp: Hyperparameters) -> float:
-    """What a configuration's level owes to its size and its epochs; the rest is random."""
+    """The part of a configuration's level that follows from its size and epochs; the rest is random."""
     largest = spec.space.largest_network()
     size = math.log(hp.width * hp.depth + 1) / math.log(largest.width * largest.depth + 1)
     return _OF_SIZE * size + _OF_EPOCHS * hp.epochs / spec.space.highest("epochs")
@@ -90,7 +90,7 @@ def _epochs(spec: StudySpec, trial: optuna.Trial, epochs: int, level: float, ran
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """When the trials of a simulated study begin, in seconds from the first.
+    """The starts of the trials of a simulated study, in seconds from the first.
 
     Attributes:
         starts_s: Of each simulated trial; a free slot takes the next one.
@@ -113,7 +113,7 @@ class Timetable:
         return cls(tuple(starts), max(free), sum(durations_s) / len(durations_s) / n_slots)
 
     def until(self, n: float) -> float:
-        """When that many trials have ended; infinite if ``n`` is."""
+        """The time at which ``n`` trials have ended; infinite if ``n`` is."""
         return self.end_s + max(0.0, n - len(self.starts_s)) * self.interval_s
 
     def begun(self, time_s: float) -> int:

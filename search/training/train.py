@@ -162,7 +162,7 @@ def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs
 
 
 def _description(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earlier | None) -> str:
-    """What the run is, in Markdown."""
+    """The description of the run, in Markdown."""
     begins = f"continues run {earlier.run_id}" if earlier else f"began with seed {spec.seed}"
     return f"A single training of {n_parameters:,} weights on **{plain(dataset.name)}**, which {begins}."
 

@@ -44,7 +44,7 @@ class TrainingRunner(JobRunner[Job]):
         pool: A pool of one slot.
         observer: Is told every epoch.
         writer: Persists the run.
-        job: What to train.
+        job: The training.
         earlier: The run that the job continues; None for a new one.
 
     Attributes:
@@ -81,7 +81,7 @@ class TrainingRunner(JobRunner[Job]):
         self._results.append(self.result(job, outcome))
 
     def result(self, job: Job, outcome: Outcome) -> Result:
-        """What is recorded of a training: its result, its files, and what another run needs to continue it."""
+        """The record of a training: its result, its files, and the state that another run needs to continue it."""
         best_epoch, best_value, model = self._best(outcome)
         if not best_epoch and outcome.stop_reason == "diverged":
             return self._failed(job, _DIVERGED)

@@ -53,7 +53,7 @@ class LocalPool(BasePool["_LocalWorker"]):
     share the memory of the import. A process that uses CUDA is spawned.
 
     Args:
-        dataset: What the tasks train on.
+        dataset: The dataset of the tasks.
         slots: One process each.
         memory_mb: A process that holds more memory after a task is replaced by a new one.
     """

@@ -35,7 +35,7 @@ class RayPool(BasePool["_RayWorker"]):
     no other program on the cluster gets it too, and waits for it where another program has it.
 
     Args:
-        dataset: What the tasks train on; it goes once into the object store, and from there once to each node.
+        dataset: The dataset of the tasks; put into the object store once, and copied from there to each node once.
         address: Of the cluster's head, ``HOST:6379``; None starts Ray on this machine, to end with the pool.
         count: The most slots; an autoscaling cluster is asked to grow to them. None: what the nodes have.
         memory_mb: An actor that holds more memory after a task is replaced by a new one.
@@ -188,7 +188,7 @@ class SlotActor:
     """A slot's process on a node; Ray makes an actor of it.
 
     Args:
-        dataset: What the tasks train on.
+        dataset: The dataset of the tasks.
         slot: The slot.
     """
 

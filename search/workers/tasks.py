@@ -1,4 +1,4 @@
-"""What a slot trains and what it returns. Plain values: any process can pickle and read them."""
+"""Tasks of slots, and their outcomes. Plain values: any process can pickle and read them."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Outcome:
         stop_reason: Why training ended.
         duration_s: From the task's arrival in the slot to this outcome.
         memory_mb: Resident memory of the worker at the end.
-        device_metrics: What it used of its device, by the names of MLflow's system metrics.
-        row_scores: What each validation row contributes to the objective of ``model``, encoded by
+        device_metrics: Its use of its device, by the names of MLflow's system metrics.
+        row_scores: The contribution of each validation row to the objective of ``model``, encoded by
             ``pipelines.evaluation.row_scores``; "" unless ``keep_rows``. With folds, of all rows.
         others: The outcomes of ``more_seeds``, in their order, with the same duration.
     """

@@ -185,7 +185,7 @@ class _Kept:
         return to_h5(restore_model(self._task.hyperparameters, preprocessing, self._checkpoint))
 
     def _row_scores(self, seed: _KeptSeed) -> str:
-        """What each validation row contributes to the objective, in the order of the rows; or each group of rows."""
+        """The contribution of each validation row, or of each group of rows, to the objective; rows in their order."""
         if not self._task.keep_rows or not seed.best_epoch:
             return ""
         answers = self._training.answers(seed.index, seed.weights)

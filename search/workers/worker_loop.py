@@ -1,4 +1,4 @@
-"""What runs in a slot's process, wherever it is: tasks in, epoch reports and outcomes out."""
+"""The loop of a slot's process, on any machine: tasks in, epoch reports and outcomes out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def serve(
 
     Args:
         inbox: Brings tasks and the answers to reports.
-        dataset: What the tasks train on.
+        dataset: The dataset of the tasks.
         slot: The slot that the events name.
         visible_devices: ``CUDA_VISIBLE_DEVICES``; "" hides every GPU.
         memory_limit_mb: The process's share of its GPU; None means no limit.

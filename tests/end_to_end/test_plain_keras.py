@@ -1,4 +1,4 @@
-"""A run's two files suffice without this package: the how-to's program answers and trains as this package does."""
+"""A run's two files suffice without this package: the how-to's program predicts and trains as this package does."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_program_of_the_how_to_answers_as_this_package(table: Path, tmp_path: Path) -> None:
+def test_the_program_of_the_how_to_predicts_as_this_package(table: Path, tmp_path: Path) -> None:
     document = {
         "study": {"name": "table", "trials": 1},
         "data": {"source": str(table), "target": "target", "folds": 1},
@@ -64,13 +64,13 @@ def test_the_program_of_the_how_to_answers_as_this_package(table: Path, tmp_path
     assert {file.name for file in path.iterdir()} >= {"model.h5", "preprocessing.json"}
 
     [program] = [block for block in re.findall(r"```python\n(.*?)```", HOW_TO, re.DOTALL) if "def encode" in block]
-    told = f"path, FILE = {str(path)!r}, {str(table)!r}\n{program}\nprint(json.dumps([rows.tolist(), answers]))"
+    told = f"path, FILE = {str(path)!r}, {str(table)!r}\n{program}\nprint(json.dumps([rows.tolist(), predictions]))"
     done = subprocess.run(
         [sys.executable, "-c", told], capture_output=True, text=True, timeout=PATIENCE_S, cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    rows, answers = json.loads(done.stdout.splitlines()[-1])
+    rows, predictions = json.loads(done.stdout.splitlines()[-1])
 
     preprocessing = Preprocessing.from_json(json.loads((path / "preprocessing.json").read_text()))
     assert preprocessing.columns
@@ -85,4 +85,4 @@ def test_the_program_of_the_how_to_answers_as_this_package(table: Path, tmp_path
     np.testing.assert_allclose(np.array(rows, np.float32), encoded, rtol=1e-6)
     content = (path / "model.h5").read_bytes()
     ours = Predictor.load(content, ModelRecord(preprocessing, (0, 1), sha256(content))).probabilities(encoded)
-    assert answers == [preprocessing.class_names[number] for number in ours.argmax(axis=1)]
+    assert predictions == [preprocessing.class_names[number] for number in ours.argmax(axis=1)]

@@ -115,7 +115,7 @@ def fake_gpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    """What pools train on."""
+    """The dataset of the pools."""
     return load(DataConfig("digits", folds=1))
 
 

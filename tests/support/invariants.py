@@ -1,4 +1,4 @@
-"""What must hold for a study, checked through Optuna, ``MlflowClient`` and the files, without ``search``."""
+"""The invariants of a study, checked through Optuna, ``MlflowClient`` and the files, without ``search``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands show, made from fixed data by the functions that draw it."""
+"""The screens of the commands, made from fixed data by the functions that draw them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SCREENS = (
 
 
 def drawn(renderables: Sequence[RenderableType], width: int) -> str:
-    """What a screen of ``width`` columns shows, without colours."""
+    """What a screen of ``width`` columns shows, without colors."""
     paper = io.StringIO()
     plain = {"markup": False, "emoji": False, "highlight": False, "color_system": None}
     print_all(Console(file=paper, width=width, **plain), renderables)
@@ -52,7 +52,7 @@ def drawn(renderables: Sequence[RenderableType], width: int) -> str:
 
 
 def screen(name: str) -> list[RenderableType]:
-    """What a command shows."""
+    """The screen of a command."""
     return {
         "compare": lambda: [side_by_side(ROWS[:3])],
         "datasets": lambda: [*display.description_tables(describe(DataConfig("digits")))],

@@ -1,4 +1,4 @@
-"""What is made once for a whole test run, although each xdist worker is a process with session fixtures of its own."""
+"""Objects made once for a whole test run, although each xdist worker is a process with session fixtures of its own."""
 
 from __future__ import annotations
 

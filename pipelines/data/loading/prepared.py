@@ -19,7 +19,7 @@ from pipelines.files.roles import normalize
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """What the rows of one split are to be predicted as; ``y``, ``weight`` and ``group`` are those of a ``Split``."""
+    """The targets of the rows of one split; ``y``, ``weight`` and ``group`` are those of a ``Split``."""
 
     y: Array
     weight: Array | None

@@ -25,7 +25,7 @@ _REMEDY = "choose fewer folds, or merge classes"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FoldRows:
-    """What folds are made of.
+    """The rows of which folds are made.
 
     Attributes:
         numbers: (n_rows,) class numbers, or those of ``quantile_bins``, of all rows of the source.

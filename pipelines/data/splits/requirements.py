@@ -1,4 +1,4 @@
-"""What classes, groups and weights need so that rows can be split."""
+"""Requirements on classes, groups and weights for a split of the rows."""
 
 from __future__ import annotations
 

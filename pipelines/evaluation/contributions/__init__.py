@@ -1,4 +1,4 @@
-"""What each row contributes to a metric, and the predictions that are kept to tell it later."""
+"""The contribution of each row to a metric, and the predictions that are stored to compute it later."""
 
 from pipelines.evaluation.contributions.predictions import Predictions as Predictions
 from pipelines.evaluation.contributions.row_parts import (

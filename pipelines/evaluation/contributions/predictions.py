@@ -56,7 +56,7 @@ class Predictions:
         return replace(self, predicted=np.broadcast_to(self.trivial, shape))
 
     def of_best_constant(self, metric: str) -> Predictions:
-        """The same rows with one answer for all of them, the best one by a metric.
+        """The same rows with one prediction for all of them, the best one by a metric.
 
         That is the shares of their classes, whose largest is also the best single class; or their mean, and for the
         mean absolute error their median.

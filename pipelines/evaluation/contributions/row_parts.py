@@ -1,4 +1,4 @@
-"""What each row contributes to a metric: numbers whose mean is the metric. Imports NumPy only: workers import it.
+"""The contribution of each row to a metric: their mean is the metric. Imports NumPy only: workers import it.
 
 A row's contribution to a mean, such as accuracy, is its own score. For the other metrics it is the metric plus the
 row's influence on it, the derivative by the row's weight (the infinitesimal jackknife of Jaeckel, 1972). For AUC that
@@ -6,7 +6,8 @@ is the decomposition of DeLong, DeLong and Clarke-Pearson, 1988. So the spread o
 how much the metric would change with other rows, and one interval serves every metric.
 
 The influence is a row's own part less what is expected of a row of its class and weight. Two models are compared by
-the own parts: exchanging their answers for a row exchanges these, and leaves the number of rows of each class as it is.
+the own parts: exchanging their predictions for a row exchanges these, and does not change the number of rows of a
+class.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ class Parts:
 
     Attributes:
         value: The metric.
-        own: (n_rows,) what is exchanged with the answers of two models for the row, times the number of rows. The mean
-            of the differences is that of the two metrics; of AUC twice as much, since each pair of rows counts in both.
+        own: (n_rows,) the part that is exchanged with the predictions of two models for the row, times the number of
+            rows. The mean of the differences is that of the two metrics; of AUC twice as much, since each pair of rows
+            counts in both.
         expected: (n_rows,) what is expected of a row of the same class and weight; ``own - expected`` is the influence.
     """
 

@@ -13,7 +13,7 @@ from pipelines.network.optimizers import Tensor
 
 
 class Pictures(NamedTuple):
-    """How the pictures of a step are moved: a line of ``rows`` and one of ``columns`` is drawn for each.
+    """The moves of the pictures of a step: a line of ``rows`` and one of ``columns`` is drawn for each.
 
     Rows move by copies of whole lines. Columns of small pictures move by a product with a matrix of zeros and ones,
     which is exact, takes a third of the time of single copies, and mirrors too; those of large pictures by copies.

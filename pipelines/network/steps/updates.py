@@ -1,4 +1,4 @@
-"""What surrounds the update of each weight: clipping of the gradient, decay of the weights, their moving average.
+"""The steps around the update of each weight: clipping of the gradient, decay of the weights, their moving average.
 
 The order is that of Keras's optimizers: clip, decay, update, average; but norms are limited before the average.
 """
@@ -16,7 +16,7 @@ from pipelines.network.steps.pictures import Pictures
 
 
 class Extras(NamedTuple):
-    """What a configuration adds to a step, as tensors; None leaves it out of the function.
+    """The additions of a configuration to a step, as tensors; None leaves one out of the function.
 
     Attributes:
         weight_decay: Share of each weight, kernel or bias, that an update of rate 1 takes away.

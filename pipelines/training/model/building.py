@@ -1,4 +1,4 @@
-"""Builds an MLP for Keras, of one network or of several whose answers it takes the mean of."""
+"""Builds an MLP for Keras, of one network or of several whose predictions it takes the mean of."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build_model(
         hyperparameters: The configuration.
         preprocessing: Input shape, classes, and the scaling that becomes the first layer.
         weights: All arrays of a network, in the order of ``network.architecture``. With a first axis of networks they
-            are those of several, and the model answers with the mean of their answers.
+            are those of several, and the model predicts the mean of their predictions.
         optimizer: The optimizer to compile with; by default the configuration's, fresh.
 
     Returns:

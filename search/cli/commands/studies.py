@@ -217,7 +217,7 @@ def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, obje
 
 
 def _trained(result: StudyResult, counts: dict[str, int]) -> str:
-    """How many trials the study has, and how many of them this run trained."""
+    """The number of trials of the study, and of those that this run trained."""
     n_unfinished = len(result.rows) - sum(counts.values())
     unfinished = f", {n_unfinished} not finished" if n_unfinished else ""
     done = ", ".join(f"{count} {name}" for name, count in counts.items()) + unfinished
@@ -228,7 +228,7 @@ def _trained(result: StudyResult, counts: dict[str, int]) -> str:
 
 
 def _waited(result: StudyResult) -> list[str]:
-    """How long slots waited, where that is more than nothing."""
+    """The time that slots waited; no line where they did not."""
     if round(result.waited_s) < 1:
         return []
     return [f"slots waited {display.seconds(result.waited_s)} for results, {result.waited_share:.1%} of their time"]

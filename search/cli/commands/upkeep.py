@@ -45,7 +45,7 @@ def ui(
 def addresses(
     url: str, studies: Mapping[str, str], models: str, experiments: str
 ) -> tuple[list[str], dict[str, object]]:
-    """What ``ui`` prints: the studies that changed last, how many more there are, and the other pages.
+    """The lines of ``ui``: the studies that changed last, the number of others, and the other pages.
 
     Args:
         url: The server.

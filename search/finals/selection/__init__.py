@@ -1,4 +1,4 @@
-"""Which finalists are trained with which seeds, and which of them wins."""
+"""The seeds of each finalist, and the choice of the winner."""
 
 from search.finals.selection.plans import (
     EverySeed as EverySeed,

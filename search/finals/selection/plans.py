@@ -23,7 +23,7 @@ def order(n_candidates: int, n_seeds: int) -> list[tuple[int, int]]:
 
 
 class Plan(Protocol):
-    """Which runs the finalists get: each seed for as many configurations as its size says, or for fewer."""
+    """The runs of the finalists: each seed for as many configurations as its size says, or for fewer."""
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -98,14 +98,14 @@ def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
 
 
 def _beside(value: float, other: float, objective: Objective) -> str:
-    """How a value compares with another one; equal are those that are shown with the same digits."""
+    """The comparison of a value with another one; values that are shown with the same digits are equal."""
     if value_text(value) == value_text(other):
         return "as good as"
     return f"{value_text(abs(value - other))} {'better' if objective.gain(value - other) > 0 else 'worse'} than"
 
 
 def _over_folds(row: TrialRow) -> str:
-    """That a value is a mean over folds, with its spread."""
+    """The note that a value is a mean over folds, with its spread."""
     if row.folds == 1:
         return ""
     spread = "" if row.std is None else f", standard deviation {value_text(row.std)}"

@@ -1,4 +1,4 @@
-"""Charts of a model's answers for rows whose targets are known: a confusion matrix, or a regression's residuals."""
+"""Charts of a model's predictions for rows whose targets are known: a confusion matrix, or a regression's residuals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pipelines.files.archives import Array
 from search.reporting.charts.axes import escaped
-from search.reporting.charts.style import BLUE, GREY, new_figure
+from search.reporting.charts.style import BLUE, GRAY, new_figure
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -27,7 +27,7 @@ def confusion(matrix: npt.ArrayLike, class_names: Sequence[str], rows: str = "va
     Args:
         matrix: (n_classes, n_classes) counts, one row for each true class.
         class_names: n_classes names.
-        rows: What was predicted.
+        rows: The predictions.
     """
     counts = np.asarray(matrix)
     n = len(counts)
@@ -66,7 +66,7 @@ def residuals(predicted: Array, truth: Array) -> dict[str, Figure]:
     x, y = truth[kept].tolist(), predicted[kept].tolist()
     ends = [min(x + y), max(x + y)]
     points = {"mode": "markers", "marker": {"opacity": 0.5, "size": 5, "color": BLUE}, "showlegend": False}
-    line = {"mode": "lines", "line": {"dash": "dot", "color": GREY}, "showlegend": False, "hoverinfo": "skip"}
+    line = {"mode": "lines", "line": {"dash": "dot", "color": GRAY}, "showlegend": False, "hoverinfo": "skip"}
     note = f"{MAX_POINTS:,} of {len(truth):,} rows, chosen at random." if len(truth) > MAX_POINTS else ""
     agreement = new_figure("Predicted against true values", note, xaxis_title="true", yaxis_title="predicted")
     agreement.add_scatter(x=x, y=y, **points).add_scatter(x=ends, y=ends, **line)

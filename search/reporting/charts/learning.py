@@ -11,7 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from pipelines.objectives import Objective
 from search.reporting.charts.axes import escaped
 from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError
-from search.reporting.charts.style import BLUE, CURVE_COLOURS, LEGEND, ORANGE, VERMILION, new_figure
+from search.reporting.charts.style import BLUE, CURVE_COLORS, LEGEND, ORANGE, VERMILION, new_figure
 from search.tracking.entries import Epoch
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def best_curves(objective: Objective, histories: Mapping[int, Sequence[Epoch]]) 
     axes = {"xaxis_title": "epoch", "yaxis_title": objective.metric}
     figure = new_figure("Learning curves of the best", note, **axes, legend=LEGEND)
     for index, (number, epochs) in enumerate(histories.items()):
-        colour = CURVE_COLOURS[index % len(CURVE_COLOURS)]
+        color = CURVE_COLORS[index % len(CURVE_COLORS)]
         steps = [epoch.step for epoch in epochs]
         for rows, metric, dash in (("validation", objective.name, "solid"), ("training", objective.metric, "dot")):
             values = [epoch.metrics.get(metric) for epoch in epochs]
             if not any(value is not None for value in values):
                 continue
-            line, name = {"color": colour, "dash": dash}, f"trial {number}, {rows}"
+            line, name = {"color": color, "dash": dash}, f"trial {number}, {rows}"
             figure.add_scatter(x=steps, y=values, mode="lines", name=name, line=line)
     return figure
 
@@ -83,12 +83,12 @@ def _rank(point: Point, objective: Objective) -> tuple[bool, bool, float]:
 
 def _add_curve(figure: Figure, point: Point, *, is_best: bool) -> None:
     reported = sorted(point.trial.intermediate_values.items())
-    colour, width = (VERMILION, 3.0) if is_best else (BLUE, 1.2) if point.is_complete else (ORANGE, 1.2)
+    color, width = (VERMILION, 3.0) if is_best else (BLUE, 1.2) if point.is_complete else (ORANGE, 1.2)
     figure.add_scatter(
         x=[epoch for epoch, _ in reported],
         y=[float(f"{value:.6g}") if math.isfinite(value) else None for _, value in reported],
         mode="lines+markers" if len(reported) == 1 else "lines",
-        line={"color": colour, "width": width},
+        line={"color": color, "width": width},
         opacity=1.0 if is_best else 0.6,
         name=f"trial {point.row.number}",
         text=point.words,
@@ -97,7 +97,7 @@ def _add_curve(figure: Figure, point: Point, *, is_best: bool) -> None:
 
 
 def _filters(study: StudyPoints, points: Points) -> dict[str, Filter]:
-    """What the menu offers: states, the best, and values of hyperparameters that have few."""
+    """The entries of the menu: states, the best, and values of hyperparameters that have few."""
     states = dict.fromkeys(point.row.state for point in points)
     labels = {"FAIL": "failed", "COMPLETE": "complete", "PRUNED": "pruned", "RUNNING": "in training"}
     made = {labels.get(state, state.lower()): _in_state(state) for state in states} if len(states) > 1 else {}

@@ -68,7 +68,7 @@ Points: TypeAlias = Sequence[Point]
 
 @dataclass(frozen=True)
 class StudyPoints:
-    """What charts draw.
+    """The data of the charts.
 
     Attributes:
         name: The study.
@@ -90,7 +90,7 @@ class StudyPoints:
 
     @cached_property
     def n_pruned(self) -> int:
-        """How many of these were pruned."""
+        """The number of pruned trials among these."""
         return sum(not point.is_complete for point in self.measured)
 
     @cached_property
@@ -126,14 +126,14 @@ class StudyPoints:
 
     @property
     def beyond_note(self) -> str:
-        """What a chart says of trials that its axis does not reach; "" where there are none."""
+        """The note of a chart on trials beyond its axis; "" where there are none."""
         if self.edge is None:
             return ""
         return f" Triangles are {'below' if self.objective.maximize else 'above'} the axis; hover to see their values."
 
     @property
     def mark(self) -> str:
-        """What a chart says of its pruned trials; "" where there are none."""
+        """The note of a chart on its pruned trials; "" where there are none."""
         n_pruned = sum(not point.is_complete for point in self.compared)
         if not n_pruned:
             return ""

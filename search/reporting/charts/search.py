@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from search.reporting.charts.axes import escaped
 from search.reporting.charts.points import Point, Points, StudyPoints, TooFewTrialsError
-from search.reporting.charts.style import BLUE, GREY, LEGEND, ORANGE, VERMILION, add_marked, beyond, new_figure
+from search.reporting.charts.style import BLUE, GRAY, LEGEND, ORANGE, VERMILION, add_marked, beyond, new_figure
 from search.reporting.display import seconds
 from search.storage.attributes import RESULT
 
@@ -82,7 +82,7 @@ class _Job:
 
 
 def timeline(study: StudyPoints) -> Figure:
-    """What each slot trained when, and where it waited; pauses between two runs of the study are cut out."""
+    """The trials of each slot over time, and its waits; pauses between two runs of the study are cut out."""
     spans = [(point, span) for point in study.points if (span := _span(point))]
     if not spans:
         raise TooFewTrialsError(f"The timeline needs a trial that trained; study {study.name} has none so far.")
@@ -109,13 +109,13 @@ def timeline(study: StudyPoints) -> Figure:
     first_s = min(begin for _, (begin, _) in spans)
     for begin, _ in pauses:
         figure.add_vline(
-            x=(_moved(begin, pauses) - _moved(first_s, pauses)) / divisor, line={"dash": "dot", "color": GREY}
+            x=(_moved(begin, pauses) - _moved(first_s, pauses)) / divisor, line={"dash": "dot", "color": GRAY}
         )
     return figure
 
 
 def _span(point: Point) -> Span | None:
-    """When a trial trained; None where it did not, or a duplicate's result was copied."""
+    """The time span of a trial's training; None where it did not train, or a duplicate's result was copied."""
     trial, row = point.trial, point.row
     if not (trial.datetime_start and trial.datetime_complete and row.device and row.duration_s):
         return None
@@ -170,7 +170,7 @@ def _natural(lane: str) -> list[tuple[bool, int, str]]:
 
 
 def _add_jobs(figure: Figure, jobs: Sequence[_Job], divisor: float) -> None:
-    for state, colour in _STATES.items():
+    for state, color in _STATES.items():
         name = "failed" if state == "fail" else state
         kept = [job for job in jobs if job.point.row.state.lower() == state]
         if kept:
@@ -180,7 +180,7 @@ def _add_jobs(figure: Figure, jobs: Sequence[_Job], divisor: float) -> None:
                 y=[job.lane for job in kept], x=[length / divisor for length in lengths_s],
                 base=[job.begin_s / divisor for job in kept], orientation="h", name=name,
                 text=texts, textposition="none", hovertemplate="%{text}<extra></extra>", width=0.7,
-                marker={"color": colour, "line": {"width": 0.5, "color": "rgba(255,255,255,0.8)"}},
+                marker={"color": color, "line": {"width": 0.5, "color": "rgba(255,255,255,0.8)"}},
             )  # fmt: skip
 
 
@@ -199,5 +199,5 @@ def _add_waits(figure: Figure, jobs: Sequence[_Job], end_s: float, divisor: floa
         y=[lane for lane, _ in waits], x=[(end - begin) / divisor for _, (begin, end) in waits],
         base=[begin / divisor for _, (begin, _) in waits], orientation="h", name="waiting", width=0.7,
         text=[f"waited {seconds(end - begin)}" for _, (begin, end) in waits], textposition="none",
-        hovertemplate="%{text}<extra></extra>", marker={"color": GREY, "opacity": 0.35},
+        hovertemplate="%{text}<extra></extra>", marker={"color": GRAY, "opacity": 0.35},
     )  # fmt: skip

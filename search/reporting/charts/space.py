@@ -13,7 +13,7 @@ from optuna.trial import TrialState, create_trial
 
 from search.reporting.charts.axes import Axis, ticks_of
 from search.reporting.charts.points import StudyPoints
-from search.reporting.charts.style import BLUE, BRIGHTNESS, GREY, LEGEND, VERMILION, add_marked, beyond, new_figure
+from search.reporting.charts.style import BLUE, BRIGHTNESS, GRAY, LEGEND, VERMILION, add_marked, beyond, new_figure
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -26,7 +26,7 @@ _GRID = 40
 _GOLDEN = 0.618034
 _NEAR = 0.12
 """Of an axis: the distance over which the surface of a contour is smoothed."""
-_BY_RANK = ((0.0, GREY), (0.1, GREY), (0.1, "#56B4E9"), (0.55, BLUE), (1.0, VERMILION))
+_BY_RANK = ((0.0, GRAY), (0.1, GRAY), (0.1, "#56B4E9"), (0.55, BLUE), (1.0, VERMILION))
 """Of lines: gray for pruned trials, then from the worst complete trial to the best."""
 
 
@@ -88,12 +88,12 @@ def parallel(study: StudyPoints) -> Figure:
     if len(names) > _MOST_AXES:
         note += f" The {_MOST_AXES} most important of {len(names)} hyperparameters are drawn."
     figure = new_figure("Parallel coordinates", note, height=460, margin={"l": 64, "r": 64, "t": 160, "b": 40})
-    line = {"color": _colours(study), "colorscale": _BY_RANK, "cmin": 0, "cmax": 1, "showscale": False}
+    line = {"color": _colors(study), "colorscale": _BY_RANK, "cmin": 0, "cmax": 1, "showscale": False}
     figure.add_parcoords(dimensions=known, line=line, labelangle=-25, labelside="top")
     return figure
 
 
-def _colours(study: StudyPoints) -> list[float]:
+def _colors(study: StudyPoints) -> list[float]:
     """0 for a pruned trial; from 0.1 for the worst complete one to 1 for the best."""
     gain = study.objective.gain
     complete = sorted((point.row.number for point in study.compared if point.is_complete),

@@ -1,4 +1,4 @@
-"""What all figures share: colors that are told apart by everyone, a heading, and a note beneath it."""
+"""Shared by all figures: colors that color-blind readers can tell apart, a heading, and a note beneath it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from search.reporting.charts.points import Points, StudyPoints
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-BLUE, ORANGE, GREY, VERMILION = "#0072B2", "#E69F00", "#9AA5AF", "#D55E00"
-CURVE_COLOURS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#56B4E9", ORANGE, "#7A5195", "#8C6D31")
+BLUE, ORANGE, GRAY, VERMILION = "#0072B2", "#E69F00", "#9AA5AF", "#D55E00"
+CURVE_COLORS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#56B4E9", ORANGE, "#7A5195", "#8C6D31")
 """Okabe and Ito's, the first ones; readable on light and dark pages."""
 BRIGHTNESS = "Viridis"
 """Of values: the brighter, the better."""

@@ -133,7 +133,7 @@ def _opened(settings: Settings, name: str, *, is_starting: bool) -> StoredStudy 
 
 
 def ending(progress: Progress) -> str:
-    """Why nothing more is to be seen of a study, in a line."""
+    """The reason why a study shows nothing more, in a line."""
     if is_spent(progress):
         return f"study {progress.study} has used its budget"
     n_left = len(progress.slots)

@@ -53,7 +53,7 @@ class Pace:
 
 
 def _begun(progress: Progress) -> float:
-    """What the jobs in training have done, in jobs."""
+    """The completed part of the jobs in training, in jobs."""
     return sum(_share(view) for view in progress.slots.values())
 
 
@@ -202,7 +202,7 @@ def _of_budget(progress: Progress) -> str:
 
 
 def _states(progress: Progress) -> str:
-    """How jobs ended; finalists and refits are never pruned."""
+    """The states of ended jobs; finalists and refits are never pruned."""
     pruned = f"{progress.pruned} pruned, " if progress.runs == "trials" else ""
     return f"{progress.complete} complete, {pruned}{progress.failed} failed"
 

@@ -80,8 +80,8 @@ class TestGrids:
             "predicted (90.0%) bee\ntrue cat",
             "predicted (60.0%) cat\ntrue cat",
         ]
-        colours = [to_hex(axes.title.get_color()).upper() for axes in figure.axes]
-        assert colours == [figures.BLUE, figures.VERMILION, figures.BLUE]
+        colors = [to_hex(axes.title.get_color()).upper() for axes in figure.axes]
+        assert colors == [figures.BLUE, figures.VERMILION, figures.BLUE]
         assert all(len(axes.images) == 1 for axes in figure.axes)
 
     @pytest.mark.parametrize(("n_rows", "size"), [(9, (720, 690)), (1, (240, 230))])

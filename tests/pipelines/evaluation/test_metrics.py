@@ -207,9 +207,9 @@ class TestWilson:
     def test_follows_the_textbook_formula(self, counts: tuple[int, int]) -> None:
         n_right, n = counts
         z, share = 1.959963984540054, n_right / n
-        centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+        center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-        assert wilson_interval(n_right, n) == pytest.approx((centre - half, centre + half), abs=1e-9)
+        assert wilson_interval(n_right, n) == pytest.approx((center - half, center + half), abs=1e-9)
 
 
 class TestStandardError:

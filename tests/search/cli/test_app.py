@@ -193,7 +193,7 @@ class TestDatasets:
         assert "a\\x1b[31mb" in shown
 
 
-def test_no_colour_without_a_terminal(tmp_path: Path) -> None:
+def test_no_color_without_a_terminal(tmp_path: Path) -> None:
     answer = spawn("datasets", "digits", cwd=tmp_path, FORCE_COLOR="", TERM="xterm-256color")
     assert "\x1b" not in answer.out + answer.err
 

@@ -21,9 +21,9 @@ from waiting import PATIENCE_S
 
 
 def test_a_table_with_text_and_gaps_needs_no_option_but_its_target(finished_home: Path, tmp_path: Path) -> None:
-    colours, kinds = ["red", "green", "blue", ""], ["setosa", "virginica"]
+    colors, kinds = ["red", "green", "blue", ""], ["setosa", "virginica"]
     rows = [
-        f"{i % 2 + (i % 7) / 10:.2f},{colours[i % 4]},{'' if i % 9 == 0 else i % 2 * 5 + i % 3},{kinds[i % 2]}"
+        f"{i % 2 + (i % 7) / 10:.2f},{colors[i % 4]},{'' if i % 9 == 0 else i % 2 * 5 + i % 3},{kinds[i % 2]}"
         for i in range(120)
     ]
     path = tmp_path / "plants.csv"
@@ -80,7 +80,7 @@ def test_ctrl_c_on_a_terminal_and_the_same_command_again(finished_home: Path, tm
 
 
 def read_until(terminal: int, pattern: str | None) -> str:
-    """What the terminal shows until ``pattern`` comes, or until the program ends; without colours and the cursor."""
+    """What the terminal shows until ``pattern`` comes, or until the program ends; without colors and the cursor."""
     shown, until = "", time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
         if not select.select([terminal], [], [], 0.5)[0]:

@@ -72,7 +72,7 @@ def test_pruned_trials_are_rings_and_complete_ones_are_filled(few: StudyPoints) 
         symbols = {(trace.name, trace.marker.symbol) for trace in markers}
         assert symbols == {("complete", None), ("pruned", "circle-open")}, name
     [lines] = CHARTS["parallel"](few).data
-    assert [colour == 0 for colour in lines.line.color].count(True) == 25
+    assert [color == 0 for color in lines.line.color].count(True) == 25
     assert list(lines.dimensions[1].ticktext) == ["pruned", "complete"]
 
 
