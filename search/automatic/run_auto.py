@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from pipelines.errors import SpecError
 from search.automatic.rounds import Rounds
 from search.automatic.shares import MIN_BUDGET, TIME_SHARE, n_search, rounds_for, rounds_within
 from search.finals.finals import FinalistsResult, run_plan
-from search.home.settings import read_settings
+from search.home.settings import Settings, read_settings
 from search.home.text import value_text
-from search.optimization.studies import load_study
+from search.optimization.leaderboard import TrialRow
+from search.optimization.studies import load_writable_study
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import ELAPSED
+from search.storage import storage_errors
+from search.storage.attributes import CHANGED_OVER, ELAPSED
 
-_N_TIMED = 4
-"""Of the best trials, whose durations say how long a finalist trains."""
 _START_S = 5.0
 """To start the workers again."""
 
@@ -65,7 +65,7 @@ def run_automatically(
     found = run_study(searching(spec), home=home, pool=pool, observer=observer)
     if found.interrupted or found.best is None:
         return AutomaticResult(found)
-    rounds, reason = _change_over(spec, found, home)
+    rounds, reason = _changed_over(spec, found, read_settings(home))
     observer.note(reason)
     if rounds is None:
         return AutomaticResult(found, None, reason)
@@ -76,14 +76,28 @@ def searching(spec: StudySpec) -> StudySpec:
     """The study with the part of its budget that searches."""
     trials = None if spec.trials is None else n_search(spec.trials)
     timeout_s = None if spec.timeout_s is None else TIME_SHARE * spec.timeout_s
-    return replace(spec, trials=trials, timeout_s=timeout_s)
+    return replace(spec, trials=trials, timeout_s=timeout_s, budget="auto")
 
 
-def _change_over(spec: StudySpec, found: StudyResult, home: Path | None) -> tuple[Rounds | None, str]:
+def _changed_over(spec: StudySpec, found: StudyResult, settings: Settings) -> tuple[Rounds | None, str]:
+    """What was decided for this budget when the search ended, so that interrupted finals resume; decided now if new."""
+    part, n_trained = searching(spec), sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
+    now = {"budget": [spec.trials, spec.timeout_s], "searched": [part.trials, part.timeout_s], "trained": n_trained}
+    with storage_errors(settings):
+        study = load_writable_study(settings, spec.name)
+        known = study.user_attrs.get(CHANGED_OVER, {})
+        if now.items() <= known.items():
+            return Rounds(tuple(known["sizes"])) if known["sizes"] else None, known["reason"]
+        rounds, reason = _change_over(spec, found, float(study.user_attrs.get(ELAPSED, 0.0)))
+        study.set_user_attr(CHANGED_OVER, now | {"sizes": rounds and list(rounds.sizes), "reason": reason})
+    return rounds, reason
+
+
+def _change_over(spec: StudySpec, found: StudyResult, elapsed_s: float) -> tuple[Rounds | None, str]:
     """The finals that the rest of the budget has room for, and why the search ends here, as a line."""
     n_trained = sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
     left = math.inf if spec.trials is None else spec.trials - n_trained
-    rounds = rounds_for(int(left)) if spec.timeout_s is None else _rounds_in_time(spec, found, home, left)
+    rounds = rounds_for(int(left)) if spec.timeout_s is None else _rounds_in_time(spec, found, elapsed_s, left)
     used = f"{n_trained} of {spec.trials} trainings" if spec.timeout_s is None else f"{n_trained} trials"
     if rounds is None:
         return None, f"study {spec.name}: no finalists after {used}: the rest of the budget is too small for new seeds"
@@ -95,10 +109,17 @@ def _change_over(spec: StudySpec, found: StudyResult, home: Path | None) -> tupl
     return rounds, f"study {spec.name}: switching from trials to new seeds after {used}: {why}"
 
 
-def _rounds_in_time(spec: StudySpec, found: StudyResult, home: Path | None, left: float) -> Rounds | None:
-    """The finals that end before the timeout, with those of their runs that were trained before."""
-    elapsed_s = float(load_study(read_settings(home), spec.name).user_attrs.get(ELAPSED, 0.0))
-    complete = [row for row in found.rows if row.state == "COMPLETE"][:_N_TIMED]
-    training_s = statistics.fmean(row.duration_s or 0.0 for row in complete)
-    n_slots = spec.workers.slots or len({row.device for row in found.rows if row.device})
-    return rounds_within((spec.timeout_s or 0.0) - elapsed_s - _START_S, training_s, n_slots, left)
+def _rounds_in_time(spec: StudySpec, found: StudyResult, elapsed_s: float, left: float) -> Rounds | None:
+    """The finals that end before the timeout."""
+    n_slots = found.n_slots or spec.workers.slots or len({row.device for row in found.rows if row.device})
+    return rounds_within((spec.timeout_s or 0.0) - elapsed_s - _START_S, costs_s(found.rows), n_slots, left)
+
+
+def costs_s(rows: Sequence[TrialRow]) -> list[float]:
+    """Seconds of a training to its last epoch of each complete trial, the best first.
+
+    A timeout may have ended a trial before, in which case it took less. A trial that is a copy of another one, with
+    the same configuration, took nothing and is left out.
+    """
+    timed = [row for row in rows if row.state == "COMPLETE" and row.duration_s and row.epochs_trained]
+    return [(row.duration_s or 0.0) * row.params["epochs"] / row.epochs_trained for row in timed]

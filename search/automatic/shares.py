@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from itertools import groupby
 
 from search.automatic.rounds import Rounds
 
-MIN_BUDGET = 6
+MIN_BUDGET = 8
 """Trainings of the smallest budget that is shared."""
 TIME_SHARE = 0.6
 """Of a timeout: the search ends then."""
 MOST_FINALS = 16
 """Trainings of the largest finals: on recorded trainings more of them choose no better."""
-_FEWEST = 3  # two configurations, and one more seed for the better one
+_FEWEST = 4  # two configurations, and two more seeds for the better one: an interval needs two
 
 
 def n_search(budget: int) -> int:
@@ -36,18 +37,19 @@ def rounds_for(n_runs: int) -> Rounds | None:
     return Rounds(tuple(size for size in (first, second, n - first - second) if size))
 
 
-def rounds_within(left_s: float, training_s: float, n_slots: int, n_runs: float = math.inf) -> Rounds | None:
+def rounds_within(left_s: float, costs_s: Sequence[float], n_slots: int, n_runs: float = math.inf) -> Rounds | None:
     """The largest finals that end within a time.
 
     Args:
         left_s: The time, in seconds.
-        training_s: Seconds that one of their trainings takes.
+        costs_s: Seconds that a training of each configuration takes, the best configuration first.
         n_slots: Trainings at the same time.
         n_runs: The most trainings.
     """
     found = None
     for n in range(1, int(min(n_runs, MOST_FINALS)) + 1):
         rounds = rounds_for(n)
+        training_s = statistics.fmean(costs_s[: rounds.sizes[0]]) if rounds and costs_s else math.inf
         if rounds and training_s * length(rounds.sizes, n_slots) <= left_s:
             found = rounds
     return found

@@ -40,7 +40,7 @@ from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
 from search.storage import StoredStudy, storage_errors
-from search.storage.attributes import ELAPSED, FACTS
+from search.storage.attributes import CHANGED_OVER, ELAPSED, FACTS
 from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
 from search.tracking.spool import has_spooled
@@ -69,6 +69,7 @@ class StudyResult:
         n_trained: Trials that this run finished; 0 where the study had used its budget before.
         waited_s: Seconds that the slots of this run waited for results of other slots, together.
         waited_share: That time as a share of the time that they had.
+        n_slots: Slots of this run at its end; 0 where nothing was to be trained.
     """
 
     study: str
@@ -79,6 +80,7 @@ class StudyResult:
     n_trained: int = 0
     waited_s: float = 0.0
     waited_share: float = 0.0
+    n_slots: int = 0
 
     @property
     def best(self) -> TrialRow | None:
@@ -162,6 +164,7 @@ def _search(
         scheduler = Scheduler(context, running_pool, started)
         with interruptible(scheduler.interrupt):
             scheduler.run()
+        n_slots = len(running_pool.slots)
         late = facts(dataset, running_pool, baselines.scores(PATIENCE_S))
         if late != known:
             study.set_user_attr(FACTS, late)
@@ -169,7 +172,7 @@ def _search(
     record_runs(study, tracker)
     study.refresh()
     scheduler.keeper.report(observer.note)
-    return _result(study, scheduler, tracker, started)
+    return _result(study, scheduler, tracker, started, n_slots)
 
 
 def _prune_models(
@@ -184,7 +187,7 @@ def _prune_models(
     keeper.report(observer.note)
 
 
-def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started: float) -> StudyResult:
+def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started: float, n_slots: int) -> StudyResult:
     return StudyResult(
         study.study_name,
         tuple(leaderboard(study)),
@@ -194,6 +197,7 @@ def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started:
         scheduler.n_trained,
         round(scheduler.progress.waited_s, 3),
         round(scheduler.waited_share, 4),
+        n_slots,
     )
 
 
@@ -232,4 +236,11 @@ def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> Store
         return None
     out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
-    return study if out_of_trials or out_of_time or is_exhausted(study, spec.space) else None
+    is_over = out_of_trials or out_of_time or _has_changed_over(study, spec) or is_exhausted(study, spec.space)
+    return study if is_over else None
+
+
+def _has_changed_over(study: StoredStudy, spec: StudySpec) -> bool:
+    """Whether this part of a shared budget was searched, and new seeds are next."""
+    known = study.user_attrs.get(CHANGED_OVER, {})
+    return spec.budget == "auto" and known.get("searched") == [spec.trials, spec.timeout_s]

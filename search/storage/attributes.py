@@ -25,6 +25,9 @@ VERDICT = "finalists"
 SEAL = "seal"
 GATE = "gate"
 
+# Of a study whose budget is shared between trials and seeds: what was decided when its search ended.
+CHANGED_OVER = "changed_over"
+
 # Of a trial: its result, its run in MLflow, the epoch at which an audited trial would have been pruned, and whether it
 # was in training before and waits again.
 RESULT = "result"

@@ -56,20 +56,23 @@ def test_of_an_error_the_least_is_best() -> None:
     assert Rounds((2, 1)).runs(finalists) == [(1, 2)]
 
 
-@pytest.mark.parametrize("budget", [MIN_BUDGET, 7, 8, 9, 15, 16, 31, 32, 33, 64, 1000])
+@pytest.mark.parametrize("budget", [MIN_BUDGET, 9, 10, 11, 15, 16, 31, 32, 33, 64, 1000])
 def test_trials_and_seeds_share_the_budget(budget: int) -> None:
     n_trials = n_search(budget)
     rounds = rounds_for(budget - n_trials)
     assert n_trials + sum(rounds.sizes) == budget
     assert n_trials >= rounds.sizes[0] >= 2, "there is something to choose from"
-    assert len(rounds.sizes) >= 2
+    assert len(rounds.sizes) == 3, "two seeds reject nobody, and have an interval"
     assert list(rounds.sizes) == sorted(rounds.sizes, reverse=True)
 
 
 def test_finals_fit_the_time() -> None:
-    assert rounds_within(0.5, 1.0, n_slots=1) is None
+    assert rounds_within(0.5, [1.0], n_slots=1) is None
+    assert rounds_within(100, [], n_slots=1) is None, "nothing says how long they take"
     for left_s in (2, 5, 10, 20, 100):
-        rounds = rounds_within(left_s, 1.0, n_slots=2)
-        assert length(rounds.sizes, 2) <= left_s
+        rounds = rounds_within(left_s, [1.0], n_slots=2)
+        assert rounds is None or length(rounds.sizes, 2) <= left_s
+    assert rounds_within(100, [1.0] * 8, n_slots=2).sizes == (8, 4, 4)
+    assert rounds_within(12, [1.0] * 2 + [9.0] * 6, n_slots=2).sizes == (2, 2, 1), "those of the first round count"
     assert length((4, 2, 2), 2) == 4
     assert length((4, 1, 1), 8) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,12 @@ from finished import small_spec
 
 import search
 from pipelines.errors import SpecError
-from search.automatic.run_auto import searching
+from search.automatic.run_auto import costs_s, searching
+from search.home.settings import read_settings
+from search.optimization.leaderboard import TrialRow
+from search.optimization.studies import load_writable_study
 from search.scheduling.progress import Observer
+from search.storage.attributes import CHANGED_OVER
 
 
 class Notes(Observer):
@@ -24,27 +29,46 @@ class Notes(Observer):
 
 
 def test_a_budget_is_shared_and_used_once(home: Path) -> None:
-    spec = small_spec("shared-budget", trials=6, width=[8, 16, 24, 32], epochs=2)
+    spec = small_spec("shared-budget", trials=8, width=[8, 16, 24, 32], epochs=2)
     notes = Notes()
     result = search.run_automatically(spec, home=home, observer=notes)
-    assert len(result.search.rows) == 3
+    assert len(result.search.rows) == 4
     assert result.finals is not None
     verdict = result.finals.verdict
     assert verdict is not None
-    assert [len(finalist.values) for finalist in verdict.finalists] == [2, 1]
+    assert [len(finalist.values) for finalist in verdict.finalists] == [3, 1]
     assert verdict.winner.gain == verdict.finalists[0].gain
-    assert verdict.expected == verdict.winner.values[1], "the second seed rejected nobody"
-    assert "after 3 of 6 trainings: the best 2 trials differ by" in result.changed_over
+    assert verdict.expected == pytest.approx(statistics.fmean(verdict.winner.values[1:])), "they rejected nobody"
+    assert verdict.expected_interval is not None
+    assert "after 4 of 8 trainings: the best 2 trials differ by" in result.changed_over
     assert result.changed_over in notes.lines
     again = search.run_automatically(spec, home=home)
     assert again.search.n_trained == 0
     assert again.finals is not None
     assert again.finals.verdict == verdict
+    assert again.changed_over == result.changed_over
+
+    # Finals that were interrupted resume as they were planned, though the study's time would allow more trials.
+    study = load_writable_study(read_settings(home), spec.name)
+    timed = replace(spec, trials=None, timeout_s=1000.0)
+    known = study.user_attrs[CHANGED_OVER] | {"budget": [None, 1000.0], "searched": [None, 600.0], "reason": "as said"}
+    study.set_user_attr(CHANGED_OVER, known)
+    resumed = search.run_automatically(timed, home=home)
+    assert (resumed.search.n_trained, resumed.changed_over) == (0, "as said")
+    assert resumed.finals is not None
+    assert resumed.finals.verdict == verdict
+
+
+def test_a_finalist_takes_as_long_as_all_of_its_epochs() -> None:
+    row = TrialRow(0, "COMPLETE", 0.9, {"epochs": 10}, 4, 10, 5.0, "cpu:0", None)
+    cut = replace(row, number=1, epochs_trained=4, duration_s=3.0, stop_reason="timeout")
+    copied, pruned = replace(row, number=2, duration_s=0.0), replace(row, number=3, state="PRUNED", epochs_trained=1)
+    assert costs_s([row, cut, copied, pruned]) == [5.0, 7.5]
 
 
 def test_a_budget_that_is_too_small_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"study.trials \(--trials\): must be at least 6 .*, got 5"):
-        search.run_automatically(small_spec("too-small", trials=5))
+    with pytest.raises(SpecError, match=r"study.trials \(--trials\): must be at least 8 .*, got 7"):
+        search.run_automatically(small_spec("too-small", trials=7))
 
 
 def test_a_timeout_is_shared_too() -> None:
