@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import numpy as np
 import optuna
-from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState
 
 from search.optimization.seeds import audit_seed
 from search.spec import StudySpec
+from search.storage.attributes import RUNG
+from search.storage.brackets import NumberedHyperband
 from search.storage.stored_study import StoredStudy
 
 _REDUCTION_FACTOR = 3
 _PARTS = _REDUCTION_FACTOR**3  # of a trial's epochs: the first rung is after one of them
-_RUNG = "completed_rung_"  # prefix of the system attributes of Optuna's SuccessiveHalvingPruner
 
 
 def is_audited(spec: StudySpec, number: int) -> bool:
@@ -28,7 +28,7 @@ def is_audited(spec: StudySpec, number: int) -> bool:
 def make_pruner(spec: StudySpec) -> BasePruner:
     """One of Optuna's pruners; the resource is the epoch, of which Hyperband gets the maximum."""
     return {
-        "hyperband": lambda: _Hyperband(1, spec.space.highest("epochs"), _REDUCTION_FACTOR),
+        "hyperband": lambda: NumberedHyperband(spec.space.highest("epochs"), _REDUCTION_FACTOR),
         "asha": lambda: _SuccessiveHalving(spec.space.highest("epochs")),
         "median": MedianPruner,
         "none": NopPruner,
@@ -61,29 +61,6 @@ class _SuccessiveHalving(SuccessiveHalvingPruner):
         return bool(super().prune(study, judged))
 
 
-class _Hyperband(HyperbandPruner):
-    """Optuna's pruner, with brackets that follow from a trial's number alone.
-
-    Optuna hashes the study's name as well, so that equal studies of two names would differ; and it makes the brackets
-    at the first decision, so that a resumed study would draw its next trial from another bracket. Neither is an option
-    of Optuna, hence the two overridden private methods.
-    """
-
-    def __init__(self, min_resource: int, max_resource: int, reduction_factor: int) -> None:
-        super().__init__(min_resource, max_resource, reduction_factor)
-        self._try_initialization(None)
-        self._epochs = max_resource
-
-    def rungs(self, number: int, epochs: int) -> list[int]:
-        """Powers of the reduction factor, from that of the trial's bracket on."""
-        bracket = self._get_bracket_id(self, SimpleNamespace(number=number))
-        powers = [_REDUCTION_FACTOR**power for power in range(self._epochs.bit_length())]
-        return powers[bracket:]
-
-    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
-        return int(super()._get_bracket_id(SimpleNamespace(study_name=""), trial))
-
-
 def judged_epochs(pruner: BasePruner, number: int, epochs: int) -> tuple[int, ...]:
     """Epochs before its last one at which a pruner judges a trial; those of successive halving are its rungs.
 
@@ -92,7 +69,7 @@ def judged_epochs(pruner: BasePruner, number: int, epochs: int) -> tuple[int, ..
         number: The trial's.
         epochs: The trial's last epoch.
     """
-    if isinstance(pruner, _SuccessiveHalving | _Hyperband):
+    if isinstance(pruner, _SuccessiveHalving | NumberedHyperband):
         return tuple(epoch for epoch in pruner.rungs(number, epochs) if epoch < epochs)
     return () if isinstance(pruner, NopPruner) else tuple(range(1, epochs))
 
@@ -115,7 +92,7 @@ def as_of(trial: FrozenTrial, judged: Sequence[int], epochs: int) -> FrozenTrial
     earlier.intermediate_values = {e: value for e, value in trial.intermediate_values.items() if e <= epochs}
     values = trial.intermediate_values
     # A rung with another value was reached later: the value of its epoch was not a number.
-    now = {key: trial.system_attrs.get(key) for key in (f"{_RUNG}{number}" for number in range(len(judged)))}
+    now = {key: trial.system_attrs.get(key) for key in (f"{RUNG}{number}" for number in range(len(judged)))}
     later = {key for key, epoch in zip(now, judged, strict=True) if epoch > epochs or values.get(epoch) != now[key]}
     earlier.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in later}
     return earlier
@@ -123,13 +100,13 @@ def as_of(trial: FrozenTrial, judged: Sequence[int], epochs: int) -> FrozenTrial
 
 def last_judged(trial: FrozenTrial, judged: Sequence[int]) -> int:
     """The epoch of the last rung that a trial is known to have reached; 0 before the first."""
-    return max((e for number, e in enumerate(judged) if f"{_RUNG}{number}" in trial.system_attrs), default=0)
+    return max((e for number, e in enumerate(judged) if f"{RUNG}{number}" in trial.system_attrs), default=0)
 
 
 def rung(trial: FrozenTrial) -> str | None:
     """Key of the system attribute that holds a trial's value at the last rung it reached; None before the first."""
-    rungs = (key for key in trial.system_attrs if key.startswith(_RUNG))
-    return max(rungs, key=lambda key: int(key[len(_RUNG) :]), default=None)
+    rungs = (key for key in trial.system_attrs if key.startswith(RUNG))
+    return max(rungs, key=lambda key: int(key[len(RUNG) :]), default=None)
 
 
 def judge_again(study: StoredStudy, trial: optuna.Trial) -> bool:

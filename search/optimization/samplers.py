@@ -19,7 +19,7 @@ from search.optimization.seeds import draw_seed
 from search.spec import StudySpec
 from search.spec.space import SearchSpace
 from search.storage import StoredStudy
-from search.storage.attributes import ENQUEUED, LIKED
+from search.storage.attributes import ENQUEUED, GRID_POINT, LIKED
 
 ATTEMPTS = 20
 """Draws before a finite space is searched for a configuration without a trial; in others a repeat is accepted then."""
@@ -140,8 +140,8 @@ class TrialSampler(BaseSampler):
         inner = self._inner(trial, attempt)
         if isinstance(inner, GridSampler):  # it always returns the point that before_trial reserved
             trial = copy.copy(self._study.trial(trial.number))
-            point = (trial.system_attrs.get("grid_id", 0) + attempt) % (self._spec.space.size() or 1)
-            trial.system_attrs = {**trial.system_attrs, "grid_id": point}
+            point = (trial.system_attrs.get(GRID_POINT, 0) + attempt) % (self._spec.space.size() or 1)
+            trial.system_attrs = {**trial.system_attrs, GRID_POINT: point}
         study = self._as_of_start(study)
         if isinstance(inner, TPESampler):  # given the space, it need not infer it from every trial
             space = self._widened if self._n_known > RECENT else self._distributions

@@ -40,8 +40,11 @@ REQUEUED = "parked"  # existing databases have this key
 COLUMNS = ("best_epoch", "epochs_trained", "duration_s", "device", "stop_reason")
 STD, ORIGIN = "std", "origin"
 
-# Of a trial, an attribute of Optuna's own: the configuration that it was enqueued with.
+# Of a trial, attributes of Optuna's own: the configuration that it was enqueued with, the number of its point in a
+# grid, and, followed by the number of a rung of successive halving, its value there.
 ENQUEUED = "fixed_params"
+GRID_POINT = "grid_id"
+RUNG = "completed_rung_"
 
 # Of a study: the record of a run that is no trial, followed by the run's name.
 RECORD = "run:"
