@@ -1,15 +1,18 @@
-"""A newcomer types the tour of the README word for word, in three minutes, then the blocks of the tutorial."""
+"""A newcomer types the tour of the README word for word, in three minutes, then follows the tutorial and the how-to."""
 
 from __future__ import annotations
 
 import os
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from command_line import call
 from documents import PAGES, ROOT, RUNNABLE, blocks, lines
 from waiting import PATIENCE_S
 
@@ -19,7 +22,7 @@ TOUR_S = 180.0
 
 
 class Newcomer:
-    """Types lines into a shell whose commands are those of this environment."""
+    """Types lines into a shell whose commands are those of this environment, or calls the commands in this process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -58,13 +61,28 @@ class Newcomer:
         return first
 
 
+    def call(self, typed: str) -> None:
+        """Does what ``type`` does, but for the commands of this program no process starts, imports and ends."""
+        for line in split(typed):
+            if line.startswith("mlp-search"):
+                answer = call(*shlex.split(line, comments=True)[1:])
+                assert answer.code == 0, f"{line}: {answer.out[-500:]}{answer.err[-2000:]}"
+            else:
+                self.type(line)
+
+
+def split(typed: str) -> list[str]:
+    """The lines of a block; a text that follows a command stays with it."""
+    return re.findall(r"^.*<<'EOF'\n(?s:.*?)^EOF$|^.+$", typed, re.MULTILINE)
+
+
 def processor_s() -> float:
     """Seconds of processors that the ended commands have used."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
-def test_the_readme_then_the_tutorial_and_the_how_to(tmp_path: Path) -> None:
+def test_the_readme_then_the_tutorial_and_the_how_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     newcomer = Newcomer(tmp_path)
     tour = [line for line in lines(README, ("",)) if line.startswith("mlp-search")]
     assert len(tour) >= 8
@@ -79,9 +97,12 @@ def test_the_readme_then_the_tutorial_and_the_how_to(tmp_path: Path) -> None:
     assert re.match(r"0\.9\d* \{'width'", newcomer.type("python tour.py"))
     assert processor_s() - began < TOUR_S  # the README promises three minutes
 
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLP_SEARCH_HOME", raising=False)
     for line in [*lines(TUTORIAL, ("bash",)), *lines(HOW_TO, ("bash",))]:
         if line not in newcomer.typed:
-            newcomer.type(line)
+            newcomer.call(line)
+    assert {"wine.toml", "wine.html"} <= {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "wine.html").stat().st_size > 100_000
 
 
