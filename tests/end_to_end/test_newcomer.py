@@ -60,7 +60,6 @@ class Newcomer:
         assert process.returncode == 0
         return first
 
-
     def call(self, typed: str) -> None:
         """Does what ``type`` does, but for the commands of this program no process starts, imports and ends."""
         for line in split(typed):
