@@ -55,9 +55,10 @@ chaos: .venv/test.stamp  ## kill processes and servers during studies; about an 
 	$(BIN)/pytest -m chaos tests/chaos tests/faults tests/search/workers/test_ray_cluster.py
 
 gpu-test: .venv/test.stamp  ## on a machine with a GPU: its tests, and the panel on it; under ten minutes
+	$(BIN)/python scripts/require_gpu.py
 	$(UV) --editable ".[gpu]"
-	$(BIN)/pytest -m gpu tests/gpu
-	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py --only ours --output benchmarks/results/gpu.json
+	$(BIN)/pytest -m gpu tests/gpu --timeout 120 --session-timeout 240
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py --gpu --time-limit 200 --output benchmarks/results/gpu.json
 
 bench: .venv/test.stamp  ## compare with Ray Tune and KerasTuner; about an hour
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/panel.py

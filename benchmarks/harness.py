@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pynvml
 from rich.console import Console
 from rich.table import Table
 
@@ -117,15 +118,30 @@ def peer_command(script: str, arguments: list[str]) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    """The machine, versions and load behind the numbers."""
+    """The machine, its GPUs and the versions behind the numbers."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
+        "gpus": gpus(),
         "python": platform.python_version(),
         "bytecode": _has_bytecode(),
         "versions": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Name, memory in MB and driver of each GPU of the machine; none where NVML finds no driver."""
+    with contextlib.suppress(pynvml.NVMLError), contextlib.ExitStack() as stack:
+        pynvml.nvmlInit()
+        stack.callback(pynvml.nvmlShutdown)
+        driver, found = pynvml.nvmlSystemGetDriverVersion(), []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            memory_mb = pynvml.nvmlDeviceGetMemoryInfo(handle).total >> 20
+            found.append({"name": pynvml.nvmlDeviceGetName(handle), "memory_mb": memory_mb, "driver": driver})
+        return found
+    return []
 
 
 def _version(package: str) -> str | None:

@@ -1,11 +1,13 @@
 """The panel: eight given configurations, trained and stored by each system, everything counted.
 
 ``python benchmarks/panel.py [--only NAME ...] [--data FOLDER]`` prints a table and writes results/panel.json.
+``python benchmarks/panel.py --gpu`` runs ours alone on the GPUs; the exit code is 1 where a trial trains elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ import ours
 from peers.common import CONFIGURATIONS, PANEL_EPOCHS, Options
 from rich.table import Table
 
+from search.devices.gpus import find_gpus
+
 _PEERS = {
     "optuna-mlflow": ("optuna_mlflow.py", "log_model"),
     "optuna-mlflow-h5": ("optuna_mlflow.py", "h5"),
@@ -23,7 +27,6 @@ _PEERS = {
     "ray-tune": ("ray_tune.py", "log_model"),
 }
 SYSTEMS = ("floor", "ours", *_PEERS)
-_LIMIT_S = 900.0
 
 
 def run_peer(name: str, home: Path, arguments: argparse.Namespace) -> tuple[harness.Outcome, dict[str, Any]]:
@@ -36,7 +39,7 @@ def run_peer(name: str, home: Path, arguments: argparse.Namespace) -> tuple[harn
         epochs=arguments.epochs,
         model=model,
     )
-    outcome = harness.run(harness.peer_command(script, options.arguments()), home, _LIMIT_S)
+    outcome = harness.run(harness.peer_command(script, options.arguments()), home, arguments.time_limit)
     epochs = harness.journal_of(home)
     best = max((epoch["val_accuracy"] for epoch in epochs), default=None)
     return outcome, {"best_val_accuracy": best, "n_epochs": len(epochs)}
@@ -45,13 +48,14 @@ def run_peer(name: str, home: Path, arguments: argparse.Namespace) -> tuple[harn
 def run_ours(home: Path, arguments: argparse.Namespace) -> tuple[harness.Outcome, dict[str, Any]]:
     study = home / "panel.toml"
     study.write_text(ours.panel_study(arguments.data, arguments.limit, arguments.epochs), encoding="utf-8")
-    outcome = ours.run(home, arguments.data, _LIMIT_S, str(study))
+    outcome = ours.run(home, arguments.data, arguments.time_limit, str(study))
     if outcome.exit_code != 0:
         return outcome, {"best_val_accuracy": None}
-    startup_s = ours.startup_s(outcome, "panel")
+    startup_s, rows = ours.startup_s(outcome, "panel"), ours.trial_rows(outcome, "panel")
     found = {
         "best_val_accuracy": ours.summary(outcome)["best"]["value"],
-        "n_epochs": sum(row["epochs_trained"] for row in ours.trial_rows(outcome, "panel")),
+        "n_epochs": sum(row["epochs_trained"] for row in rows),
+        "devices": [row["device"] or "no device" for row in rows],
         "startup_s": startup_s,
         "without_startup_s": outcome.wall_s - startup_s,
     }
@@ -115,8 +119,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=len(CONFIGURATIONS), help="the first N configurations only")
     parser.add_argument("--epochs", type=int, default=PANEL_EPOCHS)
     parser.add_argument("--output", type=Path, default=harness.RESULTS / "panel.json")
+    parser.add_argument("--time-limit", type=float, default=900.0, metavar="S", help="seconds of each system")
+    parser.add_argument("--gpu", action="store_true", help="ours alone, each trial on a GPU")
     parser.add_argument("--keep", action="store_true", help="keep what the systems stored")
     arguments = parser.parse_args()
+    if arguments.gpu and not find_gpus(os.environ.get("CUDA_VISIBLE_DEVICES")):
+        raise SystemExit("--gpu: must run where NVML shows a GPU, got none; nvidia-smi lists what the driver shows")
+    arguments.only = ["ours"] if arguments.gpu else arguments.only
     arguments.data = harness.data_folder(arguments.data)
     return arguments
 
@@ -138,7 +147,10 @@ def main() -> int:
     }
     harness.console().print(table(rows, bottom))
     harness.write_result(arguments.output, result)
-    return 0 if all(row["complete"] for row in rows) else 1
+    elsewhere = [device for row in rows for device in row.get("devices", ()) if not device.startswith("gpu:")]
+    if arguments.gpu and elsewhere:
+        print(f"{len(elsewhere)} trials trained on {elsewhere[0]} instead of a GPU", file=sys.stderr)
+    return 0 if all(row["complete"] for row in rows) and not (arguments.gpu and elsewhere) else 1
 
 
 if __name__ == "__main__":

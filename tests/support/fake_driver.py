@@ -103,6 +103,8 @@ class FakeDriver:
         fakes: dict[str, Any] = {
             "nvmlInit": lambda: in_use.append(True),
             "nvmlShutdown": in_use.pop,
+            "nvmlSystemGetDriverVersion": lambda: in_use and "580.0",
+            "nvmlDeviceGetName": lambda handle: look(handle) and "Fake A100",
             "nvmlDeviceGetCount": lambda: len(read()),
             "nvmlDeviceGetHandleByIndex": by_index,
             "nvmlDeviceGetHandleByUUID": by_uuid,
