@@ -182,7 +182,7 @@ UNNAMED: dict[str, Any] = {
     "flip": False,
     "embedding": "none",
 }
-"""What a hyperparameter is where a configuration does not name it."""
+"""The value of a hyperparameter that a configuration does not name."""
 
 
 def are_pictures(input_shape: Sequence[int]) -> bool:

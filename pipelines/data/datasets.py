@@ -136,7 +136,7 @@ class Dataset:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """What ``pipelines.config.layers`` needs: values of a flattened row, outputs of a network, and ``n_pieces``."""
+        """The sizes for ``pipelines.config.layers``: values of a flattened row, outputs, and ``n_pieces``."""
         return self.training.x[0].size, self.n_outputs, self.n_pieces
 
     @property

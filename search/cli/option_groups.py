@@ -38,7 +38,7 @@ def _of_network(metavar: str | None, text: str, name: str) -> object:
 _FOLDS = "5 in a new study of fewer than 5,000 rows, else 1"
 _DATA_OPTIONS = {
     "target": data_option("COLUMN", "The column to predict, for tables.", "target"),
-    "task": data_option("classification|regression", "What the target is.", "auto, by its values"),
+    "task": data_option("classification|regression", "The type of the target.", "auto, by its values"),
     "group": data_option(
         "COLUMN", "Keep rows with the same value in one split, such as the rows of one patient.", "none"
     ),

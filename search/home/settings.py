@@ -24,7 +24,7 @@ _UNSUPPORTED = {
     " database with mlflow migrate-filestore",
     **dict.fromkeys(("databricks", "databricks-uc", "uc"), _DATABRICKS),
 }
-"""What to do with the addresses of MLflow that are none of a server or a database."""
+"""The advice for addresses of MLflow that are neither a server nor a database."""
 
 MIGRATING = threading.Lock()
 """Held while tables are created: Optuna and MLflow both use Alembic, whose state belongs to the whole process."""

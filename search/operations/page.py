@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CHOICES = {"mlflow.workflowType_v1": "machine_learning", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": True}
-"""What the browser is to remember of MLflow's page where its user has not chosen: model training, no open assistant."""
+"""Settings of MLflow's page in the browser where its user has chosen none: model training, no open assistant."""
 _SCRIPT = f"""<script>
 for (const [key, value] of Object.entries({json.dumps(CHOICES)}))
   if (localStorage.getItem(key) === null) localStorage.setItem(key, JSON.stringify(value));

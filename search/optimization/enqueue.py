@@ -104,7 +104,7 @@ def _others(study: StoredStudy, like: int | None, space: SearchSpace) -> dict[st
 
 
 def _value(given: object) -> object:
-    """What a text stands for: a number, true or false, or the text."""
+    """The value of a text: a number, true or false, or the text itself."""
     if not isinstance(given, str):
         return given
     for kind in (int, float):

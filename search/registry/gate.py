@@ -37,7 +37,7 @@ _COMPARED = {
     "balanced_accuracy": ("balanced_accuracy", "the rows' predicted classes"),
     "macro_f1": ("macro_f1", "the rows' predicted classes"),
 }
-"""What is compared of each row for a metric, and its name."""
+"""The part of each row that is compared for a metric, and its name."""
 _LOWER_IS_BETTER = ("loss", "mse", "mae")
 _ROUNDING = 1e-6
 """Predictions are float32: a smaller difference, as a share of the values, is none."""

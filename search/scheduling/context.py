@@ -21,7 +21,7 @@ _ROLES = {
     "refit": "trained once more, on training and validation rows together",
     "ensemble": "as the mean of the networks that its finalists trained",
 }
-"""What a run that is no trial is, for its description on MLflow's page."""
+"""Kinds of runs that are no trials, in words for the description on MLflow's page."""
 
 
 @dataclass(frozen=True, slots=True)

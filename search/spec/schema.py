@@ -21,7 +21,7 @@ Table: TypeAlias = dict[str, Any]
 """The values of a table by key; its rules say their types."""
 
 _LEFT_OUT: Table = {"space": DEFAULT_STUDY["space"], "start": []}
-"""What stands for a table that is left out, where that is not an empty one."""
+"""The default of a table that is left out, where that is not an empty one."""
 
 
 def load(path: str | Path) -> Table:

@@ -20,7 +20,7 @@ _DICTIONARIES = ("params", "distributions", "user_attrs", "system_attrs", "inter
 _FIELDS = ("state", "values", "datetime_start", "datetime_complete", *_DICTIONARIES)
 _R = TypeVar("_R")
 States: TypeAlias = Container[TrialState] | None
-"""Which trials a method of a storage returns: those in these states, or all."""
+"""The states of the trials that a method of a storage returns; None for all."""
 
 
 class FinishedElsewhereError(optuna.exceptions.UpdateFinishedTrialError):

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pipelines.errors import UnavailableError
 
 OUTAGE_S = 600.0
-"""How long a server may be away before the search ends; trials finished by then are kept."""
+"""The longest outage of a server before the search ends; trials finished by then are kept."""
 _PAUSE_S = 0.5
 
 logger = logging.getLogger(__name__)

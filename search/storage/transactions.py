@@ -27,7 +27,7 @@ from pipelines.errors import UnavailableError
 Row: TypeAlias = Any  # of a table that Optuna declares without types
 Rows: TypeAlias = Sequence[Row]
 DIALECTS: dict[str, Row] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-"""How each kind of database that can be used inserts rows."""
+"""The insert statement of each supported kind of database."""
 _Trial = models.TrialModel
 _Note = models.TrialSystemAttributeModel
 _FIELDS = ("state", "datetime_start", "datetime_complete")

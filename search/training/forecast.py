@@ -33,7 +33,7 @@ from search.workers.start import local_slots
 
 _REPETITIONS = 9
 _FASTER, _SLOWER = 0.65, 1.25
-"""How far the speed of a machine and of large networks lies from what short trainings show."""
+"""Bounds of the real times of a machine and of large networks, as multiples of those of short trainings."""
 _AROUND, _AROUND_S = 0.05, 10.0
 """Around the timeout: a share of it, and the most seconds."""
 _TRACKING_S = 3.0

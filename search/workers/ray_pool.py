@@ -22,9 +22,9 @@ from search.workers.worker_loop import serve
 
 _NODES_INTERVAL_S = 1.0
 _ANSWER_S = 60.0
-"""How long to wait for what nodes say of their processors."""
+"""The longest wait for the nodes' descriptions of their processors."""
 _PATIENCE_S = 600.0
-"""How long to wait for the first slot, or for another one after the last has left."""
+"""The longest wait for the first slot, or for another one after the last has left."""
 
 
 class RayPool(BasePool["_RayWorker"]):

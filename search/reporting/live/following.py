@@ -25,7 +25,7 @@ from search.tracking.run_names import trial_run_name
 
 POLL_S = 1.0
 PATIENCE_S = 10.0
-"""How long a search that is not known to run may take to begin: it reads its data before it locks its study."""
+"""The longest start of a search that is not known to run: it reads its data before it locks its study."""
 
 
 def follow(
