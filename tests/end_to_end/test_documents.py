@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def test_the_pictures_are_small_shown_and_have_the_colors_of_the_charts() -> Non
         wanted = ImageColor.getrgb(color)
         nearest = min(max(abs(a - b) for a, b in zip(wanted, found, strict=True)) for found in colors)
         assert nearest <= 16, color  # thin lines blend with what is beneath them
+
+
+def test_the_tree_of_the_architecture_has_the_order_of_the_import_contracts() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = {contract["containers"][0]: contract["layers"][::-1] for contract in contracts if "layers" in contract}
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for package, rest in re.findall(r"^(search|pipelines)/(.*\n(?:  .*\n)+)", text, re.MULTILINE):
+        files, *folders = rest.splitlines()
+        found = re.findall(r"(\w+)\.py", files) + re.findall(r"^  (\w+)/", "\n".join(folders), re.MULTILINE)
+        assert found == [name for name in layers.pop(package) if name != "__main__"]
+    assert not layers
 
 
 def test_every_command_in_the_documents_is_one_that_the_program_has() -> None:
