@@ -14,11 +14,13 @@ class Rounds:
 
     Attributes:
         sizes: The number of configurations of each round, which does not rise.
+        refits: False: its runs take the whole budget.
         prefers_small: False: on recorded trainings, with three seeds, the smaller network costs half a point.
     """
 
     sizes: tuple[int, ...]
     prefers_small: bool = False
+    refits: bool = False
 
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs of the first round that lacks some, and of the rounds after it with the same configurations.

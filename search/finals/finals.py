@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from pipelines.config import FUSED_OPTIMIZERS, layer_sizes
 from pipelines.data.datasets import Dataset
@@ -34,6 +35,9 @@ from search.tracking.run_names import finalist_run_name
 from search.workers.start import prepare_pool, start_pool
 from search.workers.tasks import Task
 
+Model = Literal["finalist", "refit", "ensemble"]
+"""The model of a study: its median finalist, its winner trained once more, or the winner's networks of all seeds."""
+
 
 @dataclass(frozen=True, slots=True)
 class FinalistsResult(HtmlResult):
@@ -50,6 +54,7 @@ class FinalistsResult(HtmlResult):
         baselines: Metrics on the validation rows of each baseline; see ``TrialRow``.
         folds: Number of folds that the value of each run is the mean of; 1 with one split.
         ensemble: The winner's networks of all seeds as one model; None without one.
+        model: Of the study; None before the finals ended, and where an earlier version did not record it.
     """
 
     study: str
@@ -62,6 +67,7 @@ class FinalistsResult(HtmlResult):
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     folds: int = 1
     ensemble: Ensemble | None = None
+    model: Model | None = None
 
     @property
     def _shown(self) -> Mapping[str, object]:
@@ -77,7 +83,7 @@ def run_finalists(
     *,
     top: int = 5,
     seeds: int = 5,
-    refit: bool = False,
+    refit: bool | None = None,
     ensemble: bool = False,
     home: Path | None = None,
     pool: str = "local",
@@ -91,7 +97,8 @@ def run_finalists(
         seeds: Runs of each, with seeds that no trial had; a configuration that can come neither first nor second
             any more gets fewer.
         refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
-            as its best one was on average. The model is the last epoch's: there are no rows to choose another by.
+            as its best one was on average. The model is the last epoch's: there are no rows to choose another by. None
+            does what the study's finalists did before; the first ones do it where the study has one split.
         ensemble: Whether the winner's networks of all seeds become one model, which predicts their mean.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
         pool: Where they are trained; see ``run_study``.
@@ -109,7 +116,7 @@ def run_finalists(
         raise SpecError("--refit and --ensemble: choose one of them")
     if ensemble:
         require_seeds(seeds)
-    model = "refit" if refit else "ensemble" if ensemble else None
+    model: Model | None = "ensemble" if ensemble else None if refit is None else "refit" if refit else "finalist"
     return run_plan(name, EverySeed((top,) * seeds), model=model, home=home, pool=pool, observer=observer)
 
 
@@ -117,7 +124,7 @@ def run_plan(
     name: str,
     plan: Plan,
     *,
-    model: str | None = None,
+    model: Model | None = None,
     home: Path | None = None,
     pool: str = "local",
     observer: Observer | None = None,
@@ -127,7 +134,7 @@ def run_plan(
     Args:
         name: The study.
         plan: Says which runs there are.
-        model: The further model of the winner: ``refit``, ``ensemble`` or None.
+        model: The model that the study gets; None keeps the one that it has, and lets the plan choose for its first finals.
         home: As for ``run_finalists``, like the others.
         pool: See there.
         observer: See there.
@@ -149,13 +156,14 @@ class _Finals:
     started: set[str] = field(default_factory=set)
     progress: Progress = field(init=False)
 
-    def run(self, model: str | None) -> FinalistsResult:
+    def run(self, asked: Model | None) -> FinalistsResult:
         """Trains what is missing.
 
         Args:
-            model: The further model of the winner: ``refit``, ``ensemble`` or None.
+            asked: The model that the study gets; None keeps the one that it has, and lets the plan choose for the first ones.
         """
         study, tracker, verdict = self.context.study, self.context.tracker, None
+        model = asked or self._kept_model()
         # A run left by a dead process may belong to a configuration that is not trained any more.
         names = {finalist_run_name(c.trial, n + 1) for c in self.candidates for n in range(self.n_seeds)}
         for run_name in sorted(names - recorded_results(study).keys()):
@@ -163,15 +171,21 @@ class _Finals:
         interrupted = self._train_finalists()
         if not interrupted:
             verdict = self._judge()
-            asked = {"model": model or study.user_attrs.get(VERDICT, {}).get("model")}
-            study.set_user_attr(VERDICT, as_attribute(verdict, self.plan.sizes) | asked)
+            study.set_user_attr(VERDICT, as_attribute(verdict, self.plan.sizes) | {"model": model})
             interrupted = model == "refit" and self._train_refit(verdict.winner)
         tracker.close()
         record_runs(study, tracker)
         undelivered = tracker.undelivered
-        if verdict and model == "ensemble":
+        if verdict and model == "ensemble" and self.n_seeds > 1:
             undelivered += make_ensemble(self.context, self.dataset)
         return self._result(verdict and self._judge(), undelivered, interrupted=interrupted)
+
+    def _kept_model(self) -> Model | None:
+        """The model that the study has; for its first finals the one that the plan leaves time for."""
+        if verdict := self.context.study.user_attrs.get(VERDICT):
+            kept: Model | None = verdict.get("model")
+            return kept
+        return "refit" if self.plan.refits and self.dataset.n_folds == 1 else "finalist"
 
     @property
     def n_seeds(self) -> int:
@@ -188,6 +202,7 @@ class _Finals:
         opened = seal_opened(study.user_attrs)
         result = FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, undelivered)
         result = replace(result, majority=majority_of(self.dataset), baselines=baselines_of(study.user_attrs))
+        result = replace(result, model=study.user_attrs[VERDICT].get("model") if verdict else None)
         return replace(result, folds=self.dataset.n_folds, ensemble=recorded_ensemble(study) if verdict else None)
 
     def _train_finalists(self) -> bool:

@@ -66,13 +66,17 @@ def find_winner(study: optuna.Study) -> Winner:
     """
     verdict = study.user_attrs.get(VERDICT)
     if verdict:
-        roles = ("ensemble", "refit") if verdict.get("model") == "ensemble" else ("refit", "ensemble")
-        winner = _finals_winner(study, verdict["winner"], verdict["seeds"], roles)
+        winner = _finals_winner(study, verdict["winner"], verdict["seeds"], _roles(verdict.get("model")))
     else:
         winner = _best_trial(study)
     if not winner.run_id:
         raise UnavailableError(f"{winner.run_name}: its run must be in MLflow, but was not sent yet: try again")
     return winner
+
+
+def _roles(model: str | None) -> tuple[str, ...]:
+    """The models before the median finalist; an earlier version recorded None where neither was asked for."""
+    return {"finalist": (), "ensemble": ("ensemble", "refit")}.get(model or "", ("refit", "ensemble"))
 
 
 def measured_winner(study: optuna.Study, winner: Winner) -> Winner:

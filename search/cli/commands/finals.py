@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.evaluation.metrics import Estimate, Evaluation
 
 _MAX_CLASSES = 15
+_REFIT = "Train the winner again, with the validation rows, and use that model."
 
 Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; each reading is recorded.")]
 
@@ -29,7 +30,9 @@ def finalists(
     study: Study,
     top: Annotated[int, option("N", "Number of configurations, from the best.")] = 5,
     seeds: Annotated[int, option("N", "Trainings of each configuration, each with a new seed.")] = 5,
-    refit: Annotated[bool, typer.Option("--refit", help="Train the winner again, with the validation rows.")] = False,
+    refit: Annotated[
+        bool | None, typer.Option("--refit/--no-refit", help=_REFIT, show_default="refit, unless the study has folds")
+    ] = None,
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Make one model of the winner's networks with all seeds.")
     ] = False,
@@ -124,6 +127,7 @@ def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) ->
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     objective = verdict.winner.objective
     document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
+    document |= {"refit_run_id": result.refit_run_id, "model": result.model}
     document["ensemble"] = asdict(result.ensemble) if result.ensemble else None
     return document | display.fields(verdict, "expected", "expected_interval")
 
@@ -147,7 +151,8 @@ def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, titl
 
     beside = compare(verdict.winner.mean, verdict.winner.objective, result.baselines, result.majority)
     lines = [verdict.explanation, *_expected_lines(verdict)]
-    return [table, *lines, *beside.sentences("the winner"), *_ensemble_lines(result.ensemble, name)]
+    lines += beside.sentences("the winner")
+    return [table, *lines, *_refit_lines(result, verdict), *_ensemble_lines(result.ensemble, name)]
 
 
 def _expected_lines(verdict: search.Verdict) -> list[str]:
@@ -161,6 +166,14 @@ def _expected_lines(verdict: search.Verdict) -> list[str]:
     return [
         f"Expected {name} with a new seed: {value}{ends}, estimated from seeds that were not used for the selection."
     ]
+
+
+def _refit_lines(result: search.FinalistsResult, verdict: search.Verdict) -> list[str]:
+    """Names the refit where it is the model of the study."""
+    if result.model != "refit" or result.refit_run_id is None:
+        return []
+    run = verdict.winner.refit_run
+    return [f"{run} is the winner trained again, with the validation rows: evaluate, promote and predict use it."]
 
 
 def _ensemble_lines(ensemble: search.Ensemble | None, objective: str) -> list[str]:

@@ -33,6 +33,10 @@ class Plan(Protocol):
     def prefers_small(self) -> bool:
         """Whether a smaller network wins that is within one standard error of the best mean."""
 
+    @property
+    def refits(self) -> bool:
+        """Whether it leaves time to train the winner once more, with the validation rows."""
+
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs that the results so far ask for, (configuration from 0, seed number from 1)."""
 
@@ -43,6 +47,7 @@ class EverySeed:
 
     sizes: tuple[int, ...]
     prefers_small: bool = True
+    refits: bool = True
 
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs of the configurations that are not out, in the order of ``order``."""

@@ -64,7 +64,7 @@ def results(home: Path) -> dict[str, FinalistsResult]:
         with pytest.raises(Killed):
             run_finalists("one", top=1, seeds=2, ensemble=True, home=home)
     assert len(list(entries(read_settings(home).spool, "one"))) == 1
-    run_finalists("two", top=1, seeds=2, home=home)
+    assert run_finalists("two", top=1, seeds=2, home=home).model == "finalist"  # with folds there is no refit
     assert "evaluate" in promote("two", ensemble=True, home=home).reason
     assert len(runs_of(home, "two")) == 1
     return {name: run_finalists(name, top=1, seeds=2, ensemble=True, home=home) for name in ("one", "two")}
@@ -147,6 +147,10 @@ def test_the_model_that_was_asked_for_last_stands_for_a_study(home: Path, result
     assert find_winner(study_of(home, "one")).run_id == refit.refit_run_id
     run_finalists("one", top=1, seeds=2, ensemble=True, home=home)
     assert find_winner(study_of(home, "one")).role == "ensemble"
+    run_finalists("two", top=1, seeds=2, refit=False, home=home)
+    assert find_winner(study_of(home, "two")).role == "finalist"
+    run_finalists("two", top=1, seeds=2, ensemble=True, home=home)
+    assert find_winner(study_of(home, "two")).role == "ensemble"
 
     # A study of an earlier version has no record of what was asked for.
     study = study_of(home, "one")

@@ -154,8 +154,13 @@ def test_a_changed_model_file_is_refused_and_the_test_is_not_read(home: Path):
 
 
 def test_the_winner_is_its_refit_or_else_its_median_finalist(home: Path):
-    verdict = run_finalists("s", top=1, seeds=3, home=home).verdict
-    study = load_study(read_settings(home), "s")
+    first = run_finalists("s", top=1, seeds=3, home=home)
+    study, verdict = load_study(read_settings(home), "s"), first.verdict
+    winner = find_winner(study)
+    assert (winner.role, winner.run_id) == ("refit", first.refit_run_id)
+
+    run_finalists("s", top=1, seeds=3, refit=False, home=home)
+    assert run_finalists("s", top=1, seeds=3, home=home).model == "finalist"  # keeps what was chosen
     winner = find_winner(study)
     assert winner.role == "finalist"
     value_of = dict(zip(verdict.winner.run_ids, verdict.winner.values, strict=True))
@@ -164,8 +169,7 @@ def test_the_winner_is_its_refit_or_else_its_median_finalist(home: Path):
     assert len(winner.seeds) == 3
 
     refit = run_finalists("s", top=1, seeds=3, refit=True, home=home)
-    winner = find_winner(study)
-    assert (winner.role, winner.run_id) == ("refit", refit.refit_run_id)
+    assert refit.refit_run_id == first.refit_run_id
     assert evaluate("s", home=home).winner.run_id == refit.refit_run_id
 
 
