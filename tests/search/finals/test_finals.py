@@ -155,12 +155,12 @@ def test_interrupted_and_resumed_finals_end_as_uninterrupted_ones(tmp_path: Path
     for name in ("whole", "halves"):
         # An optimizer with which each seed is a program of its own: the interruption comes between two of them.
         run_small(tmp_path / name, "s", trials=2, width={"low": 8, "high": 64}, optimizer="nadam")
-    whole = run_finalists("s", top=2, seeds=3, home=tmp_path / "whole")
+    whole = run_finalists("s", top=2, seeds=3, refit=False, home=tmp_path / "whole")
 
     stop = OnFirstNote(lambda: os.kill(os.getpid(), signal.SIGINT))
-    half = run_finalists("s", top=2, seeds=3, home=tmp_path / "halves", observer=stop)
+    half = run_finalists("s", top=2, seeds=3, refit=False, home=tmp_path / "halves", observer=stop)
     kept = {run.info.run_id for run in runs_of(tmp_path / "halves", "s", "finalist") if run.info.status == "FINISHED"}
-    rest = run_finalists("s", top=2, seeds=3, home=tmp_path / "halves")
+    rest = run_finalists("s", top=2, seeds=3, refit=False, home=tmp_path / "halves")
 
     assert half.interrupted
     assert half.verdict is None
@@ -192,7 +192,7 @@ def test_only_the_run_of_a_killed_worker_is_trained_again(tmp_path: Path):
             self.notes.append(line)
 
     killer = Killer()
-    result = run_finalists("s", top=1, seeds=2, home=home, observer=killer)
+    result = run_finalists("s", top=1, seeds=2, refit=False, home=home, observer=killer)
 
     assert killer.killed
     assert any("retrying" in note for note in killer.notes)
@@ -213,7 +213,7 @@ def test_a_result_in_the_spool_is_recovered_and_not_trained_again(tmp_path: Path
     entry = Entry(start, 2, "COMPLETE", 0.123, result, (Epoch(1, 1, metrics), Epoch(2, 2, metrics)))
     folder = write_entry(read_settings(home).spool, entry, {"model.h5": b"x"})
 
-    found = run_finalists("s", top=1, seeds=1, home=home)
+    found = run_finalists("s", top=1, seeds=1, refit=False, home=home)
 
     assert found.verdict.winner.values == (0.123,)
     assert not folder.exists()
@@ -231,13 +231,13 @@ def test_the_run_id_of_a_finalist_does_not_change_a_trial(home: Path, finals: Fi
 
 def test_ten_identical_configurations_have_no_significant_winner(tmp_path: Path):
     run_small(tmp_path / "fixed", "same", trials=10)
-    fixed = run_finalists("same", top=10, seeds=3, home=tmp_path / "fixed")
+    fixed = run_finalists("same", top=10, seeds=3, refit=False, home=tmp_path / "fixed")
     assert not fixed.verdict.significant
     assert "none is significantly better" in fixed.verdict.explanation
 
     # Ten that differ in the digits of the learning rate alone, too little to matter.
     run_small(tmp_path / "named", "same", trials=10, learning_rate={"low": 0.005, "high": 0.005000001})
-    named = run_finalists("same", top=10, seeds=3, home=tmp_path / "named")
+    named = run_finalists("same", top=10, seeds=3, refit=False, home=tmp_path / "named")
     assert len(named.verdict.finalists) == 10
     assert not named.verdict.significant
     assert "No configuration is significantly better" in named.verdict.explanation
