@@ -45,8 +45,8 @@ def test_search_finals_test_registry_predictions_and_back(tmp_path: Path, monkey
     assert finals["winner"] in finals["finalists"]
     assert finals["winner"].keys() == {"params", "mean", "interval", "n_parameters", "run_ids"}
     assert finals.keys() == {
-        "winner", "significant", "p_value", "finalists", "loss", "majority", "objective", "baselines", "ensemble", "model",
-        "expected", "expected_interval",
+        "winner", "significant", "p_value", "finalists", "loss", "majority", "objective", "baselines", "ensemble",
+        "expected", "expected_interval", "model", "refit_run_id",
     }  # fmt: skip
 
     test = mlp_search("evaluate", "digits")
