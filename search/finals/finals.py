@@ -134,7 +134,7 @@ def run_plan(
     Args:
         name: The study.
         plan: Says which runs there are.
-        model: The model that the study gets; None keeps the one that it has, and lets the plan choose for its first finals.
+        model: Of the study; None keeps the one that it has, and lets the plan choose for its first finals.
         home: As for ``run_finalists``, like the others.
         pool: See there.
         observer: See there.
@@ -160,7 +160,7 @@ class _Finals:
         """Trains what is missing.
 
         Args:
-            asked: The model that the study gets; None keeps the one that it has, and lets the plan choose for the first ones.
+            asked: The model of the study; None keeps the one that it has, and lets the plan choose for the first ones.
         """
         study, tracker, verdict = self.context.study, self.context.tracker, None
         model = asked or self._kept_model()
