@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
@@ -205,12 +206,13 @@ def load_study(settings: Settings, name: str) -> StoredStudy:
         NotFoundError: There is no study of that name.
         UnavailableError: The database cannot be used.
     """
-    names = study_names(settings)
-    if name not in names:
+    storage = _existing_storage(settings)
+    names = list(optuna.get_all_study_names(storage)) if storage else []
+    if storage is None or name not in names:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(names)[:10]) or 'none yet'}"
         raise NotFoundError(f"study {name!r}: must be one of this home, {settings.home}; {hint}")
-    return StoredStudy(name, open_storage(settings))
+    return StoredStudy(name, storage)
 
 
 def load_own_study(settings: Settings, name: str) -> StoredStudy:
@@ -233,10 +235,14 @@ def load_writable_study(settings: Settings, name: str) -> StoredStudy:
 
 def study_names(settings: Settings) -> list[str]:
     """Names of all studies, the newest last; a home without a database has none."""
+    storage = _existing_storage(settings)
+    return list(optuna.get_all_study_names(storage)) if storage else []
+
+
+def _existing_storage(settings: Settings) -> RDBStorage | None:
+    """Opens the database; None where the home has none."""
     file = sqlite_file(settings.optuna_storage)
-    if file and not file.exists():
-        return []
-    return list(optuna.get_all_study_names(open_storage(settings)))
+    return None if file and not file.exists() else open_storage(settings)
 
 
 def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Dataset]:

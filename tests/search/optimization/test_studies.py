@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -206,6 +208,15 @@ class TestUnavailable:
     def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
         (tmp_path / "optuna.db").write_bytes(b"x" * 4096)
         assert "not a database" in self.message(f"sqlite:///{tmp_path}/optuna.db", tmp_path)
+
+    def test_a_database_of_another_version_of_optuna(self, tmp_path: Path) -> None:
+        """In a process that has opened one of this version."""
+        file = tmp_path / "optuna.db"
+        open_storage(read_settings(tmp_path, {"OPTUNA_STORAGE": f"sqlite:///{file}"}))
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+            database.commit()
+        assert "optuna storage upgrade" in self.message(f"sqlite:///{file}", tmp_path)
 
     def test_a_folder_that_does_not_exist(self, tmp_path: Path) -> None:
         assert "unable to open" in self.message(f"sqlite:///{tmp_path}/none/optuna.db", tmp_path)
