@@ -59,7 +59,7 @@ def open_study(
         if SPEC in recorded:
             _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
             _require_same_precision(spec, precision_rule(recorded))
-            _require_same_clock(spec, is_deterministic=VIRTUAL_SLOTS in recorded)
+            _require_same_clock(spec, recorded)
         elif study.get_trials(deepcopy=False) or study.direction.name.lower() != direction:
             raise SpecError(_FOREIGN.format(spec.name))
         new = {} if SPEC in recorded else _settled(spec, settle_precision(), virtual_slots)
@@ -85,11 +85,18 @@ def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
         )
 
 
-def _require_same_clock(spec: StudySpec, *, is_deterministic: bool) -> None:
+def _require_same_clock(spec: StudySpec, recorded: Mapping[str, Any]) -> None:
+    is_deterministic = VIRTUAL_SLOTS in recorded
     if spec.deterministic not in (None, is_deterministic):
         was = "true" if is_deterministic else "false"
         raise SpecError(
             f"search.deterministic: must be that of study {spec.name!r}, {was}, got {str(spec.deterministic).lower()}:"
+            " leave it out, or start another study with --study NAME"
+        )
+    slots = recorded[SPEC].get("search", {}).get("virtual_slots", recorded.get(VIRTUAL_SLOTS))
+    if spec.virtual_slots not in (None, slots, recorded.get(VIRTUAL_SLOTS)):  # a larger machine may have added some
+        raise SpecError(
+            f"search.virtual_slots: must be that of study {spec.name!r}, {slots or 'none'}, got {spec.virtual_slots}:"
             " leave it out, or start another study with --study NAME"
         )
 
@@ -161,6 +168,8 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     then = _recorded_spec(recorded)
     data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
     spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
+    if spec.deterministic is not False:
+        spec = replace(spec, virtual_slots=spec.virtual_slots or then.virtual_slots)
     if spec.objective or spec.data.task:
         return spec
     return replace(spec, objective=then.objective, data=replace(data, task=then.data.task))

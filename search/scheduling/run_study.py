@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
+from pipelines.errors import SpecError
 from search.clock.trial_clock import DEFAULT_SLOTS
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, settle, slow_note
@@ -217,13 +218,26 @@ def _open_study(
     def settle_precision() -> PrecisionRule:
         return settle(spec.workers.precision, pool.slots, pool.has_bfloat16)
 
-    n_slots = max(DEFAULT_SLOTS, len(pool.slots), spec.workers.slots or 0)
-    virtual_slots = 0 if spec.deterministic is False else n_slots
+    virtual_slots = 0
+    if spec.deterministic is not False:
+        virtual_slots = virtual_slots_of(settings, spec, max(len(pool.slots), spec.workers.slots or 0))
     study = open_study(settings, spec, dataset.fingerprint, settle_precision, virtual_slots)
     rule = precision_rule(study.user_attrs)
     for line in slow_note(rule, pool.has_bfloat16):
         observer.note(line)
     return study, rule
+
+
+def virtual_slots_of(settings: Settings, spec: StudySpec, n_slots: int) -> int:
+    """The slots of the virtual clock of a new study; an existing one keeps its own, and gets more where it must."""
+    if spec.virtual_slots is None:
+        return max(DEFAULT_SLOTS, n_slots)
+    if spec.virtual_slots < n_slots and not is_begun(settings, spec.name):
+        raise SpecError(
+            f"search.virtual_slots: must be at least the number of slots, {n_slots}, got {spec.virtual_slots}:"
+            " raise it, or use fewer slots (--workers)"
+        )
+    return spec.virtual_slots
 
 
 def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:

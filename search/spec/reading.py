@@ -111,6 +111,7 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
         problems += _fill_task(tables["data"], tables["search"].get("objective"))
     if "space" in tables:
         space = SearchSpace(tables["space"])
+        problems += _check_clock(tables.get("search", {}))
         problems += _check_space(space, tables["space"], tables.get("search", {}).get("sampler"))
         starts = [space.complete(given) for given in tables.get("start", ())]
         problems += [f"start[{i}].{line}" for i, (_, lines) in enumerate(starts) for line in lines]
@@ -173,6 +174,11 @@ def _fill_task(data: Table, name: str | None) -> list[str]:
     if data.get("task", "auto") == "auto":
         data["task"] = task
     return [] if data["task"] == task else [f"data.task: must be {task} for {name}, got {show(data['task'])}"]
+
+
+def _check_clock(search: Table) -> Iterator[str]:
+    if search.get("deterministic") is False and "virtual_slots" in search:
+        yield "search.virtual_slots: must be left out with deterministic = false, which has no virtual clock"
 
 
 def _check_space(space: SearchSpace, given: Table, sampler: str | None) -> Iterator[str]:

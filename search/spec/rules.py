@@ -175,6 +175,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "budget": one_of(get_args(Budget)),
         "like": _STUDIES,
         "deterministic": BOOL,
+        "virtual_slots": COUNT,
         "keep_models": COUNT,
     },
     "workers": {

@@ -67,6 +67,8 @@ class StudySpec:
         like: Studies of the home whose best configurations come before ``start``.
         deterministic: Whether the trials follow from the seed alone, whatever the slots. None: those of a new study do,
             and an existing one keeps what it was started with.
+        virtual_slots: Slots of the virtual clock, at least as many as there are slots; None: eight, or as many as there
+            are slots, and an existing study keeps its own.
         keep_models: Number of the best trials that keep their model files in MLflow; None: those of a new study all
             keep theirs, and an existing one keeps what it was started with.
         start: Configurations that are tried first; none of them is pruned.
@@ -93,6 +95,7 @@ class StudySpec:
     budget: Budget | None = None
     like: Sequence[str] | None = None
     deterministic: bool | None = None
+    virtual_slots: int | None = None
     keep_models: int | None = None
     start: tuple[Hyperparameters, ...] = ()
     workers: WorkerSettings = field(default_factory=WorkerSettings)

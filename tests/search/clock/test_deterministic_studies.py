@@ -12,8 +12,10 @@ from world import World, interrupt_after, states
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
-from search.optimization.studies import open_study
+from search.optimization.studies import as_recorded, open_study
+from search.scheduling.run_study import virtual_slots_of
 from search.spec.dimensions import Choice, Range
+from search.spec.reading import override
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import VIRTUAL_SLOTS
@@ -115,6 +117,30 @@ class TestKept:
         assert again.user_attrs[VIRTUAL_SLOTS] == 8
         with pytest.raises(SpecError, match=r"search\.deterministic: must be that of study .*, true, got false"):
             open_study(world.settings, make(world, name=spec.name, deterministic=False), "f00d")
+
+    def test_a_study_keeps_the_virtual_slots_that_it_was_given(self, world: World) -> None:
+        spec = make(world, virtual_slots=3)
+        study = open_study(world.settings, spec, "f00d", virtual_slots=3)
+        unnamed = as_recorded(world.settings, make(world, name=spec.name))
+        assert unnamed.virtual_slots == 3
+        assert open_study(world.settings, unnamed, "f00d", virtual_slots=3).user_attrs[VIRTUAL_SLOTS] == 3
+        study.set_user_attr(VIRTUAL_SLOTS, 4)  # as a larger machine does
+        for asked in (3, 4):
+            open_study(world.settings, make(world, name=spec.name, virtual_slots=asked), "f00d", virtual_slots=asked)
+        with pytest.raises(SpecError, match=r"search\.virtual_slots: must be that of study .*, [34], got 5"):
+            open_study(world.settings, make(world, name=spec.name, virtual_slots=5), "f00d", virtual_slots=5)
+
+    def test_fewer_virtual_slots_than_slots_are_refused_for_a_new_study(self, world: World) -> None:
+        spec = make(world, virtual_slots=2)
+        assert virtual_slots_of(world.settings, make(world), 2) == 8
+        assert virtual_slots_of(world.settings, make(world), 9) == 9
+        assert virtual_slots_of(world.settings, spec, 2) == 2
+        with pytest.raises(SpecError, match=r"virtual_slots: must be at least the number of slots, 3, got 2"):
+            virtual_slots_of(world.settings, spec, 3)
+        open_study(world.settings, spec, "f00d", virtual_slots=2)
+        assert virtual_slots_of(world.settings, spec, 3) == 2, "it gets more where it must"
+        with pytest.raises(SpecError, match=r"search\.virtual_slots: must be left out with deterministic = false"):
+            override(spec, deterministic=False)
 
     def test_a_study_of_an_earlier_version_has_no_clock(self, world: World) -> None:
         spec = make(world)
