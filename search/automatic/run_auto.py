@@ -80,7 +80,7 @@ def searching(spec: StudySpec) -> StudySpec:
 
 
 def _changed_over(spec: StudySpec, found: StudyResult, settings: Settings) -> tuple[Rounds | None, str]:
-    """What was decided for this budget when the search ended, so that interrupted finals resume; decided now if new."""
+    """The plan of the finals for this budget: the stored one, so that interrupted finals resume, or a new one."""
     part, n_trained = searching(spec), sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
     now = {"budget": [spec.trials, spec.timeout_s], "searched": [part.trials, part.timeout_s], "trained": n_trained}
     with storage_errors(settings):
