@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,21 @@ def over_groups(scores: npt.NDArray[np.float64], groups: npt.NDArray[np.integer]
     """
     mean = float(scores.mean())
     return np.asarray(mean + in_groups(scores - mean, groups))
+
+
+def over_folds(scores: Sequence[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
+    """Returns the scores of each fold's rows so that their mean over all rows is the mean of the folds' means.
+
+    A row of a large fold counts less: the deviation of its score from the mean is weighted by the mean size of a fold
+    over the size of its own. So the variance of the mean over rows is that of a weighted mean, linearized. Scores of
+    folds of one size stay as they are.
+    """
+    n_rows = sum(map(len, scores))
+    mean = float(np.mean([fold.mean() for fold in scores]))
+    weights = [n_rows / (len(scores) * len(fold)) for fold in scores]
+    return [
+        fold if weight == 1 else mean + weight * (fold - mean) for fold, weight in zip(scores, weights, strict=True)
+    ]
 
 
 def decode(text: str) -> npt.NDArray[np.float64]:

@@ -19,3 +19,16 @@ def networks_at_once(sizes: Sequence[int]) -> int:
     """
     n_weights = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
     return max(1, min(_MAX_NETWORKS, _MAX_WEIGHTS // n_weights))
+
+
+def trainings_at_once(n_paying: int, n_trainings: int, n_slots: int) -> int:
+    """Returns how many of some trainings go into one program, so that every slot has one.
+
+    Two trainings cost little more than one, so a slot takes two even where the other slots could take all.
+
+    Args:
+        n_paying: How many train faster in one program than one after the other.
+        n_trainings: Those that no slot has begun.
+        n_slots: Trainings at the same time.
+    """
+    return min(n_paying, max(2, -(-n_trainings // n_slots)))

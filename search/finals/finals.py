@@ -12,7 +12,8 @@ from pipelines.config import FUSED_OPTIMIZERS, layer_sizes
 from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES, epoch_metrics
-from pipelines.training.packing import networks_at_once
+from pipelines.training.packing import networks_at_once, trainings_at_once
+from search.devices.precision import slow_note
 from search.finals.ensemble import Ensemble, make_ensemble, recorded_ensemble, require_seeds
 from search.finals.finalist import Candidate, Finalist, candidates, make_finalist
 from search.finals.finalist_runner import FinalistJob, FinalistRunner
@@ -32,6 +33,7 @@ from search.scheduling.recovery import record_runs
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import VERDICT
 from search.tracking.run_names import finalist_run_name
+from search.workers.pool import Pool
 from search.workers.start import prepare_pool, start_pool
 from search.workers.tasks import Task
 
@@ -154,6 +156,7 @@ class _Finals:
     plan: Plan
     pool: str
     started: set[str] = field(default_factory=set)
+    is_noted: bool = False
     progress: Progress = field(init=False)
 
     def run(self, asked: Model | None) -> FinalistsResult:
@@ -211,12 +214,11 @@ class _Finals:
         n_candidates, objective = len(self.candidates), self.context.objective
         budget = sum(min(size, n_candidates) for size in self.plan.sizes)
         self.progress = Progress(self.context.spec.name, budget=budget, objective=objective, runs="finalists")
-        self.progress.complete = sum(len(finalist.values) for finalist in self._finalists())
-        first = self._next_finalist()
-        if first is None:
+        finalists = self._finalists()
+        self.progress.complete = sum(len(finalist.values) for finalist in finalists)
+        self._show_leader(finalists)
+        if not self._missing(finalists):
             return False
-        # It was only asked for to see whether a pool has to be started.
-        self.started -= {job.name for job in (first, *first.companions)}
         return self._train(self.context.spec, self.dataset, self._next_finalist)
 
     def _train_refit(self, winner: Finalist) -> bool:
@@ -231,15 +233,24 @@ class _Finals:
         jobs = iter([job])
         self.progress = Progress(spec.name, budget=1, objective=self.context.objective, runs="refits")
         spec = replace(spec, workers=replace(spec.workers, slots=1))
-        return self._train(spec, joined(self.dataset), lambda: next(jobs, None))
+        return self._train(spec, joined(self.dataset), lambda _: next(jobs, None))
 
-    def _train(self, spec: StudySpec, dataset: Dataset, choose: Callable[[], FinalistJob | None]) -> bool:
+    def _train(self, spec: StudySpec, dataset: Dataset, choose: Callable[[int], FinalistJob | None]) -> bool:
+        """Trains what ``choose`` returns for a number of slots; returns whether it was interrupted."""
         self.context.observer.waiting("starting the workers, which import TensorFlow")
         with closing(start_pool(self.pool, spec, dataset, self.context.settings)) as pool:
-            runner = FinalistRunner(self.context, pool, self.progress, choose)
+            self._note_precision(pool)
+            runner = FinalistRunner(self.context, pool, self.progress, lambda: choose(len(pool.slots)))
             with interruptible(runner.interrupt):
                 runner.run()
         return runner.interrupted
+
+    def _note_precision(self, pool: Pool) -> None:
+        """Says once if this processor is slow in the study's precision."""
+        if not self.is_noted:
+            self.is_noted = True
+            for line in slow_note(self.context.shape.precision_rule, pool.has_bfloat16):
+                self.context.observer.note(line)
 
     def _finalists(self) -> list[Finalist]:
         """Each configuration with its results so far, in the order of the leaderboard."""
@@ -247,15 +258,20 @@ class _Finals:
         known = len(self.dataset.scored.y), OBJECTIVES[self.context.objective]
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
-    def _next_finalist(self) -> FinalistJob | None:
+    def _missing(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
+        """The runs that the plan asks for and no slot has begun, (configuration from 0, seed number from 1)."""
+        return [run for run in self.plan.runs(finalists) if self._run_name(*run) not in self.started]
+
+    def _next_finalist(self, n_slots: int) -> FinalistJob | None:
         """The next run to train, with other seeds of its configuration that train beside it."""
         finalists = self._finalists()
         self._show_leader(finalists)
-        missing = [run for run in self.plan.runs(finalists) if self._run_name(*run) not in self.started]
+        missing = self._missing(finalists)
         if not missing:
             return None
         rank = missing[0][0]
-        numbers = [number for other, number in missing if other == rank][: self._seeds_at_once(rank)]
+        n_seeds = trainings_at_once(self._seeds_at_once(rank), len(missing), n_slots)
+        numbers = [number for other, number in missing if other == rank][:n_seeds]
         first, *others = [self._start(rank, number) for number in numbers]
         first.task = replace(first.task, more_seeds=tuple(job.task.seed for job in others))
         first.companions = tuple(others)

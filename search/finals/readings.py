@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 
@@ -24,9 +24,6 @@ from search.home.text import ordinal, times, value_text
 from search.optimization.baselines import Baselines
 from search.optimization.studies import load_own_study
 from search.storage.attributes import SEAL
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

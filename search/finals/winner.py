@@ -13,7 +13,7 @@ from pipelines.errors import UnavailableError
 from pipelines.objectives import Objective
 from pipelines.training.history import require_sha256
 from search.finals.finalist import Candidate, candidate_of, candidates, make_finalist
-from search.optimization.leaderboard import best_value, objective_of, trial_row
+from search.optimization.leaderboard import best_value, folds_of, objective_of, trial_row
 from search.optimization.run_records import recorded_results
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import RESULT, SPEC, VERDICT
@@ -85,14 +85,9 @@ def measured_winner(study: optuna.Study, winner: Winner) -> Winner:
     That is the winner, or the median finalist of its configuration for a model that trained on these rows: a refit, and
     with folds an ensemble.
     """
-    if winner.role == "refit" or (winner.role == "ensemble" and n_folds(study) > 1):
+    if winner.role == "refit" or (winner.role == "ensemble" and folds_of(study.user_attrs) > 1):
         return _finals_winner(study, winner.candidate.trial, len(winner.seeds))
     return winner
-
-
-def n_folds(study: optuna.Study) -> int:
-    """Number of folds of a study; 1 for one split."""
-    return study.user_attrs[SPEC]["data"].get("folds") or 1
 
 
 def finals_runs(study: optuna.Study, number: int, n_seeds: int) -> list[Winner]:
@@ -142,7 +137,7 @@ def _winner(
     runs: Sequence[Mapping[str, Any]],
 ) -> Winner:
     """The winner from the record of its own run and the records of the runs that its configuration won with."""
-    networks = result.get("networks") or (1 if role == "refit" else n_folds(study))
+    networks = result.get("networks") or (1 if role == "refit" else folds_of(study.user_attrs))
     return Winner(
         candidate=candidate,
         role=role,

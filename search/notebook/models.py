@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,29 @@ from search.tracking.connection import connect
 if TYPE_CHECKING:
     import keras
     from plotly.graph_objects import Figure
+
+
+class ValidationRows(NamedTuple):
+    """The rows that a study's trials are validated on.
+
+    Attributes:
+        x: (n_rows, *input_shape) numbers as the trials' models take them: unscaled, and of a table encoded.
+        y: (n_rows,) numbers of the classes, or values in the target's own unit.
+        fold: (n_rows,) number of the network that was not trained on the row; 0 with one split.
+    """
+
+    x: Array
+    y: Array
+    fold: Array
+
+
+def validation_rows(study: str, home: Path | None) -> ValidationRows:
+    """Returns the rows that a study's trials are validated on; with folds all rows but the test rows."""
+    settings = read_settings(home)
+    dataset = study_data(load_own_study(settings, study), settings)[1]
+    rows, target = dataset.scored, dataset.preprocessing.target
+    fold = np.zeros(len(rows.y), np.int32) if dataset.fold_of is None else dataset.fold_of
+    return ValidationRows(rows.x, target.decode(rows.y) if target else rows.y, fold)
 
 
 def load_model(study: str, number: int, home: Path | None) -> keras.Model:

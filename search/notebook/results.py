@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
+    from search.notebook.models import ValidationRows
+
 _TOP = 10
 _COLUMNS = (">trial", "state", "", ">epochs", ">time", "configuration")
 
@@ -110,6 +112,19 @@ class StudyResult(scheduling.StudyResult):
     def trials(self) -> pd.DataFrame:
         """The trials as a pandas frame, the best first, one column a hyperparameter."""
         return self.to_frame()
+
+    def validation_rows(self) -> ValidationRows:
+        """The rows that the trials are validated on, and the fold of each; the test rows stay held out.
+
+        Returns:
+            ``x`` as the trials' models take it, ``y`` and ``fold``, each with a row for each validation row.
+
+        Raises:
+            SpecError: The dataset was changed since.
+        """
+        from search.notebook.models import validation_rows
+
+        return validation_rows(self.study, self.home)
 
     def plot_history(self) -> Figure:
         """Each trial's value, and the best so far."""

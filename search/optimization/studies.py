@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from search.storage.attributes import FINGERPRINT, LIKED, PRECISION, SPEC, VIRTU
 from search.storage.database import name_objective
 from search.storage.sharing import exclusive_access
 
+_FILLED_IN = ("scaling", "folds", "task")
+"""Keys of ``[data]`` that a study takes from its record where they are not given."""
 _FOREIGN = "study {!r}: must be one that mlp-search made, but is another program's: choose another name"
 
 
@@ -138,11 +140,21 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
     changed = [place for place in now if now[place] != then[place]]
     if fingerprint != recorded_fingerprint and not {"data", "data.folds"} & set(changed):
         changed.append(f"the rows of {spec.data.source} or how this version reads them")
+    _require_no_change(spec, changed)
+
+
+def _require_no_change(spec: StudySpec, changed: Sequence[str]) -> None:
     if changed:
         raise SpecError(
             f"study {spec.name!r}: must be resumed with what it was started with, but {' and '.join(changed)} changed:"
             " undo the change, or start another study with --study NAME"
         )
+
+
+def _require_same_data(spec: StudySpec, then: StudySpec) -> None:
+    """Checks what a user always gives, before the rest of ``[data]`` is taken from the record: it may not fit."""
+    new, old = ({k: v for k, v in each.to_json()["data"].items() if k not in _FILLED_IN} for each in (spec, then))
+    _require_no_change(spec, [f"data.{key}" for key in {**old, **new} if old.get(key) != new.get(key)])
 
 
 def _fixed(document: dict[str, Any]) -> dict[str, object]:
@@ -159,6 +171,9 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     """The study as it was recorded, where it exists, in what is not given now.
 
     That is the scaling, the folds, the objective, the task, and how many trials keep their model files.
+
+    Raises:
+        SpecError: Something else of ``[data]`` is not what it was.
     """
     if spec.name not in study_names(settings):
         return spec
@@ -166,6 +181,7 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     if not recorded:
         return spec
     then = _recorded_spec(recorded)
+    _require_same_data(spec, then)
     data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
     spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
     if spec.deterministic is not False:

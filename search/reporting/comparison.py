@@ -21,7 +21,10 @@ from search.reporting.summaries import StudySummary, studies
 from search.spec import spec_from_dict
 from search.storage.attributes import SPEC
 
-_OF_A_TRIAL = ("state", "value", "best_epoch", "epochs_trained", "duration_s", "device", "stop_reason", "is_start")
+_OF_A_TRIAL = (
+    "state", "value", "std", "best_epoch", "epochs_trained", "duration_s", "device", "precision", "stop_reason",
+    "is_start",
+)  # fmt: skip
 _OF_A_STUDY = ("best_value", "complete", "pruned", "failed", "elapsed_s", "linear", "constant")
 
 
@@ -159,6 +162,7 @@ def _by_property(known: Sequence[Mapping[str, object]]) -> dict[str, tuple[objec
 
 def _label(name: str, objective: str) -> str:
     labels = {"value": objective, "best_value": f"best {objective}".strip(), "duration_s": "time", "elapsed_s": "time"}
+    labels["std"] = "std over folds"
     return labels.get(name, name if "." in name else name.replace("_", " "))
 
 
@@ -167,7 +171,7 @@ def _shown(name: str, value: object) -> str:
         return ""
     if name in ("duration_s", "elapsed_s") and isinstance(value, float):
         return seconds(value)
-    if name in ("value", "best_value", "linear", "constant") and isinstance(value, float):
+    if name in ("value", "std", "best_value", "linear", "constant") and isinstance(value, float):
         return score(value)
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -55,6 +55,9 @@ class StudyContext:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""
         params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.shape.n_weights(hyperparameters)}
         own = {"study": self.spec.name, "precision": self.shape.precision(hyperparameters)}
+        n_folds = self.spec.data.folds or 1
+        if n_folds > 1 and tags.get("role") != "refit":  # which is one network
+            own["folds"] = str(n_folds)
         if tags.get("role") in _ROLES:
             own[NOTE] = f"Trial {tags.get('trial')}, {_ROLES[tags['role']]}."
         all_tags = {**own, **tags, **self.run_tags}

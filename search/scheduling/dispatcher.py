@@ -33,7 +33,7 @@ class Job:
         epochs: Those of this attempt that have ended.
         exclusive: Whether it needs a whole device.
         replaces_run: Whether MLflow may have a run of this name already.
-        limit_s: Time limit of one attempt, in seconds; None for no limit.
+        limit_s: Time limit of one attempt, in seconds, for each seed that it trains; None for no limit.
         deadline: Value of ``time.monotonic`` at which the attempt takes too long.
     """
 
@@ -62,6 +62,11 @@ class Job:
     def hyperparameters(self) -> Hyperparameters:
         """The configuration."""
         return self.task.hyperparameters
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of seeds that its task trains."""
+        return 1 + len(self.task.more_seeds)
 
 
 J = TypeVar("J", bound=Job)
@@ -121,7 +126,7 @@ class Dispatcher(Generic[J]):
         job.start = replace(job.start, tags={**job.start.tags, "device": slot.device})
         self.running[job.number] = job
         self._progress.slots[slot.number] = SlotView(slot.device, job.name, job.hyperparameters)
-        job.deadline = time.monotonic() + (job.limit_s or math.inf)
+        job.deadline = time.monotonic() + (job.limit_s or math.inf) * job.n_seeds
         self._pool.submit(slot, replace(job.task, exclusive=job.exclusive))
 
     def kill_overdue(self) -> None:
@@ -156,7 +161,8 @@ class Dispatcher(Generic[J]):
     def _retry_lost(self, event: Lost) -> None:
         job = self.running[event.number]
         if time.monotonic() > job.deadline:
-            self._fail(job, f"workers.trial_timeout_s: took longer than {job.limit_s:g} s and was ended", "")
+            each = f" for each of {job.n_seeds} seeds" if job.n_seeds > 1 else ""
+            self._fail(job, f"workers.trial_timeout_s: took longer than {job.limit_s:g} s{each} and was ended", "")
         elif job.attempt >= MAX_ATTEMPTS:
             self._fail(job, f"{event.message}, {job.attempt} times with this configuration", "")
         else:

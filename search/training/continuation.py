@@ -98,8 +98,7 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
     try:
         run = client.get_run(run_id)
         tags, metrics = run.data.tags, run.data.metrics
-        if SPEC_TAG not in tags or CHECKPOINT_TAG not in tags:
-            raise NotFoundError(f"--continue: must be a run that train made, but {run_id} has no {CHECKPOINT_FILE}")
+        _require_checkpoint(run_id, tags)
         checkpoint = _read_recorded(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
         spec = TrainingSpec.from_json(tags[SPEC_TAG])
         objective = OBJECTIVES[spec.objective or "val_accuracy"]
@@ -115,6 +114,20 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         )
     except MlflowException as error:
         raise NotFoundError(f"--continue: must be a run of this home: {one_line(error)}") from error
+
+
+def _require_checkpoint(run_id: str, tags: Mapping[str, str]) -> None:
+    if SPEC_TAG not in tags:
+        raise NotFoundError(f"--continue: must be a run that train made, but {run_id} has no {CHECKPOINT_FILE}")
+    if CHECKPOINT_TAG in tags:
+        return
+    n_folds = TrainingSpec.from_json(tags[SPEC_TAG]).data.folds or 1
+    rule, reason = "must be a run that ended", "it has not ended, or it failed"
+    if n_folds > 1:
+        rule, reason = "must be a run with one split", f"it trained the networks of {n_folds} folds"
+    raise NotFoundError(
+        f"--continue: {rule}, but {run_id} has no {CHECKPOINT_FILE}, because {reason}: train without --continue"
+    )
 
 
 def _metrics(spec: TrainingSpec) -> tuple[str, ...]:

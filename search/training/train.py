@@ -171,6 +171,8 @@ def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earli
     precision: Precision = "bfloat16" if spec.precision == "bfloat16" else "float32"
     params = spec.hyperparameters.to_json() | {"seed": spec.seed, "n_parameters": n_parameters}
     tags = {SPEC_TAG: spec.to_json(), "precision": precision, **run_tags(dataset)}
+    if dataset.n_folds > 1:
+        tags["folds"] = str(dataset.n_folds)
     if earlier:
         tags["continued_from"] = earlier.run_id
     tags[NOTE] = _description(spec, dataset, n_parameters, earlier)

@@ -81,7 +81,8 @@ class Outcome:
         device_metrics: Its use of its device, by the names of MLflow's system metrics.
         row_scores: The contribution of each validation row to the objective of ``model``, encoded by
             ``pipelines.evaluation.row_scores``; "" unless ``keep_rows``. With folds, of all rows.
-        others: The outcomes of ``more_seeds``, in their order, with the same duration.
+        others: The outcomes of ``more_seeds``, in their order. Their duration and their use of the device are the same:
+            those of the program that trained all of them.
     """
 
     history: tuple[EpochReport, ...]

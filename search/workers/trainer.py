@@ -24,7 +24,7 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
 from pipelines.data.datasets import Dataset
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.evaluation.contributions import contributions
-from pipelines.evaluation.row_scores import encode, over_groups
+from pipelines.evaluation.row_scores import encode, over_folds, over_groups
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training.rows import TrainingRows
@@ -189,9 +189,12 @@ class _Kept:
         if not self._task.keep_rows or not seed.best_epoch:
             return ""
         answers = self._training.answers(seed.index, seed.weights)
-        found = np.concatenate([contributions(*answer[1:]) for answer in answers])
-        found = found[np.argsort(np.concatenate([answer.rows for answer in answers]))]
-        return encode(found if self._groups is None else over_groups(found.astype(np.float64), self._groups))
+        scores = [contributions(*answer[1:]) for answer in answers]
+        # Without groups the sizes of folds differ by a row at most: whether a row is right stays a bit.
+        if self._groups is not None or scores[0].dtype != np.bool_:
+            scores = over_folds([fold.astype(np.float64) for fold in scores])
+        found = np.concatenate(scores)[np.argsort(np.concatenate([answer.rows for answer in answers]))]
+        return encode(found if self._groups is None else over_groups(found, self._groups))
 
 
 def _n_parameters(weights: tuple[np.ndarray, ...]) -> int:

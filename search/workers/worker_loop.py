@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -61,7 +61,7 @@ def _train(trainer: Trainer, task: Task, slot: Slot, meter: Meter, decide: StopD
     try:
         for result in trainer.train(task, decide):
             if isinstance(result, Outcome):
-                yield Finished(slot, task.number, replace(result, device_metrics=meter.metrics()))
+                yield Finished(slot, task.number, _measured(result, meter.metrics()))
             else:
                 yield Reported(slot, task.number, result)
                 meter.update()
@@ -72,6 +72,12 @@ def _train(trainer: Trainer, task: Task, slot: Slot, meter: Meter, decide: StopD
     except Exception as error:  # noqa: BLE001  (reported with its traceback; the worker takes the next task)
         line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         yield Failed(slot, task.number, line, traceback.format_exc(), isinstance(error, OutOfMemoryError))
+
+
+def _measured(outcome: Outcome, metrics: Mapping[str, float]) -> Outcome:
+    """An outcome, and those of the other seeds of its program, with what the program used of its device."""
+    others = tuple(replace(other, device_metrics=metrics) for other in outcome.others)
+    return replace(outcome, device_metrics=metrics, others=others)
 
 
 def _answers(inbox: Connection) -> StopDecision:

@@ -159,7 +159,7 @@ def _assemble(parts: Parts, preprocessing: Preprocessing, sizes: Sequence[int], 
 
     rows = keras.Input(preprocessing.input_shape, dtype="float32", name="rows")
     first = [keras.layers.Flatten("channels_last", dtype="float32", name="flatten"), scaling_layer(preprocessing)]
-    last = parts.output(preprocessing, is_first=len(sizes) == 2)
+    last = parts.output(preprocessing)
     hp = parts.hyperparameters
     if parts.network.is_plain:
         hidden = []

@@ -124,13 +124,13 @@ class Parts:
         shape = (self.n_networks, width)  # of each network its own gamma and beta
         return layers.EinsumDense("bko,ko->bko", shape, bias_axes="ko", dtype="float32", name=f"scaled_{number}")(x)
 
-    def output(self, preprocessing: Preprocessing, *, is_first: bool) -> list[keras.Layer]:
+    def output(self, preprocessing: Preprocessing) -> list[keras.Layer]:
         """Returns the softmax over classes, or one value and the way back to the target's own unit; then the mean."""
         import keras
 
         target, n_outputs = preprocessing.target, preprocessing.n_outputs
         activation = "softmax" if target is None else None
-        layers = [self.dense(n_outputs, output_name(n_outputs), activation, is_first=is_first)]
+        layers = [self.dense(n_outputs, output_name(n_outputs), activation)]
         if target is not None:
             layers.append(keras.layers.Rescaling(target.scale, target.center, dtype="float32", name="unit"))
             if target.transform == "log":

@@ -129,7 +129,7 @@ def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) ->
     document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
     document |= {"refit_run_id": result.refit_run_id, "model": result.model}
     document["ensemble"] = asdict(result.ensemble) if result.ensemble else None
-    return document | display.fields(verdict, "expected", "expected_interval")
+    return document | display.fields(verdict, "expected", "expected_interval") | display.fields(result, "folds")
 
 
 def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, title: str) -> list[RenderableType]:

@@ -198,7 +198,7 @@ def _read(study: str, **given: Any) -> search.StudySpec:
 def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, object]]:
     """A search as tables and lines, and as JSON."""
     counts = {name: result.count(state) for name, state in _STATES.items()}
-    best = result.best and display.fields(result.best, "number", "value", "params", "run_id")
+    best = result.best and display.fields(result.best, "number", "value", "params", "run_id", "std", "precision")
     document: dict[str, object] = {
         "study": result.study,
         "trials": counts,
@@ -209,11 +209,19 @@ def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, obje
     }
     document["majority"] = result.rows[0].majority if result.rows else None
     document["baselines"] = result.rows[0].baselines if result.rows else {}
+    document["folds"] = result.rows[0].folds if result.rows else 1
+    document["precision"] = _precision(result)
     table = leaderboard_table(
         result.rows[:_TOP], f"study {result.study}{display.over_folds(result.rows)}", len(result.rows)
     )
     lines = [_trained(result, counts), *_waited(result), *display.baseline(result.rows)]
     return [table, *lines], document
+
+
+def _precision(result: StudyResult) -> str | None:
+    """The precision of all trials, ``by_size`` where they have several, None before the first has ended."""
+    found = {row.precision for row in result.rows if row.precision}
+    return "by_size" if len(found) > 1 else next(iter(found), None)
 
 
 def _trained(result: StudyResult, counts: dict[str, int]) -> str:

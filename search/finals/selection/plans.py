@@ -15,7 +15,8 @@ def order(n_candidates: int, n_seeds: int) -> list[tuple[int, int]]:
     """(candidate from 0, seed number from 1) in the order of training.
 
     The first two candidates are trained with every seed, so that the others have means to be compared with. Those
-    are trained seed by seed: each of them gets its first run before any gets its second.
+    come seed by seed: each of them gets its first run before any gets its second, but for seeds that train beside it
+    in one program.
     """
     numbers = range(1, n_seeds + 1)
     first = [(rank, number) for rank in range(min(2, n_candidates)) for number in numbers]

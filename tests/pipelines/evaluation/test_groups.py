@@ -7,9 +7,9 @@ import pytest
 
 from pipelines.evaluation.contributions import Predictions, contributions
 from pipelines.evaluation.decisions import ResidualInterval, Threshold
-from pipelines.evaluation.intervals import interval_of_rows, limits_of
+from pipelines.evaluation.intervals import interval, interval_of_rows, limits_of
 from pipelines.evaluation.metrics import Estimate, evaluate, majority_share, wilson_interval
-from pipelines.evaluation.row_scores import over_groups
+from pipelines.evaluation.row_scores import over_folds, over_groups
 from pipelines.evaluation.tests import exchange_test
 
 N_GROUPS, SIZE = 40, 10
@@ -109,3 +109,36 @@ def test_rows_of_a_group_are_exchanged_together(metric: str):
 def test_groups_are_kept_with_the_predictions():
     kept = Predictions(np.zeros((4, 2), np.float32), np.zeros(4, int), np.ones(2) / 2, group=np.array([3, 3, 1, 1]))
     assert Predictions.from_npz(kept.to_npz(), "p").group.tolist() == [3, 3, 1, 1]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "auc", "average_precision", "loss", "rmse", "mae"])
+def test_scores_of_folds_have_the_mean_over_the_folds_whatever_their_sizes(metric: str):
+    rng = np.random.default_rng(1)
+    folds = [contributions(metric, *drawn(metric, rng, n_groups)).astype(np.float64) for n_groups in (5, 5, 40)]
+    found = np.concatenate(over_folds(folds))
+    mean = np.mean([fold.mean() for fold in folds])
+    assert found.mean() == pytest.approx(mean)
+    assert over_groups(found, np.repeat(np.arange(50), SIZE)).mean() == pytest.approx(mean)
+    assert abs(np.concatenate(folds).mean() - mean) > 1e-3, "a mean over the rows is another number"
+
+
+def test_scores_of_folds_of_one_size_stay_as_they_are():
+    folds = list(np.random.default_rng(0).random((3, 20)).round())
+    assert np.array_equal(over_folds(folds), folds)
+
+
+@pytest.mark.parametrize("n_dominant", [100, 600])
+def test_the_interval_over_folds_covers_where_one_group_is_a_fold(n_dominant: int):
+    """Five folds: a large group, and four times five groups of 20 rows."""
+    rng, covers = np.random.default_rng(0), 0
+    sizes = [n_dominant] + [20] * 20
+    group, fold = np.repeat(np.arange(21), sizes), np.repeat(np.arange(5), [n_dominant] + [100] * 4)
+    for _ in range(200):
+        chance = np.clip(0.8 + rng.normal(0, 0.06, 21)[group], 0, 1)
+        right = (rng.random((3, len(group))) < chance).astype(np.float64)
+        scores = [over_folds([seed[fold == number] for number in range(5)]) for seed in right]
+        low, high = interval(
+            np.stack([over_groups(np.concatenate(found), group) for found in scores]), n_rows=len(fold)
+        )
+        covers += low <= 0.8 <= high
+    assert covers >= 182, "95 % but for chance; of equal rows, 130 with the large group"

@@ -13,10 +13,13 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.data.targets import TargetScaling
+from pipelines.evaluation.row_scores import decode
 from pipelines.network.streams import fold_seed
 from pipelines.training.model import build_model, to_h5
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
+from search.workers.tasks import Outcome, Task
+from search.workers.trainer import Trainer
 
 HP = Hyperparameters(width=16, depth=2, dropout=0.3, optimizer="adam", learning_rate=0.003, epochs=2, batch_size=32)
 K = 5
@@ -126,6 +129,22 @@ def test_the_model_file_answers_with_the_mean_of_its_networks(
     if transform is None:
         right = [np.mean(each[own.rows, fold].argmax(1) == own.truth) for fold, own in enumerate(answers)]
         assert np.mean(right) == pytest.approx(training.best_value, abs=1e-4)
+
+
+@pytest.mark.parametrize("objective", ["val_accuracy", "val_macro_f1", "val_loss"])
+def test_the_scores_of_rows_have_the_value_as_their_mean_in_folds_of_any_size(dataset: Dataset, objective: str) -> None:
+    group, fold_of = (
+        np.repeat(np.arange(25), 40),
+        np.repeat(np.array([1, 2, 3, 4, 0], np.int32), [40, 80, 160, 520, 200]),
+    )
+    training, validation = replace(dataset.training, group=group[:800]), replace(dataset.validation, group=group[800:])
+    dataset = replace(dataset, training=training, validation=validation, fold_of=fold_of)
+    task = Task(0, replace(HP, epochs=1), 3, objective=objective, keep_rows=True)
+    *_, outcome = Trainer(dataset).train(task, lambda _: None)
+    assert isinstance(outcome, Outcome)
+    scores = decode(outcome.row_scores)
+    assert len(scores) == 25
+    assert scores.mean() == pytest.approx(outcome.best_value, abs=2e-4)
 
 
 def test_a_process_trains_on_rows_with_one_scale_and_with_a_scale_for_each_column(dataset: Dataset) -> None:

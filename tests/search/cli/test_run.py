@@ -36,12 +36,15 @@ ROW = (
 def test_run_prints_one_line_of_json(first_run: Answer) -> None:
     assert first_run.code == 0
     found = first_run.json()
-    assert list(found) == ["study", "trials", "best", "wall_s", "waited_s", "waited_share", "majority", "baselines"]
+    assert list(found) == [
+        "study", "trials", "best", "wall_s", "waited_s", "waited_share", "majority", "baselines", "folds", "precision",
+    ]  # fmt: skip
+    assert (found["folds"], found["precision"]) == (1, "float32")
     assert found["study"] == "tiny"
     assert list(found["trials"]) == ["complete", "pruned", "failed"]
     assert sum(found["trials"].values()) == 6
     assert found["trials"]["failed"] == 0
-    assert list(found["best"]) == ["number", "value", "params", "run_id"]
+    assert list(found["best"]) == ["number", "value", "params", "run_id", "std", "precision"]
     assert found["best"]["params"]["depth"] == 1
     assert 0.2 < found["best"]["value"] <= 1
     assert re.fullmatch("[0-9a-f]{32}", found["best"]["run_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from command_line import call
 from finished import small_spec
 from registered import client_of, versions
 
+import search
 from pipelines.data.datasets import Dataset
 from pipelines.errors import NotFoundError, SpecError
 from pipelines.training.history import sha256
@@ -68,6 +70,25 @@ def results(home: Path) -> dict[str, FinalistsResult]:
     assert "evaluate" in promote("two", ensemble=True, home=home).reason
     assert len(runs_of(home, "two")) == 1
     return {name: run_finalists(name, top=1, seeds=2, ensemble=True, home=home) for name in ("one", "two")}
+
+
+def test_the_logged_value_of_folds_can_be_computed_from_the_model_and_the_rows(home: Path) -> None:
+    result = search.load_study("two", home=home)
+    x, y, fold = result.validation_rows()
+    model = result.best.load_model()
+    each = keras.Model(model.inputs, model.layers[-1].input).predict(x, verbose=0)
+    right = each[range(len(x)), fold].argmax(axis=1) == y
+    assert np.mean([right[fold == number].mean() for number in (0, 1)]) == pytest.approx(result.best.value, abs=1e-6)
+    rows = search.load_study("one", home=home).validation_rows()
+    assert not rows.fold.any()
+
+
+def test_runs_of_folds_have_their_number_as_a_tag(home: Path) -> None:
+    client, folds = client_of(home), {}
+    for study in ("one", "two"):
+        (trial,) = search.trials(study, home=home)
+        folds[study] = client.get_run(trial.run_id).data.tags.get("folds")
+    assert folds == {"one": None, "two": "2"}
 
 
 def study_of(home: Path, name: str) -> StoredStudy:

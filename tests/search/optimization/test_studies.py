@@ -87,6 +87,19 @@ class TestResuming:
         with pytest.raises(SpecError, match=r"but data\.folds changed: undo"):
             opened(places, as_recorded(places, spec.with_folds(3)))
 
+    def test_other_data_is_named_before_what_the_study_chose_by_itself(self, places: Settings) -> None:
+        spec = default_spec("iris.csv", target="species", name="other data")
+        opened(places, spec.with_folds(5).for_task("classification"))
+        changes: dict[str, dict[str, Any]] = {
+            "data.time": {"time": "date"},
+            "data.validation_fraction": {"validation_fraction": 0.1},
+            "data.group and data.split": {"split": "part", "group": "house"},
+            "data.source and data.target": {"source": "pictures.npz", "target": None},
+        }
+        for what, change in changes.items():
+            with pytest.raises(SpecError, match=f"but {what} changed: undo the change, or start another study with"):
+                as_recorded(places, replace(spec, data=replace(spec.data, **change)))
+
     @pytest.mark.parametrize(
         ("change", "what"),
         [

@@ -10,7 +10,8 @@ from screens import drawn
 
 import search
 from pipelines.errors import InputError, NotFoundError
-from search.reporting.comparison import Comparison
+from search.optimization.leaderboard import TrialRow
+from search.reporting.comparison import Comparison, side_by_side
 
 MADE = Comparison(
     "trials",
@@ -52,6 +53,15 @@ def test_trials_of_a_study(finished_home: Path) -> None:
     assert not found["differs"].keys() & found["same"].keys()
     shown = call("compare", "tiny", 0, 3, "--home", finished_home).out
     assert "depth 1" in shown.splitlines()[-1]
+
+
+def test_trials_of_folds_have_their_spread_and_their_precision() -> None:
+    rows = [
+        TrialRow(n, "COMPLETE", 0.9, {}, 1, 1, 0.1, "cpu:0", None, folds=5, std=std, precision=precision)
+        for n, (std, precision) in enumerate([(0.01, "float32"), (0.02, "bfloat16")])
+    ]
+    lines = {tuple(line.split()) for line in drawn([side_by_side(rows)], 80).splitlines()}
+    assert {("std", "over", "folds", "0.0100", "0.0200"), ("precision", "float32", "bfloat16")} <= lines
 
 
 def test_studies(contenders: Path) -> None:

@@ -13,7 +13,9 @@ from mlflow import MlflowClient
 from trainings import SMALL, artifact, assert_same_arrays, curves, experiment, train
 
 import search
+from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import NotFoundError
+from search.training.configuration import TrainingSpec
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,13 @@ def test_a_changed_checkpoint_is_refused(shared_home: Path) -> None:
 def test_a_run_without_a_checkpoint(client: MlflowClient, shared_home: Path) -> None:
     run_id = client.create_run(experiment(client)).info.run_id
     with pytest.raises(NotFoundError, match=r"must be a run that train made, but .* has no checkpoint\.h5"):
+        search.continue_training(run_id, home=shared_home)
+
+
+def test_a_training_that_has_not_ended(client: MlflowClient, shared_home: Path) -> None:
+    tags = {"training": TrainingSpec(DataConfig("digits"), Hyperparameters(), seed=0).to_json()}
+    run_id = client.create_run(experiment(client), tags=tags).info.run_id
+    with pytest.raises(NotFoundError, match=r"must be a run that ended, but .* because it has not ended, or it failed"):
         search.continue_training(run_id, home=shared_home)
 
 

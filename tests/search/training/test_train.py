@@ -43,7 +43,8 @@ class TestOneTraining:
         assert {file.path for file in client.list_artifacts(row["run_id"])} == {"model.h5", "preprocessing.json"}
         again = call("train", "digits", "--continue", row["run_id"], "--home", shared_home)
         assert again.code == 1
-        assert again.err.endswith("has no checkpoint.h5\n")
+        reason = "has no checkpoint.h5, because it trained the networks of 2 folds: train without --continue"
+        assert again.err == f"error: --continue: must be a run with one split, but {row['run_id']} {reason}\n"
 
     def test_layers_and_epochs_are_shown(self, two_epochs: Answer) -> None:
         lines = [line.split() for line in two_epochs.err.splitlines()]
