@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _MAX_CLASSES = 15
 _REFIT = "Train the winner again, with the validation rows, and use that model."
 
+Together = Annotated[bool, typer.Option("--ensemble", help="Make one model of the winner's networks with all seeds.")]
 Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; each reading is recorded.")]
 
 
@@ -33,9 +34,7 @@ def finalists(
     refit: Annotated[
         bool | None, typer.Option("--refit/--no-refit", help=_REFIT, show_default="refit, unless the study has folds")
     ] = None,
-    ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Make one model of the winner's networks with all seeds.")
-    ] = False,
+    ensemble: Together = False,
     pool: Pool = "local",
     home: Home = None,
     as_json: Json = False,
