@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.config import DataConfig
-from pipelines.data.target_columns import read_target, rows_of_a_class
 from pipelines.data.targets import labels_of_column, listed, task_note
+from pipelines.data.targets.columns import read_target, rows_of_a_class
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import IGNORED, TEXT, merged, read_texts, reread, to_numbers

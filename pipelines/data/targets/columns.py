@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.config import DataConfig
-from pipelines.data.targets import are_classes
+from pipelines.data.targets.labels import are_classes
 from pipelines.errors import DataError
 from pipelines.files.columns import STRIPPED, read_texts
 from pipelines.files.kinds import holds_text

@@ -6,10 +6,10 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.files.columns.conversion import found
 from pipelines.files.text_forms import (
     DATE_FORMATS,
     DURATION,
-    MISSING,
     NUMBER_FORMATS,
     Series,
     are_marks,
@@ -20,8 +20,6 @@ from pipelines.files.text_forms import (
 MAX_CATEGORIES = 50
 FEW_CATEGORIES = 10
 MAX_DECLARED = 1000
-FINE = 2.0**-20
-"""Share of a column's range that the steps of its float32 values may take."""
 TEXT, IGNORED, STRIPPED = "text", "ignored", "stripped"
 """Formats of columns that the user declares text, or leaves out; and of texts with blanks around them."""
 MOST = 0.95
@@ -34,9 +32,6 @@ _N_SHOWN = 3
 _ZEROS = "; to keep leading zeros, put the column into data.text_columns"
 _N_SAMPLED = 100
 _KINDS = {**dict.fromkeys(NUMBER_FORMATS, "numbers"), DURATION: "seconds"}
-_EXACT = 2**53
-"""Whole numbers up to here are exact as float64."""
-_MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
 
 
 def is_category(n_texts: int, n_rows: int, text_format: str = "") -> bool:
@@ -150,26 +145,6 @@ def _strip(values: Series, name: str) -> tuple[Series, str, str]:
     return stripped, STRIPPED, f"column {name!r}: blanks around texts are removed, in {n_changed} rows"
 
 
-def merged(values: Series, name: str) -> str:
-    """Returns a line about whole numbers or decimals that differ, but not as float64; an empty text if there are none.
-
-    Args:
-        values: (n_rows,) whole numbers or decimals, not floats.
-        name: The column's name.
-    """
-    exact = values.dropna()
-    numbers = exact.astype(np.float64)
-    if exact.empty or numbers.abs().max() <= _EXACT:
-        return ""
-    n_exact, n_numbers = exact.nunique(), numbers.nunique()
-    if n_numbers == n_exact:
-        return ""
-    return (
-        f"column {name!r}: {n_exact} different numbers are {n_numbers} as float64; put it into data.text_columns or"
-        " data.ignore"
-    )
-
-
 def _describe(name: str, kind: str, texts: Series, parsed: Series, counts: Array, marks: Series) -> str:
     """Returns the line that says how a column was read, with an example and the marks of missing values."""
     import pandas as pd
@@ -202,74 +177,3 @@ def _describe_parts(texts: Series, counts: Array, chosen: str, as_well: list[str
     line = f"; the currencies {', '.join(money)} are not converted" if len(money) > 1 else ""
     line += f"; {n_percent} of {n_numbers} values are percentages" if 0 < n_percent < n_numbers else ""
     return line + (_ZEROS if texts.str.fullmatch(r"\s*0\d+\s*").any() else "")
-
-
-def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
-    """Converts a column's values to (n_rows,) float64 with NaN where one is missing.
-
-    Raises:
-        DataError: A value is not a finite number that ``float32`` can hold.
-    """
-    import pandas as pd
-
-    if values.dtype.kind == "m":  # durations count in seconds
-        values = _plain_times(values).dt.total_seconds()
-    if values.dtype.kind in "biuf":
-        numbers, present = values.to_numpy(dtype=np.float64, na_value=np.nan), values.notna().to_numpy()
-    else:
-        codes, uniques = pd.factorize(values.astype(object))
-        is_text = np.array([isinstance(value, str) for value in uniques], dtype=bool)
-        texts = pd.Series(uniques, dtype=object)
-        read = pd.to_numeric(texts.mask(is_text), errors="coerce").astype(np.float64)
-        read[is_text] = parse(texts[is_text], text_format or ".")
-        if text_format == DURATION:  # seconds, too
-            read[is_text] = read[is_text].fillna(parse(texts[is_text], "."))
-        missing = texts.map(lambda value: isinstance(value, str) and value.strip().casefold() in MISSING).astype(bool)
-        numbers = read.reindex(codes).to_numpy()
-        present = ~np.append(missing, True)[codes]  # code -1, a missing value, takes the last
-    with np.errstate(over="ignore"):
-        wrong = present & ~np.isfinite(numbers.astype(np.float32))
-    if wrong.any():
-        raise DataError(f"column {name!r}: must hold finite float32 numbers, got {found(values, wrong)}")
-    return numbers
-
-
-def _plain_times(values: Series) -> Series:
-    """Returns dates or durations as NumPy holds them, whose accessor knows all that this module asks for."""
-    import pandas as pd
-
-    if not isinstance(values.dtype, pd.ArrowDtype):
-        return values
-    import pyarrow as pa
-
-    plain: Series = pa.array(values).to_pandas(date_as_object=False)
-    plain.index = values.index
-    return plain
-
-
-def to_days(values: Series, name: str, text_format: str) -> Array:
-    """Converts a column's dates to (n_rows,) float64 days since 1970 with NaN where one is missing.
-
-    Raises:
-        DataError: A value is not a date in the column's format.
-    """
-    if values.dtype.kind != "M":
-        texts = values.astype(object).map(str, na_action="ignore")
-        dates = parse(texts, text_format or "ISO8601")
-        wrong = (values.notna() & dates.isna() & ~texts.str.strip().str.casefold().isin(MISSING)).to_numpy()
-        if wrong.any():
-            raise DataError(f"column {name!r}: must hold dates such as in training, got {found(values, wrong)}")
-        values = dates
-    else:
-        values = _plain_times(values)
-        values = values if values.dt.tz is None else values.dt.tz_convert(None)
-    times = values.to_numpy().astype("M8[us]")  # nanoseconds reach from 1677 to 2262 alone
-    microseconds = times.astype(np.int64).astype(np.float64)
-    return np.where(np.isnat(times), np.nan, microseconds / _MICROSECONDS_OF_A_DAY)
-
-
-def found(values: Series, wrong: Array) -> str:
-    """Names the first of the wrong values, their number and the first of their rows, counted from 1."""
-    rows = np.flatnonzero(wrong)
-    first = ", ".join(str(row + 1) for row in rows[:3])
-    return f"{values.iloc[[rows[0]]].tolist()[0]!r} ({len(rows)} such rows, the first {first})"

@@ -1,0 +1,92 @@
+"""What a network learns of a target: class numbers of labels, or scaled values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from pipelines.config import DataConfig, Transform
+from pipelines.data.targets.advice import advice, listed
+from pipelines.errors import DataError
+from pipelines.files.archives import Array
+
+_MIN_REGRESSION_ROWS = 10
+
+
+def number_labels(labels: Array, classes: Sequence[str], place: str) -> Array:
+    """Converts (n_rows,) cleaned labels to (n_rows,) int32 class numbers.
+
+    Raises:
+        DataError: Labels that do not occur in training.
+    """
+    unique, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    position = {name: number for number, name in enumerate(classes)}
+    texts = [str(label) for label in unique]
+    unknown = [f"{text!r} ({count})" for text, count in zip(texts, counts, strict=True) if text not in position]
+    if unknown:
+        remedy = advice([*classes, *texts], "drop those rows")
+        raise DataError(f"{place}: every label must occur in training, got {listed(unknown)}: {remedy}")
+    return np.array([position[text] for text in texts], dtype=np.int32)[inverse]
+
+
+def require_regressable(values: Array, config: DataConfig, place: str) -> None:
+    """Checks the (n_rows,) values of a regression's target.
+
+    Raises:
+        DataError: They are too few, all equal, or not positive where their logarithm is asked for.
+    """
+    if len(values) < _MIN_REGRESSION_ROWS:
+        raise DataError(f"{place}: a regression must have at least {_MIN_REGRESSION_ROWS} rows, got {len(values)}")
+    if values.min() == values.max():
+        raise DataError(f"{place}: must hold different numbers, got {values[0]:g} in every row")
+    if config.target_transform == "log" and values.min() <= 0:
+        n_wrong = np.count_nonzero(values <= 0)
+        rule = 'data.target_transform: the target must be above 0 for "log"'
+        raise DataError(f"{place}: {rule}, got {values.min():g} ({n_wrong} such rows): leave it out")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetScaling:
+    """The map between a regression's target and what the network learns.
+
+    Attributes:
+        center: Mean of the (transformed) training targets.
+        scale: Their standard deviation.
+        transform: Applied before; ``log`` is the natural logarithm.
+    """
+
+    center: float
+    scale: float
+    transform: Transform = "none"
+
+    @classmethod
+    def learn(cls, values: Array, transform: Transform | None) -> TargetScaling:
+        """Learns the scaling of (n_rows,) float64 training targets.
+
+        Raises:
+            DataError: They are all equal.
+        """
+        if values.min() == values.max():
+            rule = "the target must differ between training rows"
+            raise DataError(f"{rule}, got {values[0]:g} in all {len(values)}: use more rows, or another split")
+        learned = cls(0.0, 1.0, transform or "none")
+        transformed = learned._transformed(values)
+        return cls(float(transformed.mean()), float(transformed.std()) or 1.0, learned.transform)
+
+    def _transformed(self, values: Array) -> Array:
+        return np.log(values) if self.transform == "log" else values
+
+    def encode(self, values: Array) -> Array:
+        """Converts (n_rows,) targets to what the network learns, (n_rows,) float32."""
+        return ((self._transformed(values) - self.center) / self.scale).astype(np.float32)
+
+    def decode(self, outputs: Array) -> Array:
+        """Converts (n_rows,) outputs of the network to the target's own unit, (n_rows,) float64."""
+        transformed = outputs.astype(np.float64) * self.scale + self.center
+        return np.exp(transformed) if self.transform == "log" else transformed
+
+    def to_json(self) -> dict[str, object]:
+        """Returns plain values for a JSON document."""
+        return asdict(self)
