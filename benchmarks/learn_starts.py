@@ -16,10 +16,10 @@ from recorded import SHAPE, Curves, Table, cell, configuration_at, hpobench, lcb
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.loading import load
 from pipelines.objectives import OBJECTIVES
+from search.devices.work import Shape
 from search.spec.defaults import STARTS
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
-from search.starts.room import nominal_s
 
 N_KNOWN = 2
 """Starts that were measured on real tables one by one (docs/adr/0012), which come first."""
@@ -157,9 +157,9 @@ def gather(path: Path) -> Evidence:
     No configuration is dearer on the digits than the known starts, as each is trained to its end.
     """
     found, _, every = recorded_regrets(path)
-    digits = load(DataConfig("digits"))
-    most_s = max(nominal_s(hp, digits) for hp in known_starts()["few_rows"][:N_KNOWN])
-    kept = [place for place, hp in enumerate(found) if nominal_s(hp, digits) <= most_s]
+    digits = Shape.of(load(DataConfig("digits")))
+    most_s = max(digits.nominal_s(hp) for hp in known_starts()["few_rows"][:N_KNOWN])
+    kept = [place for place, hp in enumerate(found) if digits.nominal_s(hp) <= most_s]
     configurations, own = [found[place] for place in kept], every[:, kept]
     groups = {"recorded": own, "HPOBench": regrets_on_tables(hpobench(), configurations)}
     groups["LCBench"] = regrets_on_curves(lcbench(), configurations)

@@ -13,8 +13,8 @@ _OF_BFLOAT16 = 0.6
 """Time of a product in bfloat16, as a share of one in float32, on processors with instructions for it."""
 _NOMINAL_EPOCH_US = 3_000.0
 _NOMINAL_US = (80.0, 4e-5, 1e-3)
-"""Microseconds of an epoch, and of a step, a product and an update in it, on a typical core. Only their ratios matter,
-and they must not change: the trials of a study follow from them."""
+"""Microseconds of an epoch, and of a step, a product and an update in it, on a typical core. They must not change: the
+trials of a study follow from their ratios, and the starts that a timeout has room for from them."""
 NOMINAL_ONCE_US = 200_000
 """Microseconds of a trial beside its epochs; the same holds for it."""
 
@@ -64,3 +64,7 @@ class Shape:
     def nominal_us(self, hp: Hyperparameters) -> int:
         """Microseconds of an epoch on a typical core: the same on every machine, and never measured."""
         return round(_NOMINAL_EPOCH_US + sum(a * b for a, b in zip(_NOMINAL_US, self.work(hp), strict=True)))
+
+    def nominal_s(self, hp: Hyperparameters) -> float:
+        """Seconds of a training of a configuration to its last epoch, on a typical core."""
+        return (NOMINAL_ONCE_US + hp.epochs * self.nominal_us(hp)) / 1e6

@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.config import Hyperparameters, count_parameters
-from pipelines.data.datasets import Dataset
-
-# Seconds of a core at about 100 GFLOP/s: a step's own, and a product's of a row and a weight in training. They only
-# say what fits; the same on every machine, so that a study begins with the same trials anywhere.
-_STEP_S, _PRODUCT_S = 2e-4, 6e-11
-
-
-def nominal_s(configuration: Hyperparameters, dataset: Dataset) -> float:
-    """Seconds of a training of a configuration to its last epoch, on the nominal core."""
-    n_weights = count_parameters(configuration, *dataset.sizes)
-    n_rows = len(dataset.training.y) * dataset.n_folds
-    return configuration.epochs * n_rows * (_STEP_S / configuration.batch_size + _PRODUCT_S * n_weights)
+from pipelines.config import Hyperparameters
 
 
 def within(

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pipelines.data.datasets import Dataset
+from search.devices.work import Shape
 from search.home.settings import Settings
 from search.optimization.studies import is_begun, keep_recorded_defaults
 from search.spec.study_spec import StudySpec
 from search.starts.like import best_of
-from search.starts.room import nominal_s, within
+from search.starts.room import within
 
 
 def settle_starts(
@@ -36,7 +37,8 @@ def settle_starts(
     own = () if spec.has_default_starts else spec.start
     liked = best_of(settings, spec.like, spec.space, dataset.task, note) if spec.like else []
     first = list(dict.fromkeys((*liked, *(spec.start if spec.has_default_starts else ()))))
-    costs_s = [nominal_s(start, dataset) for start in first]
+    shape = Shape.of(dataset)
+    costs_s = [dataset.n_folds * shape.nominal_s(start) for start in first]
     kept = within(first, costs_s, spec.trials, spec.timeout_s)
     if len(kept) < len(first):
         kinds = "earlier studies and of the preset" if len(first) > len(liked) > 0 else "earlier studies"

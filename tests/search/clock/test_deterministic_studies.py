@@ -104,7 +104,7 @@ def test_more_slots_than_virtual_ones_are_used_and_a_line_says_so(world: World) 
     pool = ScriptedPool(3, curve)
     watcher = world.search(spec, pool, virtual_slots=2)
     assert len({slot.number for slot, _ in pool.tasks}) == 3
-    assert [line for line in watcher.lines if "it has 3 from trial 2 on" in line]
+    assert [line for line in watcher.lines if "it gets 3 virtual slots from trial 2 on" in line]
     assert all(row.waited_s is not None for row in world.rows(spec))
 
 
