@@ -1,4 +1,4 @@
-"""What folds cost a search, seeds cost finalists, and a study of the digits takes from start to leaderboard.
+"""The cost of folds for a search, and of seeds for finalists, and the time of a study of the digits to its leaderboard.
 
 ``python benchmarks/folds.py [--sources NAME ...]`` prints a table and writes results/folds.json; about ten minutes on
 two cores, on which nothing else should run. The exit code is 1 where a limit of ``LIMITS`` is passed.
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 
 def seconds_of(home: Path, *words: str) -> float:
-    """How long a command takes, which must succeed.
+    """The time of a command, which must succeed.
 
     Raises:
         SystemExit: It fails.

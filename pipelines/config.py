@@ -100,7 +100,7 @@ class Hyperparameters:
         input_dropout: Share of the scaled inputs dropped, from 0 to below 1.
         noise: Standard deviation of Gaussian noise added before each activation, from 0 to 1.
         weight_decay: Share of each trained array that an update of rate 1 takes away, decoupled from the gradient; None
-            is 0, and of adamw Keras's own.
+            is 0, and with adamw Keras's own.
         max_norm: Largest Euclidean norm of the weights into a unit; 0 sets no limit.
         label_smoothing: Share of the target that is spread evenly over the classes, from 0 to below 1.
         shape: Of the widths: ``funnel`` narrows from ``width`` at the first hidden layer.

@@ -30,8 +30,9 @@ def _option_in(panel: str, metavar: str | None, text: str, default: object) -> o
 
 
 def _of_network(metavar: str | None, text: str, name: str) -> object:
-    unnamed = UNNAMED.get(name, "0, of adamw Keras's own")
-    default = f"{unnamed:g}" if isinstance(unnamed, float) else str(unnamed).lower()
+    unnamed = UNNAMED.get(name, "0; with adamw Keras's own")
+    default = str(unnamed).lower() if isinstance(unnamed, bool) else str(unnamed)
+    default = f"{unnamed:g}" if isinstance(unnamed, float) else default
     return _option_in("Further hyperparameters", metavar, text, default)
 
 

@@ -102,7 +102,7 @@ Precision = Annotated[
     str | None,
     option("auto|float32|bfloat16", "Precision of matrix products in training.", "auto, by processor and sizes"),
 ]
-_PRESETS, _PRESET_HELP = "classic|strong|tiny", "The space and its first configurations."
+_PRESETS, _PRESET_HELP = "classic|strong|tiny", "The space and its start configurations."
 Preset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong; classic for arrays with fewer than 5,000 rows")]
 FilePreset = Annotated[str, option(_PRESETS, _PRESET_HELP, None, "--preset")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]

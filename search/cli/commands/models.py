@@ -100,7 +100,12 @@ def predict(
     source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.")],
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")] = False,
     threshold: Annotated[
-        str | None, option("auto|NUMBER", "Of two classes: the second is predicted above this probability.", "0.5")
+        str | None,
+        option(
+            "auto|NUMBER",
+            "With two classes: predict the second above this probability. auto: as chosen on validation rows.",
+            "0.5",
+        ),
     ] = None,
     figure: Figure = None,
     output: Annotated[Path | None, option("FILE.csv", "Write the predictions to this file too.", "no file")] = None,
