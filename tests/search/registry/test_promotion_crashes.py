@@ -30,8 +30,8 @@ def test_a_refused_challenger_leaves_a_champion_whose_promotion_died_after_the_m
     assert champion(contenders, model) == 1
 
 
-def test_twenty_at_once_leave_one_consistent_champion(contenders: Path, model: str):
-    studies = ["weak", "middle", "strong", "equal"] * 5
+def test_eight_at_once_leave_one_consistent_champion(contenders: Path, model: str):
+    studies = ["weak", "middle", "strong", "equal"] * 2
     answers = promote_at_once(contenders, model, studies)
 
     assert {answer.code for answer in answers} <= {0, 3}, answers
@@ -76,10 +76,9 @@ def test_the_next_call_completes_a_promotion_that_died_at_any_step(
     contenders: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ):
     """Before a change of MLflow it is as after the one before it."""
-    died, prefix = 0, model
+    died = 0
+    promote("weak", model=model, home=contenders)
     for step in range(1, 40):
-        model = f"{prefix}-{step}"
-        promote("weak", model=model, home=contenders)
         _forget_logged_model(contenders, "strong")
         monkeypatch.setattr(
             promotion,
@@ -94,18 +93,20 @@ def test_the_next_call_completes_a_promotion_that_died_at_any_step(
             break
         finally:
             monkeypatch.setattr(promotion, "connect", connect)
-        assert champion(contenders, model) in (1, 2)
+        left = champion(contenders, model)
+        assert left in (1, max(int(version.version) for version in versions(contenders, model)))
         if step % 3 == 0:  # another winner is promoted first, and deletes unfinished versions
-            assert promote("weak", model=model, home=contenders).promoted or champion(contenders, model) == 2
+            assert promote("weak", model=model, home=contenders).promoted or champion(contenders, model) == left > 1
 
         made = promote("strong", model=model, home=contenders)
 
         assert made.promoted, (step, made)
         assert champion(contenders, model) == made.version
-        left = versions(contenders, model)
-        assert len(left) == 2, step
-        assert {v.tags[STATE] for v in left} == {COMPLETE}
+        both = versions(contenders, model)
+        assert len(both) == 2, step
+        assert {v.tags[STATE] for v in both} == {COMPLETE}
         assert rollback(model, home=contenders).version == 1
+        client_of(contenders).delete_model_version(model, str(made.version))  # for the next step
     assert died >= 8
 
 
