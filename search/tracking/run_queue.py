@@ -159,4 +159,4 @@ class RunQueue:
             remove_entry(live.folder)
             self.note_delivered()
         elif live.state is RunState.KILLED:
-            mlflow.client.set_terminated(live.run_id, "KILLED")
+            mlflow.kill(live.run_id)

@@ -124,11 +124,15 @@ class Runs:
             self.client.log_inputs(run_id, [_as_input(self._dataset)])
         return run_id
 
+    def kill(self, run_id: str) -> None:
+        """Ends a run as KILLED."""
+        self.client.set_terminated(run_id, "KILLED")
+
     def kill_left(self, run_name: str) -> None:
         """Ends the running runs of that name as KILLED."""
         for left in self.find(run_name):
             if left.info.status == "RUNNING":
-                self.client.set_terminated(left.info.run_id, "KILLED")
+                self.kill(left.info.run_id)
 
     def log(self, run_id: str, params: Mapping[str, object], epochs: Sequence[Epoch], entry: Entry | None) -> None:
         """Logs to a run in as few calls as MLflow's limits allow.

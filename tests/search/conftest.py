@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     settings = read_settings(tmp_path_factory.mktemp("home"), {})
     prepare_home(settings)
     return World(settings)
+
+
+@pytest.fixture(scope="module")
+def untracked(world: World) -> World:
+    """The same home, for tests that read Optuna alone."""
+    return replace(world, is_tracked=False)
 
 
 @pytest.fixture(scope="module", params=DATABASES)

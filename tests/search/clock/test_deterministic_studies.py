@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,12 @@ class Shuffled(ScriptedPool):
 
 def figures(world: World, spec: StudySpec) -> list[tuple[Any, ...]]:
     return [(row.state, row.params, row.value, row.epochs_trained) for row in world.rows(spec)]
+
+
+@pytest.fixture(scope="module")
+def world(world: World) -> World:
+    """Every test here reads Optuna alone."""
+    return replace(world, is_tracked=False)
 
 
 @pytest.fixture(scope="module")

@@ -59,22 +59,22 @@ def test_only_the_audited_trials_end_otherwise(world: World) -> None:
 
 
 @pytest.mark.parametrize("n_epochs", [7, 30, 61])
-def test_an_interruption_changes_nothing(world: World, n_epochs: int) -> None:
-    whole, broken = audited(world, 0.5), audited(world, 0.5)
-    world.search(whole, ScriptedPool())
+def test_an_interruption_changes_nothing(untracked: World, n_epochs: int) -> None:
+    whole, broken = audited(untracked, 0.5), audited(untracked, 0.5)
+    untracked.search(whole, ScriptedPool())
     for _ in range(3):
-        world.search(broken, ScriptedPool(), interrupt_after(n_epochs))
-    world.search(broken, ScriptedPool())
-    assert outcome(world, broken) == outcome(world, whole)
+        untracked.search(broken, ScriptedPool(), interrupt_after(n_epochs))
+    untracked.search(broken, ScriptedPool())
+    assert outcome(untracked, broken) == outcome(untracked, whole)
 
 
 @pytest.mark.parametrize("pruner", ["hyperband", "asha", "median"])
-def test_a_start_is_trained_to_its_end(world: World, pruner: str) -> None:
+def test_a_start_is_trained_to_its_end(untracked: World, pruner: str) -> None:
     """The trials after it are still judged by it."""
     starts = tuple(Hyperparameters(width, 2, 0.2, epochs=9) for width in (99, 9, 8))
-    spec = replace(audited(world, 0.0, start=starts), pruner=pruner)
-    world.search(spec, ScriptedPool(n_slots=2))
-    found = outcome(world, spec)
+    spec = replace(audited(untracked, 0.0, start=starts), pruner=pruner)
+    untracked.search(spec, ScriptedPool(n_slots=2))
+    found = outcome(untracked, spec)
     assert [row[:3] for row in found[:3]] == [(width, "COMPLETE", 9) for width in (99, 9, 8)]
     assert "PRUNED" in {state for _, state, *_ in found[3:]}
 

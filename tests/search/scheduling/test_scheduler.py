@@ -220,6 +220,10 @@ def test_a_finished_configuration_is_copied(world: World) -> None:
 
 
 class TestASmallSpace:
+    @pytest.fixture
+    def world(self, world: World) -> World:
+        return replace(world, is_tracked=False)
+
     @pytest.mark.parametrize("sampler", ["random", "tpe"])
     def test_no_trial_of_an_exact_budget_is_a_repeat_over_several_runs(self, world: World, sampler: Any) -> None:
         """Twenty draws of twelve points miss the last one once in six times."""
