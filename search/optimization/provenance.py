@@ -37,7 +37,7 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     source = dataset_input(dataset, spec.data.source)
     axes = tuple(spec.space.searched)
     params = (*axes, *(name for name in spec.space.dimensions if name not in axes))
-    views = view_tags(OBJECTIVES[spec.objective or "val_accuracy"], params, axes)
+    views = view_tags(OBJECTIVES[spec.metric], params, axes)
     return Runs(settings, spec.name, description, source, views)
 
 

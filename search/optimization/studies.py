@@ -53,7 +53,7 @@ def open_study(
         SpecError: The study of that name searches something else, or is another program's.
         UnavailableError: The database cannot be used.
     """
-    direction = OBJECTIVES[spec.objective or "val_accuracy"].direction
+    direction = OBJECTIVES[spec.metric].direction
     storage = CachedStorage(open_storage(settings), spec.name, direction, shared=settings.is_shared)
     study = StoredStudy(spec.name, storage, make_pruner(spec))
     with exclusive_access(settings, study):  # processes that start it at once settle one precision
@@ -68,7 +68,7 @@ def open_study(
         with study.transaction():  # a process that dies leaves all of it or nothing
             for key, value in (new | {SPEC: spec.to_json(), FINGERPRINT: fingerprint}).items():
                 study.set_user_attr(key, value)
-        name_objective(settings, spec.name, spec.objective or "val_accuracy")
+        name_objective(settings, spec.name, spec.metric)
     return study
 
 

@@ -49,7 +49,7 @@ class StudyContext:
     @property
     def objective(self) -> str:
         """The validation metric that ranks trials."""
-        return self.spec.objective or "val_accuracy"
+        return self.spec.metric
 
     def run_start(self, run_name: str, hyperparameters: Hyperparameters, seed: int, **tags: str) -> RunStart:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""

@@ -105,6 +105,11 @@ class StudySpec:
     n_liked: int | None = field(default=None, compare=False)
     of_preset: frozenset[str] = field(default=frozenset(), compare=False)
 
+    @property
+    def metric(self) -> str:
+        """The validation metric that ranks trials; the accuracy where no task has settled one."""
+        return self.objective or DEFAULT_OBJECTIVES["classification"]
+
     def is_start(self, number: int) -> bool:
         """Whether a trial has one of the ``start`` configurations."""
         return number < len(self.start)

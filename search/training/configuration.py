@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 from pipelines.config import UNNAMED, AskedPrecision, DataConfig, Hyperparameters
 from pipelines.files.sources import stem_of
-from pipelines.objectives import Task
+from pipelines.objectives import DEFAULT_OBJECTIVES, Task
 from search.spec.reading import spec_from_dict
 from search.spec.study_spec import NOTHING, fitting_objective, settled
 
@@ -30,6 +30,11 @@ class TrainingSpec:
     seed: int = 0
     objective: str | None = None
     precision: AskedPrecision | None = None
+
+    @property
+    def metric(self) -> str:
+        """The validation metric that picks the best epoch; the accuracy where no task has settled one."""
+        return self.objective or DEFAULT_OBJECTIVES["classification"]
 
     @property
     def experiment(self) -> str:

@@ -101,7 +101,7 @@ def read_earlier(settings: Settings, run_id: str) -> Earlier:
         _require_checkpoint(run_id, tags)
         checkpoint = _read_recorded(client, run_id, CHECKPOINT_FILE, tags[CHECKPOINT_TAG])
         spec = TrainingSpec.from_json(tags[SPEC_TAG])
-        objective = OBJECTIVES[spec.objective or "val_accuracy"]
+        objective = OBJECTIVES[spec.metric]
         return Earlier(
             run_id=run_id,
             spec=spec,
@@ -132,7 +132,7 @@ def _require_checkpoint(run_id: str, tags: Mapping[str, str]) -> None:
 
 def _metrics(spec: TrainingSpec) -> tuple[str, ...]:
     with_folds = (spec.data.folds or 1) > 1
-    return epoch_metrics(spec.task, spec.objective or "val_accuracy", with_folds=with_folds)
+    return epoch_metrics(spec.task, spec.metric, with_folds=with_folds)
 
 
 def _read_recorded(client: MlflowClient, run_id: str, name: str, recorded_sha256: str) -> bytes:

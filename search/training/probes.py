@@ -63,7 +63,7 @@ def train_probes(
 
 
 def _probe(spec: StudySpec, number: int, hyperparameters: Hyperparameters, shape: Shape) -> Task:
-    objective, precision = spec.objective or "val_accuracy", shape.precision(hyperparameters)
+    objective, precision = spec.metric, shape.precision(hyperparameters)
     return Task(number, hyperparameters, draw_seed(spec.seed, number), objective=objective, precision=precision)
 
 

@@ -157,7 +157,7 @@ def _left_by_others(spec: TrainingSpec, settings: Settings, stack: ExitStack) ->
 def _open_runs(spec: TrainingSpec, settings: Settings, dataset: Dataset) -> Runs:
     description = f"Single trainings on **{plain(dataset.name)}**; `--continue` resumes one from its checkpoint.h5."
     source = dataset_input(dataset, spec.data.source)
-    views = training_view(OBJECTIVES[spec.objective or "val_accuracy"])
+    views = training_view(OBJECTIVES[spec.metric])
     return Runs(settings, spec.experiment, description, source, views)
 
 
@@ -178,7 +178,7 @@ def _job(spec: TrainingSpec, dataset: Dataset, n_parameters: int, earlier: Earli
     tags[NOTE] = _description(spec, dataset, n_parameters, earlier)
     start = RunStart(spec.experiment, training_run_name(), now_ms(), params, tags)
     checkpoint = earlier.checkpoint if earlier else None
-    objective = spec.objective or "val_accuracy"
+    objective = spec.metric
     task = Task(
         number=0,
         hyperparameters=spec.hyperparameters,
