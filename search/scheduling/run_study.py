@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -122,15 +123,8 @@ def run_study(
     The parameters and the errors are those of ``search.run_study``, which shows this result in notebooks.
     """
     started = time.monotonic()
-    make_sampler(spec, spec.seed)  # raises what is missing before anything begins
-    settings = read_settings(home)
-    require_own_experiment(settings, spec.name)
-    observer = observer or Observer()
-    prepare_pool(pool)
-    spec = as_recorded(settings, spec)
-    observer.waiting(f"reading {spec.data.source}")
-    dataset = load(spec.data, settings.data_folders, observer.note, decide_folds=True)
-    spec = spec.for_task(dataset.task, dataset.unfit(spec.shift)).with_folds(dataset.n_folds).for_rows(dataset.n_rows)
+    settings, observer = read_settings(home), observer or Observer()
+    spec, dataset = read_data(spec, settings, lambda: prepare_pool(pool), observer)
     if pool == "local":
         require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     observer.waiting("opening the databases")
@@ -143,6 +137,33 @@ def run_study(
             _prune_models(spent, spec, settings, dataset, observer)
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
         return _search(spec, settings, dataset, pool, observer, started)
+
+
+def read_data(
+    spec: StudySpec, settings: Settings, prepare: Callable[[], None], observer: Observer
+) -> tuple[StudySpec, Dataset]:
+    """Reads the data of a study that is run or forecast.
+
+    Args:
+        spec: The study as the user specified it.
+        settings: Places of this process.
+        prepare: Called before the data is read; it imports TensorFlow in another process meanwhile.
+        observer: Watches.
+
+    Returns:
+        The study with all that its data decides, and its dataset.
+
+    Raises:
+        DataError, SpecError, UnavailableError: As for ``plan_study``.
+    """
+    make_sampler(spec, spec.seed)  # raises what is missing before anything begins
+    require_own_experiment(settings, spec.name)
+    prepare()
+    spec = as_recorded(settings, spec)
+    observer.waiting(f"reading {spec.data.source}")
+    dataset = load(spec.data, settings.data_folders, observer.note, decide_folds=True)
+    spec = spec.for_task(dataset.task, dataset.unfit(spec.shift))
+    return spec.with_folds(dataset.n_folds).for_rows(dataset.n_rows), dataset
 
 
 def _search(

@@ -13,15 +13,15 @@ import psutil
 
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
-from pipelines.data.loading import load
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, have_bfloat16, settle, slow_note
 from search.devices.slots import Slot
 from search.devices.work import Shape
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
-from search.optimization.samplers import make_sampler
-from search.optimization.studies import as_recorded, load_study, precision_rule, require_own_experiment, study_names
+from search.optimization.studies import load_study, precision_rule, study_names
+from search.scheduling.progress import Observer
+from search.scheduling.run_study import read_data
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
 from search.training.earlier import slowness
@@ -94,13 +94,8 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
         UnavailableError: The sampler needs a package that is not installed.
     """
     started = time.monotonic()
-    make_sampler(spec, spec.seed)
     settings = read_settings(home)
-    require_own_experiment(settings, spec.name)
-    warm_up()
-    spec = as_recorded(settings, spec)
-    dataset = load(spec.data, settings.data_folders, decide_folds=True)
-    spec = spec.for_task(dataset.task, dataset.unfit(spec.shift)).with_folds(dataset.n_folds).for_rows(dataset.n_rows)
+    spec, dataset = read_data(spec, settings, warm_up, Observer())
     spec = settle_starts(settings, spec, dataset)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
