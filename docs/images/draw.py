@@ -25,7 +25,7 @@ from rich.text import Text
 from search.operations.ui import Server, serving
 from search.reporting.charts.style import BLUE, CURVE_COLORS, GRAY, ORANGE, VERMILION
 from search.reporting.report import write_report
-from search.tracking.experiment_view import FINALISTS_VIEW, version_link
+from search.tracking.experiment_view import FINALISTS_VIEW, TRAINING
 
 FOLDER = Path(__file__).parent
 SIZE = {"width": 1440, "height": 900}
@@ -65,7 +65,7 @@ def draw_mlflow(page: Page, server: Server, study: str) -> None:
         (trials, '[col-id="tags.`trial.state`"]', "trials.png"),
         (trials + "&compareRunsMode=CHART", "canvas.foreground", "charts.png"),
         (finalists, '[col-id="tags.`role`"]', "finalists.png"),
-        (version_link(server.url, study, "1"), 'img[src*="confusion_matrix"]', "version.png"),
+        (f"{server.url}/#/models/{study}/versions/1?{TRAINING}", 'img[src*="confusion_matrix"]', "version.png"),
     ):
         page.set_viewport_size(CHARTS_SIZE if name == "charts.png" else SIZE)
         page.goto("about:blank")

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias
-from urllib.parse import quote
 
 from pipelines.objectives import OBJECTIVES, Objective
 from search.spec.space import NAMES
@@ -123,21 +122,6 @@ def zoomed(view: str, metrics: Sequence[Mapping[str, float]]) -> str:
 def study_link(server: str, experiment_id: str, view: str = VIEW) -> str:
     """The address of a study's runs in one of the views."""
     return f"{server}/#/experiments/{experiment_id}/runs?{TRAINING}&viewStateShareKey={view}"
-
-
-def charts_link(server: str, experiment_id: str) -> str:
-    """The address of the prepared charts of a study's trials."""
-    return f"{study_link(server, experiment_id)}&compareRunsMode=CHART"
-
-
-def run_link(server: str, experiment_id: str, run_id: str) -> str:
-    """The address of a run's own page."""
-    return f"{server}/#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
-
-
-def version_link(server: str, model: str, version: str) -> str:
-    """The address of a version's page in the registry."""
-    return f"{server}/#/models/{quote(model, safe='')}/versions/{version}?{TRAINING}"
 
 
 def experiments_link(server: str) -> str:

@@ -21,13 +21,11 @@ from search.registry.promotion import promote
 from search.reporting.summaries import explain_trial
 from search.scheduling.run_study import run_study
 from search.spec.reading import spec_from_dict
+from search.tracking import experiment_view
 from search.tracking.experiment_view import (
     BEST_VIEW,
     FINALISTS_VIEW,
-    charts_link,
-    run_link,
     study_link,
-    version_link,
 )
 
 N_TRIALS = 12
@@ -143,7 +141,7 @@ def test_the_first_address_is_the_trials_with_their_state_in_sight_on_a_fresh_pr
 
 
 def test_the_prepared_charts_show_every_trial(page: Page, server: Server, runs: dict[str, Run]) -> None:
-    page.goto(charts_link(server.url, experiment_of(runs)))
+    page.goto(study_link(server.url, experiment_of(runs)) + "&compareRunsMode=CHART")
     trials = [run for name, run in runs.items() if name.startswith("trial-")]
     epochs = chart(page, "val_accuracy")
     best = chart(page, "val_accuracy", 1)
@@ -197,7 +195,7 @@ def test_the_best_ones_have_their_curves_and_the_finalists_a_view(
 
 def test_every_other_page_opens_on_model_training(page: Page, server: Server, runs: dict[str, Run], home: Path) -> None:
     trial = runs["trial-0003"].info
-    page.goto(run_link(server.url, trial.experiment_id, trial.run_id))
+    page.goto(f"{server.url}/#/experiments/{trial.experiment_id}/runs/{trial.run_id}?{experiment_view.TRAINING}")
     expect(page.get_by_text(explain_trial("letters", 3, home=home).text)).to_be_visible()
     expect(page.locator(TRAINING).first).to_be_visible()
     page.goto(server.models)
@@ -213,7 +211,7 @@ def test_every_other_page_opens_on_model_training(page: Page, server: Server, ru
 
 
 def test_the_champions_version_shows_its_card_its_picture_its_tags_and_its_alias(page: Page, server: Server) -> None:
-    page.goto(version_link(server.url, "letters", "1"))
+    page.goto(f"{server.url}/#/models/letters/versions/1?{experiment_view.TRAINING}")
     expect(page.get_by_text("@ champion")).to_be_visible()
     expect(page.get_by_text("an MLP found by search")).to_be_visible()
     expect(page.get_by_text(re.compile(r"0\.\d{4} \(95% interval"))).to_be_visible()
@@ -224,7 +222,7 @@ def test_the_champions_version_shows_its_card_its_picture_its_tags_and_its_alias
 
 
 def test_the_version_of_a_regression_shows_its_residuals(page: Page, server: Server) -> None:
-    page.goto(version_link(server.url, "houses", "1"))
+    page.goto(f"{server.url}/#/models/houses/versions/1?{experiment_view.TRAINING}")
     expect(page.get_by_text("one number a row, in the unit of the column price")).to_be_visible()
     show_picture(page, "residuals.png")
 

@@ -14,7 +14,7 @@ from registered import client_of
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
-from search.reporting.charts import charts, learning_curves
+from search.reporting.charts import best_curves, document, study_charts
 from search.tracking.entries import Epoch
 
 STUDY = """\
@@ -82,10 +82,10 @@ def test_the_first_place_has_the_best_value_everywhere(folder: Path, name: str) 
     assert (view["orderByKey"], view["orderByAsc"]) == (best, not objective.maximize)
     assert best in view["selectedColumns"]
 
-    curves = learning_curves(objective, {rows[0]["number"]: histories[0]})["curves"]
+    curves = document(best_curves(objective, {rows[0]["number"]: histories[0]}))
     assert rows[0]["value"] in curves["data"][0]["y"]
     assert curves["layout"]["yaxis"]["title"]["text"] == objective.metric
-    history = charts(load_study(read_settings(folder / "home"), name))["history"]
+    history = study_charts(load_study(read_settings(folder / "home"), name)).documents["history"]
     values, so_far = (series["y"] for series in history["data"][:2])
     assert sorted(values) == sorted(row["value"] for row in rows)
     assert so_far == [max(values[: n + 1], key=objective.gain) for n in range(len(values))]

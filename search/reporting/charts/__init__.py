@@ -3,15 +3,7 @@
 from search.reporting.charts.held_out import MAX_POINTS, confusion, residuals
 from search.reporting.charts.learning import all_curves, best_curves
 from search.reporting.charts.points import StudyPoints, TooFewTrialsError, study_points
-from search.reporting.charts.study_charts import (
-    CHARTS,
-    StudyCharts,
-    charts,
-    document,
-    learning_curves,
-    regression_charts,
-    study_charts,
-)
+from search.reporting.charts.study_charts import CHARTS, StudyCharts, document, study_charts
 
 __all__ = [
     "CHARTS",
@@ -21,11 +13,8 @@ __all__ = [
     "TooFewTrialsError",
     "all_curves",
     "best_curves",
-    "charts",
     "confusion",
     "document",
-    "learning_curves",
-    "regression_charts",
     "residuals",
     "study_charts",
     "study_points",

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import optuna
 
-from pipelines.files.archives import Array
-from pipelines.objectives import Objective
-from search.reporting.charts.held_out import residuals
-from search.reporting.charts.learning import all_curves, best_curves
+from search.reporting.charts.learning import all_curves
 from search.reporting.charts.points import StudyPoints, TooFewTrialsError, study_points
 from search.reporting.charts.search import history, pruning, timeline
 from search.reporting.charts.space import contour, importances, parallel, slices
-from search.tracking.entries import Epoch
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -68,23 +64,6 @@ def study_charts(study: optuna.Study) -> StudyCharts:
     for name, draw in CHARTS.items():
         made.add(name, lambda draw=draw: draw(points))  # type: ignore[misc]
     return made
-
-
-def charts(study: optuna.Study) -> dict[str, Document]:
-    """The documents of the charts that a study has enough trials for, by name; see ``CHARTS``."""
-    return study_charts(study).documents
-
-
-def learning_curves(objective: Objective, histories: Mapping[int, Sequence[Epoch]]) -> dict[str, Document]:
-    """The document ``curves``, see ``best_curves``; none without an epoch."""
-    made = StudyCharts()
-    made.add("curves", lambda: best_curves(objective, histories))
-    return made.documents
-
-
-def regression_charts(predicted: Array, truth: Array) -> dict[str, Document]:
-    """The documents ``predicted`` and ``residuals``, see ``residuals``."""
-    return {name: document(figure) for name, figure in residuals(predicted, truth).items()}
 
 
 def document(figure: Figure) -> Document:

@@ -17,7 +17,6 @@ from search.reporting.charts import (
     CHARTS,
     StudyPoints,
     TooFewTrialsError,
-    charts,
     confusion,
     study_charts,
     study_points,
@@ -44,7 +43,7 @@ def test_a_pruned_trial_is_counted_where_it_ended_though_its_result_is_a_copy() 
     reported = create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5, 2: 0.6})
     copied = create_trial(state=TrialState.PRUNED, user_attrs={RESULT: {"epochs_trained": 3}})
     study.add_trials([reported, copied, copied])
-    [bars] = charts(study)["pruning"]["data"]
+    [bars] = study_charts(study).documents["pruning"]["data"]
     assert (bars["x"], bars["y"]) == ([2, 3], [1, 2])
 
 

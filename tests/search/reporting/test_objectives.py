@@ -15,7 +15,7 @@ from pipelines.objectives import OBJECTIVES
 from search.home.settings import prepare_home, read_settings
 from search.home.text import value_text
 from search.optimization.studies import load_writable_study, open_study
-from search.reporting.charts import MAX_POINTS, regression_charts
+from search.reporting.charts import MAX_POINTS, document, residuals
 from search.reporting.report import write_report
 from search.spec.reading import spec_from_dict
 from search.storage.attributes import FACTS, RESULT, SEAL
@@ -89,7 +89,7 @@ def test_a_regression_that_was_tested_is_drawn_with_every_metric(tmp_path: Path)
 
 def test_the_rows_of_a_regression_are_drawn_against_their_predictions() -> None:
     truth = np.linspace(0, 1e5, 3000)
-    figures = regression_charts(truth + 7, truth)
+    figures = {name: document(figure) for name, figure in residuals(truth + 7, truth).items()}
     points, line = figures["predicted"]["data"]
     assert len(points["x"]) == MAX_POINTS
     assert np.allclose(np.subtract(points["y"], points["x"]), 7)
