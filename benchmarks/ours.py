@@ -87,6 +87,7 @@ def cold_study(seed: int, seconds: float) -> str:
     """A study file on the space of the default study, without its starts."""
     return "\n".join(
         [
+            "start = []\n",
             _section("[study]", {"name": "race", "seed": seed, "timeout_s": seconds}),
             _section("[data]", {"source": "mnist"}),
             _section("[space]", {"preset": "strong"}),

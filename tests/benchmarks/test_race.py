@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
+from ours import cold_study
 from peers.common import Range, race_space
 from race import improvements, passing_times, rows_of, verdicts
+
+from search.spec.reading import default_spec, spec_from_dict
 
 MARKS = [60.0, 240.0]
 
@@ -44,3 +48,9 @@ def test_the_peers_have_the_dimensions_of_our_preset_for_pictures() -> None:
     assert space["width"] == Range(64, 1024, log=True)
     assert "embedding" not in space
     assert race_space("strong", schedule=False)["schedule"] == ["constant"]
+
+
+def test_the_search_without_starts_has_the_space_of_the_default_study_and_no_starts() -> None:
+    cold, default = spec_from_dict(tomllib.loads(cold_study(0, 60))), default_spec("mnist")
+    assert (cold.space, cold.start, cold.has_default_starts) == (default.space, (), False)
+    assert default.start
