@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
@@ -32,6 +33,17 @@ if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
 # What else the machine does decides how long an example takes.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+# Imported modules are no garbage. To look for some among them took 3 s of the imports of each process of a test run,
+# and a twentieth of the time of its tests.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 10)
+    gc.enable()
+
 
 os.environ.pop("COLUMNS", None)  # set by xdist in its processes: piped output would be as narrow as a terminal
 
