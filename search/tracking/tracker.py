@@ -20,6 +20,8 @@ from search.tracking.spool import read_entry
 
 FLUSH_S = 1.0
 CLOSE_S = 60.0
+HURRY_S = 10.0
+"""Limit of the wait for MLflow after an error, which may be MLflow's."""
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +159,7 @@ class Tracker:
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         """Closes; after an error only a few seconds are spent, because MLflow may be its cause."""
-        hurry_s = None if error is None else 2.0 if issubclass(error, KeyboardInterrupt) else 10.0
+        hurry_s = None if error is None else 2.0 if issubclass(error, KeyboardInterrupt) else HURRY_S
         self.close(hurry_s)
 
     @property

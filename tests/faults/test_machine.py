@@ -35,7 +35,7 @@ def test_the_disk_of_the_spool_is_full(small_disk: Path, tmp_path: Path) -> None
     home, file = tmp_path / "home", write_study(tmp_path, "full", trials=5)
     home.mkdir()
     (home / "spool").symlink_to(small_disk)
-    with searching(file, home, *fault_at("trial asked", 1)) as search:
+    with searching(file, home, *fault_at("trial asked", 1, beat_s=1)) as search:
         with search.halted():  # later the spool may hold what the tracker is about to remove
             ballast = small_disk / "ballast"
             ballast.write_bytes(b"x" * (small_disk_free(small_disk) - 4096))
@@ -89,7 +89,7 @@ def test_the_clock_is_set_back_an_hour(tmp_path: Path) -> None:
 
 def test_the_home_is_deleted(tmp_path: Path) -> None:
     home, file = tmp_path / "home", write_study(tmp_path, "deleted", trials=5)
-    with searching(file, home, *fault_at("result reported", 2)) as search:
+    with searching(file, home, *fault_at("result reported", 2, beat_s=1)) as search:
         with search.halted():
             shutil.rmtree(home)
         search.end(1)

@@ -9,8 +9,8 @@ their COUNT-th call the FAULT happens:
 - ``halt``: this process stops until it gets SIGCONT, so that a test can act at exactly this point.
 - ``clock``: the clock of this process is set back an hour.
 
-BEAT_S replaces the 20 s between two heartbeats on a shared database, so that a dead process is noticed sooner; 0 keeps
-them.
+BEAT_S replaces the 20 s between two heartbeats on a shared database, so that a dead process is noticed sooner, and
+shortens other waits with them; 0 keeps all.
 """
 
 from __future__ import annotations
@@ -60,8 +60,13 @@ POINTS: dict[str, tuple[str, ...]] = {
 }
 KILLED = "fault_points: killed"
 """The line on stderr that says that a process was killed."""
-INTERVALS = {"search.storage.database:HEARTBEAT_S": 1.0, "search.scheduling.scheduler:_BOOKKEEPING_S": 0.25}
-"""The intervals of a search on a shared database, as shares of the time between two heartbeats."""
+INTERVALS = {
+    "search.storage.database:HEARTBEAT_S": 1.0,
+    "search.scheduling.scheduler:_BOOKKEEPING_S": 0.25,
+    "search.tracking.tracker:HURRY_S": 1.0,
+}
+"""The intervals of a search on a shared database, and its last wait for MLflow, as shares of the time between two
+heartbeats."""
 
 
 def workers(pid: int) -> list[psutil.Process]:

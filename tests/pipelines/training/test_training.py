@@ -174,17 +174,14 @@ class TestRepeated:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adam", "adamw", "nadam"])
-@pytest.mark.parametrize("through_file", [False, True], ids=["in memory", "through .h5"])
-def test_resumed_training_equals_uninterrupted_training(
-    dataset: Dataset, rows: TrainingRows, optimizer: str, through_file: bool
+def test_training_resumed_from_a_file_equals_uninterrupted_training(
+    dataset: Dataset, rows: TrainingRows, optimizer: str
 ) -> None:
     hp = replace(HP, optimizer=optimizer, dropout=0.3, epochs=5)
     whole, whole_reports = run(rows, hp, seed=4)
     part, part_reports = run(rows, replace(hp, epochs=2), seed=4)
-    checkpoint = part.checkpoint()
-    if through_file:
-        saved = to_h5(restore_model(hp, dataset.preprocessing, checkpoint))
-        checkpoint = read_checkpoint(load_h5(saved, sha256(saved)), epochs=2)
+    saved = to_h5(restore_model(hp, dataset.preprocessing, part.checkpoint()))
+    checkpoint = read_checkpoint(load_h5(saved, sha256(saved)), epochs=2)
     rest, rest_reports = run(rows, hp, seed=4, start=checkpoint)
     assert [report.epoch for report in rest_reports] == [3, 4, 5]
     assert without_durations(part_reports + rest_reports) == without_durations(whole_reports)

@@ -221,9 +221,11 @@ class TestInMlflow:
             int(name[-4:]): run.info.run_id for name, run in runs.items()
         }
 
-    def test_the_model_of_every_trial_takes_raw_rows_and_scores_as_logged(
+    def test_the_models_of_a_winner_a_pruned_trial_and_the_last_one_take_raw_rows_and_score_as_logged(
         self, finished: StudyResult, runs: dict[str, Any], client: mlflow.MlflowClient, tmp_path: Path
     ) -> None:
         digits = load(DataConfig("digits"))
-        for run in runs.values():
-            assert_scores_as_logged(client, run, digits, tmp_path)
+        assert finished.best
+        pruned = next(row.number for row in finished.rows if row.state == "PRUNED")
+        for number in {finished.best.number, pruned, len(finished.rows) - 1}:
+            assert_scores_as_logged(client, runs[f"trial-{number:04d}"], digits, tmp_path)
