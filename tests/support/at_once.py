@@ -1,7 +1,7 @@
 """Runs promotions at the same time, each in its own process: ``python at_once.py HOME MODEL STUDY…``.
 
-The processes are forked from one that has only imported what a promotion needs, so that twenty promotions do not
-start MLflow twenty times. Prints the answers as JSON.
+The processes are forked from one that has only imported what a promotion needs, so that many promotions
+start MLflow once. Prints the answers as JSON.
 """
 
 from __future__ import annotations
