@@ -18,7 +18,7 @@ from search.devices.work import Shape
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.studies import open_study
 from search.spec.dimensions import Choice, Fixed, Range, nearest
-from search.spec.reading import default_spec
+from search.spec.reading import default_spec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
@@ -198,6 +198,18 @@ def test_a_study_whose_process_died_while_it_started_begins_with_its_starts(
     with pytest.raises(KeyboardInterrupt):
         open_study(settings, new, "f00d", dies)
     assert settle_starts(settings, new, digits).start == (found[0],)
+
+
+def test_a_study_that_an_earlier_version_began_without_the_starts_of_its_preset_resumes(
+    settings: Settings, digits: Dataset
+) -> None:
+    document = {"data": {"source": "digits", "folds": 1}, "space": {"preset": "strong"}}
+    opened(settings, spec_from_dict(document | {"start": []}))
+    now = spec_from_dict(document)
+    assert now.start
+    resumed = settle_starts(settings, now, digits)
+    assert resumed.start == ()
+    opened(settings, resumed)
 
 
 def test_a_study_that_is_not_there_or_has_nothing(settings: Settings, spec: StudySpec, digits: Dataset) -> None:
