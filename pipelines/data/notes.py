@@ -26,7 +26,7 @@ _DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour 
 _TIME = "column {!r}: it stays a feature, although the other rows are later; data.ignore leaves it out"
 _IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
 _GROUPS = (
-    "column {!r}: all rows with one of its {} values have the same label, and stand in several splits; data.group"
+    "column {!r}: all rows with one of its {} values have the same label, and are in several splits; data.group"
     " = {!r} keeps them in one split and leaves the column out"
 )
 

@@ -16,7 +16,7 @@ from pipelines.errors import MlpSearchError
 from search.home.text import redact
 from search.reporting import display, screen
 
-_MORE = "Print more: the databases, each epoch of a search, what the start-up waits for, and the time it took."
+_MORE = "Print more: the databases, each epoch of a search, the steps of the start-up, and its time."
 _QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and errors only.")]
 _VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help=_MORE)]
 

@@ -57,7 +57,7 @@ def diagnose(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
             prepare_home(settings)  # raises before a database is opened, which SQLite would change
             open_home(settings)
         else:
-            diagnosis.remarks.append(f"home {settings.home}: can only be read; looked at copies of its databases")
+            diagnosis.remarks.append(f"home {settings.home}: is read-only; checked copies of its databases")
             settings = stack.enter_context(_readable(settings))
             require_answer(settings)
         stack.enter_context(mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"))

@@ -15,7 +15,7 @@ from search.doctor.view import readable_entry
 from search.home.settings import Settings
 
 SET_ASIDE = "set-aside"
-"""Folder of the home for unreadable files, which may still be worth something."""
+"""Folder of the home for unreadable files, which may still hold results."""
 
 
 def spool_leftovers(settings: Settings, folder: Path) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def spool_leftovers(settings: Settings, folder: Path) -> Iterator[Finding]:
 
 def unreadable(settings: Settings, path: Path) -> Finding:
     """The finding for something in the spool that cannot be read."""
-    what = f"moves it to {SET_ASIDE}/ in the home: it cannot be read, but may be worth something"
+    what = f"moves it to {SET_ASIDE}/ in the home: it cannot be read, but may hold results"
     return Finding("unreadable in the spool", _place(settings, path), what, partial(_set_aside, settings, path))
 
 

@@ -84,7 +84,7 @@ class ModelKeeper:
         setting = f"[search] keep_models = {self._keep}"
         if left := len(self._chosen) - self._n_handled:
             still = f"{counted(left, 'model file')} beyond {setting} may still be in MLflow"
-            return f"{still}: the next run of the study deletes what is there"
+            return f"{still}: the next run of the study deletes them"
         size = f"{self.size_bytes / 1e6:,.1f} MB"
         return f"deleted {counted(self.n_deleted, 'model file')}, {size}, by {setting}" if self.n_deleted else ""
 

@@ -146,7 +146,7 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
 def _require_no_change(spec: StudySpec, changed: Sequence[str]) -> None:
     if changed:
         raise SpecError(
-            f"study {spec.name!r}: must be resumed with what it was started with, but {' and '.join(changed)} changed:"
+            f"study {spec.name!r}: must be resumed with its own settings, but {' and '.join(changed)} changed:"
             " undo the change, or start another study with --study NAME"
         )
 

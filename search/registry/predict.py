@@ -145,7 +145,7 @@ def _threshold(given: float | str, record: ModelRecord, model: str) -> float:
             raise DataError(f"--threshold: must be auto or a number, got {given!r}") from error
     require_threshold(DEFAULT_THRESHOLD, n_classes, "--threshold")
     if record.threshold is None:
-        raise DataError(f"--threshold: must be a number for {model}, with which no threshold was kept, got 'auto'")
+        raise DataError(f"--threshold: must be a number for {model}, which has no stored threshold, got 'auto'")
     return record.threshold.value
 
 

@@ -40,7 +40,7 @@ def idle_study(name: str, home: Path | None) -> Iterator[tuple[Settings, StoredS
             with mlflow_errors(f"MLflow at {redact(own.tracking_uri)}"):
                 yield own, study, connect(own)
     except SearchedError as error:
-        raise UnavailableError(f"study {name!r}: is being searched: interrupt that with Ctrl-C first") from error
+        raise UnavailableError(f"study {name!r}: is being searched: interrupt the search with Ctrl-C first") from error
 
 
 def run_ids_of(client: MlflowClient, experiment_id: str) -> list[str]:

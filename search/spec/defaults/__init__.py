@@ -48,7 +48,7 @@ def study_template(preset: str, like: Sequence[str] = ()) -> str:
     n_comments = next(place for place, line in enumerate(lines) if line.startswith("# "))
     chosen = f'preset = "{preset}"'.ljust(30) + "# its dimensions; a line below replaces one of them or adds one"
     dimensions = "\n".join([*lines[:n_comments], chosen, *lines[n_comments:]])
-    dimensions = dimensions.replace("# A line left out is", "# What neither names is")
+    dimensions = dimensions.replace("# A line left out is", "# The default of a dimension that neither names is")
     search, start, _ = rest.split("[[start]]")
     example = "\n".join(f"# {line}" for line in f"[[start]]{start}".rstrip().splitlines())
     return f"{head}\n[space]{dimensions}\n\n[search]{search}{_WITHOUT_STARTS}\n{example}\n"

@@ -160,7 +160,7 @@ def test_a_study_resumes_only_with_its_own_settings(
     path.write_text(STUDY.replace(before, after))
     answer = call("run", path, "--home", finished_home)
     assert (answer.code, answer.out) == (1, "")
-    assert answer.err.startswith("error: study 'tiny': must be resumed with what it was started with")
+    assert answer.err.startswith("error: study 'tiny': must be resumed with its own settings")
     assert f"but {changed} changed" in answer.err
     assert len(call("trials", "tiny", "--home", finished_home, "--json").json()) == 6
 

@@ -85,7 +85,7 @@ def test_it_looks_at_a_home_that_it_cannot_write_and_changes_nothing(tmp_path: P
     for home, line in zip(homes, done.stdout.splitlines(), strict=True):
         kinds, remarks = json.loads(line)
         assert sorted(kinds) == ["missing model.h5", "trial left in training"]
-        assert remarks == [f"home {home}: can only be read; looked at copies of its databases"]
+        assert remarks == [f"home {home}: is read-only; checked copies of its databases"]
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: home {homes[0]}: must be a folder that can be written, got ")
     assert done.stderr.count("\n") == 1

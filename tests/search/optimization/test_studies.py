@@ -119,9 +119,7 @@ class TestResuming:
         opened(places, spec)
         with pytest.raises(SpecError) as caught:
             opened(places, replace(spec, **change))
-        assert str(caught.value).startswith(
-            f"study '{spec.name}': must be resumed with what it was started with, but {what}"
-        )
+        assert str(caught.value).startswith(f"study '{spec.name}': must be resumed with its own settings, but {what}")
         assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == spec, "the record must stay"
 
     @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_models_of_an_earlier_version_predict_without_what_they_do_not_keep(
     }  # fmt: skip
     refused = call("predict", "sales", rows, "--threshold", "auto", "--home", old)
     assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
-    assert "must be a number for sales version 1, with which no threshold was kept" in refused.err
+    assert "must be a number for sales version 1, which has no stored threshold" in refused.err
 
 
 def test_an_output_that_is_no_csv_is_refused(home: Path, rows: Path, tmp_path: Path) -> None:

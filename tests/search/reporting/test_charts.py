@@ -181,7 +181,7 @@ def test_names_and_values_of_the_data_are_no_markup() -> None:
     figure = confusion([[3, 1], [0, 2]], ["<b>a</b>", "b"], "rows")
     assert "<" not in "".join(figure.layout.xaxis.ticktext)
     assert "<b>" not in str(figure.data[0].hovertext)
-    assert "5 of 6 rows are right" in note_of(figure)
+    assert "5 of 6 rows are classified correctly" in note_of(figure)
 
 
 def test_a_study_whose_values_are_all_the_same_is_drawn() -> None:

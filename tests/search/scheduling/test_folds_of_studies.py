@@ -42,5 +42,5 @@ def test_a_later_run_has_the_folds_of_the_first(recorded: int | None, tmp_path: 
 
 
 def test_another_number_of_folds_is_refused(recorded: int | None, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"must be resumed with what it was started with, but data\.folds changed"):
+    with pytest.raises(SpecError, match=r"must be resumed with its own settings, but data\.folds changed"):
         run_study(SPEC_NOW.with_folds(3), home=tmp_path)
