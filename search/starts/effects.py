@@ -1,4 +1,4 @@
-"""What a new study fixes must have an effect on its data."""
+"""The values that a new study fixes must have an effect on its data."""
 
 from __future__ import annotations
 

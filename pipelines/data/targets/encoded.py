@@ -1,4 +1,4 @@
-"""What a network learns of a target: class numbers of labels, or scaled values."""
+"""The encoded target of a network: class numbers of labels, or scaled values."""
 
 from __future__ import annotations
 

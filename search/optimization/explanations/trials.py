@@ -150,5 +150,5 @@ def _origin(result: Result) -> str:
     if "copied_from" in result:
         text += f" Its configuration equals that of trial {result['copied_from']}, whose result was copied."
     if PRUNED_AT in result:
-        text += f" The pruner would have ended it after epoch {result[PRUNED_AT]}; it trained to the end as part of the audit."
+        text += f" The pruner would have ended it after epoch {result[PRUNED_AT]}; it trained to its end as an audit."
     return text

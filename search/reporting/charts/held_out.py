@@ -35,7 +35,7 @@ def confusion(matrix: npt.ArrayLike, class_names: Sequence[str], rows: str = "va
     names = [name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…" for name in class_names]
     labels = [escaped(name) for name in names]
     n_right, n_rows = int(np.trace(counts)), int(counts.sum())
-    note = f"{n_right:,} of {n_rows:,} {rows} are classified correctly; the darker, the larger the share of the true class."
+    note = f"{n_right:,} of {n_rows:,} {rows} are classified correctly. Darker: a larger share of the true class."
     step = -(-n // 50)
     ticks = {"tickvals": list(range(0, n, step)), "ticktext": labels[::step]}
     plain = {"showgrid": False, "zeroline": False, "automargin": True}
