@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import command
+from command_line import STUDY, command
 from waiting import PATIENCE_S
 
 
@@ -17,13 +17,16 @@ def test_three_first_runs_at_once_all_finish(tmp_path: Path, postgres: Callable[
     places = {"OPTUNA_STORAGE": postgres("first-optuna")}
     if tracked_there:
         places["MLFLOW_TRACKING_URI"] = postgres("first-mlflow")
-    options = ("--folds", "1", "--trials", "1", "--workers", "1", "--home", tmp_path / "home", "--json")
+    options = ("--trials", "1", "--workers", "1", "--home", tmp_path / "home", "--json")
+    studies = [tmp_path / f"s{number}.toml" for number in range(3)]
+    for study in studies:
+        study.write_text(STUDY.replace("tiny", study.stem))
     runs = [
         subprocess.Popen(
-            command("run", "digits", "--study", f"s{number}", *options),
+            command("run", study, *options),
             env=os.environ | places, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
-        for number in range(3)
+        for study in studies
     ]  # fmt: skip
     said = [run.communicate(timeout=PATIENCE_S)[1] for run in runs]
     assert [run.returncode for run in runs] == [0, 0, 0], said
