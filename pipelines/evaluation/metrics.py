@@ -18,6 +18,8 @@ from pipelines.files.archives import Array
 
 CLASSIFICATION_METRICS = ("accuracy", "loss", "balanced_accuracy", "macro_f1", "auc", "average_precision")
 REGRESSION_METRICS = ("rmse", "mae", "r2")
+SHOWN_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "rmse", "mae", "r2", "loss")
+"""Metrics in the order in which a report and a model card list them."""
 
 
 @dataclass(frozen=True, slots=True)

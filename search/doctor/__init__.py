@@ -16,7 +16,7 @@ from search.doctor.findings import Diagnosis, Finding
 from search.doctor.leftovers import artifact_leftovers, spool_leftovers, unreadable
 from search.doctor.registry import logged_model_findings, model_findings
 from search.doctor.trials import trial_findings
-from search.doctor.view import all_runs, spooled, view_study
+from search.doctor.view import spooled, view_study
 from search.home.addresses import is_sqlite
 from search.home.locks import SearchedError, slug_lock, study_lock
 from search.home.read_only import can_write, readable
@@ -28,7 +28,7 @@ from search.storage.attributes import SPEC
 from search.storage.sharing import is_searched
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect, mlflow_errors, open_home, require_answer
-from search.tracking.history import all_pages
+from search.tracking.history import all_pages, all_runs
 from search.tracking.spool import collect_spools
 
 if TYPE_CHECKING:

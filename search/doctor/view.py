@@ -18,7 +18,7 @@ from search.optimization.seeds import trial_seed
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Entry, Epoch, RunStart, now_ms
-from search.tracking.history import all_pages
+from search.tracking.history import all_runs
 from search.tracking.run_names import trial_number, trial_run_name
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.spool import read_entry
@@ -87,13 +87,6 @@ def view_study(settings: Settings, client: MlflowClient, name: str, study: Store
         trials = study.get_trials(deepcopy=False)
         view.unfinished = {trial_run_name(trial.number) for trial in trials if not trial.state.is_finished()}
     return view
-
-
-def all_runs(client: MlflowClient, experiment_ids: list[str]) -> Iterator[Run]:
-    """All runs of experiments, deleted ones included."""
-    from mlflow.entities import ViewType
-
-    yield from all_pages(client.search_runs, experiment_ids, "", ViewType.ALL, 1000)
 
 
 def spooled(settings: Settings, slug: str = "*") -> Iterator[tuple[Path, Entry]]:

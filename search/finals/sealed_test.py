@@ -28,7 +28,7 @@ from search.finals.tested_models import READ, models_tested_on, number_of, recor
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line
-from search.optimization.baselines import baseline_scores
+from search.optimization.baselines import baseline_scores, constant_prediction
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.storage.attributes import SEAL
@@ -106,12 +106,10 @@ def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predi
 
 def _predict(model: Predictor, test: Split, dataset: Dataset) -> Predictions:
     """The model's predictions of the test rows, and those of a model that knows no inputs."""
-    outputs, target, training = model.probabilities(test.x), dataset.preprocessing.target, dataset.fitted
+    outputs, target, constant = model.probabilities(test.x), dataset.preprocessing.target, constant_prediction(dataset)
     if target is None:
-        counts = np.bincount(training.y, training.weight, dataset.n_outputs)
-        return Predictions(outputs, test.y, counts / counts.sum(), test.weight, test.group)
-    mean = np.average(target.decode(training.y), weights=training.weight, keepdims=True)
-    return Predictions(outputs.reshape(-1), target.decode(test.y), mean, test.weight, test.group)
+        return Predictions(outputs, test.y, constant, test.weight, test.group)
+    return Predictions(outputs.reshape(-1), target.decode(test.y), constant, test.weight, test.group)
 
 
 def _accuracy(model: Predictor, test: Split) -> float:

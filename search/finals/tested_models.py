@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from search.tracking.connection import mlflow_errors
 from search.tracking.entries import now_ms
-from search.tracking.history import all_pages
+from search.tracking.history import all_pages, all_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,8 +56,7 @@ def models_tested_on(client: MlflowClient, test_rows: str, fingerprint: str) -> 
 
         experiments = [str(e.experiment_id) for e in all_pages(client.search_experiments, ViewType.ALL)]
         for query in queries:
-            runs = all_pages(client.search_runs, experiments, query, ViewType.ALL, 1000)
-            found |= {str(run.info.run_id): run for run in runs}
+            found |= {str(run.info.run_id): run for run in all_runs(client, experiments, query)}
     same = [run for run in found.values() if not test_rows or run.data.tags.get(TEST_ROWS, test_rows) == test_rows]
     return [str(run.info.run_id) for run in sorted(same, key=_first_read)]
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from search.home.addresses import sqlite_address, sqlite_file
 from search.home.relocation import correct_addresses
-from search.home.settings import Settings
+from search.home.settings import DATABASE_FILES, Settings
 
 _TRIES = 3
 
@@ -75,5 +75,5 @@ def _state(file: Path) -> dict[Path, tuple[int, int]]:
 
 def can_write(settings: Settings) -> bool:
     """Whether this process can write a home and the databases in it."""
-    databases = [path for name in ("optuna.db", "mlflow.db") for path in settings.home.glob(name)]
+    databases = [path for name in DATABASE_FILES for path in settings.home.glob(name)]
     return os.access(settings.home, os.W_OK | os.X_OK) and all(os.access(path, os.W_OK) for path in databases)

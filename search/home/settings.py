@@ -16,6 +16,8 @@ from pipelines.errors import UnavailableError
 from search.home.addresses import is_http, is_sqlite, sqlite_address, sqlite_file
 from search.home.text import redact
 
+DATABASE_FILES = _OPTUNA_FILE, _MLFLOW_FILE = ("optuna.db", "mlflow.db")
+"""Databases of a home that has no servers."""
 _TRACKERS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 _DATABRICKS = "; Databricks is not supported, its experiments are named by folders: use another server of MLflow"
@@ -92,11 +94,11 @@ def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.envi
         UnavailableError: A path or an address is invalid.
     """
     home = _folder(home or environ.get("MLP_SEARCH_HOME") or "mlruns", "home")
-    tracking_uri = _address(environ, "MLFLOW_TRACKING_URI", _TRACKERS) or sqlite_address(home / "mlflow.db")
+    tracking_uri = _address(environ, "MLFLOW_TRACKING_URI", _TRACKERS) or sqlite_address(home / _MLFLOW_FILE)
     data = environ.get("MLP_SEARCH_DATA")
     return Settings(
         home=home,
-        optuna_storage=_address(environ, "OPTUNA_STORAGE") or sqlite_address(home / "optuna.db"),
+        optuna_storage=_address(environ, "OPTUNA_STORAGE") or sqlite_address(home / _OPTUNA_FILE),
         tracking_uri=tracking_uri,
         registry_uri=_address(environ, "MLFLOW_REGISTRY_URI", _TRACKERS) or tracking_uri,
         artifact_root=None if is_http(tracking_uri) else (home / "artifacts").as_uri(),
@@ -163,7 +165,7 @@ def make_private(settings: Settings) -> None:
     """Takes a home's databases and locks from other users: versions before this one let them read some."""
     if not os.access(settings.home, os.W_OK):
         return
-    databases = [path for name in ("optuna.db", "mlflow.db") for path in settings.home.glob(name + "*")]
+    databases = [path for name in DATABASE_FILES for path in settings.home.glob(name + "*")]
     for path in (*databases, *settings.locks.glob("*.lock")):
         with suppress(OSError):  # a file that ends meanwhile, another user's, or a file system that cannot be written
             if path.stat().st_mode & 0o077:

@@ -14,7 +14,7 @@ from search.optimization.leaderboard import leaderboard
 from search.storage.stored_study import StoredStudy
 from search.tracking import Tracker
 from search.tracking.entries import LOST, MODEL_FILE
-from search.tracking.history import all_pages
+from search.tracking.history import all_runs
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import Runs
 
@@ -106,11 +106,9 @@ class ModelKeeper:
 
 def _named(mlflow: Runs, names: Collection[str]) -> Iterator[Run]:
     """The runs of some names that were not deleted."""
-    from mlflow.entities import ViewType
-
     if len(names) <= _FEW:
         for name in names:
             yield from mlflow.find(name)
         return
-    runs = all_pages(mlflow.client.search_runs, [mlflow.experiment_id], "", ViewType.ACTIVE_ONLY, 1000)
+    runs = all_runs(mlflow.client, [mlflow.experiment_id], with_deleted=False)
     yield from (run for run in runs if run.info.run_name in names)

@@ -14,7 +14,7 @@ from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.addresses import is_http, is_postgresql
 from search.home.locks import study_lock
 from search.home.relocation import follow_home
-from search.home.settings import Settings, read_settings
+from search.home.settings import DATABASE_FILES, Settings, read_settings
 from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
 from search.storage.database import open_storage
@@ -54,7 +54,7 @@ def migrate(*, home: Path | None = None) -> Migration:
     source = read_settings(home, {})
     _check_addresses(target)
     pairs = [(source.optuna_storage, target.optuna_storage), (source.tracking_uri, target.tracking_uri)]
-    for name in ("optuna.db", "mlflow.db"):
+    for name in DATABASE_FILES:
         if not (source.home / name).is_file():
             raise NotFoundError(f"home {source.home}: must have databases of its own to move, got no {name}")
     follow_home(source)

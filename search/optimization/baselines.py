@@ -71,13 +71,19 @@ def baseline_scores(
     return scores if linear is None else scores | {"linear": _score(dataset, rows, linear)}
 
 
+def constant_prediction(dataset: Dataset) -> Array:
+    """Returns the answer of a model that knows no inputs: (n_classes,) shares in the rows of training, or (1,) mean."""
+    rows, target = dataset.fitted, dataset.preprocessing.target
+    if target:
+        return np.asarray(np.average(target.decode(rows.y), weights=rows.weight, keepdims=True))
+    counts: Array = np.bincount(rows.y, rows.weight, dataset.n_outputs)
+    return np.asarray(counts / counts.sum())
+
+
 def _constant(dataset: Dataset, n_rows: int) -> Array:
     """Returns (n_rows, n_classes) shares of the classes in training, or (n_rows,) means."""
-    y, target = dataset.training.y, dataset.preprocessing.target
-    if target:
-        return np.full(n_rows, np.average(target.decode(y), weights=dataset.training.weight))
-    counts = np.bincount(y, dataset.training.weight, dataset.n_outputs)
-    return np.tile(counts / counts.sum(), (n_rows, 1))
+    answers = np.tile(constant_prediction(dataset), (n_rows, 1))
+    return answers[:, 0] if dataset.preprocessing.target else answers
 
 
 def _linear(dataset: Dataset, x: Array, class_weight: ClassWeight | None) -> Array | None:

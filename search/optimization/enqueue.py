@@ -15,7 +15,7 @@ from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.html import HtmlResult
 from search.home.locks import SearchedError, study_lock
 from search.home.settings import read_settings
-from search.optimization.leaderboard import trial_row
+from search.optimization.leaderboard import SHORT_NAMES, trial_row
 from search.optimization.studies import load_own_study, load_writable_study
 from search.spec import StudySpec, spec_from_dict
 from search.spec.space import SearchSpace
@@ -24,8 +24,6 @@ from search.storage.attributes import ENQUEUED, SPEC
 from search.storage.sharing import exclusive_access
 
 _PLACE = "enqueue, start[0]."
-_SHORT = {"lr": "learning_rate", "batch": "batch_size"}
-"""Names that the leaderboard shows, of hyperparameters that have other names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def enqueue(name: str, values: Mapping[str, object], *, like: int | None = None,
 
 def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None) -> Enqueued:
     spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
-    given = {_SHORT.get(name, name): _value(given) for name, given in values.items()}
+    given = {SHORT_NAMES.get(name, name): _value(given) for name, given in values.items()}
     configuration = _configuration(spec, _others(study, like, spec.space) | given)
     params = spec.space.params(configuration)
     _require_new(study, spec.space, params)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import optuna
 
+from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES, Objective, epoch_metrics
 from search.home.html import HtmlResult
 from search.optimization.baselines import Comparison, compare
@@ -15,6 +16,8 @@ from search.storage.attributes import COLUMNS, ENQUEUED, FACTS, ORIGIN, RESULT, 
 
 Origin: TypeAlias = Literal["start", "enqueued", "sampled"]
 Columns: TypeAlias = dict[str, object]
+SHORT_NAMES = {"lr": "learning_rate", "batch": "batch_size"}
+"""Names that the leaderboard shows, of hyperparameters that have other names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,19 @@ class TrialRow(HtmlResult):
     def comparison(self) -> Comparison:
         """The value beside the baselines of its metric."""
         return compare(self.value, OBJECTIVES[self.objective], self.baselines, self.majority)
+
+
+def row_of(rows: Sequence[TrialRow], number: int, study: str) -> TrialRow:
+    """The row of a trial.
+
+    Raises:
+        NotFoundError: The study has no such trial.
+    """
+    row = next((row for row in rows if row.number == number), None)
+    if row is None:
+        there = f"the trials are 0 to {len(rows) - 1}" if rows else "it has none yet"
+        raise NotFoundError(f"trial {number}: must be one of study {study!r}; {there}")
+    return row
 
 
 def objective_of(attributes: Mapping[str, Any]) -> Objective:

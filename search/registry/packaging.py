@@ -19,6 +19,7 @@ import pipelines
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.decisions import ResidualInterval, Threshold
+from pipelines.evaluation.metrics import SHOWN_METRICS
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from pipelines.training.history import sha256
 from search.finals.winner import Winner, fetch_model, measured_winner
@@ -34,8 +35,6 @@ from search.tracking.experiment_view import plain
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_MEASURES = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "rmse", "mae", "r2", "loss")
-"""Metrics of the held-out test, in the order of the card."""
 _IMPORT = re.compile(r"^(\s*(?:from|import) )pipelines\b", re.MULTILINE)
 
 
@@ -131,7 +130,7 @@ def model_card(
     loader = PackageLoader("search.registry", ".")
     environment = Environment(loader=loader, undefined=StrictUndefined)  # noqa: S701
     environment.filters |= {"plain": plain, "times": times, "value_text": value_text}
-    known = {name: tagged(tags, f"test_{name}") for name in dict.fromkeys((winner.objective.metric, *_MEASURES))}
+    known = {name: tagged(tags, f"test_{name}") for name in dict.fromkeys((winner.objective.metric, *SHOWN_METRICS))}
     return environment.get_template("model_card.md.j2").render(
         tags=tags,
         dataset=dataset,

@@ -15,7 +15,7 @@ from search.optimization.studies import load_own_study
 from search.storage import StoredStudy, storage_errors
 from search.storage.sharing import is_searched, sole_lock
 from search.tracking.connection import connect, mlflow_errors, open_home
-from search.tracking.history import all_pages
+from search.tracking.history import all_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +45,4 @@ def idle_study(name: str, home: Path | None) -> Iterator[tuple[Settings, StoredS
 
 def run_ids_of(client: MlflowClient, experiment_id: str) -> list[str]:
     """The runs of an experiment, deleted ones too."""
-    from mlflow.entities import ViewType
-
-    runs = all_pages(client.search_runs, [experiment_id], "", ViewType.ALL, 1000)
-    return [str(run.info.run_id) for run in runs]
+    return [str(run.info.run_id) for run in all_runs(client, [experiment_id])]

@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from pipelines.errors import InputError, NotFoundError
+from pipelines.errors import InputError
 from search.home.html import HtmlResult, html_line, html_table
 from search.home.settings import read_settings
 from search.home.text import wrapped
-from search.optimization.leaderboard import TrialRow, leaderboard
+from search.optimization.leaderboard import TrialRow, leaderboard, row_of
 from search.optimization.studies import load_own_study, load_study
 from search.reporting.display import score, seconds
 from search.reporting.screen import Table
@@ -118,14 +118,11 @@ def compare(names: Sequence[str], *, home: Path | None = None) -> Comparison:
 
 
 def _trials(study: str, numbers: Sequence[int], home: Path | None) -> Comparison:
-    rows = {row.number: row for row in leaderboard(load_study(read_settings(home), study))}
-    for number in numbers:
-        if number not in rows:
-            there = f"the trials are 0 to {len(rows) - 1}" if rows else "it has none yet"
-            raise NotFoundError(f"trial {number}: must be one of study {study!r}; {there}")
+    rows = leaderboard(load_study(read_settings(home), study))
+    chosen = [row_of(rows, number, study) for number in numbers]
     if len(numbers) < 2:
         raise InputError(f"compare: must have two trials or more, got {numbers[0]} only: add another NUMBER")
-    return side_by_side([rows[number] for number in numbers])
+    return side_by_side(chosen)
 
 
 def side_by_side(rows: Sequence[TrialRow]) -> Comparison:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipelines.errors import DataError, UnavailableError
 from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.metrics import SHOWN_METRICS
 from pipelines.objectives import OBJECTIVES, Objective
 from search.devices.precision import AS_ASKED
 from search.finals.finalist import candidate_of, make_finalist
@@ -43,7 +44,6 @@ Facts: TypeAlias = dict[str, Any]
 """Values of the template by name."""
 
 _CURVES = 3
-_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "rmse", "mae", "r2", "loss")
 
 
 def write_report(name: str, output: Path | None = None, *, home: Path | None = None) -> Path:
@@ -141,7 +141,7 @@ def _measure(test: Facts | None, objective: Objective) -> Facts:
     if test is None:
         return {"label": label, "value": None}
     value, intervals = test[f"test_{shown.metric}"], test.get("intervals", {})
-    known = {name: test[f"test_{name}"] for name in (shown.metric, *_METRICS) if f"test_{name}" in test}
+    known = {name: test[f"test_{name}"] for name in (shown.metric, *SHOWN_METRICS) if f"test_{name}" in test}
     beside = compare(value, shown, test.get("baselines", {}), test.get("majority")).sentences("the model")
     figures = [(name.replace("_", " "), known[name], intervals.get(f"test_{name}")) for name in known]
     if not intervals:  # a test of an earlier version

@@ -12,13 +12,13 @@ from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from pipelines.errors import InputError
-from search.optimization.leaderboard import TrialRow
+from search.optimization.leaderboard import SHORT_NAMES, TrialRow
 
 Value: TypeAlias = float | str | None
 """A number, a text or nothing."""
 
 _NOT_SHOWN = ("params", "baselines")
-_SHORT = {"lr": "learning_rate", "batch": "batch_size", "trial": "number"}
+_SHORT = SHORT_NAMES | {"trial": "number"}
 """Names that the leaderboard shows, of columns that have other names."""
 _CONDITION = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<sign>==|!=|<=|>=|<|>)\s*(?P<value>.+?)\s*")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {

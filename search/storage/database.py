@@ -12,6 +12,7 @@ import optuna
 import sqlalchemy as sa
 
 from pipelines.errors import UnavailableError
+from search.home.addresses import is_postgresql
 from search.home.settings import MIGRATING, Settings, make_private, prepare_sqlite
 from search.home.text import one_line, redact
 from search.storage.retries import RetryingStorage
@@ -93,7 +94,7 @@ def creating_tables(address: str) -> Iterator[None]:
     Raises:
         SQLAlchemyError: The database cannot be reached.
     """
-    if not address.startswith("postgresql"):
+    if not is_postgresql(address):
         yield
         return
     with sa.create_engine(address, poolclass=sa.NullPool).connect() as connection:

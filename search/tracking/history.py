@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,10 @@ from search.tracking.entries import LOST, MODEL_FILE, Epoch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_ACTIVE, _ALL = 1, 3  # of MLflow's ViewType, whose import takes a second
+_MAX_RUNS = 1000  # MLflow's limit for one call
 
 
 def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
@@ -24,6 +28,13 @@ def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def all_runs(
+    client: MlflowClient, experiment_ids: Sequence[str], query: str = "", *, with_deleted: bool = True
+) -> Iterator[Run]:
+    """All runs of experiments that fit a query, deleted ones too if asked for."""
+    yield from all_pages(client.search_runs, list(experiment_ids), query, _ALL if with_deleted else _ACTIVE, _MAX_RUNS)
 
 
 def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> tuple[Epoch, ...]:

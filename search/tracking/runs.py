@@ -13,15 +13,14 @@ from search.home.text import redact
 from search.tracking.connection import connect, make_database, mlflow_errors
 from search.tracking.entries import MODEL_FILE, PREPROCESSING_FILE, Entry, Epoch, RunStart
 from search.tracking.experiment_view import NOTE, VIEW_TAG, experiment_tags, shows_the_same, zoomed
-from search.tracking.history import all_pages
+from search.tracking.history import all_runs
 from search.tracking.run_names import trial_number
 from search.tracking.spool import artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput as MlflowInput, Run
 
-_MAX_METRICS = _MAX_RUNS = 1000  # MLflow's limits for one call
-_ACTIVE = 1  # MLflow's ViewType.ACTIVE_ONLY, whose import takes a second
+_MAX_METRICS = 1000  # MLflow's limit for one call
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ class Runs:
             texts: A paragraph for each run name; its first two words are those of every paragraph for that run.
         """
         trials = []
-        for run in all_pages(self.client.search_runs, [self.experiment_id], "", _ACTIVE, _MAX_RUNS):
+        for run in all_runs(self.client, [self.experiment_id], with_deleted=False):
             if trial_number(run.info.run_name) is not None:
                 trials.append(run.data.metrics)
             text, known = texts.get(run.info.run_name), run.data.tags.get(NOTE, "")

@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 import optuna
 from optuna.trial import FrozenTrial
 
-from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES, Objective
 from search.home.html import HtmlResult
 from search.home.text import value_text
-from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
+from search.optimization.leaderboard import TrialRow, leaderboard, objective_of, row_of
 from search.optimization.pruners import rung
 from search.storage.attributes import PRUNED_AT, REQUEUED, RESULT, SPEC
 
@@ -47,10 +46,7 @@ def explain(study: optuna.Study, number: int) -> Explanation:
         NotFoundError: The study has no such trial.
     """
     rows = leaderboard(study)
-    row = next((row for row in rows if row.number == number), None)
-    if row is None:
-        there = f"the trials are 0 to {len(rows) - 1}" if rows else "it has none yet"
-        raise NotFoundError(f"trial {number}: must be one of study {study.study_name!r}; {there}")
+    row = row_of(rows, number, study.study_name)
     return _explain(row, rows, study.get_trials(deepcopy=False), study.user_attrs)
 
 
