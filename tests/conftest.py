@@ -80,6 +80,24 @@ def migrate_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         yield migrate
 
 
+@pytest.fixture(scope="session", autouse=True)
+def read_migrations_once() -> Iterator[None]:
+    """Reads the migrations of a library once in a process: to open one new home reads those of two libraries."""
+    from alembic.script import ScriptDirectory
+
+    read, known = ScriptDirectory.from_config, dict[str, ScriptDirectory]()
+
+    def from_config(config: Any) -> ScriptDirectory:
+        place = config.get_main_option("script_location")
+        if place not in known:
+            known[place] = read(config)
+        return known[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
+
+
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
     """The folder of the full ``mnist.npz`` and ``fashion_mnist.npz``; tests that need it are marked ``mnist``."""
