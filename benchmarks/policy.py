@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import optuna
-from harness import RESULTS, console, machine, write_result
+from harness import RESULTS, console, machine, options, write_result
 from learn_starts import learned_from, learned_from_curves
 from recorded import N_SEEDS, Curves, MissingDataError, Table, hpobench, lcbench
 from replay import finals, make_spec, plain_optuna, plain_search, replay_home, search
@@ -31,7 +31,8 @@ from search.finals.selection import EverySeed
 
 BUDGET = 16
 MARKS = (8, 16, 32, 48, 64)
-
+CLOCK_SLOTS, CLOCK_BUDGETS = 8, (16, 17, 18)
+"""Slots of the virtual clock of a new study, and the trainings with which it is replayed."""
 
 N_CURVES = 11
 """Datasets of LCBench that are replayed, every third one; starts are learned from the other ones of them."""
@@ -70,8 +71,15 @@ def curves() -> list[Curves]:
     return lcbench()[::3][:N_CURVES]
 
 
-def replay_table(number: int, place: int, n_plain: int = max(MARKS)) -> list[Found]:
-    """Every policy once on one table: they train with one recorded seed, and are scored with the same other ones."""
+def replay_table(number: int, place: int, n_plain: int = max(MARKS), on_clock: Sequence[int] = ()) -> list[Found]:
+    """Every policy once on one table: they train with one recorded seed, and are scored with the same other ones.
+
+    Args:
+        number: Of the repetition.
+        place: The table's.
+        n_plain: Trials of plain Optuna.
+        on_clock: Trainings of our searches on a virtual clock.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     table, others = tables()[place], [other for i, other in enumerate(tables()) if i != place]
     seeds = np.random.default_rng([number, place]).permutation(N_SEEDS)
@@ -80,7 +88,10 @@ def replay_table(number: int, place: int, n_plain: int = max(MARKS)) -> list[Fou
     def score(configuration: Hyperparameters) -> float:
         return float(np.mean([100 * table.curve(configuration, seed)[0] for seed in held_out]))
 
-    found = ours(table, others, number, trained, new, score)
+    def policy(budget: int, virtual_slots: int) -> list[Found]:
+        return ours(table, others, number, budget, virtual_slots, trained, new, score)
+
+    found = [*policy(BUDGET, 0), *(each for budget in on_clock for each in policy(budget, CLOCK_SLOTS))]
     for name, sampler in (("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler)):
         best = plain_optuna(table, trained, n_plain, sampler(seed=number)) if n_plain else []
         found += [Found(f"{name} {mark}", table.name, score(best[mark - 1])) for mark in MARKS if mark <= n_plain]
@@ -88,19 +99,27 @@ def replay_table(number: int, place: int, n_plain: int = max(MARKS)) -> list[Fou
 
 
 def ours(
-    table: Table, others: Sequence[Table], number: int, trained: int, new: Sequence[int], score: Score
+    table: Table,
+    others: Sequence[Table],
+    number: int,
+    budget: int,
+    virtual_slots: int,
+    trained: int,
+    new: Sequence[int],
+    score: Score,
 ) -> list[Found]:
     """``run --auto`` with a budget and starts learned from other tables; and ``finalists`` after as many trials."""
-    n_trials = n_search(BUDGET)
+    n_trials = n_search(budget)
     starts = learned_from(others, n_trials // 2)
+    clock = ", on the clock" if virtual_slots else ""
     found = []
     plans = (
-        (f"ours {BUDGET}", n_trials, rounds_for(BUDGET - n_trials)),
-        (f"{BUDGET} and finalists", BUDGET, EverySeed((5,) * 3)),
+        (f"ours{clock} {budget}", n_trials, rounds_for(budget - n_trials)),
+        (f"{budget} and finalists{clock}", budget, EverySeed((5,) * 3)),
     )
     for name, n, plan in plans:
         with replay_home() as settings:
-            study = search(make_spec(table, n, number, starts), table, trained, settings)
+            study = search(make_spec(table, n, number, starts), table, trained, settings, virtual_slots)
         assert plan is not None
         verdict, _ = finals(study, table, plan, new)
         expected = None if verdict.expected is None else 100 * verdict.expected
@@ -117,8 +136,7 @@ def replay_curves(place: int) -> list[Found]:
     learned = learned_from_curves(others, 4)
     for name, starts, n, virtual_slots in (
         ("ours", learned, BUDGET, 0),
-        ("ours, on the clock", learned, BUDGET, 8),
-        ("ours, on the clock", learned, BUDGET + 2, 8),
+        *(("ours, on the clock", learned, budget, CLOCK_SLOTS) for budget in CLOCK_BUDGETS),
         ("ours, no starts", [], BUDGET, 0),
     ):
         with replay_home() as settings:
@@ -131,12 +149,13 @@ def replay_curves(place: int) -> list[Found]:
     return found
 
 
-def replay_all(n_repetitions: int, n_processes: int) -> tuple[list[Found], list[Found]]:
+def replay_all(n_repetitions: int, n_processes: int, on_clock: Sequence[int] = ()) -> tuple[list[Found], list[Found]]:
     """Every policy on every table, some times each; and on datasets of LCBench, where that is there."""
     tables()  # forked processes share them
     jobs = list(itertools.product(range(n_repetitions), range(len(tables()))))
     with ProcessPoolExecutor(n_processes) as pool:
-        of_tables = list(itertools.chain(*pool.map(replay_table, *zip(*jobs, strict=True), chunksize=4)))
+        replay = partial(replay_table, on_clock=on_clock)
+        of_tables = list(itertools.chain(*pool.map(replay, *zip(*jobs, strict=True), chunksize=4)))
     try:
         curves()
     except MissingDataError as error:
@@ -191,14 +210,17 @@ def show(rows: dict[str, dict[str, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=25, help="of each policy on each of the eight tables")
+    parser.add_argument(
+        "--clock", action="store_true", help=f"HPOBench on the clock too, with {CLOCK_BUDGETS} trainings"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=RESULTS / "policy.json")
     given = parser.parse_args()
     began = time.perf_counter()
-    of_tables, of_curves = replay_all(given.repetitions, given.processes)
-    document: dict[str, object] = {"machine": machine(), "load": os.getloadavg()[0]}
+    of_tables, of_curves = replay_all(given.repetitions, given.processes, CLOCK_BUDGETS if given.clock else ())
+    document: dict[str, object] = {"machine": machine(), "load": os.getloadavg()[0], "options": options(given)}
     document |= {"hpobench": means(of_tables), "lcbench": means(of_curves)}
-    policies = (f"ours {BUDGET}", f"{BUDGET} and finalists")
+    policies = tuple(dict.fromkeys(each.policy for each in of_tables if each.expected is not None))
     document["bias"] = {policy: asdict(bias(of_tables, policy)) for policy in policies}
     epochs = {each.policy: [] for each in of_curves}
     for each in of_curves:
