@@ -67,10 +67,11 @@ def main(root: Path) -> int:
             lines = code_lines(source, tree)
             problems += oversized(path.relative_to(root), tree, lines)
             n_lines[package] += len(lines)
-            n_files[path.parent.relative_to(root)] += 1
             n_any += sum(isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(tree))
+        files = (path for path in (root / package).rglob("*") if path.is_file() and path.suffix != ".pyc")
+        n_files.update(path.parent.relative_to(root) for path in files)
     problems += [
-        f"{folder}: has {count} Python files; at most {MAX_FILES_IN_FOLDER} are allowed"
+        f"{folder}: has {count} files; at most {MAX_FILES_IN_FOLDER} are allowed"
         for folder, count in n_files.items()
         if count > MAX_FILES_IN_FOLDER
     ]

@@ -82,7 +82,7 @@ def render(study: StoredStudy, settings: Settings) -> str:
     """The page as HTML; all values from data are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(loader=PackageLoader("search.reporting", "."), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=PackageLoader("search.reporting"), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"asdict": asdict, "score": score, "seconds": seconds, "short": short, "times": times}
     environment.filters |= {"interval": interval, "ordinal": ordinal, "mark": mark, "legend": legend}
     rows = leaderboard(study)
