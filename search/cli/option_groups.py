@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, get_args
 
 import typer
 
-from pipelines.config import UNNAMED
+from pipelines.config import UNNAMED, Activation, Embedding, Normalization, Shape
 from pipelines.errors import InputError
+from pipelines.objectives import Task
 
 GroupedOptions: TypeAlias = Mapping[str, object]
 """Values by their key in the study file, of the options that were typed."""
@@ -29,6 +30,11 @@ def _option_in(panel: str, metavar: str | None, text: str, default: object) -> o
     return typer.Option(metavar=metavar, help=text, show_default=str(default), rich_help_panel=panel)
 
 
+def one_of(values: object) -> str:
+    """The values of a ``Literal`` as the help shows them: ``none|batch|layer``."""
+    return "|".join(get_args(values))
+
+
 def _of_network(metavar: str | None, text: str, name: str) -> object:
     unnamed = UNNAMED.get(name, "0; with adamw Keras's own")
     default = str(unnamed).lower() if isinstance(unnamed, bool) else str(unnamed)
@@ -39,7 +45,7 @@ def _of_network(metavar: str | None, text: str, name: str) -> object:
 _FOLDS = "5 in a new study of fewer than 5,000 rows, else 1"
 _DATA_OPTIONS = {
     "target": data_option("COLUMN", "The column to predict, for tables.", "target"),
-    "task": data_option("classification|regression", "The type of the target.", "auto, by its values"),
+    "task": data_option(one_of(Task), "The type of the target.", "auto, by its values"),
     "group": data_option(
         "COLUMN", "Keep rows with the same value in one split, such as the rows of one patient.", "none"
     ),
@@ -53,14 +59,14 @@ _DATA_OPTIONS = {
     ),
 }
 _NETWORK_OPTIONS = {
-    "activation": _of_network("relu|gelu|silu|tanh|selu", "Activation of each hidden layer.", "activation"),
-    "normalization": _of_network("none|batch|layer", "Normalization before each activation.", "normalization"),
+    "activation": _of_network(one_of(Activation), "Activation of each hidden layer.", "activation"),
+    "normalization": _of_network(one_of(Normalization), "Normalization before each activation.", "normalization"),
     "input_dropout": _of_network("SHARE", "Share of inputs dropped.", "input_dropout"),
     "noise": _of_network("STDDEV", "Gaussian noise before each activation.", "noise"),
     "weight_decay": _of_network("RATE", "Decoupled weight decay.", "weight_decay"),
     "max_norm": _of_network("NORM", "Largest norm of the weights into a unit; 0: no limit.", "max_norm"),
     "label_smoothing": _of_network("SHARE", "Share of the target spread over all classes.", "label_smoothing"),
-    "shape": _of_network("constant|funnel", "Widths of the hidden layers.", "shape"),
+    "shape": _of_network(one_of(Shape), "Widths of the hidden layers.", "shape"),
     "residual": _of_network(None, "Add a layer's input to its output.", "residual"),
     "ema": _of_network("MOMENTUM", "Average the weights over the steps; 0: do not.", "ema"),
     "warmup": _of_network("SHARE", "Share of the steps in which the learning rate rises.", "warmup"),
@@ -68,7 +74,7 @@ _NETWORK_OPTIONS = {
     "gradient_clip": _of_network("NORM", "Largest norm of a step's gradient; 0: no limit.", "gradient_clip"),
     "shift": _of_network("PIXELS", "Move pictures at random in training.", "shift"),
     "flip": _of_network(None, "Mirror pictures at random in training.", "flip"),
-    "embedding": _of_network("none|piecewise", "Embedding of the numeric columns of a table.", "embedding"),
+    "embedding": _of_network(one_of(Embedding), "Embedding of the numeric columns of a table.", "embedding"),
 }
 _GROUPS = {"data": _DATA_OPTIONS, "network": _NETWORK_OPTIONS}
 _NOT_TEXT: dict[str, type] = {"folds": int, "shift": int, "residual": bool, "flip": bool} | dict.fromkeys(

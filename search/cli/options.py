@@ -13,8 +13,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines.config import Hyperparameters
+from pipelines.config import AskedPrecision, ClassWeight as _Weights, Hyperparameters
 from pipelines.errors import SpecError
+from search.cli.option_groups import one_of
 from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
 
@@ -95,12 +96,12 @@ Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
 Objective = Annotated[
     str | None, option("METRIC", "Ranks trials: val_accuracy, val_auc, val_rmse, …", "val_accuracy, val_rmse")
 ]
-ClassWeight = Annotated[str | None, option("none|balanced", "Weights of the classes in the loss.", "none")]
+ClassWeight = Annotated[str | None, option(one_of(_Weights), "Weights of the classes in the loss.", "none")]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
 Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]
 Precision = Annotated[
     str | None,
-    option("auto|float32|bfloat16", "Precision of matrix products in training.", "auto, by processor and sizes"),
+    option(one_of(AskedPrecision), "Precision of matrix products in training.", "auto, by processor and sizes"),
 ]
 _PRESETS, _PRESET_HELP = "classic|strong|tiny", "The space and its start configurations."
 Preset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong; classic for arrays with fewer than 5,000 rows")]

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import search
-from pipelines.config import DataConfig, Hyperparameters, Layer
-from search.cli.option_groups import NOTHING, GroupedOptions, data_option, with_option_groups
+from pipelines.config import DataConfig, Hyperparameters, Layer, Scaling, Schedule
+from pipelines.objectives import Loss
+from search.cli.option_groups import NOTHING, GroupedOptions, data_option, one_of, with_option_groups
 from search.cli.options import ClassWeight, Home, Json, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
 from search.reporting.screen import console, is_quiet, is_verbose
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
 _OF_THE_COMMAND = ("source", "data", "network", "continue_run", "home", "as_json")
 _HP, _DATA = Hyperparameters(), DataConfig("")
-_Loss = Annotated[str | None, option("mse|mae|huber", "Loss of a regression.", "mse")]
-_Scaling = Annotated[
-    str | None, data_option("auto|minmax|standard|robust|quantile|none", "Scaling of the inputs.", "auto")
-]
+_Loss = Annotated[str | None, option(one_of(Loss), "Loss of a regression.", "mse")]
+_Scaling = Annotated[str | None, data_option(one_of(Scaling), "Scaling of the inputs.", "auto")]
 _ValidationFraction = Annotated[
     float | None, data_option("SHARE", "Validation share of training rows.", _DATA.validation_fraction)
 ]
@@ -36,9 +35,7 @@ def train(
     dropout: Annotated[float | None, option("SHARE", "Share of units dropped after each layer.", _HP.dropout)] = None,
     optimizer: Annotated[str | None, option("NAME", "A Keras optimizer.", _HP.optimizer)] = None,
     learning_rate: Annotated[float | None, option("RATE", "Learning rate.", "Keras's for the optimizer")] = None,
-    schedule: Annotated[
-        str | None, option("constant|cosine|onecycle", "Schedule of the learning rate.", _HP.schedule)
-    ] = None,
+    schedule: Annotated[str | None, option(one_of(Schedule), "Schedule of the learning rate.", _HP.schedule)] = None,
     epochs: Annotated[int | None, option("N", "Passes over the rows; with --continue, more.", _HP.epochs)] = None,
     batch_size: Annotated[int | None, option("N", "Rows of a step.", _HP.batch_size)] = None,
     seed: Seed = None,
