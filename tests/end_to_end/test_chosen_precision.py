@@ -67,7 +67,7 @@ def test_the_finals_and_the_champion_keep_the_precision_of_the_study(
     assert call("promote", "half", "--model", "half", "--home", home).code == 0
     [version] = client.search_model_versions("name = 'half'")
     assert version.tags["precision"] == "bfloat16"
-    assert "its matrix products took bfloat16 operands" in version.description
+    assert "the operands of its matrix products are bfloat16" in version.description
 
 
 def test_a_study_resumes_in_its_precision_or_not_at_all(study: Path, home: Path) -> None:
