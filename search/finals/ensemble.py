@@ -1,6 +1,6 @@
 """The winner's networks of several seeds as one model, which predicts the mean of their predictions.
 
-It costs no training: the weights of the finalists' model files lie side by side in one Keras model. Its run ends in the
+The weights of the model files of finalists, or of refits, lie side by side in one Keras model. Its run ends in the
 order of all runs, spool, study, MLflow, so a crash between two steps loses nothing and nothing is made twice.
 """
 
@@ -21,7 +21,7 @@ from pipelines.evaluation.predictor import Predictor
 from pipelines.training.history import sha256
 from search.finals.opening import exclusive_study
 from search.finals.readings import score_predictions
-from search.finals.winner import Winner, fetch_model, finals_runs
+from search.finals.winner import Winner, ensemble_parts, fetch_model
 from search.home.startup import prepare_inference
 from search.optimization.leaderboard import best_value
 from search.optimization.provenance import open_runs
@@ -33,7 +33,6 @@ from search.storage.attributes import VERDICT
 from search.tracking import Entry, Tracker, now_ms
 from search.tracking.connection import connect
 from search.tracking.entries import MODEL_FILE
-from search.tracking.run_names import ensemble_run_name
 from search.tracking.spool import write_entry
 
 
@@ -46,7 +45,8 @@ class Ensemble:
         run_id: That run in MLflow; None if it was not sent yet.
         networks: Number of networks whose mean it predicts: one for each seed, with folds for each seed and fold.
         mean: Mean value of the finalists that it is made of.
-        value: Its own objective on the validation rows. With folds None: each row trained some of its networks.
+        value: Its own objective on the validation rows. None where each row trained some of its networks: with folds,
+            and where they are refits.
     """
 
     run_name: str
@@ -67,7 +67,7 @@ def recorded_ensemble(study: optuna.Study) -> Ensemble | None:
     verdict = study.user_attrs.get(VERDICT)
     if not verdict:
         return None
-    name = ensemble_run_name(verdict["winner"], verdict["seeds"])
+    name, _ = ensemble_parts(study)
     if not (result := recorded_results(study).get(name)):
         return None
     mean = next(value for key, value in result.items() if key.startswith("mean_val_"))
@@ -89,7 +89,8 @@ def ask_for_ensemble(name: str, home: Path | None) -> None:
         if not verdict:
             raise NotFoundError(f"study {name!r}: must have finalists for an ensemble, got none: call finalists first")
         require_seeds(verdict["seeds"])
-        context.study.set_user_attr(VERDICT, verdict | {"model": "ensemble"})
+        if verdict.get("model") != "refit-ensemble":
+            context.study.set_user_attr(VERDICT, verdict | {"model": "ensemble"})
         make_ensemble(context, dataset)
 
 
@@ -104,11 +105,11 @@ def make_ensemble(context: StudyContext, dataset: Dataset) -> int:
         The number of runs that were not sent to MLflow: 0 or 1.
     """
     study, settings = context.study, context.settings
-    if recorded_ensemble(study):
+    name, parts = ensemble_parts(study)
+    if recorded_ensemble(study) or len(parts) < study.user_attrs[VERDICT]["seeds"]:  # a refit failed
         return 0
     context.observer.waiting("making one model of the networks of all seeds")
-    verdict = study.user_attrs[VERDICT]
-    entry, content = _pack(context, dataset, finals_runs(study, verdict["winner"], verdict["seeds"]))
+    entry, content = _pack(context, dataset, name, parts)
     folder = write_entry(settings.spool, entry, {MODEL_FILE: content})
     record_result(study, entry)
     with Tracker(lambda: open_runs(settings, context.spec, dataset), context.observer.note) as tracker:
@@ -117,34 +118,34 @@ def make_ensemble(context: StudyContext, dataset: Dataset) -> int:
     return tracker.undelivered
 
 
-def _pack(context: StudyContext, dataset: Dataset, finalists: Sequence[Winner]) -> tuple[Entry, bytes]:
+def _pack(context: StudyContext, dataset: Dataset, name: str, parts: Sequence[Winner]) -> tuple[Entry, bytes]:
     """The finished run of an ensemble, and its model file."""
     prepare_inference()
     from pipelines.training.model import build_pack, load_h5, pack_models, to_h5
 
     began, client, spool = time.monotonic(), connect(context.settings), context.settings.spool
-    files = [(fetch_model(client, spool, context.spec.name, run), run) for run in finalists]
+    files = [(fetch_model(client, spool, context.spec.name, run), run) for run in parts]
     models = [load_h5(content, run.model_sha256, f"{MODEL_FILE} of {run.run_name}") for content, run in files]
-    hyperparameters = finalists[0].candidate.hyperparameters
+    first, hyperparameters = parts[0], parts[0].candidate.hyperparameters
     arrays = pack_models(hyperparameters, models)
     model = build_pack(hyperparameters, dataset.preprocessing, arrays)
-    content, objective = to_h5(model), finalists[0].objective
+    content, objective = to_h5(model), first.objective
     result: dict[str, object] = {
         "params": hyperparameters.to_json(),
-        f"mean_{objective.name}": sum(run.value for run in finalists) / len(finalists),
+        f"mean_{objective.name}": sum(run.value for run in parts) / len(parts),
         "networks": len(arrays[0]),
-        "seed": finalists[0].seed,
-        "seeds": [run.seed for run in finalists],
+        "seed": first.seed,
+        "seeds": [run.seed for run in parts],
         "epochs_trained": 0,
-        "n_parameters": finalists[0].candidate.n_parameters,
+        "n_parameters": first.candidate.n_parameters,
         "precision": context.shape.precision(hyperparameters),
         "model_sha256": sha256(content),
         "stop_reason": "finished",
     }
-    if dataset.fold_of is None:
-        result[objective.best_key] = _value(Predictor(model, dataset.preprocessing), dataset, finalists[0])
+    if dataset.fold_of is None and first.role == "finalist":
+        result[objective.best_key] = _value(Predictor(model, dataset.preprocessing), dataset, first)
     result["duration_s"] = round(time.monotonic() - began, 3)
-    return _entry(context, finalists, result), content
+    return _entry(context, name, parts, result), content
 
 
 def _value(model: Predictor, dataset: Dataset, finalist: Winner) -> float:
@@ -157,16 +158,16 @@ def _value(model: Predictor, dataset: Dataset, finalist: Winner) -> float:
     return float(score_predictions(found, dataset, loss).metrics[finalist.objective.metric].value)
 
 
-def _entry(context: StudyContext, finalists: Sequence[Winner], result: dict[str, object]) -> Entry:
-    first, mean = finalists[0], result[f"mean_{finalists[0].objective.name}"]
+def _entry(context: StudyContext, name: str, parts: Sequence[Winner], result: dict[str, object]) -> Entry:
+    first, mean = parts[0], result[f"mean_{parts[0].objective.name}"]
     trial, hyperparameters = first.candidate.trial, first.candidate.hyperparameters
     start = context.run_start(
-        ensemble_run_name(trial, len(finalists)),
+        name,
         hyperparameters,
         first.seed,
         trial=str(trial),
-        role="ensemble",
-        seeds=", ".join(str(run.seed) for run in finalists),
+        role="ensemble" if first.role == "finalist" else "refit-ensemble",
+        seeds=", ".join(str(run.seed) for run in parts),
         networks=str(result["networks"]),
     )
     tags = tags_of("COMPLETE", result)

@@ -18,7 +18,7 @@ from pipelines.evaluation.row_scores import decode
 from pipelines.objectives import OBJECTIVES, Objective
 from search.optimization.leaderboard import best_value, objective_of
 from search.storage.attributes import RESULT
-from search.tracking.run_names import finalist_run_name, refit_run_name
+from search.tracking.run_names import finalist_run_name, refit_ensemble_run_name, refit_run_name
 
 _T = TypeVar("_T")
 
@@ -140,7 +140,17 @@ class Finalist:
     @property
     def refit_run(self) -> str:
         """The name of the run that trains it on training and validation rows together."""
-        return refit_run_name(self.candidate.trial, self.epochs)
+        return self.refit_runs[0]
+
+    @property
+    def refit_runs(self) -> list[str]:
+        """The names of its refits with as many seeds as it has runs."""
+        return [refit_run_name(self.candidate.trial, self.epochs, number) for number in range(1, self.n_seeds + 1)]
+
+    @property
+    def refit_ensemble_run(self) -> str:
+        """The name of the run of these refits as one model."""
+        return refit_ensemble_run_name(self.candidate.trial, self.epochs, self.n_seeds)
 
 
 def candidate_of(trial: FrozenTrial) -> Candidate:

@@ -37,8 +37,9 @@ from search.workers.pool import Pool
 from search.workers.start import prepare_pool, start_pool
 from search.workers.tasks import Task
 
-Model = Literal["finalist", "refit", "ensemble"]
-"""The model of a study: its median finalist, its winner trained once more, or the winner's networks of all seeds."""
+Model = Literal["finalist", "refit", "ensemble", "refit-ensemble"]
+"""The model of a study: its median finalist, its winner trained once more, the winner's networks of all seeds as one
+model, or as many refits as one model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ def run_finalists(
         refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
             as its best one was on average. The model is the last epoch's: there are no rows to choose another by. None
             does what the study's finalists did before; the first ones do it where the study has one split.
-        ensemble: Whether the winner's networks of all seeds become one model, which predicts their mean.
+        ensemble: Whether the winner's networks of all seeds become one model, which predicts their mean. With ``refit``
+            true they are refits, as many as there are seeds.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
         pool: Where they are trained; see ``run_study``.
         observer: Is told of every change; None for nobody.
@@ -114,12 +116,17 @@ def run_finalists(
     for option, value in (("--top", top), ("--seeds", seeds)):
         if value < 1:
             raise SpecError(f"{option}: must be at least 1, got {value}")
-    if refit and ensemble:
-        raise SpecError("--refit and --ensemble: choose one of them")
     if ensemble:
         require_seeds(seeds)
-    model: Model | None = "ensemble" if ensemble else None if refit is None else "refit" if refit else "finalist"
+    model = _model_of(refit=refit, ensemble=ensemble)
     return run_plan(name, EverySeed((top,) * seeds), model=model, home=home, pool=pool, observer=observer)
+
+
+def _model_of(*, refit: bool | None, ensemble: bool) -> Model | None:
+    """The model that options ask for; None where they leave it open."""
+    if ensemble:
+        return "refit-ensemble" if refit else "ensemble"
+    return None if refit is None else "refit" if refit else "finalist"
 
 
 def run_plan(
@@ -175,11 +182,12 @@ class _Finals:
         if not interrupted:
             verdict = self._judge()
             study.set_user_attr(VERDICT, as_attribute(verdict, self.plan.sizes) | {"model": model})
-            interrupted = model == "refit" and self._train_refit(verdict.winner)
+            refits = {"refit": 1, "refit-ensemble": self.n_seeds}.get(model or "", 0)
+            interrupted = self._train_refits(verdict.winner, refits)
         tracker.close()
         record_runs(study, tracker)
         undelivered = tracker.undelivered
-        if verdict and model == "ensemble" and self.n_seeds > 1:
+        if verdict and not interrupted and model in ("ensemble", "refit-ensemble") and self.n_seeds > 1:
             undelivered += make_ensemble(self.context, self.dataset)
         return self._result(verdict and self._judge(), undelivered, interrupted=interrupted)
 
@@ -221,19 +229,25 @@ class _Finals:
             return False
         return self._train(self.context.spec, self.dataset, self._next_finalist)
 
-    def _train_refit(self, winner: Finalist) -> bool:
+    def _train_refits(self, winner: Finalist, n_refits: int) -> bool:
         """Trains the winner on training and validation rows together; returns whether it was interrupted."""
-        spec = self.context.spec
-        if winner.refit_run in recorded_results(self.context.study):
+        spec, done = self.context.spec, recorded_results(self.context.study)
+        names = list(enumerate(winner.refit_runs[:n_refits], 1))
+        missing = [self._refit(winner, name, number) for number, name in names if name not in done]
+        if not missing:
             return False
-        job = self._job(0, winner.refit_run, winner.candidate, refit_seed(spec.seed), "refit")
+        jobs = iter(missing)
+        self.progress = Progress(spec.name, budget=len(missing), objective=self.context.objective, runs="refits")
+        if len(missing) == 1:
+            spec = replace(spec, workers=replace(spec.workers, slots=1))
+        return self._train(spec, joined(self.dataset), lambda _: next(jobs, None))
+
+    def _refit(self, winner: Finalist, name: str, number: int) -> FinalistJob:
+        job = self._job(number - 1, name, winner.candidate, refit_seed(self.context.spec.seed, number), "refit")
         job.task = replace(job.task, keep_last=True, keep_rows=False)
         job.last_epoch = winner.epochs
         job.metrics = refit_metrics(epoch_metrics(self.dataset.task, self.context.objective))
-        jobs = iter([job])
-        self.progress = Progress(spec.name, budget=1, objective=self.context.objective, runs="refits")
-        spec = replace(spec, workers=replace(spec.workers, slots=1))
-        return self._train(spec, joined(self.dataset), lambda _: next(jobs, None))
+        return job
 
     def _train(self, spec: StudySpec, dataset: Dataset, choose: Callable[[int], FinalistJob | None]) -> bool:
         """Trains what ``choose`` returns for a number of slots; returns whether it was interrupted."""

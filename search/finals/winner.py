@@ -32,7 +32,7 @@ class Winner:
 
     Attributes:
         candidate: Its configuration; its value is that of its trial, as the leaderboard shows it.
-        role: ``refit``, ``ensemble``, ``finalist``, or ``trial`` if there were no finals.
+        role: ``refit``, ``ensemble``, ``refit-ensemble``, ``finalist``, or ``trial`` if there were no finals.
         run_name: The run that trained it.
         run_id: That run in MLflow.
         seed: The seed it was trained with.
@@ -76,16 +76,18 @@ def find_winner(study: optuna.Study) -> Winner:
 
 def _roles(model: str | None) -> tuple[str, ...]:
     """The models before the median finalist; an earlier version recorded None where neither was asked for."""
-    return {"finalist": (), "ensemble": ("ensemble", "refit")}.get(model or "", ("refit", "ensemble"))
+    others = ("refit", "ensemble")
+    roles = {"finalist": (), "ensemble": ("ensemble", "refit"), "refit-ensemble": ("refit-ensemble", *others)}
+    return roles.get(model or "", others)
 
 
 def measured_winner(study: optuna.Study, winner: Winner) -> Winner:
     """The model whose predictions for the validation rows measure a winner.
 
-    That is the winner, or the median finalist of its configuration for a model that trained on these rows: a refit, and
-    with folds an ensemble.
+    That is the winner, or the median finalist of its configuration for a model that trained on these rows: a refit, an
+    ensemble of refits, and with folds every ensemble.
     """
-    if winner.role == "refit" or (winner.role == "ensemble" and folds_of(study.user_attrs) > 1):
+    if winner.role in ("refit", "refit-ensemble") or (winner.role == "ensemble" and folds_of(study.user_attrs) > 1):
         return _finals_winner(study, winner.candidate.trial, len(winner.seeds))
     return winner
 
@@ -98,13 +100,28 @@ def finals_runs(study: optuna.Study, number: int, n_seeds: int) -> list[Winner]:
     return [_winner(study, candidate, "finalist", name, results[name], [results[name]]) for name in names]
 
 
+def ensemble_parts(study: optuna.Study) -> tuple[str, list[Winner]]:
+    """The name of the ensemble that the finals of a study ask for, and its parts: finalists, or refits that trained."""
+    verdict, results = study.user_attrs[VERDICT], recorded_results(study)
+    number, n_seeds = verdict["winner"], verdict["seeds"]
+    finalists = finals_runs(study, number, n_seeds)
+    if verdict.get("model") != "refit-ensemble":
+        return ensemble_run_name(number, n_seeds), finalists
+    finalist = make_finalist(finalists[0].candidate, n_seeds, results)
+    trained = [name for name in finalist.refit_runs if results.get(name, {}).get("model_sha256")]
+    of_finalists = [results[run.run_name] for run in finalists]
+    refits = [_winner(study, finalist.candidate, "refit", name, results[name], of_finalists) for name in trained]
+    return finalist.refit_ensemble_run, refits
+
+
 def _finals_winner(study: optuna.Study, number: int, n_seeds: int, roles: Sequence[str] = ()) -> Winner:
     """The first of some models of a configuration that is made, or its median finalist."""
     results, gain = recorded_results(study), objective_of(study.user_attrs).gain
     candidate = candidate_of(study.get_trials(deepcopy=False)[number])
     names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
-    refit = make_finalist(candidate, n_seeds, results).refit_run
-    made = {"refit": refit, "ensemble": ensemble_run_name(number, n_seeds)}
+    finalist = make_finalist(candidate, n_seeds, results)
+    made = {"refit": finalist.refit_run, "refit-ensemble": finalist.refit_ensemble_run}
+    made["ensemble"] = ensemble_run_name(number, n_seeds)
     role = next((role for role in roles if results.get(made[role], {}).get("model_sha256")), "finalist")
     if role in made:
         chosen = made[role]

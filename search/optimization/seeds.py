@@ -1,12 +1,12 @@
 """The lineage of every seed: each follows from the study's seed and a number alone, and no two uses share one.
 
-===========================  ==================================
+===========================  ============================================
 a draw of the sampler        study's seed, trial, attempt
 the training of a trial      study's seed, trial, 0, 1
 the training of a finalist   study's seed, number of the seed, 0, 2
-the refit of the winner      study's seed, 0, 0, 3
+the refits of the winner     study's seed, number of the refit from 0, 0, 3
 the audit of a trial         study's seed, trial, 0, 4
-===========================  ==================================
+===========================  ============================================
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def finalist_seed(study_seed: int, number: int) -> int:
     return _derive(study_seed, number, 0, _FINALIST)
 
 
-def refit_seed(study_seed: int) -> int:
-    """The seed with which the winner is trained on the training and validation rows together."""
-    return _derive(study_seed, 0, 0, _REFIT)
+def refit_seed(study_seed: int, number: int = 1) -> int:
+    """The seed number ``number``, from 1, with which the winner is trained on training and validation rows together."""
+    return _derive(study_seed, number - 1, 0, _REFIT)
 
 
 def audit_seed(study_seed: int, number: int) -> int:

@@ -20,6 +20,7 @@ _ROLES = {
     "finalist": "trained again with a seed that no trial had",
     "refit": "trained once more, on training and validation rows together",
     "ensemble": "as the mean of the networks that its finalists trained",
+    "refit-ensemble": "as the mean of networks that were trained on training and validation rows together",
 }
 """Kinds of runs that are no trials, in words for the description on MLflow's page."""
 
@@ -56,7 +57,7 @@ class StudyContext:
         params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.shape.n_weights(hyperparameters)}
         own = {"study": self.spec.name, "precision": self.shape.precision(hyperparameters)}
         n_folds = self.spec.data.folds or 1
-        if n_folds > 1 and tags.get("role") != "refit":  # which is one network
+        if n_folds > 1 and tags.get("role") not in ("refit", "refit-ensemble"):  # which is one network
             own["folds"] = str(n_folds)
         if tags.get("role") in _ROLES:
             own[NOTE] = f"Trial {tags.get('trial')}, {_ROLES[tags['role']]}."

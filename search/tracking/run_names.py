@@ -29,14 +29,19 @@ def finalist_trial(run_name: str) -> int | None:
     return int(run_name.split("-")[1]) if run_name.startswith(_FINALIST) else None
 
 
-def refit_run_name(trial: int, epochs: int) -> str:
+def refit_run_name(trial: int, epochs: int, seed_number: int = 1) -> str:
     """The run of a refit: a trial's configuration trained on training and validation rows together."""
-    return f"refit-{trial:04d}-epochs-{epochs}"
+    return f"refit-{trial:04d}-epochs-{epochs}" + (f"-seed-{seed_number}" if seed_number > 1 else "")
 
 
 def ensemble_run_name(trial: int, n_seeds: int) -> str:
     """The run of an ensemble: the networks of a trial's configuration with the first n seeds as one model."""
     return f"ensemble-{trial:04d}-seeds-{n_seeds}"
+
+
+def refit_ensemble_run_name(trial: int, epochs: int, n_seeds: int) -> str:
+    """The run of an ensemble of refits."""
+    return f"ensemble-{trial:04d}-epochs-{epochs}-seeds-{n_seeds}"
 
 
 def training_run_name() -> str:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from pipelines.evaluation.metrics import Estimate, Evaluation
 
 _MAX_CLASSES = 15
+_TOGETHER = "Make one model of the winner's networks with all seeds; with --refit, of as many refits."
 _REFIT = "Train the winner again, with the validation rows, and use that model."
 
-Together = Annotated[bool, typer.Option("--ensemble", help="Make one model of the winner's networks with all seeds.")]
+Together = Annotated[bool, typer.Option("--ensemble", help=_TOGETHER)]
 Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; each reading is recorded.")]
 
 
@@ -43,8 +44,6 @@ def finalists(
 
     Example: mlp-search finalists digits --top 3 --seeds 5
     """
-    if refit and ensemble:
-        raise typer.BadParameter("--refit and --ensemble: choose one of them")
     from search.cli.live import watching
 
     with watching(plain=as_json) as observer:
@@ -151,7 +150,7 @@ def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, titl
     beside = compare(verdict.winner.mean, verdict.winner.objective, result.baselines, result.majority)
     lines = [verdict.explanation, *_expected_lines(verdict)]
     lines += beside.sentences("the winner")
-    return [table, *lines, *_refit_lines(result, verdict), *_ensemble_lines(result.ensemble, name)]
+    return [table, *lines, *_refit_lines(result, verdict), *_ensemble_lines(result, name)]
 
 
 def _expected_lines(verdict: search.Verdict) -> list[str]:
@@ -175,11 +174,12 @@ def _refit_lines(result: search.FinalistsResult, verdict: search.Verdict) -> lis
     return [f"{run} is the winner trained again, with the validation rows: evaluate, promote and predict use it."]
 
 
-def _ensemble_lines(ensemble: search.Ensemble | None, objective: str) -> list[str]:
+def _ensemble_lines(result: search.FinalistsResult, objective: str) -> list[str]:
     """Describes the ensemble of the winner's networks, in at most one line."""
-    if ensemble is None:
+    if (ensemble := result.ensemble) is None:
         return []
-    line = f"{ensemble.run_name} predicts the mean of the winner's {ensemble.networks} networks"
+    again = ", each trained again with the validation rows" if result.model == "refit-ensemble" else ""
+    line = f"{ensemble.run_name} predicts the mean of the winner's {ensemble.networks} networks{again}"
     if ensemble.value is None:
         return [f"{line}. It has no {objective} of its own: every row is a training row of some of them."]
     return [f"{line}: {objective} {display.score(ensemble.value)}."]

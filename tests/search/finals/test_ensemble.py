@@ -211,11 +211,34 @@ def test_the_whole_way_to_predictions(home: Path, results: dict[str, FinalistsRe
     assert call("doctor", "--home", home).code == 0
 
 
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_refits_of_all_seeds_as_one_model(home: Path, results: dict[str, FinalistsResult], name: str):
+    shown = call("finalists", name, "--top", 1, "--seeds", 2, "--refit", "--ensemble", "--home", home)
+    assert "2 networks, each trained again with the validation rows" in " ".join(shown.out.split())
+    study, client = study_of(home, name), client_of(home)
+    winner = find_winner(study)
+    assert (winner.role, winner.networks, winner.value) == (
+        "refit-ensemble", 2, pytest.approx(results[name].verdict.winner.mean),
+    )  # fmt: skip
+    assert measured_winner(study, winner).role == "finalist"
+    made = recorded_ensemble(study)
+    assert (made.run_name, made.value) == (results[name].verdict.winner.refit_ensemble_run, None)
+    assert client.get_run(winner.run_id).data.tags.get("folds") is None
+    refits = client.search_runs([client.get_run(winner.run_id).info.experiment_id], "tags.role = 'refit'")
+    assert {run.info.run_name for run in refits} == set(results[name].verdict.winner.refit_runs)
+    rows = dataset_of(home, name).validation.x
+    mean = np.mean([answers(home, run.info.run_id, rows) for run in refits], axis=0)
+    np.testing.assert_allclose(answers(home, winner.run_id, rows), mean, atol=1e-6)
+
+    again = run_finalists(name, top=1, seeds=2, home=home)
+    assert (again.model, again.ensemble) == ("refit-ensemble", made)
+    promote(name, model="of-refits", ensemble=True, home=home)
+    assert find_winner(study_of(home, name)).role == "refit-ensemble"
+    assert call("doctor", "--home", home).code == 0
+    run_finalists(name, top=1, seeds=2, ensemble=True, home=home)
+
+
 def test_wrong_options(home: Path):
-    both = call("finalists", "one", "--refit", "--ensemble", "--home", home)
-    assert (both.code, both.err.strip()) == (2, "error: --refit and --ensemble: choose one of them")
-    with pytest.raises(SpecError, match="choose one"):
-        run_finalists("one", refit=True, ensemble=True, home=home)
     with pytest.raises(SpecError, match="--seeds: must be at least 2 for an ensemble, got 1"):
         run_finalists("one", seeds=1, ensemble=True, home=home)
 
