@@ -19,12 +19,12 @@ unexport PYTHONDONTWRITEBYTECODE  # images set it, and then every command compil
 run: .venv/run.stamp  ## search the digits of scikit-learn, then print the results
 	$(BIN)/mlp-search run digits --trials 24
 
-test: .venv/test.stamp  ## everything that CI runs; at most 8 minutes on two cores
+test: .venv/test.stamp  ## everything that CI runs; about 12 minutes on two cores
 	+$(MAKE) --no-print-directory --jobs=2 check suite
 
-# Tests of servers and kills wait for half of their time: two more processes use it.
+# Tests of servers and kills wait for a third of their time: a third process uses it. A fourth gains nothing.
 suite: .venv/test.stamp
-	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 4 --dist worksteal
+	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/pytest --numprocesses 3 --dist worksteal
 
 quick: .venv/test.stamp  ## between two edits: lint, format, types and the fast tests; at most 90 s
 	$(BIN)/ruff check .
