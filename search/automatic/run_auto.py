@@ -10,7 +10,8 @@ from pathlib import Path
 from pipelines.errors import SpecError
 from search.automatic.rounds import Rounds
 from search.automatic.shares import MIN_BUDGET, TIME_SHARE, n_search, rounds_for, rounds_within
-from search.finals.finals import FinalistsResult, run_plan
+from search.finals.finals import run_plan
+from search.finals.result import FinalistsResult
 from search.home.settings import Settings, read_settings
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow

@@ -13,7 +13,7 @@ from pipelines.errors import MlpSearchError
 from pipelines.training.history import sha256
 from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
-from search.finals.finals import refit_metrics
+from search.finals.training import refit_metrics
 from search.optimization.leaderboard import metrics_of_epochs
 from search.tracking.entries import CHECKPOINT_FILE, LOST, MODEL_FILE, Entry, now_ms
 from search.tracking.history import read_artifact, read_history

@@ -43,7 +43,7 @@ POINTS: dict[str, tuple[str, ...]] = {
     "spool written": ("search.scheduling.trial_results:write_entry",),
     "result recorded": (
         "search.storage.cached_storage:CachedStorage.set_trial_user_attr",
-        "search.finals.finalist_runner:record_result",
+        "search.finals.training.finalist_runner:record_result",
     ),
     "result reported": ("optuna.study:Study.tell",),
     "model uploaded": ("mlflow:MlflowClient.log_artifact",),

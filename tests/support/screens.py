@@ -20,8 +20,8 @@ from search.cli.commands.studies import explanation_lines
 from search.cli.commands.upkeep import diagnosis_lines
 from search.doctor import Finding
 from search.finals.finalist import Candidate, Finalist
-from search.finals.finals import FinalistsResult
 from search.finals.readings import SealedResult
+from search.finals.result import FinalistsResult
 from search.finals.selection import judge
 from search.finals.winner import Winner
 from search.optimization.explanations import Explanation

@@ -20,7 +20,8 @@ from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
 from search.finals import ensemble as module
 from search.finals.ensemble import recorded_ensemble
-from search.finals.finals import FinalistsResult, run_finalists
+from search.finals.finals import run_finalists
+from search.finals.result import FinalistsResult
 from search.finals.sealed_test import evaluate
 from search.finals.winner import find_winner, measured_winner
 from search.home.settings import read_settings

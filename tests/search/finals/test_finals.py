@@ -23,7 +23,8 @@ from pipelines.evaluation.metrics import wilson_interval
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
 from search.finals.finalist import candidates, make_finalist
-from search.finals.finals import FinalistsResult, run_finalists
+from search.finals.finals import run_finalists
+from search.finals.result import FinalistsResult
 from search.finals.selection import judge
 from search.home.settings import read_settings
 from search.optimization.leaderboard import leaderboard

@@ -9,7 +9,7 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.loading import load
 from pipelines.objectives import OBJECTIVES, epoch_metrics
 from pipelines.training.history import EpochReport
-from search.finals.finals import joined
+from search.finals.training.jobs import joined
 from search.optimization.leaderboard import best_value, columns_of, metrics_of_epochs, result_row
 from search.optimization.run_records import metrics_of, result_of
 from search.storage.attributes import SPEC

@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.history import EpochReport
 from search.devices.slots import Slot
+from search.finals.training.jobs import FinalistJob
 from search.optimization.run_records import files_of, record_result, result_of
 from search.scheduling.context import StudyContext
-from search.scheduling.dispatcher import Job
 from search.scheduling.job_runner import JobRunner
 from search.scheduling.progress import Progress
 from search.scheduling.recovery import record_runs
 from search.scheduling.trial_results import Result, ResultWriter, ended
 from search.tracking.entries import Entry, Epoch
 from search.workers import Outcome, Pool, StopReason
-
-
-@dataclass(slots=True, kw_only=True)
-class FinalistJob(Job):
-    """A finalist or a refit to train.
-
-    Attributes:
-        last_epoch: Epoch after which training ends, though the learning rate's schedule spans more; None for the
-            configuration's last.
-        replaces_run: True: an earlier process may have left a run of this name.
-        companions: Jobs of the same configuration with the task's ``more_seeds``, which train in its program and have
-            runs of their own.
-    """
-
-    last_epoch: int | None = None
-    replaces_run: bool = True
-    companions: tuple[FinalistJob, ...] = ()
 
 
 class FinalistRunner(JobRunner[FinalistJob]):

@@ -19,8 +19,8 @@ from search.devices.precision import PrecisionRule
 from search.devices.slots import Slot
 from search.devices.work import Shape
 from search.finals.finalist import Candidate
-from search.finals.finals import _Finals
 from search.finals.selection import EverySeed
+from search.finals.training import FinalistQueue, FinalsTrainer
 from search.optimization.studies import open_study
 from search.scheduling.context import StudyContext
 from search.scheduling.dispatcher import Dispatcher, Job
@@ -35,7 +35,7 @@ from search.workers.worker_loop import _train
 HP = Hyperparameters(width=16, epochs=4)
 
 
-def finals(world: World, dataset: Dataset, rule: PrecisionRule = "float32") -> tuple[_Finals, Watcher]:
+def finals(world: World, dataset: Dataset, rule: PrecisionRule = "float32") -> tuple[FinalsTrainer, Watcher]:
     """Those of three configurations with five seeds each."""
     spec, watcher = world.spec(), Watcher()
     study = open_study(world.settings, spec, "f00d")
@@ -44,14 +44,13 @@ def finals(world: World, dataset: Dataset, rule: PrecisionRule = "float32") -> t
     tracker.close()
     context = StudyContext(spec, study, world.settings, tracker, watcher, Shape(1000, 64, 10, rule), {})
     found = [Candidate(n, replace(HP, depth=n + 1), 0.9, 10) for n in range(3)]
-    made = _Finals(context, dataset, found, EverySeed((3,) * 5), "local")
-    made.progress = Progress(spec.name)
-    return made, watcher
+    queue = FinalistQueue(context, dataset, found, EverySeed((3,) * 5))
+    return FinalsTrainer(context, dataset, queue, "local"), watcher
 
 
-def packs(made: _Finals, n_slots: int) -> Iterator[int]:
+def packs(queue: FinalistQueue, n_slots: int) -> Iterator[int]:
     """The number of seeds of each program, in their order."""
-    jobs = iter(lambda: made._next_finalist(n_slots), None)
+    jobs = iter(lambda: queue.next_job(n_slots), None)
     return (1 + len(job.task.more_seeds) for job in takewhile(bool, jobs))
 
 
@@ -61,7 +60,7 @@ def packs(made: _Finals, n_slots: int) -> Iterator[int]:
 )
 def test_seeds_are_spread_over_the_slots(world: World, digits: Dataset, n_slots: int, expected: list[int]) -> None:
     made, _ = finals(world, digits)
-    assert list(packs(made, n_slots)) == expected
+    assert list(packs(made.queue, n_slots)) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from world import Watcher, World, script
 
 from pipelines.config import Hyperparameters
 from search.devices.work import Shape
-from search.finals.finalist_runner import FinalistJob, FinalistRunner
+from search.finals.training.finalist_runner import FinalistRunner
+from search.finals.training.jobs import FinalistJob
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import open_study
 from search.scheduling.context import StudyContext
