@@ -24,7 +24,6 @@ from search.optimization.baselines import PATIENCE_S, BaselineThread
 from search.optimization.explanations import explain_finished
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
-from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.studies import (
     as_recorded,
@@ -35,6 +34,7 @@ from search.optimization.studies import (
     recorded_baselines,
     require_own_experiment,
 )
+from search.optimization.studies.budget import spent_study
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
@@ -42,10 +42,9 @@ from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.starts import settle_starts
 from search.storage import StoredStudy, storage_errors
-from search.storage.attributes import CHANGED_OVER, ELAPSED, FACTS
+from search.storage.attributes import FACTS
 from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
-from search.tracking.spool import has_spooled
 from search.tracking.tracker import Tracker
 from search.workers.pool import Pool
 from search.workers.start import local_slots, prepare_pool, start_pool
@@ -131,7 +130,7 @@ def run_study(
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
         spec = settle_starts(settings, spec, dataset, observer.note)
-        if spent := _spent_study(settings, spec, dataset.fingerprint):
+        if spent := spent_study(settings, spec, dataset.fingerprint):
             used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
             observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used)
             _prune_models(spent, spec, settings, dataset, observer)
@@ -259,23 +258,3 @@ def virtual_slots_of(settings: Settings, spec: StudySpec, n_slots: int) -> int:
             " raise it, or use fewer slots (--workers)"
         )
     return spec.virtual_slots
-
-
-def _spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
-    """The study where its budget or its space is used up, so that no worker has to start; else None."""
-    if not is_begun(settings, spec.name) or has_spooled(settings, spec.name):
-        return None
-    study = open_study(settings, spec, fingerprint)
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died in its last steps
-        return None
-    out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
-    out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
-    is_over = out_of_trials or out_of_time or _has_changed_over(study, spec) or is_exhausted(study, spec.space)
-    return study if is_over else None
-
-
-def _has_changed_over(study: StoredStudy, spec: StudySpec) -> bool:
-    """Whether this part of a shared budget was searched, and new seeds are next."""
-    known = study.user_attrs.get(CHANGED_OVER, {})
-    return spec.budget == "auto" and known.get("searched") == [spec.trials, spec.timeout_s]

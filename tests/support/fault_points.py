@@ -30,7 +30,7 @@ import psutil
 
 POINTS: dict[str, tuple[str, ...]] = {
     "home opened": ("search.scheduling.run_study:open_home", "search.finals.opening:open_home"),
-    "study opened": ("search.scheduling.run_study:open_study",),
+    "study opened": ("search.scheduling.run_study:open_study", "search.optimization.studies.budget:open_study"),
     "trials requeued": ("search.scheduling.recovery:requeue_abandoned",),
     "trial asked": ("optuna.study:Study.ask",),
     "parameter recorded": ("search.storage.cached_storage:CachedStorage.set_trial_param",),

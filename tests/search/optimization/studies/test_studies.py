@@ -8,135 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from databases import ask, finish, opened
 from mlflow import MlflowClient
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
 
-from pipelines.config import DataConfig, Hyperparameters, Scaling
-from pipelines.errors import NotFoundError, SpecError, UnavailableError
+from pipelines.errors import NotFoundError, UnavailableError
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id
-from search.optimization.studies import as_recorded, keep_recorded_defaults, load_study, study_names
-from search.spec.dimensions import Range
-from search.spec.reading import default_spec, spec_from_dict
-from search.spec.space import SearchSpace
-from search.spec.study_spec import StudySpec, WorkerSettings
-from search.storage.attributes import RESULT, SPEC
+from search.optimization.studies import load_study, study_names
+from search.spec.study_spec import StudySpec
+from search.storage.attributes import RESULT
 from search.storage.database import open_storage
 from search.tracking.connection import make_database
-
-
-class TestResuming:
-    def test_a_study_goes_on_with_its_trials(self, places: Settings, spec: StudySpec) -> None:
-        study = opened(places, spec)
-        trial, params = ask(study)
-        trial.report(0.4, 1)
-        finish(study, trial, "COMPLETE", 0.5)
-        again = opened(places, spec)
-        [kept] = again.trials
-        assert (kept.number, kept.state, kept.value) == (0, TrialState.COMPLETE, 0.5)
-        assert kept.params == params
-        assert kept.intermediate_values == {1: 0.4}
-        assert ask(again)[0].number == 1
-
-    def test_its_specification_is_recorded_in_full(self, places: Settings, spec: StudySpec) -> None:
-        spec = replace(spec, start=(Hyperparameters(width=8, learning_rate=0.01, depth=1),))
-        opened(places, spec)
-        assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == spec
-
-    def test_a_table_of_an_earlier_version_keeps_its_starts(self, places: Settings) -> None:
-        spec = default_spec("iris.csv", target="species")
-        assert keep_recorded_defaults(places, spec) == spec
-        earlier = replace(spec, start=spec.start[1:])
-        opened(places, earlier)
-        assert keep_recorded_defaults(places, spec) == earlier
-        other = replace(spec, name="other")
-        opened(places, other)
-        assert keep_recorded_defaults(places, other) == other
-        assert keep_recorded_defaults(places, replace(spec, has_default_starts=False)) == spec, "the user gave these"
-
-    @pytest.mark.parametrize("recorded", ["minmax", None])
-    def test_a_table_of_an_earlier_version_keeps_its_scaling(self, places: Settings, recorded: Scaling | None) -> None:
-        spec = default_spec("iris.csv", target="species", name=f"scaled-{recorded}")
-        assert as_recorded(places, spec) == spec
-        assert spec.for_task("classification").data.scaling == "auto"
-        earlier = replace(spec, data=replace(spec.data, scaling=recorded))
-        opened(places, earlier)
-        resumed = as_recorded(places, spec)
-        assert resumed.data.scaling == "minmax"
-        opened(places, resumed)
-        with pytest.raises(SpecError, match="but data changed"):
-            opened(places, as_recorded(places, replace(spec, data=replace(spec.data, scaling="auto"))))
-
-    @pytest.mark.parametrize(("recorded", "folds"), [(None, 1), (1, 1), (5, 5)])
-    def test_a_study_keeps_its_folds_and_one_of_an_earlier_version_its_split(
-        self, places: Settings, recorded: int | None, folds: int
-    ) -> None:
-        spec = default_spec("iris.csv", target="species", name=f"folds-{recorded}")
-        assert as_recorded(places, spec).data.folds is None
-        opened(places, replace(spec, data=replace(spec.data, folds=recorded)))
-        resumed = as_recorded(places, spec)
-        assert resumed.data.folds == folds
-        opened(places, resumed)
-        with pytest.raises(SpecError, match=r"but data\.folds changed: undo"):
-            opened(places, as_recorded(places, spec.with_folds(3)))
-
-    def test_other_data_is_named_before_what_the_study_chose_by_itself(self, places: Settings) -> None:
-        spec = default_spec("iris.csv", target="species", name="other data")
-        opened(places, spec.with_folds(5).for_task("classification"))
-        changes: dict[str, dict[str, Any]] = {
-            "data.time": {"time": "date"},
-            "data.validation_fraction": {"validation_fraction": 0.1},
-            "data.group and data.split": {"split": "part", "group": "house"},
-            "data.source and data.target": {"source": "pictures.npz", "target": None},
-        }
-        for what, change in changes.items():
-            with pytest.raises(SpecError, match=f"but {what} changed: undo the change, or start another study with"):
-                as_recorded(places, replace(spec, data=replace(spec.data, **change)))
-
-    @pytest.mark.parametrize(
-        ("change", "what"),
-        [
-            ({"seed": 1}, "study.seed"),
-            ({"sampler": "random"}, "search.sampler"),
-            ({"pruner": "median"}, "search.pruner"),
-            ({"data": DataConfig("digits", scaling="standard")}, "data"),
-            ({"space": SearchSpace({"width": Range(8, 65)})}, "space"),
-            ({"start": (Hyperparameters(width=8),)}, "start"),
-            ({"seed": 1, "space": SearchSpace({"width": Range(8, 65)})}, "study.seed and space"),
-        ],
-        ids=lambda value: value if isinstance(value, str) else "",
-    )
-    def test_it_must_go_on_with_what_it_was_started_with(
-        self, places: Settings, spec: StudySpec, change: dict[str, Any], what: str
-    ) -> None:
-        opened(places, spec)
-        with pytest.raises(SpecError) as caught:
-            opened(places, replace(spec, **change))
-        assert str(caught.value).startswith(f"study '{spec.name}': must be resumed with its own settings, but {what}")
-        assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == spec, "the record must stay"
-
-    @pytest.mark.parametrize(
-        "change",
-        [{"trials": 99}, {"timeout_s": 5.0}, {"trials": None, "timeout_s": 9.0}, {"workers": WorkerSettings(slots=3)}],
-    )
-    def test_its_budget_and_its_workers_may_change(
-        self, places: Settings, spec: StudySpec, change: dict[str, Any]
-    ) -> None:
-        opened(places, spec)
-        opened(places, replace(spec, **change))
-        assert spec_from_dict(load_study(places, spec.name).user_attrs[SPEC]) == replace(spec, **change)
-
-    def test_other_rows_under_the_same_name_are_refused(self, places: Settings, spec: StudySpec) -> None:
-        opened(places, spec, "f00d")
-        with pytest.raises(SpecError, match="the rows of digits or how this version reads them changed"):
-            opened(places, spec, "beef")
 
 
 def test_asking_a_shared_database_says_nothing_on_the_terminal(places: Settings, spec: StudySpec) -> None:

@@ -1,0 +1,33 @@
+"""Whether a study has used its budget or its space, so that nothing is left to train."""
+
+from __future__ import annotations
+
+from search.home.settings import Settings
+from search.optimization.run_records import unknown_runs
+from search.optimization.samplers import is_exhausted
+from search.optimization.studies.loading import is_begun
+from search.optimization.studies.opening import open_study
+from search.spec import StudySpec
+from search.storage import StoredStudy
+from search.storage.attributes import CHANGED_OVER, ELAPSED
+from search.tracking.spool import has_spooled
+
+
+def spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
+    """The study where its budget or its space is used up, so that no worker has to start; else None."""
+    if not is_begun(settings, spec.name) or has_spooled(settings, spec.name):
+        return None
+    study = open_study(settings, spec, fingerprint)
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died in its last steps
+        return None
+    out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
+    out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
+    is_over = out_of_trials or out_of_time or _has_changed_over(study, spec) or is_exhausted(study, spec.space)
+    return study if is_over else None
+
+
+def _has_changed_over(study: StoredStudy, spec: StudySpec) -> bool:
+    """Whether this part of a shared budget was searched, and new seeds are next."""
+    known = study.user_attrs.get(CHANGED_OVER, {})
+    return spec.budget == "auto" and known.get("searched") == [spec.trials, spec.timeout_s]

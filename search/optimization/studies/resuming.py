@@ -1,0 +1,136 @@
+"""The rules of resuming: what an existing study keeps, and which settings may differ from those it was started with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipelines.errors import SpecError
+from search.devices.precision import AS_ASKED, PrecisionRule
+from search.home.settings import Settings
+from search.optimization.studies.loading import is_begun, load_study, precision_rule, recorded_spec, study_names
+from search.spec import StudySpec
+from search.spec.space import SearchSpace
+from search.storage.attributes import FINGERPRINT, SPEC, VIRTUAL_SLOTS
+
+_FILLED_IN = ("scaling", "folds", "task")
+"""Keys of ``[data]`` that a study takes from its record where they are not given."""
+
+
+def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
+    """The study as it was recorded, where it exists, in what is not given now.
+
+    That is the scaling, the folds, the objective, the task, and how many trials keep their model files.
+
+    Raises:
+        SpecError: Something else of ``[data]`` is not what it was.
+    """
+    if spec.name not in study_names(settings):
+        return spec
+    recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
+    if not recorded:
+        return spec
+    then = recorded_spec(recorded)
+    _require_same_data(spec, then)
+    data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
+    spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
+    if spec.deterministic is not False:
+        spec = replace(spec, virtual_slots=spec.virtual_slots or then.virtual_slots)
+    if spec.objective or spec.data.task:
+        return spec
+    return replace(spec, objective=then.objective, data=replace(data, task=then.data.task))
+
+
+def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:
+    """Takes the space and the starts of an existing study where the user gave none: other versions have others.
+
+    Starts of ``like`` were chosen when the study was started: the earlier studies may have better ones now.
+    """
+    if not is_begun(settings, spec.name):
+        return spec
+    then = recorded_spec(load_study(settings, spec.name).user_attrs[SPEC])
+    own = () if spec.has_default_starts else spec.start
+    if spec.like is not None and spec.like == then.like and set(own) <= set(then.start):
+        spec = replace(spec, start=then.start)
+    if not spec.has_default_starts or spec.like not in (None, then.like):
+        return spec
+    if not spec.has_default_space:
+        return replace(spec, start=then.start, like=then.like)
+    given = {name: d for name, d in spec.space.dimensions.items() if name == "class_weight"}
+    space = SearchSpace({**then.space.dimensions, **given})
+    return replace(spec, start=then.start, like=then.like, space=space, of_preset=frozenset())
+
+
+def require_resumable(spec: StudySpec, recorded: Mapping[str, Any], fingerprint: str) -> None:
+    """Checks that an existing study may continue with these settings.
+
+    Args:
+        spec: The study as it would continue.
+        recorded: The attributes of the existing study.
+        fingerprint: Of the dataset now.
+
+    Raises:
+        SpecError: The study searches something else, or on other rows, in another precision or with another clock.
+    """
+    _require_same(spec, recorded[SPEC], fingerprint, recorded.get(FINGERPRINT, fingerprint))
+    _require_same_precision(spec, precision_rule(recorded))
+    _require_same_clock(spec, recorded)
+
+
+def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
+    """A study's budget may change from run to run; what it searches, and on what, may not."""
+    now, then = (_fixed(document) for document in (spec.to_json(), recorded_spec(recorded).to_json()))
+    changed = [place for place in now if now[place] != then[place]]
+    if fingerprint != recorded_fingerprint and not {"data", "data.folds"} & set(changed):
+        changed.append(f"the rows of {spec.data.source} or how this version reads them")
+    _require_no_change(spec, changed)
+
+
+def _require_same_data(spec: StudySpec, then: StudySpec) -> None:
+    """Checks what a user always gives, before the rest of ``[data]`` is taken from the record: it may not fit."""
+    new, old = ({k: v for k, v in each.to_json()["data"].items() if k not in _FILLED_IN} for each in (spec, then))
+    _require_no_change(spec, [f"data.{key}" for key in {**old, **new} if old.get(key) != new.get(key)])
+
+
+def _require_no_change(spec: StudySpec, changed: Sequence[str]) -> None:
+    if changed:
+        raise SpecError(
+            f"study {spec.name!r}: must be resumed with its own settings, but {' and '.join(changed)} changed:"
+            " undo the change, or start another study with --study NAME"
+        )
+
+
+def _fixed(document: dict[str, Any]) -> dict[str, object]:
+    """The settings that no run of a study may change, by their place in the study file."""
+    searched = [("search", key) for key in ("objective", "sampler", "pruner", "like")]
+    keys = (("study", "seed"), *searched)
+    fixed = {f"{table}.{key}": document.get(table, {}).get(key) for table, key in keys}
+    data = dict(document["data"])
+    fixed["data.folds"] = data.pop("folds", 1)
+    return fixed | {"data": data} | {table: document.get(table) for table in ("space", "start")}
+
+
+def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
+    asked = spec.workers.precision
+    if asked not in (None, "auto", kept):
+        raise SpecError(
+            f"workers.precision (--precision): must be that of study {spec.name!r}, {AS_ASKED[kept]}, got {asked}:"
+            " leave it out, or start another study with --study NAME"
+        )
+
+
+def _require_same_clock(spec: StudySpec, recorded: Mapping[str, Any]) -> None:
+    is_deterministic = VIRTUAL_SLOTS in recorded
+    if spec.deterministic not in (None, is_deterministic):
+        was = "true" if is_deterministic else "false"
+        raise SpecError(
+            f"search.deterministic: must be that of study {spec.name!r}, {was}, got {str(spec.deterministic).lower()}:"
+            " leave it out, or start another study with --study NAME"
+        )
+    slots = recorded[SPEC].get("search", {}).get("virtual_slots", recorded.get(VIRTUAL_SLOTS))
+    if spec.virtual_slots not in (None, slots, recorded.get(VIRTUAL_SLOTS)):  # a larger machine may have added some
+        raise SpecError(
+            f"search.virtual_slots: must be that of study {spec.name!r}, {slots or 'none'}, got {spec.virtual_slots}:"
+            " leave it out, or start another study with --study NAME"
+        )
