@@ -18,9 +18,10 @@ from search.home.settings import read_settings
 from search.optimization.leaderboard import SHORT_NAMES, trial_row
 from search.optimization.studies import load_own_study, load_writable_study
 from search.spec import StudySpec, spec_from_dict
+from search.spec.conditions import Sizes, broken_conditions, without_effect
 from search.spec.space import SearchSpace
 from search.storage import StoredStudy, storage_errors
-from search.storage.attributes import ENQUEUED, SPEC
+from search.storage.attributes import ENQUEUED, FACTS, SPEC
 from search.storage.sharing import exclusive_access
 
 _PLACE = "enqueue, start[0]."
@@ -77,7 +78,9 @@ def enqueue(name: str, values: Mapping[str, object], *, like: int | None = None,
 def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None) -> Enqueued:
     spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
     given = {SHORT_NAMES.get(name, name): _value(given) for name, given in values.items()}
-    configuration = _configuration(spec, _others(study, like, spec.space) | given)
+    configuration = _configuration(spec, _others(study, like, spec.space, given) | given)
+    if problems := broken_conditions(spec.space, configuration, _sizes(study, configuration)):
+        raise SpecError(problems)
     params = spec.space.params(configuration)
     _require_new(study, spec.space, params)
     with study.transaction():
@@ -91,14 +94,15 @@ def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None)
     return Enqueued(study.study_name, number, configuration.to_json(), waiting, has_budget)
 
 
-def _others(study: StoredStudy, like: int | None, space: SearchSpace) -> dict[str, Any]:
-    """The values of a trial that are not replaced."""
+def _others(study: StoredStudy, like: int | None, space: SearchSpace, given: Mapping[str, object]) -> dict[str, Any]:
+    """The values of a trial that have an effect beside the given ones."""
     if like is None:
         return {}
     if not 0 <= like < study.n_trials:
         raise NotFoundError(f"--like {like}: must be a trial of study {study.study_name!r}, 0 to {study.n_trials - 1}")
     params = trial_row(study.trial(like), study.user_attrs).params
-    return {name: value for name, value in params.items() if name in space.searched}
+    idle = without_effect({**params, **given})
+    return {name: value for name, value in params.items() if name in space.searched and name not in idle}
 
 
 def _value(given: object) -> object:
@@ -117,6 +121,14 @@ def _configuration(spec: StudySpec, given: Mapping[str, object]) -> Hyperparamet
         return spec_from_dict(spec.to_json() | {"start": [dict(given)]}, "enqueue").start[0]
     except SpecError as error:
         raise SpecError(problem.removeprefix(_PLACE) for problem in error.problems) from error
+
+
+def _sizes(study: StoredStudy, configuration: Hyperparameters) -> Sizes | None:
+    """The sizes of the study's data, as far as they are recorded: what an embedding adds is not."""
+    data = study.user_attrs.get(FACTS, {}).get("dataset")
+    if not data or "features" not in data or configuration.embedding == "piecewise":
+        return None
+    return data["features"], data["classes"] or 1, 0
 
 
 def _require_new(study: StoredStudy, space: SearchSpace, params: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
-from search.starts import settle_starts
+from search.starts import require_fit_starts, settle_starts
 from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import FACTS
 from search.tracking.connection import open_home
@@ -161,7 +161,10 @@ def read_data(
     spec = as_recorded(settings, spec)
     observer.waiting(f"reading {spec.data.source}")
     dataset = load(spec.data, settings.data_folders, observer.note, decide_folds=True)
-    spec = spec.for_task(dataset.task, dataset.unfit(spec.shift))
+    unfit = dataset.unfit(spec.shift)
+    if not is_begun(settings, spec.name):
+        require_fit_starts(spec, dataset.task, unfit)
+    spec = spec.for_task(dataset.task, unfit)
     return spec.with_folds(dataset.n_folds).for_rows(dataset.n_rows), dataset
 
 

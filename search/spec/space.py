@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import UNNAMED, ClassWeight, Hyperparameters, default_decay
 from pipelines.errors import SpecError
+from search.spec.conditions import without_effect
 from search.spec.dimensions import (
     Choice,
     Fixed,
@@ -137,6 +138,7 @@ class SearchSpace:
         rate = KERAS_LEARNING_RATES.get(point.get("optimizer", ""))
         if rate is not None:
             point.setdefault("learning_rate", rate)
+        point |= {n: self.value_without_effect(n) for n in without_effect(point) if n in self.dimensions.keys() - given}
         problems = []
         for name, dimension in self.dimensions.items():
             allowed = Fixed(rate) if dimension == Fixed(None) else dimension
@@ -147,6 +149,14 @@ class SearchSpace:
                 problems.append(f"{name}: must be {allowed}, as in the space, got {got}")
         problems += [f"{name}: must be a dimension of the space too" for name in given if name not in self.dimensions]
         return point, problems
+
+    def value_without_effect(self, name: str) -> Value | None:
+        """The value of a dimension in a configuration in which it has no effect: that of a network without it."""
+        dimension = self.dimensions.get(name, Fixed(UNNAMED[name]))
+        default: Value = UNNAMED[name]
+        if isinstance(dimension, Range):
+            default = nearest(dimension, default)
+        return default if contains(dimension, default) else values(dimension)[0]
 
     def moved_into(self, given: Mapping[str, Any]) -> tuple[Params, list[str]]:
         """As ``complete``, with the nearest number of each dimension in place of one outside of it."""

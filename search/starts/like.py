@@ -13,6 +13,7 @@ from pipelines.objectives import TASK_DIMENSIONS, Task
 from search.home.settings import Settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_own_study
+from search.spec.conditions import without_effect
 from search.spec.space import SearchSpace
 
 MOST = 8
@@ -71,8 +72,10 @@ def _differ(given: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
 
 def _for_space(params: Mapping[str, Any], space: SearchSpace, task: Task) -> dict[str, Any]:
     """A configuration without what has no effect or no meaning in a space that does not name it."""
+    idle = without_effect(params)
     return {
         name: value
         for name, value in params.items()
-        if name in space.dimensions or (TASK_DIMENSIONS.get(name, task) == task and value != UNNAMED.get(name))
+        if name not in idle
+        and (name in space.dimensions or (TASK_DIMENSIONS.get(name, task) == task and value != UNNAMED.get(name)))
     }

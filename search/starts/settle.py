@@ -10,7 +10,7 @@ from search.devices.work import Shape
 from search.home.settings import Settings
 from search.optimization.studies import is_begun, keep_recorded_defaults
 from search.spec.study_spec import StudySpec
-from search.starts.effects import require_effects
+from search.starts.effects import require_effective, require_effects
 from search.starts.like import best_of
 from search.starts.room import within
 
@@ -31,13 +31,14 @@ def settle_starts(
         note: Called with a line about starts that are left out.
 
     Raises:
-        SpecError: Something that the space fixes has no effect.
+        SpecError: Something that the space fixes or a ``[[start]]`` names has no effect.
         NotFoundError: A study of ``like`` is not there, or has no complete trial.
     """
     if is_begun(settings, spec.name):
         return keep_recorded_defaults(settings, spec)
     require_effects(spec.space, dataset)
     own = () if spec.has_default_starts else spec.start
+    require_effective(own, spec.space, dataset)
     liked = best_of(settings, spec.like, spec.space, dataset.task, note) if spec.like else []
     first = list(dict.fromkeys((*liked, *(spec.start if spec.has_default_starts else ()))))
     shape = Shape.of(dataset)

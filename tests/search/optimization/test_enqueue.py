@@ -22,6 +22,7 @@ from search.spec.dimensions import Choice, Value
 from search.spec.rules import VALUES as VALUES_OF, Rule
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
+from search.storage.attributes import FACTS
 from search.storage.stored_study import StoredStudy
 
 VALUES = {"width": "32", "lr": "0.01", "depth": "2"}
@@ -177,3 +178,47 @@ def test_a_process_of_a_shared_database_takes_it_at_once(places: Settings, spec:
     study.refresh()
     assert study.trial(1).state == TrialState.WAITING
     assert ask(study)[1] == params
+
+
+CONDITIONAL = SearchSpace(
+    {
+        **SPACE.dimensions,
+        "optimizer": Choice(("sgd", "adam")),
+        "momentum": Choice((0.0, 0.9)),
+        "shape": Choice(("constant", "funnel")),
+        "residual": Choice((False, True)),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"optimizer": "adam", "momentum": "0.9"}, "momentum: must be left out, got 0.9: only sgd has it, and the"),
+        ({"optimizer": "sgd", "shape": "funnel", "depth": "1"}, 'shape: must be left out, got "funnel": it narrows'),
+        ({"optimizer": "sgd", "residual": "true", "depth": "1"}, "residual: must be left out, got true: it adds a"),
+    ],
+)
+def test_a_value_without_effect_is_refused(
+    settings: Settings, spec: StudySpec, values: dict[str, str], line: str
+) -> None:
+    study = begun(settings, replace(spec, space=CONDITIONAL))
+    study.set_user_attr(FACTS, {"dataset": {"features": 64, "classes": 10}})
+    with pytest.raises(InputError) as caught:
+        search.enqueue(spec.name, VALUES | values, home=settings.home)
+    assert str(caught.value).startswith(line)
+    assert load_study(settings, spec.name).n_trials == 2
+
+
+def test_a_value_of_another_trial_that_has_no_effect_is_left_behind(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, replace(spec, space=CONDITIONAL))
+    given = VALUES | {"optimizer": "sgd", "momentum": "0.9", "shape": "funnel"}
+    number = search.enqueue(spec.name, given, home=settings.home).number
+    study = opened(settings, replace(spec, space=CONDITIONAL))
+    trial = study.ask()
+    CONDITIONAL.suggest(trial)
+    finish(study, trial, "COMPLETE", 0.5)
+    adam = search.enqueue(spec.name, {"optimizer": "adam"}, like=number, home=settings.home).params
+    assert (adam["momentum"], adam["shape"], adam["width"]) == (0.0, "funnel", 32)
+    flat = search.enqueue(spec.name, {"depth": "1"}, like=number, home=settings.home).params
+    assert (flat["momentum"], flat["shape"]) == (0.9, "constant")

@@ -252,3 +252,25 @@ def test_the_first_random_draws_stay_near_the_starts(spec: StudySpec) -> None:
         widths = [ask_in_memory(own, study)[1]["width"] for _ in range(40)]
         assert widths[:2] == [16, 20]
         assert (max(widths) <= 34) == (widest == 34)
+
+
+def test_a_momentum_that_had_no_effect_is_left_behind(settings: Settings, spec: StudySpec, digits: Dataset) -> None:
+    """The earlier study drew one with each optimizer; a space without momentum takes its configurations of adam."""
+    drawn = spec_from_dict(
+        {"data": {"source": "digits"}, "space": {"optimizer": "adam", "width": {"low": 8, "high": 64}, "depth": 1}}
+    ).space
+    both = {"optimizer": Choice(("sgd", "adam")), "momentum": Range(0.1, 0.9)}
+    earlier = replace(spec, space=SearchSpace({**drawn.dimensions, **both}))
+    study = opened(settings, replace(earlier, name="one"))
+    found = []
+    for number in range(6):
+        trial = study.ask()
+        found.append(earlier.space.suggest(trial))
+        trial.set_user_attr(RESULT, {"best_val_accuracy": 0.5, "params": found[number].to_json(), "best_epoch": 1})
+        study.tell(trial, 0.5)
+    adam = {hp.width for hp in found if hp.optimizer == "adam"}
+    notes: list[str] = []
+    assert adam
+    assert {hp.width for hp in best_of(settings, ["one"], drawn, "classification", notes.append)} == adam
+    moved = best_of(settings, ["one"], earlier.space, "classification", notes.append)
+    assert {hp.momentum for hp in moved if hp.optimizer == "adam"} == {0.1}
