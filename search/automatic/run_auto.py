@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pipelines.errors import SpecError
 from search.automatic.rounds import Rounds
-from search.automatic.shares import MIN_BUDGET, TIME_SHARE, n_search, rounds_for, rounds_within
+from search.automatic.shares import MIN_BUDGET, TIME_SHARE, fewest, n_search, rounds_for, rounds_within
 from search.finals.finals import run_plan
 from search.finals.result import FinalistsResult
 from search.home.settings import Settings, read_settings
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow
-from search.optimization.studies import load_writable_study
+from search.optimization.studies import is_begun, load_writable_study
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import StudySpec
@@ -55,13 +55,11 @@ def run_automatically(
         observer: See there.
 
     Raises:
-        SpecError: The budget is too small to be shared; and as for ``run_study``, like the others.
+        SpecError: The budget of a new study is too small to be shared; and as for ``run_study``, like the others.
         DataError: See there.
         UnavailableError: See there.
     """
-    if spec.trials is not None and spec.trials < MIN_BUDGET:
-        rule = f"must be at least {MIN_BUDGET} where trials and seeds share the budget, got {spec.trials}"
-        raise SpecError(f"study.trials (--trials): {rule}: raise it, or leave --auto out")
+    _require_enough(spec, read_settings(home))
     observer = observer or Observer()
     found = run_study(searching(spec), home=home, pool=pool, observer=observer)
     if found.interrupted or found.best is None:
@@ -71,6 +69,17 @@ def run_automatically(
     if rounds is None:
         return AutomaticResult(found, None, reason)
     return AutomaticResult(found, run_plan(spec.name, rounds, home=home, pool=pool, observer=observer), reason)
+
+
+def _require_enough(spec: StudySpec, settings: Settings) -> None:
+    """Checks the budget of a new study; one that an earlier version began keeps a smaller one."""
+    if spec.trials is None or spec.trials >= MIN_BUDGET:
+        return
+    with storage_errors(settings):
+        if is_begun(settings, spec.name):
+            return
+    rule = f"must be at least {MIN_BUDGET} where trials and seeds share the budget, got {spec.trials}"
+    raise SpecError(f"study.trials (--trials): {rule}: raise it, or leave --auto out")
 
 
 def searching(spec: StudySpec) -> StudySpec:
@@ -98,7 +107,11 @@ def _change_over(spec: StudySpec, found: StudyResult, elapsed_s: float) -> tuple
     """The finals that the rest of the budget has room for, and why the search ends here, as a line."""
     n_trained = sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
     left = math.inf if spec.trials is None else spec.trials - n_trained
-    rounds = rounds_for(int(left)) if spec.timeout_s is None else _rounds_in_time(spec, found, elapsed_s, left)
+    rounds = (
+        rounds_for(int(left), fewest(spec.trials))
+        if spec.timeout_s is None
+        else _rounds_in_time(spec, found, elapsed_s, left)
+    )
     used = f"{n_trained} of {spec.trials} trainings" if spec.timeout_s is None else f"{n_trained} trials"
     if rounds is None:
         return None, f"study {spec.name}: no finalists after {used}: the rest of the budget is too small for new seeds"
@@ -113,7 +126,8 @@ def _change_over(spec: StudySpec, found: StudyResult, elapsed_s: float) -> tuple
 def _rounds_in_time(spec: StudySpec, found: StudyResult, elapsed_s: float, left: float) -> Rounds | None:
     """The finals that end before the timeout."""
     n_slots = found.n_slots or spec.workers.slots or len({row.device for row in found.rows if row.device})
-    return rounds_within((spec.timeout_s or 0.0) - elapsed_s - _START_S, costs_s(found.rows), n_slots, left)
+    left_s = (spec.timeout_s or 0.0) - elapsed_s - _START_S
+    return rounds_within(left_s, costs_s(found.rows), n_slots, left, fewest(spec.trials))
 
 
 def costs_s(rows: Sequence[TrialRow]) -> list[float]:

@@ -46,7 +46,9 @@ def broken_conditions(space: SearchSpace, configuration: Hyperparameters, sizes:
     values = configuration.to_json()
     reasons = without_effect(values)
     if sizes and configuration.residual and not adds_inputs(configuration, sizes):
-        reasons["residual"] = "it adds a layer's input to an output of the same width, and no hidden layer has one"
+        reasons["residual"] = (
+            "it adds a layer's input to its output where both have one width, and no hidden layer has that"
+        )
     return [
         f"{name}: must be left out, got {json.dumps(values[name])}: {reason}"
         for name, reason in reasons.items()

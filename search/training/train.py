@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import Precision, layers
+from pipelines.config import Hyperparameters, Precision, layers
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.errors import SpecError, TrainingError, UnavailableError
@@ -25,6 +25,8 @@ from search.optimization.provenance import dataset_input, majority_of, run_tags
 from search.scheduling.dispatcher import Job
 from search.scheduling.progress import Observer
 from search.scheduling.trial_results import ResultWriter
+from search.spec.conditions import broken_conditions
+from search.spec.space import SearchSpace
 from search.spec.study_spec import WorkerSettings
 from search.tracking import RunStart, Tracker, now_ms
 from search.tracking.connection import open_home
@@ -91,7 +93,7 @@ def _train(spec: TrainingSpec, settings: Settings, observer: Observer, earlier: 
     dataset = _load(spec, settings, observer)
     spec = spec.for_task(dataset.task, dataset.unfit(spec.shift))
     require_fit(spec.hyperparameters, dataset, [slot])
-    _require_same_rows(dataset, earlier)
+    _require_meaning(spec.hyperparameters, dataset, earlier)
     spec = _with_precision(spec, dataset, slot, observer)
     open_home(settings)
     parts = layers(spec.hyperparameters, *dataset.sizes)
@@ -138,7 +140,11 @@ def _with_precision(spec: TrainingSpec, dataset: Dataset, slot: Slot, observer: 
     return replace(spec, precision=Shape.of(dataset, rule).precision(spec.hyperparameters))
 
 
-def _require_same_rows(dataset: Dataset, earlier: Earlier | None) -> None:
+def _require_meaning(configuration: Hyperparameters, dataset: Dataset, earlier: Earlier | None) -> None:
+    """Checks the data of a training that is continued, and the effect of each value of a new one."""
+    problems = broken_conditions(SearchSpace({}), configuration, dataset.sizes)
+    if problems and not earlier:
+        raise SpecError(problems)
     if earlier and earlier.fingerprint != dataset.fingerprint:
         raise SpecError(
             f"{dataset.name}: must hold the rows that run {earlier.run_id} was trained on, got others: they"

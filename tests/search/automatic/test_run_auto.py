@@ -71,6 +71,18 @@ def test_a_budget_that_is_too_small_is_refused() -> None:
         search.run_automatically(small_spec("too-small", trials=7))
 
 
+@pytest.mark.parametrize(("budget", "n_trials"), [(6, 3), (7, 4)])
+def test_a_study_that_an_earlier_version_began_with_less_resumes(home: Path, budget: int, n_trials: int) -> None:
+    """It recorded neither that its budget is shared nor how its finals were planned."""
+    spec = small_spec(f"begun-with-{budget}", trials=n_trials, width=[8, 16, 24, 32], epochs=1)
+    search.run_study(spec, home=home)
+    result = search.run_automatically(replace(spec, trials=budget), home=home)
+    assert (len(result.search.rows), result.search.n_trained) == (n_trials, 0)
+    assert result.finals is not None
+    assert result.finals.verdict is not None
+    assert [len(finalist.values) for finalist in result.finals.verdict.finalists] == [2, 1]
+
+
 def test_a_timeout_is_shared_too() -> None:
     spec = replace(small_spec("timed"), trials=None, timeout_s=100.0)
     assert (searching(spec).trials, searching(spec).timeout_s) == (None, 60.0)

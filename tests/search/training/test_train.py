@@ -20,6 +20,13 @@ ROW = (
 )  # fmt: skip
 
 
+def test_a_value_without_effect_is_refused(tmp_path: Path) -> None:
+    for options in (("--residual",), ("--shape", "funnel")):
+        answer = call("train", "digits", "--depth", 1, *options, "--home", tmp_path / "home")
+        assert answer.code == 1
+        assert answer.err.splitlines()[-1].startswith(f"error: {options[0]}: must be left out, got ")
+
+
 class TestOneTraining:
     """A training from the command line."""
 
