@@ -17,8 +17,9 @@ Activation = Literal["relu", "gelu", "silu", "tanh", "selu"]
 Normalization = Literal["none", "batch", "layer"]
 Shape = Literal["constant", "funnel"]
 Embedding = Literal["none", "piecewise"]
-FUSED_OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
-"""Optimizers with a fused kernel, which updates the weights of several networks as it does those of one."""
+FUSED_OPTIMIZERS = {"sgd": "sgd", "rmsprop": "rmsprop", "adam": "adam", "adamw": "adam"}
+"""The fused kernel of each optimizer that has one. It updates the weights of several networks as it does those of one;
+adamw is adam with decayed weights."""
 Transform = Literal["none", "log"]
 Precision = Literal["float32", "bfloat16"]
 AskedPrecision = Literal["auto", "float32", "bfloat16"]

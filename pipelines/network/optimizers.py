@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from pipelines.config import Hyperparameters, default_decay
+from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, default_decay
 from pipelines.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -96,12 +96,11 @@ FUSED = {
 def fused_name(hp: Hyperparameters) -> str | None:
     """Returns the name in ``FUSED`` of a configuration's update; None where Keras's own optimizer is needed.
 
-    adamw is adam with decayed weights, so the two share their traced functions.
+    Optimizers of one kernel share their traced functions.
     """
-    if hp.optimizer == "sgd":
-        return "momentum" if hp.momentum else "sgd"
-    name = {"adamw": "adam"}.get(hp.optimizer, hp.optimizer)
-    return name if name in FUSED else None
+    if hp.optimizer == "sgd" and hp.momentum:
+        return "momentum"
+    return FUSED_OPTIMIZERS.get(hp.optimizer)
 
 
 def keras_optimizer(hp: Hyperparameters, *, with_average: bool = True) -> keras.Optimizer:
