@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.errors import SpecError
-from search.clock.trial_clock import DEFAULT_SLOTS
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, settle, slow_note
 from search.devices.work import Shape
@@ -25,6 +24,7 @@ from search.optimization.explanations import explain_finished
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
+from search.optimization.starts import require_fit_starts, settle_starts
 from search.optimization.studies import (
     as_recorded,
     is_begun,
@@ -35,12 +35,12 @@ from search.optimization.studies import (
     require_own_experiment,
 )
 from search.optimization.studies.budget import spent_study
+from search.scheduling.clock.trial_clock import DEFAULT_SLOTS
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
-from search.starts import require_fit_starts, settle_starts
 from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import FACTS
 from search.tracking.connection import open_home

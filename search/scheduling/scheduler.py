@@ -11,13 +11,13 @@ from dataclasses import replace
 from optuna.trial import TrialState
 
 from pipelines.training.history import EpochReport
-from search.clock.held_reports import HeldReports
-from search.clock.waits import Waits
 from search.devices.slots import Slot
 from search.model_files import ModelKeeper
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import files_of, record_run_id, result_of
 from search.optimization.samplers import exhausted_note
+from search.scheduling.clock.held_reports import HeldReports
+from search.scheduling.clock.waits import Waits
 from search.scheduling.context import StudyClock, StudyContext
 from search.scheduling.job_runner import JobRunner, RunnerState
 from search.scheduling.progress import Progress

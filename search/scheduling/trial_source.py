@@ -10,11 +10,11 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.training.history import EpochReport
-from search.clock.trial_clock import TrialClock
 from search.devices.slots import Slot
 from search.optimization.pruners import is_audited, judge_again
 from search.optimization.samplers import TrialSampler, duplicate_of, is_exhausted
 from search.optimization.seeds import trial_seed
+from search.scheduling.clock.trial_clock import TrialClock
 from search.scheduling.context import StudyContext
 from search.scheduling.dispatcher import Job
 from search.storage.attributes import PRUNED_AT, REQUEUED, VIRTUAL_SLOTS

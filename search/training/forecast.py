@@ -19,11 +19,11 @@ from search.devices.slots import Slot
 from search.devices.work import Shape
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
+from search.optimization.starts import settle_starts
 from search.optimization.studies import load_study, precision_rule, study_names
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import read_data
 from search.spec.study_spec import StudySpec
-from search.starts import settle_starts
 from search.training.earlier import slowness
 from search.training.probes import Probes, n_bytes, train_probes
 from search.training.simulation import Timetable, middle_of, n_trials, simulate

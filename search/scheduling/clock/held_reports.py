@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from search.clock.waits import Waits
+from search.scheduling.clock.waits import Waits
 from search.workers.pool import Reported
 
 

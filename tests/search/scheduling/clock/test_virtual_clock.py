@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from search.clock.virtual_clock import Course, VirtualClock
+from search.scheduling.clock.virtual_clock import Course, VirtualClock
 
 N_TRIALS, DELAY = 24, 9
 

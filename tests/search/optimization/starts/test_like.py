@@ -16,14 +16,14 @@ from pipelines.errors import NotFoundError, SpecError
 from search.devices.precision import PrecisionRule
 from search.devices.work import Shape
 from search.home.settings import Settings, prepare_home, read_settings
+from search.optimization.starts import settle_starts
+from search.optimization.starts.like import best_of
+from search.optimization.starts.room import within
 from search.optimization.studies import open_study
 from search.spec.dimensions import Choice, Fixed, Range, nearest
 from search.spec.reading import default_spec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
-from search.starts import settle_starts
-from search.starts.like import best_of
-from search.starts.room import within
 from search.storage.attributes import RESULT
 
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pipelines.data.datasets import Dataset
 from search.devices.work import Shape
 from search.home.settings import Settings
+from search.optimization.starts.effects import require_effective, require_effects
+from search.optimization.starts.like import best_of
+from search.optimization.starts.room import within
 from search.optimization.studies import is_begun, keep_recorded_defaults
 from search.spec.study_spec import StudySpec
-from search.starts.effects import require_effective, require_effects
-from search.starts.like import best_of
-from search.starts.room import within
 
 
 def settle_starts(

@@ -8,9 +8,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pipelines.config import Hyperparameters
-from search.clock.virtual_clock import Course, VirtualClock
 from search.devices.work import NOMINAL_ONCE_US, Shape
 from search.optimization.pruners import as_of, forget_last_rung, is_audited, judged_epochs, last_judged, shown_epochs
+from search.scheduling.clock.virtual_clock import Course, VirtualClock
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy
 from search.storage.attributes import PRUNED_AT, RESULT, VIRTUAL, VIRTUAL_SLOTS

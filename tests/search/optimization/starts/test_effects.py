@@ -12,10 +12,10 @@ from databases import opened
 from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
 from search.home.settings import prepare_home, read_settings
+from search.optimization.starts import require_fit_starts, settle_starts
+from search.optimization.starts.effects import require_effects
 from search.spec.defaults import PRESETS
 from search.spec.reading import spec_from_dict
-from search.starts import require_fit_starts, settle_starts
-from search.starts.effects import require_effects
 
 
 def space(**dimensions: Any) -> Any:
