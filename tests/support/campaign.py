@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import fault_points
+from forked import MODULE, Forked
 from invariants import Study
 from ready_home import prepare
 from waiting import PATIENCE_S
@@ -124,17 +123,17 @@ class Campaign:
         """The command that starts and resumes the search."""
         return ("run", str(self.file), "--pool", self.pool)
 
-    def start(self, arguments: tuple[str, ...], point: str, count: int, victim: str) -> subprocess.Popen[bytes]:
+    def start(self, arguments: tuple[str, ...], point: str, count: int, victim: str) -> Forked:
         """Starts a command that is killed at a point; without a point it is ``python -m search`` itself."""
         prepare(self.study.home)
-        program = [str(PROGRAM), point, str(count), victim, str(self.beat_s), "--"]
+        program = (str(PROGRAM), point, str(count), victim, str(self.beat_s), "--")
         if point == "never" and not self.beat_s:
-            program = ["-m", "search"]
-        command = [sys.executable, *program, *arguments, "--home", str(self.study.home), "--json"]
+            program = MODULE
+        command = [*program, *arguments, "--home", self.study.home, "--json"]
         with self.log.open("ab") as log:
             log.write(f"\n$ {point} {count} {victim}: {' '.join(arguments)}\n".encode())
             log.flush()
-            return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | self.environ)
+            return Forked(command, stdout=log, stderr=log, env=os.environ | self.environ)
 
     @property
     def log(self) -> Path:

@@ -85,7 +85,8 @@ def nodes(pid: int) -> list[psutil.Process]:
 
 def _cluster(pid: int) -> list[psutil.Process]:
     """All processes that the tests started: the searching process and the cluster among them."""
-    return psutil.Process(psutil.Process(pid).ppid()).children(recursive=True)
+    tests = psutil.Process(pid).parents()[2]  # behind the process that forks and the one that tells of the end
+    return tests.children(recursive=True)
 
 
 def strike(pid: int, victim: str) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import requests
 from campaign import PROGRAM
+from forked import MODULE, Forked
 from ports import free_port
 from ready_home import copy_database, prepare
 from waiting import PATIENCE_S, answers, wait_for
@@ -142,10 +143,8 @@ class Search:
 
     def __init__(self, study: Path, home: Path, *program: str, **environ: str) -> None:
         prepare(home)
-        command = [sys.executable, *(program or ("-m", "search")), "run", str(study), "--home", str(home), "--json"]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environ
-        )
+        command = [*(program or MODULE), "run", study, "--home", home, "--json"]
+        self.process = Forked(command, env=os.environ | environ)
         self.lines: list[str] = []
         self._hung: list[psutil.Process] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -192,7 +191,7 @@ class Search:
     def workers(self) -> list[psutil.Process]:
         """The processes that train."""
         family = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in family if p.ppid() != self.process.pid and "forkserver" in " ".join(p.cmdline())]
+        return [process for process in family if process.ppid() != self.process.pid]  # children of the fork server
 
     def end(self, code: int = 0) -> None:
         """Waits for the end, and checks the exit code and that there is no traceback."""

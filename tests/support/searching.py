@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from forked import Forked
 from ready_home import prepare
 from waiting import PATIENCE_S
 
@@ -61,10 +60,7 @@ class Search:
         prepare(home)
         script = Path(__file__).with_name("studies.py")
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "OPTUNA_"))}
-        self.process = subprocess.Popen(
-            [sys.executable, script, home, name, str(slots)], stdout=subprocess.PIPE, text=True, env=environ,
-            start_new_session=True,
-        )  # fmt: skip
+        self.process = Forked([script, home, name, str(slots)], stderr=2, env=environ, start_new_session=True)
         self.lines: list[str] = []
         self._watchdog = threading.Timer(PATIENCE_S, self.process.kill)
         self._watchdog.start()

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_line import STUDY, command
+from command_line import STUDY
+from forked import MODULE, Forked
 from waiting import PATIENCE_S
 
 
@@ -22,12 +23,9 @@ def test_three_first_runs_at_once_all_finish(tmp_path: Path, postgres: Callable[
     for study in studies:
         study.write_text(STUDY.replace("tiny", study.stem))
     runs = [
-        subprocess.Popen(
-            command("run", study, *options),
-            env=os.environ | places, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )
+        Forked([*MODULE, "run", study, *options], env=os.environ | places, stdout=subprocess.DEVNULL)
         for study in studies
-    ]  # fmt: skip
-    said = [run.communicate(timeout=PATIENCE_S)[1] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], said
+    ]
+    said = [run.stderr.read() for run in runs if run.stderr]
+    assert [run.wait(PATIENCE_S) for run in runs] == [0, 0, 0], said
     assert not any("Traceback" in text for text in said)
