@@ -159,16 +159,18 @@ def _renamed(column: str) -> str:
 
 
 def leaderboard_table(rows: Sequence[TrialRow], title: str, n_trials: int | None = None) -> ConfigurationTable:
-    """Trials in the order given, a trial a line.
+    """Trials in the order given, a trial a line; with the standard deviation over folds where there are some.
 
     Args:
         rows: The trials.
         title: A line above the table.
         n_trials: Of the study; None where all of them are given.
     """
+    has_std = any(row.std is not None for row in rows)
     columns: dict[str, Sequence[object]] = {
         ">trial": [row.number for row in rows],
         f">{rows[0].objective if rows else 'val_accuracy'}": [score(row.value) for row in rows],
+        **({">std": [score(row.std) for row in rows]} if has_std else {}),
         "state": [row.state for row in rows],
         "": [mark(row) for row in rows],
         ">epochs": [_epochs(row) for row in rows],

@@ -149,6 +149,16 @@ class TestLeaderboard:
         assert [line.split()[0] for line in shown[3 : 3 + len(ROWS)]] == ["5", "0", "41", "3", "8", "9", "63"]
         assert width < 40 or max(map(len, shown)) <= width
 
+    @pytest.mark.parametrize("width", [40, 80, 120, WIDE])
+    def test_the_spread_over_folds_stands_beside_the_value(self, width: int) -> None:
+        stds = [0.0123, 0.0045, None]
+        rows = [replace(each, std=std, folds=5) for each, std in zip(STRONG, stds, strict=False)]
+        head, _, first, second, last = drawn([leaderboard_table(rows, "x")], width).splitlines()[1:6]
+        assert head.split()[2] == "std"
+        assert [first.split()[1:3], second.split()[1:3]] == [["0.9875", "0.0123"], ["0.9844", "0.0045"]]
+        assert last.split()[1:3] == ["0.9831", "COMPLETE"]
+        assert "std" not in drawn([leaderboard_table(STRONG, "x")], width)
+
     def test_nothing_is_left_out_of_a_pipe(self) -> None:
         shown = drawn([leaderboard_table(ROWS, "x")], WIDE)
         assert "left out" not in shown
