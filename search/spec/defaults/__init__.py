@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,7 +16,7 @@ def _text(name: str) -> str:
     return files("search.spec.defaults").joinpath(name).read_text(encoding="utf-8")
 
 
-_WITHOUT_STARTS = "# Without a [[start]] the study begins with those of its preset for its data. To replace them:"
+_WITHOUT_STARTS = "# Without a [[start]] the study begins with those of its preset for its data, for arrays with these:"
 _LIKE = '# like = ["digits"]           #'
 STUDY_TEMPLATE = _text("template.toml")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)
@@ -50,5 +50,15 @@ def study_template(preset: str, like: Sequence[str] = ()) -> str:
     dimensions = "\n".join([*lines[:n_comments], chosen, *lines[n_comments:]])
     dimensions = dimensions.replace("# A line left out is", "# The default of a dimension that neither names is")
     search, start, _ = rest.split("[[start]]")
-    example = "\n".join(f"# {line}" for line in f"[[start]]{start}".rstrip().splitlines())
-    return f"{head}\n[space]{dimensions}\n\n[search]{search}{_WITHOUT_STARTS}\n{example}\n"
+    remarks = [line.partition("#")[2] for line in f"[[start]]{start}".splitlines()]
+    first, *others = PRESETS[preset]["start"]
+    starts = "\n\n".join([_commented(first, remarks), *(_commented(other) for other in others)])
+    return f"{head}\n[space]{dimensions}\n\n[search]{search}{_WITHOUT_STARTS}\n{starts}\n"
+
+
+def _commented(start: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:
+    """A start as comments of a study file, with a remark on each of its first lines."""
+    lines = ["[[start]]", *(f"{name} = {json.dumps(value)}" for name, value in start.items())]
+    for number, remark in enumerate(filter(None, remarks)):
+        lines[number] = f"{lines[number]:29} #{remark}"
+    return "\n".join(f"# {line}" for line in lines)

@@ -59,6 +59,16 @@ def test_the_starts_of_a_preset_are_moved_into_a_space_that_replaces_some_of_it(
     assert [(start.epochs, start.activation, start.width) for start in spec.start] == [(10, "selu", 256)]
 
 
+@pytest.mark.parametrize("preset", ["strong", "tiny"])
+def test_the_starts_of_a_preset_are_comments_of_its_file(preset, tmp_path):
+    text, path = study_template(preset), tmp_path / "study.toml"
+    head, starts = text.split("for arrays with these:\n")
+    assert {line[:2] for line in starts.splitlines() if line} == {"# "}
+    path.write_text(head + "\n" + starts.replace("\n# ", "\n").removeprefix("# "), encoding="utf-8")
+    expected = default_spec("digits", preset=preset)
+    assert (read_spec(path).start, read_spec(path).has_default_starts) == (expected.start, False)
+
+
 def test_the_classic_file_is_the_template():
     assert study_template("classic") == STUDY_TEMPLATE
 
