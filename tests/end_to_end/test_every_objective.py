@@ -15,6 +15,7 @@ from pipelines.evaluation.row_scores import decode
 from search.home.settings import read_settings
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_study
+from search.reporting.display import score
 
 STUDY = """\
 [study]
@@ -128,6 +129,9 @@ def test_a_classifier_becomes_champion_by_its_auc_over_folds(folder: Path):
     assert "**Data.** Rows: 320 in 3 folds, 80 test." in version.description
     assert answers(folder, "models")[0]["version"] == 1
     page = answers(folder, "report", "rare", "--output", folder / "rare.html")["path"]
-    assert "Each value is the mean of 3 folds" in Path(page).read_text()
+    text = Path(page).read_text()
+    assert "Each value is the mean of 3 folds" in text
+    assert f'<td class="n">{score(row["value"])}</td><td class="n">{score(row["std"])}</td>' in text
+    assert score(row["std"]) in call("trials", "rare", "--home", folder / "home").out
     metrics = client_of(folder / "home").get_run(version.run_id).data.metrics
     assert metrics["test_auc_low"] < metrics["test_auc"] == tested["test_auc"]
