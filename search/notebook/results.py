@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from search.notebook.models import ValidationRows
 
 _TOP = 10
-_COLUMNS = (">trial", "state", "", ">epochs", ">time", "configuration")
 
 
 class Trial(TrialRow):
@@ -207,16 +206,20 @@ class StudyResult(scheduling.StudyResult):
     def _repr_html_(self) -> str:
         states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
         counts = ", ".join(f"{self.count(state)} {name}" for name, state in states.items())
-        rows = [
-            (r.number, r.state.lower(), mark(r), r.epochs_trained, seconds(r.duration_s), short(r.params))
-            for r in self.rows[:_TOP]
-        ]
-        objective = self.rows[0].objective if self.rows else "value"
-        table = html_table(
-            [(number, score(r.value), *rest) for (number, *rest), r in zip(rows, self.rows, strict=False)],
-            (_COLUMNS[0], f">{objective}", *_COLUMNS[1:]),
-        )
+        rows = self.rows[:_TOP]
+        has_std = any(row.std is not None for row in rows)
+        columns: dict[str, list[object]] = {
+            ">trial": [row.number for row in rows],
+            f">{rows[0].objective if rows else 'value'}": [score(row.value) for row in rows],
+            **({">std": [score(row.std) for row in rows]} if has_std else {}),
+            "state": [row.state.lower() for row in rows],
+            "": [mark(row) for row in rows],
+            ">epochs": [row.epochs_trained for row in rows],
+            ">time": [seconds(row.duration_s) for row in rows],
+            "configuration": [short(row.params) for row in rows],
+        }
+        table = html_table(list(zip(*columns.values(), strict=True)), tuple(columns))
         more = f"and {len(self.rows) - _TOP} more trials" if len(self.rows) > _TOP else None
         head = f"study {self.study}{over_folds(self.rows)}: {counts} in {seconds(self.wall_s)}"
-        beneath = [html_line(line) for line in (more, legend(self.rows[:_TOP]), *baseline(self.rows)) if line]
+        beneath = [html_line(line) for line in (more, legend(rows), *baseline(self.rows)) if line]
         return html_line(head, is_strong=True) + table + "".join(beneath)

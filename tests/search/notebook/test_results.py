@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -69,6 +70,12 @@ def test_results_are_shown_as_html(result: search.StudyResult, contenders: Path)
         assert html.startswith(("<table>", "<div>")), type(item)
         assert str(contenders) not in html
     assert "1 complete, 0 pruned, 0 failed" in result._repr_html_()
+
+
+def test_the_spread_over_folds_stands_beside_the_value(result: search.StudyResult) -> None:
+    assert "std" not in replace(result, rows=tuple(replace(row, std=None) for row in result.rows))._repr_html_()
+    folded = replace(result, rows=(replace(result.rows[0], value=0.9, std=0.0123, folds=5),))
+    assert re.search(r"std</th><th.*>0\.9000</td><td[^>]*>0\.0123</td><td[^>]*>complete<", folded._repr_html_())
 
 
 def test_marks_are_explained(result: search.StudyResult) -> None:
