@@ -49,7 +49,7 @@ class Forked:
 
     def __init__(
         self,
-        command: Sequence[str | Path],
+        command: Sequence[str | Path | int],
         *,
         stdout: int | IO[Any] = subprocess.PIPE,
         stderr: int | IO[Any] = subprocess.PIPE,

@@ -19,7 +19,7 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300, "health_check_failure_threshold": 3}
-        head = {"num_cpus": n_head_slots, "_system_config": quick}
+        head = {"num_cpus": n_head_slots, "include_dashboard": False, "_system_config": quick}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._n_slots = n_slots
         self._nodes: dict[str, Any] = {}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
-from at_once import promote_at_once
+from forked import MODULE, Forked
 from mlflow import MlflowClient
 from registered import champion, client_of, versions
 from waiting import PATIENCE_S
@@ -32,10 +29,12 @@ def test_a_refused_challenger_leaves_a_champion_whose_promotion_died_after_the_m
 
 def test_eight_at_once_leave_one_consistent_champion(contenders: Path, model: str):
     studies = ["weak", "middle", "strong", "equal"] * 2
-    answers = promote_at_once(contenders, model, studies)
+    options = ("--model", model, "--json", "--home", contenders)
+    begun = [Forked([*MODULE, "promote", study, *options]) for study in studies]
+    answers = [(process.stdout.read(), process.wait(PATIENCE_S)) for process in begun if process.stdout]
 
-    assert {answer.code for answer in answers} <= {0, 3}, answers
-    assert all(answer.json()["promoted"] == (answer.code == 0) for answer in answers)
+    assert {code for _, code in answers} <= {0, 3}, answers
+    assert all(json.loads(out)["promoted"] == (code == 0) for out, code in answers)
     found = client_of(contenders).get_registered_model(model)
     history = json.loads(found.tags["history.champion"])
     by_version = {v.version: v for v in versions(contenders, model)}
@@ -118,7 +117,7 @@ def _forget_logged_model(home: Path, study: str) -> None:
         client.delete_logged_model(logged.model_id)
 
 
-def test_a_killed_process_releases_the_lock_of_its_promotion(contenders: Path, model: str):
+def test_a_killed_process_releases_the_lock_of_its_promotion(contenders: Path, model: str, tmp_path: Path):
     code = f"""
         import os, signal
         from pathlib import Path
@@ -127,10 +126,9 @@ def test_a_killed_process_releases_the_lock_of_its_promotion(contenders: Path, m
         Versions.point = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         search.registry.promotion.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=os.environ, timeout=PATIENCE_S, check=False
-    )
-    assert done.returncode == -signal.SIGKILL
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(code))
+    assert Forked([program]).wait(PATIENCE_S) == -signal.SIGKILL
     assert [v.tags[STATE] for v in versions(contenders, model)] == ["pending"]
 
     made = promote("strong", model=model, home=contenders)
