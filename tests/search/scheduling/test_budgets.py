@@ -19,7 +19,7 @@ from search.scheduling.run_study import run_study
 class TestBudgets:
     def test_the_timeout_keeps_what_running_trials_reached_and_counts_over_runs(self, home: Path) -> None:
         changes = {"space": {"epochs": 1_000_000, "width": 64, "learning_rate": 0.001}, "search": {"pruner": "none"}}
-        for timeout_s in (6.0, 60.0, 600.0):  # on a loaded machine the workers may need long to start
+        for timeout_s in (3.0, 12.0, 60.0, 600.0):  # on a loaded machine the workers may need long to start
             spec = small_spec(f"timeout-{timeout_s:g}", trials=None, slots=2, **changes)
             spec = replace(spec, trials=None, timeout_s=timeout_s)
             result = run_study(spec, home=home)
