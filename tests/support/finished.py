@@ -14,15 +14,20 @@ from search.spec.reading import spec_from_dict
 from search.spec.study_spec import StudySpec
 
 
-def small_spec(name: str, *, trials: int = 3, split_seed: int = 0, seed: int = 0, **space: Any) -> StudySpec:
-    """A study of small networks without pruning; ``space`` fixes or widens its dimensions."""
+def small_spec(
+    name: str, *, trials: int = 3, split_seed: int = 0, seed: int = 0, slots: int = 1, **space: Any
+) -> StudySpec:
+    """A study of small networks without pruning; ``space`` fixes or widens its dimensions.
+
+    Each slot's process builds TensorFlow's programs anew, which takes longer than to train them.
+    """
     fixed = {"width": 32, "depth": 1, "dropout": 0.0, "optimizer": "adam", "learning_rate": 0.005, "epochs": 4}
     document = {
         "study": {"name": name, "trials": trials, "seed": seed},
         "data": {"source": "digits", "folds": 1, "split_seed": split_seed},
         "space": fixed | {"schedule": "constant", "batch_size": 32} | space,
         "search": {"sampler": "random", "pruner": "none"},
-        "workers": {"slots": 2},
+        "workers": {"slots": slots},
     }
     return spec_from_dict(document)
 

@@ -155,7 +155,7 @@ class OnFirstNote(Observer):
 
 def test_interrupted_and_resumed_finals_end_as_uninterrupted_ones(tmp_path: Path):
     # An optimizer with which each seed is a program of its own: the interruption comes between two of them.
-    run_small(tmp_path / "whole", "s", trials=2, width={"low": 8, "high": 64}, optimizer="nadam")
+    run_small(tmp_path / "whole", "s", trials=2, slots=2, width={"low": 8, "high": 64}, optimizer="nadam")
     copy_home(tmp_path / "whole", tmp_path / "halves")
     whole = run_finalists("s", top=2, seeds=2, refit=False, home=tmp_path / "whole")
 
