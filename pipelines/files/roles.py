@@ -177,13 +177,14 @@ class _Column:
         return splits
 
     def _no_time(self, values: Series) -> Array:
-        """Whether each value is none of the dates or numbers that most are; all of them if none is read."""
-        sample = values.dropna().astype(object).drop_duplicates().head(_N_SAMPLED)
-        if not sample.map(lambda value: isinstance(value, str)).all():
-            return np.ones(len(values), dtype=bool)
-        reads = [parse(sample, text_format) for text_format in (*self.formats, *DATE_FORMATS)]
-        best = max(reads, key=lambda read: read.notna().sum())
-        return values.isin(sample[best.isna()]).to_numpy()
+        """Whether each value is none of the dates or numbers that most are; all of them if none or each is read."""
+        wrong = np.zeros(len(values), dtype=bool)
+        distinct = values.dropna().astype(object).drop_duplicates()
+        if distinct.map(lambda value: isinstance(value, str)).all():
+            sample, formats = distinct.head(_N_SAMPLED), (*self.formats, *DATE_FORMATS)
+            best = max(formats, key=lambda text_format: parse(sample, text_format).notna().sum())
+            wrong = values.isin(distinct[parse(distinct, best).isna()]).to_numpy()
+        return wrong if wrong.any() else ~wrong
 
     def _as_numbers(self) -> Array:
         """Returns float64 numbers, NaN where a value is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -172,6 +173,23 @@ def test_any_column_is_read_or_refused_in_one_line(
         sealed.open_test(config)
     except DataError as error:  # it may also load
         assert all("\n" not in problem for problem in error.problems)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        # pandas reads -1 as a year, but half of the cells are numbers.
+        (["-1", "2024-01-05"] * 20, "'-1' (40 such rows, the first 1, 2, 3)"),
+        ([f"{1900 + year}-01-05" for year in range(240)] + [f"later {n}" for n in range(60)],
+         "'later 0' (60 such rows, the first 241, 242, 243)"),
+    ],
+    ids=["each is read", "behind many dates"],
+)  # fmt: skip
+def test_a_time_that_is_neither_names_a_value(tmp_path: Path, cells: list[str], shown: str) -> None:
+    rows = np.arange(len(cells))
+    pd.DataFrame({"x": rows % 7, "c": cells, "target": rows % 2}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=re.escape(f"must hold dates or numbers, got {shown}: correct them")):
+        loading.load(DataConfig(str(tmp_path / "t.csv"), time="c", target="target"))
 
 
 TYPED = {
