@@ -38,7 +38,7 @@ MODULE = ("-m", "search")
 
 
 class Forked:
-    """A process that runs ``python PROGRAM ARGUMENTS…``.
+    """A process that runs ``python PROGRAM ARGUMENTS…``, also with ``-m MODULE`` or ``-c TEXT`` for a program.
 
     Attributes:
         pid: Its number.
@@ -168,14 +168,14 @@ def _run(request: Mapping[str, Any], out: int, err: int, told: int) -> None:
     if request["leads"]:
         os.setsid()
     _fork_server()
-    program, *arguments = request["command"]
-    if program == "-m":
-        module, *arguments = arguments
-        sys.argv = [module, *arguments]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.argv = request["command"]
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    elif sys.argv[0] == "-c":
+        exec(sys.argv.pop(1), {"__name__": "__main__"})
     else:
-        sys.argv = [program, *arguments]
-        runpy.run_path(program, run_name="__main__")
+        runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def _fork_server() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from forked import Forked
 from keras_counterpart import tiny_dataset
+from waiting import PATIENCE_S
 
 from pipelines.config import DataConfig, Hyperparameters, Precision
 from pipelines.data.datasets import Dataset
@@ -79,9 +80,8 @@ def test_operands_are_rounded_and_nothing_else() -> None:
 def test_the_same_seed_gives_the_same_bits() -> None:
     first, again = (digest(digits(), HP, "bfloat16") for _ in range(2))
     folders = [str(Path(__file__).parent), *sys.path]
-    elsewhere = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:0] = {folders!r}\n{SCRIPT}"],
-        capture_output=True, text=True, check=True,
-    ).stdout.split()[-1]  # fmt: skip
-    assert first == again == elsewhere
+    elsewhere = Forked(["-c", f"import sys; sys.path[:0] = {folders!r}\n{SCRIPT}"])
+    assert elsewhere.wait(PATIENCE_S) == 0
+    assert elsewhere.stdout
+    assert first == again == elsewhere.stdout.read().split()[-1]
     assert first != digest(digits(), HP, "float32")

@@ -117,7 +117,7 @@ def _forget_logged_model(home: Path, study: str) -> None:
         client.delete_logged_model(logged.model_id)
 
 
-def test_a_killed_process_releases_the_lock_of_its_promotion(contenders: Path, model: str, tmp_path: Path):
+def test_a_killed_process_releases_the_lock_of_its_promotion(contenders: Path, model: str):
     code = f"""
         import os, signal
         from pathlib import Path
@@ -126,9 +126,7 @@ def test_a_killed_process_releases_the_lock_of_its_promotion(contenders: Path, m
         Versions.point = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         search.registry.promotion.promote("strong", model={model!r}, home=Path({str(contenders)!r}))
     """
-    program = tmp_path / "program.py"
-    program.write_text(textwrap.dedent(code))
-    assert Forked([program]).wait(PATIENCE_S) == -signal.SIGKILL
+    assert Forked(["-c", textwrap.dedent(code)]).wait(PATIENCE_S) == -signal.SIGKILL
     assert [v.tags[STATE] for v in versions(contenders, model)] == ["pending"]
 
     made = promote("strong", model=model, home=contenders)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import Forked
 from tracked import start
 from waiting import PATIENCE_S
 
@@ -39,8 +38,7 @@ def test_a_process_killed_while_creating_mlflows_database_leaves_nothing_behind(
     tmp_path: Path, migrate_mlflow: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "make_database", migrate_mlflow)
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(CUT_OFF), tmp_path], timeout=PATIENCE_S, check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert Forked(["-c", textwrap.dedent(CUT_OFF), tmp_path]).wait(PATIENCE_S) == -signal.SIGKILL
     later = Runs(read_settings(tmp_path, {}), "s", "", None)
     assert later.is_there(later.open(start("s", 0)))
 
