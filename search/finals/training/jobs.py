@@ -1,4 +1,4 @@
-"""What is trained in the finals: finalists with new seeds, and refits on training and validation rows together."""
+"""The trainings of the finals: finalists with new seeds, and refits on training and validation rows together."""
 
 from __future__ import annotations
 
