@@ -71,9 +71,15 @@ heartbeats."""
 
 def workers(pid: int) -> list[psutil.Process]:
     """The processes that train for a searching process: children of its fork server, or actors on the nodes of Ray."""
-    if "RAY_ADDRESS" in psutil.Process(pid).environ():
-        return [process for process in _cluster(pid) if process.name().startswith("ray::SlotActor")]
+    if actors := [process for process in _cluster(pid) if _is_actor(process)]:
+        return actors
     return [process for process in psutil.Process(pid).children(recursive=True) if process.ppid() != pid]
+
+
+def _is_actor(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.name().startswith("ray::SlotActor")
+    return False
 
 
 def nodes(pid: int) -> list[psutil.Process]:
