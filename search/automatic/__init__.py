@@ -1,3 +1,3 @@
 """One budget for trials and seeds: a search, then its finalists by successive rejects."""
 
-from search.automatic.run_auto import AutomaticResult as AutomaticResult, run_automatically as run_automatically
+from search.automatic.run_auto import AutomaticResult, run_automatically

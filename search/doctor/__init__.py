@@ -34,8 +34,6 @@ from search.tracking.spool import collect_spools
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Diagnosis", "Finding", "diagnose"]
-
 
 def diagnose(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
     """Compares Optuna, MLflow, the registry and the spool; skips studies that are being searched.

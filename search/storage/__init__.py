@@ -1,5 +1,5 @@
 """Optuna's database; the only folder that touches Optuna's internals."""
 
-from search.storage.cached_storage import CachedStorage as CachedStorage, States as States
-from search.storage.database import open_storage as open_storage, storage_errors as storage_errors
-from search.storage.stored_study import StoredStudy as StoredStudy
+from search.storage.cached_storage import CachedStorage, States
+from search.storage.database import open_storage, storage_errors
+from search.storage.stored_study import StoredStudy

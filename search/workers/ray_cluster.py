@@ -19,8 +19,6 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
 import ray
 from ray.autoscaler.sdk import request_resources
 
-__all__ = ["connect", "ray", "request_slots"]
-
 _ANSWER_S = 5.0
 
 

@@ -4,5 +4,3 @@ from pipelines.files.tables.csv_files import MISSING
 from pipelines.files.tables.large import LargeTable
 from pipelines.files.tables.opening import Table, open_table, read_table
 from pipelines.files.tables.parquet_files import announce
-
-__all__ = ["MISSING", "LargeTable", "Table", "announce", "open_table", "read_table"]

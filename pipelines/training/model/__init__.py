@@ -4,7 +4,6 @@ from pipelines.training.model.building import (
     build_model,
     build_pack,
     pack_models,
-    packed,
     read_checkpoint,
     restore_model,
     variables_of,
@@ -12,18 +11,3 @@ from pipelines.training.model.building import (
 from pipelines.training.model.files import load_h5, to_h5
 from pipelines.training.model.initial import glorot_weights, initial_weights
 from pipelines.training.model.parts import scaling_map
-
-__all__ = [
-    "build_model",
-    "build_pack",
-    "glorot_weights",
-    "initial_weights",
-    "load_h5",
-    "pack_models",
-    "packed",
-    "read_checkpoint",
-    "restore_model",
-    "scaling_map",
-    "to_h5",
-    "variables_of",
-]

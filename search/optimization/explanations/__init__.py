@@ -1,7 +1,3 @@
 """Explains trials in sentences."""
 
-from search.optimization.explanations.trials import (
-    Explanation as Explanation,
-    explain as explain,
-    explain_finished as explain_finished,
-)
+from search.optimization.explanations.trials import Explanation, explain, explain_finished

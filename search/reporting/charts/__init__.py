@@ -4,18 +4,3 @@ from search.reporting.charts.held_out import MAX_POINTS, confusion, residuals
 from search.reporting.charts.learning import all_curves, best_curves
 from search.reporting.charts.points import StudyPoints, TooFewTrialsError, study_points
 from search.reporting.charts.study_charts import CHARTS, StudyCharts, document, study_charts
-
-__all__ = [
-    "CHARTS",
-    "MAX_POINTS",
-    "StudyCharts",
-    "StudyPoints",
-    "TooFewTrialsError",
-    "all_curves",
-    "best_curves",
-    "confusion",
-    "document",
-    "residuals",
-    "study_charts",
-    "study_points",
-]
