@@ -13,6 +13,7 @@ from pathlib import Path
 import login_routes
 import pytest
 import requests
+from forked import Forked
 from ports import free_port
 from waiting import PATIENCE_S, answers, wait_for
 
@@ -61,11 +62,9 @@ def address(environment: dict[str, str]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def routes(environment: dict[str, str], address: str) -> list[login_routes.Route]:
-    listed = subprocess.run(
-        [sys.executable, login_routes.__file__], env=environment | {"_MLFLOW_SGI_NAME": "uvicorn"}, capture_output=True,
-        check=True, text=True,
-    )  # fmt: skip
-    return [(method, path) for method, path in json.loads(listed.stdout)]
+    listing = Forked([login_routes.__file__], env=environment | {"_MLFLOW_SGI_NAME": "uvicorn"})
+    assert listing.stdout
+    return [(method, path) for method, path in json.loads(listing.stdout.read())]
 
 
 def test_without_a_login_only_health_answers(address: str, routes: list[login_routes.Route]) -> None:
