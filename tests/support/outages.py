@@ -6,8 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -76,10 +74,8 @@ class TrackingServer:
         copy_database(self.folder / "mlflow.db")
         environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", *command, *stores],
-                stdout=log, stderr=log, env=environ, start_new_session=True,
-            )  # fmt: skip
+            program = ("-m", "mlflow", *command, *stores)
+            self.process = Forked(program, stdout=log, stderr=log, env=environ, start_new_session=True)
         wait_for(lambda: answers(f"{self.url}/health"), lambda: f"MLflow's server: {(self.folder / 'log').read_text()}")
 
     def kill(self) -> None:
