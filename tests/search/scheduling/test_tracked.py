@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +9,11 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
-from ports import free_port
+from outages import TrackingServer
 from registered import client_of
 from searching import Watcher, assert_scores_as_logged, runs_of
 from studies import small_spec
-from waiting import answers, wait_for
+from waiting import wait_for
 
 from pipelines.data.loading import load
 from search.scheduling.progress import Progress
@@ -50,20 +47,10 @@ def test_models_of_mnist_take_pixels_from_0_to_255_and_score_as_logged(
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, psutil.Process]]:
     """A tracking server of its own: its address, and its process."""
-    folder = tmp_path_factory.mktemp("server")
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
-    environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*command, *stores], stdout=log, stderr=log, env=environ)
-    wait_for(lambda: process.poll() is not None or answers(f"{address}/health"), "MLflow's server")
-    assert process.poll() is None, (folder / "log").read_text()
-    yield address, psutil.Process(process.pid)
-    for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
-        child.kill()
-    process.wait()
+    server = TrackingServer(tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server.url, psutil.Process(server.process.pid)
+    server.kill()
 
 
 def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
