@@ -8,7 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from search.reporting.configurations import short
 from search.reporting.display import score, seconds
@@ -46,13 +46,6 @@ def with_progress(function: Callable[P, R]) -> Callable[P, R]:
     return shown
 
 
-class Output(Protocol):
-    """An output of a cell that can be written again."""
-
-    def update(self, shown: object) -> None:
-        """Replaces what it shows."""
-
-
 def notebook_observer() -> NotebookTable | None:
     """Shows progress in the cell that runs; None outside of a notebook's kernel."""
     ipython = sys.modules.get("IPython")  # a kernel has imported it
@@ -62,27 +55,18 @@ def notebook_observer() -> NotebookTable | None:
     from IPython.display import HTML, display
 
     output = display(HTML("starting"), display_id=True)
-    return None if output is None else NotebookTable(output, HTML)
-
-
-class Wrapper(Protocol):
-    """Makes what an output shows of HTML."""
-
-    def __call__(self, text: str) -> object:
-        """Wraps the HTML."""
+    return None if output is None else NotebookTable(lambda page: output.update(HTML(page)))
 
 
 class NotebookTable(Observer):
     """A table of the slots, the counts, the best so far and the last notes.
 
     Args:
-        output: Is written again.
-        wrap: Makes of HTML what it takes: ``IPython.display.HTML``.
+        write: Replaces the HTML that the cell shows.
     """
 
-    def __init__(self, output: Output, wrap: Wrapper) -> None:
-        self._output = output
-        self._wrap = wrap
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._n_notes = 0
         self._started = time.monotonic()
@@ -123,8 +107,7 @@ class NotebookTable(Observer):
         n_earlier = self._n_notes - len(self._notes)
         earlier = [f"{n_earlier} earlier {'line is' if n_earlier == 1 else 'lines are'} not shown"] if n_earlier else []
         notes = [*earlier, *self._notes]
-        html = progress_html(progress, elapsed_s, left_s, waiting=waiting, notes=notes, ended=ended)
-        self._output.update(self._wrap(html))
+        self._write(progress_html(progress, elapsed_s, left_s, waiting=waiting, notes=notes, ended=ended))
 
 
 def progress_html(

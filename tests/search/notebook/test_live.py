@@ -45,7 +45,7 @@ def test_it_shows_the_slots_the_budget_and_the_best_so_far() -> None:
 
 def test_it_is_written_again_and_ends_without_slots() -> None:
     shown = Shown()
-    table = NotebookTable(shown, str)
+    table = NotebookTable(shown.pages.append)
     table.waiting("reading digits")
     table.update(progress_at(1))
     table.update(progress_at(2))
@@ -111,7 +111,7 @@ def test_a_single_training_speaks_of_itself() -> None:
 
 def test_notes_that_are_left_out_are_counted() -> None:
     shown = Shown()
-    table = NotebookTable(shown, str)
+    table = NotebookTable(shown.pages.append)
     for number in range(7):
         table.note(f"note {number}")
     table.end()
@@ -124,5 +124,5 @@ def test_a_search_of_another_process_has_its_own_time() -> None:
     shown = Shown()
     progress = progress_at(1)
     progress.elapsed_s = 125.0
-    NotebookTable(shown, str).update(progress)
+    NotebookTable(shown.pages.append).update(progress)
     assert "2:05 min elapsed" in shown.pages[-1]
