@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from search.finals.finalist import Finalist
+from search.finals.selection import Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Rounds:
-    """A plan of finals; see ``search.finals.selection.Plan``.
+class Rounds(Plan):
+    """Gives one more seed to the best configurations of each round; ``sizes`` has their number in each."""
 
-    Attributes:
-        sizes: The number of configurations of each round, which does not rise.
-        refits: False: its runs take the whole budget.
-        prefers_small: False: on recorded trainings, with three seeds, the smaller network costs half a point.
-    """
-
-    sizes: tuple[int, ...]
-    prefers_small: bool = False
-    refits: bool = False
+    prefers_small = False  # on recorded trainings, with three seeds, the smaller network costs half a point
+    refits = False  # its runs take the whole budget
 
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs of the first round that lacks some, and of the rounds after it with the same configurations.

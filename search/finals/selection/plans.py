@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from pipelines.evaluation.metrics import standard_error
 from pipelines.evaluation.tests import SAME
@@ -23,32 +24,27 @@ def order(n_candidates: int, n_seeds: int) -> list[tuple[int, int]]:
     return first + [(rank, number) for number in numbers for rank in range(2, n_candidates)]
 
 
-class Plan(Protocol):
-    """The runs of the finalists: each seed for as many configurations as its size says, or for fewer."""
+@dataclass(frozen=True)
+class Plan(ABC):
+    """The runs of the finalists: each seed for as many configurations as its size says, or for fewer.
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The number of configurations that get each seed; it does not rise."""
+    Attributes:
+        sizes: The number of configurations that get each seed; it does not rise.
+        prefers_small: Whether a smaller network wins that is within one standard error of the best mean.
+        refits: Whether it leaves time to train the winner once more, with the validation rows.
+    """
 
-    @property
-    def prefers_small(self) -> bool:
-        """Whether a smaller network wins that is within one standard error of the best mean."""
+    sizes: tuple[int, ...]
+    prefers_small: ClassVar[bool] = True
+    refits: ClassVar[bool] = True
 
-    @property
-    def refits(self) -> bool:
-        """Whether it leaves time to train the winner once more, with the validation rows."""
-
+    @abstractmethod
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs that the results so far ask for, (configuration from 0, seed number from 1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class EverySeed:
+class EverySeed(Plan):
     """Each configuration gets every seed, unless it can come neither first nor second any more."""
-
-    sizes: tuple[int, ...]
-    prefers_small: bool = True
-    refits: bool = True
 
     def runs(self, finalists: Sequence[Finalist]) -> list[tuple[int, int]]:
         """The missing runs of the configurations that are not out, in the order of ``order``."""
