@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.preprocessing import Preprocessing
+from pipelines.training.model import initial_weights
 from pipelines.training.pack import row_order
 
 
@@ -23,6 +24,11 @@ def tiny_dataset(n_rows: int = 200) -> Dataset:
     n_training = n_rows * 3 // 4
     splits = Split(x[:n_training], y[:n_training]), Split(x[n_training:], y[n_training:])
     return Dataset("tiny", *splits, preprocessing, "0" * 16, 0)
+
+
+def plain_weights(sizes: Sequence[int], seed: int) -> tuple[np.ndarray, ...]:
+    """Initial weights of plain layers: a Glorot-uniform kernel and a bias of zeros for each."""
+    return initial_weights(Hyperparameters(depth=len(sizes) - 2), sizes, seed)
 
 
 def keras_model(

@@ -9,5 +9,5 @@ from pipelines.training.model.building import (
     variables_of,
 )
 from pipelines.training.model.files import load_h5, to_h5
-from pipelines.training.model.initial import glorot_weights, initial_weights
+from pipelines.training.model.initial import initial_weights
 from pipelines.training.model.parts import scaling_map

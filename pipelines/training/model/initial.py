@@ -17,21 +17,6 @@ _STD_OF_CUT_NORMAL = 0.87962566103423978
 """Standard deviation of a standard normal distribution that is cut off at -2 and 2."""
 
 
-def glorot_weights(sizes: Sequence[int], seed: int) -> tuple[np.ndarray, ...]:
-    """Draws initial weights as Keras's Dense layers have them: Glorot-uniform kernels, zero biases.
-
-    Args:
-        sizes: Values at the input, after each hidden layer and at the output.
-        seed: Seed of the draw.
-
-    Returns:
-        A kernel (n_in, n_out) and a bias (n_out,) for each layer, float32.
-    """
-    rng = weights_generator(seed)
-    kernels = [_glorot(rng, *pair) for pair in itertools.pairwise(sizes)]
-    return tuple(array for kernel in kernels for array in (kernel, np.zeros(kernel.shape[1], np.float32)))
-
-
 def initial_weights(
     hyperparameters: Hyperparameters, sizes: Sequence[int], seed: int, pieces: Pieces | None = None
 ) -> tuple[np.ndarray, ...]:

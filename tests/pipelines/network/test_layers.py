@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_counterpart import plain_weights
 
 from pipelines.network.layers import Dropout, backward, forward
-from pipelines.training.model import glorot_weights
 
 SHAPE = (2, 501, 401)
 
@@ -56,7 +56,7 @@ def test_networks_side_by_side_draw_the_masks_that_each_would_draw_alone() -> No
 def test_the_handwritten_gradient_equals_that_of_a_tape() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 7)).astype(np.float32), rng.integers(0, 3, 40).astype(np.int32)
-    weights = [tf.Variable(weight) for weight in glorot_weights((7, 11, 11, 3), 0)]
+    weights = [tf.Variable(weight) for weight in plain_weights((7, 11, 11, 3), 0)]
     shape = tf.constant([2, 40, 11])
     dropout = Dropout.draw(tf.constant(0.4), tf.constant([3, 1], tf.int64), tf.constant(2), shape)
     with tf.GradientTape() as tape:

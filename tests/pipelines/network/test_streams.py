@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 from hypothesis import example, given, settings, strategies as st
+from keras_counterpart import plain_weights
 
 from pipelines.network.layers import Dropout
 from pipelines.network.streams import dropout_seed, order_generator, weights_generator
-from pipelines.training.model import glorot_weights
 from pipelines.training.pack import row_order
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -40,7 +40,7 @@ def test_training_draws_from_these_streams(seed: int, epoch: int) -> None:
     np.testing.assert_array_equal(row_order(30, seed, epoch), order)
     limit = np.sqrt(6 / 11)
     uniform = weights_generator(seed).uniform(-limit, limit, (7, 4)).astype(np.float32)
-    np.testing.assert_array_equal(glorot_weights((7, 4), seed)[0], uniform)
+    np.testing.assert_array_equal(plain_weights((7, 4), seed)[0], uniform)
     assert not np.array_equal(np.random.default_rng(seed).permutation(30), order), "that is the stream of [seed, 0]"
 
 

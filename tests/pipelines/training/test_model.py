@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras_counterpart import batches, tiny_dataset
+from keras_counterpart import batches, plain_weights, tiny_dataset
 
 from pipelines.config import DataConfig, Hyperparameters, Scaling, Transform
 from pipelines.data.datasets import Dataset, Split
@@ -18,7 +18,7 @@ from pipelines.data.targets import TargetScaling
 from pipelines.errors import InputError
 from pipelines.objectives import Loss
 from pipelines.training.history import sha256
-from pipelines.training.model import build_model, glorot_weights, load_h5, restore_model, to_h5
+from pipelines.training.model import build_model, load_h5, restore_model, to_h5
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
 
@@ -82,7 +82,7 @@ def test_a_regression_is_loaded_with_its_loss_and_answers_in_its_own_unit(
     classes = tiny_dataset().preprocessing
     target = TargetScaling.learn(np.geomspace(10, 100, 50), transform)
     preprocessing = replace(classes, class_names=(), target=target)
-    hp, weights = replace(HP, loss=loss), glorot_weights((12, 24, 24, 1), 0)
+    hp, weights = replace(HP, loss=loss), plain_weights((12, 24, 24, 1), 0)
     content = to_h5(build_model(hp, preprocessing, weights))
     model = load_h5(content, sha256(content))
     assert isinstance(model.loss, keras.losses.Loss)
@@ -113,7 +113,7 @@ def test_a_scaling_of_many_features_fits_into_the_file(tmp_path: Path) -> None:
     preprocessing = Preprocessing((n_features,), ("a", "b"), center, np.abs(scale) + 1)
     hp = replace(HP, width=4, depth=1)
     path = tmp_path / "model.h5"
-    path.write_bytes(to_h5(build_model(hp, preprocessing, glorot_weights((n_features, 4, 2), 0))))
+    path.write_bytes(to_h5(build_model(hp, preprocessing, plain_weights((n_features, 4, 2), 0))))
     model = keras.models.load_model(path)
     x = rng.normal(size=(5, n_features)).astype(np.float32)
     kernel, bias = model.get_layer("hidden_1").get_weights()
@@ -125,19 +125,19 @@ def test_a_scaling_of_many_features_fits_into_the_file(tmp_path: Path) -> None:
 
 
 def test_fresh_weights_are_drawn_as_keras_draws_them() -> None:
-    kernel, bias = glorot_weights((300, 200), seed=1)
+    kernel, bias = plain_weights((300, 200), seed=1)
     limit = np.sqrt(6 / 500)
     assert not bias.any()
     assert kernel.dtype == bias.dtype == np.float32
     assert np.abs(kernel).max() == pytest.approx(limit, rel=1e-3)
     assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.01)
-    assert not np.array_equal(kernel, glorot_weights((300, 200), seed=2)[0])
+    assert not np.array_equal(kernel, plain_weights((300, 200), seed=2)[0])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "nadam"])
 def test_equal_models_are_equal_files(optimizer: str) -> None:
     hp, preprocessing = replace(HP, optimizer=optimizer), tiny_dataset().preprocessing
-    weights = glorot_weights((12, 24, 24, 3), 0)
+    weights = plain_weights((12, 24, 24, 3), 0)
     first, second = (to_h5(build_model(hp, preprocessing, weights)) for _ in range(2))
     assert sha256(first) == sha256(second)
 
@@ -170,7 +170,7 @@ def test_keras_resumes_from_a_saved_checkpoint(optimizer: str, changes: dict[str
 
 def test_the_best_epochs_file_names_the_numbers_of_its_optimizer() -> None:
     hp = replace(HP, optimizer="sgd", weight_decay=0.3, gradient_clip=0.1, momentum=0.9, ema=0.99)
-    content = to_h5(build_model(hp, tiny_dataset().preprocessing, glorot_weights((12, 24, 24, 3), 0)))
+    content = to_h5(build_model(hp, tiny_dataset().preprocessing, plain_weights((12, 24, 24, 3), 0)))
     config = load_h5(content, sha256(content)).optimizer.get_config()
     named = {"weight_decay": 0.3, "global_clipnorm": 0.1, "momentum": 0.9, "use_ema": True, "ema_momentum": 0.99}
     assert {name: config[name] for name in named} == named
@@ -201,7 +201,7 @@ class TestWhatIsRefused:
         assert not marker.exists()
 
     def test_half_a_file(self) -> None:
-        content = to_h5(build_model(HP, tiny_dataset().preprocessing, glorot_weights((12, 24, 24, 3), 0)))
+        content = to_h5(build_model(HP, tiny_dataset().preprocessing, plain_weights((12, 24, 24, 3), 0)))
         half = content[: len(content) // 2]
         with pytest.raises(InputError, match="Keras cannot load it"):
             load_h5(half, sha256(half))
