@@ -50,19 +50,15 @@ class Comparison(HtmlResult):
         return [name for name, found in self.values.items() if any(value != found[0] for value in found)]
 
     def _repr_html_(self) -> str:
-        singular = {"trials": "trial", "studies": "study"}[self.what]
-        labels = {name: _label(name, self.objective) for name in self.values}
-        rows = [(labels[name], *(_shown(name, value) for value in self.values[name])) for name in self.differs]
-        same = [f"{labels[name]} {_shown(name, found[0])}" for name, found in self._same]
-        beneath = html_line(f"the same for all: {', '.join(same)}") if same else ""
-        return html_table(rows, (singular, *(f">{name}" for name in self.names))) + beneath
+        beneath = self._same()
+        return html_table(self._rows(self.names), self._columns(self.names)) + (html_line(beneath) if beneath else "")
 
-    @property
-    def _same(self) -> list[tuple[str, tuple[object, ...]]]:
-        """The properties that are the same for all, and have a value."""
+    def _same(self) -> str:
+        """The line about the properties that are the same for all and have a value; "" where there are none."""
+        known = {name: found[0] for name, found in self.values.items() if found[0] not in (None, "", False)}
         differs = self.differs
-        items = self.values.items()
-        return [(name, found) for name, found in items if name not in differs and found[0] not in (None, "", False)]
+        same = [f"{_label(name, self.objective)} {_shown(name, known[name])}" for name in known if name not in differs]
+        return f"the same for all: {', '.join(same)}" if same else ""
 
     def to_json(self) -> dict[str, object]:
         """The comparison as a document."""
@@ -75,10 +71,8 @@ class Comparison(HtmlResult):
         """Draws as many columns in a table as fit, and what is the same for all beneath."""
         for names in self._groups(options.max_width):
             yield self._table(names)
-        same = [f"{_label(name, self.objective)} {_shown(name, found[0])}" for name, found in self._same]
-        if same:
-            line = f"the same for all: {', '.join(same)}"
-            yield Text("\n".join(wrapped(line, options.max_width)), overflow="ignore")
+        if beneath := self._same():
+            yield Text("\n".join(wrapped(beneath, options.max_width)), overflow="ignore")
 
     def _groups(self, width: int) -> Iterator[tuple[str, ...]]:
         """The columns of each table."""
@@ -91,13 +85,18 @@ class Comparison(HtmlResult):
             left = left[n_columns:]
 
     def _table(self, names: Sequence[str]) -> Table:
+        return Table(self._columns(names), self._rows(names))
+
+    def _columns(self, names: Sequence[str]) -> tuple[str, ...]:
+        singular = {"trials": "trial", "studies": "study"}[self.what]
+        return (singular, *(f">{name}" for name in names))
+
+    def _rows(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         places = [self.names.index(name) for name in names]
-        rows = [
+        return [
             (_label(name, self.objective), *(_shown(name, self.values[name][place]) for place in places))
             for name in self.differs
         ]
-        singular = {"trials": "trial", "studies": "study"}[self.what]
-        return Table((singular, *(f">{name}" for name in names)), rows)
 
 
 def compare(names: Sequence[str], *, home: Path | None = None) -> Comparison:
