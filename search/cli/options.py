@@ -46,7 +46,7 @@ def _studies_or_sources(incomplete: str) -> list[tuple[str, str]]:
     return _study_files(incomplete) + _sources(incomplete)
 
 
-def _studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+def own_studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
     path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
     if path is None:
@@ -55,11 +55,6 @@ def _studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
         rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC")
         yield from (name for (name,) in rows if name.startswith(incomplete))
-
-
-def studies_or_numbers(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """The names of this home's studies; a trial's number is not suggested."""
-    yield from _studies(ctx, incomplete)
 
 
 def hyperparameter_values(incomplete: str) -> list[str]:
@@ -86,7 +81,7 @@ def option(metavar: str, text: str, default: object = None, *names: str) -> obje
 
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
-Study = Annotated[str, argument("STUDY", "A study's name.", _studies)]
+Study = Annotated[str, argument("STUDY", "A study's name.", own_studies)]
 StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", _study_files)]
 StudyOrSource = Annotated[
     str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, searched with a preset.", _studies_or_sources)

@@ -83,13 +83,6 @@ def fields(record: object, *names: str) -> dict[str, object]:
     return {name: getattr(record, name) for name in names}
 
 
-def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]] = (), title: str | None = None, drop: Sequence[str] = ()
-) -> Table:
-    """A table of ``rows``; see ``search.reporting.screen.Table``."""
-    return Table(columns, rows, title, drop=drop)
-
-
 def command(*words: object, home: Path | None = None) -> str:
     """A command of this program on a home, quoted for a shell: ``mlp-search ui --home 'my runs'``."""
     options = ["--home", str(home)] if home else []
@@ -160,7 +153,7 @@ def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
          score(study.best_value), score(study.constant), score(study.linear), seconds(study.elapsed_s))
         for study in studies
     )  # fmt: skip
-    return table(columns, cells, drop=("time", "linear model", "majority or mean", "objective", "budget", "dataset"))
+    return Table(columns, cells, drop=("time", "linear model", "majority or mean", "objective", "budget", "dataset"))
 
 
 def description_tables(data: Description) -> list[Table]:
@@ -178,12 +171,12 @@ def description_tables(data: Description) -> list[Table]:
         **_target_facts(data),
         "fingerprint": data.fingerprint,
     }
-    tables = [table(("dataset", data.name), facts.items())]
+    tables = [Table(("dataset", data.name), facts.items())]
     if data.class_names:
         tables.append(_class_table(data))
     if data.columns:
         columns = ((c.name, c.kind, f"{c.n_missing:,}", c.n_features, c.note) for c in data.columns)
-        tables.append(table(("column", "kind", ">missing", ">features", "note"), columns))
+        tables.append(Table(("column", "kind", ">missing", ">features", "note"), columns))
     return tables
 
 
@@ -198,7 +191,7 @@ def _class_table(data: Description) -> Table:
     total = sum(map(sum, data.class_counts.values()))
     counts = list(zip(data.class_names, *data.class_counts.values(), strict=True))
     rows = [(name, *(f"{n:,}" for n in n_rows), f"{sum(n_rows) / total:.1%}") for name, *n_rows in counts]
-    made = table(("class", *(f">{split} rows" for split in data.class_counts), ">share"), rows[:_MAX_CLASSES])
+    made = Table(("class", *(f">{split} rows" for split in data.class_counts), ">share"), rows[:_MAX_CLASSES])
     if len(rows) > _MAX_CLASSES:
         made.add_row(f"and {len(rows) - _MAX_CLASSES} more")
     return made
@@ -208,7 +201,7 @@ def layers_table(layers: Sequence[Layer]) -> Table:
     """The layers of one network."""
     rows = [(layer.name, layer.n_outputs, f"{layer.n_parameters:,}") for layer in layers]
     total = sum(layer.n_parameters for layer in layers)
-    return table(("layer", ">output", ">parameters"), [*rows, ("all", None, f"{total:,}")])
+    return Table(("layer", ">output", ">parameters"), [*rows, ("all", None, f"{total:,}")])
 
 
 def _precision(forecast: Forecast) -> str:
@@ -221,7 +214,7 @@ def _precision(forecast: Forecast) -> str:
 
 def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
     """The space of a study and the forecast of ``plan``."""
-    space = table(("dimension", "values"), spec.space.dimensions.items(), f"study {spec.name}: the space")
+    space = Table(("dimension", "values"), spec.space.dimensions.items(), f"study {spec.name}: the space")
     size = spec.space.size()
     if size is not None:
         space.add_row("all", f"{size:,} configurations")
@@ -241,4 +234,4 @@ def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
         "matrix products": _precision(forecast),
         **({"model files": f"those of the best {spec.keep_models:,} trials"} if spec.keep_models else {}),
     }
-    return [space, table(("forecast", ""), facts.items())]
+    return [space, Table(("forecast", ""), facts.items())]

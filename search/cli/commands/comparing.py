@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import search
-from search.cli.options import Home, Json, Study, hyperparameter_values, option, studies_or_numbers
+from search.cli.options import Home, Json, Study, hyperparameter_values, option, own_studies
 from search.reporting import display
 from search.reporting.configurations import short
 
@@ -18,7 +18,7 @@ Compared = Annotated[
     typer.Argument(
         metavar="STUDY NUMBER NUMBER… | STUDY STUDY…",
         help="Trials of one study, or studies.",
-        autocompletion=studies_or_numbers,
+        autocompletion=own_studies,
     ),
 ]
 Values = Annotated[

@@ -15,6 +15,7 @@ from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Dataset, Figure, FilePreset, Home, Json, Like, argument, options_named
 from search.home import read_settings
 from search.reporting import display
+from search.reporting.screen import Table
 
 Output = Annotated[Path, argument("PATH", "The file to write.")]
 
@@ -56,7 +57,7 @@ def _list_sources(folders: tuple[Path, ...], *, as_json: bool) -> None:
 
     document = [{"name": name, "available": is_available(name, folders)} for name in SOURCES]
     rows = [(row["name"], "yes" if row["available"] else "no: downloaded on first use") for row in document]
-    table = display.table(("dataset", "on this machine"), rows)
+    table = Table(("dataset", "on this machine"), rows)
     display.show([table, "or the path of a .npz, .csv, .tsv or .parquet file"], document, as_json=as_json)
 
 

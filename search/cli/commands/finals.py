@@ -52,7 +52,8 @@ def finalists(
         )
     if result.verdict is not None:
         each = f"{seeds} seeds each" + (f", means of {result.folds} folds" if result.folds > 1 else "")
-        _show_verdict(result, result.verdict, f"finalists of study {study}, {each}", as_json=as_json)
+        tables = verdict_tables(result, result.verdict, f"finalists of study {study}, {each}")
+        display.show(tables, verdict_document(result, result.verdict), as_json=as_json)
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
@@ -112,11 +113,7 @@ def recorded_table(reading: dict[str, Any], study: str) -> RenderableType:
     facts["test read"] = f"{times(reading['seal_opened'])} for this study, last on {reading['at']}"
     if reading.get("ordinal"):
         facts["tested on these rows"] = f"the {ordinal(reading['ordinal'])} model, over all studies"
-    return display.table(("held-out test", f"study {study}"), facts.items())
-
-
-def _show_verdict(result: search.FinalistsResult, verdict: search.Verdict, title: str, *, as_json: bool) -> None:
-    display.show(verdict_tables(result, verdict, title), verdict_document(result, verdict), as_json=as_json)
+    return Table(("held-out test", f"study {study}"), facts.items())
 
 
 def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) -> dict[str, object]:
@@ -223,7 +220,7 @@ def evaluation_tables(result: search.SealedResult, study: str) -> list[Renderabl
         "test read": f"{times(result.seal_opened)} for this study",
         "tested on these rows": f"the {ordinal(result.ordinal)} model, over all studies",
     }
-    tables: list[RenderableType] = [display.table(("held-out test", f"study {study}"), facts.items())]
+    tables: list[RenderableType] = [Table(("held-out test", f"study {study}"), facts.items())]
     return tables + (_class_tables(of_classes) if of_classes else [])
 
 
@@ -241,7 +238,7 @@ def _class_facts(evaluation: Evaluation, untrained_accuracy: float | None) -> di
 def _class_tables(evaluation: Evaluation) -> list[RenderableType]:
     scores = [(c.name, c.support, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}") for c in evaluation.classes]
     return [
-        display.table(("class", ">rows", ">precision", ">recall", ">F1"), scores),
+        Table(("class", ">rows", ">precision", ">recall", ">F1"), scores),
         _confusion_table(evaluation.confusion, [row.name for row in evaluation.classes]),
     ]
 

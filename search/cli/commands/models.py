@@ -18,6 +18,7 @@ from pipelines.objectives import OBJECTIVES
 from search.cli.options import Figure, Home, Json, Study, argument, option
 from search.home.text import ordinal
 from search.reporting import display
+from search.reporting.screen import Table
 
 _MAX_ROWS, _MAX_CLASSES = 50, 3
 
@@ -89,9 +90,7 @@ def models(home: Home = None, as_json: Json = False) -> None:
         for row in found
     )  # fmt: skip
     drop = ("created", "test read", "trial", "majority or mean", "linear model", "study")
-    shown = (
-        display.table(columns, rows, drop=drop) if found else "no models yet; mlp-search promote STUDY registers one"
-    )
+    shown = Table(columns, rows, drop=drop) if found else "no models yet; mlp-search promote STUDY registers one"
     display.show([shown], [asdict(row) for row in found], as_json=as_json)
 
 
@@ -176,7 +175,7 @@ def _prediction_tables(result: search.Predictions) -> list[RenderableType]:
 
     if result.threshold != DEFAULT_THRESHOLD:
         title += f", {result.class_names[1]} above {result.threshold:.4g}"
-    made = display.table((">row", "class", ">probability", "the next"), title=title)
+    made = Table((">row", "class", ">probability", "the next"), title=title)
     for number, row in enumerate(result.probabilities[:_MAX_ROWS]):
         first = int(result.numbers[number])
         others = [other for other in (-row).argsort(kind="stable")[:_MAX_CLASSES] if other != first]
@@ -190,7 +189,7 @@ def _value_tables(result: search.Predictions) -> list[RenderableType]:
     columns = (">row", ">value", *([] if result.low is None else [">low", ">high"]))
     rows = ((number, *map(display.score, row)) for number, row in enumerate(frame.head(_MAX_ROWS).to_numpy().tolist()))
     about = "" if result.low is None else ", 95% intervals"
-    made = display.table(columns, rows, f"{result.model} version {result.version}{about}")
+    made = Table(columns, rows, f"{result.model} version {result.version}{about}")
     return [made, *_more(len(frame))]
 
 
