@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 import search
-from pipelines.objectives import OBJECTIVES
+from pipelines.objectives import OBJECTIVES, Objective
 from search.cli.options import Home, Json, Pool, Study, option
 from search.home.text import ordinal, times
 from search.reporting import display
@@ -18,7 +19,7 @@ from search.reporting.screen import Table
 from search.reporting.trial_table import ConfigurationTable
 
 if TYPE_CHECKING:
-    from pipelines.evaluation.metrics import Estimate, Evaluation
+    from pipelines.evaluation.metrics import Evaluation
 
 _MAX_CLASSES = 15
 _TOGETHER = "Make one model of the winner's networks with all seeds; with --refit, of as many refits."
@@ -85,7 +86,7 @@ def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Jso
 
 def _show_recorded(reading: dict[str, Any], study: str, home: Path | None, *, as_json: bool) -> None:
     document = {key: value for key, value in reading.items() if key not in ("model_sha256", "promised")}
-    display.show([recorded_table(reading, study)], document, as_json=as_json)
+    display.show([held_out_table(reading, study, reading["run_name"])], document, as_json=as_json)
     read = times(reading["seal_opened"])
     display.message(f"the held-out test of this study was read {read}; showing the recorded result")
     if "winner" in reading:
@@ -95,25 +96,47 @@ def _show_recorded(reading: dict[str, Any], study: str, home: Path | None, *, as
     )
 
 
-def recorded_table(reading: dict[str, Any], study: str) -> RenderableType:
-    """The figures of a held-out test that was read before, as its study has them."""
-    metrics = [key for key in reading if key.startswith("test_") and key != "test_rows"]
-    first = f"test_{OBJECTIVES[reading.get('objective', 'val_accuracy')].metric}"
-    facts = {"model": reading["run_name"]}
+def held_out_table(test: Mapping[str, Any], study: str, model: str) -> Table:
+    """The figures of a held-out test.
+
+    Args:
+        test: The test as its study records it; earlier versions recorded less.
+        study: Its study.
+        model: What was tested, in words.
+    """
+    from search.optimization.baselines import compare  # needs NumPy, which no help waits for
+
+    objective = OBJECTIVES[test.get("objective", "val_accuracy")]
+    first, facts = f"test_{objective.metric}", {"model": model}
+    metrics = [key for key in test if key.startswith("test_") and key != "test_rows"]
     for key in dict.fromkeys((first, *metrics)):
-        interval = reading.get("intervals", {}).get(key) or (reading.get("interval") if key == first else None)
+        interval = test.get("intervals", {}).get(key) or (test.get("interval") if key == first else None)
         ends = f", 95% interval {display.interval((interval[0], interval[1]))}" if interval else ""
-        facts[key.replace("_", " ")] = f"{display.score(reading[key])}{ends}"
-    if "right" in reading:
-        facts["right and wrong"] = f"{reading['right']:,} and {reading['wrong']:,}"
-    if reading.get("untrained_accuracy") is not None:
-        facts["before training"] = f"accuracy {display.score(reading['untrained_accuracy'])}"
-    if "promised" in reading:
-        facts["on the leaderboard"] = display.score(reading["promised"])
-    facts["test read"] = f"{times(reading['seal_opened'])} for this study, last on {reading['at']}"
-    if reading.get("ordinal"):
-        facts["tested on these rows"] = f"the {ordinal(reading['ordinal'])} model, over all studies"
+        facts[key.replace("_", " ")] = f"{display.score(test[key])}{ends}"
+    beside = compare(test[first], objective, test.get("baselines", {}), test.get("majority"))
+    facts["baselines"] = " ".join(beside.sentences("the model"))
+    if "right" in test:
+        facts["right and wrong"] = f"{test['right']:,} and {test['wrong']:,}"
+    if test.get("untrained_accuracy") is not None:
+        facts["before training"] = f"accuracy {display.score(test['untrained_accuracy'])}"
+    if test.get("groups") is not None:
+        facts["intervals"] = f"count the {test['groups']:,} groups of the test rows, whose rows are not independent"
+    facts |= _occasion(test, objective)
     return Table(("held-out test", f"study {study}"), facts.items())
+
+
+def _occasion(test: Mapping[str, Any], objective: Objective) -> dict[str, str]:
+    """The distance of a test to the leaderboard, and how often its rows were read."""
+    facts = {}
+    if "promised" in test:
+        gap = objective.gain(test["promised"]) - objective.gain(test[f"test_{objective.metric}"])
+        side = f"{display.score(abs(gap))} {'better' if gap > 0 else 'worse'} than on the test rows"
+        facts["on the leaderboard"] = f"{objective.name} {display.score(test['promised'])}, {side}"
+    last = f", last on {test['at']}" if "at" in test else ""
+    facts["test read"] = f"{times(test['seal_opened'])} for this study{last}"
+    if test.get("ordinal"):
+        facts["tested on these rows"] = f"the {ordinal(test['ordinal'])} model, over all studies"
+    return facts
 
 
 def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) -> dict[str, object]:
@@ -200,39 +223,11 @@ def evaluation_tables(result: search.SealedResult, study: str) -> list[Renderabl
     """The figures of a held-out test; of a classification its classes and the confusion matrix too."""
     from pipelines.evaluation.metrics import Evaluation  # imports scikit-learn, which takes a second
 
-    winner, evaluation, objective = result.winner, result.evaluation, result.winner.objective
+    winner = result.winner
     together = f" in each of {winner.networks} networks" if winner.networks > 1 else ""
-    facts = {"model": f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters{together}"}
-    names = dict.fromkeys((objective.metric, *evaluation.metrics))  # the study's own first
-    facts |= {f"test {name.replace('_', ' ')}": _estimate(evaluation.metrics[name]) for name in names}
-    from search.optimization.baselines import compare  # needs NumPy, which no help waits for
-
-    beside = compare(result.estimate.value, objective, result.baselines)
-    facts["baselines"] = " ".join(beside.sentences("the model"))
-    side = "better" if result.gap > 0 else "worse"
-    on_leaderboard = f"{objective.name} {display.score(winner.candidate.value)}"
-    of_classes = evaluation if isinstance(evaluation, Evaluation) else None
-    facts |= _class_facts(of_classes, result.untrained_accuracy) if of_classes else {}
-    if result.n_groups is not None:
-        facts["intervals"] = f"count the {result.n_groups:,} groups of the test rows, whose rows are not independent"
-    facts |= {
-        "on the leaderboard": f"{on_leaderboard}, {display.score(abs(result.gap))} {side} than on the test rows",
-        "test read": f"{times(result.seal_opened)} for this study",
-        "tested on these rows": f"the {ordinal(result.ordinal)} model, over all studies",
-    }
-    tables: list[RenderableType] = [Table(("held-out test", f"study {study}"), facts.items())]
-    return tables + (_class_tables(of_classes) if of_classes else [])
-
-
-def _estimate(found: Estimate) -> str:
-    return f"{display.score(found.value)}, 95% interval {display.interval((found.low, found.high))}"
-
-
-def _class_facts(evaluation: Evaluation, untrained_accuracy: float | None) -> dict[str, str]:
-    return {
-        "right and wrong": f"{evaluation.n_right:,} and {evaluation.n_wrong:,}",
-        "before training": f"accuracy {display.score(untrained_accuracy)}",
-    }
+    model = f"{winner.run_name}, {winner.candidate.n_parameters:,} parameters{together}"
+    table = held_out_table(result.record | display.fields(result, "seal_opened"), study, model)
+    return [table, *(_class_tables(result.evaluation) if isinstance(result.evaluation, Evaluation) else ())]
 
 
 def _class_tables(evaluation: Evaluation) -> list[RenderableType]:
