@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -15,17 +14,12 @@ from pipelines.encoding.curves import learn_curve, learn_edges, learn_quantiles
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 from pipelines.files.columns import FINE, IGNORED, TEXT, is_category, to_days, to_numbers
-from pipelines.files.text_forms import DURATION, Series
+from pipelines.files.kinds import DATES, DURATIONS, FEATURES, kind_of
+from pipelines.files.text_forms import DURATION, NUMBER_AND_UNIT, Series
 
-# What pandas infers of a column's values that can be encoded.
-_DURATIONS = ("timedelta64", "timedelta")
-_NUMERIC = ("integer", "floating", "mixed-integer-float", "decimal", *_DURATIONS)
-_DATES = ("datetime64", "datetime", "date")
-_ENCODED = (*_NUMERIC, *_DATES, "boolean", "string")
 PLAIN: tuple[Scaling, ...] = ("minmax", "standard", "none")
 """Scalings whose columns have the features that the first version gave them."""
 _TOO_MANY = "{} different texts in {} rows"
-_NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{1,8}")
 
 
 def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) -> Column:
@@ -40,9 +34,6 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
     Raises:
         DataError: The type cannot be encoded, or numbers are infinite.
     """
-    import pandas as pd
-    from pandas.api.types import infer_dtype
-
     present = values.dropna()
     if text_format.startswith(IGNORED):
         return Column(name, "ignored", reason=text_format.removeprefix(f"{IGNORED}: "), format=text_format)
@@ -50,19 +41,17 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
         return Column(name, "ignored", reason="no value in the training rows")
     if name.startswith("Unnamed: "):  # what pandas calls a column without a name
         return Column(name, "ignored", reason="no name, so taken for a saved index")
-    # A list of a large column would take several times its memory.
-    is_text = isinstance(present.dtype, pd.StringDtype)
-    inferred = "string" if is_text else infer_dtype(present if present.dtype.kind in "biufMm" else present.tolist())
-    if inferred not in _ENCODED:
+    inferred = kind_of(present)
+    if inferred not in FEATURES:
         raise DataError(
             f"column {name!r}: must hold numbers, booleans, dates or text, got {inferred}: convert or drop it"
         )
     if text_format == TEXT or inferred == "string":
         return _learn_categories(name, present, text_format, is_plain=scaling in PLAIN)
-    is_date = inferred in _DATES
+    is_date = inferred in DATES
     numbers = to_days(present, name, text_format) if is_date else to_numbers(present, name, text_format)
-    kind: Kind = "date" if is_date else "numeric" if inferred in _NUMERIC else "boolean"
-    if inferred in _DURATIONS:
+    kind: Kind = "date" if is_date else "boolean" if inferred == "boolean" else "numeric"
+    if inferred in DURATIONS:
         text_format = DURATION  # how a .csv or JSON holds them
     median, offset = float(np.nanmedian(numbers)), float(np.nanmin(numbers)) if is_date else _offset(numbers)
     column = Column(name, kind, median, indicator=len(present) < len(values), format=text_format, offset=offset)
@@ -101,7 +90,7 @@ def _learn_categories(name: str, present: Series, text_format: str, *, is_plain:
 
 def _hint(texts: Collection[object]) -> str:
     """Returns what to do with texts that are numbers beside other characters, such as ``12.5 kg``."""
-    n_numbers = sum(_NUMBER_AND_UNIT.fullmatch(str(text).strip()) is not None for text in texts)
+    n_numbers = sum(NUMBER_AND_UNIT.fullmatch(str(text).strip()) is not None for text in texts)
     return "; to use numbers, write them without units" if 2 * n_numbers > len(texts) else ""
 
 

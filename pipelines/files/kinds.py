@@ -5,19 +5,11 @@ from __future__ import annotations
 from pipelines.files.text_forms import Series
 
 _KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "floating", "M": "datetime64", "m": "timedelta"}
-_FEATURES = (
-    "boolean",
-    "string",
-    "integer",
-    "floating",
-    "mixed-integer-float",
-    "decimal",
-    "timedelta",
-    "timedelta64",
-    "datetime",
-    "datetime64",
-    "date",
-)
+NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal")
+DURATIONS = ("timedelta", "timedelta64")
+DATES = ("datetime", "datetime64", "date")
+FEATURES = (*NUMBERS, *DURATIONS, *DATES, "boolean", "string")
+"""Kinds of values that can become features."""
 _NAMES = {"ndarray": "lists", "list": "lists", "dict": "structs"}
 _REASON = "its values ({}) are no numbers, booleans, dates or texts"
 
@@ -39,7 +31,7 @@ def holds_text(values: Series) -> bool:
 
 def why_no_features(values: Series, kind: str) -> str:
     """Returns why (n_rows,) values of a kind, such as lists or bytes, cannot become features; empty if they can."""
-    if kind in _FEATURES or not values.notna().any():
+    if kind in FEATURES or not values.notna().any():
         return ""
     name = type(values[values.first_valid_index()]).__name__
     return _REASON.format(_NAMES.get(name, name))

@@ -12,6 +12,7 @@ from pipelines.config import DataConfig
 from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
 from pipelines.files.columns import found, read_texts, to_days, to_numbers
+from pipelines.files.kinds import DATES, DURATIONS, NUMBERS, kind_of
 from pipelines.files.text_forms import DATE_FORMATS, NUMBER_FORMATS, Series, parse
 
 ROLES = ("weight", "group", "time", "split")
@@ -31,10 +32,7 @@ LEFT_OUT = {"group": "in data.group", "weight": "in data.weight", "split": "in d
 _LISTS = ("text_columns", "numeric", "ignore")
 _ALLOWED = {("group", "text_columns"), ("time", "numeric"), *((key, "ignore") for key in ROLES)}
 _EXCLUDING = (("time", "group"), ("time", "split"))
-_NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
-_DURATIONS = ("timedelta", "timedelta64")
 _N_SAMPLED = 200
-_DATES = ("datetime", "datetime64", "date")
 _EQUAL = "{}: all weights are equal, so they change nothing"
 _SINGLE = "{}: each row has a value of its own, so no rows are kept together"
 _ORDER = "{}: training rows are before validation rows, and these before test rows"
@@ -151,15 +149,15 @@ class _Column:
     def time(self) -> Array:
         """Returns float64 numbers; of dates, days since 1970."""
         values, name, text_format = self.values, str(self.values.name), "numbers"
-        if _kind(values) == "string":
+        if kind_of(values) == "string":
             values, text_format, _ = read_texts(values, name, self.formats)
-        kind = _kind(values)
-        if not text_format or kind not in (*_NUMBERS[1:], *_DURATIONS, *_DATES):
+        kind = kind_of(values)
+        if not text_format or kind not in (*NUMBERS, *DURATIONS, *DATES):
             wrong = found(self.values, self._no_time(values))
             raise DataError(f"{self.place}: must hold dates or numbers, got {wrong}: correct them, or name another one")
         _Column(values, self.place, self.formats, self.notes)._require_filled("a time")
         self.notes.append(_ORDER.format(self.place))
-        return to_days(values, name, "") if kind in _DATES else to_numbers(values, name)
+        return to_days(values, name, "") if kind in DATES else to_numbers(values, name)
 
     def split(self) -> Array:
         """Returns ``TRAINING``, ``VALIDATION`` or ``TEST``."""
@@ -190,11 +188,11 @@ class _Column:
         """Returns float64 numbers, NaN where a value is none."""
         import pandas as pd
 
-        kind = _kind(self.values)
+        kind = kind_of(self.values)
         if kind == "string":
             reads = [parse(self.values.astype(object), text_format) for text_format in self.formats]
             return max(reads, key=lambda read: read.notna().sum()).to_numpy()
-        if kind in _NUMBERS:
+        if kind in ("boolean", *NUMBERS):
             return np.asarray(pd.to_numeric(self.values), dtype=np.float64)
         return np.full(len(self.values), np.nan)
 
@@ -211,10 +209,3 @@ _READERS: dict[str, Callable[[_Column], Array]] = {
     "time": _Column.time,
     "split": _Column.split,
 }
-
-
-def _kind(values: Series) -> str:
-    """Returns what pandas infers of a column's values, whatever type holds them."""
-    from pandas.api.types import infer_dtype
-
-    return str(infer_dtype(values if values.dtype.kind in "Mm" else values.astype(object), skipna=True))

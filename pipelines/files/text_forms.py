@@ -55,6 +55,8 @@ _DATES = (
 )
 # fmt: on
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S UTC")
+NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{1,8}")
+"""A text such as ``12.5 kg``."""
 DURATION = "duration"
 """Format of durations such as ``24:14:38`` and ``1 days 02:00:00``, which are read as seconds."""
 _DURATION = r"(?:-?\d+ days?,? )?[-+]?\d+:\d\d:\d\d(?:\.\d+)?"

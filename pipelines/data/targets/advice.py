@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.data.targets.labels import MAX_CLASSES, are_whole
 from pipelines.files.archives import Array
-from pipelines.files.text_forms import DATE_FORMATS, parse
+from pipelines.files.text_forms import DATE_FORMATS, NUMBER_AND_UNIT, parse
 from pipelines.objectives import Task
 
 _REGRESSION = "{}: {:,} different numbers, so the task is a regression{}"
@@ -25,7 +25,6 @@ _DATES = 'dates, such as {!r}: to predict one, write it as a number of days and 
 _UNITS = "numbers with a unit, such as {!r}: to predict the number, write it without the unit"
 _N_LISTED = 5
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
-_NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{1,8}")
 _N_SAMPLED = 100
 
 
@@ -68,7 +67,7 @@ def _form(names: Sequence[str] | Array) -> str:
     import pandas as pd
 
     sample = pd.Series([str(name) for name in names[:_N_SAMPLED]], dtype=object)
-    if all(_NUMBER_AND_UNIT.fullmatch(text.strip()) for text in sample):
+    if all(NUMBER_AND_UNIT.fullmatch(text.strip()) for text in sample):
         return _UNITS.format(sample[0])
     is_date = sample.str.contains(r"\d.*\d").all()
     if is_date and any(parse(sample, text_format).notna().all() for text_format in DATE_FORMATS):
