@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ from search.tracking.history import read_artifact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_Read = TypeVar("_Read")
 FOLDER, RIGHT_FILE, FIGURES_FILE = "sealed_test", "right.npz", "evaluation.json"
 PREDICTIONS_FILE = "predictions.npz"
 """The folder of a run's artifacts, and its files: which test rows the model got right, all figures, the predictions."""
@@ -201,7 +202,7 @@ def read_right(client: MlflowClient, run_id: str) -> np.ndarray:
     Raises:
         UnavailableError: MLflow does not have them.
     """
-    return _read(client, run_id, RIGHT_FILE, lambda content: np.load(io.BytesIO(content))["right"]).astype(bool)
+    return _read(client, run_id, RIGHT_FILE, lambda content: np.load(io.BytesIO(content))["right"].astype(bool))
 
 
 def read_confusion(client: MlflowClient, run_id: str) -> np.ndarray:
@@ -219,15 +220,10 @@ def read_class_names(client: MlflowClient, run_id: str) -> list[str]:
     Raises:
         UnavailableError: MLflow does not have them.
     """
-    found = _read(client, run_id, FIGURES_FILE, lambda content: np.array(_names_of(json.loads(content))))
-    return [str(name) for name in found]
+    return _read(client, run_id, FIGURES_FILE, lambda content: [str(c["name"]) for c in json.loads(content)["classes"]])
 
 
-def _names_of(document: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
-    return [score["name"] for score in document["classes"]]
-
-
-def _read(client: MlflowClient, run_id: str, file: str, parse: Callable[[bytes], np.ndarray]) -> np.ndarray:
+def _read(client: MlflowClient, run_id: str, file: str, parse: Callable[[bytes], _Read]) -> _Read:
     """Reads a file of a run's held-out test."""
     place = f"{FOLDER}/{file} of run {run_id}"
     content = read_artifact(client, f"runs:/{run_id}/{FOLDER}/{file}", place)
