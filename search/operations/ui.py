@@ -26,7 +26,7 @@ from search.home.relocation import follow_home
 from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.tracking.connection import make_database
-from search.tracking.experiment_view import experiments_link, models_link, study_link
+from search.tracking.experiment_view import study_link
 
 START_S = 60.0
 _PAGE = 1000
@@ -60,16 +60,6 @@ class Server:
             query["page_token"] = answer.get("next_page_token")
             if not query["page_token"]:
                 return links
-
-    @property
-    def experiments(self) -> str:
-        """The address of the list of all studies."""
-        return experiments_link(self.url)
-
-    @property
-    def models(self) -> str:
-        """The address of the registry."""
-        return models_link(self.url)
 
     def wait(self) -> None:
         """Waits until the server ends, which it does only on an error.

@@ -34,28 +34,27 @@ def ui(
 
     with suppress(KeyboardInterrupt), serving(home, host, port) as server:
         studies = server.studies()
-        lines, document = addresses(server.url, studies, server.models, server.experiments)
+        lines, document = addresses(server.url, studies)
         display.show(lines, document, as_json=as_json)
-        first = next(iter(studies.values()), server.models)
+        first = next(iter(studies.values()), str(document["models"]))
         if browser and not webbrowser.open(first):
             display.message("no browser was found: open the first address in one")
         server.wait()
 
 
-def addresses(
-    url: str, studies: Mapping[str, str], models: str, experiments: str
-) -> tuple[list[str], dict[str, object]]:
+def addresses(url: str, studies: Mapping[str, str]) -> tuple[list[str], dict[str, object]]:
     """The lines of ``ui``: the studies that changed last, the number of others, and the other pages.
 
     Args:
         url: The server.
         studies: The address of each study, the one that changed last first.
-        models: The address of the registry.
-        experiments: The address of the list of all studies.
 
     Returns:
         Lines, and the same as a document.
     """
+    from search.tracking.experiment_view import experiments_link, models_link  # imports NumPy, which no help waits for
+
+    models, experiments = models_link(url), experiments_link(url)
     shown = dict(list(studies.items())[:_N_STUDIES])
     n_more = len(studies) - len(shown)
     more = [f"and {n_more:,} more {'study' if n_more == 1 else 'studies'}: {experiments}"] if n_more else []

@@ -20,6 +20,7 @@ from waiting import PATIENCE_S
 
 from search.cli.commands.upkeep import addresses
 from search.operations.ui import Server, serving
+from search.tracking.experiment_view import experiments_link, models_link
 
 FOREIGN = ("10.attacker.example", "192.168.evil.com", "172.16.evil.com", "fd00:evil", "evil.example", "localhost.evil")
 SEARCH = "/ajax-api/2.0/mlflow/experiments/search"
@@ -87,7 +88,7 @@ def test_the_list_of_studies_opens_on_model_training_whatever_was_chosen_before(
 ) -> None:
     page = chromium.new_page()
     page.add_init_script("localStorage.setItem('mlflow.workflowType_v1', JSON.stringify('genai'))")
-    page.goto(server.experiments.replace("0.0.0.0", "127.0.0.1"))
+    page.goto(experiments_link(server.url).replace("0.0.0.0", "127.0.0.1"))
     models = page.locator('a[href="#/models"], a[href^="#/models?"]').first  # which pages on agents lack
     models.wait_for(timeout=1000 * PATIENCE_S)
     page.close()
@@ -96,15 +97,17 @@ def test_the_list_of_studies_opens_on_model_training_whatever_was_chosen_before(
 @pytest.mark.parametrize(("n_studies", "more"), [(0, 0), (10, 0), (11, 1), (25, 15)])
 def test_it_says_how_many_studies_it_leaves_out(n_studies: int, more: int) -> None:
     studies = {f"study-{number}": f"http://here/{number}" for number in range(n_studies)}
-    lines, document = addresses("http://here", studies, "http://here/models", "http://here/all")
+    lines, document = addresses("http://here", studies)
+    experiments = document["experiments"]
+    assert (experiments, document["models"]) == (experiments_link("http://here"), models_link("http://here"))
     assert document["more_studies"] == more
     assert [line for line in lines if line.startswith("and ")] == {
         0: [],
-        1: ["and 1 more study: http://here/all"],
-        15: ["and 15 more studies: http://here/all"],
+        1: [f"and 1 more study: {experiments}"],
+        15: [f"and 15 more studies: {experiments}"],
     }[more]
     assert document["studies"] == dict(list(studies.items())[:10])
-    assert lines[-2:] == ["registered models: http://here/models", "MLflow is at http://here/all; Ctrl-C ends it"]
+    assert lines[-2:] == [f"registered models: {document['models']}", f"MLflow is at {experiments}; Ctrl-C ends it"]
 
 
 def test_a_new_home_gets_its_database_without_a_message(tmp_path: Path) -> None:
