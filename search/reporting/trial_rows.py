@@ -7,7 +7,7 @@ import difflib
 import io
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
@@ -85,14 +85,13 @@ def _rank(value: Value) -> tuple[bool, float, str]:
     return is_text, 0.0 if is_text else float(value or 0), str(value) if is_text else ""
 
 
-def to_csv(rows: Iterable[TrialRow]) -> str:
+def to_csv(rows: Sequence[TrialRow]) -> str:
     """The rows as CSV, one column a hyperparameter."""
-    found = list(rows)
-    names = columns(found)
+    names = columns(rows)
     paper = io.StringIO()
     writer = csv.writer(paper, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([cell(row, name) for name in names] for row in found)
+    writer.writerows([cell(row, name) for name in names] for row in rows)
     return paper.getvalue()
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 _MOST_TICKS = 6
@@ -50,14 +51,10 @@ def axis_of(name: str, given: Sequence[Any], distribution: BaseDistribution) -> 
     """The axis of a hyperparameter by its values, one for each trial, and its distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return _category_axis(name, given)
-    log = _is_log(distribution) and all(value > 0 for value in given)
+    log = bool(getattr(distribution, "log", False)) and all(value > 0 for value in given)
     places = tuple(math.log10(value) if log else float(value) for value in given)
     ticks, labels = log_ticks(given) if log else ticks_of(given)
     return Axis(name, log, (), places, ticks, labels)
-
-
-def _is_log(distribution: BaseDistribution) -> bool:
-    return bool(getattr(distribution, "log", False))
 
 
 def _category_axis(name: str, given: Sequence[object]) -> Axis:
@@ -81,13 +78,9 @@ def ticks_of(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]
     if len(distinct) <= _MANY and all(float(value).is_integer() for value in distinct):
         return tuple(map(float, distinct)), tuple(f"{value:g}" for value in distinct)
     room = 0.03 * (high - low)  # a round number just beside the values
-    for step in _round_steps((high - low) / 20):
-        numbers = range(math.ceil((low - room) / step), math.floor((high + room) / step) + 1)
-        if len(numbers) <= _MOST_TICKS:
-            break
-    if not numbers:
-        return (low, high), (f"{low:,.6g}", f"{high:,.6g}")
-    return tuple(number * step for number in numbers), tuple(f"{number * step:,.6g}" for number in numbers)
+    every = MaxNLocator(_MOST_TICKS - 1, steps=(1, 2, 5, 10)).tick_values(low, high)
+    values = [float(value) for value in every if low - room <= value <= high + room] or [low, high]
+    return tuple(values), tuple(f"{value:,.6g}" for value in values)
 
 
 def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...]]:
@@ -102,14 +95,6 @@ def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...
     if not labels:
         values, labels = [min(given), max(given)], [f"{min(given):.3g}", f"{max(given):.3g}"]
     return tuple(math.log10(value) for value in values), tuple(labels)
-
-
-def _round_steps(least: float) -> Iterator[float]:
-    """1, 2 and 5 times powers of ten, from a least one on."""
-    power = 10.0 ** math.floor(math.log10(least)) if least > 0 else 1.0
-    while True:
-        yield from (digit * power for digit in (1, 2, 5) if digit * power >= least)
-        power *= 10
 
 
 def escaped(text: str) -> str:

@@ -70,9 +70,13 @@ def bar(share: float, width: int, *, ascii_only: bool = False) -> str:
 
 
 def counts(progress: Progress, left_s: float | None) -> str:
-    """``12 of 64 trials, 9 complete, 2 pruned, 1 failed, 9:40 min left``."""
+    """``12 of 64 trials, 9 complete, 2 pruned, 1 failed, 9:40 min left``; only trials are ever pruned."""
+    is_search = progress.runs == "trials"
+    budget = "" if progress.budget is None else f" of {progress.budget}"
+    pruned = f"{progress.pruned} pruned, " if is_search else ""
     left = "" if left_s is None else f", {seconds(left_s)} left"
-    return f"{_of_budget(progress)}, {_states(progress)}{left}"
+    states = f"{progress.complete} complete, {pruned}{progress.failed} failed"
+    return f"{progress.done}{budget} {'trials' if is_search else 'runs'}, {states}{left}"
 
 
 def line(progress: Progress, left_s: float | None) -> str:
@@ -194,17 +198,6 @@ def _slot_row(view: SlotView, objective: str, *, ascii_only: bool) -> tuple[str 
 def _epochs(view: SlotView) -> str:
     n_epochs = view.hyperparameters.epochs if view.hyperparameters else 0
     return f"{view.report.epoch if view.report else 0}/{n_epochs}"
-
-
-def _of_budget(progress: Progress) -> str:
-    budget = "" if progress.budget is None else f" of {progress.budget}"
-    return f"{progress.done}{budget} {progress.runs if progress.runs == 'trials' else 'runs'}"
-
-
-def _states(progress: Progress) -> str:
-    """The states of ended jobs; finalists and refits are never pruned."""
-    pruned = f"{progress.pruned} pruned, " if progress.runs == "trials" else ""
-    return f"{progress.complete} complete, {pruned}{progress.failed} failed"
 
 
 def _state(state: str) -> str:
