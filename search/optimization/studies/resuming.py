@@ -114,23 +114,20 @@ def _fixed(document: dict[str, Any]) -> dict[str, object]:
 def _require_same_precision(spec: StudySpec, kept: PrecisionRule) -> None:
     asked = spec.workers.precision
     if asked not in (None, "auto", kept):
-        raise SpecError(
-            f"workers.precision (--precision): must be that of study {spec.name!r}, {AS_ASKED[kept]}, got {asked}:"
-            " leave it out, or start another study with --study NAME"
-        )
+        raise _other_setting("workers.precision (--precision)", spec, AS_ASKED[kept], asked)
 
 
 def _require_same_clock(spec: StudySpec, recorded: Mapping[str, Any]) -> None:
-    is_deterministic = VIRTUAL_SLOTS in recorded
-    if spec.deterministic not in (None, is_deterministic):
-        was = "true" if is_deterministic else "false"
-        raise SpecError(
-            f"search.deterministic: must be that of study {spec.name!r}, {was}, got {str(spec.deterministic).lower()}:"
-            " leave it out, or start another study with --study NAME"
-        )
+    was = VIRTUAL_SLOTS in recorded
+    if spec.deterministic not in (None, was):
+        raise _other_setting("search.deterministic", spec, str(was).lower(), str(spec.deterministic).lower())
     slots = recorded[SPEC].get("search", {}).get("virtual_slots", recorded.get(VIRTUAL_SLOTS))
     if spec.virtual_slots not in (None, slots, recorded.get(VIRTUAL_SLOTS)):  # a larger machine may have added some
-        raise SpecError(
-            f"search.virtual_slots: must be that of study {spec.name!r}, {slots or 'none'}, got {spec.virtual_slots}:"
-            " leave it out, or start another study with --study NAME"
-        )
+        raise _other_setting("search.virtual_slots", spec, slots or "none", spec.virtual_slots)
+
+
+def _other_setting(place: str, spec: StudySpec, kept: object, given: object) -> SpecError:
+    return SpecError(
+        f"{place}: must be that of study {spec.name!r}, {kept}, got {given}: leave it out, or start another study with"
+        " --study NAME"
+    )
