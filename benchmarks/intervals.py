@@ -139,8 +139,8 @@ def real(source: str, folder: Path, n_train: int, n_rows: int, n_times: int) -> 
             network = Training(rows, hp, 1000 * time + seed)
             for _ in network:
                 pass
-            scores.append(_right_rows(rows.validation, network.best).astype(float))
-            accuracies.append(_right_rows(others, network.best).mean())
+            scores.append(_right_rows(rows.validation, network.results[0].best).astype(float))
+            accuracies.append(_right_rows(others, network.results[0].best).mean())
         found = np.stack(scores)
         covered.append([is_within(float(np.mean(accuracies)), bounds(found)) for bounds in (interval, student)])
     return dict(zip(("rows and seeds", "seeds alone"), np.mean(covered, axis=0), strict=True))

@@ -6,7 +6,7 @@ Rows are kept unscaled. The model itself scales, so predictions take rows as the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +78,7 @@ class Preprocessing:
             "scale": np.asarray(self.scale).tolist(),
             "columns": None if self.columns is None else self.columns.to_json(),
         }
-        return record | ({"target": self.target.to_json()} if self.target else {})
+        return record | ({"target": asdict(self.target)} if self.target else {})
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Preprocessing:

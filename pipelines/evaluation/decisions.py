@@ -5,7 +5,7 @@ Both are kept with a model as plain numbers. NumPy only: a served model imports 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -65,10 +65,6 @@ class ResidualInterval:
         # A residual may have one sign only, and encoding rounds.
         return np.minimum(low, values), np.maximum(high, values)
 
-    def to_json(self) -> dict[str, float]:
-        """Returns plain values for a JSON document."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -105,10 +101,6 @@ class Threshold:
         best = np.flatnonzero(scores >= scores.max() - 1e-12)
         chosen = best[np.argmin(np.abs(thresholds[best] - DEFAULT_THRESHOLD))]
         return cls(float(thresholds[chosen]), metric, float(scores[chosen]))
-
-    def to_json(self) -> dict[str, object]:
-        """Returns plain values for a JSON document."""
-        return asdict(self)
 
 
 def _scores(given: Array, labels: Array, weights: Array, thresholds: Array, metric: str) -> Array:

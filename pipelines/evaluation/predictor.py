@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +43,7 @@ class ModelRecord:
         """Returns JSON text that ``from_json`` reads back without loss."""
         record: dict[str, object] = {"value_range": list(self.value_range), "model_sha256": self.model_sha256}
         learned = {"interval": self.interval, "threshold": self.threshold}
-        record |= {name: value.to_json() for name, value in learned.items() if value}
+        record |= {name: asdict(value) for name, value in learned.items() if value}
         return json.dumps(record | {"preprocessing": self.preprocessing.to_json()}, indent=1)
 
     @classmethod

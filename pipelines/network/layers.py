@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.network.optimizers import Tensor, Tensors
 
 _PHILOX = 1  # tf.random.Algorithm.PHILOX
 _GOLDEN = 0.6180339887  # the multiples of this fraction fill 0 to 1 evenly
+
+
+def variable(array: np.ndarray) -> tf.Variable:
+    """Creates a variable of open shape: a function traced for one takes those of every size."""
+    return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
 
 
 class Dropout(NamedTuple):

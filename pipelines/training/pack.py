@@ -12,6 +12,7 @@ import tensorflow as tf
 from pipelines.config import Hyperparameters, Precision
 from pipelines.network.architecture import Architecture, Program
 from pipelines.network.epoch import Function, build_epoch, fused_epoch
+from pipelines.network.layers import variable
 from pipelines.network.optimizers import FUSED, Tensor, Tensors, fused_name, keras_optimizer, state_variables
 from pipelines.network.steps.updates import Extras
 from pipelines.network.streams import dropout_seed, fold_seed, order_generator
@@ -168,11 +169,6 @@ class Pack:
         weights = tuple(weight.numpy() for weight in self._trained)
         state = tuple(held.numpy() for held in (*self._averages, *self._state))
         return Checkpoint(weights, state, steps, epochs)
-
-
-def variable(array: np.ndarray) -> tf.Variable:
-    """Creates a variable of open shape: a function traced for one takes those of every size."""
-    return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
 
 
 def rows_per_epoch(rows: TrainingRows) -> int:

@@ -6,6 +6,7 @@ Workers import this, and scikit-learn would take longer to import than many a tr
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -59,16 +60,6 @@ def _macro_f1(probabilities: Array, labels: Array, weights: Array | None) -> flo
     counts = _confusion(probabilities, labels, weights)
     both = counts.sum(axis=0) + counts.sum(axis=1)
     return float(np.mean(2 * counts.diagonal()[both > 0] / both[both > 0]))
-
-
-def _auc(probabilities: Array, labels: Array, weights: Array | None) -> float:
-    """The area under the ROC curve; over more than two classes, the mean of each against the rest."""
-    return _mean_over_classes(_binary_auc, probabilities, labels, weights)
-
-
-def _average_precision(probabilities: Array, labels: Array, weights: Array | None) -> float:
-    """The average precision; over more than two classes, the mean of each against the rest."""
-    return _mean_over_classes(_binary_average_precision, probabilities, labels, weights)
 
 
 def _mean_over_classes(score: Score, probabilities: Array, labels: Array, weights: Array | None) -> float:
@@ -137,6 +128,6 @@ CLASSIFICATION_SCORES: dict[str, Score] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "macro_f1": _macro_f1,
-    "auc": _auc,
-    "average_precision": _average_precision,
+    "auc": partial(_mean_over_classes, _binary_auc),
+    "average_precision": partial(_mean_over_classes, _binary_average_precision),
 }

@@ -90,21 +90,6 @@ class Training:
         self._packs = [Pack(rows, hp, part, loss, precision, start) for part in parts]
         self.results = [SeedResult(of_seed, self._objective.worst, self._weights_of(of_seed)) for of_seed in of_seeds]
 
-    @property
-    def best(self) -> tuple[np.ndarray, ...]:
-        """The best weights of the first seed."""
-        return self.results[0].best
-
-    @property
-    def best_epoch(self) -> int:
-        """The best epoch of the first seed."""
-        return self.results[0].best_epoch
-
-    @property
-    def best_value(self) -> float:
-        """The best objective of the first seed."""
-        return self.results[0].best_value
-
     def __iter__(self) -> Iterator[EpochReport]:
         """Trains to the last epoch, or until no seed has a finite loss; yields the first report that is finite."""
         while self._epoch < self._hp.epochs:

@@ -8,18 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from pipelines.config import DEFAULT_FRACTION, DataConfig
+from pipelines.data import splits
 from pipelines.data.readers import Source
-from pipelines.data.splits import (
-    FoldRows,
-    Shares,
-    choose_folds,
-    hash_rows,
-    in_folds,
-    quantile_bins,
-    share_as_told,
-    share_by_time,
-    share_rows,
-)
 from pipelines.data.targets import number_labels, require_regressable
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
@@ -66,26 +56,26 @@ def number_rows(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Ar
 def _bins(source: Source, *, merge: bool) -> Array:
     """Returns (n_rows,) bins of the target, of the rows that are drawn from where the file says what each row is."""
     if source.roles.split is None:
-        return quantile_bins(source.labels, merge=merge)
+        return splits.quantile_bins(source.labels, merge=merge)
     numbers = np.zeros(len(source.labels), np.int32)
     drawn = source.roles.split == TRAINING
-    numbers[drawn] = quantile_bins(source.labels[drawn], merge=merge)
+    numbers[drawn] = splits.quantile_bins(source.labels[drawn], merge=merge)
     return numbers
 
 
 def split_rows(
     source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig, *, decide_folds: bool
-) -> tuple[Shares, list[str]]:
+) -> tuple[splits.Shares, list[str]]:
     """Returns the rows of each split, and lines on folds that a rule chose."""
     roles, groups, place = source.roles, source.roles.group, place_of_labels(source, config)
     if roles.time is not None:
-        return share_by_time(numbers, classes, config, place, roles.time), []
+        return splits.share_by_time(numbers, classes, config, place, roles.time), []
     if roles.split is not None:
-        return share_as_told(numbers, classes, config, place, roles), []
+        return splits.share_as_told(numbers, classes, config, place, roles), []
     if config.duplicates == "group":
-        _, first, inverse = np.unique(hash_rows(source.features), return_index=True, return_inverse=True)
+        _, first, inverse = np.unique(splits.hash_rows(source.features), return_index=True, return_inverse=True)
         groups = first[inverse]  # the first of the equal rows: the same number on every machine
-    shares = share_rows(
+    shares = splits.share_rows(
         numbers,
         classes,
         config,
@@ -94,12 +84,12 @@ def split_rows(
         n_own_validation=source.n_own_validation,
         groups=groups,
     )
-    rows = FoldRows(numbers, classes, groups, roles.weight, config.split_seed)
+    rows = splits.FoldRows(numbers, classes, groups, roles.weight, config.split_seed)
     has_own, n_folds = source.n_own_validation is not None, config.folds or 1
     if n_folds > 1:
         if has_own:
             raise DataError(f"{source.place}, {_OWN_VALIDATION.format(n_folds)}")
-        return in_folds(shares, rows, n_folds), []
+        return splits.in_folds(shares, rows, n_folds), []
     if config.folds == 1 or not decide_folds or has_own or config.validation_fraction != DEFAULT_FRACTION:
         return shares, []
-    return choose_folds(shares, rows, len(numbers) + (source.n_own_test or 0))
+    return splits.choose_folds(shares, rows, len(numbers) + (source.n_own_test or 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -86,7 +86,3 @@ class TargetScaling:
         """Converts (n_rows,) outputs of the network to the target's own unit, (n_rows,) float64."""
         transformed = outputs.astype(np.float64) * self.scale + self.center
         return np.exp(transformed) if self.transform == "log" else transformed
-
-    def to_json(self) -> dict[str, object]:
-        """Returns plain values for a JSON document."""
-        return asdict(self)

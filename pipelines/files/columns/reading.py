@@ -7,15 +7,7 @@ import numpy as np
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
 from pipelines.files.columns.conversion import found
-from pipelines.files.text_forms import (
-    DATE_FORMATS,
-    DURATION,
-    NUMBER_FORMATS,
-    Series,
-    are_marks,
-    match_number,
-    parse,
-)
+from pipelines.files.text_forms import DATE_FORMATS, DURATION, NUMBER_FORMATS, Series, are_marks, match_number, parse
 
 MAX_CATEGORIES = 50
 FEW_CATEGORIES = 10

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.config import Hyperparameters
-from pipelines.network.layers import random_bits
+from pipelines.network.layers import random_bits, variable
 from pipelines.network.optimizers import Tensor
 
 
@@ -44,10 +44,10 @@ class Pictures(NamedTuple):
         columns = _shifted(width, hp.shift or 0)
         if hp.flip:
             columns = np.concatenate([columns, columns[:, ::-1]])
-        rows = _table(_shifted(height, hp.shift)) if hp.shift else None
+        rows = variable(_shifted(height, hp.shift)) if hp.shift else None
         if width * channels <= _LONGEST_LINE:
             columns = _matrices(columns, channels)
-        return cls(rows, _table(columns), tf.constant(channels))
+        return cls(rows, variable(columns), tf.constant(channels))
 
     def move(self, values: Tensor, seed: Tensor, step: Tensor) -> Tensor:
         """Moves each picture by whole pixels at random; what comes in from outside is raw 0.
@@ -84,11 +84,6 @@ def _copied(parts: Tensor, places: Tensor) -> Tensor:
     n_parts = tf.shape(parts)[1] + 1
     padded = tf.reshape(tf.pad(parts, ((0, 0), (0, 1), (0, 0))), (-1, tf.shape(parts)[2]))
     return tf.gather(padded, places + tf.range(tf.shape(parts)[0])[:, None] * n_parts)
-
-
-def _table(array: np.ndarray) -> tf.Variable:
-    """A variable of open shape: a function traced for one takes those of every size."""
-    return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
 
 
 USE = 15

@@ -200,8 +200,6 @@ def _compile(
 def _keras_loss(name: Loss) -> keras.losses.Loss:
     import keras
 
-    if name == "mse":
-        return keras.losses.MeanSquaredError(name=name, dtype="float32")
-    if name == "mae":
-        return keras.losses.MeanAbsoluteError(name=name, dtype="float32")
-    return keras.losses.Huber(name=name, dtype="float32")
+    losses = keras.losses
+    kinds = {"mse": losses.MeanSquaredError, "mae": losses.MeanAbsoluteError, "huber": losses.Huber}
+    return kinds[name](name=name, dtype="float32")

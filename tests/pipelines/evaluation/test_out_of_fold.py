@@ -22,10 +22,10 @@ def test_each_row_is_answered_by_the_network_of_its_fold() -> None:
     training = Training(TrainingRows.of(dataset), HP, 1)
     for _ in training:
         pass
-    content = to_h5(build_model(HP, dataset.preprocessing, training.best))
+    content = to_h5(build_model(HP, dataset.preprocessing, training.results[0].best))
     predictor = Predictor.load(content, ModelRecord(dataset.preprocessing, (0, 16), sha256(content)))
     found = predictor.of_folds(dataset.scored.x, dataset.fold_of)
     assert found.shape == (len(dataset.fold_of), 10)
-    for answers in training.answers(0, training.best):
+    for answers in training.answers(0, training.results[0].best):
         np.testing.assert_allclose(found[answers.rows], answers.predicted, atol=1e-5)
     assert np.abs(found - predictor.probabilities(dataset.scored.x)).max() > 0.01

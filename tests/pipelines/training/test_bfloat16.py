@@ -54,9 +54,9 @@ def digest(dataset: Dataset, hp: Hyperparameters, precision: Precision) -> str:
 def test_the_h5_gives_what_was_logged(hp: Hyperparameters, tmp_path: Path) -> None:
     dataset = digits()
     training = Training(TrainingRows.of(dataset), hp, 3, precision="bfloat16")
-    logged = {report.epoch: report.metrics for report in training}[training.best_epoch]
+    logged = {report.epoch: report.metrics for report in training}[training.results[0].best_epoch]
     path = tmp_path / "model.h5"
-    path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.best)))
+    path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.results[0].best)))
     model = keras.models.load_model(path)
     model.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     loss, accuracy = model.evaluate(dataset.validation.x, dataset.validation.y, verbose=0)

@@ -84,8 +84,8 @@ def test_further_seeds_are_trainings_of_their_own(dataset: Dataset, folds: bool,
     together = trained(dataset, hp, 1, 2, 3)
     for result, seed in zip(together.results, (1, 2, 3), strict=True):
         single = trained(dataset, hp, seed)
-        assert result.best_epoch == single.best_epoch
-        for ours, others in zip(result.best, single.best, strict=True):
+        assert result.best_epoch == single.results[0].best_epoch
+        for ours, others in zip(result.best, single.results[0].best, strict=True):
             np.testing.assert_allclose(ours, others, atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_folds_of_unequal_size_each_keep_their_validation_rows(dataset: Dataset)
     fold_of = np.concatenate([np.arange(800) % 4 + 1, np.zeros(200, int)]).astype(np.int32)
     fold_of[:90] = 3
     training = trained(replace(dataset, fold_of=fold_of), HP)
-    answers = training.answers(0, training.best)
+    answers = training.answers(0, training.results[0].best)
     assert sorted(np.concatenate([answer.rows for answer in answers])) == list(range(1000))
     assert [len(answer.rows) for answer in answers] == np.bincount(fold_of).tolist()
 
@@ -117,18 +117,18 @@ def test_the_model_file_answers_with_the_mean_of_its_networks(
     for _ in training:
         pass
     path = tmp_path / "model.h5"
-    path.write_bytes(to_h5(build_model(HP, dataset.preprocessing, training.best)))
+    path.write_bytes(to_h5(build_model(HP, dataset.preprocessing, training.results[0].best)))
     model = keras.models.load_model(path)
     rows = dataset.training.joined(dataset.validation)
     each = keras.Model(model.inputs, model.layers[-2].output).predict(rows.x, verbose=0)
     np.testing.assert_allclose(model.predict(rows.x, verbose=0), each.mean(axis=1), rtol=1e-5)
-    answers = training.answers(0, training.best)
+    answers = training.answers(0, training.results[0].best)
     for fold, answer in enumerate(answers):
         mine = each[answer.rows, fold]
         np.testing.assert_allclose(mine if transform is None else mine[:, 0], answer.predicted, rtol=1e-4, atol=1e-6)
     if transform is None:
         right = [np.mean(each[own.rows, fold].argmax(1) == own.truth) for fold, own in enumerate(answers)]
-        assert np.mean(right) == pytest.approx(training.best_value, abs=1e-4)
+        assert np.mean(right) == pytest.approx(training.results[0].best_value, abs=1e-4)
 
 
 @pytest.mark.parametrize("objective", ["val_accuracy", "val_macro_f1", "val_loss"])
@@ -154,6 +154,6 @@ def test_a_process_trains_on_rows_with_one_scale_and_with_a_scale_for_each_colum
     for fold_of in (None, dataset.fold_of):
         for preprocessing in (one, each, one):
             training = trained(replace(dataset, preprocessing=preprocessing, fold_of=fold_of), replace(HP, width=8))
-            accuracies.append(training.best_value)
+            accuracies.append(training.results[0].best_value)
     assert accuracies[0] == pytest.approx(accuracies[1], abs=1e-6)
     assert accuracies[3] == pytest.approx(accuracies[4], abs=1e-6)

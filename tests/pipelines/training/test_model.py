@@ -29,7 +29,7 @@ def saved_model(dataset: Dataset, path: Path, hp: Hyperparameters = HP) -> tuple
     """Trains, saves the best weights and opens the file with Keras alone."""
     training = Training(TrainingRows.of(dataset), hp, seed=0)
     list(training)
-    path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.best)))
+    path.write_bytes(to_h5(build_model(hp, dataset.preprocessing, training.results[0].best)))
     return keras.models.load_model(path), training
 
 
@@ -43,11 +43,11 @@ def test_pictures_go_in_as_they_are(tmp_path: Path, scaling: Scaling) -> None:
     model, training = saved_model(digits, tmp_path / "model.h5")
     assert model.input_shape == (None, 8, 8)
     assert digits.validation.x.max() > 1, "the rows must not be scaled already"
-    assert training.best_value > 0.6, "far above chance, also without scaling"
-    assert accuracy(model, digits.validation) == pytest.approx(training.best_value, abs=1e-4)
+    assert training.results[0].best_value > 0.6, "far above chance, also without scaling"
+    assert accuracy(model, digits.validation) == pytest.approx(training.results[0].best_value, abs=1e-4)
     np.testing.assert_allclose(model.predict(digits.validation.x, verbose=0).sum(1), 1, atol=1e-5)
     loss, logged = model.evaluate(digits.validation.x, digits.validation.y, verbose=0)
-    assert logged == pytest.approx(training.best_value, abs=1e-4)
+    assert logged == pytest.approx(training.results[0].best_value, abs=1e-4)
     assert np.isfinite(loss)
 
 
@@ -57,8 +57,8 @@ def test_features_of_a_table_keep_their_units(tmp_path: Path, scaling: Scaling) 
     factors = np.geomspace(1e-3, 1e3, 12) if scaling != "none" else np.ones(12)
     dataset = rescaled(tiny, factors, offsets=np.linspace(-5, 5, 12) * factors, scaling=scaling)
     model, training = saved_model(dataset, tmp_path / "model.h5", replace(HP, epochs=20))
-    assert training.best_value > 0.6
-    assert accuracy(model, dataset.validation) == pytest.approx(training.best_value, abs=1e-4)
+    assert training.results[0].best_value > 0.6
+    assert accuracy(model, dataset.validation) == pytest.approx(training.results[0].best_value, abs=1e-4)
 
 
 @pytest.mark.parametrize("offset", [1e5, 1.7e9], ids=["five digits before the units", "seconds since 1970"])
@@ -71,8 +71,8 @@ def test_a_large_offset_costs_no_accuracy(tmp_path: Path, offset: float) -> None
     units = rescaled(tiny, np.ones(12), np.zeros(12), "standard")
     plain = Training(TrainingRows.of(units), replace(HP, epochs=20), seed=0)
     list(plain)
-    assert training.best_value == pytest.approx(plain.best_value, abs=0.03)
-    assert accuracy(model, dataset.validation) == pytest.approx(training.best_value, abs=1e-4)
+    assert training.results[0].best_value == pytest.approx(plain.results[0].best_value, abs=0.03)
+    assert accuracy(model, dataset.validation) == pytest.approx(training.results[0].best_value, abs=1e-4)
 
 
 @pytest.mark.parametrize(("loss", "transform"), [("mse", "none"), ("mae", "log"), ("huber", "none")])

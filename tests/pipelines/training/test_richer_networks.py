@@ -104,13 +104,13 @@ def test_it_trains_as_keras_does_and_its_h5_gives_what_was_logged(
 
 def require_h5(training: Training, hp: Hyperparameters, dataset: Dataset) -> None:
     """Checks that a file has the layers that are listed, and the validation accuracy that was logged."""
-    content = to_h5(build_model(hp, dataset.preprocessing, training.best))
+    content = to_h5(build_model(hp, dataset.preprocessing, training.results[0].best))
     model, listed = load_h5(content, sha256(content)), layers(hp, 12, 3, dataset.n_pieces)
     assert [layer.name for layer in model.layers if layer.name != "rows"] == [layer.name for layer in listed]
     n_trained = sum(variable.numpy().size for variable in model.trainable_variables)
     assert n_trained == sum(layer.n_parameters for layer in listed) == count_parameters(hp, 12, 3, dataset.n_pieces)
     right = np.asarray(model(dataset.validation.x)).argmax(1) == dataset.validation.y
-    assert right.mean() == pytest.approx(training.best_value, abs=1e-6)
+    assert right.mean() == pytest.approx(training.results[0].best_value, abs=1e-6)
 
 
 def test_resumed_training_equals_uninterrupted_training(dataset: Dataset) -> None:
@@ -134,11 +134,11 @@ def test_networks_side_by_side_are_what_each_would_be_alone_also_in_one_file(
     for fold, alone in enumerate(singles):
         for ours, others in zip(together.weights(), alone.weights(), strict=True):
             np.testing.assert_allclose(ours[fold], others, atol=2e-5)
-    model = build_model(hp, folds.preprocessing, together.best)
+    model = build_model(hp, folds.preprocessing, together.results[0].best)
     each = np.asarray(keras.Model(model.inputs[0], model.layers[-1].input)(x))
-    for fold, answer in enumerate(together.answers(0, together.best)):
+    for fold, answer in enumerate(together.answers(0, together.results[0].best)):
         np.testing.assert_allclose(each[answer.rows, fold], answer.predicted, atol=1e-5)
-    models = [model, *(build_model(hp, folds.preprocessing, alone.best) for alone in singles)]
+    models = [model, *(build_model(hp, folds.preprocessing, alone.results[0].best) for alone in singles)]
     content = to_h5(build_pack(hp, folds.preprocessing, pack_models(hp, models)))
     packed = np.asarray(load_h5(content, sha256(content))(x))
     several, *others = (np.asarray(model(x)) for model in models)
@@ -156,7 +156,7 @@ def test_a_named_default_is_the_network_that_does_not_name_it(dataset: Dataset) 
     one, other = trained(dataset, plain), trained(dataset, named)
     assert one.network.is_plain
     assert same(one.checkpoint().weights, other.checkpoint().weights)
-    files = [to_h5(build_model(hp, dataset.preprocessing, one.best)) for hp in (plain, named)]
+    files = [to_h5(build_model(hp, dataset.preprocessing, one.results[0].best)) for hp in (plain, named)]
     assert files[0] == files[1]
 
 

@@ -83,8 +83,8 @@ class TestReports:
             snapshots.append(training.checkpoint().weights)
         best = int(np.argmax(reports))  # the first of equals
         assert reports.count(reports[best]) > 1, "the test needs ties: 50 validation rows"
-        assert (training.best_epoch, training.best_value) == (best + 1, reports[best])
-        assert same(training.best, snapshots[best])
+        assert (training.results[0].best_epoch, training.results[0].best_value) == (best + 1, reports[best])
+        assert same(training.results[0].best, snapshots[best])
 
     def test_validation_is_without_dropout(self, dataset: Dataset, rows: TrainingRows) -> None:
         hp = replace(HP, dropout=0.6, epochs=1)
@@ -235,8 +235,8 @@ def test_a_loss_that_is_not_finite_ends_training(rows: TrainingRows, optimizer: 
     assert len(reports) < 50
     assert not reports[-1].is_finite
     assert all(report.is_finite for report in reports[:-1])
-    assert training.best_epoch < len(reports)
-    assert all(np.isfinite(weight).all() for weight in training.best)
+    assert training.results[0].best_epoch < len(reports)
+    assert all(np.isfinite(weight).all() for weight in training.results[0].best)
 
 
 def mean_accuracies(dataset: Dataset, hp: Hyperparameters) -> tuple[float, float]:
