@@ -68,7 +68,7 @@ def find_winner(study: optuna.Study) -> Winner:
     if verdict:
         winner = _finals_winner(study, verdict["winner"], verdict["seeds"], _roles(verdict.get("model")))
     else:
-        winner = _best_trial(study)
+        winner = trial_model(study, candidates(study, 1)[0].trial)
     if not winner.run_id:
         raise UnavailableError(f"{winner.run_name}: its run must be in MLflow, but was not sent yet: try again")
     return winner
@@ -130,10 +130,6 @@ def _finals_winner(study: optuna.Study, number: int, n_seeds: int, roles: Sequen
         ranked = sorted(names, key=lambda name: (gain(best_value(results[name]) or 0.0), name))
         chosen = ranked[(len(ranked) - 1) // 2]
     return _winner(study, candidate, role, chosen, results[chosen], [results[name] for name in names])
-
-
-def _best_trial(study: optuna.Study) -> Winner:
-    return trial_model(study, candidates(study, 1)[0].trial)
 
 
 def trial_model(study: optuna.Study, number: int) -> Winner:

@@ -8,19 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from pipelines.config import (
-    MAX_FOLDS,
-    Activation,
-    AskedPrecision,
-    ClassWeight,
-    Duplicates,
-    Embedding,
-    Normalization,
-    Scaling,
-    Schedule,
-    Shape,
-    Transform,
-)
+from pipelines import config
 from pipelines.objectives import OBJECTIVES, Loss, Task
 from search.spec.defaults import PRESETS
 from search.spec.space import KERAS_LEARNING_RATES
@@ -110,19 +98,19 @@ VALUES = {
     "dropout": BELOW_1,
     "optimizer": one_of(tuple(KERAS_LEARNING_RATES)),
     "learning_rate": POSITIVE,
-    "schedule": one_of(get_args(Schedule)),
+    "schedule": one_of(get_args(config.Schedule)),
     "epochs": COUNT,
     "batch_size": COUNT,
     "loss": one_of(get_args(Loss)),
-    "class_weight": one_of(get_args(ClassWeight)),
-    "activation": one_of(get_args(Activation)),
-    "normalization": one_of(get_args(Normalization)),
+    "class_weight": one_of(get_args(config.ClassWeight)),
+    "activation": one_of(get_args(config.Activation)),
+    "normalization": one_of(get_args(config.Normalization)),
     "input_dropout": BELOW_1,
     "noise": UP_TO_1,
     "weight_decay": NOT_NEGATIVE,
     "max_norm": NOT_NEGATIVE,
     "label_smoothing": BELOW_1,
-    "shape": one_of(get_args(Shape)),
+    "shape": one_of(get_args(config.Shape)),
     "residual": BOOL,
     "ema": BELOW_1,
     "warmup": BELOW_1,
@@ -130,7 +118,7 @@ VALUES = {
     "gradient_clip": NOT_NEGATIVE,
     "shift": whole_number(0, 1024),
     "flip": BOOL,
-    "embedding": one_of(get_args(Embedding)),
+    "embedding": one_of(get_args(config.Embedding)),
 }
 
 _SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"
@@ -152,19 +140,19 @@ TABLES: dict[str, dict[str, Rule]] = {
         "target": _COLUMN,
         "validation_fraction": SHARE,
         "test_fraction": SHARE,
-        "scaling": one_of(get_args(Scaling)),
+        "scaling": one_of(get_args(config.Scaling)),
         "split_seed": SEED,
         "text_columns": _COLUMNS,
         "numeric": _COLUMNS,
         "ignore": _COLUMNS,
-        "duplicates": one_of(get_args(Duplicates)),
+        "duplicates": one_of(get_args(config.Duplicates)),
         "group": _COLUMN,
         "weight": _COLUMN,
         "time": _COLUMN,
         "split": _COLUMN,
         "task": one_of(("auto", *get_args(Task))),
-        "target_transform": one_of(get_args(Transform)),
-        "folds": whole_number(1, MAX_FOLDS),
+        "target_transform": one_of(get_args(config.Transform)),
+        "folds": whole_number(1, config.MAX_FOLDS),
     },
     "space": {"preset": one_of(tuple(PRESETS))} | VALUES,
     "search": {
@@ -184,7 +172,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "memory_mb": COUNT,
         "gpus": GPUS,
         "trials_per_gpu": TRIALS_PER_GPU,
-        "precision": one_of(get_args(AskedPrecision)),
+        "precision": one_of(get_args(config.AskedPrecision)),
     },
     "start": VALUES,
 }
