@@ -16,12 +16,12 @@ from pipelines.data.datasets import Dataset
 from pipelines.errors import RefusedError, UnavailableError
 from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluation, evaluate, evaluate_regression
-from pipelines.objectives import OBJECTIVES
+from pipelines.objectives import OBJECTIVES, Objective
 from search.finals.winner import Winner, find_winner
 from search.home.html import HtmlResult
 from search.home.settings import read_settings
 from search.home.text import ordinal, times, value_text
-from search.optimization.baselines import Baselines
+from search.optimization.baselines import Baselines, compare
 from search.optimization.studies import load_own_study
 from search.storage.attributes import SEAL
 
@@ -84,11 +84,7 @@ class SealedResult(HtmlResult):
 
     @property
     def _shown(self) -> Mapping[str, object]:
-        found = {f"test {name.replace('_', ' ')}": _with_interval(it) for name, it in self.evaluation.metrics.items()}
-        metric = self.winner.objective.metric
-        beside = {f"{metric} of {name}": scores.get(metric) for name, scores in self.baselines.items()}
-        read = {"test": f"read {times(self.seal_opened)}", "tested on these rows": f"the {ordinal(self.ordinal)} model"}
-        return {"model": self.winner.run_name, **found, **self._rows_of_classes, **beside, **read}
+        return facts_of(self.record | {"seal_opened": self.seal_opened}, self.winner.run_name)
 
     @property
     def _rows_of_classes(self) -> dict[str, object]:
@@ -109,8 +105,43 @@ class SealedResult(HtmlResult):
         return {"model_sha256": winner.model_sha256, **self.figures, "promised": winner.candidate.value}
 
 
-def _with_interval(estimate: Estimate) -> str:
-    return f"{value_text(estimate.value)}, 95% interval {value_text(estimate.low)} to {value_text(estimate.high)}"
+def facts_of(test: Mapping[str, Any], model: str) -> dict[str, str]:
+    """A held-out test in words.
+
+    Args:
+        test: The test as its study records it; earlier versions recorded less.
+        model: What was tested.
+    """
+    objective = OBJECTIVES[test.get("objective", "val_accuracy")]
+    first, facts = f"test_{objective.metric}", {"model": model}
+    metrics = [key for key in test if key.startswith("test_") and key != "test_rows"]
+    for key in dict.fromkeys((first, *metrics)):
+        interval = test.get("intervals", {}).get(key) or (test.get("interval") if key == first else None)
+        ends = f", 95% interval {value_text(interval[0])} to {value_text(interval[1])}" if interval else ""
+        facts[key.replace("_", " ")] = f"{value_text(test[key])}{ends}"
+    beside = compare(test[first], objective, test.get("baselines", {}), test.get("majority"))
+    facts["baselines"] = " ".join(beside.sentences("the model"))
+    if "right" in test:
+        facts["right and wrong"] = f"{test['right']:,} and {test['wrong']:,}"
+    if test.get("untrained_accuracy") is not None:
+        facts["before training"] = f"accuracy {value_text(test['untrained_accuracy'])}"
+    if test.get("groups") is not None:
+        facts["intervals"] = f"count the {test['groups']:,} groups of the test rows, whose rows are not independent"
+    return facts | _occasion(test, objective)
+
+
+def _occasion(test: Mapping[str, Any], objective: Objective) -> dict[str, str]:
+    """The distance of a test to the leaderboard, and how often its rows were read."""
+    facts = {}
+    if "promised" in test:
+        gap = objective.gain(test["promised"]) - objective.gain(test[f"test_{objective.metric}"])
+        side = f"{value_text(abs(gap))} {'better' if gap > 0 else 'worse'} than on the test rows"
+        facts["on the leaderboard"] = f"{objective.name} {value_text(test['promised'])}, {side}"
+    last = f", last on {test['at']}" if "at" in test else ""
+    facts["test read"] = f"{times(test['seal_opened'])} for this study{last}"
+    if test.get("ordinal"):
+        facts["tested on these rows"] = f"the {ordinal(test['ordinal'])} model, over all studies"
+    return facts
 
 
 def seal_opened(attributes: Mapping[str, Any]) -> int:

@@ -14,15 +14,13 @@ import numpy as np
 
 from pipelines.errors import DataError, UnavailableError
 from pipelines.evaluation.contributions import Predictions
-from pipelines.evaluation.metrics import SHOWN_METRICS
 from pipelines.objectives import OBJECTIVES, Objective
 from search.devices.precision import AS_ASKED
 from search.finals.finalist import candidate_of, make_finalist
-from search.finals.readings import latest_reading, seal_opened
+from search.finals.readings import facts_of, latest_reading, seal_opened
 from search.finals.sealed_test import read_class_names, read_confusion, read_predictions
 from search.home.settings import Settings, read_settings
-from search.home.text import ordinal, times
-from search.optimization.baselines import compare
+from search.home.text import times
 from search.optimization.explanations import explain
 from search.optimization.leaderboard import TrialRow, folds_of, leaderboard, objective_of
 from search.optimization.run_records import recorded_results
@@ -84,7 +82,7 @@ def render(study: StoredStudy, settings: Settings) -> str:
 
     environment = Environment(loader=PackageLoader("search.reporting"), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {"asdict": asdict, "score": score, "seconds": seconds, "short": short, "times": times}
-    environment.filters |= {"interval": interval, "ordinal": ordinal, "mark": mark, "legend": legend}
+    environment.filters |= {"interval": interval, "mark": mark, "legend": legend}
     rows = leaderboard(study)
     drawn = study_charts(study)
     epochs = histories(study, settings, _CURVES)
@@ -129,25 +127,19 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "finals": _finals(study, rows),
         "n_tests": seal_opened(attributes),
         "test": test,
-        "measure": _measure(test, objective),
+        "measure": _measure(test, objective, seal_opened(attributes)),
         "gate": attributes.get(GATE),
     }
 
 
-def _measure(test: Facts | None, objective: Objective) -> Facts:
-    """The figures of the held-out test: the objective's first, its distance to the leaderboard, and the baselines."""
+def _measure(test: Facts | None, objective: Objective, n_tests: int) -> Facts:
+    """The objective's metric on the held-out rows, and the test in words."""
     shown = objective if test is None or f"test_{objective.metric}" in test else OBJECTIVES["val_accuracy"]
     label = shown.metric.replace("_", " ")
     if test is None:
         return {"label": label, "value": None}
-    value, intervals = test[f"test_{shown.metric}"], test.get("intervals", {})
-    known = {name: test[f"test_{name}"] for name in (shown.metric, *SHOWN_METRICS) if f"test_{name}" in test}
-    beside = compare(value, shown, test.get("baselines", {}), test.get("majority")).sentences("the model")
-    figures = [(name.replace("_", " "), known[name], intervals.get(f"test_{name}")) for name in known]
-    if not intervals:  # a test of an earlier version
-        figures[0] = (*figures[0][:2], test.get("interval"))
-    gap = shown.gain(test["promised"]) - shown.gain(value)
-    return {"label": label, "value": value, "rows": figures, "gap": gap, "beside": beside}
+    facts = facts_of(test | {"seal_opened": n_tests}, test["run_name"])
+    return {"label": label, "value": test[f"test_{shown.metric}"], "facts": facts}
 
 
 def _test_charts(test: Facts | None, settings: Settings) -> dict[str, Figure]:

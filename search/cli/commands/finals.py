@@ -11,7 +11,6 @@ import typer
 from rich.console import RenderableType
 
 import search
-from pipelines.objectives import OBJECTIVES, Objective
 from search.cli.options import Home, Json, Pool, Study, option
 from search.home.text import ordinal, times
 from search.reporting import display
@@ -97,46 +96,10 @@ def _show_recorded(reading: dict[str, Any], study: str, home: Path | None, *, as
 
 
 def held_out_table(test: Mapping[str, Any], study: str, model: str) -> Table:
-    """The figures of a held-out test.
+    """The figures of a held-out test, as its study records them; ``model`` says what was tested."""
+    from search.finals.readings import facts_of  # needs NumPy, which no help waits for
 
-    Args:
-        test: The test as its study records it; earlier versions recorded less.
-        study: Its study.
-        model: What was tested, in words.
-    """
-    from search.optimization.baselines import compare  # needs NumPy, which no help waits for
-
-    objective = OBJECTIVES[test.get("objective", "val_accuracy")]
-    first, facts = f"test_{objective.metric}", {"model": model}
-    metrics = [key for key in test if key.startswith("test_") and key != "test_rows"]
-    for key in dict.fromkeys((first, *metrics)):
-        interval = test.get("intervals", {}).get(key) or (test.get("interval") if key == first else None)
-        ends = f", 95% interval {display.interval((interval[0], interval[1]))}" if interval else ""
-        facts[key.replace("_", " ")] = f"{display.score(test[key])}{ends}"
-    beside = compare(test[first], objective, test.get("baselines", {}), test.get("majority"))
-    facts["baselines"] = " ".join(beside.sentences("the model"))
-    if "right" in test:
-        facts["right and wrong"] = f"{test['right']:,} and {test['wrong']:,}"
-    if test.get("untrained_accuracy") is not None:
-        facts["before training"] = f"accuracy {display.score(test['untrained_accuracy'])}"
-    if test.get("groups") is not None:
-        facts["intervals"] = f"count the {test['groups']:,} groups of the test rows, whose rows are not independent"
-    facts |= _occasion(test, objective)
-    return Table(("held-out test", f"study {study}"), facts.items())
-
-
-def _occasion(test: Mapping[str, Any], objective: Objective) -> dict[str, str]:
-    """The distance of a test to the leaderboard, and how often its rows were read."""
-    facts = {}
-    if "promised" in test:
-        gap = objective.gain(test["promised"]) - objective.gain(test[f"test_{objective.metric}"])
-        side = f"{display.score(abs(gap))} {'better' if gap > 0 else 'worse'} than on the test rows"
-        facts["on the leaderboard"] = f"{objective.name} {display.score(test['promised'])}, {side}"
-    last = f", last on {test['at']}" if "at" in test else ""
-    facts["test read"] = f"{times(test['seal_opened'])} for this study{last}"
-    if test.get("ordinal"):
-        facts["tested on these rows"] = f"the {ordinal(test['ordinal'])} model, over all studies"
-    return facts
+    return Table(("held-out test", f"study {study}"), facts_of(test, model).items())
 
 
 def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) -> dict[str, object]:
