@@ -17,12 +17,12 @@ from typer.main import get_command
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search.cli.about import show_versions
 from search.cli.commands import comparing, data, finals, models, removal, studies, training, upkeep
+from search.cli.output_options import with_output_options
 from search.cli.usage import usage_line
-from search.cli.verbosity import with_verbosity
 from search.home import startup
 from search.home.text import redact_tracebacks, report_problems
 from search.reporting import display
-from search.reporting.screen import verbosity
+from search.reporting.screen import set_json, verbosity
 
 app = typer.Typer(
     name="mlp-search",
@@ -44,7 +44,8 @@ def start(
 ) -> None:
     """Print the version, or run the command."""
     if version:
-        show_versions(as_json=as_json)
+        set_json(as_json)
+        show_versions()
         raise typer.Exit
     if as_json:
         raise typer.BadParameter("--json: must come after the command, as in mlp-search studies --json")
@@ -58,7 +59,7 @@ for command in (
     finals.evaluate, models.promote, models.rollback, models.models, models.predict, removal.prune_models,
     removal.delete, removal.rename, upkeep.ui, upkeep.doctor, upkeep.migrate,
 ):  # fmt: skip
-    app.command()(with_verbosity(command))
+    app.command()(with_output_options(command))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

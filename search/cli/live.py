@@ -14,7 +14,7 @@ from rich.text import Text
 from search.home.text import printable
 from search.reporting import display
 from search.reporting.live.view import LiveView, Pace, epoch_line, line
-from search.reporting.screen import console as open_console, is_quiet, is_verbose, print_all
+from search.reporting.screen import console as open_console, is_json, is_quiet, is_verbose, print_all
 from search.scheduling.progress import Observer, Progress
 
 REDRAW_S = 0.3
@@ -24,17 +24,13 @@ LINE_S = 10.0
 
 
 @contextmanager
-def watching(*, plain: bool) -> Iterator[Observer]:
-    """The observer for this terminal; at the end the live view is erased and the cursor is back.
-
-    Args:
-        plain: Print lines, even on a terminal.
-    """
+def watching() -> Iterator[Observer]:
+    """The observer for this terminal; at the end the live view is erased and the cursor is back."""
     console = open_console(stderr=True)
     if is_quiet():
         yield Observer()
         return
-    if plain or not console.is_terminal or console.is_dumb_terminal:
+    if is_json() or not console.is_terminal or console.is_dumb_terminal:
         yield PlainLines(console)
         return
     # A thread redraws once a second: the time goes on while the start-up waits.
@@ -43,15 +39,10 @@ def watching(*, plain: bool) -> Iterator[Observer]:
 
 
 @contextmanager
-def working(what: str, *, plain: bool) -> Iterator[None]:
-    """Shows on a terminal what a command does, and since when, until it is done.
-
-    Args:
-        what: In words: ``testing the winner``.
-        plain: Show nothing, even on a terminal.
-    """
+def working(what: str) -> Iterator[None]:
+    """Shows on a terminal what a command does, ``testing the winner``, and since when, until it is done."""
     console = open_console(stderr=True)
-    if plain or is_quiet() or not console.is_terminal or console.is_dumb_terminal:
+    if is_json() or is_quiet() or not console.is_terminal or console.is_dumb_terminal:
         yield
         return
     with Live(StartUp(what), console=console, refresh_per_second=1, transient=True):

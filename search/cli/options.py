@@ -80,7 +80,6 @@ def option(metavar: str, text: str, default: object = None, *names: str) -> obje
 
 
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
 Study = Annotated[str, argument("STUDY", "A study's name.", own_studies)]
 StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", _study_files)]
 StudyOrSource = Annotated[

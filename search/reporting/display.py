@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from search.home.text import printable, value_text, wrapped
-from search.reporting.screen import Table, console, is_quiet, print_all
+from search.reporting.screen import Table, console, is_json, is_quiet, print_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,9 +69,9 @@ def notes(lines: Iterable[str]) -> None:
         message(f"note: {line}")
 
 
-def show(renderables: Iterable[RenderableType], document: object, *, as_json: bool) -> None:
+def show(renderables: Iterable[RenderableType], document: object) -> None:
     """Prints a command's result on stdout: the document as one line of JSON, or the tables and lines."""
-    if as_json:
+    if is_json():
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         sys.stdout.flush()
         return

@@ -21,21 +21,36 @@ _NARROWEST = 4  # of a column whose cells are cut: three characters and an ellip
 
 
 _level = ContextVar("verbosity", default=0)
+_json = ContextVar("json", default=False)
 
 
 @contextmanager
 def verbosity(level: int) -> Iterator[None]:
-    """Sets how much the commands inside print: -1 the result and errors, 0 notes and progress too, 1 all there is."""
-    token = _level.set(level)
+    """Sets how much the commands inside print: -1 the result and errors, 0 notes and progress too, 1 all there is.
+
+    Results are for people, until ``set_json``.
+    """
+    of_level, of_json = _level.set(level), _json.set(False)
     try:
         yield
     finally:
-        _level.reset(token)
+        _level.reset(of_level)
+        _json.reset(of_json)
 
 
 def set_verbosity(level: int) -> None:
     """Sets how much is printed until the end of the block of ``verbosity`` around it."""
     _level.set(level)
+
+
+def set_json(wanted: bool) -> None:
+    """Sets whether results are printed as JSON, until the end of the block of ``verbosity`` around it."""
+    _json.set(wanted)
+
+
+def is_json() -> bool:
+    """Whether results are printed as JSON, and progress in plain lines on stderr."""
+    return _json.get()
 
 
 def is_quiet() -> bool:

@@ -9,11 +9,11 @@ from search.cli.commands import finals, studies
 from search.reporting import display
 
 
-def run(spec: search.StudySpec, home: Path | None, pool: str, *, as_json: bool) -> None:
+def run(spec: search.StudySpec, home: Path | None, pool: str) -> None:
     """Searches, then trains finalists, and shows both."""
     from search.cli.live import watching
 
-    with watching(plain=as_json) as observer:
+    with watching() as observer:
         found = search.run_automatically(spec, home=home, pool=pool, observer=observer)
     lines, document = studies.result_of(found.search)
     document |= {"changed_over": found.changed_over or None, "finals": None}
@@ -23,7 +23,7 @@ def run(spec: search.StudySpec, home: Path | None, pool: str, *, as_json: bool) 
         title = f"finalists of study {spec.name}"
         lines += finals.verdict_tables(found.finals, found.finals.verdict, title)
         document["finals"] = finals.verdict_document(found.finals, found.finals.verdict)
-    display.show(lines, document, as_json=as_json)
+    display.show(lines, document)
     if found.search.interrupted or (found.finals and found.finals.interrupted):
         raise KeyboardInterrupt
     if found.finals:

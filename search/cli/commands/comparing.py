@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 import search
-from search.cli.options import Home, Json, Study, hyperparameter_values, option, own_studies
+from search.cli.options import Home, Study, hyperparameter_values, option, own_studies
 from search.reporting import display
 from search.reporting.configurations import short
+from search.reporting.screen import is_json
 
 Compared = Annotated[
     list[str],
@@ -28,16 +29,16 @@ Values = Annotated[
 Like = Annotated[int | None, option("NUMBER", "Take the values that are not given from this trial.", "none")]
 
 
-def compare(names: Compared, home: Home = None, as_json: Json = False) -> None:
+def compare(names: Compared, home: Home = None) -> None:
     """Compare trials of a study, or studies, side by side: first what differs.
 
     Example: mlp-search compare digits 3 17
     """
     comparison = search.compare(names, home=home)
-    display.show([comparison], comparison.to_json(), as_json=as_json)
+    display.show([comparison], comparison.to_json())
 
 
-def enqueue(study: Study, values: Values = None, like: Like = None, home: Home = None, as_json: Json = False) -> None:
+def enqueue(study: Study, values: Values = None, like: Like = None, home: Home = None) -> None:
     """Enqueue a configuration of your own: the study trains it next.
 
     Example: mlp-search enqueue digits --like 17 width=512 dropout=0.1
@@ -49,12 +50,12 @@ def enqueue(study: Study, values: Values = None, like: Like = None, home: Home =
     result = search.enqueue(study, {name: value for name, _, value in pairs}, like=like, home=home)
     line = f"enqueued trial {result.number} of study {study}: {short(result.params)}"
     document = {key: value for key, value in asdict(result).items() if key != "has_budget"}
-    display.show([line], document, as_json=as_json)
+    display.show([line], document)
     if not result.has_budget:
         display.message(f"study {study} has used its budget; raise --trials or --timeout to train it")
 
 
-def follow(study: Study, home: Home = None, as_json: Json = False) -> None:
+def follow(study: Study, home: Home = None) -> None:
     """Follow a search in another terminal or on another machine until it ends; with --json, print one snapshot.
 
     Example: mlp-search follow digits
@@ -64,12 +65,12 @@ def follow(study: Study, home: Home = None, as_json: Json = False) -> None:
     from search.optimization.studies import load_own_study
     from search.reporting.live import following, view
 
-    if as_json:
+    if is_json():
         progress = following.progress_of(load_own_study(read_settings(home), study))
         found = {"searched": following.is_being_searched(study, home)}
-        display.show([], following.document(progress) | found, as_json=True)
+        display.show([], following.document(progress) | found)
         return
     with suppress(KeyboardInterrupt):
-        with watching(plain=False) as observer:
+        with watching() as observer:
             progress = following.follow(study, home=home, observer=observer)
-        display.show([f"{study}: {view.line(progress, None)}", following.ending(progress)], None, as_json=False)
+        display.show([f"{study}: {view.line(progress, None)}", following.ending(progress)], None)

@@ -12,7 +12,7 @@ import search
 from pipelines.config import DataConfig
 from pipelines.errors import SpecError, UnavailableError
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
-from search.cli.options import Dataset, Figure, FilePreset, Home, Json, Like, argument, options_named
+from search.cli.options import Dataset, Figure, FilePreset, Home, Like, argument, options_named
 from search.home import read_settings
 from search.reporting import display
 from search.reporting.screen import Table
@@ -21,13 +21,7 @@ Output = Annotated[Path, argument("PATH", "The file to write.")]
 
 
 @with_option_groups
-def datasets(
-    source: Dataset = None,
-    data: GroupedOptions = NOTHING,
-    figure: Figure = None,
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
+def datasets(source: Dataset = None, data: GroupedOptions = NOTHING, figure: Figure = None, home: Home = None) -> None:
     """List the built-in datasets; or show one: shapes, ranges, classes, missing values, splits, examples.
 
     Example: mlp-search datasets digits --figure examples.png
@@ -39,7 +33,7 @@ def datasets(
         if data or figure:
             names = [f"--{name}" for name in (*data, *(["figure"] if figure else []))]
             raise typer.BadParameter(f"{', '.join(names)} need a dataset: give its NAME or FILE")
-        _list_sources(folders, as_json=as_json)
+        _list_sources(folders)
         return
     with options_named():
         config = search.default_training(source, **data).data
@@ -49,16 +43,16 @@ def datasets(
         _draw_examples(config, folders, figure)
         document["figure"] = str(figure)
     display.notes(description.notes)
-    display.show(display.description_tables(description), document, as_json=as_json)
+    display.show(display.description_tables(description), document)
 
 
-def _list_sources(folders: tuple[Path, ...], *, as_json: bool) -> None:
+def _list_sources(folders: tuple[Path, ...]) -> None:
     from pipelines.files.sources import SOURCES, is_available
 
     document = [{"name": name, "available": is_available(name, folders)} for name in SOURCES]
     rows = [(row["name"], "yes" if row["available"] else "no: downloaded on first use") for row in document]
     table = Table(("dataset", "on this machine"), rows)
-    display.show([table, "or the path of a .npz, .csv, .tsv or .parquet file"], document, as_json=as_json)
+    display.show([table, "or the path of a .npz, .csv, .tsv or .parquet file"], document)
 
 
 def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) -> None:
@@ -77,7 +71,6 @@ def init(
     preset: FilePreset = "classic",
     like: Like = None,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Write a study file with every setting explained; an existing file is left unchanged.
 
@@ -94,6 +87,6 @@ def init(
             file.write(study_template(preset, like or ()))
     except OSError as error:
         raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
-    display.show([f"wrote {path}"], {"path": str(path)}, as_json=as_json)
+    display.show([f"wrote {path}"], {"path": str(path)})
     display.suggest(display.command("plan", path), "forecasts its time and memory")
     display.suggest(display.command("run", path), "searches", before="      ")

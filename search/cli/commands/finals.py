@@ -11,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 import search
-from search.cli.options import Home, Json, Pool, Study, option
+from search.cli.options import Home, Pool, Study, option
 from search.home.text import ordinal, times
 from search.reporting import display
 from search.reporting.screen import Table
@@ -38,7 +38,6 @@ def finalists(
     ensemble: Together = False,
     pool: Pool = "local",
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Train the best configurations again, with several seeds each, and select the winner.
 
@@ -46,14 +45,14 @@ def finalists(
     """
     from search.cli.live import watching
 
-    with watching(plain=as_json) as observer:
+    with watching() as observer:
         result = search.run_finalists(
             study, top=top, seeds=seeds, refit=refit, ensemble=ensemble, home=home, pool=pool, observer=observer
         )
     if result.verdict is not None:
         each = f"{seeds} seeds each" + (f", means of {result.folds} folds" if result.folds > 1 else "")
         tables = verdict_tables(result, result.verdict, f"finalists of study {study}, {each}")
-        display.show(tables, verdict_document(result, result.verdict), as_json=as_json)
+        display.show(tables, verdict_document(result, result.verdict))
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
@@ -63,29 +62,29 @@ def finalists(
     display.suggest(display.command("evaluate", study, home=home), "tests the winner on held-out rows, once")
 
 
-def evaluate(study: Study, again: Again = False, home: Home = None, as_json: Json = False) -> None:
+def evaluate(study: Study, again: Again = False, home: Home = None) -> None:
     """Test the winner on the held-out rows, once; called again, show the recorded result.
 
     Example: mlp-search evaluate digits
     """
     recorded = None if again else search.recorded_test(study, home=home)
     if recorded is not None:
-        _show_recorded(recorded, study, home, as_json=as_json)
+        _show_recorded(recorded, study, home)
         return
     from search.cli.live import working
 
-    with working(f"testing the winner of study {study} on the held-out rows", plain=as_json):
+    with working(f"testing the winner of study {study} on the held-out rows"):
         result = search.evaluate(study, again=again, home=home)
     document = result.figures | display.fields(result, "seal_opened")
-    display.show(evaluation_tables(result, study), document, as_json=as_json)
+    display.show(evaluation_tables(result, study), document)
     display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
     display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
     display.suggest(display.command("promote", study, home=home))
 
 
-def _show_recorded(reading: dict[str, Any], study: str, home: Path | None, *, as_json: bool) -> None:
+def _show_recorded(reading: dict[str, Any], study: str, home: Path | None) -> None:
     document = {key: value for key, value in reading.items() if key not in ("model_sha256", "promised")}
-    display.show([held_out_table(reading, study, reading["run_name"])], document, as_json=as_json)
+    display.show([held_out_table(reading, study, reading["run_name"])], document)
     read = times(reading["seal_opened"])
     display.message(f"the held-out test of this study was read {read}; showing the recorded result")
     if "winner" in reading:

@@ -15,7 +15,7 @@ import search
 from pipelines.errors import InputError, UnavailableError
 from pipelines.evaluation import ALPHA
 from pipelines.objectives import OBJECTIVES
-from search.cli.options import Figure, Home, Json, Study, argument, option
+from search.cli.options import Figure, Home, Study, argument, option
 from search.home.text import ordinal
 from search.reporting import display
 from search.reporting.screen import Table
@@ -36,7 +36,6 @@ def promote(
         bool, typer.Option("--ensemble", help="Promote the winner's networks of all seeds as one model.")
     ] = False,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Register a study's winner if it passes the gate; exit code 3 if the gate refuses it.
 
@@ -44,11 +43,11 @@ def promote(
     """
     from search.cli.live import working
 
-    with working(f"promoting the winner of study {study}", plain=as_json):
+    with working(f"promoting the winner of study {study}"):
         result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, ensemble=ensemble, home=home)
     document = asdict(result)
     del document["model"]
-    display.show(promotion_lines(result, alias), document, as_json=as_json)
+    display.show(promotion_lines(result, alias), document)
     if result.ordinal is not None:
         display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
     if not result.promoted:
@@ -65,17 +64,17 @@ def promotion_lines(result: search.Promotion, alias: str) -> list[RenderableType
     return [f"{what}: {result.reason}", *([" ".join(beside)] if beside else [])]
 
 
-def rollback(model: Registered, alias: Alias = "champion", home: Home = None, as_json: Json = False) -> None:
+def rollback(model: Registered, alias: Alias = "champion", home: Home = None) -> None:
     """Return an alias to its previous version; a second call returns it one version further.
 
     Example: mlp-search rollback digits
     """
     result = search.rollback(model, alias=alias, home=home)
     line = f"{model}@{alias} is version {result.version} again, no longer version {result.left}"
-    display.show([line], asdict(result), as_json=as_json)
+    display.show([line], asdict(result))
 
 
-def models(home: Home = None, as_json: Json = False) -> None:
+def models(home: Home = None) -> None:
     """List the registered models with their versions, aliases and test metric, and the metric of a constant prediction.
 
     Example: mlp-search models
@@ -91,7 +90,7 @@ def models(home: Home = None, as_json: Json = False) -> None:
     )  # fmt: skip
     drop = ("created", "test read", "trial", "majority or mean", "linear model", "study")
     shown = Table(columns, rows, drop=drop) if found else "no models yet; mlp-search promote STUDY registers one"
-    display.show([shown], [asdict(row) for row in found], as_json=as_json)
+    display.show([shown], [asdict(row) for row in found])
 
 
 def predict(
@@ -109,7 +108,6 @@ def predict(
     figure: Figure = None,
     output: Annotated[Path | None, option("FILE.csv", "Write the predictions to this file too.", "no file")] = None,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Predict the class of each example, with its probabilities; or a number, with its 95% interval.
 
@@ -128,7 +126,7 @@ def predict(
     if output:
         _write(result, output)
     tables = _prediction_tables(result) if result.values is None else _value_tables(result)
-    display.show(tables, document, as_json=as_json)
+    display.show(tables, document)
 
 
 def _prediction_rows(result: search.Predictions, *, with_threshold: bool) -> list[dict[str, Any]]:

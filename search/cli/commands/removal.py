@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import search
-from search.cli.options import Home, Json, Study, argument, option
+from search.cli.options import Home, Study, argument, option
 from search.home.text import counted, times
 from search.reporting import display
 from search.reporting.screen import is_quiet
@@ -20,7 +20,7 @@ NewName = Annotated[str, argument("NAME", "Its new name.")]
 _MB = 1_000_000
 
 
-def delete(study: Study, yes: Yes = False, home: Home = None, as_json: Json = False) -> None:
+def delete(study: Study, yes: Yes = False, home: Home = None) -> None:
     """Delete a study, its trials, its MLflow runs and their files; refused if a registered model comes from it.
 
     Example: mlp-search delete digits
@@ -30,10 +30,10 @@ def delete(study: Study, yes: Yes = False, home: Home = None, as_json: Json = Fa
     what = f"{counted(found.trials, 'trial')} and {counted(found.runs, 'run')} with their files"
     _confirm(f"study {study}: {what}{read}", yes=yes)
     result = search.delete_study(study, home=home)
-    display.show([f"deleted study {study}"], asdict(result), as_json=as_json)
+    display.show([f"deleted study {study}"], asdict(result))
 
 
-def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = None, as_json: Json = False) -> None:
+def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = None) -> None:
     """Delete model files, except those of the best trials, the finalists, the tested model and registered models.
 
     Example: mlp-search prune-models digits --keep 10
@@ -46,17 +46,17 @@ def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = N
         found = search.prune_models(study, keep=keep, home=home)
     keep_theirs = f"{counted(len(found.kept), 'trial')} {'keeps its own' if len(found.kept) == 1 else 'keep theirs'}"
     line = f"deleted {files}; {keep_theirs}" if found.trials else "nothing to delete"
-    display.show([line], asdict(found), as_json=as_json)
+    display.show([line], asdict(found))
 
 
-def rename(study: Study, name: NewName, home: Home = None, as_json: Json = False) -> None:
+def rename(study: Study, name: NewName, home: Home = None) -> None:
     """Rename a study, in Optuna and in MLflow.
 
     Example: mlp-search rename digits digits-first-try
     """
     result = search.rename_study(study, name, home=home)
     line = f"renamed study {study} to {name}; updated {counted(result.runs, 'run')}"
-    display.show([line], asdict(result), as_json=as_json)
+    display.show([line], asdict(result))
     display.message(f"a study file with the old name starts a new study: set study.name to {name} to resume this one")
 
 

@@ -14,9 +14,10 @@ import search
 from pipelines.errors import TrainingError
 from search.cli import options
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
-from search.cli.options import Home, Json, Study, option
+from search.cli.options import Home, Study, option
 from search.reporting import display
 from search.reporting.configurations import short
+from search.reporting.screen import is_json
 from search.reporting.trial_table import leaderboard_table
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def plan(
     precision: options.Precision = None,
     data: GroupedOptions = NOTHING,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Check a study and forecast its time and memory from short trainings; nothing is recorded.
 
@@ -50,13 +50,13 @@ def plan(
     spec = _read(study, objective=objective, class_weight=class_weight, **where, **data)
     from search.cli.live import working
 
-    with working(f"training a few configurations of study {spec.name} for two epochs", plain=as_json):
+    with working(f"training a few configurations of study {spec.name} for two epochs"):
         forecast = search.plan_study(spec, home=home)
     display.notes(forecast.notes)
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
     ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high", "folds")
     document = display.fields(forecast, *figures, *ranges, "precision", "bfloat16_share")
-    display.show(display.forecast_tables(spec, forecast), document, as_json=as_json)
+    display.show(display.forecast_tables(spec, forecast), document)
 
 
 @with_option_groups
@@ -78,7 +78,6 @@ def run(
     keep_models: options.KeepModels = None,
     data: GroupedOptions = NOTHING,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Search: start a study, or resume the one of that name, until its budget is used.
 
@@ -91,33 +90,33 @@ def run(
     if spec.budget == "auto":
         from search.cli.commands import automatic  # which shows its search with this file's functions
 
-        automatic.run(spec, home, pool, as_json=as_json)
+        automatic.run(spec, home, pool)
         return
-    _search(spec, home, pool, as_json=as_json)
+    _search(spec, home, pool)
 
 
-def _search(spec: search.StudySpec, home: Path | None, pool: str, *, as_json: bool) -> None:
+def _search(spec: search.StudySpec, home: Path | None, pool: str) -> None:
     """Searches, and shows the result."""
     from search.cli.live import watching
 
-    with watching(plain=as_json) as observer:
+    with watching() as observer:
         result = search.run_study(spec, home=home, pool=pool, observer=observer)
     lines, document = result_of(result)
-    display.show(lines, document, as_json=as_json)
-    if as_json and not result.n_trained:
+    display.show(lines, document)
+    if is_json() and not result.n_trained:
         display.message("nothing was trained")
     if result.interrupted:
         raise KeyboardInterrupt
     show_next(result, home)
 
 
-def studies(home: Home = None, as_json: Json = False) -> None:
+def studies(home: Home = None) -> None:
     """List the studies of this home.
 
     Example: mlp-search studies
     """
     found = search.studies(home=home)
-    display.show([display.studies_table(found)], [asdict(study) for study in found], as_json=as_json)
+    display.show([display.studies_table(found)], [asdict(study) for study in found])
 
 
 def trials(
@@ -129,7 +128,6 @@ def trials(
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a column for each hyperparameter.")] = False,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Show a study's leaderboard: complete trials by rank, then pruned and failed ones.
 
@@ -137,7 +135,7 @@ def trials(
     """
     from search.reporting import trial_rows
 
-    if as_csv and as_json:
+    if as_csv and is_json():
         raise typer.BadParameter("--csv and --json: choose one of them")
     found = search.trials(study, home=home)
     kept = trial_rows.matching(found, condition) if condition is not None else found
@@ -147,7 +145,7 @@ def trials(
         return
     table = leaderboard_table(kept[:top], _title(study, condition, sort) + display.over_folds(found), len(kept))
     lines = display.baseline(found) if kept else []
-    display.show([table, *lines], [asdict(row) for row in kept[:top]], as_json=as_json)
+    display.show([table, *lines], [asdict(row) for row in kept[:top]])
 
 
 def _title(study: str, condition: str | None, sort: str | None) -> str:
@@ -155,14 +153,14 @@ def _title(study: str, condition: str | None, sort: str | None) -> str:
     return f"study {study}{chosen}" + (f", by {sort}" if sort else "")
 
 
-def show(study: Study, number: Number, home: Home = None, as_json: Json = False) -> None:
+def show(study: Study, number: Number, home: Home = None) -> None:
     """Explain in a paragraph why a trial is the best, was pruned or failed.
 
     Example: mlp-search show digits 7
     """
     explanation = search.explain_trial(study, number, home=home)
     document = asdict(explanation.row) | {"explanation": explanation.text}
-    display.show(explanation_lines(explanation), document, as_json=as_json)
+    display.show(explanation_lines(explanation), document)
 
 
 def explanation_lines(explanation: search.Explanation) -> list[str]:
@@ -176,7 +174,7 @@ def explanation_lines(explanation: search.Explanation) -> list[str]:
     ]
 
 
-def report(study: Study, output: Output = None, home: Home = None, as_json: Json = False) -> None:
+def report(study: Study, output: Output = None, home: Home = None) -> None:
     """Write one self-contained page of a study: its search, results, pruning and tests; it opens without a network.
 
     Example: mlp-search report digits --output digits.html
@@ -184,7 +182,7 @@ def report(study: Study, output: Output = None, home: Home = None, as_json: Json
     from search.reporting.report import write_report
 
     path = write_report(study, output, home=home)
-    display.show([f"{path}: open it in a browser"], {"path": str(path)}, as_json=as_json)
+    display.show([f"{path}: open it in a browser"], {"path": str(path)})
 
 
 def _read(study: str, **given: Any) -> search.StudySpec:

@@ -10,15 +10,15 @@ import search
 from pipelines.config import DataConfig, Hyperparameters, Layer, Scaling, Schedule
 from pipelines.objectives import Loss
 from search.cli.option_groups import NOTHING, GroupedOptions, data_option, one_of, with_option_groups
-from search.cli.options import ClassWeight, Home, Json, Objective, Precision, Seed, Source, option, options_named
+from search.cli.options import ClassWeight, Home, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
-from search.reporting.screen import console, is_quiet, is_verbose
+from search.reporting.screen import console, is_json, is_quiet, is_verbose
 from search.scheduling import Observer
 
 if TYPE_CHECKING:
     from pipelines.training.history import EpochReport
 
-_OF_THE_COMMAND = ("source", "data", "network", "continue_run", "home", "as_json")
+_OF_THE_COMMAND = ("source", "data", "network", "continue_run", "home")
 _HP, _DATA = Hyperparameters(), DataConfig("")
 _Loss = Annotated[str | None, option(one_of(Loss), "Loss of a regression.", "mse")]
 _Scaling = Annotated[str | None, data_option(one_of(Scaling), "Scaling of the inputs.", "auto")]
@@ -49,7 +49,6 @@ def train(
     precision: Precision = None,
     continue_run: Annotated[str | None, option("RUN", "Resume a run from its last epoch.", None, "--continue")] = None,
     home: Home = None,
-    as_json: Json = False,
 ) -> None:
     """Train one configuration and log it as one run; prints its layers and each epoch.
 
@@ -57,13 +56,11 @@ def train(
     """
     # Every other option is a hyperparameter, the seed, or says how the data is read.
     given = {key: value for key, value in locals().items() if key not in _OF_THE_COMMAND} | dict(data) | dict(network)
-    _show(source, _train(source, given, continue_run, home, as_json=as_json), home, as_json=as_json)
+    _show(source, _train(source, given, continue_run, home), home)
 
 
-def _train(
-    source: str, given: dict[str, object], continue_run: str | None, home: Path | None, *, as_json: bool
-) -> search.TrainingResult:
-    spec, observer = _read(source, given), TrainingLines(as_json=as_json)
+def _train(source: str, given: dict[str, object], continue_run: str | None, home: Path | None) -> search.TrainingResult:
+    spec, observer = _read(source, given), TrainingLines()
     if continue_run is None:
         return search.train_once(spec, home=home, observer=observer)
     return search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
@@ -77,8 +74,8 @@ def _read(source: str, given: dict[str, object]) -> search.TrainingSpec:
 class TrainingLines(Observer):
     """Prints the layers, then a line an epoch; with --json on stderr, and nothing with -q."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        self._console = console(stderr=as_json)
+    def __init__(self) -> None:
+        self._console = console(stderr=is_json())
 
     def waiting(self, what: str) -> None:
         """Prints what the start-up waits for, where everything is printed."""
@@ -101,12 +98,12 @@ class TrainingLines(Observer):
         display.message(line)
 
 
-def _show(source: str, result: search.TrainingResult, home: Path | None, *, as_json: bool) -> None:
+def _show(source: str, result: search.TrainingResult, home: Path | None) -> None:
     row = result.row
     value = f"{row.objective} {display.score(row.value)}{display.over_folds([row])}"
     best = "no epoch ended" if row.value is None else f"{value} at epoch {row.best_epoch}"
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
-    display.show([*display.baseline([row], "this training"), line], asdict(row), as_json=as_json)
+    display.show([*display.baseline([row], "this training"), line], asdict(row))
     display.undelivered(result.undelivered)
     if result.stop_reason == "diverged":
         display.message("training ended early because the loss is not a number: try a lower --learning-rate")

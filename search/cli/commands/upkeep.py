@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from search.cli.options import Home, Json, option
+from search.cli.options import Home, option
 from search.reporting import display
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ _N_STUDIES = 10
 Repair = Annotated[bool, typer.Option("--repair", help="Repair each disagreement, and report each repair.")]
 
 
-def ui(
-    port: Port = 5000, host: Host = "127.0.0.1", browser: Open = False, home: Home = None, as_json: Json = False
-) -> None:
+def ui(port: Port = 5000, host: Host = "127.0.0.1", browser: Open = False, home: Home = None) -> None:
     """Serve MLflow's page on this home until Ctrl-C; the first address is the study that changed last.
 
     Example: mlp-search ui --open
@@ -35,7 +33,7 @@ def ui(
     with suppress(KeyboardInterrupt), serving(home, host, port) as server:
         studies = server.studies()
         lines, document = addresses(server.url, studies)
-        display.show(lines, document, as_json=as_json)
+        display.show(lines, document)
         first = next(iter(studies.values()), str(document["models"]))
         if browser and not webbrowser.open(first):
             display.message("no browser was found: open the first address in one")
@@ -63,7 +61,7 @@ def addresses(url: str, studies: Mapping[str, str]) -> tuple[list[str], dict[str
     return [*lines, f"MLflow is at {experiments}; Ctrl-C ends it"], document
 
 
-def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> None:
+def doctor(repair: Repair = False, home: Home = None) -> None:
     """Compare Optuna, MLflow, the registry and the spool; exit code 3 if they disagree.
 
     Example: mlp-search doctor --repair
@@ -71,12 +69,12 @@ def doctor(repair: Repair = False, home: Home = None, as_json: Json = False) -> 
     from search.cli.live import working
     from search.doctor import diagnose
 
-    with working("comparing Optuna, MLflow, the registry and the spool", plain=as_json):
+    with working("comparing Optuna, MLflow, the registry and the spool"):
         result = diagnose(repair=repair, home=home)
     for remark in result.remarks:
         display.message(remark)
     document = [display.fields(finding, "kind", "subject", "repair") for finding in result.found]
-    display.show(diagnosis_lines(result.found, repair=repair), document, as_json=as_json)
+    display.show(diagnosis_lines(result.found, repair=repair), document)
     if not result.left:
         return
     if not repair:
@@ -95,7 +93,7 @@ def diagnosis_lines(found: Sequence[Finding], *, repair: bool) -> list[str]:
     return [*lines, f"{len(lines)} found: {kinds}" if lines else "OK: Optuna, MLflow and the spool agree"]
 
 
-def migrate(home: Home = None, as_json: Json = False) -> None:
+def migrate(home: Home = None) -> None:
     """Copy this home's SQLite databases to PostgreSQL, to OPTUNA_STORAGE and MLFLOW_TRACKING_URI.
 
     Example: OPTUNA_STORAGE=postgresql://… MLFLOW_TRACKING_URI=postgresql://… mlp-search migrate
@@ -107,5 +105,5 @@ def migrate(home: Home = None, as_json: Json = False) -> None:
     for library, tables in (("MLflow", result.mlflow), ("Optuna", result.optuna)):
         rows = ", ".join(f"{count} {name}" for name, count in tables.items() if count)
         lines.insert(0, f"{library}: {rows}")
-    display.show(lines, display.fields(result, "optuna", "mlflow"), as_json=as_json)
+    display.show(lines, display.fields(result, "optuna", "mlflow"))
     display.message("keep OPTUNA_STORAGE and MLFLOW_TRACKING_URI set from now on; artifacts stay in the home")

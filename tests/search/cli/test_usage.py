@@ -15,7 +15,7 @@ from rich.console import Console
 from pipelines.config import Hyperparameters, Layer
 from search.cli.commands.training import TrainingLines
 from search.cli.live import PlainLines, watching
-from search.cli.verbosity import with_verbosity
+from search.cli.output_options import with_output_options
 from search.reporting import display, screen
 from search.scheduling.progress import Progress, SlotView
 
@@ -68,7 +68,7 @@ class TestVerbosity:
             display.message("a note")
             display.notes(["another"])
             display.suggest("mlp-search ui")
-            with watching(plain=True) as observer:
+            with watching() as observer:
                 observer.note("trial-0007 complete")
         assert capsys.readouterr().err == ""
         display.message("a note")
@@ -76,7 +76,7 @@ class TestVerbosity:
 
     def training(self, level: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
         with screen.verbosity(level):
-            lines = TrainingLines(as_json=False)
+            lines = TrainingLines()
             lines.waiting("reading digits")
             lines.begin((Layer("hidden-1", 64, 4160),))
             lines.epoch(report_of(3, 0.5, 0.9, 0.4, 0.9312))
@@ -115,7 +115,7 @@ class TestVerbosity:
     def test_quiet_lasts_until_the_program_ends(self) -> None:
         """The command that resumes an interrupted search is a remark too."""
         with screen.verbosity(0):
-            with_verbosity(lambda: None)(quiet=True, verbose=False)
+            with_output_options(lambda: None)(as_json=False, quiet=True, verbose=False)
             assert screen.is_quiet()
         assert call("studies", "-q").code == 0
         assert not screen.is_quiet(), "it is of one program, not of the next"

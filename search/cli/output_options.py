@@ -1,4 +1,4 @@
-"""The options ``-q`` and ``-v`` of every command."""
+"""The options ``--json``, ``-q`` and ``-v`` of every command."""
 
 from __future__ import annotations
 
@@ -17,29 +17,31 @@ from search.home.text import redact
 from search.reporting import display, screen
 
 _MORE = "Print more: the databases, each epoch of a search, the steps of the start-up, and its time."
+_JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON on stdout and nothing else there.")]
 _QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result and errors only.")]
 _VERBOSE = Annotated[bool, typer.Option("--verbose", "-v", help=_MORE)]
 
 
-def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds ``-q`` and ``-v`` to a command."""
+def with_output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds ``--json``, ``-q`` and ``-v`` to a command."""
     signature = inspect.signature(command, eval_str=True)
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in (("quiet", _QUIET), ("verbose", _VERBOSE))
+        for name, annotation in (("as_json", _JSON), ("quiet", _QUIET), ("verbose", _VERBOSE))
     ]
     given = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in signature.parameters.values()]
 
     @functools.wraps(command)
-    def with_both(*, quiet: bool, verbose: bool, **rest: object) -> None:
+    def with_all(*, as_json: bool, quiet: bool, verbose: bool, **rest: object) -> None:
         if quiet and verbose:
             raise typer.BadParameter("-q and -v: choose one of them")
+        screen.set_json(as_json)
         screen.set_verbosity(verbose - quiet)  # it lasts, because the program may suggest what comes next
         with _surroundings(rest.get("home")) if verbose else nullcontext():
             command(**rest)
 
-    with_both.__signature__ = signature.replace(parameters=[*given, *added])  # type: ignore[attr-defined]
-    return with_both
+    with_all.__signature__ = signature.replace(parameters=[*given, *added])  # type: ignore[attr-defined]
+    return with_all
 
 
 @contextmanager
