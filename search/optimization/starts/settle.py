@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,6 @@ from search.devices.work import Shape
 from search.home.settings import Settings
 from search.optimization.starts.effects import require_effective, require_effects
 from search.optimization.starts.like import best_of
-from search.optimization.starts.room import within
 from search.optimization.studies import is_begun, keep_recorded_defaults
 from search.spec.study_spec import StudySpec
 
@@ -43,7 +43,7 @@ def settle_starts(
     first = list(dict.fromkeys((*liked, *(spec.start if spec.has_default_starts else ()))))
     shape = Shape.of(dataset)
     costs_s = [dataset.n_folds * shape.nominal_s(start) for start in first]
-    kept = within(first, costs_s, spec.trials, spec.timeout_s)
+    kept = within(costs_s, spec.trials, spec.timeout_s)
     if len(kept) < len(first):
         kinds = "earlier studies and of the preset" if len(first) > len(liked) > 0 else "earlier studies"
         kinds = kinds if liked else "the preset"
@@ -58,3 +58,21 @@ def _share(costs_s: Sequence[float], kept: Sequence[int], spec: StudySpec) -> st
     if spec.timeout_s is None or sum(costs_s[place] for place in kept) <= spec.timeout_s / 2:
         return "starts take at most half of the budget"
     return f"it costs least, and may still take more than half of {spec.timeout_s:g} s"
+
+
+def within(costs_s: Sequence[float], trials: int | None, timeout_s: float | None) -> list[int]:
+    """The places of the starts that half of a budget takes: those in their order that fit, or else the cheapest one.
+
+    Args:
+        costs_s: Seconds of each start in one slot, the most useful start first.
+        trials: Budget in trials.
+        timeout_s: Budget in seconds.
+    """
+    most = len(costs_s) if trials is None else max(1, trials // 2)
+    left_s = math.inf if timeout_s is None else timeout_s / 2
+    kept: list[int] = []
+    for place, cost_s in enumerate(costs_s):
+        if len(kept) < most and cost_s <= left_s:
+            kept.append(place)
+            left_s -= cost_s
+    return kept or sorted(range(len(costs_s)), key=costs_s.__getitem__)[:1]

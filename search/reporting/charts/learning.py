@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from optuna.distributions import CategoricalDistribution
 
@@ -16,9 +16,6 @@ from search.tracking.entries import Epoch
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
-
-Filter: TypeAlias = Callable[[Point], bool]
-"""Whether a curve is shown."""
 
 _MOST_CURVES = 400
 _TOP = (5, 10, 25)
@@ -63,11 +60,10 @@ def all_curves(study: StudyPoints) -> Figure:
     figure = new_figure("Learning curves of all trials", note, **axes, height=480)
     for index, point in reversed(list(enumerate(drawn))):  # the best on top
         _add_curve(figure, point, is_best=index == 0)
-    shown = list(reversed(drawn))
-    filters = {"all trials": lambda _: True, **_filters(study, drawn)}
+    filters = {"all trials": [True] * len(drawn), **_filters(study, drawn)}
     buttons = [
-        {"label": label, "method": "restyle", "args": [{"visible": [bool(keep(point)) for point in shown]}]}
-        for label, keep in filters.items()
+        {"label": label, "method": "restyle", "args": [{"visible": are_shown[::-1]}]}
+        for label, are_shown in filters.items()
     ]
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom", "showactive": True}
     figure.update_layout(updatemenus=[menu], showlegend=False)
@@ -96,15 +92,18 @@ def _add_curve(figure: Figure, point: Point, *, is_best: bool) -> None:
     )
 
 
-def _filters(study: StudyPoints, points: Points) -> dict[str, Filter]:
-    """The entries of the menu: states, the best, and values of hyperparameters that have few."""
+def _filters(study: StudyPoints, points: Points) -> dict[str, list[bool]]:
+    """The entries of the menu, states, the best, and values of hyperparameters that have few: whether each is shown."""
     states = dict.fromkeys(point.row.state for point in points)
     labels = {"FAIL": "failed", "COMPLETE": "complete", "PRUNED": "pruned", "RUNNING": "in training"}
-    made = {labels.get(state, state.lower()): _in_state(state) for state in states} if len(states) > 1 else {}
-    made |= {f"the best {top}": _among(points[:top]) for top in _TOP if top < len(points)}
+    made = {}
+    for state in states if len(states) > 1 else ():
+        made[labels.get(state, state.lower())] = [point.row.state == state for point in points]
+    made |= {f"the best {top}": [place < top for place in range(len(points))] for top in _TOP if top < len(points)}
     for name in study.varied:
         for value in _few_values(name, points):
-            made[f"{name.replace('_', ' ')} {escaped(str(value))}"] = _with(name, value)
+            label = f"{name.replace('_', ' ')} {escaped(str(value))}"
+            made[label] = [point.trial.params.get(name) == value for point in points]
     return made
 
 
@@ -114,16 +113,3 @@ def _few_values(name: str, points: Points) -> list[object]:
     is_choice = any(isinstance(point.trial.distributions.get(name), CategoricalDistribution) for point in points)
     has_few = 1 < len(given) <= _MAX_VALUES and (is_choice or all(isinstance(value, int) for value in given))
     return sorted(given, key=lambda value: (isinstance(value, str), value)) if has_few else []
-
-
-def _in_state(state: str) -> Filter:
-    return lambda point: point.row.state == state
-
-
-def _among(points: Points) -> Filter:
-    numbers = {point.row.number for point in points}
-    return lambda point: point.row.number in numbers
-
-
-def _with(name: str, value: object) -> Filter:
-    return lambda point: point.trial.params.get(name) == value
