@@ -67,10 +67,12 @@ class SealedResult(HtmlResult):
     @property
     def figures(self) -> dict[str, object]:
         """The figures that are kept and shown, in plain values."""
-        metrics, estimate = self.evaluation.metrics, self.estimate
-        return {
-            **{f"test_{name}": found.value for name, found in metrics.items()},
-            **self._rows_of_classes,
+        evaluation, metrics, estimate = self.evaluation, self.evaluation.metrics, self.estimate
+        figures: dict[str, object] = {f"test_{name}": found.value for name, found in metrics.items()}
+        if isinstance(evaluation, Evaluation):
+            figures |= {"right": evaluation.n_right, "wrong": evaluation.n_wrong, "majority": evaluation.majority}
+            figures["untrained_accuracy"] = self.untrained_accuracy
+        return figures | {
             "interval": [estimate.low, estimate.high],
             "intervals": {f"test_{name}": [found.low, found.high] for name, found in metrics.items()},
             "objective": self.winner.objective.name,
@@ -85,18 +87,6 @@ class SealedResult(HtmlResult):
     @property
     def _shown(self) -> Mapping[str, object]:
         return facts_of(self.record | {"seal_opened": self.seal_opened}, self.winner.run_name)
-
-    @property
-    def _rows_of_classes(self) -> dict[str, object]:
-        evaluation = self.evaluation
-        if not isinstance(evaluation, Evaluation):
-            return {}
-        return {
-            "right": evaluation.n_right,
-            "wrong": evaluation.n_wrong,
-            "untrained_accuracy": self.untrained_accuracy,
-            "majority": evaluation.majority,
-        }
 
     @property
     def record(self) -> dict[str, object]:

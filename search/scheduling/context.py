@@ -47,11 +47,6 @@ class StudyContext:
     shape: Shape
     run_tags: Mapping[str, str]
 
-    @property
-    def objective(self) -> str:
-        """The validation metric that ranks trials."""
-        return self.spec.metric
-
     def run_start(self, run_name: str, hyperparameters: Hyperparameters, seed: int, **tags: str) -> RunStart:
         """The start of a run of this study that begins now; ``tags`` are the run's own."""
         params = hyperparameters.to_json() | {"seed": seed, "n_parameters": self.shape.n_weights(hyperparameters)}

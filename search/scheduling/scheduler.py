@@ -54,7 +54,7 @@ class Scheduler(JobRunner[TrialJob]):
     ) -> None:
         spec, settings, study, tracker = context.spec, context.settings, context.study, context.tracker
         writer = ResultWriter(settings.spool, tracker, lambda results: tell(settings, study, results))
-        progress = Progress(spec.name, budget=spec.trials, objective=context.objective, timeout_s=spec.timeout_s)
+        progress = Progress(spec.name, budget=spec.trials, objective=context.spec.metric, timeout_s=spec.timeout_s)
         super().__init__(pool, context.observer, progress, writer)
         self._context = context
         self._study = study

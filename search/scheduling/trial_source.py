@@ -137,7 +137,7 @@ class TrialSource:
                 trial.number,
                 hyperparameters,
                 seed,
-                objective=context.objective,
+                objective=context.spec.metric,
                 precision=context.shape.precision(hyperparameters),
             ),
             slot=slot,
@@ -205,7 +205,7 @@ class TrialSource:
             return False
         is_new = report.epoch > job.reported_before
         if is_new:
-            job.trial.report(report.metrics[self._context.objective], report.epoch)
+            job.trial.report(report.metrics[self._context.spec.metric], report.epoch)
         if report.epoch == job.hyperparameters.epochs:
             return False
         if self._clock:

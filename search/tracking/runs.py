@@ -184,14 +184,7 @@ class Runs:
 
     def is_there(self, run_id: str) -> bool:
         """Whether a run exists and is not deleted."""
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return str(self.client.get_run(run_id).info.lifecycle_stage) == "active"
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
+        return bool(self.client.search_runs([self.experiment_id], f"attributes.run_id = '{run_id}'", max_results=1))
 
 
 def status_of(state: str) -> str:

@@ -94,7 +94,8 @@ class LargeTable:
         import pandas as pd
 
         for name in names:
-            self._find_type(name)
+            if name not in self._types:
+                self._read(name)
         _release()
         start = 0
         with translated(self._path), self._open() as file:
@@ -146,10 +147,6 @@ class LargeTable:
         del values
         _release()
         return plain
-
-    def _find_type(self, name: str) -> None:
-        if name not in self._types:
-            self._read(name)
 
     def _typed(self, values: pa.Array | pa.ChunkedArray, name: str, date_as_object: bool) -> Series:
         """Returns values as pandas holds them: of the type of the whole column, which a part may not tell."""

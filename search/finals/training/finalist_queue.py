@@ -41,7 +41,7 @@ class FinalistQueue:
     def __post_init__(self) -> None:
         self._started = set(recorded_results(self.context.study))
         budget = sum(min(size, len(self.candidates)) for size in self.plan.sizes)
-        objective = self.context.objective
+        objective = self.context.spec.metric
         self.progress = Progress(self.context.spec.name, budget=budget, objective=objective, runs="finalists")
         finalists = self.finalists()
         self.progress.complete = sum(len(finalist.values) for finalist in finalists)
@@ -65,7 +65,7 @@ class FinalistQueue:
     def finalists(self) -> list[Finalist]:
         """Each configuration with its results so far, in the order of the leaderboard."""
         results = recorded_results(self.context.study)
-        known = len(self.dataset.scored.y), OBJECTIVES[self.context.objective]
+        known = len(self.dataset.scored.y), OBJECTIVES[self.context.spec.metric]
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
     def next_job(self, n_slots: int) -> FinalistJob | None:

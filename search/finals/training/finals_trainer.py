@@ -104,7 +104,7 @@ class FinalsTrainer:
         if not missing:
             return False
         jobs = iter([refit_job(self.context, self.dataset, winner, number) for number in missing])
-        progress = Progress(spec.name, budget=len(missing), objective=self.context.objective, runs="refits")
+        progress = Progress(spec.name, budget=len(missing), objective=self.context.spec.metric, runs="refits")
         if len(missing) == 1:
             spec = replace(spec, workers=replace(spec.workers, slots=1))
         return self._train(spec, joined(self.dataset), progress, lambda _: next(jobs, None))

@@ -47,7 +47,7 @@ def job_of(
     hyperparameters = candidate.hyperparameters
     start = context.run_start(run_name, hyperparameters, seed, trial=str(candidate.trial), role=role)
     precision = context.shape.precision(hyperparameters)
-    task = Task(number, hyperparameters, seed, objective=context.objective, keep_rows=True, precision=precision)
+    task = Task(number, hyperparameters, seed, objective=context.spec.metric, keep_rows=True, precision=precision)
     return FinalistJob(start, task, limit_s=context.spec.workers.trial_timeout_s)
 
 
@@ -57,7 +57,7 @@ def refit_job(context: StudyContext, dataset: Dataset, winner: Finalist, number:
     job = job_of(context, number - 1, winner.refit_runs[number - 1], winner.candidate, seed, "refit")
     job.task = replace(job.task, keep_last=True, keep_rows=False)
     job.last_epoch = winner.epochs
-    job.metrics = refit_metrics(epoch_metrics(dataset.task, context.objective))
+    job.metrics = refit_metrics(epoch_metrics(dataset.task, context.spec.metric))
     return job
 
 
