@@ -128,18 +128,12 @@ class TrialSource:
         hyperparameters = context.spec.space.suggest(trial)
         if self._clock and self._clock.start_of(trial.number) is None:
             self._clock.begin(trial.number, hyperparameters, self._start)
-        seed = trial_seed(context.spec.seed, trial.number)
+        seed, precision = trial_seed(context.spec.seed, trial.number), context.shape.precision(hyperparameters)
         tags = {"trial": str(trial.number), "device": slot.device}
         stored = self._study.trial(trial.number)
         return TrialJob(
             start=context.run_start(trial_run_name(trial.number), hyperparameters, seed, **tags),
-            task=Task(
-                trial.number,
-                hyperparameters,
-                seed,
-                objective=context.spec.metric,
-                precision=context.shape.precision(hyperparameters),
-            ),
+            task=Task(trial.number, hyperparameters, seed, objective=context.spec.metric, precision=precision),
             slot=slot,
             limit_s=context.spec.workers.trial_timeout_s,
             replaces_run=REQUEUED in trial.user_attrs,

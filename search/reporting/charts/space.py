@@ -111,40 +111,27 @@ def _dimension(axis: Axis) -> dict[str, object]:
 
 def slices(study: StudyPoints) -> Figure:
     """The value against one hyperparameter at a time; ``meta.panels`` is their number, to arrange them again."""
+    from plotly.subplots import make_subplots
+
     study.require(2, 1, "Slices")
     names = _by_importance(study)
     values = [study.shown(point.value) for point in study.compared]
     symbols = beyond(study, study.compared)
-    n_rows = -(-len(names) // _COLUMNS)
+    n_columns, n_rows = min(_COLUMNS, len(names)), -(-len(names) // _COLUMNS)
     note = ("Rings are pruned trials." if study.mark else "") + study.beyond_note
-    figure = new_figure("Slices", note, height=160 + _PANEL_PX * n_rows, meta={"panels": len(names)}, showlegend=True)
-    figure.update_layout(legend=LEGEND)
+    figure = new_figure("Slices", note, height=160 + _PANEL_PX * n_rows, meta={"panels": len(names)}, legend=LEGEND)
+    panels: list[list[dict[str, str] | None]] = [[{}] * n_columns for _ in range(n_rows)]
+    panels[-1] = [{} if (n_rows - 1) * n_columns + column < len(names) else None for column in range(n_columns)]
+    gaps = {"horizontal_spacing": 0.04, "vertical_spacing": 0.3 / n_rows}
+    make_subplots(n_rows, n_columns, specs=panels, shared_yaxes="all", figure=figure, **gaps)
     for index, name in enumerate(names):
-        axis, number = study.axis(name), str(index + 1) if index else ""
-        _place_panel(figure, study, axis, index, len(names))
-        axes: dict[str, Any] = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": index == 0}
-        add_marked(figure, study.compared, _apart(axis), values, is_detailed=False, beyond=symbols, **axes)
-    return figure
-
-
-def _place_panel(figure: Figure, study: StudyPoints, axis: Axis, index: int, n_panels: int) -> None:
-    """Lays out the axes of a panel of the slices."""
-    number, n_rows = str(index + 1) if index else "", -(-n_panels // _COLUMNS)
-    column, row = index % _COLUMNS, index // _COLUMNS
-    domains = [_cell(column, min(_COLUMNS, n_panels), 0.04), _cell(n_rows - 1 - row, n_rows, 0.3 / n_rows)]
-    scale = {"tickvals": axis.ticks, "ticktext": axis.labels, "range": axis.span, "tickangle": 0, "zeroline": False}
-    title = {"text": axis.name, "standoff": 6}
-    figure.layout[f"xaxis{number}"] = {**scale, "domain": domains[0], "anchor": f"y{number}", "title": title}
-    y_axis = {"matches": "y" if index else None, "anchor": f"x{number}", "showticklabels": column == 0}
-    of_values = study.objective.metric if column == 0 else None
-    figure.layout[f"yaxis{number}"] = {**y_axis, "domain": domains[1], "title": of_values}
-
-
-def _cell(index: int, count: int, gap: float) -> list[float]:
-    """The share of a figure's side that one of ``count`` panels has."""
-    size = (1 - gap * (count - 1)) / count
-    begin = index * (size + gap)
-    return [round(begin, 4), round(min(1.0, begin + size), 4)]
+        axis, place = study.axis(name), {"row": index // n_columns + 1, "col": index % n_columns + 1}
+        scale = {"tickvals": axis.ticks, "ticktext": axis.labels, "range": axis.span, "tickangle": 0}
+        figure.update_xaxes(title={"text": axis.name, "standoff": 6}, zeroline=False, **scale, **place)
+        options: dict[str, Any] = {"showlegend": index == 0, **place}
+        add_marked(figure, study.compared, _apart(axis), values, is_detailed=False, beyond=symbols, **options)
+    figure.update_yaxes(title=study.objective.metric, showticklabels=True, col=1)
+    return figure.update_layout(showlegend=True)
 
 
 def _apart(axis: Axis) -> list[float]:
