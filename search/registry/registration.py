@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -123,10 +123,9 @@ def keep_predictions(client: MlflowClient, run_id: str) -> dict[str, str]:
     return {KEPT: PREDICTIONS_FILE}
 
 
-def _logged_models(client: MlflowClient, run_id: str) -> Sequence[LoggedModel]:
+def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     experiment = client.get_run(run_id).info.experiment_id
-    found: Sequence[LoggedModel] = client.search_logged_models([experiment], f"tags.run_id = '{run_id}'")
-    return found
+    return list(client.search_logged_models([experiment], f"tags.run_id = '{run_id}'"))
 
 
 def _ready_model(client: MlflowClient, run_id: str) -> LoggedModel | None:

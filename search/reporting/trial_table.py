@@ -11,7 +11,7 @@ from rich.text import Text
 
 from search.home.text import wrapped
 from search.reporting.configurations import explained, importance, in_columns, joined, phrases, shared
-from search.reporting.display import score, seconds
+from search.reporting.display import over_folds, score, seconds
 from search.reporting.screen import Table, left_out_line
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ def leaderboard_table(rows: Sequence[TrialRow], title: str, n_trials: int | None
     n_more = 0 if n_trials is None else n_trials - len(rows)
     remarks = [line for line in (f"and {n_more:,} more trials" if n_more > 0 else "", legend(rows)) if line]
     params = [row.params for row in rows]
+    title += over_folds(rows)
     return ConfigurationTable(columns, params, title, drop=_DROP, remarks=remarks, elsewhere=("epochs",))
 
 

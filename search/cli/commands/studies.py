@@ -143,7 +143,7 @@ def trials(
     if as_csv:
         sys.stdout.write(trial_rows.to_csv(kept[:top]))
         return
-    table = leaderboard_table(kept[:top], _title(study, condition, sort) + display.over_folds(found), len(kept))
+    table = leaderboard_table(kept[:top], _title(study, condition, sort), len(kept))
     lines = display.baseline(found) if kept else []
     display.show([table, *lines], [asdict(row) for row in kept[:top]])
 
@@ -209,9 +209,7 @@ def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, obje
     document["baselines"] = result.rows[0].baselines if result.rows else {}
     document["folds"] = result.rows[0].folds if result.rows else 1
     document["precision"] = _precision(result)
-    table = leaderboard_table(
-        result.rows[:_TOP], f"study {result.study}{display.over_folds(result.rows)}", len(result.rows)
-    )
+    table = leaderboard_table(result.rows[:_TOP], f"study {result.study}", len(result.rows))
     lines = [_trained(result, counts), *_waited(result), *display.baseline(result.rows)]
     return [table, *lines], document
 

@@ -60,15 +60,12 @@ def train(
 
 
 def _train(source: str, given: dict[str, object], continue_run: str | None, home: Path | None) -> search.TrainingResult:
-    spec, observer = _read(source, given), TrainingLines()
+    observer = TrainingLines()
+    with options_named(name="data.source", source="data.source"):
+        spec = search.default_training(source, **given)
     if continue_run is None:
         return search.train_once(spec, home=home, observer=observer)
     return search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
-
-
-def _read(source: str, given: dict[str, object]) -> search.TrainingSpec:
-    with options_named(name="data.source", source="data.source"):
-        return search.default_training(source, **given)
 
 
 class TrainingLines(Observer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,8 +103,8 @@ def timeline(study: StudyPoints) -> Figure:
         "yaxis": {"type": "category", "categoryorder": "array", "categoryarray": lanes[::-1], "tickvals": lanes},
     }
     height = _LANE_PX * len(lanes) + _BESIDE_PX
-    figure = new_figure("Slots", note, **axes, barmode="overlay", height=height, legend=LEGEND)
-    figure.update_layout(meta={"lanes": len(lanes)})
+    layout = {"barmode": "overlay", "height": height, "legend": LEGEND, "meta": {"lanes": len(lanes)}}
+    figure = new_figure("Slots", note, **axes, **layout)
     _add_jobs(figure, jobs, divisor)
     _add_waits(figure, jobs, end_s, divisor)
     first_s = min(begin for _, (begin, _) in spans)
@@ -163,10 +164,9 @@ def _jobs(spans: Sequence[tuple[Point, Span]], pauses: Sequence[Span]) -> list[_
     return jobs
 
 
-def _natural(lane: str) -> list[tuple[bool, int, str]]:
-    """The order of people: ``cpu:2`` before ``cpu:10``."""
-    parts = "".join(c if c.isdigit() else f" {c} " for c in lane).split()
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+def _natural(lane: str) -> list[str | int]:
+    """The order of people: ``cpu:2`` before ``cpu:10``; each second part is a number."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", lane)]
 
 
 def _add_jobs(figure: Figure, jobs: Sequence[_Job], divisor: float) -> None:
