@@ -23,5 +23,5 @@ def test_the_first_start_of_a_small_table_learns_a_threshold_in_a_skewed_column(
     training = Training(TrainingRows.of(load(DataConfig(str(tmp_path / "own.csv")))), first, seed=0)
     for _ in training:
         pass
-    assert training.best_value >= 0.95
+    assert training.results[0].best_value >= 0.95
     assert first not in others
