@@ -198,7 +198,7 @@ def test_every_other_page_opens_on_model_training(page: Page, server: Server, ru
     page.goto(f"{server.url}/#/experiments/{trial.experiment_id}/runs/{trial.run_id}?{experiment_view.TRAINING}")
     expect(page.get_by_text(explain_trial("letters", 3, home=home).text)).to_be_visible()
     expect(page.locator(TRAINING).first).to_be_visible()
-    page.goto(server.models)
+    page.goto(experiment_view.models_link(server.url))
     expect(page.get_by_role("link", name="letters").first).to_be_visible()
     expect(page.locator(TRAINING).first).to_be_visible()
     other = runs["trial-0004"].info
