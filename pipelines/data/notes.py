@@ -64,10 +64,7 @@ def _unused(source: Source, config: DataConfig) -> Iterator[str]:
     """Yields a line for each setting of a random draw where the file or ``[data]`` says what each row is."""
     told = source.roles.split
     causes = {}
-    for name, number, n_own in (
-        ("validation", VALIDATION, source.n_own_validation),
-        ("test", TEST, source.n_own_test),
-    ):
+    for name, number, n_own in (("validation", VALIDATION, source.n_own_validation), ("test", TEST, source.n_own_test)):
         if told is not None and np.any(told == number):
             causes[f"{name}_fraction"] = f"{source.roles.places['split']} says which rows are {name} rows"
         elif n_own is not None:

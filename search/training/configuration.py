@@ -100,12 +100,7 @@ def default_training(source: str, **options: object) -> TrainingSpec:
     space = {name: given.pop(name) for name in names} or {"epochs": Hyperparameters().epochs}
     search = {"objective": given.pop("objective", None)}
     workers = {"precision": given.pop("precision", None)}
-    document = {
-        "study": study,
-        "data": {"source": source, **given},
-        "space": space,
-        "search": search,
-        "workers": workers,
-    }
+    others = {"space": space, "search": search, "workers": workers}
+    document = {"study": study, "data": {"source": source, **given}, **others}
     spec = spec_from_dict(document, "options")
     return TrainingSpec(spec.data, spec.space.hyperparameters({}), spec.seed, spec.objective, spec.workers.precision)
