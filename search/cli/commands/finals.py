@@ -43,6 +43,9 @@ def finalists(
 
     Example: mlp-search finalists digits --top 3 --seeds 5
     """
+    from search.workers.start import prepare_pool
+
+    prepare_pool(pool)  # another process imports TensorFlow, while this one imports the rest
     from search.cli.live import watching
 
     with watching() as observer:

@@ -48,6 +48,9 @@ def plan(
     """
     where = {"slots": workers, "gpus": gpus, "precision": precision}
     spec = _read(study, objective=objective, class_weight=class_weight, **where, **data)
+    from search.workers.start import prepare_pool
+
+    prepare_pool("local")  # another process imports TensorFlow, while this one imports what forecasts
     from search.cli.live import working
 
     with working(f"training a few configurations of study {spec.name} for two epochs"):
@@ -87,6 +90,9 @@ def run(
     given |= {"slots": workers, "gpus": gpus, "precision": precision}
     given |= {"budget": "auto" if auto else None, "like": like or None, "keep_models": keep_models}
     spec = _read(study, objective=objective, class_weight=class_weight, **given)
+    from search.workers.start import prepare_pool
+
+    prepare_pool(pool)  # another process imports TensorFlow, while this one imports what searches
     if spec.budget == "auto":
         from search.cli.commands import automatic  # which shows its search with this file's functions
 

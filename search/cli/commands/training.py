@@ -63,6 +63,9 @@ def _train(source: str, given: dict[str, object], continue_run: str | None, home
     observer = TrainingLines()
     with options_named(name="data.source", source="data.source"):
         spec = search.default_training(source, **given)
+    from search.workers.start import prepare_pool
+
+    prepare_pool("local")  # another process imports TensorFlow, while this one imports the rest
     if continue_run is None:
         return search.train_once(spec, home=home, observer=observer)
     return search.continue_training(continue_run, home=home, observer=observer, source=source, **given)
