@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import stats
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from pipelines.data.targets import majority_share
 from pipelines.errors import DataError
 from pipelines.evaluation import CONFIDENCE
 from pipelines.evaluation.contributions import Predictions, contributions
@@ -158,17 +159,6 @@ def evaluate_regression(found: Predictions, encode: Callable[[Array], Array], lo
     above_0 = np.where(predicted == 0, np.finfo(np.float32).tiny, predicted)
     rows["loss"] = contributions(loss, encode(above_0), encode(truth), weight)
     return RegressionEvaluation({name: Estimate.of(name, given, weight, found.group) for name, given in rows.items()})
-
-
-def majority_share(labels: npt.ArrayLike, weight: Array | None = None) -> float:
-    """Returns the share of the most frequent class: the accuracy of a model that always answers with it.
-
-    Args:
-        labels: (n_rows,) int, at least 0; at least one row.
-        weight: (n_rows,) weights of the rows; None for equal ones.
-    """
-    counts = np.bincount(labels, weight)
-    return float(counts.max() / counts.sum())
 
 
 def wilson_interval(n_right: int, n: int) -> tuple[float, float]:

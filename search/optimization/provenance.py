@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from pipelines.data.datasets import Dataset
-from pipelines.evaluation.metrics import majority_share
+from pipelines.data.targets import majority_share
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings
 from search.optimization.baselines import Baselines

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipelines.config import DataConfig, Transform
 from pipelines.data.targets.advice import advice, listed
@@ -45,6 +46,17 @@ def require_regressable(values: Array, config: DataConfig, place: str) -> None:
         n_wrong = np.count_nonzero(values <= 0)
         rule = 'data.target_transform: the target must be above 0 for "log"'
         raise DataError(f"{place}: {rule}, got {values.min():g} ({n_wrong} such rows): leave it out")
+
+
+def majority_share(labels: npt.ArrayLike, weight: Array | None = None) -> float:
+    """Returns the share of the most frequent class: the accuracy of a model that always answers with it.
+
+    Args:
+        labels: (n_rows,) int, at least 0; at least one row.
+        weight: (n_rows,) weights of the rows; None for equal ones.
+    """
+    counts = np.bincount(labels, weight)
+    return float(counts.max() / counts.sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from small_tables import N_ROWS, load
 from pipelines.config import DataConfig
 from pipelines.data import loading
 from pipelines.data.datasets import Dataset
+from pipelines.data.targets import majority_share
 from pipelines.errors import DataError
 
 RNG = np.random.default_rng(1)
@@ -105,3 +106,8 @@ def test_one_line_says_what_auto_chose_and_how_to_choose_otherwise(tmp_path: Pat
 def test_nothing_is_said_of_a_task_that_was_asked_for(tmp_path: Path):
     assert not about_task(of_target(np.arange(N_ROWS) % 7, tmp_path / "own.csv", task="classification"))
     assert not about_task(of_target(NUMBERS, tmp_path / "own.csv", task="regression"))
+
+
+def test_the_share_of_the_most_frequent_class_follows_the_weights():
+    assert majority_share([0, 0, 0, 1]) == 0.75
+    assert majority_share([0, 0, 0, 1], np.array([0.5, 0.5, 0.5, 2.5])) == 0.625

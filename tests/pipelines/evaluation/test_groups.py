@@ -8,7 +8,7 @@ import pytest
 from pipelines.evaluation.contributions import Predictions, contributions
 from pipelines.evaluation.decisions import ResidualInterval, Threshold
 from pipelines.evaluation.intervals import interval, interval_of_rows, limits_of
-from pipelines.evaluation.metrics import Estimate, evaluate, majority_share, wilson_interval
+from pipelines.evaluation.metrics import Estimate, evaluate, wilson_interval
 from pipelines.evaluation.row_scores import over_folds, over_groups
 from pipelines.evaluation.tests import exchange_test
 
@@ -66,11 +66,6 @@ def test_unequal_weights_are_worth_fewer_rows():
     assert n_worth < 50
     assert found.interval[0] == pytest.approx(wilson_interval(round(n_worth), round(n_worth))[0], abs=0.01)
     assert evaluate(probabilities, np.arange(400) % 2, ("a", "b")).interval[0] > 0.99
-
-
-def test_the_share_of_the_most_frequent_class_follows_the_weights():
-    assert majority_share([0, 0, 0, 1]) == 0.75
-    assert majority_share([0, 0, 0, 1], np.array([0.5, 0.5, 0.5, 2.5])) == 0.625
 
 
 def test_thresholds_and_intervals_of_answers_follow_the_weights():

@@ -1,4 +1,4 @@
-"""A worker imports only what it needs."""
+"""A process imports only what it needs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def test_a_worker_imports_tensorflow_and_keras_without_their_optional_packages_w
     assert {"tensorflow", "keras", "h5py"} <= loaded
     assert not loaded & {"matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "scipy", "sklearn"}
     assert "sklearn" in later
+
+
+def test_a_search_begins_without_the_packages_that_only_its_baselines_and_its_tracking_need() -> None:
+    (loaded,) = loaded_by("import search.notebook.results, search.cli.live, search.workers.start")
+    assert "optuna" in loaded
+    assert not loaded & {"matplotlib", "mlflow", "pandas", "scipy", "sklearn", "tensorflow"}
 
 
 def test_a_hidden_package_looks_missing_and_a_loaded_one_stays() -> None:
