@@ -41,7 +41,7 @@ from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
-from search.storage import StoredStudy, storage_errors
+from search.storage import StoredStudy, open_storage, storage_errors
 from search.storage.attributes import FACTS
 from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
@@ -172,6 +172,7 @@ def _search(
     spec: StudySpec, settings: Settings, dataset: Dataset, pool: str, observer: Observer, started: float
 ) -> StudyResult:
     """Runs the scheduler in a pool of its own, and waits for MLflow."""
+    open_storage(settings)  # a new home gets its tables while another process imports TensorFlow
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
     baselines = BaselineThread(dataset, recorded_baselines(settings, spec.name), spec.space.class_weight)

@@ -102,8 +102,8 @@ def creating_tables(address: str) -> Iterator[None]:
         yield
 
 
-def name_objective(settings: Settings, study: str, objective: str) -> None:
+def name_objective(storage: optuna.storages.RDBStorage, study: str, objective: str) -> None:
     """Gives a study's objective its name, which Optuna's dashboard shows."""
-    stored = optuna.Study(study, open_storage(settings))
+    stored = optuna.Study(study, storage)
     if stored.metric_names != [objective]:
         stored.set_metric_names([objective])

@@ -39,7 +39,8 @@ def open_study(
         UnavailableError: The database cannot be used.
     """
     direction = OBJECTIVES[spec.metric].direction
-    storage = CachedStorage(open_storage(settings), spec.name, direction, shared=settings.is_shared)
+    database = open_storage(settings)
+    storage = CachedStorage(database, spec.name, direction, shared=settings.is_shared)
     study = StoredStudy(spec.name, storage, make_pruner(spec))
     with exclusive_access(settings, study):  # processes that start it at once settle one precision
         recorded = study.user_attrs
@@ -51,7 +52,7 @@ def open_study(
         with study.transaction():  # a process that dies leaves all of it or nothing
             for key, value in (new | {SPEC: spec.to_json(), FINGERPRINT: fingerprint}).items():
                 study.set_user_attr(key, value)
-        name_objective(settings, spec.name, spec.metric)
+        name_objective(database, spec.name, spec.metric)
     return study
 
 
