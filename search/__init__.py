@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from search.notebook.studies import compare as compare, load_study as load_study, run_study as run_study
     from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue
     from search.optimization.explanations import Explanation as Explanation
-    from search.optimization.leaderboard import TrialRow as TrialRow
+    from search.optimization.leaderboard import TrialRow as TrialRow, frame as frame
     from search.registry.models import (
         Rollback as Rollback,
         VersionRow as VersionRow,
@@ -54,8 +54,8 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         StudySummary as StudySummary,
         explain_trial as explain_trial,
         studies as studies,
+        trials as trials,
     )
-    from search.scheduling.run_study import frame as frame, trials as trials
     from search.spec import (
         StudySpec as StudySpec,
         default_spec as default_spec,

@@ -43,54 +43,54 @@ class Step(NamedTuple):
     momentum: Tensor | None = None
 
 
-def _sgd(weight: Tensor, state: Tensors, gradient: Tensor, step: Step) -> None:  # noqa: ARG001
-    tf.raw_ops.ResourceApplyGradientDescent(var=weight.handle, alpha=step.rate, delta=gradient)
-
-
-def _momentum(weight: Tensor, state: Tensors, gradient: Tensor, step: Step) -> None:
-    tf.raw_ops.ResourceApplyKerasMomentum(
-        var=weight.handle, accum=state[0].handle, lr=step.rate, grad=gradient, momentum=step.momentum
-    )
-
-
-def _rmsprop(weight: Tensor, state: Tensors, gradient: Tensor, step: Step) -> None:
-    velocity, momentum = state
-    tf.raw_ops.ResourceApplyRMSProp(
-        var=weight.handle, ms=velocity.handle, mom=momentum.handle, lr=step.rate,
-        rho=0.9, momentum=0.0, epsilon=1e-7, grad=gradient,
-    )  # fmt: skip
-
-
-def _adam(weight: Tensor, state: Tensors, gradient: Tensor, step: Step) -> None:
-    momentum, velocity = state
-    tf.raw_ops.ResourceApplyAdam(
-        var=weight.handle, m=momentum.handle, v=velocity.handle, lr=step.rate,
-        beta1_power=tf.pow(0.9, step.number), beta2_power=tf.pow(0.999, step.number),
-        beta1=0.9, beta2=0.999, epsilon=1e-7, grad=gradient,
-    )  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class FusedRule:
     """One of TensorFlow's update kernels.
 
     Attributes:
-        update: ``update(weight, state, gradient, step)`` changes the weight and its state in place.
-        n_state: State arrays per weight, in the order of Keras's optimizer of that name.
-        n_scratch: Further arrays per weight that the kernel needs; they start at zero and are not saved.
+        kernel: Changes a weight and its state in place.
+        gradient: The kernel's name of the gradient.
+        arguments: ``arguments(step)``, what is the same for all weights: in the traced function it stands once.
+        state: The kernel's names of its state arrays per weight, in the order of Keras's optimizer of that name.
+        scratch: Of further arrays per weight that it needs; they start at zero and are not saved.
     """
 
-    update: Callable[[Tensor, Tensors, Tensor, Step], None]
-    n_state: int = 0
-    n_scratch: int = 0
+    kernel: Callable[..., None]
+    gradient: str
+    arguments: Callable[[Step], dict[str, Tensor]]
+    state: tuple[str, ...] = ()
+    scratch: tuple[str, ...] = ()
+
+    def update(self, weights: Tensors, state: Tensors, gradients: Tensors, step: Step) -> None:
+        """Updates all weights; ``state`` has ``state`` and ``scratch`` arrays for each weight in turn."""
+        names, arguments = (*self.state, *self.scratch), self.arguments(step)
+        for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=False)):
+            own = state[i * len(names) : (i + 1) * len(names)]
+            handles = {name: array.handle for name, array in zip(names, own, strict=True)}
+            self.kernel(var=weight.handle, **handles, **arguments, **{self.gradient: gradient})
 
 
+def _constants(**values: float) -> dict[str, Tensor]:
+    return {name: tf.constant(value) for name, value in values.items()}
+
+
+def _adam(step: Step) -> dict[str, Tensor]:
+    powers = {"beta1_power": tf.pow(0.9, step.number), "beta2_power": tf.pow(0.999, step.number)}
+    return {"lr": step.rate, **powers, **_constants(beta1=0.9, beta2=0.999, epsilon=1e-7)}
+
+
+_OPS = tf.raw_ops
 FUSED = {
-    "sgd": FusedRule(_sgd),
-    "momentum": FusedRule(_momentum, 1),
-    "rmsprop": FusedRule(_rmsprop, 1, 1),
-    "adam": FusedRule(_adam, 2),
-}
+    "sgd": FusedRule(_OPS.ResourceApplyGradientDescent, "delta", lambda step: {"alpha": step.rate}),
+    "momentum": FusedRule(
+        _OPS.ResourceApplyKerasMomentum, "grad", lambda step: {"lr": step.rate, "momentum": step.momentum}, ("accum",)
+    ),
+    "rmsprop": FusedRule(
+        _OPS.ResourceApplyRMSProp, "grad",
+        lambda step: {"lr": step.rate, **_constants(rho=0.9, momentum=0.0, epsilon=1e-7)}, ("ms",), ("mom",),
+    ),
+    "adam": FusedRule(_OPS.ResourceApplyAdam, "grad", _adam, ("m", "v")),
+}  # fmt: skip
 
 
 def fused_name(hp: Hyperparameters) -> str | None:

@@ -97,13 +97,13 @@ class Pack:
     def _fused(self, start: Checkpoint) -> tuple[Function, Tensors, Tensors, Tensors]:
         """Creates variables of open shape, so that one traced function serves all sizes."""
         name, trained = str(fused_name(self._hp)), start.weights[: self.network.n_trained]
-        rule = FUSED[name]
+        rule, n_state = FUSED[name], len(FUSED[name].state)
         kept, slots = [], []
         for i, weight in enumerate(trained):
-            saved = start.state[i * rule.n_state : (i + 1) * rule.n_state] or [np.zeros_like(weight)] * rule.n_state
+            saved = start.state[i * n_state : (i + 1) * n_state] or [np.zeros_like(weight)] * n_state
             variables = [variable(array) for array in saved]
             kept += variables
-            slots += variables + [variable(np.zeros_like(weight)) for _ in range(rule.n_scratch)]
+            slots += variables + [variable(np.zeros_like(weight)) for _ in rule.scratch]
         function = fused_epoch(name, self._program, len(self.members))
         return function, [variable(weight) for weight in trained], kept, slots
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import optuna
 
@@ -13,6 +13,9 @@ from pipelines.objectives import OBJECTIVES, Objective, epoch_metrics
 from search.home.html import HtmlResult
 from search.optimization.baselines import Comparison, compare
 from search.storage.attributes import COLUMNS, ENQUEUED, FACTS, ORIGIN, RESULT, RUN_ID, SPEC, STD, run_id_key
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Origin: TypeAlias = Literal["start", "enqueued", "sampled"]
 Columns: TypeAlias = dict[str, object]
@@ -182,3 +185,11 @@ def leaderboard(study: optuna.Study) -> list[TrialRow]:
     rows = [trial_row(trial, attributes) for trial in study.get_trials(deepcopy=False)]
     order = {"COMPLETE": 0, "PRUNED": 1}
     return sorted(rows, key=lambda r: (order.get(r.state, 2), r.value is None, -gain(r.value or 0.0), r.number))
+
+
+def frame(rows: tuple[TrialRow, ...] | list[TrialRow]) -> pd.DataFrame:
+    """Trials as a pandas frame, indexed by their number, one column a hyperparameter."""
+    import pandas as pd
+
+    records = [row.params | asdict(row) for row in rows]
+    return pd.DataFrame.from_records(records, index="number" if records else None, exclude=["params", "baselines"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from search.home.html import HtmlResult
 from search.home.settings import read_settings
 from search.optimization.explanations import Explanation, explain
-from search.optimization.leaderboard import leaderboard, objective_of
+from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
 from search.optimization.studies import load_study, study_names
 from search.storage.attributes import ELAPSED, SPEC
 
@@ -89,3 +89,12 @@ def explain_trial(study: str, number: int, *, home: Path | None = None) -> Expla
         NotFoundError: There is no such study or trial.
     """
     return explain(load_study(read_settings(home), study), number)
+
+
+def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:
+    """The trials of a study, the best first.
+
+    Raises:
+        NotFoundError: There is no study of that name.
+    """
+    return leaderboard(load_study(read_settings(home), name))

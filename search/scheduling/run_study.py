@@ -1,17 +1,16 @@
-"""Runs a study, and reads its trials."""
+"""Runs a study until its budget is spent."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
-from pipelines.errors import SpecError
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, settle, slow_note
 from search.devices.work import Shape
@@ -21,21 +20,20 @@ from search.home.settings import Settings, read_settings
 from search.model_files import ModelKeeper
 from search.optimization.baselines import PATIENCE_S, BaselineThread
 from search.optimization.explanations import explain_finished
-from search.optimization.leaderboard import TrialRow, leaderboard
+from search.optimization.leaderboard import TrialRow, frame, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.starts import require_fit_starts, settle_starts
 from search.optimization.studies import (
     as_recorded,
     is_begun,
-    load_study,
     open_study,
     precision_rule,
     recorded_baselines,
     require_own_experiment,
 )
 from search.optimization.studies.budget import spent_study
-from search.scheduling.clock.trial_clock import DEFAULT_SLOTS
+from search.scheduling.clock.trial_clock import virtual_slots_of
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
@@ -95,23 +93,6 @@ class StudyResult:
     def to_frame(self) -> pd.DataFrame:
         """The trials as a pandas frame, one column a hyperparameter."""
         return frame(self.rows)
-
-
-def frame(rows: tuple[TrialRow, ...] | list[TrialRow]) -> pd.DataFrame:
-    """Trials as a pandas frame, indexed by their number, one column a hyperparameter."""
-    import pandas as pd
-
-    records = [row.params | asdict(row) for row in rows]
-    return pd.DataFrame.from_records(records, index="number" if records else None, exclude=["params", "baselines"])
-
-
-def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:
-    """The trials of a study, the best first.
-
-    Raises:
-        NotFoundError: There is no study of that name.
-    """
-    return leaderboard(load_study(read_settings(home), name))
 
 
 def run_study(
@@ -250,15 +231,3 @@ def _open_study(
     for line in slow_note(rule, pool.has_bfloat16):
         observer.note(line)
     return study, rule
-
-
-def virtual_slots_of(settings: Settings, spec: StudySpec, n_slots: int) -> int:
-    """The slots of the virtual clock of a new study; an existing one keeps its own, and gets more where it must."""
-    if spec.virtual_slots is None:
-        return max(DEFAULT_SLOTS, n_slots)
-    if spec.virtual_slots < n_slots and not is_begun(settings, spec.name):
-        raise SpecError(
-            f"search.virtual_slots: must be at least the number of slots, {n_slots}, got {spec.virtual_slots}:"
-            " raise it, or use fewer slots (--workers)"
-        )
-    return spec.virtual_slots

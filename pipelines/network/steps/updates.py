@@ -61,20 +61,19 @@ def apply_fused(
     Args:
         name: Of the rule in ``FUSED``.
         weights: Of a network, or with a first axis of networks; those that are trained are the first ones.
-        state: ``n_state`` and ``n_scratch`` arrays for each weight in turn.
+        state: As ``FusedRule.update`` has it.
         gradients: By each trained weight.
         rate: Learning rate of the step.
         number: Of the step, a float32 from 1.
         extras: Of the configuration.
     """
-    rule, step = FUSED[name], Step(rate, number, extras.momentum)
-    n_slots = rule.n_state + rule.n_scratch
     if extras.gradient_clip is not None:
         gradients = clipped(gradients, extras.gradient_clip)
-    for i, (weight, gradient) in enumerate(zip(weights, gradients, strict=False)):
-        if extras.weight_decay is not None:
-            weight.assign(weight * (1.0 - extras.weight_decay * rate))  # takes over the product, without a copy
-        rule.update(weight, state[i * n_slots : (i + 1) * n_slots], gradient, step)
+    if extras.weight_decay is not None:
+        share = 1.0 - extras.weight_decay * rate
+        for weight in weights[: len(gradients)]:
+            weight.assign(weight * share)  # takes over the product, without a copy
+    FUSED[name].update(weights, state, gradients, Step(rate, number, extras.momentum))
 
 
 def clipped(gradients: Sequence[Tensor], limit: Tensor) -> list[Tensor]:

@@ -8,14 +8,17 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pipelines.config import Hyperparameters
+from pipelines.errors import SpecError
 from search.devices.work import NOMINAL_ONCE_US, Shape
+from search.home.settings import Settings
 from search.optimization.pruners import as_of, forget_last_rung, is_audited, judged_epochs, last_judged, shown_epochs
+from search.optimization.studies import is_begun
 from search.scheduling.clock.virtual_clock import Course, VirtualClock
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy
 from search.storage.attributes import PRUNED_AT, RESULT, VIRTUAL, VIRTUAL_SLOTS
 
-DEFAULT_SLOTS = 8
+_DEFAULT_SLOTS = 8
 """Virtual slots of a study that has no more real ones: with any number up to it the study has the same trials."""
 
 _DELAY_EPOCHS = 2
@@ -177,3 +180,15 @@ def _end(course: Course, trial: FrozenTrial) -> int:
     if result.get("stop_reason") in ("diverged", "timeout"):
         return course.end_after(course.reported)
     return course.last
+
+
+def virtual_slots_of(settings: Settings, spec: StudySpec, n_slots: int) -> int:
+    """The slots of the virtual clock of a new study; an existing one keeps its own, and gets more where it must."""
+    if spec.virtual_slots is None:
+        return max(_DEFAULT_SLOTS, n_slots)
+    if spec.virtual_slots < n_slots and not is_begun(settings, spec.name):
+        raise SpecError(
+            f"search.virtual_slots: must be at least the number of slots, {n_slots}, got {spec.virtual_slots}:"
+            " raise it, or use fewer slots (--workers)"
+        )
+    return spec.virtual_slots

@@ -14,7 +14,7 @@ from world import World, interrupt_after, states
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.optimization.studies import as_recorded, open_study
-from search.scheduling.run_study import virtual_slots_of
+from search.scheduling.clock.trial_clock import virtual_slots_of
 from search.spec.dimensions import Choice, Range
 from search.spec.reading import override
 from search.spec.space import SearchSpace
