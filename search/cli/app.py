@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         startup.collect_seldom()
+        startup.send_no_usage()
     redact_tracebacks()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their programmers, not the users of this program

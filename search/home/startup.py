@@ -57,6 +57,11 @@ def collect_seldom() -> None:
     atexit.register(gc.freeze)
 
 
+def send_no_usage() -> None:
+    """Turns off MLflow's usage statistics, which threads would send to its makers, unless the user turned them on."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
 def prepare_inference() -> None:
     """Imports TensorFlow for predictions on the CPU: without its messages, and without taking memory of GPUs.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -38,3 +39,20 @@ def test_a_hidden_package_looks_missing_and_a_loaded_one_stays() -> None:
         with pytest.raises(ModuleNotFoundError):
             import this  # noqa: F401
     assert json is sys.modules["json"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "true"), ("false", "false")])
+def test_a_command_turns_mlflows_usage_statistics_off_unless_the_user_asks_for_them(
+    given: str | None, kept: str
+) -> None:
+    program = (
+        "import os, sys; sys.argv = ['mlp-search', '--version']\n"
+        "from search.cli.app import main\n"
+        "main()\n"
+        "assert 'mlflow' not in sys.modules\n"  # it reads the variable when it is imported
+        "print(os.environ['MLFLOW_DISABLE_TELEMETRY'])"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "MLFLOW_DISABLE_TELEMETRY"}
+    environment = others | ({"MLFLOW_DISABLE_TELEMETRY": given} if given else {})
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.split()[-1] == kept
