@@ -1,14 +1,15 @@
-"""Passwords in addresses, in every text that may quote one."""
+"""Passwords in addresses, in every text that may quote one; and errors on narrow terminals."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from search.home.text import one_line, redact
+from search.home.text import one_line, redact, report_problems
 
 
 @pytest.mark.parametrize(
@@ -56,3 +57,16 @@ time.sleep(0.5)
     assert "Traceback" in done.stderr
     assert "OSError: http://me:***@host/" in done.stderr
     assert "s3cret" not in done.stderr
+
+
+def test_errors_break_between_words_on_a_narrow_terminal_and_not_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = "trial-0007 complete val_accuracy 0.9312 at epoch 3, which is no-better than trial-0003"
+    for is_terminal, width, n_lines in ((True, "40", 3), (False, "", 1), (False, "40", 3)):
+        paper = io.StringIO()
+        monkeypatch.setattr(paper, "isatty", lambda answer=is_terminal: answer, raising=False)
+        monkeypatch.setattr(sys, "stderr", paper)
+        monkeypatch.setenv("COLUMNS", width)
+        report_problems([message])
+        shown = paper.getvalue().splitlines()
+        assert len(shown) == n_lines
+        assert " ".join(shown).split() == ["error:", *message.split()]

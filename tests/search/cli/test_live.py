@@ -1,9 +1,8 @@
-"""The live table, the lines of progress, and the formats of values."""
+"""The live table, and the lines of progress."""
 
 from __future__ import annotations
 
 import io
-import sys
 from datetime import datetime
 
 import pytest
@@ -14,8 +13,6 @@ from rich.live import Live
 from pipelines.config import Hyperparameters
 from pipelines.training.history import EpochReport
 from search.cli import live
-from search.home.text import report_problems
-from search.reporting import display
 from search.reporting.live import view
 from search.scheduling.progress import Progress, SlotView
 
@@ -254,24 +251,8 @@ class TestPace:
         assert pace.left_s(progress(complete=4, time_left_s=90.0)) == 20.0
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, ""),
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (59.6, "1:00 min"),
-        (125, "2:05 min"),
-        (3600, "1:00 h"),
-    ],
-)
-def test_seconds(value: float | None, shown: str) -> None:
-    assert display.seconds(value) == shown
-
-
 class TestNarrowTerminals:
-    """Notes and errors on a terminal of 40 columns, and in a pipe."""
+    """Notes on a terminal of 40 columns."""
 
     LONG = "trial-0007 complete val_accuracy 0.9312 at epoch 3, which is no-better than trial-0003"
 
@@ -284,14 +265,3 @@ class TestNarrowTerminals:
         shown = paper.file.getvalue().splitlines()
         assert max(map(len, shown)) <= 40
         assert " ".join(shown).split() == self.LONG.split()
-
-    def test_errors_break_between_words(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for is_terminal, width, n_lines in ((True, "40", 3), (False, "", 1), (False, "40", 3)):
-            paper = io.StringIO()
-            monkeypatch.setattr(paper, "isatty", lambda answer=is_terminal: answer, raising=False)
-            monkeypatch.setattr(sys, "stderr", paper)
-            monkeypatch.setenv("COLUMNS", width)
-            report_problems([self.LONG])
-            shown = paper.getvalue().splitlines()
-            assert len(shown) == n_lines
-            assert " ".join(shown).split() == ["error:", *self.LONG.split()]
