@@ -193,6 +193,25 @@ def study_file() -> str:
     return "\n\n".join([*parts, "## The template", f"```toml\n{STUDY_TEMPLATE}```"])
 
 
+def presets() -> str:
+    """The dimensions of each preset's space, and its starts."""
+    from search.spec.defaults import PRESETS, toml_value
+
+    names = dict.fromkeys(name for preset in PRESETS.values() for name in preset["space"])
+    rows = [f"| dimension | {' | '.join(PRESETS)} |", "| --- |" + " --- |" * len(PRESETS)]
+    for name in names:
+        spaces = [preset["space"] for preset in PRESETS.values()]
+        values = [f"`{toml_value(space[name])}`" if name in space else "" for space in spaces]
+        rows.append(f"| `{name}` | {' | '.join(values)} |")
+    starts = []
+    for name, preset in PRESETS.items():
+        for kind, key in (("arrays", "start"), ("tables", "table_start")):
+            for start in preset.get(key, ()):
+                values = ", ".join(f"{dimension} {value}" for dimension, value in start.items())
+                starts.append(f"- `{name}`, {kind}: {values}")
+    return "\n".join([*rows, "", "Their starts:", "", *starts])
+
+
 def _said(template: str) -> dict[tuple[str, str], tuple[str, str]]:
     """The value and the comment of each key in the template, by table and key."""
     found: dict[tuple[str, str], tuple[str, str]] = {}
@@ -227,6 +246,7 @@ def python() -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "presets": presets,
     "study file": study_file,
     "python": python,
 }

@@ -9,18 +9,27 @@ from pathlib import Path
 
 from pipelines.errors import SpecError
 from search.automatic.rounds import Rounds
-from search.automatic.shares import MIN_BUDGET, TIME_SHARE, fewest, n_search, rounds_for, rounds_within
+from search.automatic.shares import (
+    MIN_BUDGET,
+    MIN_BUDGET_BEFORE,
+    TIME_SHARE,
+    fewest,
+    n_search,
+    rounds_for,
+    rounds_within,
+)
 from search.finals.finals import run_plan
 from search.finals.result import FinalistsResult
 from search.home.settings import Settings, read_settings
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow
-from search.optimization.studies import is_begun, load_writable_study
+from search.optimization.studies import is_begun, load_study, load_writable_study
+from search.optimization.studies.loading import recorded_spec
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import StudySpec
 from search.storage import storage_errors
-from search.storage.attributes import CHANGED_OVER, ELAPSED
+from search.storage.attributes import CHANGED_OVER, ELAPSED, SPEC
 
 _START_S = 5.0
 """To start the workers again."""
@@ -76,8 +85,10 @@ def _require_enough(spec: StudySpec, settings: Settings) -> None:
     if spec.trials is None or spec.trials >= MIN_BUDGET:
         return
     with storage_errors(settings):
-        if is_begun(settings, spec.name):
-            return
+        if spec.trials >= MIN_BUDGET_BEFORE and is_begun(settings, spec.name):
+            recorded = recorded_spec(load_study(settings, spec.name).user_attrs[SPEC])
+            if recorded.trials == n_search(spec.trials):
+                return
     rule = f"must be at least {MIN_BUDGET} where trials and seeds share the budget, got {spec.trials}"
     raise SpecError(f"study.trials (--trials): {rule}: raise it, or leave --auto out")
 

@@ -11,6 +11,8 @@ from search.automatic.rounds import Rounds
 
 MIN_BUDGET = 8
 """Trainings of the smallest budget that a new study shares."""
+MIN_BUDGET_BEFORE = 6
+"""Trainings of the smallest budget of earlier versions, with which their studies resume."""
 TIME_SHARE = 0.6
 """Of a timeout: the search ends then."""
 MOST_FINALS = 16

@@ -110,7 +110,8 @@ def facts_of(test: Mapping[str, Any], model: str) -> dict[str, str]:
         ends = f", 95% interval {value_text(interval[0])} to {value_text(interval[1])}" if interval else ""
         facts[key.replace("_", " ")] = f"{value_text(test[key])}{ends}"
     beside = compare(test[first], objective, test.get("baselines", {}), test.get("majority"))
-    facts["baselines"] = " ".join(beside.sentences("the model"))
+    if sentences := beside.sentences("the model"):
+        facts["baselines"] = " ".join(sentences)
     if "right" in test:
         facts["right and wrong"] = f"{test['right']:,} and {test['wrong']:,}"
     if test.get("untrained_accuracy") is not None:

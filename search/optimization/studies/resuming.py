@@ -10,7 +10,8 @@ from pipelines.errors import SpecError
 from search.devices.precision import AS_ASKED, PrecisionRule
 from search.home.settings import Settings
 from search.optimization.studies.loading import is_begun, load_study, precision_rule, recorded_spec, study_names
-from search.spec import StudySpec
+from search.spec import StudySpec, default_spec
+from search.spec.defaults import PRESETS
 from search.spec.space import SearchSpace
 from search.storage.attributes import FINGERPRINT, SPEC, VIRTUAL_SLOTS
 
@@ -50,6 +51,8 @@ def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:
     if not is_begun(settings, spec.name):
         return spec
     then = recorded_spec(load_study(settings, spec.name).user_attrs[SPEC])
+    if spec.of_preset and not spec.has_default_space:
+        spec = replace(spec, space=_with_recorded_ranges(spec, then))
     own = () if spec.has_default_starts else spec.start
     if spec.like is not None and spec.like == then.like and set(own) <= set(then.start):
         spec = replace(spec, start=then.start)
@@ -60,6 +63,23 @@ def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:
     given = {name: d for name, d in spec.space.dimensions.items() if name == "class_weight"}
     space = SearchSpace({**then.space.dimensions, **given})
     return replace(spec, start=then.start, like=then.like, space=space, of_preset=frozenset())
+
+
+def _with_recorded_ranges(spec: StudySpec, then: StudySpec) -> SearchSpace:
+    """The space with the recorded ranges of what its preset brought: the preset of another version may have others.
+
+    Another preset of this version is a change by the user, which stays.
+    """
+    brought = spec.of_preset & spec.space.dimensions.keys()
+    recorded = {name: then.space.dimensions.get(name) for name in brought}
+    for name in PRESETS:
+        space = default_spec(spec.data.source, preset=name).space.dimensions
+        if recorded == {name: space.get(name) for name in brought}:
+            return spec.space
+    if None in recorded.values() or then.space.dimensions.keys() != spec.space.dimensions.keys():
+        return spec.space
+    own = spec.space.dimensions
+    return SearchSpace({name: then.space.dimensions[name] if name in brought else own[name] for name in own})
 
 
 def require_resumable(spec: StudySpec, recorded: Mapping[str, Any], fingerprint: str) -> None:

@@ -6,6 +6,7 @@ A study without a file takes its space and its starts from there; docs/adr/0012 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -44,7 +45,7 @@ def study_template(preset: str, like: Sequence[str] = ()) -> str:
         return template
     head, rest = template.split("\n[space]", 1)
     space, rest = rest.split("\n[search]", 1)
-    lines = [f"# {line}" if line[:1].isalpha() else line for line in space.splitlines()]
+    lines = [_of_preset(line, PRESETS[preset]["space"]) for line in space.splitlines()]
     n_comments = next(place for place, line in enumerate(lines) if line.startswith("# "))
     chosen = f'preset = "{preset}"'.ljust(30) + "# its dimensions; a line below replaces one of them or adds one"
     dimensions = "\n".join([*lines[:n_comments], chosen, *lines[n_comments:]])
@@ -54,6 +55,23 @@ def study_template(preset: str, like: Sequence[str] = ()) -> str:
     first, *others = PRESETS[preset]["start"]
     starts = "\n\n".join([_commented(first, remarks), *(_commented(other) for other in others)])
     return f"{head}\n[space]{dimensions}\n\n[search]{search}{_WITHOUT_STARTS}\n{starts}\n"
+
+
+def _of_preset(line: str, dimensions: Mapping[str, Any]) -> str:
+    """A line of the template's space as a comment, with the values of a preset's dimension where the line has one."""
+    if not (match := re.match(r"(?:# )?(?P<name>[a-z_]+) = [^#]*(?P<remark>#.*)?$", line)):
+        return line
+    name, remark = match["name"], match["remark"] or ""
+    if name not in dimensions:
+        return line if line.startswith("#") else f"# {line}"
+    return f"# {name} = {toml_value(dimensions[name])}".ljust(49 if remark else 0) + remark
+
+
+def toml_value(value: object) -> str:
+    """A number, a text, a list or a range as a study file has it."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {json.dumps(part)}" for key, part in value.items()) + " }"
+    return json.dumps(value)
 
 
 def _commented(start: Mapping[str, Any], remarks: Sequence[str] = ()) -> str:

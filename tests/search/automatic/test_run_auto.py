@@ -83,6 +83,14 @@ def test_a_study_that_an_earlier_version_began_with_less_resumes(home: Path, bud
     assert [len(finalist.values) for finalist in result.finals.verdict.finalists] == [2, 1]
 
 
+@pytest.mark.parametrize("budget", [4, 7])
+def test_a_small_budget_is_refused_for_a_study_that_was_begun_with_another(home: Path, budget: int) -> None:
+    spec = small_spec(f"refused-{budget}", trials=2, width=[8, 16, 24, 32], epochs=1)
+    search.run_study(spec, home=home)
+    with pytest.raises(SpecError, match=f"must be at least 8 .*, got {budget}"):
+        search.run_automatically(replace(spec, trials=budget), home=home)
+
+
 def test_a_timeout_is_shared_too() -> None:
     spec = replace(small_spec("timed"), trials=None, timeout_s=100.0)
     assert (searching(spec).trials, searching(spec).timeout_s) == (None, 60.0)

@@ -222,3 +222,19 @@ def test_a_value_of_another_trial_that_has_no_effect_is_left_behind(settings: Se
     assert (adam["momentum"], adam["shape"], adam["width"]) == (0.0, "funnel", 32)
     flat = search.enqueue(spec.name, {"depth": "1"}, like=number, home=settings.home).params
     assert (flat["momentum"], flat["shape"]) == (0.9, "constant")
+
+
+def test_a_value_of_another_trial_that_was_drawn_without_effect_is_no_problem(
+    settings: Settings, spec: StudySpec
+) -> None:
+    study = begun(settings, replace(spec, space=CONDITIONAL))
+    study.set_user_attr(FACTS, {"dataset": {"features": 64, "classes": 10}})
+    usual = {"width": 32, "learning_rate": 0.01, "optimizer": "sgd", "momentum": 0.0, "shape": "constant"}
+    drawn = study.enqueue(usual | {"depth": 1, "residual": True})
+    trial = study.ask()
+    CONDITIONAL.suggest(trial)
+    finish(study, trial, "COMPLETE", 0.5)
+    given = {"width": "24"}
+    assert search.enqueue(spec.name, given, like=drawn, home=settings.home).params["residual"] is True
+    with pytest.raises(InputError, match="residual: must be left out, got true"):
+        search.enqueue(spec.name, given | {"residual": "true"}, like=drawn, home=settings.home)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+
 import pytest
 
 from pipelines.errors import SpecError
@@ -67,6 +70,15 @@ def test_the_starts_of_a_preset_are_comments_of_its_file(preset, tmp_path):
     path.write_text(head + "\n" + starts.replace("\n# ", "\n").removeprefix("# "), encoding="utf-8")
     expected = default_spec("digits", preset=preset)
     assert (read_spec(path).start, read_spec(path).has_default_starts) == (expected.start, False)
+
+
+@pytest.mark.parametrize("preset", ["strong", "tiny"])
+def test_the_dimensions_of_a_preset_are_comments_of_its_file(preset):
+    named = rf"^# ((?:{'|'.join(PRESETS[preset]['space'])}) = )"
+    space = study_template(preset).partition("\n[space]")[2].partition("\n[search]")[0]
+    lines = re.findall(rf"{named}(.*)$", space, re.MULTILINE)
+    written = tomllib.loads("\n".join("".join(parts) for parts in lines))
+    assert written == PRESETS[preset]["space"]
 
 
 def test_the_classic_file_is_the_template():

@@ -13,11 +13,14 @@ from pipelines.config import DataConfig, Hyperparameters, Scaling
 from pipelines.errors import SpecError
 from search.home.settings import Settings
 from search.optimization.studies import as_recorded, keep_recorded_defaults, load_study
+from search.spec.defaults import PRESETS
 from search.spec.dimensions import Range
 from search.spec.reading import default_spec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings
 from search.storage.attributes import SPEC
+
+OWN_START = PRESETS["strong"]["start"][1] | {"width": 64, "learning_rate": 0.004}
 
 
 class TestResuming:
@@ -48,6 +51,36 @@ class TestResuming:
         opened(places, other)
         assert keep_recorded_defaults(places, other) == other
         assert keep_recorded_defaults(places, replace(spec, has_default_starts=False)) == spec, "the user gave these"
+
+    @pytest.mark.parametrize(
+        "own", [{}, {"start": [PRESETS["strong"]["start"][1] | {"width": 64, "learning_rate": 0.004}]}, {"start": []}]
+    )
+    def test_a_study_of_a_preset_that_another_version_changed_keeps_its_ranges(
+        self, places: Settings, own: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        name = f"of a preset, {len(own.get('start', 'none'))}"
+        document = {"study": {"name": name}, "data": {"source": "digits"}, "space": {"preset": "strong", "width": 64}}
+        document |= own
+        now = spec_from_dict(document).for_task("classification", {"embedding": "no table"})
+        with monkeypatch.context() as earlier:
+            earlier.setitem(PRESETS["strong"]["space"], "learning_rate", {"low": 1e-4, "high": 5e-3})
+            earlier.setitem(PRESETS["strong"]["space"], "epochs", {"low": 10, "high": 50})
+            then = spec_from_dict(document).for_task("classification", {"embedding": "no table"})
+            opened(places, then)
+        resumed = keep_recorded_defaults(places, now)
+        assert resumed.space == then.space
+        opened(places, resumed)
+        wider = spec_from_dict({**document, "space": {"preset": "strong", "width": 96}, "start": []})
+        with pytest.raises(SpecError, match="but space"):
+            opened(places, keep_recorded_defaults(places, wider.for_task("classification", {"embedding": "no table"})))
+
+    @pytest.mark.parametrize("other", ["tiny", "strong"])
+    def test_another_preset_is_refused(self, places: Settings, other: str) -> None:
+        document = {"study": {"name": f"classic, not {other}"}, "data": {"source": "digits"}}
+        opened(places, spec_from_dict(document | {"space": {"preset": "classic"}}))
+        changed = spec_from_dict(document | {"space": {"preset": other}})
+        with pytest.raises(SpecError, match="but space"):
+            opened(places, keep_recorded_defaults(places, changed))
 
     @pytest.mark.parametrize("recorded", ["minmax", None])
     def test_a_table_of_an_earlier_version_keeps_its_scaling(self, places: Settings, recorded: Scaling | None) -> None:
