@@ -107,11 +107,11 @@ def false_alarms(world: World, n_seeds: int, n_times: int, seed: int = 0) -> dic
 def _right_rows(rows: Rows, weights: Sequence[np.ndarray]) -> np.ndarray:
     """(n_rows,) bool, the rows that a network classifies correctly."""
     from pipelines.network.architecture import Architecture
-    from pipelines.network.epoch import evaluate
+    from pipelines.network.epoch import build_evaluation
 
     network = Architecture(len(weights) // 2 - 1)
-    outputs = evaluate(network, "cross_entropy", rows, weights, keep_outputs=True)[2]
-    return np.asarray(outputs.argmax(axis=1) == rows.y.numpy())
+    outputs = build_evaluation(network, "cross_entropy", keep_outputs=True)(rows, weights)[2]
+    return np.asarray(outputs.numpy().argmax(axis=1) == rows.y.numpy())
 
 
 def real(source: str, folder: Path, n_train: int, n_rows: int, n_times: int) -> dict[str, float]:

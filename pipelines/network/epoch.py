@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture, Program
@@ -22,6 +21,9 @@ from pipelines.network.taped import Amounts
 
 EVALUATION_ROWS = 2048
 """Rows of one evaluation step: large enough for the matrix product, small enough for the cache."""
+
+_FEW_VALUES = 1 << 17
+"""Input values up to which an evaluation is not compiled: its first call would take a tenth of a second."""
 
 Function: TypeAlias = "tf.types.experimental.PolymorphicFunction"
 
@@ -121,55 +123,80 @@ def fused_epoch(rule: str, program: Program, n_networks: int) -> Function:
     return build_epoch(partial(apply_fused, rule), program)
 
 
-def evaluate(
-    network: Architecture, loss: str, rows: Rows, weights: Tensors, *, keep_outputs: bool
-) -> tuple[float, float, np.ndarray]:
-    """Evaluates a network in float32, without dropout.
-
-    Its operations are not compiled: a first call would take a tenth of a second, and a block of rows is large.
+@cache
+def build_evaluation(network: Architecture, loss: str, *, keep_outputs: bool) -> Function:
+    """Builds the function that evaluates a network in float32, once per process, network and loss.
 
     Args:
         network: The network.
         loss: One of ``LOSSES``.
-        rows: All are evaluated.
-        weights: Of the network.
         keep_outputs: Whether it returns the outputs too.
 
     Returns:
-        Mean loss and accuracy over all rows, and the (n_rows, n_outputs) outputs; no rows of them unless they are kept.
+        ``evaluate(rows, weights)``, which returns mean loss and accuracy over all rows, without dropout, and the
+        (n_rows, n_outputs) outputs; no rows of them unless they are kept.
     """
-    n_rows, total, right, kept = int(tf.size(rows.y)), tf.constant(0.0), tf.constant(0.0), []
-    weights = [tf.convert_to_tensor(weight) for weight in weights]
-    for start in range(0, n_rows, EVALUATION_ROWS):
-        x, targets, weight, _ = rows.batch(tf.range(start, min(start + EVALUATION_ROWS, n_rows)))
-        outputs = outputs_of(network, x, weights)
-        total += tf.reduce_sum(row_losses(loss, outputs, targets, weight)[0])
-        right += count_right(loss, outputs, targets)
-        if keep_outputs:
-            kept.append(outputs.numpy())
-    return float(total / n_rows), float(right / n_rows), np.concatenate(kept) if kept else np.empty((0, 1))
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def evaluate(rows: Rows, weights: Tensors) -> tuple[Tensor, Tensor, Tensor]:
+        n_rows = tf.size(rows.y)
+
+        def step(start: Tensor, total: Tensor, right: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            x, targets, weight, _ = rows.batch(tf.range(start, tf.minimum(start + EVALUATION_ROWS, n_rows)))
+            outputs = outputs_of(network, x, weights)
+            losses, _ = row_losses(loss, outputs, targets, weight)
+            kept = kept.write(start // EVALUATION_ROWS, outputs) if keep_outputs else kept
+            right += count_right(loss, outputs, targets)
+            return start + EVALUATION_ROWS, total + tf.reduce_sum(losses), right, kept
+
+        kept = _blocks() if keep_outputs else tf.constant(0.0)
+        _, total, right, kept = tf.while_loop(
+            lambda start, *_: start < n_rows, step, (0, 0.0, 0.0, kept), parallel_iterations=1
+        )
+        outputs = kept.concat() if keep_outputs else tf.zeros((0, 1))
+        return total / tf.cast(n_rows, tf.float32), right / tf.cast(n_rows, tf.float32), outputs
+
+    return evaluate
 
 
-def evaluate_packed(
-    network: Architecture, loss: str, rows: Rows, index: np.ndarray, weights: Tensors
-) -> tuple[np.ndarray, np.ndarray]:
-    """Evaluates several networks in float32, each on rows of its own.
+@cache
+def build_packed_evaluation(network: Architecture, loss: str, n_networks: int) -> Function:
+    """Builds the function that evaluates several networks in float32, each on rows of its own.
 
     Args:
         network: The network.
         loss: One of ``LOSSES``.
-        rows: All of the dataset.
-        index: (n_networks, n_rows) numbers of each network's rows.
-        weights: Of the networks.
+        n_networks: Their number.
 
     Returns:
-        The (n_rows, n_networks) losses without the rows' weights, and the (n_rows, n_networks, n_outputs) outputs.
+        ``evaluate(rows, index, weights)`` for an ``index`` (n_networks, n_rows) of each network's rows, which returns
+        the (n_rows, n_networks) losses without the rows' weights and the (n_rows, n_networks, n_outputs) outputs.
     """
-    size, losses, kept = max(1, EVALUATION_ROWS // len(index)), [], []
-    weights = [tf.convert_to_tensor(weight) for weight in weights]
-    for start in range(0, index.shape[1], size):
-        x, targets, *_ = rows.batch(tf.constant(index[:, start : start + size]))
-        outputs = outputs_of(network, x, weights)
-        losses.append(row_losses(loss, outputs, targets, None)[0].numpy().T)
-        kept.append(outputs.numpy().transpose(1, 0, 2))
-    return np.concatenate(losses), np.concatenate(kept)
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def evaluate(rows: Rows, index: Tensor, weights: Tensors) -> tuple[Tensor, Tensor]:
+        n_rows = tf.shape(index)[-1]
+        size = max(1, EVALUATION_ROWS // n_networks)
+
+        def step(start: Tensor, losses: Tensor, kept: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            x, targets, *_ = rows.batch(index[:, start : tf.minimum(start + size, n_rows)])
+            outputs = outputs_of(network, x, weights)
+            losses = losses.write(start // size, tf.transpose(row_losses(loss, outputs, targets, None)[0]))
+            return start + size, losses, kept.write(start // size, tf.transpose(outputs, (1, 0, 2)))
+
+        start = (0, _blocks(2), _blocks(3))
+        _, losses, kept = tf.while_loop(lambda start, *_: start < n_rows, step, start, parallel_iterations=1)
+        return losses.concat(), kept.concat()
+
+    return evaluate
+
+
+def unless_few(evaluate: Function, rows: Rows, n_rows: int) -> Callable[..., tuple[Tensor, ...]]:
+    """An evaluation of so many rows: compiled, or for few values as the Python function inside it."""
+    plain: Callable[..., tuple[Tensor, ...]] = evaluate.python_function
+    return plain if n_rows * rows.x.shape[1] <= _FEW_VALUES else evaluate
+
+
+def _blocks(rank: int = 2) -> tf.TensorArray:
+    """An array of blocks of rows, which differ in their number of rows: the last is shorter."""
+    return tf.TensorArray(tf.float32, 0, dynamic_size=True, infer_shape=False, element_shape=(None,) * rank)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
-from pipelines.network.epoch import evaluate, evaluate_packed
+from pipelines.network.epoch import build_evaluation, build_packed_evaluation, unless_few
 from pipelines.network.optimizers import Tensors
 from pipelines.objectives import Objective
 from pipelines.training.pack import Network, Pack
@@ -63,7 +64,10 @@ class Validation:
         longest = max(map(len, index))
         padded = np.stack([np.pad(numbers, (0, longest - len(numbers)), mode="edge") for numbers in index])
         weights = [weight[None] for weight in pack.weights] if len(index) == 1 else pack.weights
-        losses, outputs = evaluate_packed(self._network, self._loss, self._rows.validation, padded, weights)
+        evaluate = build_packed_evaluation(self._network, self._loss, len(index))
+        rows = self._rows.validation
+        losses, outputs = unless_few(evaluate, rows, padded.size)(rows, tf.constant(padded), weights)
+        losses, outputs = losses.numpy(), outputs.numpy()
         right = None if self._keep_outputs else outputs.argmax(-1) == self._rows.labels[padded.T]
         return [
             self._scores(outputs[: len(numbers), place], numbers, losses[: len(numbers), place])
@@ -77,11 +81,12 @@ class Validation:
         return folds[network.fold].validation if network.fold is not None else np.arange(len(self._rows.labels))
 
     def _of_one(self, weights: Tensors) -> Scores:
-        keep = self._keep_outputs
-        loss, accuracy, outputs = evaluate(self._network, self._loss, self._rows.validation, weights, keep_outputs=keep)
-        if not keep:
-            return {"val_loss": loss, "val_accuracy": accuracy}
-        return {"val_loss": loss} | self._metrics(outputs, np.arange(len(self._rows.labels)))
+        evaluate = build_evaluation(self._network, self._loss, keep_outputs=self._keep_outputs)
+        rows = self._rows.validation
+        loss, accuracy, outputs = unless_few(evaluate, rows, len(self._rows.labels))(rows, weights)
+        if not self._keep_outputs:
+            return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
+        return {"val_loss": float(loss)} | self._metrics(outputs.numpy(), np.arange(len(self._rows.labels)))
 
     def _scores(self, outputs: np.ndarray, numbers: np.ndarray, losses: np.ndarray) -> Scores:
         loss = float(np.average(losses, weights=self._weight(numbers)))
@@ -106,12 +111,12 @@ class Validation:
         Returns:
             The answers of each network, for the rows of its own.
         """
-        found = []
+        found, evaluate = [], build_packed_evaluation(self._network, self._loss, 1)
         for place, member in enumerate(members):
             rows = self._index(member)
             own = [array[None] if member.fold is None else array[place : place + 1] for array in weights]
-            outputs = evaluate_packed(self._network, self._loss, self._rows.validation, rows[None], own)[1]
-            found.append(self._answers(outputs[:, 0], rows))
+            outputs = evaluate(self._rows.validation, tf.constant(rows[None]), own)[1]
+            found.append(self._answers(outputs.numpy()[:, 0], rows))
         return found
 
     def _answers(self, outputs: np.ndarray, rows: np.ndarray) -> Answers:
