@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip install --quiet --compile-bytecode --constraint requirements.lock
 # Unit tests that train no study and start no server; a file that moves away makes `make quick` fail.
 QUICK := $(addprefix tests/pipelines/,data files evaluation network/test_layers.py training/test_model.py) \
-	$(addprefix tests/search/,spec devices cli/test_live.py cli/test_wrong_inputs.py finals/test_selection.py \
+	$(addprefix tests/search/,spec devices cli/test_live_table.py cli/test_wrong_inputs.py finals/test_selection.py \
 	home/test_text.py operations/test_deployment.py registry/test_gate.py reporting/test_charts.py \
 	scheduling/test_scheduler.py tracking/test_spool.py) \
 	tests/chaos/test_points.py tests/end_to_end/test_examples.py
