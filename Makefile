@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE  # images set it, and then every command compil
 run: .venv/run.stamp  ## search the digits of scikit-learn, then print the results
 	$(BIN)/mlp-search run digits --trials 24
 
-test: .venv/test.stamp  ## everything that CI runs; about 12 minutes on two cores
+test: .venv/test.stamp  ## everything that CI runs; 12 to 25 minutes on two cores
 	+$(MAKE) --no-print-directory --jobs=2 check suite
 
 # Tests of servers and kills wait for a third of their time: a third process uses it. A fourth gains nothing.
