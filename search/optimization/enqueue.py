@@ -79,9 +79,7 @@ def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None)
     spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
     given = {SHORT_NAMES.get(name, name): _value(given) for name, given in values.items()}
     configuration = _configuration(spec, _others(study, like, spec.space, given) | given)
-    problems = broken_conditions(spec.space, configuration, _sizes(study, configuration))
-    # A value of the trial that is like it was drawn, and may have no effect.
-    if problems := [problem for problem in problems if problem.partition(":")[0] in given]:
+    if problems := broken_conditions(spec.space, configuration, _sizes(study, configuration), given):
         raise SpecError(problems)
     params = spec.space.params(configuration)
     _require_new(study, spec.space, params)

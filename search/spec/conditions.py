@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import UNNAMED, Hyperparameters, layers
@@ -30,7 +30,9 @@ def adds_inputs(configuration: Hyperparameters, sizes: Sizes) -> bool:
     return any(layer.name.startswith("residual") for layer in layers(configuration, *sizes))
 
 
-def broken_conditions(space: SearchSpace, configuration: Hyperparameters, sizes: Sizes | None) -> list[str]:
+def broken_conditions(
+    space: SearchSpace, configuration: Hyperparameters, sizes: Sizes | None, given: Container[str] = UNNAMED
+) -> list[str]:
     """The problems of a configuration that a user gave.
 
     A value is no problem where it is the one that the configuration has without it.
@@ -39,6 +41,7 @@ def broken_conditions(space: SearchSpace, configuration: Hyperparameters, sizes:
         space: Of the study.
         configuration: In full.
         sizes: Of the study's data; None where they are not known.
+        given: Names of the values that the user gave; others were drawn, and may have no effect.
 
     Returns:
         "NAME: must be left out, got VALUE: REASON" for each value without an effect.
@@ -52,5 +55,5 @@ def broken_conditions(space: SearchSpace, configuration: Hyperparameters, sizes:
     return [
         f"{name}: must be left out, got {json.dumps(values[name])}: {reason}"
         for name, reason in reasons.items()
-        if values.get(name) not in (None, UNNAMED[name], space.value_without_effect(name))
+        if name in given and values.get(name) not in (None, UNNAMED[name], space.value_without_effect(name))
     ]

@@ -17,6 +17,19 @@ from search.reporting.live import view
 from search.scheduling.progress import Progress, SlotView
 
 
+class Clock:
+    """The time that the module ``time`` tells, in seconds."""
+
+    now = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.monotonic", lambda: clock.now)
+    return clock
+
+
 def report(epoch: int) -> EpochReport:
     return report_of(epoch, 0.5, 0.9, 0.4, 0.9312, duration_s=0.1)
 
@@ -123,13 +136,11 @@ class TestLiveTable:
         empty.report(0, report(1))
         assert not any("waiting" in line for line in drawn(empty))
 
-    def test_what_the_start_up_reads_is_shown_with_its_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr("time.monotonic", lambda: now)
+    def test_what_the_start_up_reads_is_shown_with_its_time(self, clock: Clock) -> None:
         paper = console()
         with Live("start", console=paper, auto_refresh=False) as table:
             observer = live.LiveTable(table)
-            now += 3.0
+            clock.now += 3.0
             observer.waiting("reading digits")
         assert isinstance(paper.file, io.StringIO)
         assert "reading digits … 3.0 s" in paper.file.getvalue()
@@ -164,14 +175,12 @@ class TestLiveTable:
         lines = drawn(progress(study="[bold]x[/bold] :smile: \x1b[2J"))
         assert ["[bold]x[/bold]", ":smile:", "\\x1b[2J:"] in [line[:3] for line in lines]
 
-    def test_it_is_drawn_a_few_times_a_second_at_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr("time.monotonic", lambda: now)
+    def test_it_is_drawn_a_few_times_a_second_at_most(self, clock: Clock) -> None:
         paper = console()
         with Live("start", console=paper, auto_refresh=False) as table:
             observer = live.LiveTable(table)
             for _ in range(100):
-                now += 0.01
+                clock.now += 0.01
                 observer.update(progress())
         assert isinstance(paper.file, io.StringIO)
         assert 2 <= paper.file.getvalue().count("trial-0007") <= 5
@@ -189,13 +198,11 @@ class TestLiveTable:
 class TestPlainLines:
     """The lines that ``run`` prints to a pipe."""
 
-    def test_a_line_every_ten_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr("time.monotonic", lambda: now)
+    def test_a_line_every_ten_seconds(self, clock: Clock) -> None:
         paper = console(terminal=False)
         lines = live.PlainLines(paper)
         for _ in range(25):
-            now += 1.0
+            clock.now += 1.0
             lines.update(progress(time_left_s=60.0))
         assert isinstance(paper.file, io.StringIO)
         assert (
@@ -223,30 +230,24 @@ class TestPlainLines:
 class TestPace:
     """The time left."""
 
-    def test_follows_the_pace_of_this_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr("time.monotonic", lambda: now)
+    def test_follows_the_pace_of_this_run(self, clock: Clock) -> None:
         pace = view.Pace()
         assert pace.left_s(progress()) is None
-        now += 20.0
+        clock.now += 20.0
         assert pace.left_s(progress(complete=4)) == 20.0  # two trials in 20 s, two to go
 
-    def test_epochs_tell_it_before_the_first_trial_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr("time.monotonic", lambda: now)
+    def test_epochs_tell_it_before_the_first_trial_ends(self, clock: Clock) -> None:
         pace = view.Pace()
         made = progress(slots={0: SlotView("cpu:0", "trial-0007", Hyperparameters(epochs=9))})
         assert pace.left_s(made) is None
-        now += 10.0
+        clock.now += 10.0
         made.report(0, report(3))
         assert pace.left_s(made) == pytest.approx(10.0 / (1 / 3) * (4 - 1 / 3))
 
-    def test_is_never_more_than_the_timeout(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        now = 100.0
-        monkeypatch.setattr("time.monotonic", lambda: now)
+    def test_is_never_more_than_the_timeout(self, clock: Clock) -> None:
         pace = view.Pace()
         assert pace.left_s(progress(time_left_s=9.0)) == 9.0
-        now += 20.0
+        clock.now += 20.0
         assert pace.left_s(progress(complete=4, time_left_s=9.0)) == 9.0
         assert pace.left_s(progress(complete=4, time_left_s=90.0)) == 20.0
 
