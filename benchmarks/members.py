@@ -37,7 +37,7 @@ def epoch_s(rows: Any, width: int, n_members: int, options: argparse.Namespace, 
     )
     rule = module.networks_at_once
     if at_once is not None:
-        module.networks_at_once = lambda *_: at_once  # type: ignore[assignment]
+        module.networks_at_once = lambda *_, **__: at_once  # type: ignore[assignment]
     try:
         training = module.Training(rows, hp, range(n_members), precision=options.precision)
     finally:

@@ -32,8 +32,8 @@ class Rows(NamedTuple):
     """Inputs and targets as TensorFlow holds them, and the affine map that scales the inputs.
 
     Attributes:
-        x: (n_rows, n_features) uint8 or float32, as the source holds them.
-        y: (n_rows,) int32 class numbers, or float32 standardized targets.
+        x: (n_rows, n_features) uint8 or float32, as the source holds them; on a GPU float16 instead of uint8.
+        y: (n_rows,) int32 class numbers, on a GPU int64; or float32 standardized targets.
         slope: float32 scalar, or (n_features,).
         offset: float32 scalar, or (n_features,); a network sees ``x * slope + offset``.
         weight: (n_rows,) float32 factors of the rows' losses; None leaves them out of the function.

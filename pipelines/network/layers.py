@@ -19,6 +19,15 @@ _PHILOX = 1  # tf.random.Algorithm.PHILOX
 _GOLDEN = 0.6180339887  # the multiples of this fraction fill 0 to 1 evenly
 
 
+def uses_gpu() -> bool:
+    """Whether this process trains on a GPU.
+
+    There an operation without a kernel for GPUs runs on the host, and its operands are copied to it in each step.
+    TensorFlow also holds int32 tensors in the host's memory; those of int64 stay on the GPU.
+    """
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def variable(array: np.ndarray) -> tf.Variable:
     """Creates a variable of open shape: a function traced for one takes those of every size."""
     return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
@@ -49,7 +58,7 @@ class Dropout(NamedTuple):
             shape: (3,) int32: layers, rows and width.
         """
         n_networks = 1 if seed.shape.rank == 1 else seed.shape[0]
-        factors, scale = keep_factors(rate, seed, step, tf.reduce_prod(shape))
+        factors, scale = keep_factors(rate, seed, step, shape[0] * shape[1] * shape[2])
         if seed.shape.rank == 1:
             return cls(tf.reshape(factors, shape), scale)
         of_networks = tf.reshape(factors, tf.concat([[n_networks], shape], 0))
@@ -76,37 +85,37 @@ def keep_factors(rate: Tensor, seed: Tensor, step: Tensor, count: Tensor, use: i
     shift = tf.math.mod(tf.cast(step, tf.float32) * _GOLDEN, 1.0)
     n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
     scale = 256.0 / (256.0 - n_dropped)
-    bits = random_bits(seed, step, (count + 3) // 4, use)
-    numbers = tf.reshape(tf.bitcast(bits, tf.uint8), (bits.shape[0], -1))[:, :count]
-    return tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale, scale
+    draws = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 3) // 4, seed, step, use, tf.int32)
+    numbers = (tf.reshape(tf.bitcast(bits, tf.uint8), (-1,))[:count] for bits in draws)
+    kept = tf.stack([number >= tf.cast(n_dropped, tf.uint8) for number in numbers])
+    return tf.cast(kept, tf.float32) * scale, scale
 
 
 def random_bits(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:
     """Draws (n_networks, count) int32 numbers of which each bit is random, arguments as ``keep_factors``."""
-    return _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, count, seed, step, use, tf.int32)
+    return tf.stack(_draw(tf.raw_ops.StatelessRandomUniformFullIntV2, count, seed, step, use, tf.int32))
 
 
 def normal_numbers(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:
     """Draws (n_networks, count) float32 numbers of a standard normal distribution, arguments as ``keep_factors``."""
-    return _draw(tf.raw_ops.StatelessRandomNormalV2, count, seed, step, use, tf.float32)
+    return tf.stack(_draw(tf.raw_ops.StatelessRandomNormalV2, count, seed, step, use, tf.float32))
 
 
 def _draw(
     operation: Callable[..., Tensor], count: Tensor, seed: Tensor, step: Tensor, use: int, dtype: tf.DType
-) -> Tensor:
-    """Draws (n_networks, count) numbers: Philox with a seed as its key, epoch and step in the counter's upper half.
+) -> list[Tensor]:
+    """Draws (count,) numbers of each network: Philox with a seed as its key, epoch and step in the counter's high half.
 
     Different uses of one step begin so far apart in the counter's lower half that they never share numbers.
     """
     seeds = tf.reshape(seed, (1 if seed.shape.rank == 1 else seed.shape[0], 2))
-    keys = tf.unstack(tf.cast(seeds[:, :1], tf.uint64))
-    above = tf.cast(seeds[:, 1] + tf.cast(step, tf.int64), tf.uint64)
-    counters = tf.unstack(tf.stack([tf.fill(tf.shape(above), tf.constant(use << 56, tf.uint64)), above], 1))
-    draws = [
-        operation(shape=count[None], key=key, counter=counter, alg=_PHILOX, dtype=dtype)
-        for key, counter in zip(keys, counters, strict=True)
+    keys = tf.cast(seeds[:, :1], tf.uint64)
+    above = seeds[:, 1] + tf.cast(step, tf.int64)
+    counters = tf.cast(tf.stack([tf.zeros_like(above) + (use << 56), above], 1), tf.uint64)
+    return [
+        operation(shape=count[None], key=keys[number], counter=counters[number], alg=_PHILOX, dtype=dtype)
+        for number in range(seeds.shape[0])
     ]
-    return tf.stack(draws)
 
 
 class Passed(NamedTuple):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pipelines.network.layers import uses_gpu
 from pipelines.network.optimizers import Tensor
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    if tf.config.list_physical_devices("GPU"):  # the fused kernel has no deterministic version on a GPU
+    if uses_gpu():  # the fused kernel has no deterministic version there
         truth, shares = tf.one_hot(labels, tf.shape(logits)[1]), tf.nn.log_softmax(logits)
         return -tf.reduce_sum(truth * shares, -1), tf.exp(shares) - truth
     losses, error = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(features=logits, labels=labels)
@@ -20,7 +21,7 @@ def _smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -
     n_classes = tf.shape(logits)[1]
     share = smoothing / tf.cast(n_classes, tf.float32)
     truth = tf.one_hot(labels, n_classes, 1.0 - smoothing + share, share)
-    if tf.config.list_physical_devices("GPU"):
+    if uses_gpu():
         shares = tf.nn.log_softmax(logits)
         return -tf.reduce_sum(truth * shares, -1), tf.exp(shares) - truth
     losses, error = tf.raw_ops.SoftmaxCrossEntropyWithLogits(features=logits, labels=truth)
@@ -75,5 +76,5 @@ def count_right(loss: str, outputs: Tensor, targets: Tensor) -> Tensor:
     """Returns the (...) float32 numbers of rows whose largest output is their class; 0 in a regression."""
     if loss != "cross_entropy":
         return tf.zeros(tf.shape(targets)[:-1])
-    right = tf.equal(tf.argmax(outputs, -1, tf.int32), targets)
+    right = tf.equal(tf.argmax(outputs, -1, targets.dtype), targets)
     return tf.reduce_sum(tf.cast(right, tf.float32), -1)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pipelines.config import Hyperparameters, Precision
 from pipelines.network.architecture import Architecture, Program
 from pipelines.network.epoch import Function, build_epoch, fused_epoch
-from pipelines.network.layers import variable
+from pipelines.network.layers import uses_gpu, variable
 from pipelines.network.optimizers import FUSED, Tensor, Tensors, fused_name, keras_optimizer, state_variables
 from pipelines.network.steps.updates import Extras
 from pipelines.network.streams import dropout_seed, fold_seed, order_generator
@@ -73,6 +73,7 @@ class Pack:
         self.network = Architecture.of(hyperparameters, self._sizes)
         self._program = Program(self.network, loss, precision, max_norm=bool(hyperparameters.max_norm))
         start = start or Checkpoint(self._initial_weights())
+        self._index_type = tf.int64 if uses_gpu() else tf.int32
         self._arrays: list[np.ndarray] | None = None  # a copy of the weights, until they change
         self._extras = Extras.of(hyperparameters, rows.input_shape)
         start, averages = self._without_averages(start)
@@ -144,9 +145,9 @@ class Pack:
         seeds = [dropout_seed(member.seed, epoch) for member in self.members]
         order, seed = (orders[0], seeds[0]) if len(orders) == 1 else (np.stack(orders), seeds)
         found = self._train(
-            self._rows.training, tf.constant(order), tf.constant(self._hp.batch_size), self._trained, self._slots,
-            variable(rates), tf.constant(first_step), self._amounts(), tf.constant(seed, tf.int64), self._averages,
-            self._extras,
+            self._rows.training, tf.constant(order, self._index_type), tf.constant(self._hp.batch_size),
+            self._trained, self._slots, variable(rates), tf.constant(first_step), self._amounts(),
+            tf.constant(seed, tf.int64), self._averages, self._extras,
         )  # fmt: skip
         losses, accuracies = (np.atleast_1d(means.numpy()) for means in found)
         return losses, accuracies

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 
 _MAX_WEIGHTS = 1 << 19
 """Weights of all kernels of a program: more of them, with the optimizer's state, leave the cache and gain nothing."""
+_MAX_WEIGHTS_ON_GPU = 1 << 22
+"""The same on a GPU, where up to there a step is mostly the start of its operations."""
 _MAX_NETWORKS = 32
 """More of them hardly gain anything: by then a step is matrix products."""
 
 
-def networks_at_once(sizes: Sequence[int]) -> int:
+def networks_at_once(sizes: Sequence[int], *, on_gpu: bool = False) -> int:
     """Returns how many networks train faster in one program than one after the other.
 
     Args:
         sizes: Values at the input, after each hidden layer and at the output.
+        on_gpu: Whether they train on a GPU instead of a core.
     """
     n_weights = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
-    return max(1, min(_MAX_NETWORKS, _MAX_WEIGHTS // n_weights))
+    return max(1, min(_MAX_NETWORKS, (_MAX_WEIGHTS_ON_GPU if on_gpu else _MAX_WEIGHTS) // n_weights))
 
 
 def trainings_at_once(n_paying: int, n_trainings: int, n_slots: int) -> int:

@@ -13,10 +13,13 @@ from pipelines.data.datasets import Dataset, Split
 from pipelines.data.targets import TargetScaling
 from pipelines.encoding.pieces import Pieces
 from pipelines.network.epoch import Rows
+from pipelines.network.layers import uses_gpu
 from pipelines.network.optimizers import Tensor
 from pipelines.training.model import scaling_map
 
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
+_ON_GPU = {"uint8": "float16", "int32": "int64"}
+"""Types of rows on a GPU, where uint8 cannot be gathered and int32 is not kept; float16 has each number up to 2,048."""
 
 
 class Fold(NamedTuple):
@@ -104,7 +107,9 @@ def _rows(split: Split, slope: Tensor, offset: Tensor) -> Rows:
 
 def _tensor(array: np.ndarray) -> Tensor:
     """Uses an array's memory in place on a CPU if possible, so that processes that map the same rows share them."""
+    if uses_gpu():
+        return tf.constant(array.astype(_ON_GPU.get(array.dtype.name, array.dtype)))
     usable = array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
-    if usable and not tf.config.list_logical_devices("GPU"):
+    if usable:
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.constant(array)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, Precision
 from pipelines.network.architecture import Architecture
+from pipelines.network.layers import uses_gpu
 from pipelines.network.steps.schedules import learning_rates
 from pipelines.objectives import OBJECTIVES, Objective
 from pipelines.training.history import Checkpoint, EpochReport
@@ -84,7 +85,7 @@ class Training:
         members = [member for of_seed in of_seeds for member in of_seed]
         size = 1
         if hp.optimizer in FUSED_OPTIMIZERS:  # Keras's own optimizers may mix the weights of an array
-            size = networks_at_once(sizes)
+            size = networks_at_once(sizes, on_gpu=uses_gpu())
         rows = rows.weighted(hp.class_weight)
         parts = [members[first : first + size] for first in range(0, len(members), size)]
         self._packs = [Pack(rows, hp, part, loss, precision, start) for part in parts]

@@ -23,6 +23,8 @@ _GPU_LAYER_VALUES = 4
 _GPU_TAPED_VALUES = 9
 """The same of networks with more than dense layers, ReLU and dropout: also what stands before and after normalization,
 noise and activation."""
+_GPU_BYTES = {"uint8": 2, "int32": 8}
+"""Bytes of a value on a GPU, by the type of the source."""
 _EVALUATED_ROWS = 2048
 
 
@@ -34,7 +36,8 @@ def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     layer_values = _GPU_LAYER_VALUES if Architecture.of(largest, sizes).is_plain else _GPU_TAPED_VALUES
     batch_size: int = space.highest("batch_size")
     n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
-    held: int = sum(array.nbytes for split in (training, validation) for array in (split.x, split.y))
+    arrays = [array for split in (training, validation) for array in (split.x, split.y)]
+    held: int = sum(array.size * _GPU_BYTES.get(array.dtype.name, array.itemsize) for array in arrays)
     copies = _GPU_COPIES + bool(largest.ema)
     floats = dataset.n_folds * (copies * n_parameters + layer_values * n_rows * sum(sizes))
     return (held + 4 * floats >> 20) + 1

@@ -31,8 +31,6 @@ from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
 from search.workers.tasks import Outcome, SavedCheckpoint, StopReason, Task
 
-OutOfMemoryError: type[Exception] = tf.errors.ResourceExhaustedError
-
 StopDecision = Callable[[int], StopReason | None]
 """``decide(epoch)`` waits for the scheduler's answer to that epoch and returns why training stops; None lets it
 continue. For epoch 0 it does not wait, and returns a stop that has arrived by now."""
@@ -64,6 +62,14 @@ def configure_device(threads: int | None, memory_limit_mb: int | None = None) ->
             tf.config.experimental.enable_op_determinism()
         tf.zeros(())  # sets up the devices now
     return bool(gpus)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether TensorFlow's device had too little memory."""
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return True
+    # On a GPU a tensor that is copied there reports it so, from 2.0 to 2.21.
+    return isinstance(error, tf.errors.InternalError) and "Dst tensor is not initialized" in str(error)
 
 
 class Trainer:

@@ -55,7 +55,7 @@ def serve(
 
 def _train(trainer: Trainer, task: Task, slot: Slot, meter: Meter, decide: StopDecision) -> Iterator[Event]:
     """Trains a task; an error of the connection is raised, any other one fails this task only."""
-    from search.workers.trainer import OutOfMemoryError
+    from search.workers.trainer import is_out_of_memory
 
     meter.start()
     try:
@@ -71,7 +71,7 @@ def _train(trainer: Trainer, task: Task, slot: Slot, meter: Meter, decide: StopD
         raise
     except Exception as error:  # noqa: BLE001  (reported with its traceback; the worker takes the next task)
         line = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        yield Failed(slot, task.number, line, traceback.format_exc(), isinstance(error, OutOfMemoryError))
+        yield Failed(slot, task.number, line, traceback.format_exc(), is_out_of_memory(error))
 
 
 def _measured(outcome: Outcome, metrics: Mapping[str, float]) -> Outcome:

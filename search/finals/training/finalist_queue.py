@@ -9,6 +9,7 @@ from pipelines.config import FUSED_OPTIMIZERS, layer_sizes
 from pipelines.data.datasets import Dataset
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.packing import networks_at_once, trainings_at_once
+from search.devices.slots import Slot
 from search.finals.finalist import Candidate, Finalist, make_finalist
 from search.finals.selection import Plan
 from search.finals.training.jobs import FinalistJob, job_of
@@ -68,15 +69,19 @@ class FinalistQueue:
         known = len(self.dataset.scored.y), OBJECTIVES[self.context.spec.metric]
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
-    def next_job(self, n_slots: int) -> FinalistJob | None:
-        """The next run to train, with other seeds of its configuration that train beside it."""
+    def next_job(self, slots: Sequence[Slot]) -> FinalistJob | None:
+        """The next run to train, with other seeds of its configuration that train beside it.
+
+        Args:
+            slots: Where the runs train.
+        """
         finalists = self.finalists()
         self._show_leader(finalists)
         missing = self._missing(finalists)
         if not missing:
             return None
         rank = missing[0][0]
-        n_seeds = trainings_at_once(self._seeds_at_once(rank), len(missing), n_slots)
+        n_seeds = trainings_at_once(self._seeds_at_once(rank, slots), len(missing), len(slots))
         numbers = [number for other, number in missing if other == rank][:n_seeds]
         first, *others = [self._start(rank, number) for number in numbers]
         first.task = replace(first.task, more_seeds=tuple(job.task.seed for job in others))
@@ -96,13 +101,14 @@ class FinalistQueue:
         seed, index = finalist_seed(self.context.spec.seed, number), rank * self.n_seeds + number
         return job_of(self.context, index, name, self.candidates[rank], seed)
 
-    def _seeds_at_once(self, rank: int) -> int:
+    def _seeds_at_once(self, rank: int, slots: Sequence[Slot]) -> int:
         """The number of seeds of a configuration that train faster in one program."""
         hyperparameters, dataset = self.candidates[rank].hyperparameters, self.dataset
         if hyperparameters.optimizer not in FUSED_OPTIMIZERS:
             return 1
         sizes = layer_sizes(hyperparameters, *dataset.sizes)
-        return max(1, networks_at_once(sizes) // dataset.n_folds)
+        on_gpu = all(slot.device.startswith("gpu") for slot in slots)
+        return max(1, networks_at_once(sizes, on_gpu=on_gpu) // dataset.n_folds)
 
     def _show_leader(self, finalists: Sequence[Finalist]) -> None:
         leader = max(finalists, key=lambda finalist: finalist.gain)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from pipelines.data.datasets import Dataset
 from search.devices.precision import slow_note
+from search.devices.slots import Slot
 from search.finals.ensemble import make_ensemble, recorded_ensemble
 from search.finals.finalist import Finalist
 from search.finals.readings import seal_opened
@@ -27,6 +29,9 @@ from search.spec.study_spec import StudySpec
 from search.storage.attributes import VERDICT
 from search.workers.pool import Pool
 from search.workers.start import start_pool
+
+ChooseJob: TypeAlias = "Callable[[Sequence[Slot]], FinalistJob | None]"
+"""The next job for some slots; None where none is left."""
 
 
 @dataclass(slots=True)
@@ -109,14 +114,12 @@ class FinalsTrainer:
             spec = replace(spec, workers=replace(spec.workers, slots=1))
         return self._train(spec, joined(self.dataset), progress, lambda _: next(jobs, None))
 
-    def _train(
-        self, spec: StudySpec, dataset: Dataset, progress: Progress, choose: Callable[[int], FinalistJob | None]
-    ) -> bool:
-        """Trains what ``choose`` returns for a number of slots; returns whether it was interrupted."""
+    def _train(self, spec: StudySpec, dataset: Dataset, progress: Progress, choose: ChooseJob) -> bool:
+        """Trains what ``choose`` returns for the slots; returns whether it was interrupted."""
         self.context.observer.waiting("starting the workers, which import TensorFlow")
         with closing(start_pool(self.pool, spec, dataset, self.context.settings)) as pool:
             self._note_precision(pool)
-            runner = FinalistRunner(self.context, pool, progress, lambda: choose(len(pool.slots)))
+            runner = FinalistRunner(self.context, pool, progress, lambda: choose(pool.slots))
             with interruptible(runner.interrupt):
                 runner.run()
         return runner.interrupted

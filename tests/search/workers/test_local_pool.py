@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import tensorflow as tf
 from pool_driver import (
     GPU,
     HP,
@@ -39,6 +40,7 @@ from search.workers.local_pool import LocalPool
 from search.workers.pool import Event, Gone, Lost, Reported
 from search.workers.shared_dataset import folder_for
 from search.workers.tasks import Task
+from search.workers.trainer import is_out_of_memory  # before TensorFlow: it keeps that quiet
 
 pytestmark = pytest.mark.usefixtures("fake_gpu")
 
@@ -208,3 +210,17 @@ def test_a_script_without_a_main_guard_that_is_killed_leaves_nothing(tmp_path: P
                 child.kill()
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"), True),
+        (tf.errors.InternalError(None, None, "Failed copying input tensor: Dst tensor is not initialized."), True),
+        (tf.errors.InternalError(None, None, "Blas GEMM launch failed"), False),
+        (ValueError("Dst tensor is not initialized."), False),
+    ],
+)
+def test_both_errors_of_a_full_gpu_are_known(error: Exception, expected: bool) -> None:
+    """The second is what an H100 raised for a tensor that did not fit in the process's share."""
+    assert is_out_of_memory(error) == expected

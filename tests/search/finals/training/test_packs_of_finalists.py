@@ -50,7 +50,7 @@ def finals(world: World, dataset: Dataset, rule: PrecisionRule = "float32") -> t
 
 def packs(queue: FinalistQueue, n_slots: int) -> Iterator[int]:
     """The number of seeds of each program, in their order."""
-    jobs = iter(lambda: queue.next_job(n_slots), None)
+    jobs = iter(lambda: queue.next_job([Slot(number, f"cpu:{number}") for number in range(n_slots)]), None)
     return (1 + len(job.task.more_seeds) for job in takewhile(bool, jobs))
 
 
