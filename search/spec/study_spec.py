@@ -12,11 +12,15 @@ from pipelines.errors import SpecError
 from pipelines.files.sources import is_table, scaling_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.spec.defaults import STARTS
+from search.spec.dimensions import nearest
 from search.spec.rules import TABLES, Budget, Pruner, Sampler
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
 
 DEFAULT_TRIALS = 64
+_WIDTH_IN_FOLDS = 128
+"""The widest start in folds: networks of this width train side by side, and wider ones cost twice as much and were not
+better; see docs/adr/0012."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -141,8 +145,15 @@ class StudySpec:
         return replace(self, space=space, start=start, objective=objective, data=settled(self.data, task))
 
     def with_folds(self, n_folds: int) -> StudySpec:
-        """The study with the number of folds of its data, as it is recorded."""
-        return replace(self, data=replace(self.data, folds=n_folds))
+        """The study with the number of folds of its data, as it is recorded, and starts of the width that pays there."""
+        spec = replace(self, data=replace(self.data, folds=n_folds))
+        # Of a regression, wider starts were better.
+        if n_folds == 1 or not self.has_default_starts or self.data.task != "classification":
+            return spec
+        dimension = self.space.dimensions["width"]
+        widths = [int(nearest(dimension, min(start.width, _WIDTH_IN_FOLDS))) for start in self.start]
+        start = tuple(replace(start, width=width) for start, width in zip(self.start, widths, strict=True))
+        return replace(spec, start=start)
 
     def for_rows(self, n_rows: int) -> StudySpec:
         """The study with the space and the starts of a source of so many rows, where the user gave none."""
