@@ -77,7 +77,7 @@ def keep_factors(rate: Tensor, seed: Tensor, step: Tensor, count: Tensor, use: i
         seed: As for ``Dropout.draw``.
         step: As for ``Dropout.draw``.
         count: Number of units of each network.
-        use: Of the random numbers of a step, from 0 to 255; uses never share numbers.
+        use: Of the random numbers of a step, from 0 to 127; uses never share numbers.
 
     Returns:
         The (n_networks, count) factors, 0 or the second value, which preserves the expected sum.
@@ -86,9 +86,9 @@ def keep_factors(rate: Tensor, seed: Tensor, step: Tensor, count: Tensor, use: i
     n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
     scale = 256.0 / (256.0 - n_dropped)
     draws = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 3) // 4, seed, step, use, tf.int32)
-    numbers = (tf.reshape(tf.bitcast(bits, tf.uint8), (-1,))[:count] for bits in draws)
-    kept = tf.stack([number >= tf.cast(n_dropped, tf.uint8) for number in numbers])
-    return tf.cast(kept, tf.float32) * scale, scale
+    parts = tf.concat([tf.bitcast(bits, tf.uint8) for bits in draws], 0)  # int32 would go through the host of a GPU
+    numbers = tf.reshape(parts, (len(draws), -1))[:, :count]
+    return tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale, scale
 
 
 def random_bits(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:

@@ -19,7 +19,8 @@ from pipelines.training.model import scaling_map
 
 _ALIGNMENT = 64  # bytes; TensorFlow aborts the process on memory that is less aligned
 _ON_GPU = {"uint8": "float16", "int32": "int64"}
-"""Types of rows on a GPU, where uint8 cannot be gathered and int32 is not kept; float16 has each number up to 2,048."""
+"""Types of rows on a GPU, where uint8 cannot be gathered and int32 is not kept; float16 represents each whole
+number up to 2,048 exactly."""
 
 
 class Fold(NamedTuple):
@@ -108,7 +109,7 @@ def _rows(split: Split, slope: Tensor, offset: Tensor) -> Rows:
 def _tensor(array: np.ndarray) -> Tensor:
     """Uses an array's memory in place on a CPU if possible, so that processes that map the same rows share them."""
     if uses_gpu():
-        return tf.constant(array.astype(_ON_GPU.get(array.dtype.name, array.dtype)))
+        return tf.constant(array.astype(_ON_GPU.get(array.dtype.name, array.dtype), copy=False))
     usable = array.flags.writeable and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0
     if usable:
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())

@@ -13,7 +13,7 @@ from search.devices.gpus import Gpu, find_gpus, named_by, split_entries
 from search.spec.study_spec import WorkerSettings
 
 CONTEXT_MB = 600
-"""GPU memory of a process beside TensorFlow's own: CUDA's context and libraries. An H100 had 530 to 600."""
+"""GPU memory of a process beside TensorFlow's own: CUDA's context and libraries. On an H100: 530 to 600 MB."""
 _LEAST_SHARE_MB = 64
 
 

@@ -68,7 +68,7 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether TensorFlow's device had too little memory."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return True
-    # On a GPU a tensor that is copied there reports it so, from 2.0 to 2.21.
+    # TensorFlow 2.21 raises this where a copy to the GPU finds no memory.
     return isinstance(error, tf.errors.InternalError) and "Dst tensor is not initialized" in str(error)
 
 

@@ -18,6 +18,8 @@ from pipelines.network.epoch import fused_epoch
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
 
+pytestmark = pytest.mark.skipif(not tf.test.is_built_with_cuda(), reason="this TensorFlow has no kernels for GPUs")
+
 ON_A_GPU = ("GPU", "DEFAULT")
 NO_OPERATION = {"Const", "NoOp", "Placeholder"}
 RICHER: dict[str, Any] = {

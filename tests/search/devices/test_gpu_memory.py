@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_driver import UUIDS, Driver, FakeGpu, slots_of
 
 from pipelines.config import DataConfig
+from pipelines.data.datasets import Dataset, Split
 from pipelines.data.loading import load
+from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import SpecError, UnavailableError
 from search.devices.gpus import GpuProbe
 from search.devices.memory import gpu_trial_mb
@@ -73,6 +76,13 @@ class TestFakeMemory:
     def test_the_forecast_is_that_of_the_largest_network(self, space: dict[str, Any], mb: int) -> None:
         """Digits has 1,149 training rows here: no step has more."""
         assert gpu_trial_mb(SearchSpace(space), load(DataConfig("digits"))) == mb
+
+    def test_bytes_take_two_on_a_gpu_and_class_numbers_eight(self) -> None:
+        rows = Split(np.zeros((1000, 2000), np.uint8), np.zeros(1000, np.int32))
+        dataset = Dataset("bytes", rows, rows, Preprocessing((2000,), ("a", "b"), 0.0, 1.0), "", 0)
+        space = SearchSpace({"width": Fixed(1), "depth": Fixed(1), "batch_size": Fixed(1)})
+        values_mb = 4 * 4 * 1000 * (2000 + 1 + 2) / 2**20
+        assert gpu_trial_mb(space, dataset) == int(2 * (2 * 2_000_000 + 8 * 1000) / 2**20 + values_mb) + 1
 
 
 class TestFakeUse:

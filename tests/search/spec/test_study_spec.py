@@ -164,12 +164,16 @@ def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
 
 def test_in_folds_the_starts_for_classes_are_no_wider_than_pays() -> None:
     classes = default_spec("iris.csv").for_task("classification")
-    assert {start.width for start in classes.with_folds(5).start} == {128}
-    assert {start.width for start in classes.with_folds(1).start} == {256}
+    for n_rows in (150, 5000):
+        assert {start.width for start in classes.with_folds(5).for_rows(n_rows).start} == {128}
+        assert {start.width for start in classes.with_folds(1).for_rows(n_rows).start} == {256}
     amounts = default_spec("iris.csv").for_task("regression")
-    assert amounts.with_folds(5).start == amounts.start
+    assert amounts.with_folds(5).for_rows(150).start == amounts.start
+    pictures = default_spec("digits").for_task("classification").with_folds(5)
+    assert [start.width for start in pictures.for_rows(1797).start] == [128, 128, 64]
+    assert pictures.for_rows(60_000).start == pictures.start
     of_user = spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "strong", "width": [64, 512]}})
-    assert {start.width for start in of_user.for_task("classification").with_folds(5).start} == {64}
+    assert {start.width for start in of_user.for_task("classification").with_folds(5).for_rows(150).start} == {64}
 
 
 def test_without_a_file_an_array_with_few_rows_has_the_classic_space_and_every_other_source_the_strong_one():

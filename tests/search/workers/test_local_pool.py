@@ -40,7 +40,7 @@ from search.workers.local_pool import LocalPool
 from search.workers.pool import Event, Gone, Lost, Reported
 from search.workers.shared_dataset import folder_for
 from search.workers.tasks import Task
-from search.workers.trainer import is_out_of_memory  # before TensorFlow: it keeps that quiet
+from search.workers.trainer import is_out_of_memory
 
 pytestmark = pytest.mark.usefixtures("fake_gpu")
 

@@ -48,9 +48,9 @@ def finals(world: World, dataset: Dataset, rule: PrecisionRule = "float32") -> t
     return FinalsTrainer(context, dataset, queue, "local"), watcher
 
 
-def packs(queue: FinalistQueue, n_slots: int) -> Iterator[int]:
+def packs(queue: FinalistQueue, n_slots: int, device: str = "cpu") -> Iterator[int]:
     """The number of seeds of each program, in their order."""
-    jobs = iter(lambda: queue.next_job([Slot(number, f"cpu:{number}") for number in range(n_slots)]), None)
+    jobs = iter(lambda: queue.next_job([Slot(number, f"{device}:{number}") for number in range(n_slots)]), None)
     return (1 + len(job.task.more_seeds) for job in takewhile(bool, jobs))
 
 
@@ -61,6 +61,15 @@ def packs(queue: FinalistQueue, n_slots: int) -> Iterator[int]:
 def test_seeds_are_spread_over_the_slots(world: World, digits: Dataset, n_slots: int, expected: list[int]) -> None:
     made, _ = finals(world, digits)
     assert list(packs(made.queue, n_slots)) == expected
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", [5] + [1] * 10), ("gpu", [5, 3, 2] + [1] * 5)])
+def test_a_gpu_takes_wider_networks_at_once(
+    world: World, digits: Dataset, device: str, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{__name__}.HP", replace(HP, width=1024))
+    made, _ = finals(world, digits)
+    assert list(packs(made.queue, 1, device)) == expected
 
 
 @pytest.mark.parametrize(
