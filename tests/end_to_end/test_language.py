@@ -35,7 +35,7 @@ PHRASES = re.compile(
 )
 """Words of this project's own for which its field has terms: a model predicts, a search resumes."""
 QUESTION = re.compile(r"\A(?:What|That|Who|Whose|Why|How|When|Where|Which)\b")
-"""A docstring says the noun: "Trial results", not "What trials came to"."""
+"""A docstring names a thing by its noun, not by a clause that begins with "what"."""
 PROSE = ("*.md", "*.j2", "*.toml", "*.yml", "Makefile")
 FOLDERS = ("search", "pipelines", "docs", "examples", "benchmarks", "scripts", "docker", "fuzz")
 
