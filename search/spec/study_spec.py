@@ -12,15 +12,17 @@ from pipelines.errors import SpecError
 from pipelines.files.sources import is_table, scaling_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.spec.defaults import STARTS
-from search.spec.dimensions import nearest
+from search.spec.dimensions import Range, nearest
 from search.spec.rules import TABLES, Budget, Pruner, Sampler
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
 
 DEFAULT_TRIALS = 64
-_WIDTH_IN_FOLDS = 128
-"""The widest start in folds: five networks of width 256 took twice the time, and were better by at most 0.002 in the
-mean of a table's starts; see docs/adr/0012."""
+_START_WIDTH_IN_FOLDS, _TABLE_WIDTH_IN_FOLDS = 64, 128
+"""The widest start in folds, and the widest network for a table: wider ones took two to five times as long, and were
+no better; see docs/adr/0012."""
+_ROWS_OF_NARROW_NETWORKS = 10_000
+"""Below so many rows; those measured have 1,000 to 5,000."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -153,15 +155,18 @@ class StudySpec:
         if not self.has_default_starts:
             return self
         spec = self._for_few_rows() if n_rows < FEW_ROWS else self
-        # For a regression wider starts were better; large arrays were not measured in folds.
-        was_measured = self.data.task == "classification" and (is_table(self.data.source) or n_rows < FEW_ROWS)
-        return spec._with_narrow_starts() if was_measured and (self.data.folds or 1) > 1 else spec
+        # For a regression wider starts were better.
+        is_narrow = self.data.task == "classification" and n_rows < _ROWS_OF_NARROW_NETWORKS
+        return spec._narrowed() if is_narrow and (self.data.folds or 1) > 1 else spec
 
-    def _with_narrow_starts(self) -> StudySpec:
-        dimension = self.space.dimensions["width"]
-        widths = [int(nearest(dimension, min(start.width, _WIDTH_IN_FOLDS))) for start in self.start]
-        start = tuple(replace(start, width=width) for start, width in zip(self.start, widths, strict=True))
-        return replace(self, start=start)
+    def _narrowed(self) -> StudySpec:
+        """With narrow starts, and for a table a narrow space, where the user gave neither space nor earlier studies."""
+        width = self.space.dimensions["width"]
+        if self.has_default_space and not self.like and is_table(self.data.source) and isinstance(width, Range):
+            width = replace(width, high=min(width.high, _TABLE_WIDTH_IN_FOLDS))
+        widths = [int(nearest(width, min(start.width, _START_WIDTH_IN_FOLDS))) for start in self.start]
+        start = tuple(replace(start, width=narrow) for start, narrow in zip(self.start, widths, strict=True))
+        return replace(self, space=SearchSpace({**self.space.dimensions, "width": width}), start=start)
 
     def _for_few_rows(self) -> StudySpec:
         space = self.space

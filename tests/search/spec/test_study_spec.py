@@ -5,12 +5,14 @@ import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
 from pipelines.errors import SpecError
+from pipelines.objectives import Task
 from search.spec.defaults import STARTS, STUDY_TEMPLATE
 from search.spec.dimensions import Choice, Fixed, Range
 from search.spec.reading import default_spec, override, read_spec, spec_from_dict
@@ -164,16 +166,30 @@ def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
 
 def test_in_folds_the_starts_for_classes_are_no_wider_than_pays() -> None:
     classes = default_spec("iris.csv").for_task("classification")
+    assert {start.width for start in classes.with_folds(5).for_rows(10_000).start} == {256}
     for n_rows in (150, 5000):
-        assert {start.width for start in classes.with_folds(5).for_rows(n_rows).start} == {128}
+        assert {start.width for start in classes.with_folds(5).for_rows(n_rows).start} == {64}
         assert {start.width for start in classes.with_folds(1).for_rows(n_rows).start} == {256}
     amounts = default_spec("iris.csv").for_task("regression")
     assert amounts.with_folds(5).for_rows(150).start == amounts.start
     pictures = default_spec("digits").for_task("classification").with_folds(5)
-    assert [start.width for start in pictures.for_rows(1797).start] == [128, 128, 64]
+    assert {start.width for start in pictures.for_rows(1797).start} == {64}
     assert pictures.for_rows(60_000).start == pictures.start
-    of_user = spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "strong", "width": [64, 512]}})
-    assert {start.width for start in of_user.for_task("classification").with_folds(5).for_rows(150).start} == {64}
+    of_user = spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "strong", "width": [128, 512]}})
+    assert {start.width for start in of_user.for_task("classification").with_folds(5).for_rows(150).start} == {128}
+
+
+def test_in_folds_a_table_of_classes_is_searched_up_to_the_width_that_pays() -> None:
+    def highest(spec: StudySpec, n_folds: int = 5, task: Task = "classification", n_rows: int = 150) -> int:
+        return spec.for_task(task).with_folds(n_folds).for_rows(n_rows).space.highest("width")
+
+    iris = default_spec("iris.csv")
+    assert highest(iris) == 128
+    assert highest(iris, n_folds=1) == highest(iris, task="regression") == highest(iris, n_rows=10_000) == 1024
+    assert highest(replace(iris, like=("earlier",))) == 1024, "their best configurations keep their widths"
+    assert highest(default_spec("digits")) == 1024
+    assert highest(default_spec("iris.csv", preset="strong")) == 1024, "a preset that the user names is the user's"
+    assert highest(spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "strong"}})) == 1024
 
 
 def test_without_a_file_an_array_with_few_rows_has_the_classic_space_and_every_other_source_the_strong_one():
