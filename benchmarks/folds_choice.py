@@ -1,0 +1,121 @@
+"""Whether folds choose a better configuration than one split, measured on held-out rows.
+
+``python benchmarks/folds_choice.py [--sources NAME ...] [--seeds N] [--jobs N]`` runs a study with one split and one
+with five folds for each source and seed, which is the seed of the split too. The best configuration of each is trained
+with three new seeds on all rows but the held-out ones, up to its best epoch, and scored on these. It prints the mean
+difference with its 95 % interval over seeds, and writes results/folds_choice.json. The exit code is 1 where folds are
+not better in the mean over all sources. An hour on two cores; ``--sources digits --seeds 1 --trials 4`` is a quick try.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+from folds import N_FOLDS, SOURCES
+from peers.table_rows import TARGETS
+from rich.table import Table
+from scipy import stats
+
+import search
+from pipelines.config import DataConfig, Hyperparameters
+from pipelines.data.loading import load
+from pipelines.data.sealed import open_test
+from pipelines.training.rows import TrainingRows
+from pipelines.training.training import Training
+from search.finals.training.jobs import joined
+
+_TRAINING_SEEDS = (101, 102, 103)
+
+Row = dict[str, Any]
+"""The held-out scores of the two configurations of a source and seed."""
+
+
+def choose(source: str, seed: int, folds: int, options: argparse.Namespace) -> tuple[Hyperparameters, int]:
+    """The best configuration of a study with so many folds, and its best epoch."""
+    given = {"target": TARGETS.get(source), "folds": folds, "trials": options.trials, "slots": 1}
+    place = str(options.data / "tables" / f"{source}.csv") if source in TARGETS else source
+    spec = search.default_spec(place, seed=seed, split_seed=seed, **given)
+    with harness.temporary_home() as home:
+        result = search.run_study(spec, home=home)
+    best = result.rows[0]
+    if best.best_epoch is None:
+        raise SystemExit(f"{source}, seed {seed}: no trial is complete")
+    return Hyperparameters(**best.params), best.best_epoch
+
+
+def score(config: DataConfig, chosen: Hyperparameters, epoch: int, folders: Sequence[Path]) -> float:
+    """The mean accuracy on the held-out rows of networks trained on all others."""
+    dataset = replace(joined(load(config, folders)), validation=open_test(config, folders))
+    training = Training(TrainingRows.of(dataset), chosen, _TRAINING_SEEDS)
+    for number, _ in enumerate(training, 1):
+        if number == epoch:
+            break
+    return float(np.mean([result.report.metrics["val_accuracy"] for result in training.results if result.report]))
+
+
+def compare(source: str, seed: int, options: argparse.Namespace) -> Row:
+    place = str(options.data / "tables" / f"{source}.csv") if source in TARGETS else source
+    config = DataConfig(place, target=TARGETS.get(source), split_seed=seed, folds=N_FOLDS)
+    scores = {}
+    for name, folds in (("one_split", 1), ("folds", N_FOLDS)):
+        chosen, epoch = choose(source, seed, folds, options)
+        scores[name] = score(config, chosen, epoch, [options.data])
+    print(f"{source}, seed {seed}: {scores['one_split']:.4f} and {scores['folds']:.4f}", file=sys.stderr)
+    return {"source": source, "seed": seed, **scores}
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float, float]:
+    """The mean difference and its 95 % interval by Student's t."""
+    mean, error = float(np.mean(differences)), float(stats.sem(differences)) if len(differences) > 1 else np.inf
+    half = float(stats.t.ppf(0.975, max(1, len(differences) - 1))) * error
+    return mean, mean - half, mean + half
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sources", nargs="+", choices=SOURCES, default=SOURCES)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--jobs", type=int, default=2, help="studies at the same time, each on one core")
+    parser.add_argument("--data", type=Path, help="folder of tables/ and mnist.npz")
+    parser.add_argument("--output", type=Path, default=harness.RESULTS / "folds_choice.json")
+    arguments = parser.parse_args()
+    arguments.data = harness.data_folder(arguments.data)
+    return arguments
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    pairs = [(source, seed) for seed in range(arguments.seeds) for source in arguments.sources]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.jobs, mp_context=context) as pool:
+        rows = [job.result() for job in [pool.submit(compare, *pair, arguments) for pair in pairs]]
+    view = Table(title=f"Held-out accuracy of the configuration that {arguments.trials} trials choose")
+    for column in ("source", "one split", f"{N_FOLDS} folds", "difference", "95 % interval"):
+        view.add_column(column, justify="left" if column == "source" else "right")
+    found = {}
+    for source in (*arguments.sources, "all"):
+        own = [row for row in rows if source in ("all", row["source"])]
+        mean, low, high = interval([row["folds"] - row["one_split"] for row in own])
+        found[source] = {"mean": mean, "low": low, "high": high}
+        means = (f"{np.mean([row[name] for row in own]):.4f}" for name in ("one_split", "folds"))
+        view.add_row(source, *means, f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}")
+    harness.console().print(view)
+    holds = [(f"five folds choose better by {found['all']['mean']:+.4f}, at least 0", found["all"]["mean"] > 0)]
+    harness.show_verdicts(holds)
+    result = {"machine": harness.machine(), "options": harness.options(arguments), "rows": rows, "differences": found}
+    harness.write_result(arguments.output, {**result, "holds": dict(holds)})
+    return 0 if holds[0][1] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
