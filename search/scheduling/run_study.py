@@ -146,7 +146,7 @@ def read_data(
     if not is_begun(settings, spec.name):
         require_fit_starts(spec, dataset.task, unfit)
     spec = spec.for_task(dataset.task, unfit)
-    return spec.with_folds(dataset.n_folds).for_rows(dataset.n_rows), dataset
+    return spec.with_folds(dataset.n_folds).for_rows(dataset.n_rows, dataset.sizes[0]), dataset
 
 
 def _search(

@@ -18,11 +18,11 @@ from search.spec.schema import parse
 from search.spec.space import SearchSpace
 
 DEFAULT_TRIALS = 64
-_START_WIDTH_IN_FOLDS, _TABLE_WIDTH_IN_FOLDS = 64, 128
-"""The widest start in folds, and the widest network for a table: wider ones took two to five times as long, and were
-no better; see docs/adr/0012."""
-_ROWS_OF_NARROW_NETWORKS = 10_000
-"""Below so many rows; those measured have 1,000 to 5,000."""
+_START_WIDTH_IN_FOLDS, _WIDTH_IN_FOLDS = 64, 128
+"""The widest start, and the widest network, for the classes of a table in folds: wider ones took two to five times as
+long, and were no better; see docs/adr/0012."""
+_NARROW_BELOW_ROWS, _NARROW_TO_FEATURES = 10_000, 256
+"""Of such tables alone; those measured have 1,470 to 5,000 rows and 87 to 215 features."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -150,20 +150,26 @@ class StudySpec:
         """The study with the number of folds of its data, as it is recorded."""
         return replace(self, data=replace(self.data, folds=n_folds))
 
-    def for_rows(self, n_rows: int) -> StudySpec:
-        """The study with the space and the starts of a source of so many rows, where the user gave none."""
+    def for_rows(self, n_rows: int, n_features: int = 1) -> StudySpec:
+        """The study with the space and the starts of a source of this size, where the user gave none.
+
+        Args:
+            n_rows: Of the source.
+            n_features: Inputs of a network.
+        """
         if not self.has_default_starts:
             return self
         spec = self._for_few_rows() if n_rows < FEW_ROWS else self
-        # For a regression wider starts were better.
-        is_narrow = self.data.task == "classification" and n_rows < _ROWS_OF_NARROW_NETWORKS
-        return spec._narrowed() if is_narrow and (self.data.folds or 1) > 1 else spec
+        # For pictures, which a table may hold too, and for a regression wider networks were better.
+        is_of_classes = is_table(self.data.source) and self.data.task == "classification"
+        is_small = n_rows < _NARROW_BELOW_ROWS and n_features <= _NARROW_TO_FEATURES
+        return spec._narrowed() if is_of_classes and is_small and (self.data.folds or 1) > 1 else spec
 
     def _narrowed(self) -> StudySpec:
-        """With narrow starts, and for a table a narrow space, where the user gave neither space nor earlier studies."""
+        """With narrow starts, and a narrow space where the user gave neither space nor earlier studies."""
         width = self.space.dimensions["width"]
-        if self.has_default_space and not self.like and is_table(self.data.source) and isinstance(width, Range):
-            width = replace(width, high=min(width.high, _TABLE_WIDTH_IN_FOLDS))
+        if self.has_default_space and not self.like and isinstance(width, Range):
+            width = replace(width, high=min(width.high, _WIDTH_IN_FOLDS))
         widths = [int(nearest(width, min(start.width, _START_WIDTH_IN_FOLDS))) for start in self.start]
         start = tuple(replace(start, width=narrow) for start, narrow in zip(self.start, widths, strict=True))
         return replace(self, space=SearchSpace({**self.space.dimensions, "width": width}), start=start)

@@ -164,7 +164,7 @@ def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
     assert given.for_rows(100) == given
 
 
-def test_in_folds_the_starts_for_classes_are_no_wider_than_pays() -> None:
+def test_in_folds_the_starts_for_the_classes_of_a_table_are_no_wider_than_pays() -> None:
     classes = default_spec("iris.csv").for_task("classification")
     assert {start.width for start in classes.with_folds(5).for_rows(10_000).start} == {256}
     for n_rows in (150, 5000):
@@ -173,19 +173,22 @@ def test_in_folds_the_starts_for_classes_are_no_wider_than_pays() -> None:
     amounts = default_spec("iris.csv").for_task("regression")
     assert amounts.with_folds(5).for_rows(150).start == amounts.start
     pictures = default_spec("digits").for_task("classification").with_folds(5)
-    assert {start.width for start in pictures.for_rows(1797).start} == {64}
+    assert [start.width for start in pictures.for_rows(1797).start] == [128, 256, 64]
     assert pictures.for_rows(60_000).start == pictures.start
     of_user = spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "strong", "width": [128, 512]}})
     assert {start.width for start in of_user.for_task("classification").with_folds(5).for_rows(150).start} == {128}
 
 
 def test_in_folds_a_table_of_classes_is_searched_up_to_the_width_that_pays() -> None:
-    def highest(spec: StudySpec, n_folds: int = 5, task: Task = "classification", n_rows: int = 150) -> int:
-        return spec.for_task(task).with_folds(n_folds).for_rows(n_rows).space.highest("width")
+    def highest(
+        spec: StudySpec, n_folds: int = 5, task: Task = "classification", n_rows: int = 150, n_features: int = 256
+    ) -> int:
+        return spec.for_task(task).with_folds(n_folds).for_rows(n_rows, n_features).space.highest("width")
 
     iris = default_spec("iris.csv")
     assert highest(iris) == 128
     assert highest(iris, n_folds=1) == highest(iris, task="regression") == highest(iris, n_rows=10_000) == 1024
+    assert highest(iris, n_features=784) == 1024, "pixels in columns"
     assert highest(replace(iris, like=("earlier",))) == 1024, "their best configurations keep their widths"
     assert highest(default_spec("digits")) == 1024
     assert highest(default_spec("iris.csv", preset="strong")) == 1024, "a preset that the user names is the user's"
