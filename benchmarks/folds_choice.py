@@ -13,7 +13,7 @@ import argparse
 import multiprocessing
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,14 @@ Row = dict[str, Any]
 """The held-out scores of the two configurations of a source and seed."""
 
 
+def place_of(source: str, options: argparse.Namespace) -> str:
+    return str(options.data / "tables" / f"{source}.csv") if source in TARGETS else source
+
+
 def choose(source: str, seed: int, folds: int, options: argparse.Namespace) -> tuple[Hyperparameters, int]:
     """The best configuration of a study with so many folds, and its best epoch."""
     given = {"target": TARGETS.get(source), "folds": folds, "trials": options.trials, "slots": 1}
-    place = str(options.data / "tables" / f"{source}.csv") if source in TARGETS else source
-    spec = search.default_spec(place, seed=seed, split_seed=seed, **given)
+    spec = search.default_spec(place_of(source, options), seed=seed, split_seed=seed, **given)
     with harness.temporary_home() as home:
         result = search.run_study(spec, home=home)
     best = result.rows[0]
@@ -63,8 +66,7 @@ def score(config: DataConfig, chosen: Hyperparameters, epoch: int, folders: Sequ
 
 
 def compare(source: str, seed: int, options: argparse.Namespace) -> Row:
-    place = str(options.data / "tables" / f"{source}.csv") if source in TARGETS else source
-    config = DataConfig(place, target=TARGETS.get(source), split_seed=seed, folds=N_FOLDS)
+    config = DataConfig(place_of(source, options), target=TARGETS.get(source), split_seed=seed, folds=N_FOLDS)
     scores = {}
     for name, folds in (("one_split", 1), ("folds", N_FOLDS)):
         chosen, epoch = choose(source, seed, folds, options)
@@ -74,10 +76,45 @@ def compare(source: str, seed: int, options: argparse.Namespace) -> Row:
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """The mean difference and its 95 % interval by Student's t."""
-    mean, error = float(np.mean(differences)), float(stats.sem(differences)) if len(differences) > 1 else np.inf
-    half = float(stats.t.ppf(0.975, max(1, len(differences) - 1))) * error
+    """The mean difference of accuracies and its 95 % interval by Student's t, with one of them every difference."""
+    mean = float(np.mean(differences))
+    if len(differences) < 2:
+        return mean, -1.0, 1.0
+    half = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
     return mean, mean - half, mean + half
+
+
+def differences(rows: Sequence[Row]) -> dict[str, tuple[float, float, float]]:
+    """By source, and of all: ``interval`` of what folds gain."""
+    sources = [*dict.fromkeys(row["source"] for row in rows), "all"]
+    return {source: interval([row["folds"] - row["one_split"] for row in of(rows, source)]) for source in sources}
+
+
+def of(rows: Sequence[Row], source: str) -> list[Row]:
+    return [row for row in rows if source in ("all", row["source"])]
+
+
+def result_of(rows: Sequence[Row], arguments: argparse.Namespace) -> dict[str, Any]:
+    found = differences(rows)
+    gain = found["all"][0]
+    return {
+        "machine": harness.machine(),
+        "options": harness.options(arguments),
+        "rows": rows,
+        "differences": {name: dict(zip(("mean", "low", "high"), each, strict=True)) for name, each in found.items()},
+        "holds": {f"the configuration that {N_FOLDS} folds choose is better by {gain:+.4f}, at least 0": gain > 0},
+    }
+
+
+def table(rows: Sequence[Row], trials: int) -> Table:
+    view = Table(title=f"Held-out accuracy of the configuration that {trials} trials choose")
+    for column in ("source", "seeds", "one split", f"{N_FOLDS} folds", "difference", "95 % interval"):
+        view.add_column(column, justify="left" if column == "source" else "right")
+    for source, (mean, low, high) in differences(rows).items():
+        own = of(rows, source)
+        means = (f"{np.mean([row[name] for row in own]):.4f}" for name in ("one_split", "folds"))
+        view.add_row(source, str(len(own)), *means, f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}")
+    return view
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -96,25 +133,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = parse_arguments()
     pairs = [(source, seed) for seed in range(arguments.seeds) for source in arguments.sources]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(arguments.jobs, mp_context=context) as pool:
-        rows = [job.result() for job in [pool.submit(compare, *pair, arguments) for pair in pairs]]
-    view = Table(title=f"Held-out accuracy of the configuration that {arguments.trials} trials choose")
-    for column in ("source", "one split", f"{N_FOLDS} folds", "difference", "95 % interval"):
-        view.add_column(column, justify="left" if column == "source" else "right")
-    found = {}
-    for source in (*arguments.sources, "all"):
-        own = [row for row in rows if source in ("all", row["source"])]
-        mean, low, high = interval([row["folds"] - row["one_split"] for row in own])
-        found[source] = {"mean": mean, "low": low, "high": high}
-        means = (f"{np.mean([row[name] for row in own]):.4f}" for name in ("one_split", "folds"))
-        view.add_row(source, *means, f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}")
-    harness.console().print(view)
-    holds = [(f"five folds choose better by {found['all']['mean']:+.4f}, at least 0", found["all"]["mean"] > 0)]
-    harness.show_verdicts(holds)
-    result = {"machine": harness.machine(), "options": harness.options(arguments), "rows": rows, "differences": found}
-    harness.write_result(arguments.output, {**result, "holds": dict(holds)})
-    return 0 if holds[0][1] else 1
+    rows: list[Row] = []
+    with ProcessPoolExecutor(arguments.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for job in as_completed([pool.submit(compare, *pair, arguments) for pair in pairs]):
+            rows.append(job.result())
+            harness.write_result(arguments.output, result_of(rows, arguments))  # what was trained is not lost
+    result = result_of(rows, arguments)
+    harness.console().print(table(rows, arguments.trials))
+    harness.show_verdicts(list(result["holds"].items()))
+    return 0 if all(result["holds"].values()) else 1
 
 
 if __name__ == "__main__":
