@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -49,8 +50,8 @@ def choose(source: str, seed: int, folds: int, options: argparse.Namespace) -> t
     spec = search.default_spec(place_of(source, options), seed=seed, split_seed=seed, **given)
     with harness.temporary_home() as home:
         result = search.run_study(spec, home=home)
-    best = result.rows[0]
-    if best.best_epoch is None:
+    best = result.best
+    if best is None or best.best_epoch is None:
         raise SystemExit(f"{source}, seed {seed}: no trial is complete")
     return Hyperparameters(**best.params), best.best_epoch
 
@@ -87,10 +88,10 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
 def differences(rows: Sequence[Row]) -> dict[str, tuple[float, float, float]]:
     """By source, and of all: ``interval`` of what folds gain."""
     sources = [*dict.fromkeys(row["source"] for row in rows), "all"]
-    return {source: interval([row["folds"] - row["one_split"] for row in of(rows, source)]) for source in sources}
+    return {source: interval([row["folds"] - row["one_split"] for row in rows_of(rows, source)]) for source in sources}
 
 
-def of(rows: Sequence[Row], source: str) -> list[Row]:
+def rows_of(rows: Sequence[Row], source: str) -> list[Row]:
     return [row for row in rows if source in ("all", row["source"])]
 
 
@@ -98,11 +99,10 @@ def result_of(rows: Sequence[Row], arguments: argparse.Namespace) -> dict[str, A
     found = differences(rows)
     gain = found["all"][0]
     return {
-        "machine": harness.machine(),
         "options": harness.options(arguments),
         "rows": rows,
         "differences": {name: dict(zip(("mean", "low", "high"), each, strict=True)) for name, each in found.items()},
-        "holds": {f"the configuration that {N_FOLDS} folds choose is better by {gain:+.4f}, at least 0": gain > 0},
+        "holds": {f"the configuration that {N_FOLDS} folds choose is better by {gain:+.4f}, more than 0": gain > 0},
     }
 
 
@@ -111,7 +111,7 @@ def table(rows: Sequence[Row], trials: int) -> Table:
     for column in ("source", "seeds", "one split", f"{N_FOLDS} folds", "difference", "95 % interval"):
         view.add_column(column, justify="left" if column == "source" else "right")
     for source, (mean, low, high) in differences(rows).items():
-        own = of(rows, source)
+        own = rows_of(rows, source)
         means = (f"{np.mean([row[name] for row in own]):.4f}" for name in ("one_split", "folds"))
         view.add_row(source, str(len(own)), *means, f"{mean:+.4f}", f"{low:+.4f} to {high:+.4f}")
     return view
@@ -122,7 +122,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sources", nargs="+", choices=SOURCES, default=SOURCES)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--jobs", type=int, default=2, help="studies at the same time, each on one core")
+    parser.add_argument("--jobs", type=int, default=2, help="studies at the same time, each in one slot")
     parser.add_argument("--data", type=Path, help="folder of tables/ and mnist.npz")
     parser.add_argument("--output", type=Path, default=harness.RESULTS / "folds_choice.json")
     arguments = parser.parse_args()
@@ -133,12 +133,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     arguments = parse_arguments()
     pairs = [(source, seed) for seed in range(arguments.seeds) for source in arguments.sources]
-    rows: list[Row] = []
+    machine, rows = harness.machine(), list[Row]()
+    for name in harness.FOREIGN:  # the studies have homes of their own
+        os.environ.pop(name, None)
     with ProcessPoolExecutor(arguments.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         for job in as_completed([pool.submit(compare, *pair, arguments) for pair in pairs]):
             rows.append(job.result())
-            harness.write_result(arguments.output, result_of(rows, arguments))  # what was trained is not lost
-    result = result_of(rows, arguments)
+            rows.sort(key=lambda row: (row["source"], row["seed"]))
+            result = {"machine": machine, **result_of(rows, arguments)}
+            harness.write_result(arguments.output, result)  # what was trained is not lost
     harness.console().print(table(rows, arguments.trials))
     harness.show_verdicts(list(result["holds"].items()))
     return 0 if all(result["holds"].values()) else 1

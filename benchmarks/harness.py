@@ -35,7 +35,7 @@ COMMAND = (sys.executable, "-m", "search")
 
 _PACKAGES = ("tensorflow", "keras", "optuna", "mlflow", "keras-tuner", "ray", "numpy", "mlp-search")
 # Whatever the person's shell says about these must not change where a benchmark writes.
-_FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "OPTUNA_STORAGE", "RAY_ADDRESS", "MLP_SEARCH_HOME")
+FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "OPTUNA_STORAGE", "RAY_ADDRESS", "MLP_SEARCH_HOME")
 _GRACE_S = 10.0
 
 
@@ -77,7 +77,7 @@ def temporary_home(keep: bool = False) -> Iterator[Path]:
 
 def run(command: list[str], home: Path, limit_s: float, **environment: str) -> Outcome:
     """Runs a command to its end, or ends it and its children after ``limit_s`` seconds."""
-    clean = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    clean = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     clean |= {"TF_CPP_MIN_LOG_LEVEL": "2", "RAY_TMPDIR": str(home), **environment}
     load = os.getloadavg()[0]
     with (home / "stdout.txt").open("wb") as out, (home / "stderr.txt").open("wb") as err:

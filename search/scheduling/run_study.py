@@ -27,6 +27,7 @@ from search.optimization.starts import require_fit_starts, settle_starts
 from search.optimization.studies import (
     as_recorded,
     is_begun,
+    keep_recorded_defaults,
     open_study,
     precision_rule,
     recorded_baselines,
@@ -106,7 +107,8 @@ def run_study(
     settings, observer = read_settings(home), observer or Observer()
     spec, dataset = read_data(spec, settings, lambda: prepare_pool(pool), observer)
     if pool == "local":
-        require_fit(spec.space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
+        space = keep_recorded_defaults(settings, spec).space
+        require_fit(space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     observer.waiting("opening the databases")
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings:
@@ -146,7 +148,7 @@ def read_data(
     if not is_begun(settings, spec.name):
         require_fit_starts(spec, dataset.task, unfit)
     spec = spec.for_task(dataset.task, unfit)
-    return spec.with_folds(dataset.n_folds).for_rows(dataset.n_rows, dataset.sizes[0]), dataset
+    return spec.with_folds(dataset.n_folds).for_size(dataset.n_rows, dataset.sizes[0]), dataset
 
 
 def _search(

@@ -19,10 +19,10 @@ from search.spec.space import SearchSpace
 
 DEFAULT_TRIALS = 64
 _START_WIDTH_IN_FOLDS, _WIDTH_IN_FOLDS = 64, 128
-"""The widest start, and the widest network, for the classes of a table in folds: wider ones took two to five times as
-long, and were no better; see docs/adr/0012."""
+"""The widest start, and the widest network, for the classes of a small table in folds: wider ones take two to five
+times as long and gain little; see docs/adr/0012."""
 _NARROW_BELOW_ROWS, _NARROW_TO_FEATURES = 10_000, 256
-"""Of such tables alone; those measured have 1,470 to 5,000 rows and 87 to 215 features."""
+"""The size of a small table; those measured have 1,470 to 5,000 rows and 87 to 215 features."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -81,8 +81,8 @@ class StudySpec:
         workers: Where trials train.
         has_default_trials: Whether the number of trials is the default one, which a timeout replaces.
         has_default_starts: Whether the user gave no ``start``: the size of the source, and folds, may choose others.
-        has_default_space: Whether the user gave no space: that of an array with few rows is the classic one, and an
-            existing study keeps its own.
+        has_default_space: Whether the user gave no space: that of an array with few rows is the classic one, that of a
+            small table in folds has a lower highest width, and an existing study keeps its own.
         n_liked: The number of the first ``start`` configurations that come from ``like``; None: all of them, as in
             studies of earlier versions.
         of_preset: Dimensions that a preset brought: those that do not fit the task are left out.
@@ -150,7 +150,7 @@ class StudySpec:
         """The study with the number of folds of its data, as it is recorded."""
         return replace(self, data=replace(self.data, folds=n_folds))
 
-    def for_rows(self, n_rows: int, n_features: int = 1) -> StudySpec:
+    def for_size(self, n_rows: int, n_features: int) -> StudySpec:
         """The study with the space and the starts of a source of this size, where the user gave none.
 
         Args:
@@ -163,12 +163,12 @@ class StudySpec:
         # For pictures, which a table may hold too, and for a regression wider networks were better.
         is_of_classes = is_table(self.data.source) and self.data.task == "classification"
         is_small = n_rows < _NARROW_BELOW_ROWS and n_features <= _NARROW_TO_FEATURES
-        return spec._narrowed() if is_of_classes and is_small and (self.data.folds or 1) > 1 else spec
+        return spec.narrowed() if is_of_classes and is_small and (self.data.folds or 1) > 1 else spec
 
-    def _narrowed(self) -> StudySpec:
-        """With narrow starts, and a narrow space where the user gave neither space nor earlier studies."""
-        width = self.space.dimensions["width"]
-        if self.has_default_space and not self.like and isinstance(width, Range):
+    def narrowed(self) -> StudySpec:
+        """The study of a small table: narrow starts, and a narrow space unless the user gave one, or ``like``."""
+        width, is_default = self.space.dimensions["width"], self.has_default_space and "width" in self.of_preset
+        if is_default and not self.like and isinstance(width, Range):
             width = replace(width, high=min(width.high, _WIDTH_IN_FOLDS))
         widths = [int(nearest(width, min(start.width, _START_WIDTH_IN_FOLDS))) for start in self.start]
         start = tuple(replace(start, width=narrow) for start, narrow in zip(self.start, widths, strict=True))

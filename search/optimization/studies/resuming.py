@@ -73,9 +73,10 @@ def _with_recorded_ranges(spec: StudySpec, then: StudySpec) -> SearchSpace:
     brought = spec.of_preset & spec.space.dimensions.keys()
     recorded = {name: then.space.dimensions.get(name) for name in brought}
     for name in PRESETS:
-        space = default_spec(spec.data.source, preset=name).space.dimensions
-        if recorded == {name: space.get(name) for name in brought}:
-            return spec.space
+        preset = default_spec(spec.data.source, preset=name)
+        for begun in (preset, replace(preset, has_default_space=True).narrowed()):
+            if recorded == {name: begun.space.dimensions.get(name) for name in brought}:
+                return spec.space
     if None in recorded.values() or then.space.dimensions.keys() != spec.space.dimensions.keys():
         return spec.space
     own = spec.space.dimensions

@@ -40,7 +40,7 @@ def test_the_study_file_of_a_preset_has_the_starts_of_the_source_that_is_put_int
     spec, default = read_spec(path), default_spec("people.csv", preset="strong")
     assert spec.start == default.start
     assert {start.batch_size for start in spec.start} == {32}
-    assert spec.for_rows(100).start == default.for_rows(100).start
+    assert spec.for_size(100, 20).start == default.for_size(100, 20).start
 
 
 @pytest.mark.parametrize("source", ["digits", "people.csv"])
@@ -102,7 +102,7 @@ def test_an_option_keeps_what_the_preset_of_a_file_leaves_out_for_another_task()
     spec = override(spec_from_dict(document), trials=3).for_task("regression", {"embedding": "no column has pieces"})
     assert not {"label_smoothing", "embedding"} & set(spec.space.dimensions)
     default = override(default_spec("digits"), seed=1)
-    assert default.for_rows(100) == default_spec("digits", seed=1, preset="classic").for_rows(100)
+    assert default.for_size(100, 20) == default_spec("digits", seed=1, preset="classic").for_size(100, 20)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

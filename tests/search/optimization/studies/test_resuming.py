@@ -52,6 +52,30 @@ class TestResuming:
         assert keep_recorded_defaults(places, other) == other
         assert keep_recorded_defaults(places, replace(spec, has_default_starts=False)) == spec, "the user gave these"
 
+    @pytest.mark.parametrize("like", [None, ["an earlier one"]])
+    def test_a_small_table_keeps_the_widths_that_its_study_began_with(
+        self, places: Settings, like: list[str] | None
+    ) -> None:
+        """An earlier version did not narrow them."""
+        given = {"target": "species", "name": f"wide, {like}", "like": like}
+        now = default_spec("iris.csv", **given).for_task("classification").with_folds(5)
+        opened(places, now)
+        narrow = now.for_size(150, 4)
+        assert narrow.start != now.start
+        resumed = keep_recorded_defaults(places, narrow)
+        assert (resumed.space, resumed.start) == (now.space, now.start)
+        named = default_spec("iris.csv", **given, preset="strong").for_task("classification").with_folds(5)
+        resumed = keep_recorded_defaults(places, named.for_size(150, 4))
+        assert (resumed.space, resumed.start) == (now.space, now.start)
+
+    def test_a_study_that_began_with_narrow_widths_is_not_widened_in_silence(self, places: Settings) -> None:
+        given = {"target": "species", "name": "narrow"}
+        narrow = default_spec("iris.csv", **given).for_task("classification").with_folds(5).for_size(150, 4)
+        opened(places, narrow)
+        named = default_spec("iris.csv", **given, preset="strong").for_task("classification").with_folds(5)
+        with pytest.raises(SpecError, match="but space changed"):
+            opened(places, keep_recorded_defaults(places, named.for_size(150, 4)))
+
     @pytest.mark.parametrize(
         "own", [{}, {"start": [PRESETS["strong"]["start"][1] | {"width": 64, "learning_rate": 0.004}]}, {"start": []}]
     )
