@@ -40,12 +40,15 @@ def seconds_of(home: Path, *words: str) -> float:
     return outcome.wall_s
 
 
+def place_of(source: str, options: argparse.Namespace) -> str:
+    """The path of a table, or the name of a built-in dataset."""
+    return str(options.data / "tables" / f"{source}.csv") if source in TARGETS else source
+
+
 def search_s(home: Path, source: str, folds: int, options: argparse.Namespace) -> float:
     """Seconds of ``mlp-search run`` with so many folds in a new home."""
     home.mkdir()
-    given = [source]
-    if source in TARGETS:
-        given = [str(options.data / "tables" / f"{source}.csv"), "--target", TARGETS[source]]
+    given = [place_of(source, options), *(("--target", TARGETS[source]) if source in TARGETS else ())]
     return seconds_of(home, "run", *given, "--study", source, "--trials", str(options.trials), "--folds", str(folds))
 
 

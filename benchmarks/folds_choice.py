@@ -21,7 +21,7 @@ from typing import Any
 
 import harness
 import numpy as np
-from folds import N_FOLDS, SOURCES
+from folds import N_FOLDS, SOURCES, place_of
 from peers.table_rows import TARGETS
 from rich.table import Table
 from scipy import stats
@@ -38,10 +38,6 @@ _TRAINING_SEEDS = (101, 102, 103)
 
 Row = dict[str, Any]
 """The held-out scores of the two configurations of a source and seed."""
-
-
-def place_of(source: str, options: argparse.Namespace) -> str:
-    return str(options.data / "tables" / f"{source}.csv") if source in TARGETS else source
 
 
 def choose(source: str, seed: int, folds: int, options: argparse.Namespace) -> tuple[Hyperparameters, int]:

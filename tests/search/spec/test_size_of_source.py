@@ -1,0 +1,63 @@
+"""The space and the starts that the size of a source, its task and its folds choose where the user gave none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pipelines.config import Hyperparameters
+from pipelines.objectives import Task
+from search.spec.defaults import STARTS
+from search.spec.reading import default_spec, spec_from_dict
+from search.spec.study_spec import StudySpec
+
+
+def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
+    small = default_spec("digits", preset="classic").for_size(4999, 20)
+    assert small.start == tuple(Hyperparameters(**start) for start in STARTS["few_rows"])
+    large = default_spec("digits", preset="classic")
+    assert large.for_size(5000, 20) == large
+    weighted = default_spec("iris.csv", class_weight="balanced", preset="classic").for_size(150, 20)
+    assert {start.class_weight for start in weighted.start} == {"balanced"}
+    given = spec_from_dict({"data": {"source": "digits"}, "start": [STARTS["few_rows"][0] | {"width": 64}]})
+    assert given.for_size(100, 20) == given
+
+
+def test_in_folds_the_starts_for_the_classes_of_a_table_are_no_wider_than_pays() -> None:
+    classes = default_spec("iris.csv").for_task("classification")
+    assert {start.width for start in classes.with_folds(5).for_size(10_000, 20).start} == {256}
+    for n_rows in (150, 5000):
+        assert {start.width for start in classes.with_folds(5).for_size(n_rows, 20).start} == {64}
+        assert {start.width for start in classes.with_folds(1).for_size(n_rows, 20).start} == {256}
+    amounts = default_spec("iris.csv").for_task("regression")
+    assert amounts.with_folds(5).for_size(150, 20).start == amounts.start
+    pictures = default_spec("digits").for_task("classification").with_folds(5)
+    assert [start.width for start in pictures.for_size(1797, 20).start] == [128, 256, 64]
+    assert pictures.for_size(60_000, 20).start == pictures.start
+    of_user = spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "strong", "width": [128, 512]}})
+    assert {start.width for start in of_user.for_task("classification").with_folds(5).for_size(150, 20).start} == {128}
+
+
+def test_in_folds_a_table_of_classes_is_searched_up_to_the_width_that_pays() -> None:
+    def highest(
+        spec: StudySpec, n_folds: int = 5, task: Task = "classification", n_rows: int = 150, n_features: int = 256
+    ) -> int:
+        return spec.for_task(task).with_folds(n_folds).for_size(n_rows, n_features).space.highest("width")
+
+    iris = default_spec("iris.csv")
+    assert highest(iris) == 128
+    assert highest(iris, n_folds=1) == highest(iris, task="regression") == highest(iris, n_rows=10_000) == 1024
+    assert highest(iris, n_features=784) == 1024, "pixels in columns"
+    assert highest(default_spec("iris.csv", width={"low": 256, "high": 512})) == 512, "a range of the user's"
+    assert highest(replace(iris, like=("earlier",))) == 1024, "their best configurations keep their widths"
+    assert highest(default_spec("digits")) == 1024
+    assert highest(default_spec("iris.csv", preset="strong")) == 1024, "a preset that the user names is the user's"
+    assert highest(spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "strong"}})) == 1024
+
+
+def test_without_a_file_an_array_with_few_rows_has_the_classic_space_and_every_other_source_the_strong_one():
+    assert default_spec("digits").for_size(4999, 20) == default_spec("digits", preset="classic").for_size(4999, 20)
+    assert default_spec("digits").for_size(5000, 20) == default_spec("digits", preset="strong")
+    assert default_spec("iris.csv").for_size(150, 20) == default_spec("iris.csv", preset="strong")
+    assert default_spec("digits", preset="strong").for_size(4999, 20).space == default_spec("mnist").space
+    weighted = default_spec("own.npz", class_weight="balanced").for_size(100, 20).space
+    assert (weighted.class_weight, len(weighted.dimensions)) == ("balanced", 9)
