@@ -148,6 +148,7 @@ class LocalPool(BasePool["_LocalWorker"]):
         for worker in self._workers.values():
             worker.stop()
         self._workers.clear()
+        self._data.close()
 
 
 @dataclass(eq=False, kw_only=True)

@@ -52,6 +52,10 @@ class SharedDataset:
         self._file.write(array)
         return start, start + array.nbytes
 
+    def close(self) -> None:
+        """Lets go of the file: its memory is free once no process maps it."""
+        self._file.close()
+
     def __reduce__(self) -> tuple[object, ...]:
         return _attach, (reduction.DupFd(self._file.fileno()), self._pickled, self._spans)
 

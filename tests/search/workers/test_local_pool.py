@@ -12,6 +12,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,24 @@ SCRIPT = """
             elif isinstance(event, Finished):
                 print("trained", len(event.outcome.history), flush=True)
 """
+
+
+def shared_files() -> set[tuple[str, str]]:
+    """The files of shared memory that this process has open: number and path."""
+    found = set()
+    for number in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # that of the folder itself is closed by now
+            found.add((number.name, str(number.readlink())))
+    return {(number, path) for number, path in found if path.startswith("/dev/shm/")}
+
+
+def test_a_closed_pool_holds_no_rows(digits: Dataset) -> None:
+    """A notebook that searches again and again must not hold the rows of each search."""
+    before = shared_files()
+    pool = forked(digits, 1)
+    assert shared_files() - before, "the rows lie in shared memory"
+    pool.close()
+    assert not shared_files() - before
 
 
 @pytest.mark.parametrize("visible_devices", ["", GPU.uuid], ids=["forked", "spawned"])

@@ -13,10 +13,13 @@ from search.workers.shared_dataset import SharedDataset
 
 def test_workers_get_the_folds() -> None:
     dataset = load(DataConfig("digits", folds=3))
-    attach, arguments = SharedDataset(dataset).__reduce__()
+    shared = SharedDataset(dataset)
+    attach, arguments = shared.__reduce__()
     assert callable(attach)
     assert isinstance(arguments, tuple)
-    for received in (attach(*arguments), pickle.loads(pickle.dumps(dataset, protocol=5))):
+    copies = attach(*arguments), pickle.loads(pickle.dumps(dataset, protocol=5))
+    shared.close()  # what is mapped stays
+    for received in copies:
         assert received.n_folds == 3
         assert np.array_equal(received.fold_of, dataset.fold_of)
         assert np.array_equal(received.training.x, dataset.training.x)
