@@ -10,6 +10,7 @@ from pipelines.config import are_pictures
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.encoding.pieces import Pieces
 from pipelines.files.archives import Array
+from pipelines.files.roles import normalize
 from pipelines.objectives import Task
 
 
@@ -22,17 +23,19 @@ class Split:
         y: (n_rows,) int32 class numbers, or float32 standardized targets of a regression.
         weight: (n_rows,) float32 weights of the rows in loss and metrics, with mean 1; None where all are equal.
         group: (n_rows,) int32 numbers of the groups that the splits keep together; None without groups.
+        mean_weight: Mean of the weights in the source: rows of two splits are compared by ``weight * mean_weight``.
     """
 
     x: Array
     y: Array
     weight: Array | None = None
     group: Array | None = None
+    mean_weight: float = 1.0
 
     def at(self, rows: Array | slice) -> Split:
         """Returns the rows of these numbers, or for which (n_rows,) booleans are true."""
         weight, group = (None if it is None else it[rows] for it in (self.weight, self.group))
-        return Split(self.x[rows], self.y[rows], weight, group)
+        return Split(self.x[rows], self.y[rows], weight, group, self.mean_weight)
 
     def head(self, n_rows: int) -> Split:
         """Returns the first rows."""
@@ -44,10 +47,11 @@ class Split:
         group = None
         if self.group is not None and other.group is not None:
             group = np.concatenate([self.group, other.group])
-        if self.weight is None and other.weight is None:
+        if self.mean_weight == other.mean_weight and self.weight is None and other.weight is None:
             return Split(x, y, group=group)
-        parts = [np.ones(len(s.y), np.float32) if s.weight is None else s.weight for s in (self, other)]
-        return Split(x, y, np.concatenate(parts), group)
+        parts = [s.mean_weight * (np.ones(len(s.y)) if s.weight is None else s.weight) for s in (self, other)]
+        weight, mean = normalize(np.concatenate(parts))
+        return Split(x, y, weight, group, mean)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +102,11 @@ class Dataset:
         if self.n_pieces:
             return found
         return found | {"embedding": "there is no numeric column of a table with enough rows and values"}
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the training and the validation rows in memory."""
+        return sum(array.nbytes for split in (self.training, self.validation) for array in (split.x, split.y))
 
     @property
     def n_folds(self) -> int:

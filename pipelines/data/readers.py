@@ -11,9 +11,9 @@ import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.data import tables
-from pipelines.data.splits import hash_rows
+from pipelines.data.splits import hash_rows, require_split_weights
 from pipelines.data.targets import clean_labels, number_labels, task_note
-from pipelines.errors import DataError
+from pipelines.errors import DataError, placed
 from pipelines.files.archive_headers import require_usable
 from pipelines.files.archive_roles import Archive
 from pipelines.files.archives import Array, Header, read_array, read_headers, require_memory
@@ -163,7 +163,8 @@ def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
     require_memory(path, sum(headers[array].n_bytes_kept for pair in pairs for array in pair))
     archive = _Inputs(path, headers)
     read = {pair: archive.read(pair) for pair in pairs if pair != TEST_ARRAYS}
-    roles = archive_of(path, headers, config).roles()
+    beside = archive_of(path, headers, config)
+    roles = beside.roles()
     required = 1 if config.time or config.split else 4 - len(pairs)
     task, labels = clean_labels(read[own][1], config.task, f"{path}, {own[1]}", required)
     rows, targets, n_validation, test_rows = [read[own][0]], [labels], None, None
@@ -173,7 +174,8 @@ def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
         targets.append(_matching_labels(y, task, labels, f"{path}, y_val"))
     if pairs[-1] == TEST_ARRAYS:  # test rows are checked, pass through the hash and are not kept
         x, y = archive.read(TEST_ARRAYS)
-        _matching_labels(y, task, labels, f"{path}, y_test")
+        own_labels = _matching_labels(y, task, labels, f"{path}, y_test")
+        _require_test_weights(beside, own_labels, task)
         test_rows = hash_rows(x)
     x, y = (arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in (rows, targets))
     about = task_note(task, labels, f"array {own[1]!r}", task if name in SOURCES else config.task)
@@ -189,6 +191,17 @@ def _matching_labels(labels: Array, task: Task, training_labels: Array, place: s
     if task == "classification":
         number_labels(cleaned, np.unique(training_labels).astype(str).tolist(), place)
     return cleaned
+
+
+def _require_test_weights(archive: Archive, labels: Array, task: Task) -> None:
+    """Checks the weights of the archive's own test rows, which ``require_weights`` does not see."""
+    weight = archive.test_weight()
+    if weight is None:
+        return
+    names, numbers = np.unique(labels, return_inverse=True)
+    classes = names.astype(str).tolist() if task == "classification" else ()
+    with placed(archive.path):
+        require_split_weights(weight, numbers, classes, "test")
 
 
 @dataclass(frozen=True, slots=True)

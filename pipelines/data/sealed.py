@@ -50,7 +50,8 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     if source.n_own_test is None:
         rows, test = prepared.shares.test, prepared.test
         (encoded,) = prepared.take(rows)
-        return SealedRows(encoded, test.y, test.weight, test.group, digest=_digest(source.rows, source.labels, rows))
+        digest = _digest(source.rows, source.labels, rows)
+        return SealedRows(encoded, test.y, test.weight, test.group, test.mean_weight, digest)
     path = Path(source.place)
     headers = read_headers(path)
     x, y = (read_array(path, name, headers[name])[0] for name in TEST_ARRAYS)
@@ -59,9 +60,8 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     x = convert_inputs(x, f"{path}, x_test")
     targets = target.encode(labels) if target else number_labels(labels, prepared.classes, place)
     weight = archive_of(path, headers, config).test_weight()
-    return SealedRows(
-        x, targets, None if weight is None else normalize(weight), digest=_digest(x, labels, np.arange(len(x)))
-    )
+    own = None if weight is None else normalize(weight)[0]
+    return SealedRows(x, targets, own, digest=_digest(x, labels, np.arange(len(x))))
 
 
 def _digest(source_rows: Array | Table, labels: Array, rows: Array) -> str:

@@ -12,6 +12,7 @@ from pipelines.encoding.categories import shared_feature
 from pipelines.encoding.curves import Curve, pieces
 from pipelines.files.archives import Array
 from pipelines.files.columns import to_days, to_numbers
+from pipelines.files.tables import MISSING
 from pipelines.files.text_forms import Series
 
 Kind = Literal["numeric", "boolean", "date", "category", "ignored"]
@@ -98,10 +99,15 @@ class Column:
         import pandas as pd
 
         codes, uniques = pd.factorize(values)  # code -1 is a missing value
-        known = {*self.categories, *self.others}
+        known = {*self.categories, *self.others, *MISSING}
         texts = [text_of(value) for value in uniques]
         found = [None if text in known or text.strip() in known else text for text in texts]
         return [None if code < 0 else found[code] for code in codes]
+
+    @property
+    def has_marks(self) -> bool:
+        """Whether training rows had a text that stands for a missing value in a ``.csv``."""
+        return not {*self.categories, *self.others}.isdisjoint(MISSING)
 
     def _codes(self, values: Series) -> Array:
         """Returns each row's feature, -1 for missing texts, and for unknown ones where none is shared."""
@@ -112,7 +118,11 @@ class Column:
         texts = [text_of(value) for value in uniques]
         features = [position.get(text, position.get(text.strip(), -1)) for text in texts]
         if self.n_shared:
-            shared = [len(self.categories) + shared_feature(text.strip(), self.n_shared) for text in texts]
+            missing = {*MISSING} - {*self.others}  # a frame may hold as a text what a .csv leaves out
+            first = len(self.categories)
+            shared = [
+                -1 if text.strip() in missing else first + shared_feature(text.strip(), self.n_shared) for text in texts
+            ]
             features = np.where(np.array(features) < 0, shared, features).tolist()
         return np.array([*features, -1])[codes]
 

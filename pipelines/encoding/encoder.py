@@ -73,8 +73,11 @@ class TableEncoder:
 
     @property
     def literal_columns(self) -> tuple[str, ...]:
-        """Columns that the user declared text: ``NA`` is a text in them."""
-        return tuple(column.name for column in self.columns if column.format == TEXT)
+        """Columns in which a text such as ``NA`` is a text: declared ones, and those that had such a text in training.
+
+        A ``.parquet`` file has other marks for missing values, so its texts may be any.
+        """
+        return tuple(column.name for column in self.columns if column.format == TEXT or column.has_marks)
 
     def unknown(self, frame: pd.DataFrame) -> dict[str, list[str | None]]:
         """Returns the texts of rows that no training row has, by column; n_rows with None for the other rows."""
@@ -84,12 +87,17 @@ class TableEncoder:
         return {name: texts for name, texts in found.items() if any(texts)}
 
     def in_own_form(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Reads decimal commas of a file with semicolons, in columns of which the training file held numbers."""
-        if frame.attrs.get("separator") != ";":
+        """Reads decimal commas of a file with semicolons, in columns of which the training file held numbers.
+
+        And decimal points of a file with commas, in columns of which the training file held decimal commas.
+        """
+        of_separator = {";": ("", _with_commas), ",": (NUMBER_FORMATS[1], _with_points)}
+        if frame.attrs.get("separator") not in of_separator:
             return frame
-        plain = [column.name for column in self.columns if column.kind == "numeric" and not column.format]
-        texts = [name for name in plain if name in frame.columns and holds_text(frame[name])]
-        return frame.assign(**{name: _with_commas(frame[name]) for name in texts})
+        text_format, read = of_separator[frame.attrs["separator"]]
+        own = [column.name for column in self.columns if column.kind == "numeric" and column.format == text_format]
+        texts = [name for name in own if name in frame.columns and holds_text(frame[name])]
+        return frame.assign(**{name: read(frame[name]) for name in texts})
 
     @property
     def are_numbers(self) -> tuple[bool, ...]:
@@ -173,6 +181,14 @@ def _with_commas(texts: Series) -> Series:
     if not texts.str.contains(",").any() or comma.notna().sum() < point.notna().sum():
         return texts
     return texts.astype(object).mask(comma.notna(), comma)
+
+
+def _with_points(texts: Series) -> Series:
+    """Returns texts with the numbers in place of those with a decimal point, unless there is a comma in one of them."""
+    if texts.str.contains(",").any():
+        return texts
+    numbers = parse(texts.dropna(), NUMBER_FORMATS[0]).reindex(texts.index)
+    return texts.astype(object).mask(numbers.notna(), numbers)
 
 
 def _places(splits: Sequence[Array], n_rows: int) -> Array:

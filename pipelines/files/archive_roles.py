@@ -67,6 +67,11 @@ class Archive:
             rule = "must be left out for a file with an array of groups"
             raise DataError(f"{self.path}: data.duplicates {rule}, got 'group' beside {name!r}: choose one of the two")
         if roles.time is None and not self.n_rows.keys() >= _ENDS.keys():
+            assert roles.group is not None
+            # Validation rows of its own are in no group of the training rows: each is one of its own.
+            group = np.unique(roles.group, return_inverse=True)[1]
+            own = group.max() + 1 + np.arange(self.n_rows.get("_val", 0))
+            roles = replace(roles, group=np.concatenate([group, own])) if len(own) else roles
             return replace(roles, notes=(*roles.notes, _TOGETHER.format(name)))
         del digests[name]
         why = "data.time splits the rows" if roles.time is not None else _OWN

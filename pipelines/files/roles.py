@@ -107,12 +107,14 @@ def conflicts(config: DataConfig) -> Iterator[str]:
             yield f"data.{other}: must not name a column of data.{one}, got {name!r}: keep it in one of them"
 
 
-def normalize(weight: Array) -> Array | None:
-    """Returns (n_rows,) float32 weights with mean 1; None where all are equal."""
+def normalize(weight: Array) -> tuple[Array | None, float]:
+    """Returns (n_rows,) float32 weights with mean 1, None where all are equal, and their mean before."""
+    largest = float(weight.max()) if len(weight) else 1.0
     if len(weight) == 0 or np.ptp(weight) == 0:
-        return None
-    shares = weight / weight.max()  # so that no sum is infinite
-    return np.asarray(shares / shares.mean(), dtype=np.float32)
+        return None, largest
+    shares = weight / largest  # so that no sum is infinite
+    mean = float(shares.mean())
+    return np.asarray(shares / mean, dtype=np.float32), mean * largest
 
 
 @dataclass(frozen=True, slots=True)

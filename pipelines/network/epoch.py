@@ -89,7 +89,9 @@ def build_epoch(apply: Apply, program: Program) -> Function:
             move = extras.pictures and partial(extras.pictures.move, seed=seed, step=i)
             batch = rows.batch(index, move)._replace(smoothing=extras.smoothing)
             number = tf.cast(first_step + i, tf.float32)
-            losses, outputs, gradients = train_pass(program, batch, weights, amounts, Moment(seed, i, number))
+            share = tf.shape(index)[-1] / tf.minimum(batch_size, n_rows)
+            moment = Moment(seed, i, number, tf.cast(share, tf.float32))
+            losses, outputs, gradients = train_pass(program, batch, weights, amounts, moment)
             apply(weights, state, gradients, rates[i], number, extras)
             if program.max_norm:
                 limit_norms(program.network, weights, amounts.max_norm)

@@ -47,20 +47,23 @@ def batch_normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[tuple[Tens
     return (values, mean[..., 0, :], variance[..., 0, :]), gradient
 
 
-def moved(mean: Tensor, of_batch: Tensor, number: Tensor) -> Tensor:
+def moved(mean: Tensor, of_batch: Tensor, number: Tensor, share: Tensor) -> Tensor:
     """Returns a moving mean after a batch.
 
     Its momentum is Keras's, but at most ``(t - 1) / (t + 8)`` in step ``t``, so that it is a mean of batches from the
     first one on. Keras's own would hold on to a mean of 0 and a variance of 1, which no batch had, for hundreds of
-    steps, and small data has few of them: its validation would measure that.
+    steps, and small data has few of them: its validation would measure that. A batch with fewer rows than the others,
+    the last of an epoch, counts less by as much: it may be a single row, whose variance is 0.
 
     Args:
         mean: (..., width) before the batch.
         of_batch: (..., width) of the batch.
         number: Of the step, a float32 from 1.
+        share: The batch's rows as a share of those of a full batch, a float32.
     """
     momentum = tf.minimum(MOMENTUM, (number - 1.0) / (number + 8.0))
-    return mean * momentum + of_batch * (1.0 - momentum)
+    weight = (1.0 - momentum) * share
+    return mean * (1.0 - weight) + of_batch * weight
 
 
 def with_moments(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

@@ -38,11 +38,13 @@ class Moment(NamedTuple):
         seed: (2,) int64, ``dropout_seed`` of the training and the epoch; (n_networks, 2) of several networks.
         step: Scalar int32, from 0 in each epoch.
         number: Of the step in the whole training, a float32 from 1.
+        share: The batch's rows as a share of those of a full batch, a float32.
     """
 
     seed: Tensor
     step: Tensor
     number: Tensor
+    share: Tensor
 
 
 class Passed(NamedTuple):
@@ -97,7 +99,7 @@ def _taped(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, m
     losses, error = _mean_loss(program, outputs, batch)
     gradients = tape.gradient(outputs, values, error)
     for held, of_batch in zip(fixed, moments, strict=False):  # after the moving ones come the pieces
-        held.assign(moved(held, of_batch, moment.number))
+        held.assign(moved(held, of_batch, moment.number, moment.share))
     return Passed(losses, outputs, gradients)
 
 

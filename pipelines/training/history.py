@@ -54,6 +54,10 @@ class Checkpoint:
     epochs: int = 0
 
 
+EMPTY_SHA256 = hashlib.sha256().hexdigest()
+"""Hash of no content, which earlier versions recorded for a training without a model."""
+
+
 def sha256(content: bytes) -> str:
     """Returns the hash that identifies a model file, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,13 +24,15 @@ from search.finals.result import FinalistsResult
 from search.home.settings import Settings, read_settings
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow
+from search.optimization.run_records import recorded_results
 from search.optimization.studies import is_begun, load_study, load_writable_study
 from search.optimization.studies.loading import recorded_spec
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import StudySpec
-from search.storage import storage_errors
-from search.storage.attributes import CHANGED_OVER, ELAPSED, SPEC
+from search.storage import StoredStudy, storage_errors
+from search.storage.attributes import CHANGED_OVER, ELAPSED, FINALS_ELAPSED, SPEC
+from search.tracking.run_names import finalist_trial
 
 _START_S = 5.0
 """To start the workers again."""
@@ -77,7 +80,17 @@ def run_automatically(
     observer.note(reason)
     if rounds is None:
         return AutomaticResult(found, None, reason)
-    return AutomaticResult(found, run_plan(spec.name, rounds, home=home, pool=pool, observer=observer), reason)
+    began = time.monotonic()
+    finals = run_plan(spec.name, rounds, home=home, pool=pool, observer=observer)
+    _record_time(spec, read_settings(home), time.monotonic() - began)
+    return AutomaticResult(found, finals, reason)
+
+
+def _record_time(spec: StudySpec, settings: Settings, elapsed_s: float) -> None:
+    """Adds the time of finals to that of earlier ones: a larger timeout counts all of it."""
+    with storage_errors(settings):
+        study = load_writable_study(settings, spec.name)
+        study.set_user_attr(FINALS_ELAPSED, study.user_attrs.get(FINALS_ELAPSED, 0.0) + elapsed_s)
 
 
 def _require_enough(spec: StudySpec, settings: Settings) -> None:
@@ -109,20 +122,23 @@ def _changed_over(spec: StudySpec, found: StudyResult, settings: Settings) -> tu
         known = study.user_attrs.get(CHANGED_OVER, {})
         if now.items() <= known.items():
             return Rounds(tuple(known["sizes"])) if known["sizes"] else None, known["reason"]
-        rounds, reason = _change_over(spec, found, float(study.user_attrs.get(ELAPSED, 0.0)))
+        rounds, reason = _change_over(spec, found, study)
         study.set_user_attr(CHANGED_OVER, now | {"sizes": rounds and list(rounds.sizes), "reason": reason})
     return rounds, reason
 
 
-def _change_over(spec: StudySpec, found: StudyResult, elapsed_s: float) -> tuple[Rounds | None, str]:
+def _change_over(spec: StudySpec, found: StudyResult, study: StoredStudy) -> tuple[Rounds | None, str]:
     """The finals that the rest of the budget has room for, and why the search ends here, as a line."""
     n_trained = sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
-    left = math.inf if spec.trials is None else spec.trials - n_trained
-    rounds = (
-        rounds_for(int(left), fewest(spec.trials))
-        if spec.timeout_s is None
-        else _rounds_in_time(spec, found, elapsed_s, left)
-    )
+    # Finals of a smaller budget; those of a version that did not record the change are of this one.
+    earlier = recorded_results(study) if CHANGED_OVER in study.user_attrs else ()
+    n_before = sum(finalist_trial(name) is not None for name in earlier)
+    left = math.inf if spec.trials is None else spec.trials - n_trained - n_before
+    if spec.timeout_s is None:
+        rounds = rounds_for(int(left), fewest(spec.trials))
+    else:
+        elapsed_s = sum(study.user_attrs.get(key, 0.0) for key in (ELAPSED, FINALS_ELAPSED))
+        rounds = _rounds_in_time(spec, found, elapsed_s, left)
     used = f"{n_trained} of {spec.trials} trainings" if spec.timeout_s is None else f"{n_trained} trials"
     if rounds is None:
         return None, f"study {spec.name}: no finalists after {used}: the rest of the budget is too small for new seeds"

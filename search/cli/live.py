@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ def watching() -> Iterator[Observer]:
     if is_quiet():
         yield Observer()
         return
-    if is_json() or not console.is_terminal or console.is_dumb_terminal:
+    if is_json() or not _can_redraw(console):
         yield PlainLines(console)
         return
     # A thread redraws once a second: the time goes on while the start-up waits.
@@ -42,11 +43,16 @@ def watching() -> Iterator[Observer]:
 def working(what: str) -> Iterator[None]:
     """Shows on a terminal what a command does, ``testing the winner``, and since when, until it is done."""
     console = open_console(stderr=True)
-    if is_json() or is_quiet() or not console.is_terminal or console.is_dumb_terminal:
+    if is_json() or is_quiet() or not _can_redraw(console):
         yield
         return
     with Live(StartUp(what), console=console, refresh_per_second=1, transient=True):
         yield
+
+
+def _can_redraw(console: Console) -> bool:
+    """Whether stderr is a terminal with a cursor; FORCE_COLOR, which Rich takes for one, asks for colors alone."""
+    return sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
 class StartUp:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
 
 from pipelines.errors import MlpSearchError
-from pipelines.training.history import sha256
+from pipelines.training.history import EMPTY_SHA256, sha256
 from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
 from search.finals.training import refit_metrics
@@ -100,7 +100,8 @@ def _files(view: StudyView, run: Run, copies: Copies) -> Iterator[Finding]:
     """Checks the files whose hashes a run has in its tags; a trial copied from another one has no files."""
     tags, run_id = run.data.tags, run.info.run_id
     for name, tag in ((MODEL_FILE, MODEL_TAG), (CHECKPOINT_FILE, CHECKPOINT_TAG)):
-        if tag in tags and "copied_from" not in tags and LOST + name not in tags:
+        is_expected = tags.get(tag, EMPTY_SHA256) != EMPTY_SHA256
+        if is_expected and "copied_from" not in tags and LOST + name not in tags:
             file = RecordedFile(view.client, run.info.artifact_uri, name, tags[tag])
             set_tag = partial(view.client.set_tag, run_id, LOST + name)
             yield from file.findings(f"{view.name}: {run.info.run_name}", copies, set_tag)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.errors import SpecError
@@ -12,6 +14,7 @@ from search.finals.result import FinalistsResult, Model
 from search.finals.selection import EverySeed, Plan
 from search.finals.training import FinalistQueue, FinalsTrainer
 from search.scheduling.progress import Observer
+from search.spec import StudySpec, override
 from search.workers.start import prepare_pool
 
 
@@ -22,6 +25,8 @@ def run_finalists(
     seeds: int = 5,
     refit: bool | None = None,
     ensemble: bool = False,
+    slots: int | None = None,
+    gpus: str | None = None,
     home: Path | None = None,
     pool: str = "local",
     observer: Observer | None = None,
@@ -38,6 +43,8 @@ def run_finalists(
             does what the study's finalists did before; the first ones do it where the study has one split.
         ensemble: Whether the winner's networks of all seeds become one model, which predicts their mean. With ``refit``
             true they are refits, as many as there are seeds.
+        slots: Trainings at the same time; the study's by default.
+        gpus: Number of GPUs, or their indexes or UUIDs; the study's by default.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
         pool: Where they are trained; see ``run_study``.
         observer: Is told of every change; None for nobody.
@@ -53,7 +60,9 @@ def run_finalists(
     if ensemble:
         require_seeds(seeds)
     model = _model_of(refit=refit, ensemble=ensemble)
-    return run_plan(name, EverySeed((top,) * seeds), model=model, home=home, pool=pool, observer=observer)
+    workers = {"slots": slots, "gpus": gpus}
+    plan = EverySeed((top,) * seeds)
+    return run_plan(name, plan, model=model, workers=workers, home=home, pool=pool, observer=observer)
 
 
 def _model_of(*, refit: bool | None, ensemble: bool) -> Model | None:
@@ -68,6 +77,7 @@ def run_plan(
     plan: Plan,
     *,
     model: Model | None = None,
+    workers: Mapping[str, object] | None = None,
     home: Path | None = None,
     pool: str = "local",
     observer: Observer | None = None,
@@ -78,11 +88,21 @@ def run_plan(
         name: The study.
         plan: Says which runs there are.
         model: Of the study; None keeps the one that it has, and lets the plan choose for its first finals.
+        workers: Values of ``[workers]`` by their key; None keeps the study's, and so does None for one of them.
         home: As for ``run_finalists``, like the others.
         pool: See there.
         observer: See there.
     """
     prepare_pool(pool)
     with exclusive_study(name, home, observer or Observer()) as (context, dataset):
+        context = replace(context, spec=_with_workers(context.spec, workers or {}, pool))
         queue = FinalistQueue(context, dataset, candidates(context.study, plan.sizes[0]), plan)
         return FinalsTrainer(context, dataset, queue, pool).run(model)
+
+
+def _with_workers(spec: StudySpec, given: Mapping[str, object], pool: str) -> StudySpec:
+    """The study with other workers; which GPUs of this machine its search used says nothing to another pool."""
+    if pool != "local":
+        spec = replace(spec, workers=replace(spec.workers, gpus=None, trials_per_gpu=None))
+    wanted = {key: value for key, value in given.items() if value is not None}
+    return replace(spec, workers=override(spec, **wanted).workers) if wanted else spec

@@ -10,7 +10,7 @@ from pipelines.data.datasets import Dataset
 from search.devices.work import Shape
 from search.home.settings import read_settings
 from search.optimization.provenance import open_runs, run_tags
-from search.optimization.studies import load_own_study, precision_rule, study_data
+from search.optimization.studies import load_own_study, load_writable_study, precision_rule, study_data
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import Recovery
@@ -38,7 +38,7 @@ def exclusive_study(name: str, home: Path | None, observer: Observer) -> Iterato
     observer.waiting("opening the databases, and waiting for MLflow")
     open_home(settings)
     with storage_errors(settings), sole_lock(settings, name) as own:
-        study = load_own_study(own, name)
+        study = load_writable_study(own, name)
         with Tracker(lambda: open_runs(own, spec, dataset), observer.note) as tracker:
             tracker.wait_connected()
             Recovery(study, own, tracker).deliver_left()

@@ -24,6 +24,7 @@ class FinalistsResult(HtmlResult):
         study: The study's name.
         verdict: The winner and the others; None if the finals were interrupted before.
         refit_run_id: The run that trained the winner on training and validation rows together; None without a refit.
+        refit_failure: Why that training failed; "" where it did not.
         seal_opened: How often the held-out test of the study was read.
         interrupted: Whether Ctrl-C ended it; the same call resumes it.
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
@@ -45,6 +46,7 @@ class FinalistsResult(HtmlResult):
     folds: int = 1
     ensemble: Ensemble | None = None
     model: Model | None = None
+    refit_failure: str = ""
 
     @property
     def _shown(self) -> Mapping[str, object]:

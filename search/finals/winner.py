@@ -14,7 +14,7 @@ from pipelines.objectives import Objective
 from pipelines.training.history import require_sha256
 from search.finals.finalist import Candidate, candidate_of, candidates, make_finalist
 from search.optimization.leaderboard import best_value, folds_of, objective_of, trial_row
-from search.optimization.run_records import recorded_results
+from search.optimization.run_records import has_model, recorded_results
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import RESULT, SPEC, VERDICT
 from search.tracking.entries import MODEL_FILE
@@ -108,7 +108,7 @@ def ensemble_parts(study: optuna.Study) -> tuple[str, list[Winner]]:
     if verdict.get("model") != "refit-ensemble":
         return ensemble_run_name(number, n_seeds), finalists
     finalist = make_finalist(finalists[0].candidate, n_seeds, results)
-    trained = [name for name in finalist.refit_runs if results.get(name, {}).get("model_sha256")]
+    trained = [name for name in finalist.refit_runs if has_model(results.get(name, {}))]
     of_finalists = [results[run.run_name] for run in finalists]
     refits = [_winner(study, finalist.candidate, "refit", name, results[name], of_finalists) for name in trained]
     return finalist.refit_ensemble_run, refits
@@ -122,7 +122,7 @@ def _finals_winner(study: optuna.Study, number: int, n_seeds: int, roles: Sequen
     finalist = make_finalist(candidate, n_seeds, results)
     made = {"refit": finalist.refit_run, "refit-ensemble": finalist.refit_ensemble_run}
     made["ensemble"] = ensemble_run_name(number, n_seeds)
-    role = next((role for role in roles if results.get(made[role], {}).get("model_sha256")), "finalist")
+    role = next((role for role in roles if has_model(results.get(made[role], {}))), "finalist")
     if role in made:
         chosen = made[role]
     else:

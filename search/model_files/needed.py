@@ -9,6 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from search.optimization.leaderboard import TrialRow
+from search.optimization.run_records import has_model
 from search.storage.attributes import RECORD, RESULT, SEAL, VERDICT
 from search.tracking.run_names import finalist_trial
 
@@ -46,4 +47,4 @@ def _configurations(complete: Sequence[TrialRow]) -> list[TrialRow]:
 def has_model_file(trial: FrozenTrial) -> bool:
     """Whether a trial had a model file when it ended; one with the result of an equal trial had none."""
     result = trial.user_attrs.get(RESULT, {})
-    return bool(result.get("model_sha256")) and "copied_from" not in result
+    return has_model(result) and "copied_from" not in result

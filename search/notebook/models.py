@@ -14,6 +14,7 @@ from pipelines.files.archives import Array
 from search.finals.winner import fetch_model, trial_model
 from search.home.settings import read_settings
 from search.home.startup import prepare_inference
+from search.optimization.run_records import has_model
 from search.optimization.studies import load_own_study, study_data
 from search.reporting.charts import confusion, residuals
 from search.storage.attributes import RESULT
@@ -57,7 +58,7 @@ def load_model(study: str, number: int, home: Path | None) -> keras.Model:
     """
     settings = read_settings(home)
     found = load_own_study(settings, study)
-    if not found.trial(number).user_attrs.get(RESULT, {}).get("model_sha256"):
+    if not has_model(found.trial(number).user_attrs.get(RESULT, {})):
         raise NotFoundError(f"trial {number} of study {study!r}: must have a model, but has none: choose another trial")
     model = trial_model(found, number)
     content = fetch_model(connect(settings), settings.spool, study, model)

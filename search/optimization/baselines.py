@@ -196,8 +196,9 @@ class Comparison:
         if self.value is None:
             return f"{line}."
         sign = 1 if self.maximize else -1
-        # Values are float32 where a training reports them.
-        is_beaten = sign * (self.value - baseline) > 1e-6 * max(1.0, abs(baseline))
+        # Values are float32 where a training reports them. An error may be small in its unit, a score is at most 1.
+        size = 1.0 if self.maximize else max(abs(self.value), abs(baseline))
+        is_beaten = sign * (self.value - baseline) > 1e-6 * size
         return f"{line}." if is_beaten else f"{line}: {what} does not beat it."
 
 

@@ -21,7 +21,7 @@ from search.spec import StudySpec, spec_from_dict
 from search.spec.conditions import Sizes, broken_conditions, without_effect
 from search.spec.space import SearchSpace
 from search.storage import StoredStudy, storage_errors
-from search.storage.attributes import ENQUEUED, FACTS, SPEC
+from search.storage.attributes import ELAPSED, ENQUEUED, FACTS, SPEC
 from search.storage.sharing import exclusive_access
 
 _PLACE = "enqueue, start[0]."
@@ -82,7 +82,7 @@ def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None)
     if problems := broken_conditions(spec.space, configuration, _sizes(study, configuration), given):
         raise SpecError(problems)
     params = spec.space.params(configuration)
-    _require_new(study, spec.space, params)
+    _require_new(study, spec, params)
     with study.transaction():
         # A trial's number says whether it has a start configuration: those that no trial has yet come first.
         for start in spec.start[study.n_trials :]:
@@ -90,6 +90,7 @@ def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None)
         number = study.enqueue(params)
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     has_budget = spec.trials is None or sum(state.is_finished() for state in states) < spec.trials
+    has_budget &= spec.timeout_s is None or study.user_attrs.get(ELAPSED, 0.0) < spec.timeout_s
     waiting = states.count(TrialState.WAITING)
     return Enqueued(study.study_name, number, configuration.to_json(), waiting, has_budget)
 
@@ -131,13 +132,14 @@ def _sizes(study: StoredStudy, configuration: Hyperparameters) -> Sizes | None:
     return data["features"], data["classes"] or 1, 0
 
 
-def _require_new(study: StoredStudy, space: SearchSpace, params: Mapping[str, Any]) -> None:
+def _require_new(study: StoredStudy, spec: StudySpec, params: Mapping[str, Any]) -> None:
+    space, trials = spec.space, study.get_trials(deepcopy=False)
     key = space.key(params)
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state != TrialState.FAIL and _key(trial, space) == key:
-            raise SpecError(
-                f"study {study.study_name!r}: an enqueued configuration must be new, but trial {trial.number} has it"
-            )
+    known = [trial.number for trial in trials if trial.state != TrialState.FAIL and _key(trial, space) == key]
+    coming = [n for n, start in enumerate(spec.start) if n >= len(trials) and space.key(space.params(start)) == key]
+    if known or coming:
+        owner = f"trial {known[0]} has it" if known else f"it is start[{coming[0]}] of the study, which comes next"
+        raise SpecError(f"study {study.study_name!r}: an enqueued configuration must be new, but {owner}")
 
 
 def _key(trial: FrozenTrial, space: SearchSpace) -> tuple[object, ...] | None:

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.exceptions import UpdateFinishedTrialError
 
 from pipelines.objectives import OBJECTIVES
+from pipelines.training.history import EMPTY_SHA256
 from search.optimization.leaderboard import trial_row
 from search.storage.attributes import PRUNED_AT, RECORD, RUN_ID, run_id_key
 from search.storage.stored_study import StoredStudy
@@ -54,6 +55,11 @@ def tags_of(state: str, result: Mapping[str, object]) -> dict[str, str]:
     tags = {"trial.state": state, "stop_reason": str(result.get("stop_reason", ""))}
     noted = ("model_sha256", "copied_from", "message", PRUNED_AT)
     return tags | {key: str(result[key]) for key in noted if result.get(key) not in (None, "")}
+
+
+def has_model(result: Mapping[str, Any]) -> bool:
+    """Whether a training kept a model."""
+    return result.get("model_sha256", "") not in ("", EMPTY_SHA256)
 
 
 def record_result(study: StoredStudy, entry: Entry) -> None:

@@ -271,9 +271,9 @@ def _by_contributions(own: Predictions, other: Predictions, name: str, metric: s
     compared, what = _COMPARED[metric]
     own = own if own.group is not None else replace(own, group=other.group)
     sign = -1 if compared in _LOWER_IS_BETTER else 1
-    difference = sign * (own.parts(compared).value - other.parts(compared).value)
+    scores = [model.parts(compared).value for model in (own, other)]
     values = [model.parts(metric).value for model in (own, other)]
     both = f"test {metric} {value_text(values[0])}, {name} has {value_text(values[1])}"
-    is_better = difference > _ROUNDING * max(map(abs, values))
+    is_better = sign * (scores[0] - scores[1]) > _ROUNDING * max(map(abs, scores))
     p_value = exchange_test(compared, own, other)
     return _Comparison(f"the sign-flip permutation test of {what}", both, len(own.truth), is_better, p_value)

@@ -5,9 +5,10 @@ The code is a package whose name no program of its user has.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,6 +112,11 @@ class Usage:
     figure: str | None = None
 
 
+_MAX_CARD = 5000
+"""Characters of a description in MLflow's tables on PostgreSQL."""
+_MAX_CLASSES, _NAMES_LENGTH = 20, 1000
+
+
 def model_card(
     tags: Mapping[str, str], dataset: Dataset, data: DataConfig, winner: Winner, record: ModelRecord, use: Usage
 ) -> str:
@@ -131,9 +137,10 @@ def model_card(
     environment = Environment(loader=loader, undefined=StrictUndefined)  # noqa: S701
     environment.filters |= {"plain": plain, "times": times, "value_text": value_text}
     known = {name: tagged(tags, f"test_{name}") for name in dict.fromkeys((winner.objective.metric, *SHOWN_METRICS))}
-    return environment.get_template("model_card.md.j2").render(
+    card = environment.get_template("model_card.md.j2").render(
         tags=tags,
         dataset=dataset,
+        class_names=_shown_names(dataset.class_names),
         source=Path(data.source).name,
         target=data.target,
         params=winner.candidate.hyperparameters.to_json(),
@@ -145,6 +152,14 @@ def model_card(
         # MLflow's page takes an address without a server from its own.
         figure=use.figure and f"get-artifact?path={quote(use.figure, safe='')}&run_uuid={winner.run_id}",
     )
+    return card if len(card) <= _MAX_CARD else f"{card[: _MAX_CARD - 1]}…"
+
+
+def _shown_names(names: Sequence[str]) -> list[str]:
+    """The first names of classes, in Markdown, as far as the card has room for them."""
+    shown = list(map(plain, names[:_MAX_CLASSES]))
+    ends = itertools.accumulate(len(name) + 2 for name in shown)
+    return [name for name, end in zip(shown, ends, strict=True) if end <= _NAMES_LENGTH]
 
 
 def _ends(record: ModelRecord) -> tuple[float, float] | None:

@@ -207,7 +207,8 @@ def _signature(dataset: Dataset) -> ModelSignature:
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
-    outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, dataset.n_outputs))])
+    target = dataset.preprocessing.target
+    outputs = Schema([TensorSpec(np.dtype(target.dtype if target else np.float32), (-1, dataset.n_outputs))])
     if (encoder := dataset.preprocessing.columns) is None:
         return ModelSignature(Schema([TensorSpec(dataset.training.x.dtype, (-1, *dataset.input_shape))]), outputs)
     columns = [

@@ -67,6 +67,11 @@ class JobRunner(ABC, Generic[J]):
         self.progress.stopping = "interrupted: finishing the epochs in training"
 
     @property
+    def was_asked_to_stop(self) -> bool:
+        """Whether ``interrupt`` was called, also if the jobs ended because of the timeout."""
+        return self._interrupt.is_set()
+
+    @property
     def interrupted(self) -> bool:
         """Whether ``interrupt`` ended the jobs."""
         return self._interrupt.is_set() and self._state is not RunnerState.TIMED_OUT

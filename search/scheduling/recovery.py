@@ -16,7 +16,7 @@ from search.storage.sharing import exclusive_access, requeue_abandoned
 from search.storage.stored_study import StoredStudy
 from search.tracking import Entry, Tracker
 from search.tracking.run_names import trial_run_name
-from search.tracking.spool import collect_spools, entries, read_entry
+from search.tracking.spool import collect_spools, entries, read_entry, remove_entry
 
 
 class Recovery:
@@ -65,10 +65,16 @@ class Recovery:
             # A power cut cost Optuna the trial: it is drawn and trained again, and its result replaces the entry.
             self._tracker.kill_left(entry.start.run_name)
             return
-        else:
-            tell(self._settings, self._study, [entry])
+        elif not tell(self._settings, self._study, [entry]) and self._has_other_result(entry):
+            remove_entry(folder)
+            return
         record_run_id(self._study, entry.start.run_name, "")
         self._tracker.deliver(folder)
+
+    def _has_other_result(self, entry: Entry) -> bool:
+        """Whether another process finished the trial of an entry, with a result and a run of its own."""
+        recorded = self._study.trial(entry.number or 0).user_attrs.get(RESULT, {})
+        return bool(recorded) and recorded.get("model_sha256") != entry.result.get("model_sha256")
 
     def others_train(self) -> int:
         """Number of trials that other processes train."""

@@ -42,6 +42,7 @@ from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy, open_storage, storage_errors
 from search.storage.attributes import FACTS
+from search.storage.sharing import search_lock
 from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
 from search.tracking.tracker import Tracker
@@ -64,7 +65,7 @@ class StudyResult:
         study: The study's name.
         rows: Every trial, the best first.
         wall_s: Seconds this run took.
-        interrupted: Whether Ctrl-C ended it; to resume, call it again.
+        interrupted: Whether Ctrl-C was pressed; to resume, call it again.
         undelivered: Runs that MLflow does not have yet; they wait in the spool.
         n_trained: Trials that this run finished; 0 where the study had used its budget before.
         waited_s: Seconds that the slots of this run waited for results of other slots, together.
@@ -111,7 +112,7 @@ def run_study(
         require_fit(space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
     observer.waiting("opening the databases")
     open_home(settings)
-    with storage_errors(settings), study_lock(settings, spec.name) as settings:
+    with storage_errors(settings), study_lock(settings, spec.name) as settings, search_lock(settings, spec.name):
         spec = settle_starts(settings, spec, dataset, observer.note)
         if spent := spent_study(settings, spec, dataset.fingerprint):
             used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
@@ -200,7 +201,7 @@ def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started:
         study.study_name,
         tuple(leaderboard(study)),
         time.monotonic() - started,
-        scheduler.interrupted,
+        scheduler.was_asked_to_stop,
         tracker.undelivered,
         scheduler.n_trained,
         round(scheduler.progress.waited_s, 3),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from search.scheduling.clock.trial_clock import TrialClock
 from search.scheduling.context import StudyContext
 from search.scheduling.dispatcher import Job
 from search.storage.attributes import PRUNED_AT, REQUEUED, VIRTUAL_SLOTS
-from search.storage.sharing import exclusive_access
+from search.storage.sharing import exclusive_access, have_beaten
 from search.tracking.run_names import trial_run_name
 from search.workers.tasks import StopReason, Task
 
@@ -64,6 +65,8 @@ class TrialSource:
         self._start = 0
         self._sampler = TrialSampler(context.spec, study, self._past if has_clock else None)
         study.sampler = self._sampler
+        self._own = set[int]()
+        self._began = time.monotonic()
         self.is_exhausted = False
         self.waits = False
 
@@ -113,17 +116,29 @@ class TrialSource:
         start = self._clock.start_of(waiting[0].number) if waiting else None
         if start is None:
             start = self._clock.next_start()
-        if start is None and not waiting and (n_slots := self._clock.add_slot()):
+        if start is None and not waiting and self._are_alive() and (n_slots := self._clock.add_slot()):
             self._context.observer.note(_MORE_SLOTS.format(n_slots, self._study.n_trials))
             start = self._clock.next_start()
         self._start = start or 0
         return start is not None
+
+    def _are_alive(self) -> bool:
+        """Whether other processes train all trials that run and are not this one's.
+
+        Those of a process that has died look alike until their heartbeats are missed, and they need no virtual slot.
+        """
+        if not self._context.settings.is_shared:
+            return True
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        others = {trial.number for trial in running} - self._own
+        return have_beaten(self._context.settings, self._study, others, time.monotonic() - self._began)
 
     def _past(self) -> list[FrozenTrial]:
         return self._clock.past(self._start) if self._clock else []
 
     def _ask(self, slot: Slot) -> TrialJob:
         context, trial = self._context, self._study.ask()
+        self._own.add(trial.number)
         self.record_heartbeats([trial])
         hyperparameters = context.spec.space.suggest(trial)
         if self._clock and self._clock.start_of(trial.number) is None:

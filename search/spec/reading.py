@@ -16,7 +16,7 @@ Defaults of what a file leaves out:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from pipelines.errors import SpecError
 from pipelines.files.sources import stem_of
 from pipelines.objectives import OBJECTIVES
 from search.home.text import printable
+from search.spec.conditions import without_effect
 from search.spec.defaults import PRESETS
 from search.spec.dimensions import Range, count, values
 from search.spec.rules import NAME_RULE, TABLES, is_name
@@ -63,7 +64,20 @@ def default_spec(source: str, **options: object) -> StudySpec:
     is_own = options.get("preset") is not None
     preset = str(options.pop("preset", None) or DEFAULT_PRESET)
     spec = _with({"data": {"source": source}, "space": {"preset": preset}}, options)
-    return replace(spec, has_default_space=not is_own)
+    return replace(spec, has_default_space=not is_own and not _own_dimensions(options))
+
+
+def _moved(starts: Sequence[Hyperparameters], space: SearchSpace) -> tuple[Hyperparameters, ...]:
+    """Starts that the user did not give, in a changed space; those that it has no room for are left out."""
+    given = [{name: v for name, v in start.to_json().items() if name in space.searched} for start in starts]
+    moved = [space.moved_into({name: v for name, v in g.items() if name not in without_effect(g)}) for g in given]
+    return tuple(Hyperparameters(**values) for values, problems in moved if not problems)
+
+
+def _own_dimensions(options: Mapping[str, object]) -> set[str]:
+    """The dimensions that options give, but for one that every space takes."""
+    named = {key for key, value in options.items() if value is not None}
+    return named & TABLES["space"].keys() - {"class_weight", "preset"}
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:
@@ -81,16 +95,18 @@ def override(spec: StudySpec, **options: object) -> StudySpec:
     document, named = spec.to_json(), {key for key, value in options.items() if value is not None}
     if spec.has_default_trials:
         del document["study"]["trials"]
-    if "preset" in named:
+    moves_starts = spec.has_default_starts and bool(named & TABLES["space"].keys())
+    if "preset" in named or moves_starts:
         del document["start"]
     found = _with(document, options)
     if "preset" in named:
         return found
     return replace(
         found,
+        start=_moved(spec.start, found.space) if moves_starts else found.start,
         of_preset=spec.of_preset - named,
         has_default_starts=spec.has_default_starts,
-        has_default_space=spec.has_default_space,
+        has_default_space=spec.has_default_space and not _own_dimensions(options),
     )
 
 
@@ -136,7 +152,8 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
 
 def _with(document: dict[str, Any], options: Mapping[str, object]) -> StudySpec:
     """Puts options at their place in the study file, so that one set of rules serves both."""
-    for key, value in options.items():
+    # A preset replaces the space, in which other options fix dimensions.
+    for key, value in sorted(options.items(), key=lambda item: item[0] != "preset"):
         if value is not None:
             table = next((name for name, rules in TABLES.items() if key in rules), "study")
             document[table] = ({} if key == "preset" else document.get(table, {})) | {key: value}

@@ -38,7 +38,7 @@ class WorkerSettings:
     Attributes:
         slots: Trials that train at the same time; None means one per GPU, or per core without GPUs.
         trial_timeout_s: Longest time for one trial, in seconds; None means no limit.
-        memory_mb: Resident memory in MB above which a worker is replaced between trials.
+        memory_mb: Resident memory in MB, beside the rows, above which a worker is replaced between trials.
         gpus: Number of visible GPUs, or their list as ``CUDA_VISIBLE_DEVICES`` names them; 0 means cores, None all.
         trials_per_gpu: Trials that share a GPU; ``auto`` forecasts how many fit, None means one.
         precision: Of the matrix products in training; None and ``auto`` take bfloat16 where it is faster. A study

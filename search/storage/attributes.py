@@ -25,8 +25,10 @@ VERDICT = "finalists"
 SEAL = "seal"
 GATE = "gate"
 
-# Of a study whose budget is shared between trials and seeds: what was decided when its search ended.
+# Of a study whose budget is shared between trials and seeds: what was decided when its search ended, and the time that
+# its finals took.
 CHANGED_OVER = "changed_over"
+FINALS_ELAPSED = "finals_elapsed_s"
 
 # Of a trial: its result, its run in MLflow, the epoch at which an audited trial would have been pruned, and whether it
 # was in training before and waits again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
@@ -51,9 +51,30 @@ def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
                     connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
 
 
+@contextmanager
+def search_lock(settings: Settings, name: str) -> Iterator[None]:
+    """Shows the other processes of a shared database that this one searches a study, until the block or it ends."""
+    if not settings.is_shared:
+        yield
+        return
+    with open_storage(settings).engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").detach()
+        connection.execute(sa.text("SELECT pg_advisory_lock_shared(:key)"), {"key": _search_key(name)})
+        try:
+            yield
+        finally:
+            with suppress(sa.exc.SQLAlchemyError):
+                connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
+
+
 def _key(name: str) -> int:
     """Key of a study's locks: the number guards its trials, its negative its finalists and its held-out test."""
     return int(study_slug(name)[:15], 16)
+
+
+def _search_key(name: str) -> int:
+    """Key of the lock that every process shares which searches a study."""
+    return _key(name) | 1 << 61
 
 
 @contextmanager
@@ -115,9 +136,26 @@ def abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTrial]:
 
 
 def is_searched(settings: Settings, study: StoredStudy) -> bool:
-    """Whether a process searches a study of a shared database: a trial has a heartbeat, or has just ended."""
-    trained = len(_running(study)) > len(abandoned(settings, study))
-    return trained or any(_is_recent(trial.datetime_complete) for trial in study.get_trials(deepcopy=False))
+    """Whether a process searches a study of a shared database: it holds ``search_lock``, or a trial has a heartbeat.
+
+    The database's server loses locks where it is restarted.
+    """
+    if len(_running(study)) > len(abandoned(settings, study)):
+        return True
+    # A lock's key is in two columns of 32 bits.
+    query = sa.text(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND (classid::bigint << 32) | objid::bigint = :key"
+    )
+    with open_storage(settings).engine.connect() as connection:
+        return bool(connection.execute(query, {"key": _search_key(study.study_name)}).scalar_one())
+
+
+def have_beaten(settings: Settings, study: StoredStudy, numbers: Collection[int], within_s: float) -> bool:
+    """Whether each of these running trials of a shared database had a heartbeat in the last seconds."""
+    silent_s = _silent_s(settings, study.study_name) if numbers else {}
+    return all(silent_s.get(number, within_s) < within_s for number in numbers)
 
 
 def _running(study: StoredStudy) -> list[FrozenTrial]:

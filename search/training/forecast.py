@@ -25,7 +25,7 @@ from search.scheduling.progress import Observer
 from search.scheduling.run_study import read_data
 from search.spec.study_spec import StudySpec
 from search.training.earlier import slowness
-from search.training.probes import Probes, n_bytes, train_probes
+from search.training.probes import Probes, train_probes
 from search.training.simulation import Timetable, middle_of, n_trials, simulate
 from search.workers import Outcome
 from search.workers.local_pool import warm_up
@@ -147,7 +147,7 @@ def _forecast(
         forecast_high_s=round(seconds[2], 1),
         trials_low=trials[0],
         trials_high=trials[2],
-        memory_mb=_memory_mb(probes.outcomes, n_bytes(dataset) - probes.n_bytes, len(slots)),
+        memory_mb=_memory_mb(probes.outcomes, dataset.n_bytes - probes.n_bytes, len(slots)),
         slots=len(slots),
         devices=tuple(slot.device for slot in slots),
         notes=dataset.notes,

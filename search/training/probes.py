@@ -59,7 +59,7 @@ def train_probes(
         runner.run()
     outcomes = [runner.outcomes[number] for number in range(len(probes))]
     cost = Cost.fit(probes, outcomes, shape)
-    return Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, n_bytes(few), rule)
+    return Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, few.n_bytes, rule)
 
 
 def _probe(spec: StudySpec, number: int, hyperparameters: Hyperparameters, shape: Shape) -> Task:
@@ -112,8 +112,3 @@ def _few_of_each_fold(dataset: Dataset, n_rows: int) -> Dataset:
     n_training = len(dataset.training.y)
     training, validation = dataset.training.at(kept[:n_training]), dataset.validation.at(kept[n_training:])
     return replace(dataset, training=training, validation=validation, fold_of=fold_of[kept])
-
-
-def n_bytes(dataset: Dataset) -> int:
-    """Size of the training and the validation rows in memory."""
-    return sum(array.nbytes for split in (dataset.training, dataset.validation) for array in (split.x, split.y))

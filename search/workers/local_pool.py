@@ -55,11 +55,11 @@ class LocalPool(BasePool["_LocalWorker"]):
     Args:
         dataset: The dataset of the tasks.
         slots: One process each.
-        memory_mb: A process that holds more memory after a task is replaced by a new one.
+        memory_mb: A process that holds more memory after a task, beside its rows, is replaced by a new one.
     """
 
     def __init__(self, dataset: Dataset, slots: Sequence[Slot], *, memory_mb: int = 1000) -> None:
-        super().__init__(memory_mb)
+        super().__init__(memory_mb, dataset)
         self._data = SharedDataset(dataset)
         self._process_type: type[BaseProcess] = multiprocessing.get_context("spawn").Process
         if not any(slot.visible_devices for slot in slots):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
+from pipelines.data.datasets import Dataset
 from pipelines.training.history import EpochReport
 from search.devices.gpus import find_gpus
 from search.devices.precision import have_bfloat16
@@ -116,11 +117,12 @@ class BasePool(ABC, Generic[_W]):
     order. A slot is ``Ready`` before it takes a task: at first, and after the end of each task.
 
     Args:
-        memory_mb: A process that holds more memory after a task is replaced by a new one.
+        memory_mb: A process that holds more memory after a task, beside its rows, is replaced by a new one.
+        dataset: The dataset of the tasks. A process maps its rows, and may copy them.
     """
 
-    def __init__(self, memory_mb: int) -> None:
-        self._memory_mb = memory_mb
+    def __init__(self, memory_mb: int, dataset: Dataset) -> None:
+        self._memory_mb = memory_mb + (2 * dataset.n_bytes >> 20)
         self._workers: dict[Slot, _W] = {}
 
     @abstractmethod

@@ -38,7 +38,7 @@ class RayPool(BasePool["_RayWorker"]):
         dataset: The dataset of the tasks; put into the object store once, and copied from there to each node once.
         address: Of the cluster's head, ``HOST:6379``; None starts Ray on this machine, to end with the pool.
         count: The most slots; an autoscaling cluster is asked to grow to them. None: what the nodes have.
-        memory_mb: An actor that holds more memory after a task is replaced by a new one.
+        memory_mb: An actor that holds more memory after a task, beside its rows, is replaced by a new one.
 
     Raises:
         UnavailableError: The cluster cannot be reached.
@@ -47,7 +47,7 @@ class RayPool(BasePool["_RayWorker"]):
     def __init__(
         self, dataset: Dataset, address: str | None = None, *, count: int | None = None, memory_mb: int = 1000
     ) -> None:
-        super().__init__(memory_mb)
+        super().__init__(memory_mb, dataset)
         self._count = count
         self._connected = not ray.is_initialized()
         if self._connected:

@@ -168,7 +168,7 @@ class _Kept:
                 best_epoch=seed.best_epoch,
                 best_value=seed.best_value,
                 model=model,
-                model_sha256=sha256(model),
+                model_sha256=sha256(model) if model else "",
                 checkpoint=self._saved_checkpoint(preprocessing),
                 n_parameters=_n_parameters(seed.weights[: self._training.network.n_trained]),
                 stop_reason="diverged" if seed.diverged else stop,

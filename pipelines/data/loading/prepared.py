@@ -19,31 +19,29 @@ from pipelines.files.roles import normalize
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """The targets of the rows of one split; ``y``, ``weight`` and ``group`` are those of a ``Split``."""
+    """The targets of the rows of one split; the attributes are those of a ``Split``."""
 
     y: Array
     weight: Array | None
     group: Array | None
+    mean_weight: float
 
     @classmethod
     def by_split(cls, source: Source, targets: Array, splits: Sequence[Array]) -> list[Answers]:
         """Returns those of the row numbers of each split, of (n_rows,) targets of all."""
         weight, group = source.roles.weight, source.roles.group
         numbers = None if group is None else np.unique(group, return_inverse=True)[1].astype(np.int32)
-        return [
-            cls(
-                targets[rows],
-                None if weight is None else normalize(weight[rows]),
-                None if numbers is None else numbers[rows],
-            )
-            for rows in splits
-        ]
+        found = []
+        for rows in splits:
+            own, mean = (None, 1.0) if weight is None else normalize(weight[rows])
+            found.append(cls(targets[rows], own, None if numbers is None else numbers[rows], mean))
+        return found
 
     def split(self, x: Array, first: int = 0) -> Split:
         """Returns these answers, from a row on, as those of (n_rows, *input_shape) rows."""
         rows = slice(first, first + len(x))
         weight, group = (None if it is None else it[rows] for it in (self.weight, self.group))
-        return Split(x, self.y[rows], weight, group)
+        return Split(x, self.y[rows], weight, group, self.mean_weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

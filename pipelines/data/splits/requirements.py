@@ -56,14 +56,18 @@ def require_weights(source_weight: Array | None, numbers: Array, classes: Sequen
         return
     for split in SPLITS:
         rows = getattr(shares, split)
-        weight = source_weight[rows]
-        if len(rows) and not weight.any():
-            raise DataError(f"data.weight: {split} rows must have weights above 0, got 0 in all {len(rows)}")
-        present: list[int] = np.unique(numbers[rows]).tolist() if classes else []
-        lost = [repr(classes[number]) for number in present if not weight[numbers[rows] == number].any()]
-        if lost:
-            rule = f"each class must have {split} rows with weights above 0"
-            raise DataError(f"data.weight: {rule}, got none of {listed(lost)}: correct the weights, or drop the class")
+        require_split_weights(source_weight[rows], numbers[rows], classes, split)
+
+
+def require_split_weights(weight: Array, numbers: Array, classes: Sequence[str], split: str) -> None:
+    """``require_weights`` of one split: (n_rows,) weights and class numbers of its rows."""
+    if len(weight) and not weight.any():
+        raise DataError(f"data.weight: {split} rows must have weights above 0, got 0 in all {len(weight)}")
+    present: list[int] = np.unique(numbers).tolist() if classes else []
+    lost = [repr(classes[number]) for number in present if not weight[numbers == number].any()]
+    if lost:
+        rule = f"each class must have {split} rows with weights above 0"
+        raise DataError(f"data.weight: {rule}, got none of {listed(lost)}: correct the weights, or drop the class")
 
 
 def require_two(classes: Sequence[str], place: str) -> None:

@@ -12,6 +12,7 @@ from pipelines.config import DataConfig, Transform
 from pipelines.data.targets.advice import advice, listed
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.files.columns import FINE
 
 _MIN_REGRESSION_ROWS = 10
 
@@ -93,6 +94,11 @@ class TargetScaling:
     def encode(self, values: Array) -> Array:
         """Converts (n_rows,) targets to what the network learns, (n_rows,) float32."""
         return ((self._transformed(values) - self.center) / self.scale).astype(np.float32)
+
+    @property
+    def dtype(self) -> str:
+        """Type in which outputs are converted: ``float64`` where float32 would lose differences between targets."""
+        return "float64" if np.spacing(np.float32(abs(self.center))) > FINE * self.scale else "float32"
 
     def decode(self, outputs: Array) -> Array:
         """Converts (n_rows,) outputs of the network to the target's own unit, (n_rows,) float64."""

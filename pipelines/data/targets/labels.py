@@ -122,7 +122,10 @@ def _as_classes(labels: Array, place: str) -> Array:
         return labels.astype(np.int64)
     if labels.dtype.kind in "SU":
         return _clean_texts(labels, place)
-    return labels if labels.dtype.kind in "iu" else labels.astype(str)
+    if labels.dtype.kind not in "iu":
+        return labels.astype(str)
+    # Splits may have other types, and NumPy joins uint64 and int64 as float64.
+    return labels.astype(np.int64) if labels.max(initial=0) <= np.iinfo(np.int64).max else labels
 
 
 def _clean_texts(labels: Array, place: str) -> Array:

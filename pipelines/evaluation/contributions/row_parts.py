@@ -92,8 +92,9 @@ def _loss(probabilities: Array, labels: Array, weights: Array) -> Parts:
 def _balanced_accuracy(probabilities: Array, labels: Array, weights: Array) -> Parts:
     right = probabilities.argmax(axis=1) == labels
     rows = np.bincount(labels, weights, probabilities.shape[1])
-    recalls = np.bincount(labels, weights * right, len(rows)) / np.where(rows > 0, rows, 1)
     has_rows = rows > 0
+    rows = np.where(has_rows, rows, 1)
+    recalls = np.bincount(labels, weights * right, len(rows)) / rows
     share = weights * len(labels) / rows[labels] / has_rows.sum()
     return Parts(float(recalls[has_rows].mean()), share * right, share * recalls[labels])
 
@@ -111,12 +112,16 @@ def _macro_f1(probabilities: Array, labels: Array, weights: Array) -> Parts:
 
 
 def _over_classes(of_class: Callable[[Array, Array, Array], Parts]) -> Callable[[Array, Array, Array], Parts]:
-    """The metric of class 1 of two classes, else the mean over the classes that have rows, and rows of others."""
+    """The metric of class 1 of two classes, else the mean over the classes that have rows, and rows of others.
+
+    Rows of weight 0 do not count.
+    """
 
     def mean(probabilities: Array, labels: Array, weights: Array) -> Parts:
         numbers = [1] if probabilities.shape[1] == 2 else range(probabilities.shape[1])
         truths = [(number, labels == number) for number in numbers]
-        found = [of_class(probabilities[:, k], truth, weights) for k, truth in truths if 0 < truth.sum() < len(truth)]
+        counted = weights > 0
+        found = [of_class(probabilities[:, k], t, weights) for k, t in truths if len(np.unique(t[counted])) == 2]
         if not found:
             return Parts(0.5, np.zeros(len(labels)), np.zeros(len(labels)))
         own, expected = (np.mean([getattr(it, name) for it in found], axis=0) for name in ("own", "expected"))
@@ -142,8 +147,7 @@ def _auc(scores: Array, truth: Array, weights: Array) -> Parts:
 
 def _average_precision(scores: Array, truth: Array, weights: Array) -> Parts:
     place, true, false = _counted(scores, truth, weights)
-    n_above = np.cumsum((true + false)[::-1])[::-1]
-    precision = np.cumsum(true[::-1])[::-1] / n_above
+    precision, n_above = _precision(true, false)
     average = float(np.sum(true * precision) / true.sum())
     # A row changes the precision at its own score and at every score below.
     gains, losses = np.cumsum(true / n_above)[place], np.cumsum(true * precision / n_above)[place]
@@ -151,11 +155,17 @@ def _average_precision(scores: Array, truth: Array, weights: Array) -> Parts:
     return Parts(average, share * (truth * (precision[place] + gains) - losses), share * truth * average)
 
 
+def _precision(true: Array, false: Array) -> tuple[Array, Array]:
+    """The precision among the rows at each place or above, and their weight, which is above 0 for weights of 0 too."""
+    n_above = np.maximum(np.cumsum((true + false)[::-1])[::-1], np.finfo(np.float64).tiny)
+    return np.cumsum(true[::-1])[::-1] / n_above, n_above
+
+
 def _precisions(scores: Array, truth: Array, weights: Array) -> Parts:
     """Average precision as the mean of the true rows' precisions, as if the false rows were given."""
     found = _average_precision(scores, truth, weights)
     place, true, false = _counted(scores, truth, weights)
-    precision = (np.cumsum(true[::-1]) / np.cumsum((true + false)[::-1]))[::-1]
+    precision, _ = _precision(true, false)
     return replace(found, own=weights * len(truth) / true.sum() * truth * precision[place])
 
 

@@ -131,10 +131,15 @@ class Parts:
         target, n_outputs = preprocessing.target, preprocessing.n_outputs
         activation = "softmax" if target is None else None
         layers = [self.dense(n_outputs, output_name(n_outputs), activation)]
+        dtype = "float32" if target is None else target.dtype
         if target is not None:
-            layers.append(keras.layers.Rescaling(target.scale, target.center, dtype="float32", name="unit"))
+            # Keras makes float32 of a layer's numbers, also where the layer computes in float64.
+            center = float(np.float32(target.center)) if dtype == "float64" else 0.0
+            layers.append(keras.layers.Rescaling(target.scale, target.center - center, dtype=dtype, name="unit"))
+            if center:
+                layers.append(keras.layers.Rescaling(1.0, center, dtype=dtype, name="center"))
             if target.transform == "log":
-                layers.append(keras.layers.Activation("exponential", dtype="float32", name="exponential"))
+                layers.append(keras.layers.Activation("exponential", dtype=dtype, name="exponential"))
         if self.n_networks is not None:
-            layers.append(keras.layers.GlobalAveragePooling1D("channels_last", dtype="float32", name="mean"))
+            layers.append(keras.layers.GlobalAveragePooling1D("channels_last", dtype=dtype, name="mean"))
         return layers

@@ -11,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 import search
-from search.cli.options import Home, Pool, Study, option
+from search.cli.options import Gpus, Home, Pool, Study, Workers, option, options_named
 from search.home.text import ordinal, times
 from search.reporting import display
 from search.reporting.screen import Table
@@ -36,6 +36,8 @@ def finalists(
         bool | None, typer.Option("--refit/--no-refit", help=_REFIT, show_default="refit, unless the study has folds")
     ] = None,
     ensemble: Together = False,
+    workers: Workers = None,
+    gpus: Gpus = None,
     pool: Pool = "local",
     home: Home = None,
 ) -> None:
@@ -48,14 +50,12 @@ def finalists(
     prepare_pool(pool)  # another process imports TensorFlow, while this one imports the rest
     from search.cli.live import watching
 
-    with watching() as observer:
+    with watching() as observer, options_named(slots="--workers"):
         result = search.run_finalists(
-            study, top=top, seeds=seeds, refit=refit, ensemble=ensemble, home=home, pool=pool, observer=observer
-        )
-    if result.verdict is not None:
-        each = f"{seeds} seeds each" + (f", means of {result.folds} folds" if result.folds > 1 else "")
-        tables = verdict_tables(result, result.verdict, f"finalists of study {study}, {each}")
-        display.show(tables, verdict_document(result, result.verdict))
+            study, top=top, seeds=seeds, refit=refit, ensemble=ensemble, slots=workers, gpus=gpus, home=home, pool=pool,
+            observer=observer,
+        )  # fmt: skip
+    _show_finals(result, seeds)
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
@@ -63,6 +63,13 @@ def finalists(
         display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
         return
     display.suggest(display.command("evaluate", study, home=home), "tests the winner on held-out rows, once")
+
+
+def _show_finals(result: search.FinalistsResult, seeds: int) -> None:
+    if result.verdict is not None:
+        each = f"{seeds} seeds each" + (f", means of {result.folds} folds" if result.folds > 1 else "")
+        tables = verdict_tables(result, result.verdict, f"finalists of study {result.study}, {each}")
+        display.show(tables, verdict_document(result, result.verdict))
 
 
 def evaluate(study: Study, again: Again = False, home: Home = None) -> None:
@@ -110,7 +117,7 @@ def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) ->
     document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
     objective = verdict.winner.objective
     document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
-    document |= {"refit_run_id": result.refit_run_id, "model": result.model}
+    document |= display.fields(result, "refit_run_id", "refit_failure", "model")
     document["ensemble"] = asdict(result.ensemble) if result.ensemble else None
     return document | display.fields(verdict, "expected", "expected_interval") | display.fields(result, "folds")
 
@@ -153,9 +160,12 @@ def _expected_lines(verdict: search.Verdict) -> list[str]:
 
 def _refit_lines(result: search.FinalistsResult, verdict: search.Verdict) -> list[str]:
     """Names the refit where it is the model of the study."""
-    if result.model != "refit" or result.refit_run_id is None:
-        return []
     run = verdict.winner.refit_run
+    if result.model != "refit" or not (result.refit_run_id or result.refit_failure):
+        return []
+    if result.refit_failure:
+        used = "evaluate, promote and predict use the winner's finalist with the median value"
+        return [f"{run} failed ({result.refit_failure}): {used}; finalists {result.study} trains it again."]
     return [f"{run} is the winner trained again, with the validation rows: evaluate, promote and predict use it."]
 
 

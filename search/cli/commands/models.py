@@ -163,7 +163,8 @@ def _write(result: search.Predictions, path: Path) -> None:
     try:
         result.to_frame().to_csv(path, index=False)
     except OSError as error:
-        raise UnavailableError(f"--output {path}: cannot be written ({error.strerror}); choose another") from error
+        reason = error.strerror or error  # pandas gives no number where the folder is missing
+        raise UnavailableError(f"--output {path}: cannot be written ({reason}); choose another") from error
     display.message(f"wrote {path}")
 
 

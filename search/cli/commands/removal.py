@@ -72,6 +72,13 @@ def _confirm(what: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise typer.BadParameter("--yes: required when stdin is not a terminal; nothing was deleted")
-    if not typer.confirm(f"delete {what}?" if is_quiet() else "delete?", err=True):
+    try:
+        is_confirmed = typer.confirm(f"delete {what}?" if is_quiet() else "delete?", err=True)
+    except typer.Abort as error:
+        typer.echo(err=True)  # the cursor stands behind the question
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        is_confirmed = False  # the end of the input
+    if not is_confirmed:
         display.message("nothing was deleted")
         raise typer.Exit(1)

@@ -93,7 +93,10 @@ class FinalistRunner(JobRunner[FinalistJob]):
             result["row_scores"] = outcome.row_scores
         if job.task.keep_last:  # a refit trains on the validation rows
             result[OBJECTIVES[job.task.objective].best_key] = None
-        if not outcome.best_epoch:
-            message = "the loss was not a number from the first epoch on"
-            return ended(job, "FAIL", result | {"message": message}, {})
+        n_epochs = len(outcome.history)
+        # The epochs of a refit are those of the finalists' best ones: its last epoch alone is the model.
+        if not outcome.best_epoch or (job.task.keep_last and outcome.stop_reason == "diverged"):
+            when = f"after epoch {n_epochs}" if n_epochs else "from the first epoch on"
+            failed = {"message": f"the loss was not a number {when}", "model_sha256": ""}
+            return ended(job, "FAIL", result | failed, {})
         return ended(job, "COMPLETE", result, files_of(outcome))

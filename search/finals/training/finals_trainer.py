@@ -21,7 +21,7 @@ from search.finals.training.jobs import FinalistJob, joined, refit_job
 from search.home.interrupts import interruptible
 from search.optimization.leaderboard import baselines_of
 from search.optimization.provenance import majority_of
-from search.optimization.run_records import recorded_results
+from search.optimization.run_records import has_model, recorded_results
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Progress
 from search.scheduling.recovery import record_runs
@@ -89,9 +89,11 @@ class FinalsTrainer:
     def _result(self, verdict: Verdict | None, undelivered: int, *, interrupted: bool) -> FinalistsResult:
         """The result, once as many runs as possible have their ids."""
         study = self.context.study
-        run_id = recorded_results(study).get(verdict.winner.refit_run, {}).get("run_id") if verdict else None
+        refit = recorded_results(study).get(verdict.winner.refit_run, {}) if verdict else {}
+        run_id = refit["run_id"] if has_model(refit) else None
         opened = seal_opened(study.user_attrs)
         result = FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, undelivered)
+        result = replace(result, refit_failure=refit.get("message", ""))
         result = replace(result, majority=majority_of(self.dataset), baselines=baselines_of(study.user_attrs))
         result = replace(result, model=study.user_attrs[VERDICT].get("model") if verdict else None)
         return replace(result, folds=self.dataset.n_folds, ensemble=recorded_ensemble(study) if verdict else None)
@@ -105,7 +107,7 @@ class FinalsTrainer:
     def _train_refits(self, winner: Finalist, n_refits: int) -> bool:
         """Trains the winner on training and validation rows together; returns whether it was interrupted."""
         spec, done = self.context.spec, recorded_results(self.context.study)
-        missing = [n for n, name in enumerate(winner.refit_runs[:n_refits], 1) if name not in done]
+        missing = [n for n, name in enumerate(winner.refit_runs[:n_refits], 1) if not has_model(done.get(name, {}))]
         if not missing:
             return False
         jobs = iter([refit_job(self.context, self.dataset, winner, number) for number in missing])

@@ -15,15 +15,19 @@ from search.tracking.spool import has_spooled
 
 def spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> StoredStudy | None:
     """The study where its budget or its space is used up, so that no worker has to start; else None."""
-    if not is_begun(settings, spec.name) or has_spooled(settings, spec.name):
+    if not is_begun(settings, spec.name):
         return None
     study = open_study(settings, spec, fingerprint)
+    if _has_changed_over(study, spec):  # what is left in the spool is the finals' to deliver
+        return study
+    if has_spooled(settings, spec.name):
+        return None
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died in its last steps
         return None
     out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
-    is_over = out_of_trials or out_of_time or _has_changed_over(study, spec) or is_exhausted(study, spec.space)
+    is_over = out_of_trials or out_of_time or is_exhausted(study, spec.space)
     return study if is_over else None
 
 

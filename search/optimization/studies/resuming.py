@@ -73,7 +73,7 @@ def _with_recorded_ranges(spec: StudySpec, then: StudySpec) -> SearchSpace:
     brought = spec.of_preset & spec.space.dimensions.keys()
     recorded = {name: then.space.dimensions.get(name) for name in brought}
     for name in PRESETS:
-        preset = default_spec(spec.data.source, preset=name)
+        preset = default_spec(spec.data.source, preset=name, name=spec.name)
         for begun in (preset, replace(preset, has_default_space=True).narrowed()):
             if recorded == {name: begun.space.dimensions.get(name) for name in brought}:
                 return spec.space

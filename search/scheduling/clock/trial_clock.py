@@ -104,8 +104,8 @@ class TrialClock:
         """
         if not self._clock.is_full:
             return 0
-        recorded: int = self._study.user_attrs[VIRTUAL_SLOTS]  # another process may have added one
-        n_slots = max(self._clock.n_slots + 1, recorded)
+        recorded = self._study.user_attrs.get(VIRTUAL_SLOTS, 0)  # another process may have added one
+        n_slots = max(self._clock.n_slots + 1, int(recorded))
         self._study.set_user_attr(VIRTUAL_SLOTS, n_slots)
         self._clock.n_slots = n_slots
         return n_slots

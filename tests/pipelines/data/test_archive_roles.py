@@ -108,3 +108,48 @@ def test_shares_beside_own_rows_of_an_archive_are_named(tmp_path: Path):
         "data.validation_fraction: not used, got 0.3, but the file has validation rows of its own",
         "data.split_seed: not used, got 7, but no row is drawn at random",
     }
+
+
+def test_rows_of_two_splits_keep_their_relative_weights_where_they_are_joined(tmp_path: Path):
+    """Recent rows count more, as after a split by time; or one split has weights and the other has none."""
+    weight = np.where(ROW < N_ROWS // 2, 0.25, 2.0)
+    newer = {"sample_weight_val": np.full(30, 2.0), "sample_weight_test": np.ones(60)}
+    dataset = loading.load(archive(tmp_path, own=True, sample_weight=weight, **newer))
+    assert dataset.validation.weight is None
+    joined = dataset.training.joined(dataset.validation)
+    whole = np.concatenate([weight, newer["sample_weight_val"]])
+    assert joined.weight == pytest.approx(whole / whole.mean(), rel=1e-5)
+
+
+def test_validation_rows_of_its_own_are_in_no_group_of_the_training_rows(tmp_path: Path):
+    x = RNG.normal(size=(N_ROWS, 3)).astype(np.float32)
+    x[:, 0] = ROW
+    np.savez(tmp_path / "g.npz", x_train=x, y_train=TARGET, x_val=x[:30] + 0.5, y_val=TARGET[:30], groups=GROUP)
+    config = DataConfig(str(tmp_path / "g.npz"))
+    dataset, test = loading.load(config), sealed.open_test(config)
+    kept = [{*GROUP[split.x[:, 0].astype(int)]} for split in (dataset.training, test)]
+    assert len(test.y)
+    assert kept[0].isdisjoint(kept[1])
+    assert dataset.validation.group is not None
+    assert len({*dataset.validation.group}) == 30
+    assert {*dataset.validation.group}.isdisjoint(dataset.training.group)
+
+
+def test_weights_of_its_own_test_rows_are_checked_before_a_search(tmp_path: Path):
+    weights = {"sample_weight": WEIGHT, "sample_weight_val": WEIGHT[:30]}
+    for wrong, rule in (
+        (np.zeros(60), "some weights must be above 0, got 0 in every row"),
+        ((TARGET[:60] != TARGET[0]).astype(float), f"each class must have test rows .* got none of '{TARGET[0]}'"),
+    ):
+        config = archive(tmp_path, own=True, **weights, sample_weight_test=wrong)
+        with pytest.raises(DataError, match=rule):
+            loading.load(config)
+
+
+def test_labels_of_two_whole_types_are_the_same_classes(tmp_path: Path):
+    x, y = RNG.normal(size=(N_ROWS, 3)).astype(np.float32), RNG.integers(0, 2, N_ROWS)
+    own = {"x_train": x, "x_val": x[:30] + 1, "x_test": x[:60] + 2}
+    np.savez(tmp_path / "y.npz", **own, y_train=y.astype(np.uint64), y_val=y[:30].astype(np.int64), y_test=y[:60])
+    config = DataConfig(str(tmp_path / "y.npz"))
+    assert loading.load(config).class_names == ("0", "1")
+    assert (sealed.open_test(config).y == y[:60]).all()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
-from pipelines.config import DataConfig
+from pipelines.config import DataConfig, Scaling
 from pipelines.data import loading, sealed
 from pipelines.data.preprocessing import Preprocessing, learn_scaling
 from pipelines.encoding.encoder import TableEncoder
@@ -188,3 +188,28 @@ def test_scaling_is_learned_from_training_rows_alone(tmp_path: Path):
     scaled = (dataset.training.x - dataset.preprocessing.center) / dataset.preprocessing.scale
     assert scaled.min(axis=0).tolist() == pytest.approx([0, 0, 0])
     assert scaled.max(axis=0).tolist() == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize("scaling", ["auto", "minmax"])
+def test_a_text_that_a_csv_takes_for_missing_is_read_as_in_training(tmp_path: Path, scaling: Scaling):
+    """A Parquet file and a frame hold it as a text, or as a missing value."""
+    texts = ["None", "Attached", "Detached", "NA"]
+    frame = pd.DataFrame({"garage": texts * 15, "size": range(60)})
+    learned = TableEncoder.learn(frame, scaling=scaling)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    read = read_table(tmp_path / "rows.csv", learned.text_columns, learned.literal_columns)
+    np.testing.assert_array_equal(learned.encode(read), learned.encode(frame))
+
+    read = read_table(tmp_path / "rows.csv", (), ())
+    learned = TableEncoder.learn(read, scaling=scaling)
+    np.testing.assert_array_equal(learned.encode(frame), learned.encode(read))
+    assert not learned.unknown(frame)
+
+
+def test_points_are_decimal_points_in_a_file_whose_fields_commas_separate(tmp_path: Path):
+    """Though the training file had decimal commas, in which a point separates thousands."""
+    learned = TableEncoder.learn(pd.DataFrame({"size": [1.5, 12.25, 3.125, 7.5] * 5}), {"size": ","})
+    for text, expected in (("1.500\n3.125\n7", [1.5, 3.125, 7]), ('"1,5"\n"1.000,5"\n7', [1.5, 1000.5, 7])):
+        (tmp_path / "rows.csv").write_text(f"size,other\n{text.replace(chr(10), ',1' + chr(10))},1\n")
+        read = learned.in_own_form(read_table(tmp_path / "rows.csv", learned.text_columns, ()))
+        assert learned.encode(read)[:, 0].tolist() == expected

@@ -50,8 +50,8 @@ def test_weights_have_mean_one_in_each_split_and_are_no_feature(tmp_path: Path, 
         assert split.weight == pytest.approx(WEIGHT[rows] / WEIGHT[rows].mean(), rel=1e-5)
     assert dataset.input_shape == (2,)
     assert "column 'w': ignored, in data.weight" in dataset.notes
-    joined = dataset.training.joined(Split(dataset.validation.x, dataset.validation.y))
-    assert joined.weight[-1] == 1
+    joined, rows = dataset.training.joined(dataset.validation), np.concatenate(splits(dataset, test)[:2])
+    assert joined.weight == pytest.approx(WEIGHT[rows] / WEIGHT[rows].mean(), rel=1e-5), "as the source weighs them"
     assert dataset.fingerprint != load(frame, tmp_path / "own.csv", scaling="minmax").fingerprint
 
 

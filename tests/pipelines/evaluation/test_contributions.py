@@ -65,3 +65,17 @@ def test_the_record_of_numbers_keeps_their_mean_and_its_spread(n_rows: int):
     error = scores.std() / np.sqrt(n_rows)
     assert found.std() / np.sqrt(len(found)) == pytest.approx(error, rel=0.05)
     assert len(encode(scores)) < 60_000
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_row_of_weight_0_does_not_count(metric: str, n_classes: int):
+    """Also where such rows have the highest scores, or are the only ones of a class."""
+    predicted, truth = sample(metric, 200, n_classes, np.random.default_rng(2))
+    weight = np.ones(200)
+    weight[np.argsort(-predicted.reshape(200, -1)[:, -1])[:40]] = 0
+    if metric in CLASSIFICATION_SCORES and n_classes == 4:
+        weight[truth == 3] = 0
+    found, kept = contributions(metric, predicted, truth, weight), weight > 0
+    assert np.isfinite(found).all()
+    assert found.mean() == pytest.approx(score(metric, predicted[kept], truth[kept]))

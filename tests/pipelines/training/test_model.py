@@ -93,6 +93,25 @@ def test_a_regression_is_loaded_with_its_loss_and_answers_in_its_own_unit(
     keras.models.load_model(tmp_path / "model.h5")
 
 
+@pytest.mark.parametrize("n_networks", [1, 2])
+@pytest.mark.parametrize(("center", "spread"), [(1.7e9, 10.0), (1.7e12, 1000.0)])
+def test_a_target_whose_values_float32_cannot_tell_apart_keeps_its_digits(
+    center: float, spread: float, n_networks: int, tmp_path: Path
+) -> None:
+    """Such as Unix times that are close to each other."""
+    rng = np.random.default_rng(0)
+    target = TargetScaling.learn(rng.normal(center, spread, 500), "none")
+    preprocessing = replace(tiny_dataset().preprocessing, class_names=(), target=target)
+    weights = plain_weights((12, 24, 24, 1), 0)
+    stacked = weights if n_networks == 1 else [np.stack([weight, weight]) for weight in weights]
+    (tmp_path / "model.h5").write_bytes(to_h5(build_model(replace(HP, loss="mse"), preprocessing, stacked)))
+    model, x = keras.models.load_model(tmp_path / "model.h5"), rng.normal(size=(50, 12)).astype(np.float32)
+    plain = to_h5(build_model(replace(HP, loss="mse"), replace(preprocessing, target=TargetScaling(0.0, 1.0)), weights))
+    expected = target.decode(load_h5(plain, sha256(plain)).predict(x, verbose=0)[:, 0])
+    assert expected.std() > spread / 10
+    np.testing.assert_allclose(model.predict(x, verbose=0)[:, 0], expected, rtol=0, atol=spread / 1000)
+
+
 def rescaled(dataset: Dataset, factors: np.ndarray, offsets: np.ndarray, scaling: Scaling) -> Dataset:
     """The same rows in other units, with a scaling learned from them."""
 

@@ -15,9 +15,11 @@ from pipelines.errors import SpecError
 from search.automatic.run_auto import costs_s, searching
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow
+from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_writable_study
 from search.scheduling.progress import Observer
-from search.storage.attributes import CHANGED_OVER
+from search.storage.attributes import CHANGED_OVER, ELAPSED, FINALS_ELAPSED
+from search.tracking.run_names import finalist_trial
 
 
 class Notes(Observer):
@@ -104,3 +106,20 @@ def test_init_names_earlier_studies(first_run: Answer, finished_home: Path, tmp_
     assert missing.code == 1
     assert "study 'tyni': must be one of this home" in " ".join(missing.err.split())
     assert not (tmp_path / "other.toml").exists()
+
+
+def test_a_larger_budget_counts_the_finals_of_a_smaller_one(home: Path) -> None:
+    spec = small_spec("larger", trials=8, width={"low": 8, "high": 32}, epochs=2)
+    search.run_automatically(spec, home=home)
+    search.run_automatically(replace(spec, trials=16), home=home)
+    study = load_writable_study(read_settings(home), "larger")
+    runs = [name for name in recorded_results(study) if finalist_trial(name) is not None]
+    assert len(study.trials) == 8
+    assert len(runs) <= 8
+    assert study.user_attrs[FINALS_ELAPSED] > 0
+
+    study.set_user_attr(ELAPSED, 599.0)
+    study.set_user_attr(FINALS_ELAPSED, 390.0)
+    timed = search.run_automatically(replace(spec, trials=None, timeout_s=995.0), home=home)
+    assert timed.finals is None, "5 s of 995 are left, which the start of the workers takes"
+    assert "the rest of the budget is too small" in timed.changed_over

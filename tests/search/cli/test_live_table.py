@@ -266,3 +266,16 @@ class TestNarrowTerminals:
         shown = paper.file.getvalue().splitlines()
         assert max(map(len, shown)) <= 40
         assert " ".join(shown).split() == self.LONG.split()
+
+
+@pytest.mark.parametrize("is_forced", [False, True])
+def test_a_file_gets_lines_also_where_colors_are_forced(
+    is_forced: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FORCE_COLOR is common where tests run, and Rich takes it for a terminal."""
+    if is_forced:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    with live.watching() as observer, live.working("testing the winner"):
+        observer.update(progress())
+        observer.note("trial-0007 complete")
+    assert capsys.readouterr().err == "trial-0007 complete\n"

@@ -126,6 +126,21 @@ class TestVerbosity:
         assert answer.code == 1
         assert "5 model files" in answer.out + answer.err
 
+    @pytest.mark.parametrize(
+        ("ends", "code", "line"), [(EOFError, 1, "nothing was deleted"), (KeyboardInterrupt, 130, "interrupted")]
+    )
+    def test_a_question_may_be_left(
+        self, ends: type[BaseException], code: int, line: str, finished_home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Left(Typed):
+            def readline(self, size: int | None = -1, /) -> str:
+                raise ends
+
+        monkeypatch.setattr(sys, "stdin", Left())
+        answer = call("delete", "tiny", "--home", finished_home)
+        assert (answer.code, answer.err.splitlines()[-1]) == (code, line)
+        assert call("trials", "tiny", "--home", finished_home).code == 0
+
     def test_both_are_refused(self) -> None:
         assert call("studies", "-q", "-v").err == "error: -q and -v: choose one of them\n"
 

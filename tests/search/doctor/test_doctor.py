@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,13 @@ def test_one_missing_model_among_200_trials_is_found(own_home: Settings) -> None
     multiply(builder, 199)
     model_file(settings, builder.study.trials[150].user_attrs["run_id"]).unlink()
     assert len(doctor(settings, "--json").json()) == 1
+
+
+def test_a_trial_that_diverged_at_once_lacks_no_model(own_home: Settings) -> None:
+    """Earlier versions recorded the hash of no bytes for it."""
+    builder = StudyBuilder(own_home, "diverged")
+    outcome = replace(builder.outcome(0), model=b"", model_sha256=hashlib.sha256().hexdigest())
+    entry = builder.entry(0, outcome)
+    builder.trial("COMPLETE", entry, builder.track(entry, outcome))
+    answer = doctor(own_home)
+    assert (answer.code, answer.err) == (0, "")

@@ -27,14 +27,20 @@ from search.finals.finalist import candidates, make_finalist
 from search.finals.finals import run_finalists
 from search.finals.result import FinalistsResult
 from search.finals.selection import judge
+from search.finals.training import finals_trainer
+from search.finals.training.finalist_runner import FinalistRunner
+from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import record_run_id, recorded_results
 from search.optimization.seeds import finalist_seed, trial_seed
 from search.optimization.studies import load_study
 from search.scheduling.progress import Observer, Progress
+from search.spec import StudySpec
 from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.spool import write_entry
+from search.workers import Pool
+from search.workers.start import start_pool
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +256,58 @@ def test_wrong_options(home: Path):
         run_finalists("wyde", home=home)
     with pytest.raises(SpecError, match="--top: must be at least 1, got 0"):
         run_finalists("wide", top=0, home=home)
+
+
+def test_the_result_of_a_trial_in_the_spool_is_delivered_first(tmp_path: Path):
+    """Optuna has it, and MLflow's server was away when the search ended."""
+    home = tmp_path / "home"
+    run_small(home, "s", trials=1)
+    study, client = load_study(read_settings(home), "s"), client_of(home)
+    trial, run = study.trials[0], client.get_run(leaderboard(study)[0].run_id)
+    start = RunStart("s", "trial-0000", run.info.start_time, run.data.params, {"study": "s", "trial": "0"})
+    model = Path(client.download_artifacts(run.info.run_id, "model.h5", str(tmp_path))).read_bytes()
+    entry = Entry(start, run.info.end_time, "COMPLETE", trial.value, trial.user_attrs["result"], (), {}, {}, 0)
+    folder = write_entry(read_settings(home).spool, entry, {"model.h5": model})
+
+    assert run_finalists("s", top=1, seeds=1, refit=False, home=home).verdict
+
+    assert not folder.exists()
+    assert client.get_run(leaderboard(load_study(read_settings(home), "s"))[0].run_id).info.status == "FINISHED"
+
+
+def test_a_refit_that_failed_is_named_and_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    home = tmp_path / "home"
+    run_small(home, "s", trials=1)
+    study = load_study(read_settings(home), "s")
+    number = study.trials[0].number
+    run_finalists("s", top=1, seeds=2, refit=False, home=home)
+    [winner] = [make_finalist(candidates(study, 1)[0], 2, recorded_results(study))]
+    start = RunStart("s", winner.refit_run, 1, {}, {"study": "s", "trial": str(number), "role": "refit"})
+    result = {"params": study.trials[0].user_attrs["result"]["params"], "message": "the worker died", "seed": 1}
+    empty = {"model_sha256": sha256(b""), "best_val_accuracy": None, "best_epoch": None}  # as earlier versions have it
+    write_entry(read_settings(home).spool, Entry(start, 2, "FAIL", None, result | empty, ()), {})
+    monkeypatch.setattr(FinalistRunner, "run", lambda self: None)  # the next call is cut off before it trains
+    found = call("finalists", "s", "--top", 1, "--seeds", 2, "--refit", "--home", home)
+    assert f"{winner.refit_run} failed (the worker died): evaluate, promote and predict use the winner's" in found.out
+    assert find_winner(load_study(read_settings(home), "s")).role == "finalist"
+    monkeypatch.undo()
+
+    again = call("finalists", "s", "--top", 1, "--seeds", 2, "--home", home, "--json").json()
+    assert again["refit_failure"] == ""
+    assert again["refit_run_id"]
+    assert find_winner(load_study(read_settings(home), "s")).role == "refit"
+
+
+def test_they_may_have_other_slots_than_the_search(home: Path, monkeypatch: pytest.MonkeyPatch):
+    started: list[int] = []
+
+    def start(kind: str, spec: StudySpec, *more: object) -> Pool:
+        started.append(spec.workers.slots or 0)
+        return start_pool(kind, spec, *more)
+
+    monkeypatch.setattr(finals_trainer, "start_pool", start)
+    assert call("finalists", "wide", "--top", 1, "--seeds", 1, "--no-refit", "--workers", 2, "--home", home).code == 0
+    run_finalists("wide", top=1, seeds=1, refit=False, home=home)
+    assert set(started) <= {2}
+    refused = call("finalists", "wide", "--top", 1, "--seeds", 1, "--workers", 0, "--home", home)
+    assert (refused.code, "--workers: must be" in refused.err) == (1, True)

@@ -135,6 +135,12 @@ def test_a_baseline_that_is_not_beaten_is_named(objective: str, value: float, be
     assert line == f"A linear model reaches {shown}" + ("." if beaten else ": the best trial does not beat it.")
 
 
+def test_an_error_that_is_small_in_its_unit_beats_a_larger_one() -> None:
+    for value, ending in ((2e-7, "."), (3e-7, ": the best trial does not beat it.")):
+        [line] = compare(value, OBJECTIVES["val_rmse"], {"linear": {"rmse": 3e-7}}).sentences("the best trial")
+        assert line.endswith(ending)
+
+
 def test_a_study_shows_its_baselines_at_every_step(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3)).astype(np.float32)

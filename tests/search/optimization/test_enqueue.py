@@ -22,10 +22,11 @@ from search.spec.dimensions import Choice, Value
 from search.spec.rules import VALUES as VALUES_OF, Rule
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import FACTS
+from search.storage.attributes import ELAPSED, FACTS
 from search.storage.stored_study import StoredStudy
 
 VALUES = {"width": "32", "lr": "0.01", "depth": "2"}
+VALUES_OF_START = {"depth": 1, "learning_rate": 0.05}
 STARTS = (Hyperparameters(width=8, depth=1, learning_rate=0.05), Hyperparameters(width=9, depth=1, learning_rate=0.05))
 
 
@@ -238,3 +239,18 @@ def test_a_value_of_another_trial_that_was_drawn_without_effect_is_no_problem(
     assert search.enqueue(spec.name, given, like=drawn, home=settings.home).params["residual"] is True
     with pytest.raises(InputError, match="residual: must be left out, got true"):
         search.enqueue(spec.name, given | {"residual": "true"}, like=drawn, home=settings.home)
+
+
+def test_a_start_that_is_still_to_come_is_not_enqueued_too(settings: Settings, spec: StudySpec) -> None:
+    spec = replace(spec, start=tuple(SPACE.hyperparameters({**VALUES_OF_START, "width": n}) for n in (8, 9, 10)))
+    study = opened(settings, spec)
+    finish(study, ask(study)[0], "COMPLETE", 0.5)
+    with pytest.raises(InputError, match=r"must be new, but it is start\[2\] of the study, which comes next"):
+        search.enqueue(spec.name, VALUES_OF_START | {"width": 10}, home=settings.home)
+    assert search.enqueue(spec.name, VALUES_OF_START | {"width": 11}, home=settings.home).waiting == 3
+
+
+def test_time_that_is_used_up_is_said(settings: Settings, spec: StudySpec) -> None:
+    study = begun(settings, replace(spec, trials=None, timeout_s=30.0))
+    study.set_user_attr(ELAPSED, 30.5)
+    assert not search.enqueue(spec.name, VALUES, home=settings.home).has_budget

@@ -249,3 +249,22 @@ def test_weighted_rows_are_compared_by_their_weighted_accuracies():
     assert verdict.test == "the sign-flip permutation test of the rows' accuracies"
     assert "is not better" in pass_gate(many, heavy).reason
     assert "weights" in pass_gate(weighted(heavy.right, None), many).reason
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e6])
+@pytest.mark.parametrize("metric", ["rmse", "r2", "mae"])
+def test_the_unit_of_a_target_decides_nothing(metric: str, unit: float):
+    rng = np.random.default_rng(3)
+    rows = Rows(rng, 600)
+
+    def scaled(skill: float) -> Reading:
+        found = model(metric, rng, rows, skill)
+        kept = found.predictions
+        assert kept is not None
+        kept = replace(kept, predicted=kept.predicted * unit, truth=kept.truth * unit)  # a constant of 0 has no unit
+        return replace(found, predictions=kept)
+
+    good, poor = scaled(3), scaled(1)
+    assert pass_gate(good, poor, metric=metric).passed
+    assert pass_gate(good, None, metric=metric).passed
+    assert not pass_gate(poor, good, metric=metric).passed

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from search.home.settings import read_settings
+from search.registry.packaging import _shown_names
 from search.registry.predict import predict
 from search.registry.promotion import promote
 
@@ -50,3 +51,10 @@ def test_a_program_with_packages_of_the_same_names_loads_a_promoted_model(conten
     answer, mine, name = json.loads(said.stdout.splitlines()[-1])
     assert (mine, name) == (1, "own")
     assert np.allclose(answer, predict("packaged", ROWS, home=contenders).probabilities, atol=1e-6)
+
+
+def test_a_card_names_as_many_classes_as_it_has_room_for():
+    """On PostgreSQL MLflow's descriptions have 5,000 characters, and each special one of a name takes several."""
+    short, long = [f"class {n}" for n in range(30)], ["<&" * 20] * 30
+    assert _shown_names(short) == short[:20]
+    assert 1 <= len(_shown_names(long)) < 10

@@ -245,3 +245,22 @@ def test_from_python_rows_are_enough(home: Path, animals: Path):
         predict("digits", np.array(["a"]), home=home)
     with pytest.raises(NotFoundError):
         predict("digits", "nowhere.npz", home=home)
+
+
+def test_a_missing_folder_of_the_predictions_is_named(animals: Path, tmp_path: Path):
+    table()[:2].drop(columns="species").to_csv(tmp_path / "rows.csv", index=False)
+    output = tmp_path / "nowhere" / "out.csv"
+    answer = call("predict", "animals", tmp_path / "rows.csv", "--output", output, "--home", animals)
+    assert (answer.code, answer.out) == (1, "")
+    assert "directory" in answer.err
+    assert "None" not in answer.err
+
+
+def test_an_array_is_no_row_of_a_table(animals: Path, tmp_path: Path):
+    """Its values may be encoded or not, and both may have as many columns."""
+    n_features = predict("animals", table()[:2].drop(columns="species"), home=animals).rows.shape[1]
+    rows = np.zeros((2, n_features), np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows)
+    for source in (rows, tmp_path / "rows.npz"):
+        with pytest.raises(DataError, match="must be a table, as the model was trained on one, got an array"):
+            predict("animals", source, home=animals)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +26,7 @@ from search.spec.space import SearchSpace
 from search.spec.study_spec import WorkerSettings
 from search.tracking.entries import MODEL_FILE
 from search.tracking.spool import entries
+from search.workers.tasks import Task
 
 
 class TestASearch:
@@ -173,6 +176,21 @@ class TestTrouble:
         assert states(world.rows(spec)) == ["FAIL", "COMPLETE"]
         message = world.runs(spec)["trial-0000"].data.tags["message"]
         assert message == "workers.trial_timeout_s: took longer than 0.3 s and was ended"
+
+    def test_ctrl_c_in_the_epoch_after_the_timeout_is_known(self, world: World) -> None:
+        stopped: list[Scheduler] = []
+
+        def stop(scheduler: Scheduler, progress: Progress) -> None:
+            if progress.time_left_s == 0 and not stopped:
+                scheduler.interrupt()
+                stopped.append(scheduler)
+
+        def endless(task: Task, attempt: int) -> Iterator[float]:
+            return (float(time.sleep(0.01) or 0.5) for _ in itertools.count())
+
+        world.search(world.spec(trials=None, timeout_s=0.3), ScriptedPool(1, endless), stop)
+        assert stopped[0].was_asked_to_stop
+        assert not stopped[0].interrupted, "the timeout ended the trials"
 
     @settings(max_examples=12)
     @given(

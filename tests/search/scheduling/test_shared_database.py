@@ -12,15 +12,25 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 from scripted_pool import ScriptedPool
+from waiting import wait_for
 from world import SIX, Left, World, interrupt_after, script, states
 
 from pipelines.errors import UnavailableError
+from search.devices.work import Shape
 from search.home.settings import prepare_home, read_settings
-from search.optimization.studies import load_study
+from search.optimization.run_records import record_run_id
+from search.optimization.studies import load_study, open_study
 from search.scheduling import scheduler as scheduling
-from search.scheduling.progress import Progress
+from search.scheduling.context import StudyContext
+from search.scheduling.progress import Observer, Progress
 from search.scheduling.scheduler import Scheduler
-from search.storage import retries as patience
+from search.scheduling.trial_source import TrialSource
+from search.spec.study_spec import StudySpec
+from search.storage import StoredStudy, retries as patience
+from search.storage.attributes import RESULT, VIRTUAL_SLOTS
+from search.tracking.runs import Runs
+from search.tracking.spool import entries
+from search.tracking.tracker import Tracker
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +57,11 @@ def stop_beating(world: World, trial: optuna.Trial) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text(ago), {"number": trial.number, "study": trial.study.study_name})
     engine.dispose()
+
+
+def context_of(world: World, spec: StudySpec, study: StoredStudy) -> StudyContext:
+    tracker = Tracker(lambda: world.connect(spec.name))
+    return StudyContext(spec, study, world.settings, tracker, Observer(), Shape(1000, 64, 10, "float32"), {})
 
 
 class TestOnASharedDatabase:
@@ -103,6 +118,44 @@ class TestOnASharedDatabase:
         runs = shared_world.runs(spec)
         assert {run.info.status for run in runs.values()} == {"FINISHED"}
         assert runs["trial-0000"].info.run_id != lost
+
+    def test_trials_of_a_process_that_has_just_died_get_no_virtual_slot(self, shared_world: World) -> None:
+        """Their heartbeats are not missed yet; a service that starts a killed search again is as quick."""
+        spec = shared_world.spec(trials=6)
+        left = open_study(shared_world.settings, spec, "f00d", virtual_slots=2)
+        source = TrialSource(context_of(shared_world, spec, left))
+        for job in source.ask(slots := ScriptedPool(2).slots):
+            left.record_heartbeat(job.number)
+        again = open_study(shared_world.settings, spec, "f00d")
+        later = TrialSource(context_of(shared_world, spec, again))
+        assert later.ask(slots) == []
+        assert later.waits
+        assert again.user_attrs[VIRTUAL_SLOTS] == 2
+        asked: list[int] = []
+
+        def ask_while_the_other_lives() -> bool:
+            for number in (0, 1):
+                left.record_heartbeat(number)
+            asked.extend(job.number for job in later.ask(slots[:1]))
+            return bool(asked)
+
+        wait_for(ask_while_the_other_lives)
+        assert asked == [2]
+        assert again.user_attrs[VIRTUAL_SLOTS] == 3
+
+    def test_a_late_result_of_a_trial_that_another_process_finished_is_dropped(self, shared_world: World) -> None:
+        """Its run in MLflow would replace the one of the result that Optuna has."""
+        spec = shared_world.spec(trials=2)
+        left = Left(shared_world, spec)
+        left.spooled()
+        left.study.set_trial_attr(0, RESULT, {"best_val_accuracy": 0.99, "model_sha256": "of the other process"})
+        left.study.tell(left.trial, 0.99)
+        own = Runs(shared_world.settings, spec.name, "", None).open(left.start)
+        record_run_id(left.study, "trial-0000", own)
+        shared_world.search(spec, ScriptedPool(1))
+        assert shared_world.rows(spec)[0].value == 0.99
+        assert shared_world.runs(spec)["trial-0000"].info.run_id == own
+        assert not list(entries(shared_world.settings.spool, spec.name))
 
     def test_a_trial_that_another_process_finished_counts_once(self, shared_world: World) -> None:
         """This process was paused for so long that it looked dead."""

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pipelines.config import Hyperparameters
 from pipelines.objectives import Task
 from search.spec.defaults import STARTS
-from search.spec.reading import default_spec, spec_from_dict
+from search.spec.dimensions import Fixed
+from search.spec.reading import default_spec, override, spec_from_dict
 from search.spec.study_spec import StudySpec
+
+WEIGHTS = ["none", "balanced"]
 
 
 def test_a_small_source_has_starts_of_its_own_unless_the_user_gives_some():
@@ -61,3 +64,25 @@ def test_without_a_file_an_array_with_few_rows_has_the_classic_space_and_every_o
     assert default_spec("digits", preset="strong").for_size(4999, 20).space == default_spec("mnist").space
     weighted = default_spec("own.npz", class_weight="balanced").for_size(100, 20).space
     assert (weighted.class_weight, len(weighted.dimensions)) == ("balanced", 9)
+
+
+def test_a_dimension_that_is_given_from_python_is_kept_for_few_rows_too():
+    spec = default_spec("digits", width=64).for_task("classification").for_size(1797, 64)
+    assert spec.space.dimensions["width"] == Fixed(64)
+    assert {start.width for start in spec.start} == {64}
+    assert override(default_spec("digits"), depth=1).for_size(1797, 64).space.dimensions["depth"] == Fixed(1)
+
+
+def test_the_weights_of_classes_are_those_that_are_given_beside_a_preset():
+    file = spec_from_dict({"data": {"source": "digits"}, "space": {"width": 8}})
+    spec = override(file, class_weight="balanced", preset="strong")
+    assert spec.space.dimensions["class_weight"] == Fixed("balanced")
+    assert spec.space.highest("width") == 1024
+
+
+def test_starts_that_the_user_did_not_give_move_with_a_dimension_that_is_given():
+    """A file's own preset brings both weightings; the option fixes one of them."""
+    file = spec_from_dict({"data": {"source": "iris.csv"}, "space": {"preset": "classic", "class_weight": WEIGHTS}})
+    spec = override(file, class_weight="balanced")
+    assert len(spec.start) == len(file.start) > 0
+    assert {start.class_weight for start in spec.start} == {"balanced"}

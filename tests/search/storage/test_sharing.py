@@ -22,7 +22,7 @@ from search.optimization.studies import load_study
 from search.spec.dimensions import suggest
 from search.spec.study_spec import StudySpec
 from search.storage.database import open_storage
-from search.storage.sharing import requeue_abandoned, sole_lock
+from search.storage.sharing import is_searched, requeue_abandoned, search_lock, sole_lock
 from search.tracking.entries import Entry, RunStart
 from search.tracking.spool import collect_spools, entries, has_spooled, read_entry, write_entry
 
@@ -184,3 +184,23 @@ class TestLock:
             assert [folder.name for folder in collect_spools(later, "s")] == ["trial-0001"]
             assert [read_entry(folder).number for folder in entries(later.spool, "s")] == [1]
             assert list(entries(other.spool, "s")) == []
+
+
+def test_a_study_is_searched_while_a_process_holds_its_lock_whatever_its_clock_says(
+    tmp_path: Path, postgres: Callable[[str], str], spec: StudySpec
+) -> None:
+    """The times of trials are those of the machine that trained them, which may be in another zone."""
+    settings = read_settings(tmp_path, {"OPTUNA_STORAGE": postgres("zones")})
+    study = opened(settings, spec)
+    finish(study, ask(study)[0], "COMPLETE", 0.5)
+    with open_storage(settings).engine.begin() as connection:
+        connection.execute(sa.text("UPDATE trials SET datetime_complete = datetime_complete + interval '5 hours'"))
+    assert not is_searched(settings, load_study(settings, spec.name))
+    with search_lock(settings, spec.name):
+        assert is_searched(settings, load_study(settings, spec.name))
+        with search_lock(settings, spec.name):
+            pass
+        assert is_searched(settings, load_study(settings, spec.name)), "two processes search it, and one has ended"
+        opened(settings, replace(spec, name=f"{spec.name}-other"))
+        assert not is_searched(settings, load_study(settings, f"{spec.name}-other"))
+    assert not is_searched(settings, load_study(settings, spec.name))

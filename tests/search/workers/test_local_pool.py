@@ -243,3 +243,21 @@ def test_a_script_without_a_main_guard_that_is_killed_leaves_nothing(tmp_path: P
 def test_both_errors_of_a_full_gpu_are_known(error: Exception, expected: bool) -> None:
     """The second is what an H100 raised for a tensor that did not fit in the process's share."""
     assert is_out_of_memory(error) == expected
+
+
+def test_a_process_is_not_replaced_because_of_the_rows_that_it_maps(digits: Dataset) -> None:
+    """They are in the memory of each process, and once in that of the machine."""
+    task = Task(0, replace(HP, epochs=1, batch_size=1 << 16), 0)
+    many = replace(digits, training=digits.training.at(np.arange(3_000_000) % len(digits.training.y)))  # 200 MB
+    with contextlib.closing(LocalPool(digits, [Slot(0, "cpu:0")])) as pool:
+        own_mb = Driver(pool).outcome(task).memory_mb
+    found = []
+    for memory_mb in (own_mb - 300, own_mb + 100):
+        with contextlib.closing(LocalPool(many, [Slot(0, "cpu:0")], memory_mb=memory_mb)) as pool:
+            driver = Driver(pool)
+            driver.wait_ready()
+            before = workers_of(pool)
+            assert driver.outcome(task).memory_mb > own_mb + 100
+            driver.wait_ready()
+            found.append(workers_of(pool) == before)
+    assert found == [False, True]

@@ -161,7 +161,7 @@ class TestContract:
         assert outcome.stop_reason == "diverged"
         assert len(outcome.history) < hp.epochs
         assert all(report.is_finite for report in outcome.history)
-        assert bool(outcome.model) == bool(outcome.history)
+        assert bool(outcome.model) == bool(outcome.history) == bool(outcome.model_sha256)
 
     def test_an_error_of_the_configuration_fails_with_one_line(self, driver: Driver) -> None:
         end = driver.one(Task(3, replace(HP, optimizer="nonsense"), 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from scripted_pool import FULL, HANGS, LOST, Leaving, ScriptedPool
+from scripted_pool import DIVERGED, FULL, HANGS, LOST, Leaving, ScriptedPool
 from world import Watcher, World, script
 
 from pipelines.config import Hyperparameters
@@ -25,7 +25,13 @@ HP = Hyperparameters(width=50, epochs=4)
 
 
 def train(
-    world: World, pool: ScriptedPool, n_jobs: int, limit_s: float | None = None, n_packed: int = 1
+    world: World,
+    pool: ScriptedPool,
+    n_jobs: int,
+    limit_s: float | None = None,
+    n_packed: int = 1,
+    *,
+    keep_last: bool = False,
 ) -> tuple[Watcher, dict[str, dict[str, Any]]]:
     """Trains jobs that differ in their numbers, some in one program; returns the observer and the record of each."""
     spec, watcher = world.spec(), Watcher()
@@ -33,7 +39,8 @@ def train(
     tracker = Tracker(lambda: Runs(world.settings, spec.name, "", DatasetInput("digits", "f00d", "")), watcher.note)
     tracker.wait_connected()
     starts = [RunStart(spec.name, f"finalist-{n}", 0, asdict(HP), {}) for n in range(n_jobs)]
-    made = [FinalistJob(start, Task(n, HP, n), limit_s=limit_s) for n, start in enumerate(starts)]
+    tasks = [Task(n, HP, n, keep_last=keep_last) for n in range(n_jobs)]
+    made = [FinalistJob(start, task, limit_s=limit_s) for start, task in zip(starts, tasks, strict=True)]
     made[0].companions = tuple(made[1:n_packed])
     made[0].task = replace(made[0].task, more_seeds=tuple(range(1, n_packed)))
     jobs = iter([made[0], *made[n_packed:]])
@@ -110,3 +117,13 @@ def test_seeds_of_one_program_have_runs_of_their_own_and_are_retried_together(wo
 def test_seeds_of_one_program_fail_together(world: World) -> None:
     _, noted = train(world, ScriptedPool(1, script({0: [[FULL]]})), 2, n_packed=2)
     assert ["message" in noted[f"finalist-{n}"] for n in range(2)] == [True, True]
+
+
+def test_a_refit_that_diverges_failed_though_earlier_epochs_were_finite(world: World) -> None:
+    """Its number of epochs is that of the finalists: an earlier epoch is another model."""
+    pool = ScriptedPool(1, script({0: [[0.5, 0.6, DIVERGED]]}))
+    _, noted = train(world, pool, 1, keep_last=True)
+    assert noted["finalist-0"]["message"] == "the loss was not a number after epoch 2"
+    assert noted["finalist-0"]["model_sha256"] == ""
+    _, noted = train(world, ScriptedPool(1, script({0: [[0.5, 0.6, DIVERGED]]})), 1)
+    assert "message" not in noted["finalist-0"], "the best epoch of a finalist is its model"
