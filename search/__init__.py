@@ -1,6 +1,7 @@
 """Hyperparameter search: an Optuna study over Keras MLPs, tracked by MLflow.
 
-Each command of the command line is one function here: ``search.run_study(search.default_spec("digits", trials=20))``.
+Commands that search, train, select, promote and predict are functions here:
+``search.run_study(search.default_spec("digits", trials=20))``.
 A name is imported when it is first used, so that ``import search`` is quick. In a notebook each function that takes
 an observer shows its progress in the cell that calls it.
 """
@@ -79,8 +80,8 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 @functools.cache
 def _modules() -> dict[str, str]:
     """The module of each public name, read from the imports above."""
-    imports = [node for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.ImportFrom)]
-    ours = [node for node in imports if node.module and node.module.startswith("search.")]
+    [public] = [node for node in ast.parse(Path(__file__).read_text()).body if isinstance(node, ast.If)]
+    ours = [node for node in public.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: str(node.module) for node in ours for alias in node.names}
 
 

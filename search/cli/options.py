@@ -81,14 +81,17 @@ def option(metavar: str, text: str, default: object = None, *names: str) -> obje
 
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
 Study = Annotated[str, argument("STUDY", "A study's name.", own_studies)]
-StudyFile = Annotated[str, argument("STUDY.toml", "A study file.", _study_files)]
+StudyFile = Annotated[
+    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, as run searches it.", _studies_or_sources)
+]
 StudyOrSource = Annotated[
     str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, searched with a preset.", _studies_or_sources)
 ]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
 Objective = Annotated[
-    str | None, option("METRIC", "Ranks trials: val_accuracy, val_auc, val_rmse, …", "val_accuracy, val_rmse")
+    str | None,
+    option("METRIC", "Ranks trials, picks epochs: val_accuracy, val_auc, val_rmse, …", "val_accuracy, val_rmse"),
 ]
 ClassWeight = Annotated[str | None, option(one_of(_Weights), "Weights of the classes in the loss.", "none")]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
@@ -110,7 +113,7 @@ Like = Annotated[
     list[str] | None,
     option("STUDY", "Start from the best configurations of an earlier study; may be repeated.", "none"),
 ]
-Figure = Annotated[Path | None, option("FILE.png", "Draw the examples to this file.", "no figure")]
+Figure = Annotated[Path | None, option("FILE.png", "Draw the first example to this file.", "no figure")]
 
 
 @contextmanager

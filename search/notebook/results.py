@@ -58,10 +58,12 @@ class Trial(TrialRow):
         return Trial.of, (TrialRow(*_values(self)), self.study, self.home)
 
     def load_model(self) -> keras.Model:
-        """Loads the model of the trial's best epoch, which takes rows as their source holds them.
+        """Loads the model of the trial's best epoch, the run's ``model.h5``.
 
         Returns:
-            A Keras model, compiled as it was trained. It gives class probabilities, or the values of a regression.
+            A Keras model, compiled as it was trained. It takes pictures and arrays as their source holds them, and the
+            encoded features of a table; ``validation_rows`` has such rows.
+            It gives class probabilities, or the values of a regression.
 
         Raises:
             NotFoundError: The trial kept no model.
