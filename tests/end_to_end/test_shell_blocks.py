@@ -28,6 +28,7 @@ NOT_RUN = {
         "mlp-search run mnist --auto", "mlp-search run churn.csv --target churn --auto",
     ),
     "the newcomer types it": ("mlp-search run digits --trials 12",),
+    "a server of models, tested by tests/search/registry/test_predict.py": ("mlflow models serve", "curl "),
     "minutes of measurement": ("python benchmarks/",),
 }  # fmt: skip
 """Reasons, and how the lines begin."""

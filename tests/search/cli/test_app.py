@@ -105,7 +105,7 @@ class TestCompletion:
         for name in ("mine.toml", "mine.csv", "mine.txt"):
             (tmp_path / name).touch()
         assert self.complete("run m", tmp_path) == ["mine.toml", "mnist", "mine.csv"]
-        assert self.complete("plan m", tmp_path) == ["mine.toml"]
+        assert self.complete("plan m", tmp_path) == ["mine.toml", "mnist", "mine.csv"]
         assert self.complete("train m", tmp_path) == ["mnist", "mine.csv"]
 
     def test_studies_of_the_home(self, tmp_path: Path) -> None:
