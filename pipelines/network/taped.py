@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
-from pipelines.network.layers import add_bias, keep_factors, normal_numbers, product
+from pipelines.network.layers import add_bias, keep_factors, normal_numbers, product, uses_gpu
 from pipelines.network.normalization import batch_normalized, layer_normalized, with_moments
 from pipelines.network.optimizers import Tensor, Tensors
 
@@ -129,8 +129,20 @@ def embedded(network: Architecture, x: Tensor, weights: Tensors) -> Tensor:
     if not network.embedding:
         return x
     kernel, bias = network.pieces(weights)
-    pieces = add_bias(product(x, kernel), bias)
+    pieces = add_bias(_slopes(x, kernel), bias)
     return tf.concat([x, tf.clip_by_value(pieces, 0.0, 1.0)], -1)
+
+
+def _slopes(x: Tensor, kernel: Tensor) -> Tensor:
+    """Multiplies (..., n_rows, n_features) by a kernel of pieces, each of which is of one feature.
+
+    A GPU would round the operands of a product of matrices to TF32, and a narrow range has a large slope and bias.
+    """
+    if not uses_gpu():
+        return product(x, kernel)
+    feature = tf.argmax(tf.abs(kernel), -2)
+    values = tf.gather(x, feature, axis=-1, batch_dims=kernel.shape.rank - 2)
+    return values * tf.reduce_sum(kernel, -2, keepdims=True)
 
 
 def _dense(x: Tensor, layer: tuple[Tensor, ...], precision: str) -> Tensor:

@@ -14,6 +14,7 @@ from tensorflow.python.framework import kernels  # the only list of kernels in T
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.preprocessing import Preprocessing
+from pipelines.encoding.pieces import learn_pieces
 from pipelines.network.epoch import fused_epoch
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
@@ -34,7 +35,8 @@ RICHER: dict[str, Any] = {
     "max_norm": 2.0,
     "label_smoothing": 0.1,
 }
-NETWORKS = [{}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "rmsprop"}, RICHER]
+EMBEDDED = {"embedding": "piecewise"}
+NETWORKS = [{}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "rmsprop"}, RICHER, EMBEDDED]
 
 
 def pictures() -> Dataset:
@@ -45,8 +47,20 @@ def pictures() -> Dataset:
     return Dataset("pictures", Split(x[40:], y[40:]), Split(x[:40], y[:40]), preprocessing, "", 0)
 
 
+def table() -> Dataset:
+    """Rows with narrow ranges, whose pieces have large slopes and biases."""
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random((120, 2)) < 0.5, 20, 80) + rng.normal(0, 0.05, (120, 2))
+    x, y = x.astype(np.float32), rng.integers(0, 3, 120).astype(np.int32)
+    center, scale = x.mean(0), x.std(0)
+    preprocessing = Preprocessing((2,), ("a", "b", "c"), center, scale)
+    pieces = learn_pieces(x, (True, True), center, scale)
+    return Dataset("table", Split(x[40:], y[40:]), Split(x[:40], y[:40]), preprocessing, "", 0, pieces=pieces)
+
+
 def trained(seeds: list[int], more: dict[str, Any]) -> Training:
-    training = Training(TrainingRows.of(pictures()), Hyperparameters(8, 2, epochs=2, batch_size=32, **more), seeds)
+    dataset = table() if more == EMBEDDED else pictures()
+    training = Training(TrainingRows.of(dataset), Hyperparameters(8, 2, epochs=2, batch_size=32, **more), seeds)
     list(training)
     return training
 
@@ -111,3 +125,10 @@ def test_that_epoch_computes_what_one_on_a_core_does(more: dict[str, Any], reque
     on_a_core = losses(trained([0, 1], more))
     request.getfixturevalue("_fake_gpu")
     assert losses(trained([0, 1], more)) == pytest.approx(on_a_core, rel=1e-4)
+
+
+@pytest.mark.usefixtures("_fake_gpu")
+def test_no_product_of_matrices_computes_the_pieces_of_an_embedding() -> None:
+    """There it would round its operands to TF32."""
+    n_layers, n_products = 3, [node.op for node in nodes(trained([0], EMBEDDED))].count("MatMul")
+    assert n_products == 3 * n_layers - 1, "forward, and two for each layer backward but one for the first"
