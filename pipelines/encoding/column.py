@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.encoding.categories import shared_feature
 from pipelines.encoding.curves import Curve, pieces
 from pipelines.files.archives import Array
-from pipelines.files.columns import to_days, to_numbers
+from pipelines.files.columns import TEXT, to_days, to_numbers
 from pipelines.files.tables import MISSING
 from pipelines.files.text_forms import Series
 
@@ -99,7 +99,7 @@ class Column:
         import pandas as pd
 
         codes, uniques = pd.factorize(values)  # code -1 is a missing value
-        known = {*self.categories, *self.others, *MISSING}
+        known = {*self.categories, *self.others, *self._missing}
         texts = [text_of(value) for value in uniques]
         found = [None if text in known or text.strip() in known else text for text in texts]
         return [None if code < 0 else found[code] for code in codes]
@@ -108,6 +108,11 @@ class Column:
     def has_marks(self) -> bool:
         """Whether training rows had a text that stands for a missing value in a ``.csv``."""
         return not {*self.categories, *self.others}.isdisjoint(MISSING)
+
+    @property
+    def _missing(self) -> frozenset[str]:
+        """Texts that a frame may hold where a ``.csv`` has a missing value; none if the user declared the column text."""
+        return frozenset() if self.format == TEXT else frozenset(MISSING) - {*self.categories, *self.others}
 
     def _codes(self, values: Series) -> Array:
         """Returns each row's feature, -1 for missing texts, and for unknown ones where none is shared."""
@@ -118,10 +123,9 @@ class Column:
         texts = [text_of(value) for value in uniques]
         features = [position.get(text, position.get(text.strip(), -1)) for text in texts]
         if self.n_shared:
-            missing = {*MISSING} - {*self.others}  # a frame may hold as a text what a .csv leaves out
             first = len(self.categories)
             shared = [
-                -1 if text.strip() in missing else first + shared_feature(text.strip(), self.n_shared) for text in texts
+                -1 if text.strip() in self._missing else first + shared_feature(text.strip(), self.n_shared) for text in texts
             ]
             features = np.where(np.array(features) < 0, shared, features).tolist()
         return np.array([*features, -1])[codes]

@@ -87,7 +87,7 @@ class Archive:
                 weight, digests[other] = self._read_weight(other, end)
                 used.append(other)
             elif end in self.n_rows:
-                weight = np.ones(self.n_rows[end])
+                weight = np.full(self.n_rows[end], weights[0].mean())
                 note += _UNWEIGHTED.format(split, other)
             else:
                 continue

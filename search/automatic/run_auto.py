@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import SpecError
 from search.automatic.rounds import Rounds
@@ -24,15 +25,13 @@ from search.finals.result import FinalistsResult
 from search.home.settings import Settings, read_settings
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow
-from search.optimization.run_records import recorded_results
 from search.optimization.studies import is_begun, load_study, load_writable_study
 from search.optimization.studies.loading import recorded_spec
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import StudyResult, run_study
-from search.spec.study_spec import StudySpec
+from search.spec.study_spec import NOTHING, StudySpec
 from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import CHANGED_OVER, ELAPSED, FINALS_ELAPSED, SPEC
-from search.tracking.run_names import finalist_trial
 
 _START_S = 5.0
 """To start the workers again."""
@@ -73,10 +72,11 @@ def run_automatically(
     """
     _require_enough(spec, read_settings(home))
     observer = observer or Observer()
-    found = run_study(searching(spec), home=home, pool=pool, observer=observer)
-    if found.interrupted or found.best is None:
+    part = searching(spec, _earlier(spec, read_settings(home)))
+    found = run_study(part, home=home, pool=pool, observer=observer)
+    if found.asked_to_stop or found.best is None:
         return AutomaticResult(found)
-    rounds, reason = _changed_over(spec, found, read_settings(home))
+    rounds, reason = _changed_over(spec, part, found, read_settings(home))
     observer.note(reason)
     if rounds is None:
         return AutomaticResult(found, None, reason)
@@ -106,16 +106,40 @@ def _require_enough(spec: StudySpec, settings: Settings) -> None:
     raise SpecError(f"study.trials (--trials): {rule}: raise it, or leave --auto out")
 
 
-def searching(spec: StudySpec) -> StudySpec:
-    """The study with the part of its budget that searches."""
-    trials = None if spec.trials is None else n_search(spec.trials)
-    timeout_s = None if spec.timeout_s is None else TIME_SHARE * spec.timeout_s
+def _earlier(spec: StudySpec, settings: Settings) -> dict[str, Any]:
+    """What an existing study recorded of its finals, and the time that they took."""
+    with storage_errors(settings):
+        attributes = dict(load_study(settings, spec.name).user_attrs) if is_begun(settings, spec.name) else {}
+    return {**attributes.get(CHANGED_OVER, {}), FINALS_ELAPSED: attributes.get(FINALS_ELAPSED, 0.0)}
+
+
+def n_finals(known: Mapping[str, Any]) -> int:
+    """Number of trainings of all finals that a study has planned."""
+    return sum(known.get("sizes") or ()) + int(known.get("before", 0))
+
+
+def searching(spec: StudySpec, known: Mapping[str, Any] = NOTHING) -> StudySpec:
+    """The study with the part of its budget that searches.
+
+    Args:
+        spec: The study.
+        known: What it recorded of earlier finals. Those of a smaller budget are spent: what is left is shared anew.
+    """
+    trials, timeout_s = spec.trials, spec.timeout_s
+    if known.get("budget") == [trials, timeout_s]:
+        trials, timeout_s = known["searched"]
+    else:
+        done = known.get("trained", 0)
+        trials = None if trials is None else done + n_search(max(0, trials - done - n_finals(known)))
+        timeout_s = None if timeout_s is None else TIME_SHARE * max(0.0, timeout_s - known.get(FINALS_ELAPSED, 0.0))
     return replace(spec, trials=trials, timeout_s=timeout_s, budget="auto")
 
 
-def _changed_over(spec: StudySpec, found: StudyResult, settings: Settings) -> tuple[Rounds | None, str]:
+def _changed_over(
+    spec: StudySpec, part: StudySpec, found: StudyResult, settings: Settings
+) -> tuple[Rounds | None, str]:
     """The plan of the finals for this budget: the stored one, so that interrupted finals resume, or a new one."""
-    part, n_trained = searching(spec), sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
+    n_trained = sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
     now = {"budget": [spec.trials, spec.timeout_s], "searched": [part.trials, part.timeout_s], "trained": n_trained}
     with storage_errors(settings):
         study = load_writable_study(settings, spec.name)
@@ -123,16 +147,15 @@ def _changed_over(spec: StudySpec, found: StudyResult, settings: Settings) -> tu
         if now.items() <= known.items():
             return Rounds(tuple(known["sizes"])) if known["sizes"] else None, known["reason"]
         rounds, reason = _change_over(spec, found, study)
-        study.set_user_attr(CHANGED_OVER, now | {"sizes": rounds and list(rounds.sizes), "reason": reason})
+        planned = {"sizes": rounds and list(rounds.sizes), "before": n_finals(known), "reason": reason}
+        study.set_user_attr(CHANGED_OVER, now | planned)
     return rounds, reason
 
 
 def _change_over(spec: StudySpec, found: StudyResult, study: StoredStudy) -> tuple[Rounds | None, str]:
     """The finals that the rest of the budget has room for, and why the search ends here, as a line."""
     n_trained = sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
-    # Finals of a smaller budget; those of a version that did not record the change are of this one.
-    earlier = recorded_results(study) if CHANGED_OVER in study.user_attrs else ()
-    n_before = sum(finalist_trial(name) is not None for name in earlier)
+    n_before = n_finals(study.user_attrs.get(CHANGED_OVER, {}))  # of smaller budgets
     left = math.inf if spec.trials is None else spec.trials - n_trained - n_before
     if spec.timeout_s is None:
         rounds = rounds_for(int(left), fewest(spec.trials))

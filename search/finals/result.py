@@ -24,7 +24,7 @@ class FinalistsResult(HtmlResult):
         study: The study's name.
         verdict: The winner and the others; None if the finals were interrupted before.
         refit_run_id: The run that trained the winner on training and validation rows together; None without a refit.
-        refit_failure: Why that training failed; "" where it did not.
+        refit_failure: The refits that failed, each with the reason; "" where none did.
         seal_opened: How often the held-out test of the study was read.
         interrupted: Whether Ctrl-C ended it; the same call resumes it.
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.

@@ -98,6 +98,8 @@ class StudyResult(scheduling.StudyResult):
         n_trained: Trials that this run finished; 0 where the study had used its budget before.
         waited_s: Seconds that the slots of this run waited for results of other slots, together.
         waited_share: That time as a share of the time that they had.
+        n_slots: Slots of this run at its end; 0 where nothing was to be trained.
+        asked_to_stop: Whether Ctrl-C was pressed, also in the last epoch of a timeout.
         home: Where the databases are; None for the default.
     """
 

@@ -44,7 +44,7 @@ def run_study(
     trials = tuple(Trial.of(row, found.study, home) for row in found.rows)
     return StudyResult(
         found.study, trials, found.wall_s, found.interrupted, found.undelivered, found.n_trained, found.waited_s,
-        found.waited_share, found.n_slots, home,
+        found.waited_share, found.n_slots, found.asked_to_stop, home,
     )  # fmt: skip
 
 

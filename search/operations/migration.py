@@ -51,7 +51,7 @@ def migrate(*, home: Path | None = None) -> Migration:
         UnavailableError: A study is being searched, a target is not empty or cannot be used, or a row differs.
     """
     target = read_settings(home)
-    source = read_settings(home, {})
+    source = read_settings(target.home, {})  # the databases in the home, whatever the variables name
     _check_addresses(target)
     pairs = [(source.optuna_storage, target.optuna_storage), (source.tracking_uri, target.tracking_uri)]
     for name in DATABASE_FILES:

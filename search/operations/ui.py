@@ -54,7 +54,7 @@ class Server:
         query: dict[str, object] = {"max_results": _PAGE, "order_by": ["last_update_time DESC"]}
         links: dict[str, str] = {}
         while True:
-            answer = requests.post(f"{self.url}/api/2.0/mlflow/experiments/search", json=query, timeout=30).json()
+            answer = _session().post(f"{self.url}/api/2.0/mlflow/experiments/search", json=query, timeout=30).json()
             found = {e["name"]: e["experiment_id"] for e in answer.get("experiments", [])}
             links |= {name: study_link(self.url, number) for name, number in found.items() if number != _DEFAULT}
             query["page_token"] = answer.get("next_page_token")
@@ -151,11 +151,18 @@ def _require_free(host: str, port: int) -> None:
         ) from error
 
 
+def _session() -> requests.Session:
+    """A session that reaches a server of this machine without the proxy of the environment."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
 def _wait_for_answer(server: Server) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and server.process.poll() is None:
         with suppress(requests.RequestException):
-            if requests.get(f"{server.url}/health", timeout=1).ok:
+            if _session().get(f"{server.url}/health", timeout=1).ok:
                 return
         time.sleep(0.1)
     raise UnavailableError(f"MLflow's server did not start: {_last_line(server.log)}")

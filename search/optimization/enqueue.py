@@ -138,7 +138,8 @@ def _require_new(study: StoredStudy, spec: StudySpec, params: Mapping[str, Any])
     known = [trial.number for trial in trials if trial.state != TrialState.FAIL and _key(trial, space) == key]
     coming = [n for n, start in enumerate(spec.start) if n >= len(trials) and space.key(space.params(start)) == key]
     if known or coming:
-        owner = f"trial {known[0]} has it" if known else f"it is start[{coming[0]}] of the study, which comes next"
+        start = f"it is start[{coming[0]}] of the study, which is still to be trained" if coming else ""
+        owner = f"trial {known[0]} has it" if known else start
         raise SpecError(f"study {study.study_name!r}: an enqueued configuration must be new, but {owner}")
 
 

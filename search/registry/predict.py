@@ -186,7 +186,8 @@ def _read(
 ) -> tuple[np.ndarray, dict[str, list[str | None]]]:
     """The rows of an input as the model takes them, (n_rows, *input_shape), and their unknown texts by column."""
     preprocessing = record.preprocessing
-    is_array = isinstance(source, np.ndarray) or str(source).lower().endswith(".npz")
+    is_archive = isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".npz"
+    is_array = is_archive or isinstance(source, np.ndarray)
     if is_array and preprocessing.columns is not None:  # the model file takes encoded features of the same shape
         raise DataError("rows: must be a table, as the model was trained on one, got an array: give a file or a frame")
     if isinstance(source, np.ndarray):

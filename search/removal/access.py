@@ -43,6 +43,6 @@ def idle_study(name: str, home: Path | None) -> Iterator[tuple[Settings, StoredS
         raise UnavailableError(f"study {name!r}: is being searched: interrupt the search with Ctrl-C first") from error
 
 
-def run_ids_of(client: MlflowClient, experiment_id: str) -> list[str]:
-    """The runs of an experiment, deleted ones too."""
-    return [str(run.info.run_id) for run in all_runs(client, [experiment_id])]
+def run_ids_of(client: MlflowClient, experiment_id: str, *, with_deleted: bool = True) -> list[str]:
+    """The runs of an experiment, deleted ones too if asked for."""
+    return [str(run.info.run_id) for run in all_runs(client, [experiment_id], with_deleted=with_deleted)]

@@ -83,8 +83,9 @@ def _needed(study: StoredStudy, rows: list[TrialRow], client: MlflowClient, keep
 
 
 def _files(client: MlflowClient, rows: list[TrialRow]) -> Iterator[tuple[TrialRow, int]]:
-    """The trials that have a model file in MLflow, each with its size."""
+    """The trials that have a model file in MLflow, each with its size; a run that was deleted there stays as it is."""
     for row in rows:
-        size = model_file_size(client, row.run_id) if row.run_id else None
+        is_active = row.run_id and client.get_run(row.run_id).info.lifecycle_stage == "active"
+        size = model_file_size(client, str(row.run_id)) if is_active else None
         if size is not None:
             yield row, size

@@ -60,7 +60,8 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
     with idle_study(name, home) as (settings, study, client):
         _require_free(settings, name, new)
         experiment = _experiment(client, name, new)
-        runs = run_ids_of(client, experiment.experiment_id) if experiment else []
+        # MLflow changes no tag of a deleted run, such as the first attempt of an interrupted trial.
+        runs = run_ids_of(client, experiment.experiment_id, with_deleted=False) if experiment else []
         if experiment and experiment.name != new:
             client.rename_experiment(experiment.experiment_id, new)
         for run_id in runs:

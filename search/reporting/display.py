@@ -7,9 +7,10 @@ escaped.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
@@ -72,10 +73,23 @@ def notes(lines: Iterable[str]) -> None:
 def show(renderables: Iterable[RenderableType], document: object) -> None:
     """Prints a command's result on stdout: the document as one line of JSON, or the tables and lines."""
     if is_json():
-        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        sys.stdout.write(as_json(document) + "\n")
         sys.stdout.flush()
         return
     print_all(console(), renderables)
+
+
+def as_json(document: object) -> str:
+    """A document as one line of JSON, which has no infinite numbers and no NaN: they are null."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {key: plain(kept) for key, kept in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(kept) for kept in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(plain(document), allow_nan=False)
 
 
 def fields(record: object, *names: str) -> dict[str, object]:

@@ -52,7 +52,8 @@ def _test(rows: Sequence[TrialRow], part: str) -> Callable[[TrialRow], bool]:
     if not found:
         raise InputError(f"--filter: {_FORM}, got {part!r}")
     name, compare = _column(rows, found["name"], "--filter"), _SIGNS[found["sign"]]
-    wanted = _value(found["value"].strip("'\""))
+    known = [cell(row, name) for row in rows if cell(row, name) is not None]
+    wanted = _spelled(_value(found["value"].strip("'\"")), known)
     is_order = found["sign"] not in ("==", "!=")
 
     def test(row: TrialRow) -> bool:
@@ -61,10 +62,18 @@ def _test(rows: Sequence[TrialRow], part: str) -> Callable[[TrialRow], bool]:
             return found["sign"] == "!="
         return compare(value, wanted)
 
-    known = [cell(row, name) for row in rows if cell(row, name) is not None]
     if is_order and any(isinstance(value, str) != isinstance(wanted, str) for value in known):
         raise InputError(f"--filter: {name} and {found['value']} must both be numbers, or both texts, in {part!r}")
     return test
+
+
+def _spelled(wanted: float | str, known: Sequence[Value]) -> float | str:
+    """A text as the column spells it: true and false may be written as Python or a table does, texts in any case."""
+    if not isinstance(wanted, str) or wanted in known:
+        return wanted
+    given = wanted.casefold()
+    given = {"yes": "true", "no": "false"}.get(given, given) if {*known} <= {"true", "false"} else given
+    return next((value for value in known if isinstance(value, str) and value.casefold() == given), wanted)
 
 
 def ordered(rows: Sequence[TrialRow], key: str) -> list[TrialRow]:

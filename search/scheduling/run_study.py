@@ -65,12 +65,13 @@ class StudyResult:
         study: The study's name.
         rows: Every trial, the best first.
         wall_s: Seconds this run took.
-        interrupted: Whether Ctrl-C was pressed; to resume, call it again.
+        interrupted: Whether Ctrl-C ended it; to resume, call it again.
         undelivered: Runs that MLflow does not have yet; they wait in the spool.
         n_trained: Trials that this run finished; 0 where the study had used its budget before.
         waited_s: Seconds that the slots of this run waited for results of other slots, together.
         waited_share: That time as a share of the time that they had.
         n_slots: Slots of this run at its end; 0 where nothing was to be trained.
+        asked_to_stop: Whether Ctrl-C was pressed, also in the last epoch of a timeout.
     """
 
     study: str
@@ -82,6 +83,7 @@ class StudyResult:
     waited_s: float = 0.0
     waited_share: float = 0.0
     n_slots: int = 0
+    asked_to_stop: bool = False
 
     @property
     def best(self) -> TrialRow | None:
@@ -201,12 +203,13 @@ def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started:
         study.study_name,
         tuple(leaderboard(study)),
         time.monotonic() - started,
-        scheduler.was_asked_to_stop,
+        scheduler.interrupted,
         tracker.undelivered,
         scheduler.n_trained,
         round(scheduler.progress.waited_s, 3),
         round(scheduler.waited_share, 4),
         n_slots,
+        scheduler.was_asked_to_stop,
     )
 
 

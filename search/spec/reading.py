@@ -64,7 +64,7 @@ def default_spec(source: str, **options: object) -> StudySpec:
     is_own = options.get("preset") is not None
     preset = str(options.pop("preset", None) or DEFAULT_PRESET)
     spec = _with({"data": {"source": source}, "space": {"preset": preset}}, options)
-    return replace(spec, has_default_space=not is_own and not _own_dimensions(options))
+    return replace(spec, has_default_space=not is_own)
 
 
 def _moved(starts: Sequence[Hyperparameters], space: SearchSpace) -> tuple[Hyperparameters, ...]:
@@ -72,12 +72,6 @@ def _moved(starts: Sequence[Hyperparameters], space: SearchSpace) -> tuple[Hyper
     given = [{name: v for name, v in start.to_json().items() if name in space.searched} for start in starts]
     moved = [space.moved_into({name: v for name, v in g.items() if name not in without_effect(g)}) for g in given]
     return tuple(Hyperparameters(**values) for values, problems in moved if not problems)
-
-
-def _own_dimensions(options: Mapping[str, object]) -> set[str]:
-    """The dimensions that options give, but for one that every space takes."""
-    named = {key for key, value in options.items() if value is not None}
-    return named & TABLES["space"].keys() - {"class_weight", "preset"}
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:
@@ -106,7 +100,7 @@ def override(spec: StudySpec, **options: object) -> StudySpec:
         start=_moved(spec.start, found.space) if moves_starts else found.start,
         of_preset=spec.of_preset - named,
         has_default_starts=spec.has_default_starts,
-        has_default_space=spec.has_default_space and not _own_dimensions(options),
+        has_default_space=spec.has_default_space,
     )
 
 

@@ -12,7 +12,7 @@ from pipelines.errors import SpecError
 from pipelines.files.sources import is_table, scaling_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.spec.defaults import STARTS
-from search.spec.dimensions import Range, nearest
+from search.spec.dimensions import Dimension, Range, nearest
 from search.spec.rules import TABLES, Budget, Pruner, Sampler
 from search.spec.schema import parse
 from search.spec.space import SearchSpace
@@ -174,12 +174,17 @@ class StudySpec:
         start = tuple(replace(start, width=narrow) for start, narrow in zip(self.start, widths, strict=True))
         return replace(self, space=SearchSpace({**self.space.dimensions, "width": width}), start=start)
 
+    @property
+    def own_dimensions(self) -> dict[str, Dimension]:
+        """The dimensions that the user gave, beside those of a preset."""
+        return {name: self.space.dimensions[name] for name in self.space.named if name not in self.of_preset}
+
     def _for_few_rows(self) -> StudySpec:
-        space = self.space
+        space, place = self.space, self.space.complete
         if self.has_default_space and not is_table(self.data.source):
-            weighted = {name: d for name, d in space.dimensions.items() if name == "class_weight"}
-            space = SearchSpace({**default_space().dimensions, **weighted})
-        starts = map(space.complete, STARTS["few_rows"])
+            space = SearchSpace({**default_space().dimensions, **self.own_dimensions})
+            place = space.moved_into  # among the dimensions that the user gave
+        starts = map(place, STARTS["few_rows"])
         fitting = tuple(Hyperparameters(**values) for values, problems in starts if not problems)
         return replace(self, space=space, start=fitting or self.start)
 

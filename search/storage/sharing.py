@@ -35,20 +35,29 @@ def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
         if not settings.is_shared:
             yield own
             return
-        # A connection outside of the pool: the server frees its lock with it, however this process ends.
-        with open_storage(settings).engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT").detach()
+        with _own_connection(settings) as connection:
             query = sa.text("SELECT pg_try_advisory_lock(:key)")
             if not connection.execute(query, {"key": -_key(name)}).scalar_one():
                 raise UnavailableError(
                     f"study {name!r}: another process trains its finalists or opens its held-out test: wait for it"
                 )
-            try:
-                yield own
-            finally:
-                # The server notices a closed connection late, and would refuse the next process until then.
-                with suppress(sa.exc.SQLAlchemyError):  # the connection is gone, and the lock with it
-                    connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
+            yield own
+
+
+@contextmanager
+def _own_connection(settings: Settings) -> Iterator[sa.Connection]:
+    """A connection outside of the pool: the server frees its locks with it, however this process ends."""
+    with open_storage(settings).engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").detach()
+        # The server finds out within a minute that this machine has lost its power or its network, not after hours.
+        for setting in ("idle = 20", "interval = 10", "count = 3"):
+            connection.execute(sa.text(f"SET tcp_keepalives_{setting}"))
+        try:
+            yield connection
+        finally:
+            # The server notices a closed connection late, and would refuse the next process until then.
+            with suppress(sa.exc.SQLAlchemyError):  # the connection is gone, and the lock with it
+                connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
 
 
 @contextmanager
@@ -57,14 +66,9 @@ def search_lock(settings: Settings, name: str) -> Iterator[None]:
     if not settings.is_shared:
         yield
         return
-    with open_storage(settings).engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").detach()
+    with _own_connection(settings) as connection:
         connection.execute(sa.text("SELECT pg_advisory_lock_shared(:key)"), {"key": _search_key(name)})
-        try:
-            yield
-        finally:
-            with suppress(sa.exc.SQLAlchemyError):
-                connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
+        yield
 
 
 def _key(name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 
@@ -16,7 +17,7 @@ def trial_run_name(trial: int) -> str:
 
 def trial_number(run_name: str) -> int | None:
     """The trial that a run belongs to; None for a run that is not a trial's."""
-    return int(run_name.removeprefix(_TRIAL)) if run_name.startswith(_TRIAL) else None
+    return _number(rf"{_TRIAL}(\d+)", run_name)
 
 
 def finalist_run_name(trial: int, seed_number: int) -> str:
@@ -26,7 +27,13 @@ def finalist_run_name(trial: int, seed_number: int) -> str:
 
 def finalist_trial(run_name: str) -> int | None:
     """The trial whose configuration the run of a finalist trained; None for another run."""
-    return int(run_name.split("-")[1]) if run_name.startswith(_FINALIST) else None
+    return _number(rf"{_FINALIST}(\d+)-seed-\d+", run_name)
+
+
+def _number(pattern: str, run_name: str) -> int | None:
+    """The number in a name of ours; users may rename runs in MLflow."""
+    found = re.fullmatch(pattern, run_name, re.ASCII)
+    return int(found[1]) if found else None
 
 
 def refit_run_name(trial: int, epochs: int, seed_number: int = 1) -> str:

@@ -78,6 +78,12 @@ class Earlier:
             rule = "--epochs: must be the number of further epochs"
             raise SpecError(f"{rule}: run {self.run_id} has trained all its {n_planned}")
         n_epochs = n_planned if given.get("epochs") is None else n_done + given["epochs"]
+        hp = spec.hyperparameters
+        if n_epochs != n_planned and (hp.schedule != "constant" or hp.warmup):
+            how = f"a warm-up of {hp.warmup:g}" if hp.warmup else f"the schedule {hp.schedule}"
+            left = f"{n_planned - n_done}, or be left out" if n_planned > n_done else "given to a new training"
+            rule = f"--epochs: must be {left}, because {how} depends on the number of epochs"
+            raise SpecError(f"{rule}, and run {self.run_id} was planned for {n_planned}: got {given['epochs']}")
         data = replace(spec.data, source=given.get("source") or spec.data.source)
         return replace(spec, data=data, hyperparameters=replace(spec.hyperparameters, epochs=n_epochs))
 

@@ -50,10 +50,12 @@ def slowness(settings: Settings, devices: Sequence[str], cost: Cost, startup_s: 
 def _slowness(study: StoredStudy, n_slots: int, cost: Cost, startup_s: float) -> Iterator[float]:
     """The factor of one study; none where it is too short, or of a version that recorded less."""
     attributes: dict[str, Any] = study.user_attrs
-    n_trials = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    n_trials = states.count("COMPLETE") + states.count("PRUNED")
     data = attributes[FACTS].get("dataset", {})
     if (
         n_trials < _N_TRIALS
+        or states.count("FAIL") > n_trials // 4  # which may have ended at once, or after many attempts
         or not data.keys() >= {"training_rows", "features", "classes"}
         or not attributes.get(ELAPSED)
     ):

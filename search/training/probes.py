@@ -58,7 +58,13 @@ def train_probes(
         runner = ProbeRunner(pool, [_probe(spec, number, hp, shape) for number, hp in enumerate(probes)])
         runner.run()
     outcomes = [runner.outcomes[number] for number in range(len(probes))]
-    cost = Cost.fit(probes, outcomes, shape)
+    trained = [(probe, outcome) for probe, outcome in zip(probes, outcomes, strict=True) if outcome.history]
+    if not trained:
+        raise TrainingError(
+            "the loss was not a number in any of the short trainings: lower the space's learning rates, or choose"
+            " another data.scaling"
+        )
+    cost = Cost.fit([probe for probe, _ in trained], [outcome for _, outcome in trained], shape)
     return Probes(replace(cost, once_s=cost.once_s + _BOOKKEEPING_S), outcomes, few.n_bytes, rule)
 
 

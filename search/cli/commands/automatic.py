@@ -24,7 +24,7 @@ def run(spec: search.StudySpec, home: Path | None, pool: str) -> None:
         lines += finals.verdict_tables(found.finals, found.finals.verdict, title)
         document["finals"] = finals.verdict_document(found.finals, found.finals.verdict)
     display.show(lines, document)
-    if found.search.interrupted or (found.finals and found.finals.interrupted):
+    if found.search.asked_to_stop or (found.finals and found.finals.interrupted):
         raise KeyboardInterrupt
     if found.finals:
         display.undelivered(found.finals.undelivered)

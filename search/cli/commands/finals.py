@@ -11,7 +11,7 @@ import typer
 from rich.console import RenderableType
 
 import search
-from search.cli.options import Gpus, Home, Pool, Study, Workers, option, options_named
+from search.cli.options import Home, Pool, Study, option, options_named
 from search.home.text import ordinal, times
 from search.reporting import display
 from search.reporting.screen import Table
@@ -24,6 +24,10 @@ _MAX_CLASSES = 15
 _TOGETHER = "Make one model of the winner's networks with all seeds; with --refit, of as many refits."
 _REFIT = "Train the winner again, with the validation rows, and use that model."
 
+OwnWorkers = Annotated[int | None, option("N", "Trainings at the same time.", "the study's")]
+OwnGpus = Annotated[
+    str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "the study's")
+]
 Together = Annotated[bool, typer.Option("--ensemble", help=_TOGETHER)]
 Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows again; each reading is recorded.")]
 
@@ -36,8 +40,8 @@ def finalists(
         bool | None, typer.Option("--refit/--no-refit", help=_REFIT, show_default="refit, unless the study has folds")
     ] = None,
     ensemble: Together = False,
-    workers: Workers = None,
-    gpus: Gpus = None,
+    workers: OwnWorkers = None,
+    gpus: OwnGpus = None,
     pool: Pool = "local",
     home: Home = None,
 ) -> None:
@@ -161,11 +165,14 @@ def _expected_lines(verdict: search.Verdict) -> list[str]:
 def _refit_lines(result: search.FinalistsResult, verdict: search.Verdict) -> list[str]:
     """Names the refit where it is the model of the study."""
     run = verdict.winner.refit_run
-    if result.model != "refit" or not (result.refit_run_id or result.refit_failure):
-        return []
     if result.refit_failure:
-        used = "evaluate, promote and predict use the winner's finalist with the median value"
-        return [f"{run} failed ({result.refit_failure}): {used}; finalists {result.study} trains it again."]
+        used = result.ensemble.run_name if result.ensemble else "the winner's finalist with the median value"
+        return [
+            f"failed: {result.refit_failure}. Until it is trained, evaluate, promote and predict use {used}.",
+            f"finalists {result.study} trains it again; with --no-refit the study does without it.",
+        ]
+    if result.model != "refit" or result.refit_run_id is None:
+        return []
     return [f"{run} is the winner trained again, with the validation rows: evaluate, promote and predict use it."]
 
 

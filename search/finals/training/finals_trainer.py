@@ -66,14 +66,17 @@ class FinalsTrainer:
         if not interrupted:
             verdict = self._judge()
             study.set_user_attr(VERDICT, as_attribute(verdict, self.queue.plan.sizes) | {"model": model})
-            refits = {"refit": 1, "refit-ensemble": self.queue.n_seeds}.get(model or "", 0)
-            interrupted = self._train_refits(verdict.winner, refits)
+            interrupted = self._train_refits(verdict.winner, self._n_refits(model))
         tracker.close()
         record_runs(study, tracker)
         undelivered = tracker.undelivered
         if verdict and not interrupted and model in ("ensemble", "refit-ensemble") and self.queue.n_seeds > 1:
             undelivered += make_ensemble(self.context, self.dataset)
         return self._result(verdict and self._judge(), undelivered, interrupted=interrupted)
+
+    def _n_refits(self, model: Model | None) -> int:
+        """Number of refits that a model of the study needs."""
+        return {"refit": 1, "refit-ensemble": self.queue.n_seeds}.get(model or "", 0)
 
     def _kept_model(self) -> Model | None:
         """The model that the study has; for its first finals the one that the plan leaves time for."""
@@ -89,13 +92,17 @@ class FinalsTrainer:
     def _result(self, verdict: Verdict | None, undelivered: int, *, interrupted: bool) -> FinalistsResult:
         """The result, once as many runs as possible have their ids."""
         study = self.context.study
-        refit = recorded_results(study).get(verdict.winner.refit_run, {}) if verdict else {}
+        results = recorded_results(study)
+        refit = results.get(verdict.winner.refit_run, {}) if verdict else {}
         run_id = refit["run_id"] if has_model(refit) else None
         opened = seal_opened(study.user_attrs)
         result = FinalistsResult(study.study_name, verdict, run_id, opened, interrupted, undelivered)
-        result = replace(result, refit_failure=refit.get("message", ""))
         result = replace(result, majority=majority_of(self.dataset), baselines=baselines_of(study.user_attrs))
-        result = replace(result, model=study.user_attrs[VERDICT].get("model") if verdict else None)
+        if verdict:
+            model = study.user_attrs[VERDICT].get("model")
+            names = verdict.winner.refit_runs[: self._n_refits(model)]
+            failures = [f"{name}: {results[name]['message']}" for name in names if results.get(name, {}).get("message")]
+            result = replace(result, model=model, refit_failure="; ".join(failures))
         return replace(result, folds=self.dataset.n_folds, ensemble=recorded_ensemble(study) if verdict else None)
 
     def _train_finalists(self) -> bool:

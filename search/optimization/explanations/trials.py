@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.objectives import OBJECTIVES, Objective
 from search.home.html import HtmlResult
@@ -23,7 +23,6 @@ Result: TypeAlias = Mapping[str, Any]
 _RULES = {
     "asha": "asha keeps the best third of those that reached a 27th, a ninth and a third of their own epochs",
     "hyperband": "hyperband keeps the best third of its bracket, at epochs that grow by a factor of three",
-    "median": "the median pruner ends trials below the median of the others at that epoch",
 }
 
 
@@ -118,6 +117,8 @@ def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, attrib
             " loss finite."
         )
     text = f"was pruned after {epoch} of {params.get('epochs')} epochs"
+    if pruner == "median":
+        return f"{text}{_beside_median(trials[row.number], trials, objective)}."
     values, where = _compared(trials[row.number], trials, pruner)
     if row.number not in values:
         return f"{text}."
@@ -128,6 +129,21 @@ def _pruned(row: TrialRow, trials: Sequence[FrozenTrial], result: Result, attrib
         f"{text}: its {objective.label} there, {value_text(own)}, is rank {rank} of the {len(values)} trials that"
         f" reached {where}, whose median is {value_text(statistics.median(values.values()))} and whose best is"
         f" {value_text(max(values.values(), key=objective.gain))}{rule}."
+    )
+
+
+def _beside_median(trial: FrozenTrial, trials: Sequence[FrozenTrial], objective: Objective) -> str:
+    """The comparison of Optuna's median pruner: a trial's best value so far, and those of complete trials."""
+    epoch = trial.last_step
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and epoch in t.intermediate_values]
+    if epoch is None or not complete:
+        return ""
+    values = [t.intermediate_values[epoch] for t in complete]
+    own = max(trial.intermediate_values.values(), key=objective.gain)
+    return (
+        f": its best {objective.label} until then was {value_text(own)}; at epoch {epoch} the {len(values)} complete"
+        f" trials have a median of {value_text(statistics.median(values))} and a best value of"
+        f" {value_text(max(values, key=objective.gain))}; the median pruner ends trials that are worse than the median"
     )
 
 

@@ -60,8 +60,7 @@ def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:
         return spec
     if not spec.has_default_space:
         return replace(spec, start=then.start, like=then.like)
-    given = {name: d for name, d in spec.space.dimensions.items() if name == "class_weight"}
-    space = SearchSpace({**then.space.dimensions, **given})
+    space = SearchSpace({**then.space.dimensions, **spec.own_dimensions})
     return replace(spec, start=then.start, like=then.like, space=space, of_preset=frozenset())
 
 

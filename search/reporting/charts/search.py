@@ -44,7 +44,9 @@ def history(study: StudyPoints) -> Figure:
     steps = _best_so_far(study, complete or points)
     name = "best so far" if complete else "best so far, of pruned trials"
     line = {"shape": "hv", "width": 2, "color": VERMILION}
-    figure.add_scatter(x=[x for x, _ in steps], y=[y for _, y in steps], mode="lines", line=line, name=name)
+    figure.add_scatter(
+        x=[x for x, _ in steps], y=[study.shown(y) for _, y in steps], mode="lines", line=line, name=name
+    )
     return figure
 
 

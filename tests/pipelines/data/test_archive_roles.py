@@ -119,6 +119,9 @@ def test_rows_of_two_splits_keep_their_relative_weights_where_they_are_joined(tm
     joined = dataset.training.joined(dataset.validation)
     whole = np.concatenate([weight, newer["sample_weight_val"]])
     assert joined.weight == pytest.approx(whole / whole.mean(), rel=1e-5)
+    dataset = loading.load(archive(tmp_path, own=True, sample_weight=1e4 * weight))
+    joined = dataset.training.joined(dataset.validation)
+    assert joined.weight[N_ROWS:] == pytest.approx(1), "rows without weights count as those with weights do on average"
 
 
 def test_validation_rows_of_its_own_are_in_no_group_of_the_training_rows(tmp_path: Path):

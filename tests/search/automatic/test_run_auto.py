@@ -13,12 +13,13 @@ from finished import small_spec
 import search
 from pipelines.errors import SpecError
 from search.automatic.run_auto import costs_s, searching
+from search.automatic.shares import n_search
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_writable_study
 from search.scheduling.progress import Observer
-from search.storage.attributes import CHANGED_OVER, ELAPSED, FINALS_ELAPSED
+from search.storage.attributes import CHANGED_OVER, FINALS_ELAPSED
 from search.tracking.run_names import finalist_trial
 
 
@@ -111,15 +112,26 @@ def test_init_names_earlier_studies(first_run: Answer, finished_home: Path, tmp_
 def test_a_larger_budget_counts_the_finals_of_a_smaller_one(home: Path) -> None:
     spec = small_spec("larger", trials=8, width={"low": 8, "high": 32}, epochs=2)
     search.run_automatically(spec, home=home)
-    search.run_automatically(replace(spec, trials=16), home=home)
+    larger = search.run_automatically(replace(spec, trials=16), home=home)
     study = load_writable_study(read_settings(home), "larger")
     runs = [name for name in recorded_results(study) if finalist_trial(name) is not None]
-    assert len(study.trials) == 8
+    assert len(study.trials) == 8, "4 before; of the 8 that are left half are trials"
+    assert larger.finals
     assert len(runs) <= 8
     assert study.user_attrs[FINALS_ELAPSED] > 0
+    again = search.run_automatically(replace(spec, trials=16), home=home)
+    assert (again.search.n_trained, again.changed_over) == (0, larger.changed_over)
 
-    study.set_user_attr(ELAPSED, 599.0)
-    study.set_user_attr(FINALS_ELAPSED, 390.0)
-    timed = search.run_automatically(replace(spec, trials=None, timeout_s=995.0), home=home)
-    assert timed.finals is None, "5 s of 995 are left, which the start of the workers takes"
-    assert "the rest of the budget is too small" in timed.changed_over
+
+@pytest.mark.parametrize("budget", [40, 64, 128])
+def test_what_a_larger_budget_has_left_is_shared_as_a_new_one(budget: int) -> None:
+    spec = small_spec("shares", trials=32)
+    known = {"budget": [32, None], "searched": [16, None], "trained": 16, "sizes": [8, 4, 4]}
+    part = searching(replace(spec, trials=budget), known)
+    assert part.trials
+    left = budget - 32
+    assert part.trials - 16 == n_search(left)
+    assert budget - part.trials - 16 == left - n_search(left) >= 4, "the others are finals"
+    assert searching(spec, known).trials == 16, "the same budget is shared as before"
+    timed = searching(replace(spec, trials=None, timeout_s=1800.0), {"finals_elapsed_s": 355.0})
+    assert timed.timeout_s == pytest.approx(0.6 * (1800 - 355))

@@ -288,7 +288,7 @@ def test_a_refit_that_failed_is_named_and_trained_again(tmp_path: Path, monkeypa
     write_entry(read_settings(home).spool, Entry(start, 2, "FAIL", None, result | empty, ()), {})
     monkeypatch.setattr(FinalistRunner, "run", lambda self: None)  # the next call is cut off before it trains
     found = call("finalists", "s", "--top", 1, "--seeds", 2, "--refit", "--home", home)
-    assert f"{winner.refit_run} failed (the worker died): evaluate, promote and predict use the winner's" in found.out
+    assert f"failed: {winner.refit_run}: the worker died. Until it is trained, evaluate, promote" in found.out
     assert find_winner(load_study(read_settings(home), "s")).role == "finalist"
     monkeypatch.undo()
 

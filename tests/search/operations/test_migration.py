@@ -224,3 +224,11 @@ def test_an_empty_folder(tmp_path: Path, target: Target) -> None:
     answer = call("migrate", "--home", tmp_path)
     assert answer.code == 1
     assert "must have databases of its own" in answer.err
+
+
+def test_the_home_may_be_named_by_the_environment(
+    tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLP_SEARCH_HOME", str(tmp_path / "team"))
+    monkeypatch.chdir(tmp_path)
+    assert f"home {tmp_path / 'team'}: must have databases" in call("migrate").err

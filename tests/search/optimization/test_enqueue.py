@@ -245,7 +245,7 @@ def test_a_start_that_is_still_to_come_is_not_enqueued_too(settings: Settings, s
     spec = replace(spec, start=tuple(SPACE.hyperparameters({**VALUES_OF_START, "width": n}) for n in (8, 9, 10)))
     study = opened(settings, spec)
     finish(study, ask(study)[0], "COMPLETE", 0.5)
-    with pytest.raises(InputError, match=r"must be new, but it is start\[2\] of the study, which comes next"):
+    with pytest.raises(InputError, match=r"but it is start\[2\] of the study, which is still to be trained"):
         search.enqueue(spec.name, VALUES_OF_START | {"width": 10}, home=settings.home)
     assert search.enqueue(spec.name, VALUES_OF_START | {"width": 11}, home=settings.home).waiting == 3
 

@@ -261,6 +261,8 @@ def test_an_array_is_no_row_of_a_table(animals: Path, tmp_path: Path):
     n_features = predict("animals", table()[:2].drop(columns="species"), home=animals).rows.shape[1]
     rows = np.zeros((2, n_features), np.float32)
     np.savez(tmp_path / "rows.npz", x=rows)
+    names = table()[:2].drop(columns="species").assign(file=["a.npz", "b.npz"])
+    assert predict("animals", names, home=animals).probabilities.shape == (2, 3), "a frame whose text ends so"
     for source in (rows, tmp_path / "rows.npz"):
         with pytest.raises(DataError, match="must be a table, as the model was trained on one, got an array"):
             predict("animals", source, home=animals)

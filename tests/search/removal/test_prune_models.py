@@ -95,3 +95,12 @@ def test_what_is_refused(home: Path) -> None:
     assert (answer.code, answer.out) == (2, "")
     assert "--yes: required when stdin is not a terminal; nothing was deleted" in answer.err
     assert len(list(files(home))) == 6
+
+
+def test_a_run_that_was_deleted_in_mlflow_stays_as_it_is(home: Path) -> None:
+    worst = search.trials("tiny", home=home)[-1]
+    connect(read_settings(home)).delete_run(worst.run_id)
+    pruned = search.prune_models("tiny", keep=1, home=home)
+    assert worst.number not in pruned.trials
+    assert len(pruned.trials) == 4
+    assert len(list(files(home))) == 2

@@ -42,6 +42,15 @@ def test_a_call_that_was_cut_off_is_completed(home: Path) -> None:
     assert call("doctor", "--home", home).code == 0
 
 
+def test_a_run_that_mlflow_has_deleted_stays_as_it_is(home: Path) -> None:
+    """Such as the first attempt of an interrupted trial: MLflow changes none of its tags."""
+    client = connect(read_settings(home))
+    experiment = client.get_experiment_by_name("weak").experiment_id
+    client.delete_run(client.create_run(experiment, run_name="trial-0000").info.run_id)
+    assert search.rename_study("weak", "poor", home=home).runs == 1
+    assert call("doctor", "--home", home).code == 0
+
+
 @pytest.mark.parametrize(
     ("name", "new", "problem"),
     [

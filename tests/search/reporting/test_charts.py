@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from recorded_trials import BEGIN, record, trial_of
 
+from search.optimization.explanations import explain
 from search.reporting.charts import (
     CHARTS,
     StudyPoints,
@@ -22,7 +23,7 @@ from search.reporting.charts import (
     study_points,
 )
 from search.reporting.charts.axes import log_ticks, ticks_of
-from search.storage.attributes import ELAPSED, RESULT
+from search.storage.attributes import ELAPSED, RESULT, SPEC
 
 
 def note_of(figure: Any) -> str:
@@ -102,6 +103,28 @@ def test_a_network_that_learned_nothing_leaves_room_for_the_others(maximize: boo
         assert abs(ring.y[0]) < 5, "at the edge of the axis"
         assert "50.0" in ring.text[0], "its value is told"
         assert "Triangles are" in note_of(figure)
+
+
+def test_a_poor_first_trial_does_not_squeeze_the_history() -> None:
+    study, random = record(0, 0), np.random.default_rng(5)
+    for number in range(30):
+        trial = trial_of(TrialState.COMPLETE, random, 8, 0, BEGIN)
+        if not number:
+            trial.user_attrs[RESULT]["best_val_accuracy"] = -5000.0
+        study.add_trial(trial)
+    *_, steps = CHARTS["history"](study_points(study)).data
+    assert min(steps.y) > -5, "the line begins at the edge of the axis too"
+
+
+def test_a_trial_that_the_median_pruner_ended_is_compared_as_the_pruner_does() -> None:
+    """By its best value so far, with complete trials alone."""
+    study = record(12, 10)
+    study.set_user_attr(SPEC, {"search": {"pruner": "median", "objective": "val_accuracy"}})
+    at_two = sorted(trial.intermediate_values[2] for trial in study.trials[:10])
+    text = explain(study, 11).text
+    assert f"the 10 complete trials have a median of {(at_two[4] + at_two[5]) / 2:.4f}" in text
+    assert f"its best validation accuracy until then was {study.trials[11].intermediate_values[2]:.4f}" in text
+    assert text.endswith("the median pruner ends trials that are worse than the median.")
 
 
 def test_a_study_without_a_complete_trial_has_a_history() -> None:

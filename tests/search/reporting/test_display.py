@@ -21,3 +21,8 @@ from search.reporting import display
 )
 def test_seconds(value: float | None, shown: str) -> None:
     assert display.seconds(value) == shown
+
+
+def test_json_has_null_for_what_is_no_finite_number() -> None:
+    document = {"value": float("inf"), "rows": [{"std": float("nan"), "n": 3}], "pair": (0.5, float("-inf"))}
+    assert display.as_json(document) == '{"value": null, "rows": [{"std": null, "n": 3}], "pair": [0.5, null]}'

@@ -27,6 +27,8 @@ def numbers(condition: str) -> list[int]:
         ("lr == 0.00234", [17]),
         ("trial<9", [0, 3, 8]),
         ("is_start == true", [0]),
+        ("is_start == True", [0]),
+        ("is_start == yes and state == complete", [0]),
         ("stop_reason != finished", [41, 3, 8, 9, 63]),
         ("value == nothing", []),
     ],

@@ -70,6 +70,14 @@ def test_a_dimension_that_is_given_from_python_is_kept_for_few_rows_too():
     spec = default_spec("digits", width=64).for_task("classification").for_size(1797, 64)
     assert spec.space.dimensions["width"] == Fixed(64)
     assert {start.width for start in spec.start} == {64}
+    assert (
+        default_spec("iris.csv", depth=2)
+        .for_task("classification")
+        .with_folds(5)
+        .for_size(150, 20)
+        .space.highest("width")
+        == 128
+    ), "what is not given is narrowed"
     assert override(default_spec("digits"), depth=1).for_size(1797, 64).space.dimensions["depth"] == Fixed(1)
 
 

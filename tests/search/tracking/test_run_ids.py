@@ -10,6 +10,7 @@ from waiting import wait_for
 
 from search.home.settings import prepare_home, read_settings
 from search.tracking.entries import MODEL_FILE
+from search.tracking.run_names import finalist_trial, trial_number
 from search.tracking.spool import write_entry
 
 
@@ -42,3 +43,9 @@ def test_the_id_of_a_replaced_run_is_not_reported(place: Place) -> None:
     end(place, tracker, finished("late", 0, "COMPLETE", epochs(2)))
     assert tracker.close() == 0
     assert tracker.opened() == [("trial-0000", place.run("late", 0).info.run_id)]
+
+
+@pytest.mark.parametrize("name", ["trial-0003 best", "trial-", "trial-x", "finalist-0003", "finalist-x-seed-1", "mine"])
+def test_a_run_that_its_user_renamed_is_of_no_trial(name: str) -> None:
+    assert trial_number(name) is None
+    assert finalist_trial(name) is None

@@ -123,3 +123,15 @@ def test_a_checkpoint_that_is_gone(shared_home: Path) -> None:
     answer = call("train", "digits", "--continue", run_id, "--epochs", 1, "--home", shared_home)
     assert answer.code == 1
     assert re.fullmatch(r"error: [^\n]+\n", answer.err)
+
+
+@pytest.mark.parametrize("option", [("--schedule", "cosine"), ("--warmup", 0.1)])
+def test_a_schedule_that_depends_on_the_number_of_epochs_has_the_planned_one(
+    option: tuple[object, ...], shared_home: Path
+) -> None:
+    """More epochs would begin in the middle of another schedule, and be no training that can be repeated."""
+    run_id = train(shared_home, *SMALL, "--epochs", 2, *option)["run_id"]
+    answer = call("train", "digits", "--continue", run_id, "--epochs", "2", "--home", shared_home)
+    assert (answer.code, answer.out) == (1, "")
+    assert "--epochs: must be given to a new training, because" in answer.err
+    assert "depends on the number of epochs" in answer.err

@@ -12,6 +12,7 @@ import pytest
 from command_line import call, files
 from hypothesis import given, settings, strategies as st
 from in_memory import ask, make_study
+from optuna.trial import TrialState
 
 import search
 from pipelines.config import DataConfig, Hyperparameters
@@ -233,14 +234,17 @@ class TestEarlierStudies:
 
     COST = Cost(1.0, (0.0, 0.0, 0.0))
 
-    def record(self, settings: Settings, name: str, elapsed_s: float, devices: list[str], n_trials: int = 10) -> None:
+    def record(
+        self, settings: Settings, name: str, elapsed_s: float, devices: list[str], n_trials: int = 10,
+        state: TrialState = TrialState.COMPLETE,
+    ) -> None:  # fmt: skip
         """Records a study of ten finished trials, each of which takes a second by ``COST``."""
         spec = search.default_spec("digits", trials=64, name=name)
         study = open_study(settings, spec, "f00d")
         study.set_user_attr(FACTS, {"machine": machine(devices), "dataset": self.DATASET})
         study.set_user_attr(ELAPSED, elapsed_s)
         for _ in range(n_trials):
-            study.tell(study.ask(), 0.5)
+            study.tell(study.ask(), 0.5 if state == TrialState.COMPLETE else None, state)
 
     DATASET: ClassVar = {"training_rows": 1149, "features": 64, "classes": 10}
 
@@ -253,5 +257,16 @@ class TestEarlierStudies:
         self.record(found, "as-forecast", 15.0, ["cpu:0"])
         self.record(found, "of-other-devices", 90.0, ["cpu:0", "cpu:1"])
         self.record(found, "short", 90.0, ["cpu:0"], n_trials=2)
+        self.record(found, "failed", 1.0, ["cpu:0"], state=TrialState.FAIL)
         assert slowness(found, ["cpu:0"], self.COST, 5.0) == pytest.approx([1.0, 2.0]), "the newest first"
         assert slowness(found, ["gpu:0"], self.COST, 5.0) == []
+
+
+def test_a_probe_that_diverges_at_once_says_nothing_about_the_time(tmp_path: Path) -> None:
+    space = '[space]\nwidth = 8\noptimizer = "adam"\nepochs = 4\nlearning_rate = RATES\n'
+    head = '[study]\ntrials = 10\n[data]\nsource = "digits"\nfolds = 1\nscaling = "none"\n'
+    for rates, code in (("[1e-3, 1e30]", 0), ("1e30", 1)):
+        (tmp_path / "study.toml").write_text(head + space.replace("RATES", rates))
+        answer = call("plan", tmp_path / "study.toml", "--workers", 1, "--home", tmp_path / "home")
+        assert answer.code == code, answer.err
+    assert answer.err.endswith("lower the space's learning rates, or choose another data.scaling\n")
