@@ -111,7 +111,7 @@ class Column:
 
     @property
     def _missing(self) -> frozenset[str]:
-        """Texts that a frame may hold where a ``.csv`` has a missing value; none if the user declared the column text."""
+        """Texts that a frame may hold where a ``.csv`` has a missing value; none where the user declared texts."""
         return frozenset() if self.format == TEXT else frozenset(MISSING) - {*self.categories, *self.others}
 
     def _codes(self, values: Series) -> Array:
@@ -124,9 +124,8 @@ class Column:
         features = [position.get(text, position.get(text.strip(), -1)) for text in texts]
         if self.n_shared:
             first = len(self.categories)
-            shared = [
-                -1 if text.strip() in self._missing else first + shared_feature(text.strip(), self.n_shared) for text in texts
-            ]
+            bare, missing = [text.strip() for text in texts], self._missing
+            shared = [-1 if text in missing else first + shared_feature(text, self.n_shared) for text in bare]
             features = np.where(np.array(features) < 0, shared, features).tolist()
         return np.array([*features, -1])[codes]
 
