@@ -56,7 +56,8 @@ def remarks(
             yield _DATES.format(column.name)
         elif column.kind == "numeric" and _is_id_column(source.rows, column.name):
             yield _IDS.format("column", column.name, "; data.ignore leaves it out")
-    if source.roles.group is None and source.roles.split is None and classes:
+    is_drawn = source.roles.group is None and source.roles.split is None and source.roles.time is None
+    if is_drawn and classes:
         yield from _groups(source.rows, numbers, len(classes))
 
 

@@ -89,12 +89,12 @@ class TableEncoder:
     def in_own_form(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Reads decimal commas of a file with semicolons, in columns of which the training file held numbers.
 
-        And decimal points of a file with commas, in columns of which the training file held decimal commas.
+        And decimal points of another file, in columns of which the training file held decimal commas.
         """
-        of_separator = {";": ("", _with_commas), ",": (NUMBER_FORMATS[1], _with_points)}
-        if frame.attrs.get("separator") not in of_separator:
+        if "separator" not in frame.attrs:
             return frame
-        text_format, read = of_separator[frame.attrs["separator"]]
+        has_semicolons = frame.attrs["separator"] == ";"
+        text_format, read = ("", _with_commas) if has_semicolons else (NUMBER_FORMATS[1], _with_points)
         own = [column.name for column in self.columns if column.kind == "numeric" and column.format == text_format]
         texts = [name for name in own if name in frame.columns and holds_text(frame[name])]
         return frame.assign(**{name: read(frame[name]) for name in texts})
@@ -123,10 +123,16 @@ class TableEncoder:
 
         def fill(column: Column, end: int) -> None:
             values = frame[column.name]
+            if values.ndim > 1:
+                raise DataError(f"column {column.name!r}: must be one column, got {values.shape[1]}: rename the others")
             for first in range(0, len(encoded), _CHUNK_ROWS):  # float64 copies of a whole column take too much memory
                 chunk = slice(first, first + _CHUNK_ROWS)
                 part = values.iloc[chunk] if rows is None else values.iloc[rows[chunk]]
-                encoded[chunk, end - column.n_features : end] = column.encode(part)
+                try:
+                    encoded[chunk, end - column.n_features : end] = column.encode(part)
+                except TypeError as error:  # lists and structs have no hash
+                    kinds = "must hold numbers, texts or dates, as in training"
+                    raise DataError(f"column {column.name!r}: {kinds}, got {error}: convert them") from error
 
         collect(lambda pair: fill(*pair), zip(used, ends, strict=True))
         return encoded

@@ -26,7 +26,7 @@ from pipelines.files.tables import LargeTable, Table
 _N_FOLDS = 20
 _N_BINS, _ROWS_PER_BIN = 10, 20
 _HASHED_ROWS = 1 << 20
-_LOWER = "choose fractions near 0.2"
+_LOWER = "use a larger fraction or more rows, or merge classes"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

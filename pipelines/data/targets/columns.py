@@ -8,7 +8,7 @@ from pipelines.errors import DataError
 from pipelines.files.columns import STRIPPED, read_texts
 from pipelines.files.kinds import holds_text
 from pipelines.files.tables import MISSING
-from pipelines.files.text_forms import NUMBER_FORMATS, Series
+from pipelines.files.text_forms import NUMBER_FORMATS, Series, are_marks
 
 _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
 _BLANKS = "column {!r}: blanks around labels are removed"
@@ -78,5 +78,7 @@ def _read_labels(values: Series, formats: dict[str, str], notes: list[str]) -> S
         others = texts[~marks].dropna()
         if (pd.to_numeric(others, errors="coerce").notna() | others.isin(["True", "False"])).all():
             return texts.mask(marks)
+        notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
+    elif (marks := are_marks(texts.fillna("")) & texts.notna()).any():  # such as a question mark
         notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
     return texts

@@ -62,8 +62,11 @@ def read_texts(
     if not numeric and (n_read == 0 or 2 * n_read <= n_present):
         return _strip(values, name)
     has_others = (parsed.isna() & ~marks).any()
+    kind = _KINDS.get(chosen, "dates")
     if has_others and not numeric and is_category(len(texts), len(values)):
-        return _strip(values, name)
+        stripped, text_format, line = _strip(values, name)
+        shown = ", ".join(map(repr, texts[~is_read & ~marks].head(_N_SHOWN)))
+        return stripped, text_format, _MIXED.format(name, n_read, n_present, kind, shown) if shown else line
     if has_others and chosen not in NUMBER_FORMATS:
         chosen, parsed = _durations(texts, marks) or (chosen, parsed)
     kind = _KINDS.get(chosen, "dates")
@@ -76,7 +79,9 @@ def read_texts(
         raise DataError(_refusal(name, kind, found(values, np.isin(codes, np.flatnonzero(others)))))
     as_well = [other for other, read in reads.items() if not read[~marks].hasnans and (read != parsed)[~marks].any()]
     line = _describe(name, kind, texts, parsed, counts, marks) + _describe_parts(texts, counts, chosen, as_well)
-    return parsed.reindex(codes).set_axis(values.index), chosen, line
+    read = parsed.reindex(codes).set_axis(values.index)
+    read.name = values.name
+    return read, chosen, line
 
 
 def _durations(texts: Series, marks: Series) -> tuple[str, Series] | None:

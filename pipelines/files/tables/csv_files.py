@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipelines.errors import DataError
 from pipelines.files.archives import require_memory
@@ -34,22 +35,24 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
 
     separator = _sample(path)
     # pandas renames repeated columns, so the names are checked first.
-    first = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, skipinitialspace=True)
+    as_it_is: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "keep_default_na": False, "dtype": str}
+    first = pd.read_csv(path, header=None, nrows=1, na_values=[""], **as_it_is)
     names = first.iloc[0].fillna(first.columns.to_series().map("Unnamed: {}".format)).tolist()
     require_unique(path, names)
     missing = {name: [""] if name in literal_columns else MISSING for name in names}
-    frame = pd.read_csv(
-        path,
-        sep=separator,
-        low_memory=False,
-        skipinitialspace=True,
-        dtype=dict.fromkeys(text_columns, str),
-        na_values=missing,
-        keep_default_na=False,
-    )
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise DataError(f"{path}: rows must have one field a column, got more fields than names: add column names")
-    texts = pd.read_csv(path, sep=separator, nrows=_N_SAMPLE_ROWS, dtype=str, skipinitialspace=True)
+    try:
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            frame: pd.DataFrame = pd.read_csv(
+                path,
+                low_memory=False,
+                index_col=False,  # else pandas takes the first of too many fields for row names
+                skip_blank_lines=len(names) > 1,  # an empty line is a row without a value where there is one column
+                **as_it_is | {"na_values": missing, "dtype": dict.fromkeys(text_columns, str)},
+            )
+    except pd.errors.ParserWarning as error:
+        rule = "rows must have one field a column, got more fields than names"
+        raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
+    texts = pd.read_csv(path, sep=separator, nrows=_N_SAMPLE_ROWS, dtype=str, skipinitialspace=True, index_col=False)
     zeros = [name for name in frame.select_dtypes("integer") if texts[name].str.fullmatch(r"0\d+").any()]
     frame.attrs = {"separator": separator, "zeros": zeros}
     return frame
