@@ -107,7 +107,7 @@ def _require_enough(spec: StudySpec, settings: Settings) -> None:
 
 
 def _earlier(spec: StudySpec, settings: Settings) -> dict[str, Any]:
-    """What an existing study recorded of its finals, and the time that they took."""
+    """The record of an existing study's finals, and the time that they took; empty where there is none."""
     with storage_errors(settings):
         attributes = dict(load_study(settings, spec.name).user_attrs) if is_begun(settings, spec.name) else {}
     return {**attributes.get(CHANGED_OVER, {}), FINALS_ELAPSED: attributes.get(FINALS_ELAPSED, 0.0)}
@@ -123,7 +123,7 @@ def searching(spec: StudySpec, known: Mapping[str, Any] = NOTHING) -> StudySpec:
 
     Args:
         spec: The study.
-        known: What it recorded of earlier finals. Those of a smaller budget are spent: what is left is shared anew.
+        known: The record of earlier finals. Those of a smaller budget are spent: the rest is shared anew.
     """
     trials, timeout_s = spec.trials, spec.timeout_s
     if known.get("budget") == [trials, timeout_s]:
