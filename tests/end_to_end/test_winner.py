@@ -46,7 +46,7 @@ def test_search_finals_test_registry_predictions_and_back(tmp_path: Path, monkey
     assert finals["winner"].keys() == {"params", "mean", "interval", "n_parameters", "run_ids"}
     assert finals.keys() == {
         "winner", "significant", "p_value", "finalists", "loss", "majority", "objective", "baselines", "ensemble",
-        "expected", "expected_interval", "model", "refit_run_id", "folds",
+        "expected", "expected_interval", "model", "refit_run_id", "refit_failure", "folds",
     }  # fmt: skip
 
     test = mlp_search("evaluate", "digits")

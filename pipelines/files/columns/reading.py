@@ -64,17 +64,13 @@ def read_texts(
     has_others = (parsed.isna() & ~marks).any()
     kind = _KINDS.get(chosen, "dates")
     if has_others and not numeric and is_category(len(texts), len(values)):
-        stripped, text_format, line = _strip(values, name)
-        shown = ", ".join(map(repr, texts[~is_read & ~marks].head(_N_SHOWN)))
-        return stripped, text_format, _MIXED.format(name, n_read, n_present, kind, shown) if shown else line
+        return _as_texts(values, name, texts[~is_read & ~marks], (n_read, n_present, kind))
     if has_others and chosen not in NUMBER_FORMATS:
         chosen, parsed = _durations(texts, marks) or (chosen, parsed)
     kind = _KINDS.get(chosen, "dates")
     others = parsed.isna() & ~marks
     if others.any() and may_mix and not numeric and n_read < MOST * n_present:
-        shown = ", ".join(map(repr, texts[~is_read & ~marks].head(_N_SHOWN)))
-        stripped, text_format, _ = _strip(values, name)
-        return stripped, text_format, _MIXED.format(name, n_read, n_present, kind, shown)
+        return _as_texts(values, name, texts[~is_read & ~marks], (n_read, n_present, kind))
     if others.any():
         raise DataError(_refusal(name, kind, found(values, np.isin(codes, np.flatnonzero(others)))))
     as_well = [other for other, read in reads.items() if not read[~marks].hasnans and (read != parsed)[~marks].any()]
@@ -82,6 +78,13 @@ def read_texts(
     read = parsed.reindex(codes).set_axis(values.index)
     read.name = values.name
     return read, chosen, line
+
+
+def _as_texts(values: Series, name: str, others: Series, read: tuple[int, int, str]) -> tuple[Series, str, str]:
+    """Leaves a column its texts, with a line on those that are no numbers or dates as the other ones are."""
+    stripped, text_format, line = _strip(values, name)
+    shown = ", ".join(map(repr, others.head(_N_SHOWN)))
+    return stripped, text_format, _MIXED.format(name, *read, shown) if shown else line
 
 
 def _durations(texts: Series, marks: Series) -> tuple[str, Series] | None:

@@ -115,7 +115,7 @@ def test_show_explains_the_other_trials(finished_home: Path) -> None:
             assert f"{best['value'] - row['value']:.4f} worse than the best, trial {best['number']}" in text
         else:
             assert f"pruned after {row['epochs_trained']} of {row['params']['epochs']} epochs" in text
-            assert "the median pruner ends trials below the median" in text
+            assert "the median pruner ends trials that are worse than the median" in text
 
 
 def test_an_unknown_trial(finished_home: Path) -> None:
