@@ -89,12 +89,13 @@ class TableEncoder:
     def in_own_form(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Reads decimal commas of a file with semicolons, in columns of which the training file held numbers.
 
-        And decimal points of another file, in columns of which the training file held decimal commas.
+        And decimal points of a file with commas, in columns of which the training file held decimal commas. Where tabs
+        or bars separate fields, a comma needs no quotes, and a point may separate thousands.
         """
-        if "separator" not in frame.attrs:
+        forms = {";": ("", _with_commas), ",": (NUMBER_FORMATS[1], _with_points)}
+        if (separator := frame.attrs.get("separator")) not in forms:
             return frame
-        has_semicolons = frame.attrs["separator"] == ";"
-        text_format, read = ("", _with_commas) if has_semicolons else (NUMBER_FORMATS[1], _with_points)
+        text_format, read = forms[separator]
         own = [column.name for column in self.columns if column.kind == "numeric" and column.format == text_format]
         texts = [name for name in own if name in frame.columns and holds_text(frame[name])]
         return frame.assign(**{name: read(frame[name]) for name in texts})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from search.finals.result import FinalistsResult
 from search.home.settings import Settings, read_settings
 from search.home.text import value_text
 from search.optimization.leaderboard import TrialRow
+from search.optimization.run_records import recorded_results
 from search.optimization.studies import is_begun, load_study, load_writable_study
 from search.optimization.studies.loading import recorded_spec
 from search.scheduling.progress import Observer
@@ -32,6 +34,7 @@ from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import NOTHING, StudySpec
 from search.storage import StoredStudy, storage_errors
 from search.storage.attributes import CHANGED_OVER, ELAPSED, FINALS_ELAPSED, SPEC
+from search.tracking.run_names import finalist_trial
 
 _START_S = 5.0
 """To start the workers again."""
@@ -80,17 +83,23 @@ def run_automatically(
     observer.note(reason)
     if rounds is None:
         return AutomaticResult(found, None, reason)
-    began = time.monotonic()
-    finals = run_plan(spec.name, rounds, home=home, pool=pool, observer=observer)
-    _record_time(spec, read_settings(home), time.monotonic() - began)
+    with _recorded_time(spec, read_settings(home)):
+        finals = run_plan(spec.name, rounds, home=home, pool=pool, observer=observer)
     return AutomaticResult(found, finals, reason)
 
 
-def _record_time(spec: StudySpec, settings: Settings, elapsed_s: float) -> None:
-    """Adds the time of finals to that of earlier ones: a larger timeout counts all of it."""
-    with storage_errors(settings):
-        study = load_writable_study(settings, spec.name)
-        study.set_user_attr(FINALS_ELAPSED, study.user_attrs.get(FINALS_ELAPSED, 0.0) + elapsed_s)
+@contextmanager
+def _recorded_time(spec: StudySpec, settings: Settings) -> Iterator[None]:
+    """Adds the time of finals that train something to that of earlier ones: a larger timeout counts all of it."""
+    began, n_before = time.monotonic(), len(recorded_results(load_study(settings, spec.name)))
+    try:
+        yield
+    finally:
+        with storage_errors(settings):
+            study = load_writable_study(settings, spec.name)
+            if len(recorded_results(study)) > n_before:
+                elapsed_s = study.user_attrs.get(FINALS_ELAPSED, 0.0) + time.monotonic() - began
+                study.set_user_attr(FINALS_ELAPSED, elapsed_s)
 
 
 def _require_enough(spec: StudySpec, settings: Settings) -> None:
@@ -107,15 +116,21 @@ def _require_enough(spec: StudySpec, settings: Settings) -> None:
 
 
 def _earlier(spec: StudySpec, settings: Settings) -> dict[str, Any]:
-    """The record of an existing study's finals, and the time that they took; empty where there is none."""
+    """The record of an existing study's finals, their number of trainings and their time; empty without a study."""
     with storage_errors(settings):
-        attributes = dict(load_study(settings, spec.name).user_attrs) if is_begun(settings, spec.name) else {}
-    return {**attributes.get(CHANGED_OVER, {}), FINALS_ELAPSED: attributes.get(FINALS_ELAPSED, 0.0)}
+        if not is_begun(settings, spec.name):
+            return {}
+        study = load_study(settings, spec.name)
+        elapsed_s = study.user_attrs.get(FINALS_ELAPSED, 0.0)
+        return {**study.user_attrs.get(CHANGED_OVER, {}), "finals": _n_before(spec, study), FINALS_ELAPSED: elapsed_s}
 
 
-def n_finals(known: Mapping[str, Any]) -> int:
-    """Number of trainings of all finals that a study has planned."""
-    return sum(known.get("sizes") or ()) + int(known.get("before", 0))
+def _n_before(spec: StudySpec, study: StoredStudy) -> int:
+    """Number of trainings of the finals of other budgets. A version that did not record the budget had one."""
+    known = study.user_attrs.get(CHANGED_OVER, {})
+    if known.get("budget") in (None, [spec.trials, spec.timeout_s]):
+        return 0
+    return sum(finalist_trial(name) is not None for name in recorded_results(study))
 
 
 def searching(spec: StudySpec, known: Mapping[str, Any] = NOTHING) -> StudySpec:
@@ -123,14 +138,14 @@ def searching(spec: StudySpec, known: Mapping[str, Any] = NOTHING) -> StudySpec:
 
     Args:
         spec: The study.
-        known: The record of earlier finals. Those of a smaller budget are spent: the rest is shared anew.
+        known: The record of earlier finals. Those of another budget are spent: the rest is shared anew.
     """
     trials, timeout_s = spec.trials, spec.timeout_s
     if known.get("budget") == [trials, timeout_s]:
         trials, timeout_s = known["searched"]
     else:
         done = known.get("trained", 0)
-        trials = None if trials is None else done + n_search(max(0, trials - done - n_finals(known)))
+        trials = None if trials is None else done + n_search(max(0, trials - done - known.get("finals", 0)))
         timeout_s = None if timeout_s is None else TIME_SHARE * max(0.0, timeout_s - known.get(FINALS_ELAPSED, 0.0))
     return replace(spec, trials=trials, timeout_s=timeout_s, budget="auto")
 
@@ -147,16 +162,14 @@ def _changed_over(
         if now.items() <= known.items():
             return Rounds(tuple(known["sizes"])) if known["sizes"] else None, known["reason"]
         rounds, reason = _change_over(spec, found, study)
-        planned = {"sizes": rounds and list(rounds.sizes), "before": n_finals(known), "reason": reason}
-        study.set_user_attr(CHANGED_OVER, now | planned)
+        study.set_user_attr(CHANGED_OVER, now | {"sizes": rounds and list(rounds.sizes), "reason": reason})
     return rounds, reason
 
 
 def _change_over(spec: StudySpec, found: StudyResult, study: StoredStudy) -> tuple[Rounds | None, str]:
     """The finals that the rest of the budget has room for, and why the search ends here, as a line."""
     n_trained = sum(found.count(state) for state in ("COMPLETE", "PRUNED", "FAIL"))
-    n_before = n_finals(study.user_attrs.get(CHANGED_OVER, {}))  # of smaller budgets
-    left = math.inf if spec.trials is None else spec.trials - n_trained - n_before
+    left = math.inf if spec.trials is None else spec.trials - n_trained - _n_before(spec, study)
     if spec.timeout_s is None:
         rounds = rounds_for(int(left), fewest(spec.trials))
     else:

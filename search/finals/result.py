@@ -25,6 +25,7 @@ class FinalistsResult(HtmlResult):
         verdict: The winner and the others; None if the finals were interrupted before.
         refit_run_id: The run that trained the winner on training and validation rows together; None without a refit.
         refit_failure: The refits that failed, each with the reason; "" where none did.
+        used_run: The run whose model is evaluated and promoted; "" where MLflow does not have it yet.
         seal_opened: How often the held-out test of the study was read.
         interrupted: Whether Ctrl-C ended it; the same call resumes it.
         undelivered: Runs that were not sent to MLflow yet; they wait in the spool.
@@ -47,6 +48,7 @@ class FinalistsResult(HtmlResult):
     ensemble: Ensemble | None = None
     model: Model | None = None
     refit_failure: str = ""
+    used_run: str = ""
 
     @property
     def _shown(self) -> Mapping[str, object]:

@@ -125,7 +125,7 @@ def _drawn(dataset: Dataset) -> Split:
     if n_kept >= len(rows.y):
         return rows
     kept = np.sort(np.random.default_rng(_SEED).choice(len(rows.y), n_kept, replace=False))
-    return Split(rows.x[kept], rows.y[kept], None if rows.weight is None else rows.weight[kept])
+    return rows.at(kept)
 
 
 def _score(dataset: Dataset, rows: Split, answers: Array) -> dict[str, float]:

@@ -144,8 +144,12 @@ def is_searched(settings: Settings, study: StoredStudy) -> bool:
 
     The database's server loses locks where it is restarted.
     """
-    if len(_running(study)) > len(abandoned(settings, study)):
-        return True
+    return len(_running(study)) > len(abandoned(settings, study)) or _n_searching(settings, study.study_name) > 0
+
+
+@retry
+def _n_searching(settings: Settings, name: str) -> int:
+    """Number of processes that hold ``search_lock``."""
     # A lock's key is in two columns of 32 bits.
     query = sa.text(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
@@ -153,7 +157,7 @@ def is_searched(settings: Settings, study: StoredStudy) -> bool:
         " AND (classid::bigint << 32) | objid::bigint = :key"
     )
     with open_storage(settings).engine.connect() as connection:
-        return bool(connection.execute(query, {"key": _search_key(study.study_name)}).scalar_one())
+        return int(connection.execute(query, {"key": _search_key(name)}).scalar_one())
 
 
 def have_beaten(settings: Settings, study: StoredStudy, numbers: Collection[int], within_s: float) -> bool:

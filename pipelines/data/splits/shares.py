@@ -26,7 +26,7 @@ from pipelines.files.tables import LargeTable, Table
 _N_FOLDS = 20
 _N_BINS, _ROWS_PER_BIN = 10, 20
 _HASHED_ROWS = 1 << 20
-_LOWER = "use a larger fraction or more rows, or merge classes"
+_ROOM = "choose a fraction nearer to 0.5, add rows, or merge classes"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,7 +197,7 @@ def _draw(given: _Given, cut: _Cut, classes: Sequence[str] | None, place: str) -
         rows, validation = cut.in_two(rows, "validation_fraction", 1)
     shares = Shares(rows, validation, test, cut.n_swapped)
     if classes is not None:
-        remedy = _LOWER if cut.groups is None else "choose another data.split_seed, or merge classes"
+        remedy = _ROOM if cut.groups is None else "choose another data.split_seed, or merge classes"
         require_everywhere(shares, cut.numbers, classes, ("training", *drawn), place, remedy)
     return shares
 
@@ -221,7 +221,7 @@ class _Cut:
             kept, held_back = (rows[drawn] for drawn in draw_in_proportion(labels, fraction, seed))
         except ValueError as error:
             found = f"{fraction} of {len(rows)} rows ({error})"
-            raise DataError(f"data.{name}: both sides must have room for every class, got {found}: {_LOWER}") from error
+            raise DataError(f"data.{name}: both sides must have room for every class, got {found}: {_ROOM}") from error
         for number in np.unique(labels):
             self._swap(kept, held_back, number, 1)
             self._swap(held_back, kept, number, required)

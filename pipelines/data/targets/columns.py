@@ -78,7 +78,7 @@ def _read_labels(values: Series, formats: dict[str, str], notes: list[str]) -> S
         others = texts[~marks].dropna()
         if (pd.to_numeric(others, errors="coerce").notna() | others.isin(["True", "False"])).all():
             return texts.mask(marks)
-        notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
-    elif (marks := are_marks(texts.fillna("")) & texts.notna()).any():  # such as a question mark
+    marks |= are_marks(texts.fillna("")) & texts.notna()  # such as a question mark
+    if marks.any():
         notes.append(_CLASSES.format(values.name, ", ".join(map(repr, texts[marks].unique())), marks.sum()))
     return texts

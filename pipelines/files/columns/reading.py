@@ -62,15 +62,15 @@ def read_texts(
     if not numeric and (n_read == 0 or 2 * n_read <= n_present):
         return _strip(values, name)
     has_others = (parsed.isna() & ~marks).any()
-    kind = _KINDS.get(chosen, "dates")
+    kind, unread = _KINDS.get(chosen, "dates"), texts[~is_read & ~marks]
     if has_others and not numeric and is_category(len(texts), len(values)):
-        return _as_texts(values, name, texts[~is_read & ~marks], (n_read, n_present, kind))
+        return _as_texts(values, name, unread, (n_read, n_present, kind))
     if has_others and chosen not in NUMBER_FORMATS:
         chosen, parsed = _durations(texts, marks) or (chosen, parsed)
-    kind = _KINDS.get(chosen, "dates")
+        kind = _KINDS.get(chosen, "dates")
     others = parsed.isna() & ~marks
     if others.any() and may_mix and not numeric and n_read < MOST * n_present:
-        return _as_texts(values, name, texts[~is_read & ~marks], (n_read, n_present, kind))
+        return _as_texts(values, name, unread, (n_read, n_present, kind))
     if others.any():
         raise DataError(_refusal(name, kind, found(values, np.isin(codes, np.flatnonzero(others)))))
     as_well = [other for other, read in reads.items() if not read[~marks].hasnans and (read != parsed)[~marks].any()]

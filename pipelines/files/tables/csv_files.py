@@ -35,8 +35,8 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
 
     separator = _sample(path)
     # pandas renames repeated columns, so the names are checked first.
-    as_it_is: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "keep_default_na": False, "dtype": str}
-    first = pd.read_csv(path, header=None, nrows=1, na_values=[""], **as_it_is)
+    form: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "keep_default_na": False}
+    first = pd.read_csv(path, header=None, nrows=1, na_values=[""], dtype=str, **form)
     names = first.iloc[0].fillna(first.columns.to_series().map("Unnamed: {}".format)).tolist()
     require_unique(path, names)
     missing = {name: [""] if name in literal_columns else MISSING for name in names}
@@ -46,13 +46,14 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
                 path,
                 low_memory=False,
                 index_col=False,  # else pandas takes the first of too many fields for row names
-                skip_blank_lines=len(names) > 1,  # an empty line is a row without a value where there is one column
-                **as_it_is | {"na_values": missing, "dtype": dict.fromkeys(text_columns, str)},
+                na_values=missing,
+                dtype=dict.fromkeys(text_columns, str),
+                **form,
             )
     except pd.errors.ParserWarning as error:
         rule = "rows must have one field a column, got more fields than names"
         raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
-    texts = pd.read_csv(path, sep=separator, nrows=_N_SAMPLE_ROWS, dtype=str, skipinitialspace=True, index_col=False)
+    texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form)
     zeros = [name for name in frame.select_dtypes("integer") if texts[name].str.fullmatch(r"0\d+").any()]
     frame.attrs = {"separator": separator, "zeros": zeros}
     return frame

@@ -166,10 +166,9 @@ def _refit_lines(result: search.FinalistsResult, verdict: search.Verdict) -> lis
     """Names the refit where it is the model of the study."""
     run = verdict.winner.refit_run
     if result.refit_failure:
-        used = result.ensemble.run_name if result.ensemble else "the winner's finalist with the median value"
         return [
-            f"failed: {result.refit_failure}. Until it is trained, evaluate, promote and predict use {used}.",
-            f"finalists {result.study} trains it again; with --no-refit the study does without it.",
+            f"failed: {result.refit_failure}. evaluate, promote and predict use {result.used_run or 'another model'}.",
+            f"finalists {result.study} trains a refit again unless its loss was not a number; --no-refit does without.",
         ]
     if result.model != "refit" or result.refit_run_id is None:
         return []

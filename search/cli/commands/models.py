@@ -119,7 +119,7 @@ def predict(
         for row, text in zip(document, texts, strict=True):
             row |= {} if text is None else {"unknown": {**row.get("unknown", {}), column: text}}
         named = ", ".join(f"{text!r} ({n})" for text, n in Counter(filter(None, texts)).most_common(5))
-        display.message(f"column {column!r}: no training row has the texts {named}")
+        display.message(f"column {column!r}: no training row has {named}: it counts as a rare text, or as missing")
     # Files before the output: a command that fails prints nothing on stdout.
     if figure:
         _draw(result, figure)

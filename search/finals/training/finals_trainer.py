@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pipelines.data.datasets import Dataset
+from pipelines.errors import UnavailableError
 from search.devices.precision import slow_note
 from search.devices.slots import Slot
 from search.finals.ensemble import make_ensemble, recorded_ensemble
@@ -18,6 +19,7 @@ from search.finals.selection import Verdict, as_attribute, judge, n_rejecting
 from search.finals.training.finalist_queue import FinalistQueue
 from search.finals.training.finalist_runner import FinalistRunner
 from search.finals.training.jobs import FinalistJob, joined, refit_job
+from search.finals.winner import find_winner
 from search.home.interrupts import interruptible
 from search.optimization.leaderboard import baselines_of
 from search.optimization.provenance import majority_of
@@ -103,6 +105,8 @@ class FinalsTrainer:
             names = verdict.winner.refit_runs[: self._n_refits(model)]
             failures = [f"{name}: {results[name]['message']}" for name in names if results.get(name, {}).get("message")]
             result = replace(result, model=model, refit_failure="; ".join(failures))
+            with suppress(UnavailableError):  # MLflow does not have its run yet
+                result = replace(result, used_run=find_winner(study).run_name)
         return replace(result, folds=self.dataset.n_folds, ensemble=recorded_ensemble(study) if verdict else None)
 
     def _train_finalists(self) -> bool:
@@ -114,7 +118,7 @@ class FinalsTrainer:
     def _train_refits(self, winner: Finalist, n_refits: int) -> bool:
         """Trains the winner on training and validation rows together; returns whether it was interrupted."""
         spec, done = self.context.spec, recorded_results(self.context.study)
-        missing = [n for n, name in enumerate(winner.refit_runs[:n_refits], 1) if not has_model(done.get(name, {}))]
+        missing = [n for n, name in enumerate(winner.refit_runs[:n_refits], 1) if _may_train(done.get(name, {}))]
         if not missing:
             return False
         jobs = iter([refit_job(self.context, self.dataset, winner, number) for number in missing])
@@ -139,3 +143,8 @@ class FinalsTrainer:
             self._is_noted = True
             for line in slow_note(self.context.shape.precision_rule, pool.has_bfloat16):
                 self.context.observer.note(line)
+
+
+def _may_train(recorded: Mapping[str, Any]) -> bool:
+    """Whether a refit is missing, or failed in a way that the next attempt may not: the same seed diverges again."""
+    return not has_model(recorded) and recorded.get("stop_reason") != "diverged"

@@ -18,16 +18,16 @@ def spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> Stored
     if not is_begun(settings, spec.name):
         return None
     study = open_study(settings, spec, fingerprint)
-    if _has_changed_over(study, spec) and study.user_attrs[CHANGED_OVER].get("sizes"):
-        return study  # what is left in the spool is the finals' to deliver
-    if has_spooled(settings, spec.name):
+    changed_over = _has_changed_over(study, spec)
+    has_finals = changed_over and bool(study.user_attrs[CHANGED_OVER].get("sizes"))
+    if has_spooled(settings, spec.name) and not has_finals:  # which deliver what is left
         return None
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died in its last steps
         return None
     out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
-    is_over = out_of_trials or out_of_time or _has_changed_over(study, spec) or is_exhausted(study, spec.space)
+    is_over = out_of_trials or out_of_time or changed_over or is_exhausted(study, spec.space)
     return study if is_over else None
 
 

@@ -126,7 +126,7 @@ def test_a_larger_budget_counts_the_finals_of_a_smaller_one(home: Path) -> None:
 @pytest.mark.parametrize("budget", [40, 64, 128])
 def test_what_a_larger_budget_has_left_is_shared_as_a_new_one(budget: int) -> None:
     spec = small_spec("shares", trials=32)
-    known = {"budget": [32, None], "searched": [16, None], "trained": 16, "sizes": [8, 4, 4]}
+    known = {"budget": [32, None], "searched": [16, None], "trained": 16, "finals": 16}
     part = searching(replace(spec, trials=budget), known)
     assert part.trials
     left = budget - 32
@@ -135,3 +135,17 @@ def test_what_a_larger_budget_has_left_is_shared_as_a_new_one(budget: int) -> No
     assert searching(spec, known).trials == 16, "the same budget is shared as before"
     timed = searching(replace(spec, trials=None, timeout_s=1800.0), {"finals_elapsed_s": 355.0})
     assert timed.timeout_s == pytest.approx(0.6 * (1800 - 355))
+
+
+def test_finals_that_were_planned_and_not_trained_are_not_counted(home: Path) -> None:
+    """Ctrl-C at the first finalist, and then a larger budget."""
+    spec = small_spec("interrupted", trials=8, width={"low": 8, "high": 32}, epochs=1)
+    search.run_study(replace(searching(spec), budget=None), home=home)
+    study = load_writable_study(read_settings(home), "interrupted")
+    known = {"budget": [8, None], "searched": [4, None], "trained": 4, "sizes": [2, 1, 1], "reason": "as said"}
+    study.set_user_attr(CHANGED_OVER, known)
+    result = search.run_automatically(replace(spec, trials=16), home=home)
+    assert result.finals
+    assert result.finals.verdict
+    n_runs = sum(len(finalist.values) for finalist in result.finals.verdict.finalists)
+    assert (len(result.search.rows), n_runs) == (10, 6), "16 in all"

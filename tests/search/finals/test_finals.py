@@ -233,7 +233,8 @@ def test_wrong_options(home: Path):
         run_finalists("wide", top=0, home=home)
 
 
-def test_they_may_have_other_slots_than_the_search(home: Path, monkeypatch: pytest.MonkeyPatch):
+def test_they_may_have_other_slots_than_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run_small(tmp_path / "home", "s", trials=1)
     started: list[int] = []
 
     def start(kind: str, spec: StudySpec, *more: object) -> Pool:
@@ -241,8 +242,9 @@ def test_they_may_have_other_slots_than_the_search(home: Path, monkeypatch: pyte
         return start_pool(kind, spec, *more)
 
     monkeypatch.setattr(finals_trainer, "start_pool", start)
-    assert call("finalists", "wide", "--top", 1, "--seeds", 1, "--no-refit", "--workers", 2, "--home", home).code == 0
-    run_finalists("wide", top=1, seeds=1, refit=False, home=home)
-    assert set(started) <= {2}
-    refused = call("finalists", "wide", "--top", 1, "--seeds", 1, "--workers", 0, "--home", home)
+    options = ("finalists", "s", "--top", 1, "--no-refit", "--home", tmp_path / "home")
+    assert call(*options, "--seeds", 1, "--workers", 2).code == 0
+    assert call(*options, "--seeds", 2).code == 0
+    assert started == [2, 1], "the search had one"
+    refused = call(*options, "--seeds", 3, "--workers", 0)
     assert (refused.code, "--workers: must be" in refused.err) == (1, True)

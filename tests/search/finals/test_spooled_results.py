@@ -57,10 +57,14 @@ def test_the_result_of_a_trial_in_the_spool_is_delivered_first(tmp_path: Path):
     assert run_finalists("s", top=1, seeds=1, refit=False, home=home).verdict
 
     assert not folder.exists()
-    assert client.get_run(leaderboard(load_study(read_settings(home), "s"))[0].run_id).info.status == "FINISHED"
+    [sent] = client.search_runs([run.info.experiment_id], "attributes.run_name = 'trial-0000'")
+    assert leaderboard(load_study(read_settings(home), "s"))[0].run_id == sent.info.run_id != run.info.run_id
 
 
-def test_a_refit_that_failed_is_named_and_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("reason", ["finished", "diverged"])
+def test_a_refit_that_failed_is_named_and_trained_again_unless_it_diverged(
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     home = tmp_path / "home"
     run_small(home, "s", trials=1)
     study = load_study(read_settings(home), "s")
@@ -68,16 +72,22 @@ def test_a_refit_that_failed_is_named_and_trained_again(tmp_path: Path, monkeypa
     run_finalists("s", top=1, seeds=2, refit=False, home=home)
     [winner] = [make_finalist(candidates(study, 1)[0], 2, recorded_results(study))]
     start = RunStart("s", winner.refit_run, 1, {}, {"study": "s", "trial": str(number), "role": "refit"})
-    result = {"params": study.trials[0].user_attrs["result"]["params"], "message": "the worker died", "seed": 1}
+    result = {
+        "params": study.trials[0].user_attrs["result"]["params"],
+        "message": "the worker died",
+        "seed": 1,
+        "stop_reason": reason,
+    }
     empty = {"model_sha256": sha256(b""), "best_val_accuracy": None, "best_epoch": None}  # as earlier versions have it
     write_entry(read_settings(home).spool, Entry(start, 2, "FAIL", None, result | empty, ()), {})
     monkeypatch.setattr(FinalistRunner, "run", lambda self: None)  # the next call is cut off before it trains
     found = call("finalists", "s", "--top", 1, "--seeds", 2, "--refit", "--home", home)
-    assert f"failed: {winner.refit_run}: the worker died. Until it is trained, evaluate, promote" in found.out
+    assert f"failed: {winner.refit_run}: the worker died. evaluate, promote and predict use finalist-0000-" in found.out
     assert find_winner(load_study(read_settings(home), "s")).role == "finalist"
     monkeypatch.undo()
 
     again = call("finalists", "s", "--top", 1, "--seeds", 2, "--home", home, "--json").json()
-    assert again["refit_failure"] == ""
-    assert again["refit_run_id"]
-    assert find_winner(load_study(read_settings(home), "s")).role == "refit"
+    assert bool(again["refit_failure"]) == (reason == "diverged")
+    assert bool(again["refit_run_id"]) == (reason != "diverged")
+    expected = "finalist" if reason == "diverged" else "refit"
+    assert find_winner(load_study(read_settings(home), "s")).role == expected

@@ -143,7 +143,7 @@ def test_texts_that_no_training_row_has_are_named(animals: Path, tmp_path: Path)
     (tmp_path / "rows.csv").write_text("wet,colour,count,size\nTrue, green ,3,2\nTrue,mauve,3,2\nTrue,,3,2\n")
     answer = call("predict", "animals", tmp_path / "rows.csv", "--json", "--home", animals)
     assert [row.get("unknown") for row in answer.json()] == [None, {"colour": "mauve"}, None]
-    assert answer.err == "column 'colour': no training row has the texts 'mauve' (1)\n"
+    assert answer.err == "column 'colour': no training row has 'mauve' (1): it counts as a rare text, or as missing\n"
 
 
 @pytest.mark.parametrize(("side", "mode", "dark_on_light"), [(8, "L", False), (240, "RGB", False), (100, "RGBA", True)])
