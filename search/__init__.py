@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue
     from search.optimization.explanations import Explanation as Explanation
     from search.optimization.leaderboard import TrialRow as TrialRow, frame as frame
+    from search.optimization.studies import resumed_spec as resumed_spec
     from search.registry.models import (
         Rollback as Rollback,
         VersionRow as VersionRow,
@@ -43,9 +44,11 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
     from search.registry.promotion import Promotion as Promotion, promote as promote
     from search.removal import (
         Deleted as Deleted,
+        DeletedVersion as DeletedVersion,
         Pruned as Pruned,
         Renamed as Renamed,
         delete_study as delete_study,
+        delete_version as delete_version,
         prune_models as prune_models,
         rename_study as rename_study,
     )

@@ -88,7 +88,8 @@ def read_source(config: DataConfig, folders: Sequence[Path] = ()) -> Source:
     name = config.source
     _require_keys(config)
     if name in SOURCES and config.task == "regression":
-        raise DataError(f"data.task: {name} has classes, got 'regression': leave it out")
+        why = "which is also the task of objectives such as val_rmse: leave it out"
+        raise DataError(f"data.task: must be classification for {name}, got 'regression', {why}")
     if name == "digits":
         return _read_digits()
     path = locate(name, folders)

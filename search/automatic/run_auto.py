@@ -73,6 +73,7 @@ def run_automatically(
         DataError: See there.
         UnavailableError: See there.
     """
+    spec = _with_budget(spec, read_settings(home))
     _require_enough(spec, read_settings(home))
     observer = observer or Observer()
     part = searching(spec, _earlier(spec, read_settings(home)))
@@ -100,6 +101,15 @@ def _recorded_time(spec: StudySpec, settings: Settings) -> Iterator[None]:
             if len(recorded_results(study)) > n_before:
                 elapsed_s = study.user_attrs.get(FINALS_ELAPSED, 0.0) + time.monotonic() - began
                 study.set_user_attr(FINALS_ELAPSED, elapsed_s)
+
+
+def _with_budget(spec: StudySpec, settings: Settings) -> StudySpec:
+    """The study with the budget that was recorded when its finals began, where none is given."""
+    with storage_errors(settings):
+        if not spec.has_default_budget or not is_begun(settings, spec.name):
+            return spec
+        budget = load_study(settings, spec.name).user_attrs.get(CHANGED_OVER, {}).get("budget")
+    return replace(spec, trials=budget[0], timeout_s=budget[1]) if budget else spec
 
 
 def _require_enough(spec: StudySpec, settings: Settings) -> None:

@@ -99,7 +99,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_groups(**given: object) -> None:
-        typed = [name for name, value in given.items() if value is not None]
+        typed = [name for name, value in given.items() if value is not None and name != "source"]  # no option
         found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
         with _named_as_typed(typed):
             command(**given, **{group: _typed(values) for group, values in found.items()})

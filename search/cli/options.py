@@ -42,10 +42,6 @@ def _study_files(incomplete: str) -> list[tuple[str, str]]:
     return _files(incomplete, ".toml")
 
 
-def _studies_or_sources(incomplete: str) -> list[tuple[str, str]]:
-    return _study_files(incomplete) + _sources(incomplete)
-
-
 def own_studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
     path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
@@ -55,6 +51,11 @@ def own_studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
         rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC")
         yield from (name for (name,) in rows if name.startswith(incomplete))
+
+
+def _studies_or_sources(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    names = [(name, "resume this study") for name in own_studies(ctx, incomplete) if name not in _SOURCES]
+    return _study_files(incomplete) + _sources(incomplete) + names
 
 
 def hyperparameter_values(incomplete: str) -> list[str]:
@@ -81,12 +82,19 @@ def option(metavar: str, text: str, default: object = None, *names: str) -> obje
 
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
 Study = Annotated[str, argument("STUDY", "A study's name.", own_studies)]
-StudyFile = Annotated[
-    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, as run searches it.", _studies_or_sources)
-]
 StudyOrSource = Annotated[
-    str, argument("STUDY.toml|SOURCE", f"A study file; or {_DATA}, searched with a preset.", _studies_or_sources)
+    str,
+    argument(
+        "STUDY.toml|SOURCE|STUDY",
+        f"A study file; or {_DATA}, searched with a preset; or a study to resume with its own settings.",
+        _studies_or_sources,
+    ),
 ]
+Name = Annotated[str | None, option("NAME", "The study's name.", "the file's, else the source's", "--study")]
+Trials = Annotated[
+    int | None, option("N", "Budget in trials, over all runs.", "the study's; a new one: 64 without --timeout")
+]
+Timeout = Annotated[float | None, option("S", "Budget in seconds, over all runs.", "the study's, else no limit")]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
 Objective = Annotated[

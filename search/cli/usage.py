@@ -41,7 +41,7 @@ def usage_line(error: typer.TyperException) -> str:
     text = error.format_message()
     for pattern, phrase in _PHRASES:
         if found := pattern.fullmatch(text):
-            near = found[2] if pattern.groups > 1 else None
+            near = (found[2] or "").split("', '")[0] if pattern.groups > 1 else ""  # the nearest comes first
             hint = f"; did you mean {near}?" if near else ""
             return pattern.sub(phrase, text) + (hint or _list_of_commands(phrase))
     return text

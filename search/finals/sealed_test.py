@@ -9,7 +9,7 @@ import io
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from pipelines.config import layer_sizes
 from pipelines.data.datasets import Dataset, Split
-from pipelines.data.sealed import open_test
+from pipelines.data.sealed import SealedRows, open_test
 from pipelines.errors import UnavailableError
 from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Evaluation
@@ -48,13 +48,16 @@ CONFUSION_FILE, RESIDUALS_FILE = "confusion_matrix.png", "residuals.png"
 """The figure of a classification and that of a regression."""
 
 
-def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> SealedResult:
+def evaluate(
+    name: str, *, again: bool = False, home: Path | None = None, observer: Observer | None = None
+) -> SealedResult:
     """Reads the held-out test for a study's winner and records that.
 
     Args:
         name: The study.
         again: Whether to read it although it was read before.
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+        observer: Watches.
 
     Raises:
         NotFoundError: There is no such study, or no trial of it is complete.
@@ -62,12 +65,16 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         InputError: The model file or the dataset was changed since.
         UnavailableError: A database, the tracking server or the model file cannot be used.
     """
-    with exclusive_study(name, home, Observer()) as (context, dataset):
+    observer = observer or Observer()
+    with exclusive_study(name, home, observer) as (context, dataset):
         study, settings = context.study, context.settings
         context.tracker.close()
         record_runs(study, context.tracker)  # the winner's run may be among those that were left in the spool
         winner = find_winner(study)
         before = previous_readings(study, again=again)
+        if winner.role == "trial":
+            observer.note(f"{winner.run_name} is the best trial by one seed: no finalists of study {name} were trained")
+        observer.waiting(f"testing {winner.run_name} of study {name} on the held-out rows")
         client = connect(settings)
         content = fetch_model(client, settings.spool, name, winner)
         reading = {"run_name": winner.run_name, "run_id": winner.run_id, **authorship()}
@@ -76,20 +83,33 @@ def evaluate(name: str, *, again: bool = False, home: Path | None = None) -> Sea
         test = open_test(context.spec.data, settings.data_folders)
         record_test(client, winner.run_id, test.digest)
         ordinal = number_of(winner.run_id, models_tested_on(client, test.digest, dataset.fingerprint))
-        trained, untrained = _predictors(winner, content, dataset)
-        found = _predict(trained, test, dataset)
-        loss = winner.candidate.hyperparameters.loss or "mse"
-        trivial = score_predictions(found.of_trivial_model, dataset, loss)
-        baseline = trivial.metrics[winner.objective.metric].value
-        untrained_accuracy = None if found.is_regression else _accuracy(untrained, test)
-        evaluation = score_predictions(found, dataset, loss)
-        result = SealedResult(winner, evaluation, untrained_accuracy, len(before) + 1, test.digest, ordinal, baseline)
-        class_weight = winner.candidate.hyperparameters.class_weight
-        n_groups = None if test.group is None else len(np.unique(test.group))
-        result = replace(result, baselines=baseline_scores(dataset, test, class_weight), n_groups=n_groups)
+        result, found = _tested(winner, content, dataset, test, len(before) + 1, ordinal)
         _log_evaluation(client, result, test, found, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result
+
+
+def _tested(
+    winner: Winner, content: bytes, dataset: Dataset, test: SealedRows, seal_opened: int, ordinal: int
+) -> tuple[SealedResult, Predictions]:
+    """The figures of a winner on the held-out rows, and its predictions."""
+    trained, untrained = _predictors(winner, content, dataset)
+    found = _predict(trained, test, dataset)
+    hyperparameters = winner.candidate.hyperparameters
+    loss = hyperparameters.loss or "mse"
+    baseline = score_predictions(found.of_trivial_model, dataset, loss).metrics[winner.objective.metric].value
+    result = SealedResult(
+        winner,
+        score_predictions(found, dataset, loss),
+        None if found.is_regression else _accuracy(untrained, test),
+        seal_opened,
+        test.digest,
+        ordinal,
+        baseline,
+        baselines=baseline_scores(dataset, test, hyperparameters.class_weight),
+        n_groups=None if test.group is None else len(np.unique(test.group)),
+    )
+    return result, found
 
 
 def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predictor, Predictor]:

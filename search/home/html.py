@@ -87,8 +87,9 @@ def _sequence(values: Sequence[object]) -> str:
 
 
 def _attributes(record: object) -> dict[str, object]:
-    """The attributes of a dataclass that have a value."""
-    found = {field.name: getattr(record, field.name) for field in fields(record)}  # type: ignore[arg-type]
+    """The attributes of a dataclass that have a value, without those that its ``repr`` leaves out."""
+    shown = [field.name for field in fields(record) if field.repr]  # type: ignore[arg-type]
+    found = {name: getattr(record, name) for name in shown}
     return {name: value for name, value in found.items() if value is not None and not _is_empty(value)}
 
 

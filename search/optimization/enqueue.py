@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,20 @@ def _configuration(spec: StudySpec, given: Mapping[str, object]) -> Hyperparamet
     try:
         return spec_from_dict(spec.to_json() | {"start": [dict(given)]}, "enqueue").start[0]
     except SpecError as error:
-        raise SpecError(problem.removeprefix(_PLACE) for problem in error.problems) from error
+        raise SpecError(_named(problem.removeprefix(_PLACE) for problem in error.problems)) from error
+
+
+def _named(problems: Iterable[str]) -> Iterator[str]:
+    """The problems of a configuration; those that are not given have one line, and the option that takes them."""
+    missing = []
+    for problem in problems:
+        name, _, rule = problem.partition(": ")
+        if rule.startswith("must be given"):
+            missing.append(name)
+        else:
+            yield problem
+    if missing:
+        yield f"{', '.join(missing)}: must be given; --like N takes what is not given from trial N"
 
 
 def _sizes(study: StoredStudy, configuration: Hyperparameters) -> Sizes | None:

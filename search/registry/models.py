@@ -14,14 +14,13 @@ from search.home.addresses import sqlite_file
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.home.text import redact
+from search.registry import CHAMPION
 from search.registry.versions import COMPLETE, STATE, Versions, model_lock, tagged
 from search.tracking.connection import connect, mlflow_errors, open_home
 from search.tracking.history import all_pages
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
-
-CHAMPION = "champion"
 
 
 @dataclass(frozen=True, slots=True)

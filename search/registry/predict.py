@@ -22,7 +22,8 @@ from pipelines.files.tables import read_table
 from search.home.html import HtmlResult
 from search.home.settings import read_settings
 from search.home.startup import prepare_inference
-from search.registry.models import CHAMPION, registered
+from search.registry import CHAMPION
+from search.registry.models import registered
 from search.registry.versions import RECORD_FILE
 from search.tracking.connection import mlflow_errors
 from search.tracking.entries import MODEL_FILE
@@ -95,7 +96,7 @@ def predict(
     """Classes and probabilities for one example or many; or a regression's values with their intervals.
 
     Args:
-        model: ``NAME`` or ``NAME@ALIAS``; the alias is ``champion`` by default.
+        model: ``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION``; the alias is ``champion`` by default.
         source: A ``.npz`` with the rows as ``x``, a ``.csv`` or ``.parquet`` table, a PNG or JPEG; or, from Python,
             the rows themselves. Rows are as in the dataset's own source: nothing is to be scaled.
         invert: For pictures: whether dark and light are swapped first.
@@ -104,7 +105,7 @@ def predict(
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
     Raises:
-        NotFoundError: There is no such model, alias or file.
+        NotFoundError: There is no such model, version, alias or file.
         DataError: The model does not take these rows, or has no threshold.
         InputError: The model file was changed since it was promoted, or Keras refuses it.
         UnavailableError: The registry cannot be used.
@@ -150,18 +151,28 @@ def _threshold(given: float | str, record: ModelRecord, model: str) -> float:
 
 
 def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRecord]:
-    """The version that an alias points at, its model file and the record that was saved with it."""
-    name, _, alias = model.rpartition("@") if "@" in model else (model, "", CHAMPION)
+    """A version of a model, its model file and the record that was saved with it."""
+    name, number, alias = _parsed(model)
     with mlflow_errors(f"model {name!r}"):
         versions = registered(read_settings(home), name, alias)
-        version = versions.champion()
+        version = versions.champion() if number is None else versions.numbered(number)
         if version is None:
-            aliases = ", ".join(sorted(versions.aliases())) or "it has none"
-            raise NotFoundError(f"model {name!r}: must have the alias {alias!r}; {aliases}")
+            aliases = ", ".join(sorted(versions.aliases())) or "none"
+            hint = f"; version {alias} is {name}/{alias}" if alias.isdecimal() else ""
+            raise NotFoundError(f"model {name!r}: must have the alias {alias!r}; there is {aliases}{hint}")
         record = ModelRecord.from_json(versions.file(version, RECORD_FILE).decode())
         # The hash in the database counts: whoever can change the files may not be able to change that.
         record = replace(record, model_sha256=version.tags.get("model_sha256", ""))
         return version, versions.file(version, MODEL_FILE), record
+
+
+def _parsed(model: str) -> tuple[str, str | None, str]:
+    """The name, the number of the version or None, and the alias of ``NAME[@ALIAS]`` or ``NAME/VERSION``."""
+    name, slash, number = model.partition("/")  # MLflow allows no name with a slash
+    if slash:
+        return name, number, ""
+    name, _, alias = model.rpartition("@") if "@" in model else (model, "", CHAMPION)
+    return name, None, alias
 
 
 def _require_file(path: Path, *, invert: bool) -> None:

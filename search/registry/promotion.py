@@ -19,8 +19,8 @@ from search.home.addresses import is_sqlite
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study
+from search.registry import CHAMPION
 from search.registry.gate import LOSS_AS, GateVerdict, pass_gate
-from search.registry.models import CHAMPION
 from search.registry.registration import keep_predictions, lineage, register
 from search.registry.versions import COMPLETE, STATE, Versions, is_tested, model_lock, tagged
 from search.storage.attributes import GATE

@@ -123,14 +123,15 @@ def keep_predictions(client: MlflowClient, run_id: str) -> dict[str, str]:
     return {KEPT: PREDICTIONS_FILE}
 
 
-def _logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
+def logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
+    """The logged models that promotions of a run made, unfinished ones too."""
     experiment = client.get_run(run_id).info.experiment_id
     return list(client.search_logged_models([experiment], f"tags.run_id = '{run_id}'"))
 
 
 def _ready_model(client: MlflowClient, run_id: str) -> LoggedModel | None:
     """The logged model of a run that was written to its end; None if there is none."""
-    return next((model for model in _logged_models(client, run_id) if str(model.status) == "READY"), None)
+    return next((model for model in logged_models(client, run_id) if str(model.status) == "READY"), None)
 
 
 def _log_model(
@@ -143,7 +144,7 @@ def _log_model(
     if ready := _ready_model(client, run_id):
         return ready
     run = client.get_run(run_id).info
-    for unfinished in _logged_models(client, run_id):
+    for unfinished in logged_models(client, run_id):
         client.delete_logged_model(unfinished.model_id)
     kept = {key: tags[key] for key in ("study", "run_id", "model_sha256")}
     logged = client.create_logged_model(run.experiment_id, run.run_name, run_id, kept)

@@ -96,6 +96,17 @@ class Versions:
         found = all_pages(self.client.search_model_versions, f"name='{quoted}'")
         return sorted(found, key=lambda version: -int(version.version))
 
+    def numbered(self, number: str) -> ModelVersion:
+        """The version of a number.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        found = {str(version.version): version for version in self.all()}
+        if number not in found:
+            raise NotFoundError(f"model {self.name!r}: must have the version {number!r}; there is {', '.join(found)}")
+        return found[number]
+
     def of_run(self, run_id: str) -> ModelVersion | None:
         """The version of a run's model."""
         return next((version for version in self.all() if version.run_id == run_id), None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 from pipelines.errors import UnavailableError
 from search.home.locks import SearchedError
@@ -41,6 +43,17 @@ def idle_study(name: str, home: Path | None) -> Iterator[tuple[Settings, StoredS
                 yield own, study, connect(own)
     except SearchedError as error:
         raise UnavailableError(f"study {name!r}: is being searched: interrupt the search with Ctrl-C first") from error
+
+
+def delete_files(client: MlflowClient, folder: str) -> None:
+    """Deletes the files below an address of MLflow's, and the folder above them where it is left empty."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    get_artifact_repository(folder, client.tracking_uri).delete_artifacts()
+    address = urlparse(folder)
+    if address.scheme in ("", "file"):
+        with suppress(OSError):  # it has other files
+            Path(url2pathname(address.path)).parent.rmdir()
 
 
 def run_ids_of(client: MlflowClient, experiment_id: str, *, with_deleted: bool = True) -> list[str]:

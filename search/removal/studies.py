@@ -15,7 +15,7 @@ from search.finals.readings import seal_opened
 from search.home.html import HtmlResult
 from search.home.settings import study_slug
 from search.model_files import versions_of
-from search.removal.access import idle_study, run_ids_of
+from search.removal.access import delete_files, idle_study, run_ids_of
 from search.storage.database import open_storage
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
     """
     with idle_study(name, home) as (settings, study, client):
         if versions := versions_of(client, name):
-            named = ", ".join(f"{version.name} version {version.version}" for version in versions[:5])
+            named = ", ".join(f"{version.name}/{version.version}" for version in versions[:5])
             raise UnavailableError(
-                f"study {name!r}: must have no registered model, whose files are the study's, but {named} comes from"
-                " it: delete that from MLflow's registry first"
+                f"study {name!r}: must have no version of a registered model, whose records are the study's, got"
+                f" {named}: delete it first, as in mlp-search delete {versions[0].name}/{versions[0].version}"
             )
         experiment = client.get_experiment_by_name(name)
         run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
@@ -80,11 +80,8 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
 
 def _delete_experiment(client: MlflowClient, name: str, experiment_id: str, run_ids: list[str]) -> None:
     """Deletes the files of all runs, then the experiment with them; another study may have its name then."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
     for run_id in run_ids:
-        folder = client.get_run(run_id).info.artifact_uri
-        get_artifact_repository(folder, client.tracking_uri).delete_artifacts()
+        delete_files(client, client.get_run(run_id).info.artifact_uri)
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     client.rename_experiment(experiment_id, f"{name} (deleted {at})")
     client.delete_experiment(experiment_id)

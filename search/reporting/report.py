@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pipelines.errors import DataError, UnavailableError
+from pipelines.errors import DataError, InputError, UnavailableError
 from pipelines.evaluation.contributions import Predictions
 from pipelines.objectives import OBJECTIVES, Objective
 from search.devices.precision import AS_ASKED
@@ -57,8 +57,11 @@ def write_report(name: str, output: Path | None = None, *, home: Path | None = N
 
     Raises:
         NotFoundError: There is no study of that name.
+        InputError: The name of the file does not end in ``.html``.
         UnavailableError: The database cannot be read, or the file cannot be written.
     """
+    if output and output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--output {output}: must end in .html: choose such a name")
     settings = read_settings(home)
     study = load_own_study(settings, name)
     try:

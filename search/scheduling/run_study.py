@@ -33,7 +33,7 @@ from search.optimization.studies import (
     recorded_baselines,
     require_own_experiment,
 )
-from search.optimization.studies.budget import spent_study
+from search.optimization.studies.budget import spent_study, used_note
 from search.scheduling.clock.trial_clock import virtual_slots_of
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
@@ -117,8 +117,7 @@ def run_study(
     with storage_errors(settings), study_lock(settings, spec.name) as settings, search_lock(settings, spec.name):
         spec = settle_starts(settings, spec, dataset, observer.note)
         if spent := spent_study(settings, spec, dataset.fingerprint):
-            used = f"study {spec.name} has used its budget; raise --trials or --timeout to continue"
-            observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used)
+            observer.note(exhausted_note(spec) if is_exhausted(spent, spec.space) else used_note(spec))
             _prune_models(spent, spec, settings, dataset, observer)
             return StudyResult(spec.name, tuple(leaderboard(spent)), time.monotonic() - started, interrupted=False)
         return _search(spec, settings, dataset, pool, observer, started)

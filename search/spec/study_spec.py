@@ -116,6 +116,11 @@ class StudySpec:
         """The validation metric that ranks trials; the accuracy where no task has settled one."""
         return self.objective or DEFAULT_OBJECTIVES["classification"]
 
+    @property
+    def has_default_budget(self) -> bool:
+        """Whether the user gave no budget: an existing study keeps its own."""
+        return self.has_default_trials and self.trials == DEFAULT_TRIALS and self.timeout_s is None
+
     def is_start(self, number: int) -> bool:
         """Whether a trial has one of the ``start`` configurations."""
         return number < len(self.start)

@@ -6,7 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -62,6 +62,7 @@ class Forecast(HtmlResult):
         folds: Networks that each trial trains, one for each fold; 1 with one split.
         precision: The rule of the precision of matrix products: ``float32``, ``bfloat16`` or ``by_size``.
         bfloat16_share: Share of the configurations that would train in bfloat16.
+        spec: The study with what its data, its folds and its record decide, such as its space.
     """
 
     configurations_per_hour: float
@@ -78,6 +79,7 @@ class Forecast(HtmlResult):
     folds: int = 1
     precision: PrecisionRule = "float32"
     bfloat16_share: float = 0.0
+    spec: StudySpec | None = field(default=None, repr=False)
 
 
 def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
@@ -111,7 +113,8 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     notes = (*forecast.notes, *slow_note(rule, lambda: have_bfloat16(slots)))
     if spec.budget == "auto":
         notes += ('the forecast is that of trials alone; budget = "auto" keeps a part of it for new seeds of the best',)
-    return replace(forecast, notes=notes, precision=rule, bfloat16_share=round(statistics.fmean(in_bfloat16), 3))
+    share = round(statistics.fmean(in_bfloat16), 3)
+    return replace(forecast, notes=notes, precision=rule, bfloat16_share=share, spec=spec)
 
 
 def _precision_rule(spec: StudySpec, settings: Settings, slots: Sequence[Slot]) -> PrecisionRule:

@@ -10,7 +10,7 @@ import typer
 
 import search
 from pipelines.config import DataConfig
-from pipelines.errors import SpecError, UnavailableError
+from pipelines.errors import InputError, SpecError, UnavailableError
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Dataset, Figure, FilePreset, Home, Like, argument, options_named
 from search.home import read_settings
@@ -80,6 +80,8 @@ def init(
 
     if preset not in PRESETS:
         raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {preset!r}")
+    if path.suffix.lower() != ".toml" and not path.exists():
+        raise InputError(f"{path}: must end in .toml: choose such a name")
     for study in like or ():
         search.trials(study, home=home)  # raises what is wrong with it
     try:

@@ -63,10 +63,11 @@ def finalists(
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
+    shows = "tests the winner on held-out rows, once"
     if result.seal_opened:
         display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
-        return
-    display.suggest(display.command("evaluate", study, home=home), "tests the winner on held-out rows, once")
+        shows = "shows the recorded result, and whether its model is still the winner"
+    display.suggest(display.command("evaluate", study, home=home), shows)
 
 
 def _show_finals(result: search.FinalistsResult, seeds: int) -> None:
@@ -85,10 +86,10 @@ def evaluate(study: Study, again: Again = False, home: Home = None) -> None:
     if recorded is not None:
         _show_recorded(recorded, study, home)
         return
-    from search.cli.live import working
+    from search.cli.live import watching
 
-    with working(f"testing the winner of study {study} on the held-out rows"):
-        result = search.evaluate(study, again=again, home=home)
+    with watching() as observer:
+        result = search.evaluate(study, again=again, home=home, observer=observer)
     document = result.figures | display.fields(result, "seal_opened")
     display.show(evaluation_tables(result, study), document)
     display.message(f"the held-out test of this study was read {times(result.seal_opened)}")

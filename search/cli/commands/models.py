@@ -17,6 +17,7 @@ from pipelines.evaluation import ALPHA
 from pipelines.objectives import OBJECTIVES
 from search.cli.options import Figure, Home, Study, argument, option
 from search.home.text import ordinal
+from search.registry import CHAMPION
 from search.reporting import display
 from search.reporting.screen import Table
 
@@ -29,7 +30,7 @@ Registered = Annotated[str, argument("MODEL", "A registered model.")]
 def promote(
     study: Study,
     model: Annotated[str | None, option("NAME", "The registered model.", "the study's name")] = None,
-    alias: Alias = "champion",
+    alias: Alias = CHAMPION,
     alpha: Annotated[float, option("P", "Level of the gate, over all challengers on the same test rows.")] = ALPHA,
     force: Annotated[str | None, option("REASON", "Promote even if the gate refuses; recorded.")] = None,
     ensemble: Annotated[
@@ -50,9 +51,22 @@ def promote(
     display.show(promotion_lines(result, alias), document)
     if result.ordinal is not None:
         display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")
-    if not result.promoted:
-        raise typer.Exit(3)
-    display.suggest(display.command("predict", f"{result.model}@{alias}", "FILE", home=home))
+    if result.promoted:
+        display.suggest(display.command("predict", f"{result.model}@{alias}", "FILE", home=home))
+        return
+    _suggest_after_refusal(result, study, [*(["--model", model] if model else []), "--alias", alias], home)
+    raise typer.Exit(3)
+
+
+def _suggest_after_refusal(result: search.Promotion, study: str, own: list[str], home: Path | None) -> None:
+    """Suggests the test that is missing, or to overrule the gate; ``own`` are the options of this promotion."""
+    if result.value is not None:
+        forced = display.command("promote", study, *own, "--force", "REASON", home=home)
+        display.suggest(forced, "promotes it in spite of that; the reason is recorded")
+        return
+    again = ["--again"] if search.recorded_test(study, home=home) else []
+    shows = "reads the test rows again and records it" if again else "tests the winner on held-out rows, once"
+    display.suggest(display.command("evaluate", study, *again, home=home), shows)
 
 
 def promotion_lines(result: search.Promotion, alias: str) -> list[RenderableType]:
@@ -64,7 +78,7 @@ def promotion_lines(result: search.Promotion, alias: str) -> list[RenderableType
     return [f"{what}: {result.reason}", *([" ".join(beside)] if beside else [])]
 
 
-def rollback(model: Registered, alias: Alias = "champion", home: Home = None) -> None:
+def rollback(model: Registered, alias: Alias = CHAMPION, home: Home = None) -> None:
     """Return an alias to its previous version; a second call returns it one version further.
 
     Example: mlp-search rollback digits
@@ -94,7 +108,7 @@ def models(home: Home = None) -> None:
 
 
 def predict(
-    model: Annotated[str, argument("MODEL[@ALIAS]", "A registered model, by default its champion.")],
+    model: Annotated[str, argument("MODEL[@ALIAS|/VERSION]", "A registered model, by default its champion.")],
     source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.")],
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")] = False,
     threshold: Annotated[

@@ -4,33 +4,49 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import search
-from search.cli.options import Home, Study, argument, option
+from search.cli.options import Home, Study, argument, option, own_studies
 from search.home.text import counted, times
 from search.reporting import display
 from search.reporting.screen import is_quiet
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without confirmation.")]
+StudyOrVersion = Annotated[str, argument("STUDY|MODEL/VERSION", "A study's name, or a version.", own_studies)]
 Keep = Annotated[int, option("N", "Keep the model files of the best N complete trials.")]
 NewName = Annotated[str, argument("NAME", "Its new name.")]
 _MB = 1_000_000
 
 
-def delete(study: Study, yes: Yes = False, home: Home = None) -> None:
-    """Delete a study, its trials, its MLflow runs and their files; refused if a registered model comes from it.
+def delete(study: StudyOrVersion, yes: Yes = False, home: Home = None) -> None:
+    """Delete a study, its trials, its MLflow runs and their files; or a version of a registered model.
+
+    A study is not deleted while a version of a registered model comes from it.
 
     Example: mlp-search delete digits
     """
+    model, slash, version = study.partition("/")  # no study has one in its name
+    if slash:
+        _delete_version(model, version, yes=yes, home=home)
+        return
     found = search.delete_study(study, dry_run=True, home=home)
     read = f"; its test was read {times(found.seal_opened)}, which MLflow still counts" if found.seal_opened else ""
     what = f"{counted(found.trials, 'trial')} and {counted(found.runs, 'run')} with their files"
     _confirm(f"study {study}: {what}{read}", yes=yes)
     result = search.delete_study(study, home=home)
     display.show([f"deleted study {study}"], asdict(result))
+
+
+def _delete_version(model: str, version: str, *, yes: bool, home: Path | None) -> None:
+    found = search.delete_version(model, version, dry_run=True, home=home)
+    aliases = f", at which {', '.join(found.aliases)} points" if found.aliases else ""
+    _confirm(f"version {version} of model {model}{aliases}", yes=yes)
+    result = search.delete_version(model, version, home=home)
+    display.show([f"deleted version {version} of model {model}"], asdict(result))
 
 
 def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = None) -> None:
@@ -58,6 +74,7 @@ def rename(study: Study, name: NewName, home: Home = None) -> None:
     line = f"renamed study {study} to {name}; updated {counted(result.runs, 'run')}"
     display.show([line], asdict(result))
     display.message(f"a study file with the old name starts a new study: set study.name to {name} to resume this one")
+    display.suggest(display.command("run", name, home=home), "resumes it without a file")
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

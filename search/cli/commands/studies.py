@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import RenderableType
 
 import search
 from pipelines.errors import TrainingError
+from pipelines.files.sources import SOURCES
 from search.cli import options
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Home, Study, option
@@ -33,12 +35,17 @@ Number = Annotated[int, typer.Argument(metavar="NUMBER", min=0, help="The trial'
 
 @with_option_groups
 def plan(
-    study: options.StudyFile,
-    objective: options.Objective = None,
-    class_weight: options.ClassWeight = None,
+    study: options.StudyOrSource,
+    name: options.Name = None,
+    trials: options.Trials = None,
+    timeout: options.Timeout = None,
     workers: options.Workers = None,
     gpus: options.Gpus = None,
     precision: options.Precision = None,
+    preset: options.Preset = None,
+    seed: options.Seed = None,
+    objective: options.Objective = None,
+    class_weight: options.ClassWeight = None,
     data: GroupedOptions = NOTHING,
     home: Home = None,
 ) -> None:
@@ -46,8 +53,9 @@ def plan(
 
     Example: mlp-search plan study.toml --workers 2
     """
-    where = {"slots": workers, "gpus": gpus, "precision": precision}
-    spec = _read(study, objective=objective, class_weight=class_weight, **where, **data)
+    given = {"preset": preset, "name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
+    given |= {"slots": workers, "gpus": gpus, "precision": precision}
+    spec = _read(study, home, objective=objective, class_weight=class_weight, **given)
     from search.workers.start import prepare_pool
 
     prepare_pool("local")  # another process imports TensorFlow, while this one imports what forecasts
@@ -59,15 +67,15 @@ def plan(
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
     ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high", "folds")
     document = display.fields(forecast, *figures, *ranges, "precision", "bfloat16_share")
-    display.show(display.forecast_tables(spec, forecast), document)
+    display.show(display.forecast_tables(forecast.spec or spec, forecast), document)
 
 
 @with_option_groups
 def run(
     study: options.StudyOrSource,
-    name: Annotated[str | None, option("NAME", "The study's name.", "the file's, else the source's", "--study")] = None,
-    trials: Annotated[int | None, option("N", "Budget in trials, over all runs.", "64 without --timeout")] = None,
-    timeout: Annotated[float | None, option("S", "Budget in seconds, over all runs.", "no limit")] = None,
+    name: options.Name = None,
+    trials: options.Trials = None,
+    timeout: options.Timeout = None,
     workers: options.Workers = None,
     gpus: options.Gpus = None,
     precision: options.Precision = None,
@@ -89,7 +97,7 @@ def run(
     given = {"preset": preset, "name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
     given |= {"slots": workers, "gpus": gpus, "precision": precision}
     given |= {"budget": "auto" if auto else None, "like": like or None, "keep_models": keep_models}
-    spec = _read(study, objective=objective, class_weight=class_weight, **given)
+    spec = _read(study, home, objective=objective, class_weight=class_weight, **given)
     from search.workers.start import prepare_pool
 
     prepare_pool(pool)  # another process imports TensorFlow, while this one imports what searches
@@ -149,9 +157,12 @@ def trials(
     if as_csv:
         sys.stdout.write(trial_rows.to_csv(kept[:top]))
         return
+    document = [asdict(row) for row in kept[:top]]
+    if not kept:
+        display.show(["no trial meets the condition" if found else "no trials yet"], document)
+        return
     table = leaderboard_table(kept[:top], _title(study, condition, sort), len(kept))
-    lines = display.baseline(found) if kept else []
-    display.show([table, *lines], [asdict(row) for row in kept[:top]])
+    display.show([table, *display.baseline(found)], document)
 
 
 def _title(study: str, condition: str | None, sort: str | None) -> str:
@@ -191,12 +202,27 @@ def report(study: Study, output: Output = None, home: Home = None) -> None:
     display.show([f"{path}: open it in a browser"], {"path": str(path)})
 
 
-def _read(study: str, **given: Any) -> search.StudySpec:
-    """The study of a file, or of a dataset with a preset, with the options applied."""
+def _read(study: str, home: Path | None, **given: Any) -> search.StudySpec:
+    """The study of a file, of a dataset with a preset, or an existing one, with the options applied."""
     with options.options_named(name="--study", timeout_s="--timeout", slots="--workers", source="data.source"):
-        if Path(study).suffix.lower() != ".toml":
-            return search.default_spec(study, **given)
-        return search.override(search.read_spec(study), **given)
+        if Path(study).suffix.lower() == ".toml":
+            return search.override(search.read_spec(study), **given)
+        if _is_study(study, home):
+            return search.resumed_spec(study, home=home, **given)
+        return search.default_spec(study, **given)
+
+
+def _is_study(name: str, home: Path | None) -> bool:
+    """Whether it is a study of the home, and no dataset."""
+    if name in SOURCES or os.path.exists(name):  # noqa: PTH110  (Path.exists raises for long names)
+        return False
+    from search.home import read_settings
+    from search.optimization.studies import study_names  # imports Optuna
+    from search.storage import storage_errors
+
+    settings = read_settings(home)
+    with storage_errors(settings):
+        return name in study_names(settings)
 
 
 def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, object]]:
@@ -250,6 +276,10 @@ def show_next(result: StudyResult, home: Path | None) -> None:
     explain = display.command("show", result.study, result.best.number if result.best else 0, home=home)
     if result.rows and all(row.state == "FAIL" for row in result.rows):
         raise TrainingError(f"every trial failed; {explain} explains the first failure")
-    if result.best:
-        display.suggest(explain, "why this trial is the best")
+    if not result.best:
+        display.suggest(display.command("ui", home=home), "every run with its curves, in MLflow")
+        return
+    finals = display.command("finalists", result.study, home=home)
+    display.suggest(finals, "trains the best again with new seeds, and selects the winner")
+    display.suggest(explain, "why this trial is the best", before="      ")
     display.suggest(display.command("ui", home=home), "every run with its curves, in MLflow", before="      ")

@@ -11,4 +11,4 @@ from search.optimization.studies.loading import (
     study_names,
 )
 from search.optimization.studies.opening import open_study, require_own_experiment
-from search.optimization.studies.resuming import as_recorded, keep_recorded_defaults
+from search.optimization.studies.resuming import as_recorded, keep_recorded_defaults, resumed_spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from search.home.settings import Settings
+from search.home.text import counted
 from search.optimization.run_records import unknown_runs
 from search.optimization.samplers import is_exhausted
 from search.optimization.studies.loading import is_begun
@@ -29,6 +30,14 @@ def spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> Stored
     out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
     is_over = out_of_trials or out_of_time or changed_over or is_exhausted(study, spec.space)
     return study if is_over else None
+
+
+def used_note(spec: StudySpec) -> str:
+    """The note on a study that has used its budget, with the budget and the options that continue it."""
+    limits = [] if spec.trials is None else [counted(spec.trials, "trial")]
+    limits += [] if spec.timeout_s is None else [f"{spec.timeout_s:g} s"]
+    of = "its budget's part for trials," if spec.budget == "auto" else "its budget of"
+    return f"study {spec.name} has used {of} {' or '.join(limits)}; raise --trials or --timeout to continue"
 
 
 def _has_changed_over(study: StoredStudy, spec: StudySpec) -> bool:

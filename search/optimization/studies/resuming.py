@@ -4,25 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SpecError
 from search.devices.precision import AS_ASKED, PrecisionRule
-from search.home.settings import Settings
-from search.optimization.studies.loading import is_begun, load_study, precision_rule, recorded_spec, study_names
-from search.spec import StudySpec, default_spec
+from search.home.settings import Settings, read_settings
+from search.optimization.studies.loading import (
+    is_begun,
+    load_own_study,
+    load_study,
+    precision_rule,
+    recorded_spec,
+    study_names,
+)
+from search.spec import StudySpec, default_spec, override
 from search.spec.defaults import PRESETS
 from search.spec.space import SearchSpace
-from search.storage.attributes import FINGERPRINT, SPEC, VIRTUAL_SLOTS
+from search.storage import storage_errors
+from search.storage.attributes import CHANGED_OVER, FINGERPRINT, SPEC, VIRTUAL_SLOTS
 
 _FILLED_IN = ("scaling", "folds", "task")
 """Keys of ``[data]`` that a study takes from its record where they are not given."""
 
 
+def resumed_spec(study: str, /, *, home: Path | None = None, **options: object) -> StudySpec:
+    """The specification of an existing study, with which it resumes.
+
+    Args:
+        study: The study's name.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+        **options: As for ``override``. A budget takes the place of the recorded one, which may have both limits; a
+            name makes another study with the same settings.
+
+    Raises:
+        NotFoundError: There is no such study, or another program made it.
+        SpecError: An option breaks a rule, or the budget of an interrupted study is not known.
+        UnavailableError: The database cannot be used.
+    """
+    settings = read_settings(home)
+    with storage_errors(settings):
+        attributes = load_own_study(settings, study).user_attrs
+    spec = replace(recorded_spec(attributes[SPEC]), name=study)
+    has_budget = options.get("trials") is not None or options.get("timeout_s") is not None
+    if has_budget:
+        spec = replace(spec, trials=None, timeout_s=None)
+    elif spec.budget == "auto":  # the record has the part of it that searches
+        if "budget" not in attributes.get(CHANGED_OVER, {}):
+            why = "it was interrupted before its finalists, and only the part for trials is recorded"
+            raise SpecError(f"study {study!r}: its budget must be given, because {why}: give --trials or --timeout")
+        trials, timeout_s = attributes[CHANGED_OVER]["budget"]
+        spec = replace(spec, trials=trials, timeout_s=timeout_s)
+    return override(spec, **options)
+
+
 def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     """The study as it was recorded, where it exists, in what is not given now.
 
-    That is the scaling, the folds, the objective, the task, and how many trials keep their model files.
+    That is the budget, the scaling, the folds, the objective, the task, and how many trials keep their model files.
 
     Raises:
         SpecError: Something else of ``[data]`` is not what it was.
@@ -36,6 +75,8 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     _require_same_data(spec, then)
     data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
     spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
+    if spec.has_default_budget:
+        spec = replace(spec, trials=then.trials, timeout_s=then.timeout_s)
     if spec.deterministic is not False:
         spec = replace(spec, virtual_slots=spec.virtual_slots or then.virtual_slots)
     if spec.objective or spec.data.task:

@@ -19,6 +19,7 @@ from search.optimization.leaderboard import TrialRow
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_writable_study
 from search.scheduling.progress import Observer
+from search.spec.study_spec import DEFAULT_TRIALS
 from search.storage.attributes import CHANGED_OVER, FINALS_ELAPSED
 from search.tracking.run_names import finalist_trial
 
@@ -50,6 +51,9 @@ def test_a_budget_is_shared_and_used_once(home: Path) -> None:
     assert again.finals is not None
     assert again.finals.verdict == verdict
     assert again.changed_over == result.changed_over
+    without_budget = replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True)
+    kept = search.run_automatically(without_budget, home=home)
+    assert (kept.search.n_trained, kept.changed_over) == (0, result.changed_over)
 
     # Finals that were interrupted resume as they were planned, though the study's time would allow more trials.
     study = load_writable_study(read_settings(home), spec.name)

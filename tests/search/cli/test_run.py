@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import STUDY, Answer, call, files
+from ready_home import copy_home
 
 import search
 
@@ -56,7 +57,8 @@ def test_progress_on_a_pipe_is_plain_lines(first_run: Answer) -> None:
     assert "\x1b" not in first_run.err
     assert "Traceback" not in first_run.err
     assert sum(bool(re.match(r"trial-000\d (complete|pruned)", line)) for line in lines) == 6
-    assert lines[-2].startswith("next: mlp-search show tiny ")
+    assert lines[-3].startswith("next: mlp-search finalists tiny ")
+    assert lines[-2].strip().startswith("mlp-search show tiny ")
     assert lines[-1].strip().startswith("mlp-search ui --home ")
 
 
@@ -185,3 +187,31 @@ def test_from_python(first_run: Answer, study_file: Path, finished_home: Path) -
     assert {"width", "learning_rate", "state", "run_id"} <= set(frame.columns)
     assert next(study.name for study in search.studies(home=finished_home)) == "tiny"
     assert search.explain_trial("tiny", 0, home=finished_home).row in search.trials("tiny", home=finished_home)
+
+
+def test_a_study_resumes_by_its_name(finished_home: Path, tmp_path: Path) -> None:
+    home = copy_home(finished_home, tmp_path / "home")
+    answer = call("run", "tiny", "--home", home)
+    assert "study tiny has used its budget of 6 trials; raise --trials or --timeout to continue" in answer.err
+    more = call("run", "tiny", "--trials", 7, "--home", home)
+    assert more.code == 0, more.err
+    assert "; 1 in " in more.out
+    assert len(search.trials("tiny", home=home)) == 7
+    assert "has used its budget of 7 trials" in call("run", "tiny", "--home", home).err
+    forecast = call("plan", "tiny", "--trials", 9, "--home", home)
+    assert "budget                  9 trials" in forecast.out
+    copied = call("run", "tiny", "--study", "copy", "--trials", 1, "--home", home, "--json").json()
+    assert copied["study"] == "copy"
+
+
+def test_a_plan_shows_the_space_that_is_searched(tmp_path: Path) -> None:
+    """Arrays with few rows have the classic space, whatever the preset of larger ones."""
+    shown = call("plan", "digits", "--trials", 2, "--home", tmp_path).out
+    assert "batch_size     one of 32, 64, 128, 256" in shown
+    assert "normalization" not in shown
+
+
+def test_a_condition_that_no_trial_meets(finished_home: Path) -> None:
+    answer = call("trials", "tiny", "--filter", "depth == 9", "--home", finished_home)
+    assert answer.out == "no trial meets the condition\n"
+    assert call("trials", "tiny", "--filter", "depth == 9", "--home", finished_home, "--json").json() == []

@@ -16,8 +16,9 @@ from wrong_files import LONG, assert_one_line
 CASES: dict[str, tuple[str, int, str]] = {
     # the command line itself
     "no such command": ("runn digits", 2, "runn: there is no such command; did you mean run?"),
+    "the begin of two commands": ("trai", 2, "trai: there is no such command; did you mean train?\n"),
     "no such option": ("run digits --trails 3", 2, "--trails"),
-    "nothing to run": ("run", 2, "STUDY.toml|SOURCE: must be given"),
+    "nothing to run": ("run", 2, "STUDY.toml|SOURCE|STUDY: must be given"),
     "too many words": ("trials digits mnist", 2, "mnist: unexpected argument; the command takes no more"),
     "text for a number": ("run digits --trials many", 2, "--trials: must be a whole number, got 'many'"),
     "top zero": ("trials digits --top 0", 2, "--top: must be at least 1, got 0"),
@@ -51,6 +52,8 @@ CASES: dict[str, tuple[str, int, str]] = {
     "another column in the file": ("run target.toml", 1, "must have the label's column 'species'"),
     # data
     "a misspelled dataset": ("run mnits", 1, "unknown source, got 'mnits' (did you mean 'mnist'?)"),
+    "a misspelled dataset to describe": ("datasets mnits", 1, "error: data.source: unknown source, got 'mnits'"),
+    "an objective of numbers for classes": ("run digits --objective val_rmse", 1, "the task of objectives such as val"),
     "no such data": ("run absent.csv", 1, "data.source: no such file, got 'absent.csv'"),
     "another kind of file": ("run notes.txt", 1, "a file must end in .npz, .csv, .csv.gz, .tsv"),
     "no target": ("run iris.csv --target species", 1, "must have the label's column 'species', got a, b, target"),
@@ -92,6 +95,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a figure of another kind": ("datasets digits --figure a.jpg", 1, "a.jpg: a figure's file must end in .png"),
     "a figure nowhere": ("datasets digits --figure no/where/a.png", 1, "cannot be written (No such file or directory)"),
     "a file that is there": ("init iris.csv", 1, "iris.csv: must be a new file, got File exists"),
+    "a study file of another kind": ("init new.csv", 1, "new.csv: must end in .toml"),
     "a file nowhere": ("init no/where/study.toml", 1, "no/where/study.toml: must be a new file, got No such"),
     "no such study": ("trials digits", 1, "study 'digits': must be one of this home"),
     "no study to show": ("show digits 0", 1, "study 'digits': must be one of this home"),

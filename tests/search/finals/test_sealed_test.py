@@ -194,3 +194,15 @@ def test_another_winner_than_the_tested_one_is_named(home: Path):
     study.set_user_attr(SEAL, [reading | {"run_name": "trial-0999"}])
     shown = call("evaluate", "s", "--home", home)
     assert f"the winner has changed to {reading['run_name']}, which has not been tested" in shown.err
+
+
+def test_the_test_of_a_study_without_finalists_says_so(untouched_contenders: Path):
+    """The best trial by one seed looks better than it is, and the test rows are read only once."""
+    notes: list[str] = []
+
+    class Notes(Observer):
+        def note(self, line: str) -> None:
+            notes.append(line)
+
+    evaluate("weak", again=True, home=untouched_contenders, observer=Notes())
+    assert notes == ["trial-0000 is the best trial by one seed: no finalists of study weak were trained"]

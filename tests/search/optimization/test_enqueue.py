@@ -123,7 +123,7 @@ def test_what_is_missing_is_named(settings: Settings, spec: StudySpec) -> None:
     begun(settings, spec, 1)
     with pytest.raises(InputError) as error:
         search.enqueue(spec.name, {"width": "8"}, home=settings.home)
-    assert [line.split(":")[0] for line in error.value.problems] == ["depth"]
+    assert error.value.problems == ("depth: must be given; --like N takes what is not given from trial N",)
 
 
 def test_every_dimension_can_be_set(settings: Settings, spec: StudySpec) -> None:

@@ -266,3 +266,19 @@ def test_an_array_is_no_row_of_a_table(animals: Path, tmp_path: Path):
     for source in (rows, tmp_path / "rows.npz"):
         with pytest.raises(DataError, match="must be a table, as the model was trained on one, got an array"):
             predict("animals", source, home=animals)
+
+
+def test_a_version_by_its_number(home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    np.savez(path, x=DIGITS[:3])
+    by_alias, by_number = (predict(name, path, home=home) for name in ("digits@champion", "digits/1"))
+    assert by_number.version == by_alias.version == 1
+    assert (by_number.probabilities == by_alias.probabilities).all()
+    for name, problem in {
+        "digits/7": "must have the version '7'; there is 1",
+        "digits@1": "must have the alias '1'; there is champion; version 1 is digits/1",
+        "digits@best": "must have the alias 'best'; there is champion",
+    }.items():
+        with pytest.raises(NotFoundError) as caught:
+            predict(name, path, home=home)
+        assert str(caught.value) == f"model 'digits': {problem}"

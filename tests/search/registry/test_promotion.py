@@ -103,6 +103,8 @@ def test_a_winner_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(
     refused = promote("s", model=model, home=home)
     assert not refused.promoted
     assert "was not evaluated on the held-out test" in refused.reason
+    again = call("promote", "s", "--model", model, "--home", home)
+    assert f"next: mlp-search evaluate s --home {home}   tests the winner on held-out rows, once" in joined(again.err)
 
     assert promote("s", model=model, force="no time", home=home).promoted
     accuracy = evaluate("s", home=home).evaluation.accuracy
@@ -111,6 +113,21 @@ def test_a_winner_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(
     (version,) = versions(home, model)
     kept = Versions(client_of(home), model, "champion").file(version, version.tags["test_predictions"])
     assert Predictions.from_npz(kept, "it").right.mean() == pytest.approx(accuracy)
+
+
+def test_a_refusal_names_the_next_command(contenders: Path, model: str):
+    promote("strong", model=model, home=contenders)
+    answer = call("promote", "weak", "--model", model, "--home", contenders)
+    assert answer.code == 3
+    forced = (
+        f"next: mlp-search promote weak --model {model} --alias champion --force REASON --home {contenders}   promo"
+    )
+    assert forced in joined(answer.err)
+
+
+def joined(lines: str) -> str:
+    """A suggestion on one line, as on a wide terminal."""
+    return lines.replace(" \\\n     ", "")
 
 
 def test_wrong_options(contenders: Path, model: str, tmp_path: Path):

@@ -51,7 +51,10 @@ def test_its_name_is_free_again(home: Path, tmp_path: Path) -> None:
 
 def test_a_study_of_a_registered_model_stays(home: Path) -> None:
     assert call("promote", "strong", "--home", home).code == 0
-    with pytest.raises(UnavailableError, match="strong version 1 comes from it"):
+    with pytest.raises(
+        UnavailableError,
+        match="must have no version of a registered model, whose records are the study's, got strong/1",
+    ):
         search.delete_study("strong", home=home)
     assert call("predict", "strong", "--home", home).code == 2
     assert len(search.trials("strong", home=home)) == 1

@@ -259,3 +259,10 @@ def test_a_path_in_the_home_of_an_unknown_user(tmp_path: Path, monkeypatch: pyte
     assert path == str(tmp_path / "~nobody9.html")
     answer = call("report", "~nobody9", "--home", tmp_path / "home", "--output", "~nobody9/x.html")
     assert (answer.code, answer.err.count("\n")) == (1, 1)
+
+
+def test_a_page_is_html(large: Path, tmp_path: Path) -> None:
+    answer = call("report", HOSTILE, "--output", tmp_path / "page.pdf", "--home", large)
+    assert answer.code == 1
+    assert answer.err.endswith("page.pdf: must end in .html: choose such a name\n")
+    assert not (tmp_path / "page.pdf").exists()

@@ -74,7 +74,8 @@ class TestRepeated:
         watcher = Watcher()
         again = run_study(small_spec("finished"), home=home, observer=watcher)
         assert again.rows == finished.rows
-        assert watcher.lines == ["study finished has used its budget; raise --trials or --timeout to continue"]
+        used = "study finished has used its budget of 15 trials; raise --trials or --timeout to continue"
+        assert watcher.lines == [used]
 
     def test_the_frame_has_a_row_a_trial_and_a_column_a_hyperparameter(self, finished: StudyResult) -> None:
         frame = finished.to_frame()

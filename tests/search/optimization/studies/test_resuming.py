@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,15 +11,15 @@ from databases import ask, finish, opened
 from optuna.trial import TrialState
 
 from pipelines.config import DataConfig, Hyperparameters, Scaling
-from pipelines.errors import SpecError
-from search.home.settings import Settings
-from search.optimization.studies import as_recorded, keep_recorded_defaults, load_study
+from pipelines.errors import NotFoundError, SpecError
+from search.home.settings import Settings, read_settings
+from search.optimization.studies import as_recorded, keep_recorded_defaults, load_study, resumed_spec
 from search.spec.defaults import PRESETS
 from search.spec.dimensions import Range
 from search.spec.reading import default_spec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings
-from search.storage.attributes import SPEC
+from search.storage.attributes import CHANGED_OVER, SPEC
 
 OWN_START = PRESETS["strong"]["start"][1] | {"width": 64, "learning_rate": 0.004}
 
@@ -182,3 +183,65 @@ class TestResuming:
         opened(places, spec, "f00d")
         with pytest.raises(SpecError, match="the rows of digits or how this version reads them changed"):
             opened(places, spec, "beef")
+
+
+@pytest.fixture
+def own_home(tmp_path: Path) -> Settings:
+    """A home of the test's own."""
+    settings = read_settings(tmp_path, {})
+    settings.locks.mkdir()
+    return settings
+
+
+class TestBudgets:
+    """Without a budget a study keeps its own; a given one takes its place."""
+
+    @pytest.mark.parametrize("given", [{"trials": 7}, {"timeout_s": 90.0}, {"trials": 7, "timeout_s": 90.0}])
+    def test_a_study_keeps_its_budget(self, given: dict[str, Any], own_home: Settings) -> None:
+        opened(own_home, default_spec("digits", **given))
+        kept = as_recorded(own_home, default_spec("digits"))
+        assert (kept.trials, kept.timeout_s) == (given.get("trials"), given.get("timeout_s"))
+
+    @pytest.mark.parametrize("given", [{"trials": 3}, {"trials": 64}, {"timeout_s": 5.0}])
+    def test_a_budget_that_is_given_counts(self, given: dict[str, Any], own_home: Settings) -> None:
+        opened(own_home, default_spec("digits", trials=7, timeout_s=90.0))
+        now = as_recorded(own_home, default_spec("digits", **given))
+        assert (now.trials, now.timeout_s) == (given.get("trials"), given.get("timeout_s"))
+
+    def test_a_budget_that_python_replaced_counts(self, own_home: Settings) -> None:
+        opened(own_home, default_spec("digits", trials=7))
+        assert as_recorded(own_home, replace(default_spec("digits"), trials=9)).trials == 9
+
+
+class TestByName:
+    def test_a_study_resumes_with_its_own_settings(self, own_home: Settings, spec: StudySpec) -> None:
+        begun = replace(spec, trials=7, seed=4, objective="val_loss", start=(Hyperparameters(width=8),))
+        opened(own_home, begun)
+        found = resumed_spec(begun.name, home=own_home.home)
+        assert found == begun
+        assert opened(own_home, found).study_name == begun.name, "nothing that it searches has changed"
+
+    @pytest.mark.parametrize("given", [{"trials": 90}, {"timeout_s": 5.0}])
+    def test_a_budget_takes_the_place_of_both_limits(self, given: dict[str, Any], own_home: Settings) -> None:
+        opened(own_home, default_spec("digits", trials=7, timeout_s=90.0))
+        found = resumed_spec("digits", home=own_home.home, **given)
+        assert (found.trials, found.timeout_s) == (given.get("trials"), given.get("timeout_s"))
+
+    def test_another_name_is_another_study(self, own_home: Settings) -> None:
+        opened(own_home, default_spec("digits", trials=7, width={"low": 8, "high": 16}))
+        found = resumed_spec("digits", home=own_home.home, name="again", seed=3)
+        assert (found.name, found.seed, found.trials) == ("again", 3, 7)
+        assert found.space.dimensions["width"] == Range(8, 16, log=False)
+
+    def test_the_budget_of_trials_and_seeds_is_the_whole_one(self, own_home: Settings) -> None:
+        study = opened(own_home, default_spec("digits", trials=12, budget="auto"))
+        with pytest.raises(SpecError, match="its budget must be given, because it was interrupted before its finalist"):
+            resumed_spec("digits", home=own_home.home)
+        assert resumed_spec("digits", home=own_home.home, trials=24).trials == 24
+        study.set_user_attr(CHANGED_OVER, {"budget": [24, None], "searched": [12, None]})
+        found = resumed_spec("digits", home=own_home.home)
+        assert (found.budget, found.trials, found.timeout_s) == ("auto", 24, None)
+
+    def test_no_such_study(self, own_home: Settings) -> None:
+        with pytest.raises(NotFoundError, match="study 'nothing'"):
+            resumed_spec("nothing", home=own_home.home)
