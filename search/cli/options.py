@@ -20,6 +20,8 @@ from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
 
 _OPTION = re.compile(r"^options, (?P<start>start[^:]*)?(?:[^:]*\.)?(?P<key>[^:.]*)(?=:)")
+_PART = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"(?:{_PART}h)?(?:{_PART}m(?:in)?)?(?:{_PART}s)?")
 _DATA = "digits, mnist, fashion_mnist or a data file"
 _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "fashion_mnist": "pieces of clothing"}
 
@@ -63,6 +65,17 @@ def hyperparameter_values(incomplete: str) -> list[str]:
     return [f"{field.name}=" for field in fields(Hyperparameters) if field.name.startswith(incomplete)]
 
 
+def duration_s(text: str) -> float:
+    """Seconds of ``90``, ``90s``, ``15m`` or ``1h30m``."""
+    with suppress(ValueError):
+        return float(text)
+    parts = _DURATION.fullmatch(text.strip().lower())
+    if not text.strip() or parts is None:
+        raise typer.BadParameter(f"must be a number, got {text!r}: give seconds, or as in 15m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
 def argument(metavar: str, text: str, complete: Callable[..., Iterable[object]] | None = None) -> object:
     """A positional argument whose values ``complete`` suggests to the shell."""
     return typer.Argument(metavar=metavar, help=text, autocompletion=complete)
@@ -94,7 +107,15 @@ Name = Annotated[str | None, option("NAME", "The study's name.", "the file's, el
 Trials = Annotated[
     int | None, option("N", "Budget in trials, over all runs.", "the study's; a new one: 64 without --timeout")
 ]
-Timeout = Annotated[float | None, option("S", "Budget in seconds, over all runs.", "the study's, else no limit")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        parser=duration_s,
+        help="Budget in seconds, or as 15m or 1h30m, over all runs.",
+        show_default="the study's, else no limit",
+    ),
+]
 Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
 Objective = Annotated[

@@ -15,6 +15,7 @@ from rich.console import Console
 from pipelines.config import Hyperparameters, Layer
 from search.cli.commands.training import TrainingLines
 from search.cli.live import PlainLines, watching
+from search.cli.options import duration_s
 from search.cli.output_options import with_output_options
 from search.reporting import display, screen
 from search.scheduling.progress import Progress, SlotView
@@ -153,7 +154,7 @@ class TestVerbosity:
         ("trials x --top", "--top: must have a value"),
         ("trials x --csv=3", "--csv: must have no value"),
         ("trials x --csv --json", "--csv and --json: choose one of them"),
-        ("run digits --timeout soon", "--timeout: must be a number, got 'soon'"),
+        ("run digits --timeout soon", "--timeout: must be a number, got 'soon': give seconds, or as in 15m or 1h30m"),
         ("nothing", "nothing: there is no such command; mlp-search --help lists them"),
         ("--json studies", "--json: must come after the command, as in mlp-search studies --json"),
         ("enqueue x width", "'width': must be NAME=VALUE, such as width=512"),
@@ -173,3 +174,10 @@ def test_no_library_words_reach_the_user(option: str) -> None:
     assert answer.code == 2
     assert answer.err.startswith(f"error: {option}: must be a ")
     assert answer.err.endswith(", got 'many'\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "timeout_s"), [("90", 90), ("1.5", 1.5), ("90s", 90), ("15m", 900), ("10min", 600), ("1h30m", 5400)]
+)
+def test_a_timeout_may_be_in_minutes_and_hours(typed: str, timeout_s: float) -> None:
+    assert duration_s(typed) == timeout_s
