@@ -119,6 +119,11 @@ class Dataset:
         return len(self.training.y) + len(self.validation.y) + self.n_test
 
     @property
+    def n_scored(self) -> int:
+        """Number of the rows that the objective is measured on."""
+        return len(self.validation.y) + (0 if self.fold_of is None else len(self.training.y))
+
+    @property
     def scored(self) -> Split:
         """The rows that the objective is measured on: the validation rows; with folds those of all folds."""
         return self.validation if self.fold_of is None else self.training.joined(self.validation)

@@ -20,7 +20,7 @@ class ColumnSummary:
 
     Attributes:
         name: Its name.
-        kind: ``numeric``, ``boolean``, ``category`` or ``ignored``.
+        kind: ``numeric``, ``boolean``, ``date``, ``category`` or ``ignored``.
         n_missing: Training and validation rows without a value.
         n_features: Inputs of the model that come from it.
         note: The encoding beyond its plain values, or the reason why it is ignored.

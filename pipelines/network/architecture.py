@@ -15,6 +15,8 @@ from typing import Generic, NamedTuple, TypeVar
 from pipelines.config import Activation, Hyperparameters, Normalization, Precision
 
 T = TypeVar("T")
+EVALUATION_ROWS = 2048
+"""Rows of one evaluation step: large enough for the matrix product, small enough for the cache."""
 
 
 class LayerWeights(NamedTuple, Generic[T]):

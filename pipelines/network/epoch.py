@@ -12,15 +12,12 @@ from typing import NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-from pipelines.network.architecture import Architecture, Program
+from pipelines.network.architecture import EVALUATION_ROWS, Architecture, Program
 from pipelines.network.losses import count_right, row_losses
 from pipelines.network.optimizers import Tensor, Tensors
 from pipelines.network.passes import Batch, Moment, outputs_of, train_pass
 from pipelines.network.steps.updates import Extras, apply_fused, update_averages
 from pipelines.network.taped import Amounts
-
-EVALUATION_ROWS = 2048
-"""Rows of one evaluation step: large enough for the matrix product, small enough for the cache."""
 
 _FEW_VALUES = 1 << 17
 """Input values up to which an evaluation is not compiled: its first call would take a tenth of a second."""

@@ -41,7 +41,8 @@ class Checkpoint:
     """All that training needs to resume.
 
     Attributes:
-        weights: A kernel (n_in, n_out) and a bias (n_out,) for each layer, float32.
+        weights: The network's, float32, in the order of its Keras model: of a dense layer the kernel (n_in, n_out)
+            and the bias (n_out,).
         state: The averages of the weights, where the configuration has them, and then the optimizer's state: the order
             of Keras's optimizer of that name.
         steps: Number of steps so far.

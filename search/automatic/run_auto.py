@@ -73,18 +73,16 @@ def run_automatically(
         DataError: See there.
         UnavailableError: See there.
     """
-    spec = _with_budget(spec, read_settings(home))
-    _require_enough(spec, read_settings(home))
-    observer = observer or Observer()
-    part = searching(spec, _earlier(spec, read_settings(home)))
+    settings, observer = read_settings(home), observer or Observer()
+    spec, part = _shared(spec, settings)
     found = run_study(part, home=home, pool=pool, observer=observer)
     if found.asked_to_stop or found.best is None:
         return AutomaticResult(found)
-    rounds, reason = _changed_over(spec, part, found, read_settings(home))
+    rounds, reason = _changed_over(spec, part, found, settings)
     observer.note(reason)
     if rounds is None:
         return AutomaticResult(found, None, reason)
-    with _recorded_time(spec, read_settings(home)):
+    with _recorded_time(spec, settings):
         finals = run_plan(spec.name, rounds, home=home, pool=pool, observer=observer)
     return AutomaticResult(found, finals, reason)
 
@@ -103,36 +101,33 @@ def _recorded_time(spec: StudySpec, settings: Settings) -> Iterator[None]:
                 study.set_user_attr(FINALS_ELAPSED, elapsed_s)
 
 
-def _with_budget(spec: StudySpec, settings: Settings) -> StudySpec:
-    """The study with the budget that was recorded when its finals began, where none is given."""
+def _shared(spec: StudySpec, settings: Settings) -> tuple[StudySpec, StudySpec]:
+    """The study with its whole budget, by default that of its last finals, and with the part of it that searches."""
     with storage_errors(settings):
-        if not spec.has_default_budget or not is_begun(settings, spec.name):
-            return spec
-        budget = load_study(settings, spec.name).user_attrs.get(CHANGED_OVER, {}).get("budget")
-    return replace(spec, trials=budget[0], timeout_s=budget[1]) if budget else spec
+        study = load_study(settings, spec.name) if is_begun(settings, spec.name) else None
+        known = study.user_attrs.get(CHANGED_OVER, {}) if study else {}
+        if spec.has_default_budget and "budget" in known:
+            trials, timeout_s = known["budget"]
+            spec = replace(spec, trials=trials, timeout_s=timeout_s)
+        _require_enough(spec, study)
+        return spec, searching(spec, _earlier(spec, study) if study else NOTHING)
 
 
-def _require_enough(spec: StudySpec, settings: Settings) -> None:
+def _require_enough(spec: StudySpec, study: StoredStudy | None) -> None:
     """Checks the budget of a new study; one that an earlier version began keeps a smaller one."""
     if spec.trials is None or spec.trials >= MIN_BUDGET:
         return
-    with storage_errors(settings):
-        if spec.trials >= MIN_BUDGET_BEFORE and is_begun(settings, spec.name):
-            recorded = recorded_spec(load_study(settings, spec.name).user_attrs[SPEC])
-            if recorded.trials == n_search(spec.trials):
-                return
+    searched = recorded_spec(study.user_attrs[SPEC]).trials if study else None
+    if spec.trials >= MIN_BUDGET_BEFORE and searched == n_search(spec.trials):
+        return
     rule = f"must be at least {MIN_BUDGET} where trials and seeds share the budget, got {spec.trials}"
     raise SpecError(f"study.trials (--trials): {rule}: raise it, or leave --auto out")
 
 
-def _earlier(spec: StudySpec, settings: Settings) -> dict[str, Any]:
-    """The record of an existing study's finals, their number of trainings and their time; empty without a study."""
-    with storage_errors(settings):
-        if not is_begun(settings, spec.name):
-            return {}
-        study = load_study(settings, spec.name)
-        elapsed_s = study.user_attrs.get(FINALS_ELAPSED, 0.0)
-        return {**study.user_attrs.get(CHANGED_OVER, {}), "finals": _n_before(spec, study), FINALS_ELAPSED: elapsed_s}
+def _earlier(spec: StudySpec, study: StoredStudy) -> dict[str, Any]:
+    """The record of an existing study's finals, their number of trainings and their time."""
+    elapsed_s = study.user_attrs.get(FINALS_ELAPSED, 0.0)
+    return {**study.user_attrs.get(CHANGED_OVER, {}), "finals": _n_before(spec, study), FINALS_ELAPSED: elapsed_s}
 
 
 def _n_before(spec: StudySpec, study: StoredStudy) -> int:

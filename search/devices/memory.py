@@ -9,7 +9,7 @@ import psutil
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
-from pipelines.network.architecture import Architecture
+from pipelines.network.architecture import EVALUATION_ROWS, Architecture
 from search.devices.slots import Slot
 from search.spec.space import SearchSpace
 
@@ -25,7 +25,6 @@ _GPU_TAPED_VALUES = 9
 noise and activation."""
 _GPU_BYTES = {"uint8": 2, "int32": 8}
 """Bytes of a value on a GPU, by the type of the source."""
-_EVALUATED_ROWS = 2048
 
 
 def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
@@ -35,7 +34,7 @@ def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     sizes, n_parameters = layer_sizes(largest, *dataset.sizes), count_parameters(largest, *dataset.sizes)
     layer_values = _GPU_LAYER_VALUES if Architecture.of(largest, sizes).is_plain else _GPU_TAPED_VALUES
     batch_size: int = space.highest("batch_size")
-    n_rows = max(min(len(training.y), batch_size), min(len(validation.y), _EVALUATED_ROWS))
+    n_rows = max(min(len(training.y), batch_size), min(len(validation.y), EVALUATION_ROWS))
     arrays = [array for split in (training, validation) for array in (split.x, split.y)]
     held: int = sum(array.size * _GPU_BYTES.get(array.dtype.name, array.itemsize) for array in arrays)
     copies = _GPU_COPIES + bool(largest.ema)

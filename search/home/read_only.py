@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,14 +52,17 @@ def _copied(address: str, home: Path, folder: Path) -> str:
 
 
 def _copy(file: Path, target: Path) -> None:
+    log = target.with_name(target.name + "-wal")
     for _ in range(_TRIES):
-        before = _state(file)
-        for part in before:
-            shutil.copyfile(part, target.with_name(part.name))
-        if _state(file) == before:
-            return
+        log.unlink(missing_ok=True)  # of the try before
+        with suppress(FileNotFoundError):  # the last process that closes the database deletes its log
+            before = _state(file)
+            for part in before:
+                shutil.copyfile(part, target.with_name(part.name))
+            if _state(file) == before:
+                return
     # Another process writes it. SQLite's own copy is of one moment, though it may change the file of shared memory.
-    target.with_name(target.name + "-wal").unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
     with (
         closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=60)) as source,
         closing(sqlite3.connect(target)) as copy,

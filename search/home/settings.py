@@ -1,4 +1,4 @@
-"""The places that a command works on: the only reader of the environment."""
+"""The places that a command works on, from the environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,7 +183,7 @@ def prepare_sqlite(address: str) -> None:
     if path := sqlite_file(address):
         with suppress(OSError):  # SQLite's own error, below, is clearer
             path.touch(mode=0o600)
-        with sqlite3.connect(path, timeout=60) as connection:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
 
 

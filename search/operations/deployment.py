@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from pipelines.errors import InputError, MlpSearchError, UnavailableError
@@ -90,7 +91,7 @@ def make_databases(environ: Mapping[str, str]) -> None:
             ) from error
         raise UnavailableError(f"PostgreSQL at {environ['PGHOST']}: {' '.join(str(error).split())}") from error
     connection.autocommit = True  # PostgreSQL creates no database within a transaction
-    with connection.cursor() as cursor:
+    with closing(connection), connection.cursor() as cursor:
         for role, setting in PASSWORDS.items():
             cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
             verb = "ALTER" if cursor.fetchone() else "CREATE"
@@ -100,7 +101,6 @@ def make_databases(environ: Mapping[str, str]) -> None:
             if not cursor.fetchone():
                 cursor.execute(f"CREATE DATABASE {database} OWNER {role}")
             cursor.execute(f"REVOKE CONNECT ON DATABASE {database} FROM PUBLIC")
-    connection.close()
 
 
 def main(step: str, *arguments: str) -> int:

@@ -17,11 +17,12 @@ from search.home.locks import SearchedError, study_lock
 from search.home.settings import read_settings
 from search.optimization.leaderboard import SHORT_NAMES, trial_row
 from search.optimization.studies import load_own_study, load_writable_study
+from search.optimization.studies.budget import has_used_budget
 from search.spec import StudySpec, spec_from_dict
 from search.spec.conditions import Sizes, broken_conditions, without_effect
 from search.spec.space import SearchSpace
 from search.storage import StoredStudy, storage_errors
-from search.storage.attributes import ELAPSED, ENQUEUED, FACTS, SPEC
+from search.storage.attributes import ENQUEUED, FACTS, SPEC
 from search.storage.sharing import exclusive_access
 
 _PLACE = "enqueue, start[0]."
@@ -88,10 +89,8 @@ def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None)
         for start in spec.start[study.n_trials :]:
             study.enqueue(spec.space.params(start))
         number = study.enqueue(params)
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    has_budget = spec.trials is None or sum(state.is_finished() for state in states) < spec.trials
-    has_budget &= spec.timeout_s is None or study.user_attrs.get(ELAPSED, 0.0) < spec.timeout_s
-    waiting = states.count(TrialState.WAITING)
+    waiting = len(study.get_trials(deepcopy=False, states=[TrialState.WAITING]))
+    has_budget = not has_used_budget(study, spec)
     return Enqueued(study.study_name, number, configuration.to_json(), waiting, has_budget)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -28,7 +29,7 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     kind = "a regression" if dataset.task == "regression" else f"{dataset.n_outputs} classes"
     rows = f"{len(dataset.training.y)} training and {len(dataset.validation.y)} validation rows"
     if dataset.n_folds > 1:
-        rows = f"{len(dataset.scored.y)} rows in {dataset.n_folds} folds, whose means rank the trials"
+        rows = f"{dataset.n_scored} rows in {dataset.n_folds} folds, whose means rank the trials"
     description = (
         f"Search over {searched} for an MLP on **{plain(dataset.name)}**: {rows},"
         f" {kind}; the test rows are held out."
@@ -100,6 +101,7 @@ def run_tags(dataset: Dataset) -> dict[str, str]:
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
+@functools.cache
 def git_commit() -> str:
     """The commit of this package's checkout; "" where it was installed from a wheel or git is missing."""
     # Installed in an environment inside another project, this package must not find that project's repository.

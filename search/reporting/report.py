@@ -6,6 +6,7 @@ import base64
 import gzip
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -74,7 +75,8 @@ def write_report(name: str, output: Path | None = None, *, home: Path | None = N
         unfinished.write_text(page, encoding="utf-8")
         unfinished.replace(path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # what is wrong with the path is wrong for this call too
+            unfinished.unlink()
         raise UnavailableError(f"--output {path}: cannot be written ({error.strerror}); choose another") from error
     return path
 

@@ -8,7 +8,6 @@ import io
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from pipelines.errors import InputError
@@ -112,7 +111,7 @@ def columns(rows: Sequence[TrialRow]) -> list[str]:
 
 def cell(row: TrialRow, name: str) -> Value:
     """A value of a row, or of its configuration; None where it has none."""
-    value = row.params.get(name, asdict(row).get(name))
+    value = row.params[name] if name in row.params else getattr(row, name, None)
     return str(value).lower() if isinstance(value, bool) else value
 
 

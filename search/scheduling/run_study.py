@@ -162,7 +162,7 @@ def _search(
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
     baselines = BaselineThread(dataset, recorded_baselines(settings, spec.name), spec.space.class_weight)
     observer.waiting("starting the workers, which import TensorFlow")
-    with closing(start_pool(pool, spec, dataset, settings)) as running_pool, tracker:
+    with tracker, closing(start_pool(pool, spec, dataset, settings)) as running_pool:
         if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
             observer.waiting("starting the workers, and waiting for MLflow's server")
             tracker.wait_connected()
@@ -215,7 +215,7 @@ def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started:
 def _finish(study: StoredStudy, tracker: Tracker, keeper: ModelKeeper) -> None:
     """Gives each trial's run its paragraph, as ``show`` has it now, and deletes the model files that nothing needs."""
     study.refresh()
-    found = explain_finished(study)[:_MAX_DESCRIBED]
+    found = explain_finished(study, _MAX_DESCRIBED)
     tracker.describe({trial_run_name(each.row.number): each.text for each in found})
     keeper.prune()
 

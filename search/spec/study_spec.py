@@ -62,8 +62,8 @@ class StudySpec:
         data: The dataset and its split.
         space: The search space.
         seed: Seed of the sampler and of every trial.
-        trials: The most trials, over all runs of the study; None means no limit.
-        timeout_s: The most seconds, over all runs of the study; None means no limit.
+        trials: The most trials, over all runs of the study; None where the timeout alone limits it.
+        timeout_s: The most seconds, over all runs of the study; None where the number of trials alone limits it.
         objective: The validation metric that ranks trials; None is the task's, which the data decides.
         sampler: Optuna's sampler.
         pruner: Optuna's pruner.

@@ -78,7 +78,7 @@ class Trainer:
     def __init__(self, dataset: Dataset) -> None:
         self._rows = TrainingRows.of(dataset)
         self._preprocessing = dataset.preprocessing
-        self._groups = dataset.scored.group
+        self._groups = None if dataset.validation.group is None else dataset.scored.group  # which may copy all rows
 
     def train(self, task: Task, decide: StopDecision) -> Iterator[EpochReport | Outcome]:
         """Trains one configuration: yields a report after each epoch with a finite loss, and the outcome at last.

@@ -214,7 +214,7 @@ def _read(study: str, home: Path | None, **given: Any) -> search.StudySpec:
 
 def _is_study(name: str, home: Path | None) -> bool:
     """Whether it is a study of the home, and no dataset."""
-    if name in SOURCES or os.path.exists(name):  # noqa: PTH110  (Path.exists raises for long names)
+    if name in SOURCES or os.path.isfile(name):  # noqa: PTH113  (Path.is_file raises for long names)
         return False
     from search.home import read_settings
     from search.optimization.studies import study_names  # imports Optuna

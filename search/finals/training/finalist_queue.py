@@ -66,7 +66,7 @@ class FinalistQueue:
     def finalists(self) -> list[Finalist]:
         """Each configuration with its results so far, in the order of the leaderboard."""
         results = recorded_results(self.context.study)
-        known = len(self.dataset.scored.y), OBJECTIVES[self.context.spec.metric]
+        known = self.dataset.n_scored, OBJECTIVES[self.context.spec.metric]
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
     def next_job(self, slots: Sequence[Slot]) -> FinalistJob | None:

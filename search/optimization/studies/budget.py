@@ -23,13 +23,18 @@ def spent_study(settings: Settings, spec: StudySpec, fingerprint: str) -> Stored
     has_finals = changed_over and bool(study.user_attrs[CHANGED_OVER].get("sizes"))
     if has_spooled(settings, spec.name) and not has_finals:  # which deliver what is left
         return None
-    states = [trial.state for trial in study.get_trials(deepcopy=False)]
-    if any(state.name == "RUNNING" for state in states) or unknown_runs(study):  # a process died in its last steps
+    trials = study.get_trials(deepcopy=False)
+    if any(trial.state.name == "RUNNING" for trial in trials) or unknown_runs(study):  # a process died
         return None
-    out_of_trials = spec.trials is not None and sum(state.is_finished() for state in states) >= spec.trials
-    out_of_time = spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s
-    is_over = out_of_trials or out_of_time or changed_over or is_exhausted(study, spec.space)
+    is_over = has_used_budget(study, spec) or changed_over or is_exhausted(study, spec.space)
     return study if is_over else None
+
+
+def has_used_budget(study: StoredStudy, spec: StudySpec) -> bool:
+    """Whether a study has ended as many trials, or has taken as long, as its budget allows."""
+    n_ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    out_of_trials = spec.trials is not None and n_ended >= spec.trials
+    return out_of_trials or (spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s)
 
 
 def used_note(spec: StudySpec) -> str:

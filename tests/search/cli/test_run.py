@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from command_line import STUDY, Answer, call, files
 from ready_home import copy_home
 
 import search
+from pipelines.errors import SpecError
 
 ROW = (
     "number",
@@ -189,8 +191,10 @@ def test_from_python(first_run: Answer, study_file: Path, finished_home: Path) -
     assert search.explain_trial("tiny", 0, home=finished_home).row in search.trials("tiny", home=finished_home)
 
 
-def test_a_study_resumes_by_its_name(finished_home: Path, tmp_path: Path) -> None:
+def test_a_study_resumes_by_its_name(finished_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = copy_home(finished_home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()  # a folder is no dataset
     answer = call("run", "tiny", "--home", home)
     assert "study tiny has used its budget of 6 trials; raise --trials or --timeout to continue" in answer.err
     more = call("run", "tiny", "--trials", 7, "--home", home)
@@ -215,3 +219,10 @@ def test_a_condition_that_no_trial_meets(finished_home: Path) -> None:
     answer = call("trials", "tiny", "--filter", "depth == 9", "--home", finished_home)
     assert answer.out == "no trial meets the condition\n"
     assert call("trials", "tiny", "--filter", "depth == 9", "--home", finished_home, "--json").json() == []
+
+
+def test_a_pool_that_cannot_start_leaves_no_thread(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(SpecError, match="gpus"):
+        search.run_study(search.default_spec("digits", trials=1, gpus=1), home=tmp_path, pool="ray")
+    assert "tracking" not in [thread.name for thread in threading.enumerate()]

@@ -261,6 +261,13 @@ def test_a_path_in_the_home_of_an_unknown_user(tmp_path: Path, monkeypatch: pyte
     assert (answer.code, answer.err.count("\n")) == (1, 1)
 
 
+def test_a_path_below_a_file(large: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    answer = call("report", HOSTILE, "--output", tmp_path / "file" / "x.html", "--home", large)
+    assert answer.code == 1
+    assert answer.err.endswith("x.html: cannot be written (Not a directory); choose another\n")
+
+
 def test_a_page_is_html(large: Path, tmp_path: Path) -> None:
     answer = call("report", HOSTILE, "--output", tmp_path / "page.pdf", "--home", large)
     assert answer.code == 1

@@ -46,22 +46,28 @@ def explain(study: optuna.Study, number: int) -> Explanation:
     """
     rows = leaderboard(study)
     row = row_of(rows, number, study.study_name)
-    return _explain(row, rows, study.get_trials(deepcopy=False), study.user_attrs)
+    return _explain(row, _complete_rows(rows), study.get_trials(deepcopy=False), study.user_attrs)
 
 
-def explain_finished(study: optuna.Study) -> list[Explanation]:
-    """Explains each trial of an open study that has ended, the best first."""
+def explain_finished(study: optuna.Study, most: int) -> list[Explanation]:
+    """Explains the trials of an open study that have ended, the best first, and no more than ``most`` of them."""
     rows, trials, attributes = leaderboard(study), study.get_trials(deepcopy=False), study.user_attrs
-    return [_explain(row, rows, trials, attributes) for row in rows if trials[row.number].state.is_finished()]
+    complete = _complete_rows(rows)
+    finished = [row for row in rows if trials[row.number].state.is_finished()]
+    return [_explain(row, complete, trials, attributes) for row in finished[:most]]
+
+
+def _complete_rows(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    return [row for row in rows if row.state == "COMPLETE"]
 
 
 def _explain(
-    row: TrialRow, rows: Sequence[TrialRow], trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]
+    row: TrialRow, complete: Sequence[TrialRow], trials: Sequence[FrozenTrial], attributes: Mapping[str, Any]
 ) -> Explanation:
     number = row.number
     result = trials[number].user_attrs.get(RESULT, {})
     if row.state == "COMPLETE":
-        text = _complete(row, rows, result)
+        text = _complete(row, complete, result)
     elif row.state == "PRUNED":
         text = _pruned(row, trials, result, attributes)
     elif row.state == "FAIL":
@@ -74,9 +80,8 @@ def _explain(
     return Explanation(row, f"Trial {number} {text}{_origin(result)}")
 
 
-def _complete(row: TrialRow, rows: Sequence[TrialRow], result: Result) -> str:
-    complete = [other for other in rows if other.state == "COMPLETE"]
-    rank, value = complete.index(row) + 1, row.value or 0.0
+def _complete(row: TrialRow, complete: Sequence[TrialRow], result: Result) -> str:
+    rank, value = [other.number for other in complete].index(row.number) + 1, row.value or 0.0
     objective = OBJECTIVES[row.objective]
     text = (
         f"reached {objective.label} {value_text(value)}{_over_folds(row)} at epoch {row.best_epoch} of"
