@@ -112,7 +112,7 @@ def test_a_study_keeps_its_exact_budget_when_a_node_dies(nodes: Nodes, tmp_path:
     assert [
         line
         for line in lines
-        if not re.match(r"trial-00\d\d|\d+ of 6 trials|cpu:\d@doomed is gone|next:|      mlp-search ui", line)
+        if not re.match(r"trial-00\d\d|\d+ of 6 trials|cpu:\d@doomed is gone|next:|      mlp-search ", line)
     ] == []
     rows = call("trials", "nodes", "--home", tmp_path / "home", "--json").json()
     assert sorted(row["number"] for row in rows) == list(range(6))
