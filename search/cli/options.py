@@ -22,7 +22,7 @@ from search.home.settings import read_settings
 _OPTION = re.compile(r"^options, (?P<start>start[^:]*)?(?:[^:]*\.)?(?P<key>[^:.]*)(?=:)")
 _PART = r"(\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"(?:{_PART}h)?(?:{_PART}m(?:in)?)?(?:{_PART}s)?")
-_DATA = "digits, mnist, fashion_mnist or a data file"
+DATA = "digits, mnist, fashion_mnist or a data file"
 _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "fashion_mnist": "pieces of clothing"}
 
 
@@ -99,7 +99,7 @@ StudyOrSource = Annotated[
     str,
     argument(
         "STUDY.toml|SOURCE|STUDY",
-        f"A study file; or {_DATA}, searched with a preset; or a study to resume with its own settings.",
+        f"A study file; or {DATA}, searched with a preset; or a study to resume with its own settings.",
         _studies_or_sources,
     ),
 ]
@@ -116,8 +116,8 @@ Timeout = Annotated[
         show_default="the study's, else no limit",
     ),
 ]
-Source = Annotated[str, argument("SOURCE", f"{_DATA}.", _sources)]
-Dataset = Annotated[str | None, argument("NAME|FILE", f"{_DATA}.", _sources)]
+Source = Annotated[str, argument("SOURCE", f"{DATA}.", _sources)]
+Dataset = Annotated[str | None, argument("NAME|FILE", f"{DATA}.", _sources)]
 Objective = Annotated[
     str | None,
     option("METRIC", "Ranks trials, picks epochs: val_accuracy, val_auc, val_rmse, …", "val_accuracy, val_rmse"),

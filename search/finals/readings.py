@@ -109,6 +109,8 @@ def facts_of(test: Mapping[str, Any], model: str) -> dict[str, str]:
         interval = test.get("intervals", {}).get(key) or (test.get("interval") if key == first else None)
         ends = f", 95% interval {value_text(interval[0])} to {value_text(interval[1])}" if interval else ""
         facts[key.replace("_", " ")] = f"{value_text(test[key])}{ends}"
+        if key == "test_accuracy" != first and test.get("majority") is not None:
+            facts["test accuracy"] += f"; the most frequent class has {value_text(test['majority'])}"
     beside = compare(test[first], objective, test.get("baselines", {}), test.get("majority"))
     if sentences := beside.sentences("the model"):
         facts["baselines"] = " ".join(sentences)

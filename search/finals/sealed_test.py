@@ -29,12 +29,14 @@ from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line
 from search.optimization.baselines import baseline_scores, constant_prediction
+from search.optimization.run_records import recorded_results
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
 from search.storage.attributes import SEAL
 from search.tracking.connection import connect, mlflow_errors
 from search.tracking.entries import now_ms
 from search.tracking.history import read_artifact
+from search.tracking.run_names import finalist_trial
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,7 +75,9 @@ def evaluate(
         winner = find_winner(study)
         before = previous_readings(study, again=again)
         if winner.role == "trial":
-            observer.note(f"{winner.run_name} is the best trial by one seed: no finalists of study {name} were trained")
+            begun = any(finalist_trial(run) is not None for run in recorded_results(study))
+            which = "its finalists are not complete" if begun else "no finalists were trained"
+            observer.note(f"study {name}: {which}, so {winner.run_name}, the best trial by one seed, is tested")
         observer.waiting(f"testing {winner.run_name} of study {name} on the held-out rows")
         client = connect(settings)
         content = fetch_model(client, settings.spool, name, winner)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import InputError, NotFoundError
 from search.home.html import html_line, html_table
 from search.home.settings import read_settings
+from search.home.text import counted
 from search.optimization.leaderboard import TrialRow
 from search.optimization.studies import load_own_study
 from search.reporting.configurations import short
@@ -223,7 +224,7 @@ class StudyResult(scheduling.StudyResult):
             "configuration": [short(row.params) for row in rows],
         }
         table = html_table(list(zip(*columns.values(), strict=True)), tuple(columns))
-        more = f"and {len(self.rows) - _TOP} more trials" if len(self.rows) > _TOP else None
+        more = f"and {counted(len(self.rows) - _TOP, 'more trial')}" if len(self.rows) > _TOP else None
         head = f"study {self.study}{over_folds(self.rows)}: {counts} in {seconds(self.wall_s)}"
         beneath = [html_line(line) for line in (more, legend(rows), *baseline(self.rows)) if line]
         return html_line(head, is_strong=True) + table + "".join(beneath)

@@ -197,7 +197,7 @@ def _beside_constant(model: Reading, metric: str) -> _Comparison | None:
     if metric == "accuracy" and not model.is_beyond_mcnemar:
         return None if model.confusion is None else _against_majority(model.confusion)
     own = model.kept
-    return _by_contributions(own, own.of_best_constant(metric), "that prediction", metric)
+    return _by_contributions(own, own.of_best_constant(metric), "the best constant prediction", metric)
 
 
 @dataclass(frozen=True, slots=True)

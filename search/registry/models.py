@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rollback(HtmlResult):
-    """A rollback: the model, the alias, the version it points at now, and the one that it left."""
+    """A rollback: the model, the alias, the version it points at now, and the one that it left, or None."""
 
     model: str
     alias: str
     version: int
-    left: int
+    left: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,9 @@ def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> 
         versions = registered(settings, model, alias)
         with model_lock(settings, model):
             version, left = versions.back()
-            versions.tag(left, {"rolled_back": "{at} by {by}".format(**authorship())})
-    return Rollback(model, alias, int(version), int(left))
+            if left:
+                versions.tag(left, {"rolled_back": "{at} by {by}".format(**authorship())})
+    return Rollback(model, alias, int(version), int(left) if left else None)
 
 
 def models(*, home: Path | None = None) -> list[VersionRow]:

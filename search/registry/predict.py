@@ -19,7 +19,7 @@ from pipelines.files.archives import read_array, read_headers, require_memory
 from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.sources import suffix_of
 from pipelines.files.tables import read_table
-from search.home.html import HtmlResult
+from search.home.html import HtmlResult, html_line, html_table
 from search.home.settings import read_settings
 from search.home.startup import prepare_inference
 from search.registry import CHAMPION
@@ -27,6 +27,8 @@ from search.registry.models import registered
 from search.registry.versions import RECORD_FILE
 from search.tracking.connection import mlflow_errors
 from search.tracking.entries import MODEL_FILE
+
+_MOST_SHOWN = 10  # in a notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,6 +73,13 @@ class Predictions(HtmlResult):
         """The name of the predicted class of each row; empty for a regression."""
         return [self.class_names[number] for number in self.numbers] if self.values is None else []
 
+    def _repr_html_(self) -> str:
+        head = self.to_frame().head(_MOST_SHOWN)
+        n_more = len(self.rows) - len(head)
+        more = html_line(f"and {n_more:,} more; to_frame() has all") if n_more else ""
+        title = html_line(f"{self.model} version {self.version}", is_strong=True)
+        return title + html_table(head.to_numpy().tolist(), [str(name) for name in head.columns]) + more
+
     def to_frame(self) -> pd.DataFrame:
         """A row for each prediction: label, its probability, and a column for each class; or value, low and high."""
         import pandas as pd
@@ -96,7 +105,7 @@ def predict(
     """Classes and probabilities for one example or many; or a regression's values with their intervals.
 
     Args:
-        model: ``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION``; the alias is ``champion`` by default.
+        model: ``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION``, also after ``models:/``; by default its ``champion``.
         source: A ``.npz`` with the rows as ``x``, a ``.csv`` or ``.parquet`` table, a PNG or JPEG; or, from Python,
             the rows themselves. Rows are as in the dataset's own source: nothing is to be scaled.
         invert: For pictures: whether dark and light are swapped first.
@@ -157,7 +166,7 @@ def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRec
         versions = registered(read_settings(home), name, alias)
         version = versions.champion() if number is None else versions.numbered(number)
         if version is None:
-            aliases = ", ".join(sorted(versions.aliases())) or "none"
+            aliases = ", ".join(sorted(versions.aliases())) or "none: promote a study, or call rollback"
             hint = f"; version {alias} is {name}/{alias}" if alias.isdecimal() else ""
             raise NotFoundError(f"model {name!r}: must have the alias {alias!r}; there is {aliases}{hint}")
         record = ModelRecord.from_json(versions.file(version, RECORD_FILE).decode())
@@ -168,6 +177,7 @@ def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRec
 
 def _parsed(model: str) -> tuple[str, str | None, str]:
     """The name, the number of the version or None, and the alias of ``NAME[@ALIAS]`` or ``NAME/VERSION``."""
+    model = model.removeprefix("models:/")
     name, slash, number = model.partition("/")  # MLflow allows no name with a slash
     if slash:
         return name, number, ""
@@ -204,6 +214,9 @@ def _read(
     if isinstance(source, np.ndarray):
         return as_rows(source, preprocessing), {}
     if not isinstance(source, str | os.PathLike):
+        if not hasattr(source, "columns"):
+            kind = type(source).__name__
+            raise DataError(f"rows: must be a pandas DataFrame, an array or a path, got {kind}: make a DataFrame of it")
         return _encode(source, preprocessing)
     path = Path(source)
     if path.suffix.lower() in SUFFIXES:
@@ -221,6 +234,8 @@ def _read(
 
 
 def _encode(frame: pd.DataFrame, preprocessing: Preprocessing) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+    if not len(frame):
+        raise DataError("rows: must hold rows to predict, got none: add some")
     rows = preprocessing.encode(frame)
     return rows, preprocessing.columns.unknown(frame) if preprocessing.columns else {}
 

@@ -127,10 +127,10 @@ class Versions:
         return [str(version) for version in json.loads(model.tags.get(self._history_tag, "[]"))] if model else []
 
     def history(self) -> list[str]:
-        """The versions that the alias has pointed at, the current one last."""
+        """The versions that the alias has pointed at, the current one last; it may have been deleted since."""
         current, recorded = self.aliases().get(self.alias), self.recorded_history()
         if current is None:
-            return []
+            return recorded
         if current in recorded:
             return recorded[: len(recorded) - recorded[::-1].index(current)]
         return [*recorded, current]
@@ -140,21 +140,24 @@ class Versions:
         self.record_history([*history, version])
         self.client.set_registered_model_alias(self.name, self.alias, version)
 
-    def back(self) -> tuple[str, str]:
+    def back(self) -> tuple[str, str | None]:
         """Moves the alias to the version before; returns that version and the one that the alias left.
+
+        An alias whose version was deleted points at none: it leaves None.
 
         Raises:
             NotFoundError: There is no version before, or it was deleted.
         """
-        history = self.history()
+        current, history = self.aliases().get(self.alias), self.history()
         existing = {str(version.version) for version in self.all()}
-        before = [version for version in history[:-1] if version in existing]
+        before = [version for version in (history[:-1] if current else history) if version in existing]
         if not before:
-            what = f"version {history[-1]} is the first" if history else "no version has been"
-            raise NotFoundError(f"model {self.name!r}: {what} that {self.alias} points at; there is none before")
+            what = f"version {current} is the first" if current else "no version is there"
+            rest = "; there is none before" if len(history) < 2 else "; those before were deleted"
+            raise NotFoundError(f"model {self.name!r}: {what} that {self.alias} points at{rest}: promote a study")
         self.client.set_registered_model_alias(self.name, self.alias, before[-1])
         self.record_history(before)
-        return before[-1], history[-1]
+        return before[-1], current
 
     def record_history(self, history: Sequence[str]) -> None:
         """Writes the history's tag."""

@@ -12,7 +12,7 @@ from rich.text import Text
 from pipelines.errors import InputError
 from search.home.html import HtmlResult, html_line, html_table
 from search.home.settings import read_settings
-from search.home.text import wrapped
+from search.home.text import counted, wrapped
 from search.optimization.leaderboard import TrialRow, leaderboard, row_of
 from search.optimization.studies import load_own_study, load_study
 from search.reporting.display import score, seconds
@@ -148,7 +148,7 @@ def _properties(recorded: Mapping[str, object], summary: StudySummary) -> dict[s
             made |= {f"space.{name}": str(dimension) for name, dimension in spec.space.dimensions.items()}
         elif isinstance(values, dict):
             made |= {f"{table}.{key}": value for key, value in values.items() if (table, key) != ("study", "name")}
-    return made | {"start": f"{len(spec.start)} configurations"}
+    return made | {"start": counted(len(spec.start), "configuration")}
 
 
 def _by_property(known: Sequence[Mapping[str, object]]) -> dict[str, tuple[object, ...]]:

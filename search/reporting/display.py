@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
-from search.home.text import printable, value_text, wrapped
+from search.home.text import counted, printable, value_text, wrapped
 from search.reporting.screen import Table, console, is_json, is_quiet, print_all
 
 if TYPE_CHECKING:
@@ -123,6 +123,12 @@ def seconds(value: float | None) -> str:
     return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
+def budget_text(trials: int | None, timeout_s: float | None) -> str:
+    """``64 trials``, ``64 trials or 5:00 min``."""
+    limits = [] if trials is None else [counted(trials, "trial")]
+    return " or ".join(limits if timeout_s is None else [*limits, seconds(timeout_s)])
+
+
 def _range(low_s: float, high_s: float) -> str:
     """Two durations, with the unit once where it is the same: ``30 to 60 s``."""
     low, high = seconds(low_s), seconds(high_s)
@@ -162,8 +168,8 @@ def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
     counts = (">complete", ">pruned", ">failed", ">budget")
     columns = ("study", "dataset", *counts, "objective", ">best", ">majority or mean", ">linear model", ">time")
     cells = (
-        (study.name, study.source, study.complete, study.pruned, study.failed, study.budget,
-         study.objective,
+        (study.name, study.source, study.complete, study.pruned, study.failed,
+         budget_text(study.budget, study.timeout_s), study.objective,
          score(study.best_value), score(study.constant), score(study.linear), seconds(study.elapsed_s))
         for study in studies
     )  # fmt: skip
@@ -232,13 +238,11 @@ def forecast_tables(spec: StudySpec, forecast: Forecast) -> list[Table]:
     size = spec.space.size()
     if size is not None:
         space.add_row("all", f"{size:,} configurations")
-    limits = [f"{spec.trials} trials"] if spec.trials is not None else []
-    limits += [seconds(spec.timeout_s)] if spec.timeout_s is not None else []
     hourly = f"{forecast.configurations_per_hour:,.0f}"
     if spec.pruner != "none":
         hourly += f" with {spec.pruner}, {forecast.unpruned_per_hour:,.0f} if each were trained to its last epoch"
     facts = {
-        "budget": " or ".join(limits),
+        "budget": budget_text(spec.trials, spec.timeout_s),
         **({"folds": f"{forecast.folds}, a network for each in every trial"} if forecast.folds > 1 else {}),
         "slots": f"{forecast.slots}: {', '.join(forecast.devices)}",
         "configurations an hour": hourly,

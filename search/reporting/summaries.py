@@ -24,6 +24,7 @@ class StudySummary(HtmlResult):
         pruned: Trials that the pruner ended.
         failed: Trials that failed.
         budget: The budget in trials; None without one.
+        timeout_s: The budget in seconds; None without one.
         best_value: The best objective of a complete trial.
         elapsed_s: Duration of its runs together, in seconds.
         majority: Accuracy of always predicting the validation rows' most frequent class; None if unknown.
@@ -46,6 +47,7 @@ class StudySummary(HtmlResult):
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     linear: float | None = None
     constant: float | None = None
+    timeout_s: float | None = None
 
 
 def studies(*, home: Path | None = None) -> list[StudySummary]:
@@ -77,6 +79,7 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
                 baselines=rows[0].baselines if rows else {},
                 linear=beside.get("linear"),
                 constant=beside.get("majority", beside.get("mean")),
+                timeout_s=spec.get("study", {}).get("timeout_s"),
             )
         )
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from search.home.text import wrapped
+from search.home.text import counted, wrapped
 from search.reporting.configurations import explained, importance, in_columns, joined, phrases, shared
 from search.reporting.display import over_folds, score, seconds
 from search.reporting.screen import Table, left_out_line
@@ -179,7 +179,7 @@ def leaderboard_table(rows: Sequence[TrialRow], title: str, n_trials: int | None
         "device": [row.device for row in rows],
     }
     n_more = 0 if n_trials is None else n_trials - len(rows)
-    remarks = [line for line in (f"and {n_more:,} more trials" if n_more > 0 else "", legend(rows)) if line]
+    remarks = [line for line in (f"and {counted(n_more, 'more trial')}" if n_more > 0 else "", legend(rows)) if line]
     params = [row.params for row in rows]
     title += over_folds(rows)
     return ConfigurationTable(columns, params, title, drop=_DROP, remarks=remarks, elsewhere=("epochs",))

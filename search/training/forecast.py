@@ -19,8 +19,9 @@ from search.devices.slots import Slot
 from search.devices.work import Shape
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
+from search.home.text import counted
 from search.optimization.starts import settle_starts
-from search.optimization.studies import load_study, precision_rule, study_names
+from search.optimization.studies import is_begun, load_study, precision_rule, study_names
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import read_data
 from search.spec.study_spec import StudySpec
@@ -111,6 +112,9 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     shape = Shape.of(dataset, rule)
     in_bfloat16 = [shape.precision(hp) == "bfloat16" for trials in simulations for hp, _ in trials]
     notes = (*forecast.notes, *slow_note(rule, lambda: have_bfloat16(slots)))
+    n_trials_before = load_study(settings, spec.name).n_trials if is_begun(settings, spec.name) else 0
+    if n_trials_before:
+        notes += (f"study {spec.name} has {counted(n_trials_before, 'trial')}: the forecast is of its whole budget",)
     if spec.budget == "auto":
         notes += ('the forecast is that of trials alone; budget = "auto" keeps a part of it for new seeds of the best',)
     share = round(statistics.fmean(in_bfloat16), 3)

@@ -121,6 +121,9 @@ def test_a_classifier_becomes_champion_by_its_auc_over_folds(folder: Path):
     assert tested["value"] == tested["test_auc"] > tested["baseline"] == 0.5
     assert tested["interval"] == tested["intervals"]["test_auc"]
 
+    shown = " ".join(call("evaluate", "rare", "--home", folder / "home").out.split())
+    assert f"; the most frequent class has {tested['majority']:.4f}" in shown
+
     first = answers(folder, "promote", "rare")
     assert first["promoted"]
     assert first["test"] == "the sign-flip permutation test of the rows' contributions to AUC"

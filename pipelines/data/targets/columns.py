@@ -12,7 +12,7 @@ from pipelines.files.text_forms import NUMBER_FORMATS, Series, are_marks
 
 _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
 _BLANKS = "column {!r}: blanks around labels are removed"
-_HINT = 'drop those rows, or use task = "classification"'
+_HINT = 'correct them or drop those rows; for classes use task = "classification" and one of its objectives'
 
 
 def rows_of_a_class(config: DataConfig) -> int:

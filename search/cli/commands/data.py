@@ -12,7 +12,7 @@ import search
 from pipelines.config import DataConfig
 from pipelines.errors import InputError, SpecError, UnavailableError
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
-from search.cli.options import Dataset, Figure, FilePreset, Home, Like, argument, options_named
+from search.cli.options import DATA, Dataset, Figure, FilePreset, Home, Like, argument, option, options_named
 from search.home import read_settings
 from search.reporting import display
 from search.reporting.screen import Table
@@ -68,25 +68,29 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
 
 def init(
     path: Output = Path("study.toml"),
+    source: Annotated[str, option("SOURCE", f"{DATA}.", None, "--source")] = "digits",
+    target: Annotated[str | None, option("COLUMN", "The column to predict, for tables.", "target")] = None,
     preset: FilePreset = "classic",
     like: Like = None,
     home: Home = None,
 ) -> None:
     """Write a study file with every setting explained; an existing file is left unchanged.
 
-    Example: mlp-search init study.toml
+    Example: mlp-search init wine.toml --source wine.csv --target quality
     """
     from search.spec.defaults import PRESETS, study_template
 
     if preset not in PRESETS:
         raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {preset!r}")
+    with options_named():
+        name = search.default_spec(source, target=target).name
     if path.suffix.lower() != ".toml" and not path.exists():
         raise InputError(f"{path}: must end in .toml: choose such a name")
     for study in like or ():
         search.trials(study, home=home)  # raises what is wrong with it
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(study_template(preset, like or ()))
+            file.write(study_template(preset, like or (), source, target, name))
     except OSError as error:
         raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
     display.show([f"wrote {path}"], {"path": str(path)})

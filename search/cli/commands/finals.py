@@ -102,11 +102,14 @@ def _show_recorded(reading: dict[str, Any], study: str, home: Path | None) -> No
     display.show([held_out_table(reading, study, reading["run_name"])], document)
     read = times(reading["seal_opened"])
     display.message(f"the held-out test of this study was read {read}; showing the recorded result")
+    lead = "next: "
     if "winner" in reading:
         display.message(f"the winner has changed to {reading['winner']}, which has not been tested")
-    display.suggest(
-        display.command("evaluate", study, "--again", home=home), "reads the test rows again and records it"
-    )
+    else:
+        display.suggest(display.command("promote", study, home=home))
+        lead = "      "
+    again = display.command("evaluate", study, "--again", home=home)
+    display.suggest(again, "reads the test rows again and records it", before=lead)
 
 
 def held_out_table(test: Mapping[str, Any], study: str, model: str) -> Table:

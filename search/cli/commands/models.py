@@ -54,8 +54,13 @@ def promote(
     if result.promoted:
         display.suggest(display.command("predict", f"{result.model}@{alias}", "FILE", home=home))
         return
-    _suggest_after_refusal(result, study, [*(["--model", model] if model else []), "--alias", alias], home)
+    _suggest_after_refusal(result, study, _own_options(model, alias), home)
     raise typer.Exit(3)
+
+
+def _own_options(model: str | None, alias: str) -> list[str]:
+    """The options of a promotion that are not the default ones."""
+    return [*(["--model", model] if model else []), *(["--alias", alias] if alias != CHAMPION else [])]
 
 
 def _suggest_after_refusal(result: search.Promotion, study: str, own: list[str], home: Path | None) -> None:
@@ -84,8 +89,8 @@ def rollback(model: Registered, alias: Alias = CHAMPION, home: Home = None) -> N
     Example: mlp-search rollback digits
     """
     result = search.rollback(model, alias=alias, home=home)
-    line = f"{model}@{alias} is version {result.version} again, no longer version {result.left}"
-    display.show([line], asdict(result))
+    left = f", no longer version {result.left}" if result.left else ""
+    display.show([f"{model}@{alias} is version {result.version} again{left}"], asdict(result))
 
 
 def models(home: Home = None) -> None:
@@ -102,7 +107,7 @@ def models(home: Home = None) -> None:
          row.seal_opened, row.created, row.gate)
         for row in found
     )  # fmt: skip
-    drop = ("created", "test read", "trial", "majority or mean", "linear model", "study")
+    drop = ("gate", "created", "test read", "trial", "majority or mean", "linear model", "study")
     shown = Table(columns, rows, drop=drop) if found else "no models yet; mlp-search promote STUDY registers one"
     display.show([shown], [asdict(row) for row in found])
 

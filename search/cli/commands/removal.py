@@ -47,6 +47,11 @@ def _delete_version(model: str, version: str, *, yes: bool, home: Path | None) -
     _confirm(f"version {version} of model {model}{aliases}", yes=yes)
     result = search.delete_version(model, version, home=home)
     display.show([f"deleted version {version} of model {model}"], asdict(result))
+    for alias in result.aliases:
+        display.suggest(
+            display.command("rollback", model, "--alias", alias, home=home),
+            "points it at an earlier version, if there is one",
+        )
 
 
 def prune_models(study: Study, keep: Keep = 10, yes: Yes = False, home: Home = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from dataclasses import asdict
@@ -12,7 +13,7 @@ import typer
 from rich.console import RenderableType
 
 import search
-from pipelines.errors import TrainingError
+from pipelines.errors import NotFoundError, TrainingError
 from pipelines.files.sources import SOURCES
 from search.cli import options
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
@@ -117,7 +118,7 @@ def _search(spec: search.StudySpec, home: Path | None, pool: str) -> None:
         result = search.run_study(spec, home=home, pool=pool, observer=observer)
     lines, document = result_of(result)
     display.show(lines, document)
-    if is_json() and not result.n_trained:
+    if is_json() and not result.n_trained and not result.interrupted:
         display.message("nothing was trained")
     if result.interrupted:
         raise KeyboardInterrupt
@@ -207,22 +208,30 @@ def _read(study: str, home: Path | None, **given: Any) -> search.StudySpec:
     with options.options_named(name="--study", timeout_s="--timeout", slots="--workers", source="data.source"):
         if Path(study).suffix.lower() == ".toml":
             return search.override(search.read_spec(study), **given)
-        if _is_study(study, home):
+        if study in _studies_beside(study, home):
             return search.resumed_spec(study, home=home, **given)
         return search.default_spec(study, **given)
 
 
-def _is_study(name: str, home: Path | None) -> bool:
-    """Whether it is a study of the home, and no dataset."""
-    if name in SOURCES or os.path.isfile(name):  # noqa: PTH113  (Path.is_file raises for long names)
-        return False
+def _studies_beside(given: str, home: Path | None) -> list[str]:
+    """The studies of the home, for a name that is no dataset's.
+
+    Raises:
+        NotFoundError: There is none of that name, but one of a similar name.
+    """
+    if given in SOURCES or os.path.isfile(given):  # noqa: PTH113  (Path.is_file raises for long names)
+        return []
     from search.home import read_settings
     from search.optimization.studies import study_names  # imports Optuna
     from search.storage import storage_errors
 
     settings = read_settings(home)
     with storage_errors(settings):
-        return name in study_names(settings)
+        names = study_names(settings)
+    near = difflib.get_close_matches(given, names, 1)
+    if near and given not in names and not Path(given).suffix:
+        raise NotFoundError(f"{given!r}: must be a study file, a dataset or a study; did you mean {near[0]}?")
+    return names
 
 
 def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, object]]:
@@ -241,6 +250,8 @@ def result_of(result: StudyResult) -> tuple[list[RenderableType], dict[str, obje
     document["baselines"] = result.rows[0].baselines if result.rows else {}
     document["folds"] = result.rows[0].folds if result.rows else 1
     document["precision"] = _precision(result)
+    if not result.rows:
+        return [f"study {result.study} has no trials: none was begun in this time"], document
     table = leaderboard_table(result.rows[:_TOP], f"study {result.study}", len(result.rows))
     lines = [_trained(result, counts), *_waited(result), *display.baseline(result.rows)]
     return [table, *lines], document
@@ -258,7 +269,8 @@ def _trained(result: StudyResult, counts: dict[str, int]) -> str:
     unfinished = f", {n_unfinished} not finished" if n_unfinished else ""
     done = ", ".join(f"{count} {name}" for name, count in counts.items()) + unfinished
     if not result.n_trained:
-        return f"nothing was trained: the study has {done}"
+        nothing = "no trial was finished" if result.interrupted else "nothing was trained"
+        return f"{nothing}: the study has {done}"
     wall = display.seconds(result.wall_s)
     return f"{done} in {wall}" if result.n_trained == sum(counts.values()) else f"{done}; {result.n_trained} in {wall}"
 

@@ -158,7 +158,7 @@ def _require_no_change(spec: StudySpec, changed: Sequence[str]) -> None:
     if changed:
         raise SpecError(
             f"study {spec.name!r}: must be resumed with its own settings, but {' and '.join(changed)} changed:"
-            " undo the change, or start another study with --study NAME"
+            f" undo the change, or start another study with --study NAME; run {spec.name!r} alone resumes it"
         )
 
 

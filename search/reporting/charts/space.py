@@ -143,7 +143,7 @@ def _apart(axis: Axis) -> list[float]:
 
 def contour(study: StudyPoints) -> Figure:
     """The value over the two most important hyperparameters: a smoothed mean of the trials nearby, and the trials."""
-    study.require(_FEW, 2, "The contour")
+    study.require(_FEW, 2, "Contours")
     across, up = (study.axis(name) for name in _by_importance(study)[:2])
     values = np.array([study.shown(point.value) for point in study.compared])
     x, y = (_positions(axis) for axis in (across, up))

@@ -138,7 +138,7 @@ def ending(progress: Progress) -> str:
         return f"study {progress.study} has used its budget"
     n_left = len(progress.slots)
     left = f", which left {counted(n_left, 'trial')} in training" if n_left else ""
-    return f"no process searches study {progress.study} any more{left}; mlp-search run resumes it"
+    return f"no process searches study {progress.study} any more{left}; mlp-search run {progress.study} resumes it"
 
 
 def is_spent(progress: Progress) -> bool:

@@ -18,6 +18,9 @@ def _text(name: str) -> str:
 
 
 _WITHOUT_STARTS = "# Without a [[start]] the study begins with those of its preset for its data, for arrays with these:"
+_NAME = 'name = "digits"               #'
+_SOURCE = 'source = "digits"             #'
+_TARGET = '# target = "species"          #'
 _LIKE = '# like = ["digits"]           #'
 STUDY_TEMPLATE = _text("template.toml")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)
@@ -32,15 +35,23 @@ STARTS: dict[str, list[dict[str, Any]]] = tomllib.loads(_text("starts.toml"))
 """Learned starts of the classic space where the user names none: of sources with few rows."""
 
 
-def study_template(preset: str, like: Sequence[str] = ()) -> str:
+def study_template(
+    preset: str, like: Sequence[str] = (), source: str = "digits", target: str | None = None, name: str = "digits"
+) -> str:
     """The study file with a preset, whose starts come with it; that of "classic" is ``STUDY_TEMPLATE``.
 
     Args:
         preset: The preset's name.
         like: Studies whose best configurations come before the starts.
+        source: The dataset.
+        target: The column to predict; None leaves the line a comment.
+        name: The study's name.
     """
-    given = f"like = {json.dumps(list(like), ensure_ascii=False)}"
-    template = STUDY_TEMPLATE.replace(_LIKE, f"{given:29} #") if like else STUDY_TEMPLATE
+    template = STUDY_TEMPLATE
+    given = {"name": (_NAME, name), "source": (_SOURCE, source), "target": (_TARGET, target), "like": (_LIKE, like)}
+    for key, (line, value) in given.items():
+        if value:
+            template = template.replace(line, f"{f'{key} = {_toml(value)}':29} #", 1)
     if preset == "classic":
         return template
     head, rest = template.split("\n[space]", 1)
@@ -55,6 +66,11 @@ def study_template(preset: str, like: Sequence[str] = ()) -> str:
     first, *others = PRESETS[preset]["start"]
     starts = "\n\n".join([_commented(first, remarks), *(_commented(other) for other in others)])
     return f"{head}\n[space]{dimensions}\n\n[search]{search}{_WITHOUT_STARTS}\n{starts}\n"
+
+
+def _toml(value: str | Sequence[str]) -> str:
+    """A text or a list of texts, which JSON and TOML write alike."""
+    return json.dumps(value if isinstance(value, str) else list(value), ensure_ascii=False)
 
 
 def _of_preset(line: str, dimensions: Mapping[str, Any]) -> str:

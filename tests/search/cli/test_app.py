@@ -133,6 +133,12 @@ class TestInit:
         path = tmp_path / "mine.toml"
         assert call("init", path, "--json").json() == {"path": str(path)}
 
+    def test_it_names_the_data(self, tmp_path: Path) -> None:
+        path = tmp_path / "wine.toml"
+        assert call("init", path, "--source", "wine.csv", "--target", "quality").code == 0
+        spec = read_spec(path)
+        assert (spec.name, spec.data.source, spec.data.target) == ("wine", "wine.csv", "quality")
+
     def test_it_never_overwrites(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.toml"
         path.write_text("mine")

@@ -226,3 +226,22 @@ def test_a_pool_that_cannot_start_leaves_no_thread(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="gpus"):
         search.run_study(search.default_spec("digits", trials=1, gpus=1), home=tmp_path, pool="ray")
     assert "tracking" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_misspelled_study_to_resume(finished_home: Path) -> None:
+    answer = call("run", "tinny", "--home", finished_home)
+    assert answer.err == "error: 'tinny': must be a study file, a dataset or a study; did you mean tiny?\n"
+    assert answer.code == 1
+
+
+def test_a_timeout_without_time_for_a_trial(tmp_path: Path) -> None:
+    answer = call("run", "digits", "--folds", 1, "--timeout", 0.001, "--home", tmp_path)
+    assert (answer.code, answer.out) == (0, "study digits has no trials: none was begun in this time\n")
+
+
+def test_the_budget_of_a_study_is_shown_in_full(finished_home: Path, tmp_path: Path) -> None:
+    home = copy_home(finished_home, tmp_path / "home")
+    call("run", "tiny", "--trials", 6, "--timeout", "90m", "--home", home)
+    assert "6 trials or 1:30 h" in call("studies", "--home", home).out
+    [study] = [row for row in call("studies", "--home", home, "--json").json() if row["name"] == "tiny"]
+    assert (study["budget"], study["timeout_s"]) == (6, 5400)

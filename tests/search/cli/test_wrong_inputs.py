@@ -52,6 +52,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "another column in the file": ("run target.toml", 1, "must have the label's column 'species'"),
     # data
     "a misspelled dataset": ("run mnits", 1, "unknown source, got 'mnits' (did you mean 'mnist'?)"),
+    "a study that is not there": ("run absent-study", 1, "error: data.source: unknown source, got 'absent-study'"),
     "a misspelled dataset to describe": ("datasets mnits", 1, "error: data.source: unknown source, got 'mnits'"),
     "an objective of numbers for classes": ("run digits --objective val_rmse", 1, "the task of objectives such as val"),
     "no such data": ("run absent.csv", 1, "data.source: no such file, got 'absent.csv'"),

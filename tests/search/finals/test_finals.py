@@ -163,11 +163,14 @@ def test_interrupted_and_resumed_finals_end_as_uninterrupted_ones(tmp_path: Path
     stop = OnFirstNote(lambda: os.kill(os.getpid(), signal.SIGINT))
     half = run_finalists("s", top=2, seeds=2, refit=False, home=tmp_path / "halves", observer=stop)
     kept = {run.info.run_id for run in runs_of(tmp_path / "halves", "s", "finalist") if run.info.status == "FINISHED"}
+    copy_home(tmp_path / "halves", tmp_path / "tested")
     rest = run_finalists("s", top=2, seeds=2, refit=False, home=tmp_path / "halves")
 
     assert half.interrupted
     assert half.verdict is None
     assert 1 <= len(kept) < 4
+    tested = call("evaluate", "s", "--home", tmp_path / "tested")
+    assert "its finalists are not complete, so trial-000" in tested.err
     assert [f.values for f in rest.verdict.finalists] == [f.values for f in whole.verdict.finalists]
     after = runs_of(tmp_path / "halves", "s", "finalist")
     assert len(after) == 4

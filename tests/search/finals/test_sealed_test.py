@@ -116,6 +116,7 @@ def test_a_second_call_shows_the_recorded_reading_and_again_is_counted(home: Pat
     assert {key: second.json()[key] for key in first.json()} == first.json()
     assert second.json().keys() - first.json().keys() == {"at", "by", "run_name", "run_id"}
     assert "was read once" in second.err
+    assert "next: mlp-search promote s" in second.err
     assert "--again" in second.err
     assert f"test accuracy {first.json()['test_accuracy']:.4f}, 95% interval " in " ".join(shown.out.split())
     assert len(readings(home)) == 1
@@ -205,4 +206,5 @@ def test_the_test_of_a_study_without_finalists_says_so(untouched_contenders: Pat
             notes.append(line)
 
     evaluate("weak", again=True, home=untouched_contenders, observer=Notes())
-    assert notes == ["trial-0000 is the best trial by one seed: no finalists of study weak were trained"]
+    what = "no finalists were trained, so trial-0000, the best trial by one seed, is tested"
+    assert notes == [f"study weak: {what}"]

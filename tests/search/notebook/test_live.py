@@ -77,7 +77,7 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> Shown:
     return cell
 
 
-WATCHED = {"run_study", "run_finalists", "run_automatically", "train_once", "continue_training", "follow"}
+WATCHED = {"run_study", "run_finalists", "run_automatically", "train_once", "continue_training", "follow", "evaluate"}
 
 
 def test_every_function_that_takes_an_observer_shows_its_progress(cell: Shown) -> None:

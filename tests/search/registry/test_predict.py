@@ -271,7 +271,7 @@ def test_an_array_is_no_row_of_a_table(animals: Path, tmp_path: Path):
 def test_a_version_by_its_number(home: Path, tmp_path: Path) -> None:
     path = tmp_path / "rows.npz"
     np.savez(path, x=DIGITS[:3])
-    by_alias, by_number = (predict(name, path, home=home) for name in ("digits@champion", "digits/1"))
+    by_alias, by_number = (predict(name, path, home=home) for name in ("digits@champion", "models:/digits/1"))
     assert by_number.version == by_alias.version == 1
     assert (by_number.probabilities == by_alias.probabilities).all()
     for name, problem in {
@@ -282,3 +282,23 @@ def test_a_version_by_its_number(home: Path, tmp_path: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             predict(name, path, home=home)
         assert str(caught.value) == f"model 'digits': {problem}"
+
+
+@pytest.mark.parametrize("rows", [{"a": [1]}, [{"a": 1}], pd.Series([1.0])])
+def test_rows_of_another_type_are_refused_in_a_line(rows: object, home: Path) -> None:
+    with pytest.raises(
+        DataError, match=f"rows: must be a pandas DataFrame, an array or a path, got {type(rows).__name__}"
+    ):
+        predict("digits", rows, home=home)
+
+
+def test_a_table_without_rows_is_refused(home: Path) -> None:
+    with pytest.raises(DataError, match="rows: must hold rows to predict, got none"):
+        predict("digits", pd.DataFrame({"a": []}), home=home)
+
+
+def test_a_notebook_shows_the_first_predictions(home: Path) -> None:
+    shown = predict("digits", DIGITS[:12], home=home)._repr_html_()
+    assert "digits version 1" in shown
+    assert shown.count("<tr>") == 1 + 10
+    assert "and 2 more; to_frame() has all" in shown

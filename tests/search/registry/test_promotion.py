@@ -119,9 +119,7 @@ def test_a_refusal_names_the_next_command(contenders: Path, model: str):
     promote("strong", model=model, home=contenders)
     answer = call("promote", "weak", "--model", model, "--home", contenders)
     assert answer.code == 3
-    forced = (
-        f"next: mlp-search promote weak --model {model} --alias champion --force REASON --home {contenders}   promo"
-    )
+    forced = f"next: mlp-search promote weak --model {model} --force REASON --home {contenders}   promo"
     assert forced in joined(answer.err)
 
 

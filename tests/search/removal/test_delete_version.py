@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import call
 
@@ -28,7 +29,7 @@ def test_a_version_goes_with_its_alias_and_its_files(home: Path) -> None:
     answer = call("delete", "digits/1", "--yes", "--home", home, "--json")
     expected = {"model": "digits", "version": 1, "aliases": ["champion"], "study": "strong", "deleted": True}
     assert answer.json() == expected
-    assert answer.err == "to be deleted: version 1 of model digits, at which champion points\n"
+    assert answer.err.startswith("to be deleted: version 1 of model digits, at which champion points\n")
     assert not logged(home)
     assert search.models(home=home) == []
     assert call("doctor", "--home", home).code == 0
@@ -62,6 +63,27 @@ def test_an_earlier_version_is_deleted_without_the_alias(home: Path) -> None:
     assert (found.aliases, found.deleted) == ((), False)
     assert search.delete_version("digits", "1", home=home).deleted
     assert [(row.version, row.aliases) for row in search.models(home=home)] == [(2, ("champion",))]
+
+
+def test_the_alias_of_a_deleted_version_returns_to_the_one_before(home: Path) -> None:
+    search.promote("equal", model="digits", force="a test", home=home)
+    search.promote("weak", model="digits", force="a test", home=home)
+    answer = call("delete", "digits/3", "--yes", "--home", home)
+    assert "next: mlp-search rollback digits --alias champion" in answer.err.replace(" \\\n     ", "")
+    with pytest.raises(NotFoundError, match="must have the alias 'champion'; there is none: promote a study, or call"):
+        search.predict("digits", np.zeros((1, 8, 8)), home=home)
+    assert call("rollback", "digits", "--home", home).out == "digits@champion is version 2 again\n"
+    result = search.rollback("digits", home=home)
+    assert (result.version, result.left) == (1, 2)
+    with pytest.raises(NotFoundError, match="version 1 is the first that champion points at; there is none before"):
+        search.rollback("digits", home=home)
+
+
+def test_a_promotion_after_a_deletion_keeps_the_versions_before(home: Path) -> None:
+    search.promote("equal", model="digits", force="a test", home=home)
+    search.delete_version("digits", "2", home=home)
+    assert search.promote("weak", model="digits", force="a test", home=home).version == 3
+    assert search.rollback("digits", home=home).version == 1
 
 
 @pytest.mark.parametrize("version", ["7", "", "champion", "1.0"])

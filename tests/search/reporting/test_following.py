@@ -84,7 +84,7 @@ def test_it_ends_when_the_search_is_interrupted_or_killed(settings: Settings, sp
         progress = follow(spec.name, home=settings.home, observer=watcher, poll_s=0.0)
     assert watcher.looks == 6
     assert watcher.lines == []
-    left = "which left 1 trial in training; mlp-search run resumes it"
+    left = f"which left 1 trial in training; mlp-search run {spec.name} resumes it"
     assert ending(progress) == f"no process searches study {spec.name} any more, {left}"
 
 

@@ -139,3 +139,12 @@ def test_momentum_without_sgd_is_refused():
 def test_a_range_of_true_and_false_is_refused():
     with pytest.raises(SpecError, match=r"space\.residual: must be true or false, got"):
         spec_from_dict({"data": {"source": "digits"}, "space": {"residual": {"low": 0, "high": 1}}})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_study_file_for_data_of_ones_own(preset: str) -> None:
+    text = study_template(preset, ["a"], "my wine.csv", 'the "quality"', "my wine")
+    spec = spec_from_dict(tomllib.loads(text))
+    assert (spec.name, spec.data.source, spec.data.target) == ("my wine", "my wine.csv", 'the "quality"')
+    assert spec.like == ["a"]
+    assert text.count("\n") == study_template(preset).count("\n")
