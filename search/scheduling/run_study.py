@@ -33,7 +33,7 @@ from search.optimization.studies import (
     recorded_baselines,
     require_own_experiment,
 )
-from search.optimization.studies.budget import spent_study, used_note
+from search.optimization.studies.budget import spent_study, timeout_note, used_note
 from search.scheduling.clock.trial_clock import virtual_slots_of
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer
@@ -178,7 +178,7 @@ def _search(
         late = facts(dataset, running_pool, baselines.scores(PATIENCE_S))
         if late != known:
             study.set_user_attr(FACTS, late)
-        _finish(study, tracker, scheduler.keeper)
+        _finish(context, scheduler)
     record_runs(study, tracker)
     study.refresh()
     scheduler.keeper.report(observer.note)
@@ -212,12 +212,15 @@ def _result(study: StoredStudy, scheduler: Scheduler, tracker: Tracker, started:
     )
 
 
-def _finish(study: StoredStudy, tracker: Tracker, keeper: ModelKeeper) -> None:
+def _finish(context: StudyContext, scheduler: Scheduler) -> None:
     """Gives each trial's run its paragraph, as ``show`` has it now, and deletes the model files that nothing needs."""
+    study = context.study
     study.refresh()
+    if not scheduler.was_asked_to_stop and (note := timeout_note(study, context.spec)):
+        context.observer.note(note)
     found = explain_finished(study, _MAX_DESCRIBED)
-    tracker.describe({trial_run_name(each.row.number): each.text for each in found})
-    keeper.prune()
+    context.tracker.describe({trial_run_name(each.row.number): each.text for each in found})
+    scheduler.keeper.prune()
 
 
 def _open_study(

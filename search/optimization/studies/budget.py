@@ -37,6 +37,14 @@ def has_used_budget(study: StoredStudy, spec: StudySpec) -> bool:
     return out_of_trials or (spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s)
 
 
+def timeout_note(study: StoredStudy, spec: StudySpec) -> str | None:
+    """The note on a search that its timeout ended before its number of trials; None for any other one."""
+    n_ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    if spec.trials is None or spec.timeout_s is None or n_ended >= spec.trials or is_exhausted(study, spec.space):
+        return None
+    return f"the timeout of {spec.timeout_s:g} s ended the search after {n_ended:,} of {spec.trials:,} trials"
+
+
 def used_note(spec: StudySpec) -> str:
     """The note on a study that has used its budget, with the budget and the options that continue it."""
     limits = [] if spec.trials is None else [counted(spec.trials, "trial")]

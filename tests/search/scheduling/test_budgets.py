@@ -20,11 +20,13 @@ class TestBudgets:
     def test_the_timeout_keeps_what_running_trials_reached_and_counts_over_runs(self, home: Path) -> None:
         changes = {"space": {"epochs": 1_000_000, "width": 64, "learning_rate": 0.001}, "search": {"pruner": "none"}}
         for timeout_s in (3.0, 12.0, 60.0, 600.0):  # on a loaded machine the workers may need long to start
-            spec = small_spec(f"timeout-{timeout_s:g}", trials=None, slots=2, **changes)
-            spec = replace(spec, trials=None, timeout_s=timeout_s)
-            result = run_study(spec, home=home)
+            spec = small_spec(f"timeout-{timeout_s:g}", slots=2, **changes)
+            spec = replace(spec, trials=1000, timeout_s=timeout_s)
+            watcher = Watcher()
+            result = run_study(spec, home=home, observer=watcher)
             if len(result.rows) == 2:
                 break
+        assert f"the timeout of {timeout_s:g} s ended the search after 2 of 1,000 trials" in watcher.lines
         assert result.wall_s >= timeout_s - 1
         assert [row.state for row in result.rows] == ["COMPLETE", "COMPLETE"]
         assert all(row.epochs_trained and row.value for row in result.rows)
