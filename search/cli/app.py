@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from pipelines.errors import InputError, MlpSearchError, RefusedError
 from search.cli.about import show_versions
-from search.cli.commands import comparing, data, finals, models, removal, studies, training, upkeep
+from search.cli.commands import comparing, data, finals, models, removal, searching, studies, training, upkeep
 from search.cli.output_options import with_output_options
 from search.cli.usage import usage_line
 from search.home import startup
@@ -54,7 +54,7 @@ def start(
 
 
 for command in (
-    data.datasets, data.init, studies.plan, training.train, studies.run, comparing.follow, studies.studies,
+    data.datasets, data.init, searching.plan, training.train, searching.run, comparing.follow, studies.studies,
     studies.trials, studies.show, comparing.compare, comparing.enqueue, studies.report, finals.finalists,
     finals.evaluate, models.promote, models.rollback, models.models, models.predict, removal.prune_models,
     removal.delete, removal.rename, upkeep.ui, upkeep.doctor, upkeep.migrate,
