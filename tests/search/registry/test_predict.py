@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from animals import animals_table
 from command_line import call
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
@@ -24,54 +25,12 @@ from sklearn.datasets import load_digits
 from waiting import PATIENCE_S, answers, wait_for
 from wrong_files import save_header
 
-from pipelines.errors import DataError, NotFoundError
+from pipelines.errors import NotFoundError
 from pipelines.files.pictures import read_picture
 from search.home.settings import read_settings
 from search.registry.predict import predict
-from search.registry.promotion import promote
-from search.scheduling.run_study import run_study
-from search.spec.reading import spec_from_dict
 
 DIGITS = load_digits().images
-
-
-@pytest.fixture(scope="module")
-def home(contenders: Path) -> Path:
-    promote("strong", model="digits", home=contenders)
-    return contenders
-
-
-def table(n_rows: int = 300) -> pd.DataFrame:
-    """Numbers, whole numbers, text and truth values with gaps, and labels that are names."""
-    rng = np.random.default_rng(0)
-    kind = rng.integers(0, 3, n_rows)
-    frame = pd.DataFrame(
-        {
-            "size": kind + rng.normal(0, 0.2, n_rows),
-            "count": rng.integers(0, 9, n_rows),
-            "colour": np.array(["red", "green", "blue"])[kind],
-            "wet": (rng.random(n_rows) < 0.5).astype(object),
-            "species": np.array(["ant", "bee", "cat's"])[kind],
-        }
-    )
-    for column in ("size", "colour", "wet"):
-        frame.loc[rng.choice(n_rows, 20, replace=False), column] = None
-    return frame
-
-
-@pytest.fixture(scope="module")
-def animals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose model ``animals`` was trained on a table."""
-    folder = tmp_path_factory.mktemp("animals")
-    table().to_csv(folder / "animals.csv", index=False)
-    document = {
-        "study": {"name": "animals", "trials": 1},
-        "data": {"source": str(folder / "animals.csv"), "target": "species", "folds": 1},
-        "space": {"width": 32, "depth": 1, "learning_rate": 0.01, "epochs": 8, "batch_size": 16},
-    }
-    run_study(spec_from_dict(document), home=folder / "home")
-    promote("animals", force="no test of it here", home=folder / "home")
-    return folder / "home"
 
 
 def serve(home: Path, name: str, payload: str, folder: Path) -> np.ndarray:
@@ -116,7 +75,7 @@ def test_two_hundred_pictures_get_the_same_numbers_from_all_three(home: Path, tm
 
 
 def test_rows_of_a_table_get_their_labels_names_and_the_same_numbers(animals: Path, tmp_path: Path):
-    rows = table()[:40]
+    rows = animals_table()[:40]
     rows.drop(columns="species").to_csv(tmp_path / "rows.csv", index=False)
     rows.to_parquet(tmp_path / "rows.parquet")
 
@@ -237,35 +196,13 @@ def test_wrong_inputs(home: Path, animals: Path, tmp_path: Path):
     assert "must take pictures" in refused("animals", "digit.png", place=animals)
 
 
-def test_from_python_rows_are_enough(home: Path, animals: Path):
-    frame = predict("digits", DIGITS[:3], home=home).to_frame()
-    assert list(frame["label"]) == ["0", "1", "2"]
-    assert predict("animals", table()[:2].drop(columns="species"), home=animals).probabilities.shape == (2, 3)
-    with pytest.raises(DataError, match="must hold numbers"):
-        predict("digits", np.array(["a"]), home=home)
-    with pytest.raises(NotFoundError):
-        predict("digits", "nowhere.npz", home=home)
-
-
 def test_a_missing_folder_of_the_predictions_is_named(animals: Path, tmp_path: Path):
-    table()[:2].drop(columns="species").to_csv(tmp_path / "rows.csv", index=False)
+    animals_table()[:2].drop(columns="species").to_csv(tmp_path / "rows.csv", index=False)
     output = tmp_path / "nowhere" / "out.csv"
     answer = call("predict", "animals", tmp_path / "rows.csv", "--output", output, "--home", animals)
     assert (answer.code, answer.out) == (1, "")
     assert "directory" in answer.err
     assert "None" not in answer.err
-
-
-def test_an_array_is_no_row_of_a_table(animals: Path, tmp_path: Path):
-    """Its values may be encoded or not, and both may have as many columns."""
-    n_features = predict("animals", table()[:2].drop(columns="species"), home=animals).rows.shape[1]
-    rows = np.zeros((2, n_features), np.float32)
-    np.savez(tmp_path / "rows.npz", x=rows)
-    names = table()[:2].drop(columns="species").assign(file=["a.npz", "b.npz"])
-    assert predict("animals", names, home=animals).probabilities.shape == (2, 3), "a frame whose text ends so"
-    for source in (rows, tmp_path / "rows.npz"):
-        with pytest.raises(DataError, match="must be a table, as the model was trained on one, got an array"):
-            predict("animals", source, home=animals)
 
 
 def test_a_version_by_its_number(home: Path, tmp_path: Path) -> None:
@@ -282,23 +219,3 @@ def test_a_version_by_its_number(home: Path, tmp_path: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             predict(name, path, home=home)
         assert str(caught.value) == f"model 'digits': {problem}"
-
-
-@pytest.mark.parametrize("rows", [{"a": [1]}, [{"a": 1}], pd.Series([1.0])])
-def test_rows_of_another_type_are_refused_in_a_line(rows: object, home: Path) -> None:
-    with pytest.raises(
-        DataError, match=f"rows: must be a pandas DataFrame, an array or a path, got {type(rows).__name__}"
-    ):
-        predict("digits", rows, home=home)
-
-
-def test_a_table_without_rows_is_refused(home: Path) -> None:
-    with pytest.raises(DataError, match="rows: must hold rows to predict, got none"):
-        predict("digits", pd.DataFrame({"a": []}), home=home)
-
-
-def test_a_notebook_shows_the_first_predictions(home: Path) -> None:
-    shown = predict("digits", DIGITS[:12], home=home)._repr_html_()
-    assert "digits version 1" in shown
-    assert shown.count("<tr>") == 1 + 10
-    assert "and 2 more; to_frame() has all" in shown

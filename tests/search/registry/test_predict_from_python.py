@@ -1,0 +1,58 @@
+"""Predictions from Python: frames and arrays, what is refused, and what a notebook shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from animals import animals_table
+from sklearn.datasets import load_digits
+
+from pipelines.errors import DataError, NotFoundError
+from search.registry.predict import predict
+
+DIGITS = load_digits().images
+
+
+def test_from_python_rows_are_enough(home: Path, animals: Path):
+    frame = predict("digits", DIGITS[:3], home=home).to_frame()
+    assert list(frame["label"]) == ["0", "1", "2"]
+    assert predict("animals", animals_table()[:2].drop(columns="species"), home=animals).probabilities.shape == (2, 3)
+    with pytest.raises(DataError, match="must hold numbers"):
+        predict("digits", np.array(["a"]), home=home)
+    with pytest.raises(NotFoundError):
+        predict("digits", "nowhere.npz", home=home)
+
+
+def test_an_array_is_no_row_of_a_table(animals: Path, tmp_path: Path):
+    """Its values may be encoded or not, and both may have as many columns."""
+    n_features = predict("animals", animals_table()[:2].drop(columns="species"), home=animals).rows.shape[1]
+    rows = np.zeros((2, n_features), np.float32)
+    np.savez(tmp_path / "rows.npz", x=rows)
+    names = animals_table()[:2].drop(columns="species").assign(file=["a.npz", "b.npz"])
+    assert predict("animals", names, home=animals).probabilities.shape == (2, 3), "a frame whose text ends so"
+    for source in (rows, tmp_path / "rows.npz"):
+        with pytest.raises(DataError, match="must be a table, as the model was trained on one, got an array"):
+            predict("animals", source, home=animals)
+
+
+@pytest.mark.parametrize("rows", [{"a": [1]}, [{"a": 1}], pd.Series([1.0])])
+def test_rows_of_another_type_are_refused_in_a_line(rows: object, home: Path) -> None:
+    with pytest.raises(
+        DataError, match=f"rows: must be a pandas DataFrame, an array or a path, got {type(rows).__name__}"
+    ):
+        predict("digits", rows, home=home)
+
+
+def test_a_table_without_rows_is_refused(home: Path) -> None:
+    with pytest.raises(DataError, match="rows: must hold rows to predict, got none"):
+        predict("digits", pd.DataFrame({"a": []}), home=home)
+
+
+def test_a_notebook_shows_the_first_predictions(home: Path) -> None:
+    shown = predict("digits", DIGITS[:12], home=home)._repr_html_()
+    assert "digits version 1" in shown
+    assert shown.count("<tr>") == 1 + 10
+    assert "and 2 more; to_frame() has all" in shown
