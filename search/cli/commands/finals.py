@@ -63,11 +63,18 @@ def finalists(
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
-    shows = "tests the winner on held-out rows, once"
-    if result.seal_opened:
-        display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
-        shows = "shows the recorded result, and whether its model is still the winner"
+    if not result.seal_opened:
+        suggest_test(study, home)
+        return
+    display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
+    shows = "shows the recorded result, and whether its model is still the winner"
     display.suggest(display.command("evaluate", study, home=home), shows)
+
+
+def suggest_test(study: str, home: Path | None, *, again: bool = False, before: str = "next: ") -> None:
+    """Suggests the held-out test, or to read it again."""
+    shows = "reads the test rows again and records it" if again else "tests the winner on held-out rows, once"
+    display.suggest(display.command("evaluate", study, *(["--again"] if again else []), home=home), shows, before)
 
 
 def _show_finals(result: search.FinalistsResult, seeds: int) -> None:
@@ -108,8 +115,7 @@ def _show_recorded(reading: dict[str, Any], study: str, home: Path | None) -> No
     else:
         display.suggest(display.command("promote", study, home=home))
         lead = "      "
-    again = display.command("evaluate", study, "--again", home=home)
-    display.suggest(again, "reads the test rows again and records it", before=lead)
+    suggest_test(study, home, again=True, before=lead)
 
 
 def held_out_table(test: Mapping[str, Any], study: str, model: str) -> Table:

@@ -15,6 +15,7 @@ import search
 from pipelines.errors import InputError, UnavailableError
 from pipelines.evaluation import ALPHA
 from pipelines.objectives import OBJECTIVES
+from search.cli.commands.finals import suggest_test
 from search.cli.options import Figure, Home, Study, argument, option
 from search.home.text import ordinal
 from search.registry import CHAMPION
@@ -69,9 +70,7 @@ def _suggest_after_refusal(result: search.Promotion, study: str, own: list[str],
         forced = display.command("promote", study, *own, "--force", "REASON", home=home)
         display.suggest(forced, "promotes it in spite of that; the reason is recorded")
         return
-    again = ["--again"] if search.recorded_test(study, home=home) else []
-    shows = "reads the test rows again and records it" if again else "tests the winner on held-out rows, once"
-    display.suggest(display.command("evaluate", study, *again, home=home), shows)
+    suggest_test(study, home, again=search.recorded_test(study, home=home) is not None)
 
 
 def promotion_lines(result: search.Promotion, alias: str) -> list[RenderableType]:
