@@ -63,6 +63,10 @@ def finalists(
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
+    _suggest_next(result, study, home)
+
+
+def _suggest_next(result: search.FinalistsResult, study: str, home: Path | None) -> None:
     if not result.seal_opened:
         suggest_test(study, home)
         return
