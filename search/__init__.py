@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         recorded_test as recorded_test,
         run_finalists as run_finalists,
     )
+    from search.notebook.data import save_data as save_data
     from search.notebook.results import StudyResult as StudyResult, Trial as Trial
     from search.notebook.studies import compare as compare, load_study as load_study, run_study as run_study
     from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue

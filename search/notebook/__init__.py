@@ -1,1 +1,1 @@
-"""Results for Python and notebooks, with figures and models, and a table that follows a search."""
+"""Results with figures and models, data as files, and a table that follows a search: for Python and notebooks."""

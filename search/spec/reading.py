@@ -51,7 +51,7 @@ def read_spec(path: str | Path) -> StudySpec:
     return spec_from_dict(load(path), str(path))
 
 
-def default_spec(source: str, **options: object) -> StudySpec:
+def default_spec(source: str | Path, **options: object) -> StudySpec:
     """The study of ``run SOURCE`` without a file: a preset's space and starts.
 
     Args:
@@ -61,10 +61,23 @@ def default_spec(source: str, **options: object) -> StudySpec:
     Raises:
         SpecError: An option breaks a rule.
     """
+    source = checked_source(source)
     is_own = options.get("preset") is not None
     preset = str(options.pop("preset", None) or DEFAULT_PRESET)
     spec = _with({"data": {"source": source}, "space": {"preset": preset}}, options)
     return replace(spec, has_default_space=not is_own)
+
+
+def checked_source(source: object) -> str:
+    """The name or path of a source that Python code gave.
+
+    Raises:
+        SpecError: It is something else, such as the data itself.
+    """
+    if not isinstance(source, str | Path):
+        rule = "must be the name of a dataset or the path of a file"
+        raise SpecError(f"data.source: {rule}, got a {type(source).__name__}: search.save_data writes data to a file")
+    return str(source)
 
 
 def _moved(starts: Sequence[Hyperparameters], space: SearchSpace) -> tuple[Hyperparameters, ...]:
@@ -149,8 +162,9 @@ def _with(document: dict[str, Any], options: Mapping[str, object]) -> StudySpec:
     # A preset replaces the space, in which other options fix dimensions.
     for key, value in sorted(options.items(), key=lambda item: item[0] != "preset"):
         if value is not None:
-            table = next((name for name, rules in TABLES.items() if key in rules), "study")
-            document[table] = ({} if key == "preset" else document.get(table, {})) | {key: value}
+            table = next((name for name, rules in TABLES.items() if key in rules), None)
+            before = {} if key == "preset" or table is None else document.get(table, {})
+            document |= {key: value} if table is None else {table: before | {key: value}}
     return spec_from_dict(document, "options")
 
 

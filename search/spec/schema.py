@@ -189,7 +189,9 @@ def show(value: object) -> str:
 
 
 def _unknown(key: str, valid: Mapping[str, object]) -> str:
-    """The problem of an unknown key: the nearest one here, else the table that has it, else all."""
-    near = get_close_matches(key.lower(), valid, 1)
-    near += [f"{name}.{key}" for name, table in TABLES.items() if key in table]
-    return "unknown key; " + (f"did you mean {near[0]}?" if near else f"valid are {', '.join(valid)}")
+    """The problem of an unknown key: the nearest one here or in another table, else all that are valid here."""
+    tables = reversed(TABLES.items())  # of a dimension's two tables, space and start, the space is named
+    places = {other: f"{name}.{other}" for name, table in tables for other in table}
+    places |= {name: name for name in valid}
+    near = get_close_matches(key.lower(), places, 1)
+    return "unknown key; " + (f"did you mean {places[near[0]]}?" if near else f"valid are {', '.join(valid)}")

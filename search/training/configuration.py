@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 
 from pipelines.config import UNNAMED, AskedPrecision, DataConfig, Hyperparameters
 from pipelines.files.sources import stem_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, Task
-from search.spec.reading import spec_from_dict
+from search.spec.reading import checked_source, spec_from_dict
 from search.spec.study_spec import NOTHING, fitting_objective, settled
 
 
@@ -83,7 +84,7 @@ class TrainingSpec:
         return cls(DataConfig(**document["data"]), hyperparameters, document["seed"], document["objective"], precision)
 
 
-def default_training(source: str, **options: object) -> TrainingSpec:
+def default_training(source: str | Path, **options: object) -> TrainingSpec:
     """Returns one configuration, checked by the rules of the study file.
 
     Args:
@@ -94,6 +95,7 @@ def default_training(source: str, **options: object) -> TrainingSpec:
     Raises:
         SpecError: One line for every rule that an option breaks.
     """
+    source = checked_source(source)
     given = {name: value for name, value in options.items() if value is not None}
     study = {"name": f"train-{stem_of(source)}", "seed": given.pop("seed", 0)}
     names = [f.name for f in fields(Hyperparameters) if f.name in given]

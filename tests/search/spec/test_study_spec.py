@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from pipelines.config import DataConfig, Hyperparameters
@@ -16,6 +17,7 @@ from search.spec.dimensions import Choice, Fixed, Range
 from search.spec.reading import default_spec, override, read_spec, spec_from_dict
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings, default_space
+from search.training.configuration import default_training
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.toml"))
 
@@ -37,6 +39,28 @@ def problems(call) -> list[str]:
     with pytest.raises(SpecError) as caught:
         call()
     return list(caught.value.problems)
+
+
+DATA_ITSELF = "data.source: must be the name of a dataset or the path of a file, got a DataFrame"
+
+
+@pytest.mark.parametrize("function", [default_spec, default_training])
+def test_a_source_in_python_is_a_name_or_a_path(function, tmp_path):
+    path = tmp_path / "rows.csv"
+    assert function(path, target="y").data == function(str(path), target="y").data
+    [line] = problems(lambda: function(pd.DataFrame({"y": [1.0, 2.0]}), target="y"))
+    assert line.startswith(DATA_ITSELF)
+    assert "search.save_data" in line
+
+
+def test_a_misspelled_option_in_python_names_the_key_of_any_table():
+    assert problems(lambda: default_spec("digits", targett="y", sampelr="random")) == [
+        "options, targett: unknown key; did you mean data.target?",
+        "options, sampelr: unknown key; did you mean search.sampler?",
+    ]
+    assert problems(lambda: default_training("digits", widht=8)) == [
+        "options, data.widht: unknown key; did you mean space.width?"
+    ]
 
 
 @pytest.mark.parametrize(("text", "line"), SYNTAX.values(), ids=SYNTAX)

@@ -1,0 +1,120 @@
+"""Data of a Python process as a file, from which a study reads its rows."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.errors import DataError, InputError, UnavailableError
+from pipelines.files.sources import SOURCES
+from search.home.settings import prepare_home, read_settings
+from search.spec.rules import NAME_RULE, is_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def save_data(
+    name: str, frame: pd.DataFrame | None = None, *, home: Path | None = None, **arrays: np.ndarray | pd.Series
+) -> str:
+    """Saves a frame or arrays in the folder ``datasets`` of the home, for ``default_spec``.
+
+    ``search.default_spec(search.save_data("houses", frame), target="price")`` is a study of a frame, and
+    ``search.default_spec(search.save_data("shapes", x=inputs, y=labels))`` one of arrays.
+
+    Args:
+        name: The file's name without its end; a study of it has this name, too.
+        frame: A row for each example, and a column for the target. The index is not saved.
+        home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
+        **arrays: The arrays of a ``.npz``: ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test``.
+
+    Returns:
+        The path of the file. Equal data of the same name is the same file.
+
+    Raises:
+        DataError: A file cannot hold the data.
+        InputError: The name is not valid, or other data has it.
+        UnavailableError: The home cannot be written.
+    """
+    if not is_name(name) or name in SOURCES:
+        raise InputError(f"name: {NAME_RULE}, and not be that of a built-in dataset, got {name!r}: choose another")
+    if (frame is None) == (not arrays):
+        raise InputError(f"save_data({name!r}): needs a frame, or arrays such as x and y: give one of the two")
+    settings = read_settings(home)
+    prepare_home(settings)
+    folder = settings.home / "datasets"
+    if frame is not None:
+        table = _as_table(frame)
+        return _save(folder / f"{name}.parquet", lambda path: _write_table(table, path))
+    plain = {key: _as_array(key, values) for key, values in arrays.items()}
+    # mypy takes the arrays for the function's flag.
+    return _save(folder / f"{name}.npz", lambda path: np.savez(path, **plain))  # type: ignore[arg-type]
+
+
+def _save(path: Path, write: Callable[[Path], None]) -> str:
+    """Writes the file unless it is there with the same data, and returns its path."""
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        write(partial)
+        if path.exists() and not _are_equal(partial, path):
+            raise InputError(f"{path}: must hold the same data, got other: choose another name, or delete the file")
+        partial.replace(path)
+    except OSError as error:
+        raise UnavailableError(f"{path}: cannot be written ({error.strerror or error}): choose another home") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return str(path)
+
+
+def _as_table(frame: object) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+
+    if not isinstance(frame, pd.DataFrame):
+        found = type(frame).__name__
+        raise DataError(f"frame: must be a pandas frame, got {found}: give arrays by name, such as x=... and y=...")
+    try:
+        return pa.Table.from_pandas(frame.rename(columns=str), preserve_index=False)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        reason = "; ".join(str(part) for part in error.args)
+        raise DataError(f"frame: each column must hold values of one kind ({reason}): convert it") from error
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path)
+
+
+def _are_equal(new: Path, old: Path) -> bool:
+    """Whether two files hold the same; versions of PyArrow write equal tables as other bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if filecmp.cmp(new, old, shallow=False):
+        return True
+    try:
+        return new.suffix == ".parquet" and bool(pq.read_table(new).equals(pq.read_table(old)))
+    except pa.ArrowException:  # the file of that name is no table
+        return False
+
+
+def _as_array(key: str, values: object) -> np.ndarray:
+    """The array as a ``.npz`` holds it without pickles."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of several lengths
+        raise DataError(f"{key}: must be an array ({error}): convert it") from error
+    if array.dtype != object:
+        return array
+    for value in array.flat:
+        if not isinstance(value, str):
+            raise DataError(f"{key}: must hold numbers or texts, got {value!r}: convert it, or give a frame")
+    return array.astype(str)
