@@ -76,7 +76,7 @@ def race_space(name: str = "classic", schedule: bool = True) -> dict[str, Dimens
 
 
 def _strong_space() -> dict[str, Dimension]:
-    from search.spec.schema import preset_space
+    from search.spec.defaults import preset_space
 
     given = preset_space("strong", "mnist")
     return {key: Range(**value) if isinstance(value, dict) else list(value) for key, value in given.items()}

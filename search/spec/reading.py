@@ -27,16 +27,14 @@ from pipelines.files.sources import stem_of
 from pipelines.objectives import OBJECTIVES
 from search.home.text import printable
 from search.spec.conditions import without_effect
-from search.spec.defaults import PRESETS
+from search.spec.defaults import DEFAULT_PRESET, PRESETS, preset_starts
 from search.spec.dimensions import Range, count, values
 from search.spec.rules import NAME_RULE, TABLES, is_name
-from search.spec.schema import Table, load, parse, preset_starts, show
+from search.spec.schema import Table, load, parse, show
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec, WorkerSettings
 
 MAX_WEIGHTS = 2**31
-DEFAULT_PRESET = "strong"
-"""Of a study without a file; arrays with few rows have the classic space."""
 
 
 def read_spec(path: str | Path) -> StudySpec:

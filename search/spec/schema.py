@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipelines.errors import SpecError
-from pipelines.files.sources import is_table
 from search.home.text import printable
-from search.spec.defaults import DEFAULT_STUDY, PRESETS
+from search.spec.defaults import DEFAULT_STUDY, preset_space
 from search.spec.dimensions import Choice, Dimension, Fixed, Range
 from search.spec.rules import BOOL, COUNT, POSITIVE, TABLES, Rule
 
@@ -164,19 +163,6 @@ class _Check:
         found = Range(**values)
         self.problems += [f"{place}.{key}: {text}, got {show(given[key])}" for key, text in found.broken_rules()]
         return found
-
-
-def preset_space(name: str, source: str) -> Table:
-    """The dimensions of a preset that fit a source."""
-    dimensions: Table = PRESETS[name]["space"]
-    return {key: value for key, value in dimensions.items() if is_table(source) or key != "embedding"}
-
-
-def preset_starts(name: str, source: str) -> list[Table]:
-    """The starts of a preset for a source."""
-    preset = PRESETS[name]
-    starts: list[Table] = preset.get("table_start", preset["start"]) if is_table(source) else preset["start"]
-    return starts
 
 
 def show(value: object) -> str:

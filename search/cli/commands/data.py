@@ -70,7 +70,7 @@ def init(
     path: Output = Path("study.toml"),
     source: Annotated[str, option("SOURCE", f"{DATA}.", None, "--source")] = "digits",
     target: Annotated[str | None, option("COLUMN", "The column to predict, for tables.", "target")] = None,
-    preset: FilePreset = "classic",
+    preset: FilePreset = None,
     like: Like = None,
     home: Home = None,
 ) -> None:
@@ -78,8 +78,10 @@ def init(
 
     Example: mlp-search init wine.toml --source wine.csv --target quality
     """
-    from search.spec.defaults import PRESETS, study_template
+    from pipelines.files.sources import is_table
+    from search.spec.defaults import DEFAULT_PRESET, PRESETS, study_template
 
+    preset = preset or (DEFAULT_PRESET if is_table(source) else "classic")
     if preset not in PRESETS:
         raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {preset!r}")
     with options_named():

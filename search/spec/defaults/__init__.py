@@ -12,16 +12,20 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from pipelines.files.sources import is_table
+
 
 def _text(name: str) -> str:
     return files("search.spec.defaults").joinpath(name).read_text(encoding="utf-8")
 
 
-_WITHOUT_STARTS = "# Without a [[start]] the study begins with those of its preset for its data, for arrays with these:"
+_WITHOUT_STARTS = "# Without a [[start]] the study begins with those of its preset for its data, for {} with these:"
 _NAME = 'name = "digits"               #'
 _SOURCE = 'source = "digits"             #'
 _TARGET = '# target = "species"          #'
 _LIKE = '# like = ["digits"]           #'
+DEFAULT_PRESET = "strong"
+"""Of a study without a file; arrays with few rows have the classic space."""
 STUDY_TEMPLATE = _text("template.toml")
 DEFAULT_STUDY: dict[str, Any] = tomllib.loads(STUDY_TEMPLATE)
 PRESETS: dict[str, dict[str, Any]] = tomllib.loads(_text("presets.toml"))
@@ -35,10 +39,23 @@ STARTS: dict[str, list[dict[str, Any]]] = tomllib.loads(_text("starts.toml"))
 """Learned starts of the classic space where the user names none: of sources with few rows."""
 
 
+def preset_space(name: str, source: str) -> dict[str, Any]:
+    """The dimensions of a preset that fit a source."""
+    dimensions: dict[str, Any] = PRESETS[name]["space"]
+    return {key: value for key, value in dimensions.items() if is_table(source) or key != "embedding"}
+
+
+def preset_starts(name: str, source: str) -> list[dict[str, Any]]:
+    """The starts of a preset for a source."""
+    preset = PRESETS[name]
+    starts: list[dict[str, Any]] = preset.get("table_start", preset["start"]) if is_table(source) else preset["start"]
+    return starts
+
+
 def study_template(
     preset: str, like: Sequence[str] = (), source: str = "digits", target: str | None = None, name: str = "digits"
 ) -> str:
-    """The study file with a preset, whose starts come with it; that of "classic" is ``STUDY_TEMPLATE``.
+    """The study file with a preset, whose starts come with it; of "classic", for arrays, it is ``STUDY_TEMPLATE``.
 
     Args:
         preset: The preset's name.
@@ -52,7 +69,7 @@ def study_template(
     for key, (line, value) in given.items():
         if value:
             template = template.replace(line, f"{f'{key} = {_toml(value)}':29} #", 1)
-    if preset == "classic":
+    if preset == "classic" and not is_table(source):
         return template
     head, rest = template.split("\n[space]", 1)
     space, rest = rest.split("\n[search]", 1)
@@ -63,9 +80,10 @@ def study_template(
     dimensions = dimensions.replace("# A line left out is", "# The default of a dimension that neither names is")
     search, start, _ = rest.split("[[start]]")
     remarks = [line.partition("#")[2] for line in f"[[start]]{start}".splitlines()]
-    first, *others = PRESETS[preset]["start"]
+    first, *others = preset_starts(preset, source)
     starts = "\n\n".join([_commented(first, remarks), *(_commented(other) for other in others)])
-    return f"{head}\n[space]{dimensions}\n\n[search]{search}{_WITHOUT_STARTS}\n{starts}\n"
+    heading = _WITHOUT_STARTS.format("tables" if is_table(source) else "arrays")
+    return f"{head}\n[space]{dimensions}\n\n[search]{search}{heading}\n{starts}\n"
 
 
 def _toml(value: str | Sequence[str]) -> str:
@@ -80,7 +98,7 @@ def _of_preset(line: str, dimensions: Mapping[str, Any]) -> str:
     name, remark = match["name"], match["remark"] or ""
     if name not in dimensions:
         return line if line.startswith("#") else f"# {line}"
-    return f"# {name} = {toml_value(dimensions[name])}".ljust(49 if remark else 0) + remark
+    return f"{f'# {name} = {toml_value(dimensions[name])}':48} {remark}".rstrip()
 
 
 def toml_value(value: object) -> str:

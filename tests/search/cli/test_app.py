@@ -15,7 +15,7 @@ import pytest
 from command_line import call, command, files, spawn
 from PIL import Image
 
-from search.spec.reading import read_spec
+from search.spec.reading import default_spec, read_spec
 
 COMMANDS = (
     "datasets", "init", "plan", "train", "run", "studies", "trials", "show", "report", "finalists", "evaluate",
@@ -138,6 +138,8 @@ class TestInit:
         assert call("init", path, "--source", "wine.csv", "--target", "quality").code == 0
         spec = read_spec(path)
         assert (spec.name, spec.data.source, spec.data.target) == ("wine", "wine.csv", "quality")
+        default = default_spec("wine.csv", target="quality")
+        assert (spec.space, spec.start) == (default.space, default.start), "as run wine.csv without a file"
 
     def test_it_never_overwrites(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.toml"

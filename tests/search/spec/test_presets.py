@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.errors import SpecError
 from pipelines.objectives import TASK_DIMENSIONS
-from search.spec.defaults import PRESETS, STUDY_TEMPLATE, study_template
+from search.spec.defaults import PRESETS, STUDY_TEMPLATE, preset_starts, study_template
 from search.spec.reading import default_spec, override, read_spec, spec_from_dict
 
 
@@ -147,4 +147,8 @@ def test_a_study_file_for_data_of_ones_own(preset: str) -> None:
     spec = spec_from_dict(tomllib.loads(text))
     assert (spec.name, spec.data.source, spec.data.target) == ("my wine", "my wine.csv", 'the "quality"')
     assert spec.like == ["a"]
-    assert text.count("\n") == study_template(preset).count("\n")
+    default = default_spec("my wine.csv", preset=preset)
+    assert (spec.space, spec.start) == (default.space, default.start)
+    _, starts = text.split("for tables with these:\n")
+    written = tomllib.loads(starts.replace("\n# ", "\n").removeprefix("# "))["start"]
+    assert written == preset_starts(preset, "my wine.csv")
