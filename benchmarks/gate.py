@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from pipelines.evaluation import ALPHA
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from search.registry.gate import Reading, pass_gate
 
 

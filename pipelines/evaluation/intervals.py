@@ -3,7 +3,7 @@
 An accuracy is a mean over rows and over seeds, and both are samples: other rows would give another accuracy, and so
 would other seeds. The interval and the test here count both. A score is a number of a row that is averaged: 1 for a
 row that was classified correctly and 0 for another, or what a row contributes to another metric
-(``pipelines.evaluation.contributions``).
+(``pipelines.training.scores``).
 """
 
 from __future__ import annotations

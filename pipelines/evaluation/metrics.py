@@ -13,12 +13,11 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from pipelines.data.targets import majority_share
 from pipelines.errors import DataError
 from pipelines.evaluation import CONFIDENCE
-from pipelines.evaluation.contributions import Predictions, contributions
 from pipelines.evaluation.intervals import interval_of_rows, limits_of
+from pipelines.evaluation.predictions import Predictions
 from pipelines.files.archives import Array
+from pipelines.training.scores import CLASSIFICATION_METRICS, REGRESSION_METRICS, contributions
 
-CLASSIFICATION_METRICS = ("accuracy", "loss", "balanced_accuracy", "macro_f1", "auc", "average_precision")
-REGRESSION_METRICS = ("rmse", "mae", "r2")
 SHOWN_METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision", "rmse", "mae", "r2", "loss")
 """Metrics in the order in which a report and a model card list them."""
 

@@ -1,7 +1,7 @@
 """The record of a score for each row, as text. Imports NumPy only: workers write it.
 
 A score is a number of a row that is averaged: whether it was classified correctly, or what it contributes to another
-metric (``pipelines.evaluation.contributions``).
+metric (``pipelines.training.scores``).
 """
 
 from __future__ import annotations

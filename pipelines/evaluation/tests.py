@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.row_scores import MAX_SCORES, in_blocks, in_groups
 
 # Smaller differences are rounding errors, as shares of the values.
@@ -84,7 +84,7 @@ def exchange_test(metric: str, first: Predictions, second: Predictions) -> float
     exchanged, because the scores of two models may have different scales.
 
     Args:
-        metric: See ``pipelines.evaluation.contributions``.
+        metric: See ``pipelines.training.scores``.
         first: Predictions of the first model.
         second: The second's, for the same rows.
     """

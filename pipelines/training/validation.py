@@ -14,7 +14,7 @@ from pipelines.network.optimizers import Tensors
 from pipelines.objectives import Objective
 from pipelines.training.pack import Network, Pack
 from pipelines.training.rows import TrainingRows
-from pipelines.training.scores import classification_score, regression_scores
+from pipelines.training.scores import REGRESSION_METRICS, score
 
 Scores = dict[str, float]
 
@@ -95,11 +95,11 @@ class Validation:
     def _metrics(self, outputs: np.ndarray, rows: np.ndarray) -> Scores:
         target, labels, weight = self._rows.target, self._rows.labels[rows], self._weight(rows)
         if target is not None:
-            scores = regression_scores(target.decode(outputs[:, 0]), target.decode(labels), weight)
-            return {f"val_{name}": score for name, score in scores.items()}
+            predicted, truth = target.decode(outputs[:, 0]), target.decode(labels)
+            return {f"val_{metric}": score(metric, predicted, truth, weight) for metric in REGRESSION_METRICS}
         shares = softmax(outputs)
         metrics = [name for name in dict.fromkeys(("accuracy", self._objective.metric)) if name != "loss"]
-        return {f"val_{metric}": classification_score(metric, shares, labels, weight) for metric in metrics}
+        return {f"val_{metric}": score(metric, shares, labels, weight) for metric in metrics}
 
     def answers(self, members: Sequence[Network], weights: Sequence[np.ndarray]) -> list[Answers]:
         """Returns the predictions of the validation rows that the objective is computed from.

@@ -16,7 +16,7 @@ import optuna
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import NotFoundError, SpecError
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.predictor import Predictor
 from pipelines.training.history import sha256
 from search.finals.opening import exclusive_study

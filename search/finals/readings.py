@@ -14,8 +14,8 @@ import optuna
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import RefusedError, UnavailableError
-from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluation, evaluate, evaluate_regression
+from pipelines.evaluation.predictions import Predictions
 from pipelines.objectives import OBJECTIVES, Objective
 from search.finals.winner import Winner, find_winner
 from search.home.html import HtmlResult

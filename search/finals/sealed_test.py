@@ -19,8 +19,8 @@ from pipelines.config import layer_sizes
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.sealed import SealedRows, open_test
 from pipelines.errors import UnavailableError
-from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import Evaluation
+from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
 from search.finals.readings import SealedResult, authorship, previous_readings, score_predictions

@@ -18,7 +18,7 @@ from pipelines.config import ClassWeight
 from pipelines.data.datasets import Dataset, Split
 from pipelines.files.archives import Array
 from pipelines.objectives import Objective
-from pipelines.training.scores import CLASSIFICATION_SCORES, classification_score, regression_scores
+from pipelines.training.scores import CLASSIFICATION_METRICS, REGRESSION_METRICS, score
 from search.home.text import value_text
 
 MAX_PRODUCTS = 20_000_000
@@ -28,7 +28,6 @@ PATIENCE_S = 10.0
 _SEED = 0
 _BLOCK_ROWS = 65_536  # of a prediction: a standardized copy of all rows could be large
 _MAX_STEPS = 200
-_LOWEST = 1e-7
 _NAMES = {
     "majority": "Always predicting the most frequent class",
     "mean": "Always predicting the mean",
@@ -130,11 +129,8 @@ def _drawn(dataset: Dataset) -> Split:
 
 def _score(dataset: Dataset, rows: Split, answers: Array) -> dict[str, float]:
     target = dataset.preprocessing.target
-    if target:
-        return regression_scores(answers, target.decode(rows.y), rows.weight)
-    scores = {name: classification_score(name, answers, rows.y, rows.weight) for name in CLASSIFICATION_SCORES}
-    losses = -np.log(np.clip(answers[np.arange(len(rows.y)), rows.y], _LOWEST, 1.0))
-    return scores | {"loss": float(np.average(losses, weights=rows.weight))}
+    metrics, truth = (REGRESSION_METRICS, target.decode(rows.y)) if target else (CLASSIFICATION_METRICS, rows.y)
+    return {metric: score(metric, answers, truth, rows.weight) for metric in metrics}
 
 
 class BaselineThread:

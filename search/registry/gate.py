@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.evaluation import ALPHA
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.tests import (
     discordant,
     discordant_with_majority,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.errors import NotFoundError
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from search.finals.sealed_test import PREDICTIONS_FILE, read_predictions, read_right
 from search.home.locks import open_lock
 from search.home.settings import Settings, study_slug

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from pipelines.errors import DataError, InputError, UnavailableError
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from pipelines.objectives import OBJECTIVES, Objective
 from search.devices.precision import AS_ASKED
 from search.finals.finalist import candidate_of, make_finalist

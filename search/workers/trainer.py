@@ -23,11 +23,11 @@ with quiet(), importing_without("matplotlib", "pandas", "pyarrow", "scipy", "skl
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.preprocessing import Preprocessing
-from pipelines.evaluation.contributions import contributions
 from pipelines.evaluation.row_scores import encode, over_folds, over_groups
 from pipelines.training.history import Checkpoint, EpochReport, sha256
 from pipelines.training.model import build_model, load_h5, read_checkpoint, restore_model, to_h5
 from pipelines.training.rows import TrainingRows
+from pipelines.training.scores import contributions
 from pipelines.training.training import Training
 from search.workers.tasks import Outcome, SavedCheckpoint, StopReason, Task
 

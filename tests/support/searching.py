@@ -71,7 +71,7 @@ class Search:
             self.lines.append(line.rstrip())
             if re.search(pattern, line):
                 return
-        raise AssertionError(f"{pattern!r} did not come: {self.lines}")
+        raise AssertionError(f"{pattern!r} did not come, it ended with {self.process.wait()}: {self.lines}")
 
     def rest(self) -> int:
         """Reads to the end; returns the exit code."""

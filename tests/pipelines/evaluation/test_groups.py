@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.evaluation.contributions import Predictions, contributions
 from pipelines.evaluation.decisions import ResidualInterval, Threshold
 from pipelines.evaluation.intervals import interval, interval_of_rows, limits_of
 from pipelines.evaluation.metrics import Estimate, evaluate, wilson_interval
+from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.row_scores import over_folds, over_groups
 from pipelines.evaluation.tests import exchange_test
+from pipelines.training.scores import contributions
 
 N_GROUPS, SIZE = 40, 10
 GROUPS = np.repeat(np.arange(N_GROUPS), SIZE)

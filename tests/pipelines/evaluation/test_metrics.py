@@ -24,7 +24,6 @@ from sklearn.metrics import (
 
 from pipelines.data.targets import TargetScaling
 from pipelines.errors import DataError
-from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import (
     Evaluation,
     evaluate,
@@ -32,6 +31,7 @@ from pipelines.evaluation.metrics import (
     standard_error,
     wilson_interval,
 )
+from pipelines.evaluation.predictions import Predictions
 
 HAND = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6]], np.float32)
 HAND_LABELS = np.array([0, 1, 1, 2])

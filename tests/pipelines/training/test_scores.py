@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from sklearn import metrics
 
-from pipelines.training.scores import classification_score, regression_scores
+from pipelines.training.scores import score
 
 SKLEARN = {
     "accuracy": lambda p, y, w: metrics.accuracy_score(y, p.argmax(1), sample_weight=w),
@@ -37,10 +37,10 @@ def _predictions(draw):
 def test_scores_of_classes_equal_those_of_scikit_learn(predictions):
     p, y, w = predictions
     for name, expected in SKLEARN.items():
-        assert classification_score(name, p, y, w) == pytest.approx(expected(p, y, w), abs=1e-9), name
+        assert score(name, p, y, w) == pytest.approx(expected(p, y, w), abs=1e-9), name
     for name, function in (("auc", metrics.roc_auc_score), ("average_precision", metrics.average_precision_score)):
         expected = _one_against_rest(function, p.astype(np.float64), y, w)
-        assert classification_score(name, p, y, w) == pytest.approx(expected, abs=1e-9), name
+        assert score(name, p, y, w) == pytest.approx(expected, abs=1e-9), name
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
@@ -50,7 +50,7 @@ def test_scores_of_numbers_equal_those_of_scikit_learn(seed, is_weighted):
     truth = rng.normal(rng.uniform(-100, 100), 10, 50)
     predicted = truth + rng.normal(0, 3, 50)
     weight = rng.uniform(0.1, 3, 50) if is_weighted else None
-    found = regression_scores(predicted, truth, weight)
+    found = {metric: score(metric, predicted, truth, weight) for metric in ("rmse", "mae", "r2")}
     assert found["rmse"] == pytest.approx(metrics.root_mean_squared_error(truth, predicted, sample_weight=weight))
     assert found["mae"] == pytest.approx(metrics.mean_absolute_error(truth, predicted, sample_weight=weight))
     assert found["r2"] == pytest.approx(metrics.r2_score(truth, predicted, sample_weight=weight))

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 from pipelines.config import DataConfig
 from pipelines.data.sealed import open_test
 from pipelines.errors import InputError, RefusedError
-from pipelines.evaluation.contributions import Predictions
 from pipelines.evaluation.metrics import CLASSIFICATION_METRICS
+from pipelines.evaluation.predictions import Predictions
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
 from search.devices.work import Shape

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.gate import METRICS, MetricWorld, World, passes
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from search.registry.gate import Reading, pass_gate, share_of
 
 

@@ -9,7 +9,7 @@ from command_line import call
 from registered import champion, client_of, versions
 
 from pipelines.errors import InputError, NotFoundError, SpecError
-from pipelines.evaluation.contributions import Predictions
+from pipelines.evaluation.predictions import Predictions
 from search.cli.commands.models import promotion_lines
 from search.home.settings import read_settings
 from search.optimization.studies import load_study

@@ -5,27 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.evaluation.contributions import contributions
 from pipelines.evaluation.row_scores import MAX_SCORES, decode, encode
-from pipelines.training.scores import CLASSIFICATION_SCORES, classification_score, regression_scores
+from pipelines.training.scores import REGRESSION_METRICS, contributions, score
 
 RNG = np.random.default_rng(0)
-METRICS = [*CLASSIFICATION_SCORES, "rmse", "mae", "r2"]
+OF_CLASSES = ["accuracy", "balanced_accuracy", "macro_f1", "auc", "average_precision"]
+METRICS = [*OF_CLASSES, *REGRESSION_METRICS]
 
 
 def sample(metric: str, n_rows: int, n_classes: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    if metric in CLASSIFICATION_SCORES:
+    if metric in OF_CLASSES:
         labels = rng.choice(n_classes, n_rows, p=np.arange(1, n_classes + 1) / np.arange(1, n_classes + 1).sum())
         odds = np.exp(rng.normal(size=(n_rows, n_classes)).round(1) + 1.5 * np.eye(n_classes)[labels])
         return (odds / odds.sum(axis=1, keepdims=True)).round(2), labels
     truth = rng.normal(size=n_rows)
     return truth + rng.normal(size=n_rows), truth
-
-
-def score(metric: str, predicted: np.ndarray, truth: np.ndarray, weight: np.ndarray | None = None) -> float:
-    if metric in CLASSIFICATION_SCORES:
-        return classification_score(metric, predicted, truth, weight)
-    return regression_scores(predicted, truth, weight)[metric]
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])
@@ -50,9 +44,9 @@ def test_their_spread_is_that_of_the_metric_over_other_rows(metric: str, n_class
 
 def test_one_class_alone_and_perfect_predictions_are_finite():
     certain = np.eye(2)[np.zeros(20, int)]
-    for metric in CLASSIFICATION_SCORES:
+    for metric in OF_CLASSES:
         assert np.isfinite(contributions(metric, certain, np.zeros(20, int))).all()
-    for metric in ("rmse", "mae", "r2"):
+    for metric in REGRESSION_METRICS:
         assert np.isfinite(contributions(metric, np.ones(20), np.ones(20))).all()
 
 
@@ -74,7 +68,7 @@ def test_a_row_of_weight_0_does_not_count(metric: str, n_classes: int):
     predicted, truth = sample(metric, 200, n_classes, np.random.default_rng(2))
     weight = np.ones(200)
     weight[np.argsort(-predicted.reshape(200, -1)[:, -1])[:40]] = 0
-    if metric in CLASSIFICATION_SCORES and n_classes == 4:
+    if metric in OF_CLASSES and n_classes == 4:
         weight[truth == 3] = 0
     found, kept = contributions(metric, predicted, truth, weight), weight > 0
     assert np.isfinite(found).all()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipelines.errors import DataError
-from pipelines.evaluation.contributions.row_parts import Parts, parts
 from pipelines.files.archives import Array
+from pipelines.training.scores import Parts, parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
