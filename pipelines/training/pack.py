@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines.config import Hyperparameters, Precision
+from pipelines.config import Hyperparameters, Precision, layer_sizes
 from pipelines.network.architecture import Architecture, Program
 from pipelines.network.epoch import Function, build_epoch, fused_epoch
 from pipelines.network.layers import uses_gpu, variable
@@ -69,7 +69,7 @@ class Pack:
     ) -> None:
         self.members = members
         self._hp, self._rows = hyperparameters, rows
-        self._sizes = rows.layer_sizes(hyperparameters)
+        self._sizes = layer_sizes(hyperparameters, *rows.sizes)
         self.network = Architecture.of(hyperparameters, self._sizes)
         self._program = Program(self.network, loss, precision, max_norm=bool(hyperparameters.max_norm))
         start = start or Checkpoint(self._initial_weights())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines.config import ClassWeight, Hyperparameters, layer_sizes
+from pipelines.config import ClassWeight
 from pipelines.data.datasets import Dataset, Split
 from pipelines.data.targets import TargetScaling
 from pipelines.encoding.pieces import Pieces
@@ -72,14 +72,9 @@ class TrainingRows:
         )  # fmt: skip
 
     @property
-    def n_features(self) -> int:
-        """Number of values in one flattened row."""
-        return int(self.training.x.shape[1])
-
-    def layer_sizes(self, hyperparameters: Hyperparameters) -> tuple[int, ...]:
-        """Returns the sizes of a configuration's layers on these rows."""
-        n_pieces = 0 if self.pieces is None else len(self.pieces)
-        return layer_sizes(hyperparameters, self.n_features, self.n_outputs, n_pieces)
+    def sizes(self) -> tuple[int, int, int]:
+        """As ``Dataset`` has them."""
+        return int(self.training.x.shape[1]), self.n_outputs, 0 if self.pieces is None else len(self.pieces)
 
     def weighted(self, class_weight: ClassWeight | None) -> TrainingRows:
         """Returns these rows with the losses of the training rows weighted by class.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, Precision
+from pipelines.config import FUSED_OPTIMIZERS, Hyperparameters, Precision, count_parameters, layer_sizes
 from pipelines.network.architecture import Architecture
 from pipelines.network.layers import uses_gpu
 from pipelines.network.steps.schedules import learning_rates
@@ -58,6 +58,7 @@ class Training:
     Attributes:
         results: Of each seed, in their order.
         network: The architecture of its networks.
+        n_parameters: Number of trained weights of each network.
 
     Raises:
         TrainingError: Keras has no optimizer of that name.
@@ -75,8 +76,9 @@ class Training:
         hp = self._hp = hyperparameters
         loss = hp.loss or ("mse" if rows.target else "cross_entropy")
         self._objective = OBJECTIVES[objective]
-        sizes = rows.layer_sizes(hp)
+        sizes = layer_sizes(hp, *rows.sizes)
         self.network = Architecture.of(hp, sizes)
+        self.n_parameters = count_parameters(hp, *rows.sizes)
         self._validation = Validation(rows, self.network, loss, self._objective)
         self._epoch, self._steps = (start.epochs, start.steps) if start else (0, 0)
         self._n_rows = rows_per_epoch(rows)

@@ -77,11 +77,8 @@ _NETWORK_OPTIONS = {
     "embedding": _of_network(one_of(Embedding), "Embedding of the numeric columns of a table.", "embedding"),
 }
 _GROUPS = {"data": _DATA_OPTIONS, "network": _NETWORK_OPTIONS}
-_NOT_TEXT: dict[str, type] = {"folds": int, "shift": int, "residual": bool, "flip": bool} | dict.fromkeys(
-    ("input_dropout", "noise", "weight_decay", "max_norm", "label_smoothing", "ema", "warmup", "momentum",
-     "gradient_clip"),
-    float,
-)  # fmt: skip
+_NOT_TEXT: dict[str, type] = {"folds": int, "weight_decay": float}
+"""Beside those whose value where they are not named has the type."""
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -113,7 +110,7 @@ def _typed(values: GroupedOptions) -> GroupedOptions:
 
 
 def _parameter(name: str, made: object) -> inspect.Parameter:
-    kind = _NOT_TEXT.get(name, str)
+    kind = _NOT_TEXT.get(name, type(UNNAMED.get(name, "")))
     annotation = Annotated[kind | None, made]  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from search.doctor.content import Copies, RecordedFile
 from search.doctor.findings import SILENT_MS, Finding
 from search.home.addresses import is_sqlite
-from search.home.locks import is_locked, open_lock
+from search.home.locks import is_any_held
 from search.home.settings import Settings
 from search.registry.versions import ARTIFACTS, COMPLETE, MADE_BY, STATE, Versions
 from search.tracking.entries import LOST, MODEL_FILE, now_ms
@@ -86,7 +85,8 @@ def logged_model_findings(settings: Settings, client: MlflowClient, experiment_i
     """Finds logged models of unfinished promotions."""
     for model in itertools.chain(*(all_pages(client.search_logged_models, [found]) for found in experiment_ids)):
         is_half_made = str(model.status) != "READY" and {"study", "run_id", "model_sha256"} <= model.tags.keys()
-        if is_half_made and _is_dead(settings, model.creation_timestamp) and not _is_promoting(settings):
+        is_left = is_half_made and _is_dead(settings, model.creation_timestamp)
+        if is_left and not is_any_held(settings, "model-*.lock"):  # by a promotion of this home
             what = "deletes it: a promotion was interrupted, and the next one creates it again"
             delete = partial(client.delete_logged_model, model.model_id)
             yield Finding("logged model half made", f"{model.tags['study']}: {model.model_id}", what, delete)
@@ -95,9 +95,3 @@ def logged_model_findings(settings: Settings, client: MlflowClient, experiment_i
 def _is_dead(settings: Settings, created_ms: int) -> bool:
     """Whether the process that began something is dead: by the lock held here, on a shared registry by its age."""
     return is_sqlite(settings.registry_uri) or created_ms < now_ms() - SILENT_MS
-
-
-def _is_promoting(settings: Settings) -> bool:
-    """Whether another process of this home holds a model's lock."""
-    with ExitStack() as stack:
-        return any(is_locked(stack.enter_context(open_lock(path))) for path in settings.locks.glob("model-*.lock"))

@@ -11,16 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import optuna
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import NotFoundError, SpecError
-from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.predictor import Predictor
 from pipelines.training.history import sha256
 from search.finals.opening import exclusive_study
-from search.finals.readings import score_predictions
+from search.finals.readings import predict_rows, score_predictions
 from search.finals.winner import Winner, ensemble_parts, fetch_model
 from search.home.startup import prepare_inference
 from search.optimization.leaderboard import best_value
@@ -150,11 +148,8 @@ def _pack(context: StudyContext, dataset: Dataset, name: str, parts: Sequence[Wi
 
 def _value(model: Predictor, dataset: Dataset, finalist: Winner) -> float:
     """The objective on the validation rows, which no network of the model trained on."""
-    rows, target = dataset.validation, dataset.preprocessing.target
-    outputs, loss = model.probabilities(rows.x), finalist.candidate.hyperparameters.loss or "mse"
-    predicted = outputs if target is None else outputs.reshape(-1)
-    truth = rows.y if target is None else target.decode(rows.y)
-    found = Predictions(predicted, truth, np.zeros(0), rows.weight)  # of the trivial model nothing is asked
+    found = predict_rows(model, dataset.validation, dataset)
+    loss = finalist.candidate.hyperparameters.loss or "mse"
     return float(score_predictions(found, dataset, loss).metrics[finalist.objective.metric].value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import optuna
@@ -19,8 +19,6 @@ from pipelines.objectives import OBJECTIVES, Objective
 from search.optimization.leaderboard import best_value, objective_of
 from search.storage.attributes import RESULT
 from search.tracking.run_names import finalist_run_name, refit_ensemble_run_name, refit_run_name
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +111,9 @@ class Finalist:
     def without(self, number: int) -> Finalist:
         """The finalist without the run with one of its seeds."""
         place = self.seeds.index(number)
-
-        def left(of_runs: tuple[_T, ...]) -> tuple[_T, ...]:
-            return of_runs[:place] + of_runs[place + 1 :]
-
-        return replace(
-            self,
-            seeds=left(self.seeds),
-            values=left(self.values),
-            best_epochs=left(self.best_epochs),
-            run_ids=left(self.run_ids),
-            row_scores=left(self.row_scores),
-            n_seeds=self.n_seeds - 1,
-        )
+        of_runs = {name: getattr(self, name) for name in ("seeds", "values", "best_epochs", "run_ids", "row_scores")}
+        left: dict[str, Any] = {name: values[:place] + values[place + 1 :] for name, values in of_runs.items()}
+        return replace(self, n_seeds=self.n_seeds - 1, **left)
 
     def scores(self, seeds: Sequence[int]) -> Scores | None:
         """(n_seeds, n_scores) scores of the validation rows with some seeds it was trained with; None if unknown."""

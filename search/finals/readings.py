@@ -12,16 +12,17 @@ from typing import Any
 
 import optuna
 
-from pipelines.data.datasets import Dataset
+from pipelines.data.datasets import Dataset, Split
 from pipelines.errors import RefusedError, UnavailableError
 from pipelines.evaluation.metrics import Estimate, Evaluation, RegressionEvaluation, evaluate, evaluate_regression
 from pipelines.evaluation.predictions import Predictions
+from pipelines.evaluation.predictor import Predictor
 from pipelines.objectives import OBJECTIVES, Objective
 from search.finals.winner import Winner, find_winner
 from search.home.html import HtmlResult
 from search.home.settings import read_settings
 from search.home.text import ordinal, times, value_text
-from search.optimization.baselines import Baselines, compare
+from search.optimization.baselines import Baselines, compare, constant_prediction
 from search.optimization.studies import load_own_study
 from search.storage.attributes import SEAL
 
@@ -214,6 +215,14 @@ def authorship() -> dict[str, str]:
     except (KeyError, OSError):
         user = ""
     return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": user}
+
+
+def predict_rows(model: Predictor, rows: Split, dataset: Dataset) -> Predictions:
+    """The model's predictions of rows of a dataset, and those of a model that knows no inputs."""
+    outputs, target, constant = model.probabilities(rows.x), dataset.preprocessing.target, constant_prediction(dataset)
+    if target is None:
+        return Predictions(outputs, rows.y, constant, rows.weight, rows.group)
+    return Predictions(outputs.reshape(-1), target.decode(rows.y), constant, rows.weight, rows.group)
 
 
 def score_predictions(found: Predictions, dataset: Dataset, loss: str) -> Evaluation | RegressionEvaluation:

@@ -23,12 +23,12 @@ from pipelines.evaluation.metrics import Evaluation
 from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
-from search.finals.readings import SealedResult, authorship, previous_readings, score_predictions
+from search.finals.readings import SealedResult, authorship, predict_rows, previous_readings, score_predictions
 from search.finals.tested_models import READ, models_tested_on, number_of, record_test
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line
-from search.optimization.baselines import baseline_scores, constant_prediction
+from search.optimization.baselines import baseline_scores
 from search.optimization.run_records import recorded_results
 from search.scheduling.progress import Observer
 from search.scheduling.recovery import record_runs
@@ -98,7 +98,7 @@ def _tested(
 ) -> tuple[SealedResult, Predictions]:
     """The figures of a winner on the held-out rows, and its predictions."""
     trained, untrained = _predictors(winner, content, dataset)
-    found = _predict(trained, test, dataset)
+    found = predict_rows(trained, test, dataset)
     hyperparameters = winner.candidate.hyperparameters
     loss = hyperparameters.loss or "mse"
     baseline = score_predictions(found.of_trivial_model, dataset, loss).metrics[winner.objective.metric].value
@@ -127,14 +127,6 @@ def _predictors(winner: Winner, content: bytes, dataset: Dataset) -> tuple[Predi
     untrained = build_model(hp, preprocessing, initial_weights(hp, sizes, winner.seed, dataset.pieces))
     trained = Predictor.load(content, record, f"model.h5 of run {winner.run_id}")
     return trained, Predictor(untrained, preprocessing)
-
-
-def _predict(model: Predictor, test: Split, dataset: Dataset) -> Predictions:
-    """The model's predictions of the test rows, and those of a model that knows no inputs."""
-    outputs, target, constant = model.probabilities(test.x), dataset.preprocessing.target, constant_prediction(dataset)
-    if target is None:
-        return Predictions(outputs, test.y, constant, test.weight, test.group)
-    return Predictions(outputs.reshape(-1), target.decode(test.y), constant, test.weight, test.group)
 
 
 def _accuracy(model: Predictor, test: Split) -> float:

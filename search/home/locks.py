@@ -71,6 +71,11 @@ def is_study_held(settings: Settings, name: str) -> bool:
     return any(map(_is_held, [settings.locks / f"{slug}.lock", *settings.locks.glob(f"{slug}-*.lock")]))
 
 
+def is_any_held(settings: Settings, pattern: str) -> bool:
+    """Whether a process of this home holds one of the locks that a pattern names; none is taken."""
+    return any(map(_is_held, settings.locks.glob(pattern)))
+
+
 def _is_held(path: Path) -> bool:
     try:
         with path.open() as file:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipelines.errors import UnavailableError
 from search.home.addresses import sqlite_file
-from search.home.locks import is_locked, open_lock
+from search.home.locks import is_any_held
 from search.home.settings import Settings
 
 MARKER = "mlp-search.home"
@@ -85,7 +85,7 @@ def _recorded(database: sqlite3.Connection) -> str | None:
 def _correct(database: sqlite3.Connection, settings: Settings) -> None:
     former, new = _former_roots(database, settings), settings.artifact_root
     homes = [_folder(root).parent for root in former]
-    if former and not any(_is_same(home, settings.home) for home in homes) and _is_in_use(settings):
+    if former and not any(_is_same(home, settings.home) for home in homes) and is_any_held(settings, "*.lock"):
         raise UnavailableError(
             f"home {settings.home}: is in use by another process as {homes[0]}: wait for it, or use that path"
         )
@@ -135,9 +135,3 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
-
-
-def _is_in_use(settings: Settings) -> bool:
-    with ExitStack() as stack:
-        files = [stack.enter_context(open_lock(path)) for path in settings.locks.glob("*.lock")]
-        return any(map(is_locked, files))

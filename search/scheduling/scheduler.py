@@ -84,8 +84,9 @@ class Scheduler(JobRunner[TrialJob]):
             self.progress.count(row.state, row.number, row.value, row.params)
         self._n_before = self.progress.done
         super().run()
-        if self._source.is_exhausted and self._source.left > 0:
-            self._observer.note(exhausted_note(self._context.spec))
+        spec = self._context.spec
+        if self._source.is_exhausted and (spec.trials is None or self._study.n_trials < spec.trials):
+            self._observer.note(exhausted_note(spec))
 
     def close(self) -> None:
         """Requeues the trials that an error or a second Ctrl-C left: they stay in the budget."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -82,12 +81,6 @@ class TrialSource:
             return self.is_exhausted
         n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
         return self._study.n_trials - n_waiting >= budget
-
-    @property
-    def left(self) -> float:
-        """Number of trials that the budget still has; infinite without one."""
-        budget = self._context.spec.trials
-        return math.inf if budget is None else budget - self._study.n_trials
 
     def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
         """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""

@@ -57,6 +57,12 @@ def one_of(names: tuple[str, ...]) -> Rule:
     return Rule(f"must be one of {', '.join(names)}", (str,), lambda value: value in names, names)
 
 
+def list_of(what: str, allows: Callable[[str], bool]) -> Rule:
+    """A list of texts."""
+    rule = f"must be a list of {what}"
+    return Rule(rule, (list,), lambda value: all(isinstance(text, str) and allows(text) for text in value))
+
+
 def is_filled(text: str) -> bool:
     """Whether a text has characters, all of them printable."""
     return text != "" and text.isprintable()
@@ -123,16 +129,8 @@ VALUES = {
 
 _SOURCE = "must be digits, mnist, fashion_mnist or the path of a .npz, .csv, .tsv or .parquet file"
 _COLUMN = Rule("must be the name of a column", (str,), is_filled)
-_COLUMNS = Rule(
-    'must be a list of column names such as ["id"]',
-    (list,),
-    lambda value: all(isinstance(name, str) and is_filled(name) for name in value),
-)
-_STUDIES = Rule(
-    'must be a list of names of studies such as ["digits"]',
-    (list,),
-    lambda value: all(isinstance(name, str) and is_name(name) for name in value),
-)
+_COLUMNS = list_of('column names such as ["id"]', is_filled)
+_STUDIES = list_of('names of studies such as ["digits"]', is_name)
 TABLES: dict[str, dict[str, Rule]] = {
     "study": {"name": Rule(NAME_RULE, (str,), is_name), "seed": SEED, "trials": COUNT, "timeout_s": SECONDS},
     "data": {
@@ -159,7 +157,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "objective": one_of(tuple(OBJECTIVES)),
         "sampler": one_of(get_args(Sampler)),
         "pruner": one_of(get_args(Pruner)),
-        "audit": number("a number from 0 to 1", lambda value: 0 <= value <= 1),
+        "audit": UP_TO_1,
         "budget": one_of(get_args(Budget)),
         "like": _STUDIES,
         "deterministic": BOOL,

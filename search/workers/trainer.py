@@ -170,7 +170,7 @@ class _Kept:
                 model=model,
                 model_sha256=sha256(model) if model else "",
                 checkpoint=self._saved_checkpoint(preprocessing),
-                n_parameters=_n_parameters(seed.weights[: self._training.network.n_trained]),
+                n_parameters=self._training.n_parameters,
                 stop_reason="diverged" if seed.diverged else stop,
                 duration_s=time.monotonic() - started,
                 memory_mb=psutil.Process().memory_info().rss >> 20,
@@ -201,9 +201,3 @@ class _Kept:
             scores = over_folds([fold.astype(np.float64) for fold in scores])
         found = np.concatenate(scores)[np.argsort(np.concatenate([answer.rows for answer in answers]))]
         return encode(found if self._groups is None else over_groups(found, self._groups))
-
-
-def _n_parameters(weights: tuple[np.ndarray, ...]) -> int:
-    """The number of weights of one network; those of folds have a first axis of networks."""
-    n_networks = len(weights[-1]) if weights[-1].ndim > 1 else 1
-    return sum(weight.size for weight in weights) // n_networks
