@@ -57,12 +57,13 @@ class Curve:
         return cls(**{**record, "knots": tuple(record["knots"]), "scores": tuple(record["scores"])})
 
 
-def learn_curve(numbers: Array) -> Curve | None:
+def learn_curve(numbers: Array, offset: float = 0.0) -> Curve | None:
     """Returns ``asinh`` for skewed or heavy-tailed (n_rows,) numbers, None for others.
 
     Skewed is a skewness beyond 1, heavy-tailed a kurtosis above 8 (a normal distribution has 0 and 3). The center is 0
     for numbers with a long tail upwards and none below 0, such as counts and prices, and the unit their lower quartile
-    without zeros; for others they are the median, and the distance of the quartiles as for a normal distribution.
+    without zeros; for others, and those that need an ``offset``, they are the median, and the distance of the quartiles
+    as for a normal distribution.
     """
     typical = sampled(numbers)
     deviation = typical - typical.mean()
@@ -73,7 +74,7 @@ def learn_curve(numbers: Array) -> Curve | None:
     skewness, kurtosis = np.mean(scores**3), np.mean(scores**4)
     if abs(skewness) <= _SKEWED and kurtosis <= _HEAVY:
         return None
-    if numbers.min() >= 0 and skewness > 0:
+    if numbers.min() >= 0 and skewness > 0 and not offset:
         return _with_unit(0.0, float(np.quantile(sampled(numbers[numbers > 0]), 0.25)), spread)
     low, middle, high = np.quantile(sampled(numbers), (0.25, 0.5, 0.75))
     return _with_unit(float(middle), float(high - low) / IQR_OF_NORMAL, spread)

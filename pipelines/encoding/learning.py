@@ -65,7 +65,7 @@ def _with_curve(column: Column, numbers: Array, scaling: Scaling) -> Column:
         return replace(column, curve=learn_quantiles(present))
     if scaling != "auto" or np.isin(present, (0, 1)).all():
         return column
-    curve = learn_curve(present) if column.kind == "numeric" else None
+    curve = learn_curve(present, column.offset) if column.kind == "numeric" else None
     return replace(column, curve=curve, edges=learn_edges(present))
 
 

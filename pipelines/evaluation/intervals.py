@@ -111,7 +111,9 @@ def _variance(scores: Scores) -> list[Part]:
 
 
 def _student(scores: Scores, limits: Limits, parts: Sequence[Part]) -> tuple[float, float]:
-    """Returns Student's 95% interval of a mean, within the limits of its metric."""
+    """Returns Student's 95% interval of a mean, within the limits of its metric: all of them for a single score."""
+    if scores.shape[1] < 2:
+        return limits
     mean, variance = float(scores.mean()), sum(part for part, _ in parts)
     half = float(stats.t.ppf(_QUANTILE, _degrees(parts)) * np.sqrt(variance)) if variance > 0 else 0.0
     return max(limits[0], mean - half), min(limits[1], mean + half)

@@ -224,7 +224,7 @@ def paired_test(a: Sequence[float], b: Sequence[float]) -> PairedTest:
     if len(a) != len(b) or not len(a):
         raise ValueError(f"both configurations need the same seeds, at least one, got {len(a)} and {len(b)}")
     differences = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    same = SAME * max(1.0, float(np.abs([a, b]).max()))
+    same = SAME * float(np.abs([a, b]).max())
     if len(a) < 2 or np.abs(differences).max() <= same:
         return PairedTest("paired t-test", 0.0, 1.0)
     if np.ptp(differences) <= same:

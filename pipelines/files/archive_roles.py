@@ -93,11 +93,11 @@ class Archive:
                 continue
             weights.append(weight)
         roles = replace(roles, used=(*roles.used, *used))
-        if all(np.ptp(weight) == 0 for weight in weights):
+        kept = np.concatenate(weights[: 1 + ("_val" in self.n_rows)])
+        if np.ptp(kept) == 0 and np.ptp(weights[-1]) == 0:
             for array in (name, *used):
                 del digests[array]
             return replace(roles, weight=None)
-        kept = np.concatenate(weights[: 1 + ("_val" in self.n_rows)])
         return replace(roles, weight=kept, notes=(*roles.notes, note))
 
     def test_weight(self) -> Array | None:

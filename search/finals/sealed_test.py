@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -156,7 +157,7 @@ def _log_evaluation(
     metrics |= {f"test_{name}_high": found.high for name, found in evaluation.metrics.items()}
     if isinstance(evaluation, Evaluation) and result.untrained_accuracy is not None:
         metrics |= {"test_untrained_accuracy": result.untrained_accuracy, "test_majority": evaluation.majority}
-    points = [Metric(name, value, at_ms, 0) for name, value in metrics.items()]
+    points = [Metric(name, value, at_ms, 0) for name, value in metrics.items() if math.isfinite(value)]
     with mlflow_errors(f"run {run_id}: MLflow must take the test's figures"):
         with tempfile.TemporaryDirectory() as folder:
             _write_files(Path(folder), result, test, found, class_names)

@@ -46,6 +46,8 @@ def save_data(
         raise InputError(f"name: {NAME_RULE}, and not be that of a built-in dataset, got {name!r}: choose another")
     if (frame is None) == (not arrays):
         raise InputError(f"save_data({name!r}): needs a frame, or arrays such as x and y: give one of the two")
+    if wrong := {"file", "allow_pickle"} & arrays.keys():
+        raise InputError(f"save_data({name!r}): must not have an array named {', '.join(sorted(wrong))}: rename it")
     settings = read_settings(home)
     prepare_home(settings)
     folder = settings.home / "datasets"

@@ -95,8 +95,9 @@ def _linear(dataset: Dataset, x: Array, class_weight: ClassWeight | None) -> Arr
     warnings.filterwarnings("ignore", module=r"sklearn\.linear_model")
     training, target = _drawn(dataset), dataset.preprocessing.target
     known = _flat(training.x)
-    center, scale = known.mean(axis=0), known.std(axis=0)
-    scale[scale == 0] = 1
+    # In float64: the float32 mean of equal numbers differs from them, and rows beyond these would be far from it.
+    center, scale = (moment(axis=0, dtype=np.float64).astype(np.float32) for moment in (known.mean, known.std))
+    scale[known.min(axis=0) == known.max(axis=0)] = 1
     known = (known - center) / scale
     blocks = ((_flat(x[i : i + _BLOCK_ROWS]) - center) / scale for i in range(0, len(x), _BLOCK_ROWS))
     with threadpool_limits(1):  # the other cores train

@@ -211,6 +211,8 @@ def _read(
     is_array = is_archive or isinstance(source, np.ndarray)
     if is_array and preprocessing.columns is not None:  # the model file takes encoded features of the same shape
         raise DataError("rows: must be a table, as the model was trained on one, got an array: give a file or a frame")
+    if invert and not isinstance(source, str | os.PathLike):
+        raise DataError("invert: only files of pictures have light and dark, got rows: leave it out, or invert them")
     if isinstance(source, np.ndarray):
         return as_rows(source, preprocessing), {}
     if not isinstance(source, str | os.PathLike):

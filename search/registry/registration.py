@@ -22,6 +22,7 @@ import optuna
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
 from pipelines.encoding.encoder import TableEncoder
+from pipelines.errors import DataError
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import LargeTable, open_table
 from pipelines.objectives import OBJECTIVES
@@ -247,10 +248,22 @@ def _find_rows(config: DataConfig, encoder: TableEncoder, known: set[bytes]) -> 
     table = open_table(Path(config.source).expanduser(), encoder.text_columns, encoder.literal_columns)
     found: list[pd.DataFrame] = []
     for part in table.parts(used, date_as_object=True) if isinstance(table, LargeTable) else [table[used]]:
-        found.append(part[[row.tobytes() in known for row in encoder.encode(part)]])
+        found.append(_rows_among(known, part, encoder))
         if sum(map(len, found)) >= _N_EXAMPLES:
             break
     return pd.concat(found).head(_N_EXAMPLES).reset_index(drop=True)
+
+
+def _rows_among(known: set[bytes], rows: pd.DataFrame, encoder: TableEncoder) -> pd.DataFrame:
+    """Returns the rows that are encoded as some of these bytes; rows without a label may hold what no row can."""
+    import pandas as pd
+
+    try:
+        return rows[[row.tobytes() in known for row in encoder.encode(rows)]]
+    except DataError:
+        half = len(rows) // 2
+        halves = (rows[:half], rows[half:]) if half else ()
+        return pd.concat([rows[:0], *(_rows_among(known, part, encoder) for part in halves)])
 
 
 def _requirements() -> list[str]:

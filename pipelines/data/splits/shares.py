@@ -216,12 +216,13 @@ class _Cut:
         fraction, seed = getattr(self.config, name), self.config.split_seed
         try:
             if self.groups is not None:
-                return self._cut_groups(rows, fraction, self.groups[rows])
+                return self._cut_groups(rows, fraction, self.groups[rows], required)
             labels = self.numbers[rows]
             kept, held_back = (rows[drawn] for drawn in draw_in_proportion(labels, fraction, seed))
         except ValueError as error:
             found = f"{fraction} of {len(rows)} rows ({error})"
-            raise DataError(f"data.{name}: both sides must have room for every class, got {found}: {_ROOM}") from error
+            rule = "both sides must have room for every class, or every quantile of a regression's target"
+            raise DataError(f"data.{name}: {rule}, got {found}: {_ROOM}") from error
         for number in np.unique(labels):
             self._swap(kept, held_back, number, 1)
             self._swap(held_back, kept, number, required)
@@ -236,14 +237,18 @@ class _Cut:
             giving[there], taking[here] = taking[here], giving[there]
             self.n_swapped += 1
 
-    def _cut_groups(self, rows: Array, fraction: float, groups: Array) -> tuple[Array, Array]:
-        """Keeps the rows of a group on one side; sizes and classes are as near to the fraction as groups allow."""
+    def _cut_groups(self, rows: Array, fraction: float, groups: Array, required: int) -> tuple[Array, Array]:
+        """Keeps the rows of a group on one side; sizes and classes are as near to the fraction as groups allow.
+
+        At least ``required`` parts of the rows are kept, in each of which are groups.
+        """
         from sklearn.model_selection import StratifiedGroupKFold
 
         labels = self.numbers[rows]
         n_folds = min(_N_FOLDS, len(np.unique(groups)), np.bincount(labels).max())
+        n_held_back = max(1, min(round(fraction * n_folds), n_folds - required))
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.config.split_seed)
         with warnings.catch_warnings(action="ignore"):  # of classes with fewer rows than folds
             folds = splitter.split(rows, labels, groups)
-            held_back = np.concatenate([fold for _, fold in folds][: max(1, round(fraction * n_folds))])
+            held_back = np.concatenate([fold for _, fold in folds][:n_held_back])
         return np.delete(rows, held_back), rows[np.sort(held_back)]

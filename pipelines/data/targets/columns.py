@@ -41,7 +41,9 @@ def read_target(
     """
     if not holds_text(values):
         return values
-    numbers = None if config.task == "classification" else _read_numbers(values, config, order, formats, notes)
+    is_declared = values.name in (config.text_columns or ()) and config.task != "regression"
+    holds_labels = is_declared or config.task == "classification"
+    numbers = None if holds_labels else _read_numbers(values, config, order, formats, notes)
     return _read_labels(values, formats, notes) if numbers is None else numbers
 
 

@@ -49,7 +49,10 @@ def labels_of_column(column: Series, task: str | None, place: str, required: int
     if kind not in {"string", "boolean", "integer", "floating", "mixed-integer-float"}:
         remedy = _CONVERT.get(kind, "convert them")
         raise DataError(f"{place}: labels must be all numbers or all text, got {kind} values: {remedy}")
-    return clean_labels(np.array(values), task, place, required)
+    labels = np.array(values)
+    # Whole numbers beyond those of NumPy.
+    labels = labels.astype(np.float64) if labels.dtype == object and kind == "integer" else labels
+    return clean_labels(labels, task, place, required)
 
 
 def clean_labels(labels: Array, task: str | None, place: str, required: int = 1) -> tuple[Task, Array]:

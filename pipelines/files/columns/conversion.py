@@ -85,7 +85,8 @@ def to_days(values: Series, name: str, text_format: str) -> Array:
         DataError: A value is not a date in the column's format.
     """
     if values.dtype.kind != "M":
-        texts = values.astype(object).map(str, na_action="ignore")
+        # Of missing ones alone they would be float, which have no accessor of texts.
+        texts = values.astype(object).map(str, na_action="ignore").astype(object)
         dates = parse(texts, text_format or "ISO8601")
         wrong = (values.notna() & dates.isna() & ~texts.str.strip().str.casefold().isin(MISSING)).to_numpy()
         if wrong.any():

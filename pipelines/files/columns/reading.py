@@ -59,8 +59,10 @@ def read_texts(
     chosen, parsed = max(reads.items(), key=lambda item: counts[item[1].notna()].sum())
     is_read = np.any([read.notna() for read in reads.values()], axis=0)  # in any of the likely formats
     n_read, n_present = counts[is_read].sum(), counts[~marks].sum()
-    if not numeric and (n_read == 0 or 2 * n_read <= n_present):
-        return _strip(values, name)
+    if not numeric and 2 * n_read <= n_present:
+        if (durations := _durations(texts, marks)) is None:
+            return _strip(values, name)
+        chosen, parsed = durations
     has_others = (parsed.isna() & ~marks).any()
     kind, unread = _KINDS.get(chosen, "dates"), texts[~is_read & ~marks]
     if has_others and not numeric and is_category(len(texts), len(values)):
@@ -88,7 +90,10 @@ def _as_texts(values: Series, name: str, others: Series, read: tuple[int, int, s
 
 
 def _durations(texts: Series, marks: Series) -> tuple[str, Series] | None:
-    """Returns the format and seconds of texts that are all durations, of which some look like times of a day."""
+    """Returns the format and seconds of texts that are all durations; some may look like times of a day."""
+    present = texts[~marks]
+    if present.empty or parse(present.head(_N_SAMPLED), DURATION).hasnans:  # most columns hold none
+        return None
     seconds = parse(texts, DURATION)
     return None if seconds[~marks].hasnans else (DURATION, seconds)
 

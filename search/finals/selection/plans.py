@@ -79,7 +79,7 @@ def is_out(finalist: Finalist, finalists: Sequence[Finalist], ceiling: float) ->
 
 def _rounding(finalist: Finalist) -> float:
     """Smaller differences from a mean are rounding errors."""
-    return SAME * max(1.0, abs(finalist.mean))
+    return SAME * abs(finalist.mean)
 
 
 def lowest_equal(best: Finalist) -> float:

@@ -156,3 +156,10 @@ def test_labels_of_two_whole_types_are_the_same_classes(tmp_path: Path):
     config = DataConfig(str(tmp_path / "y.npz"))
     assert loading.load(config).class_names == ("0", "1")
     assert (sealed.open_test(config).y == y[:60]).all()
+
+
+def test_weights_that_differ_between_splits_alone_are_kept(tmp_path: Path):
+    dataset = loading.load(archive(tmp_path, own=True, sample_weight=np.ones(N_ROWS), sample_weight_val=np.full(30, 2)))
+    assert dataset.validation.mean_weight == pytest.approx(2 * dataset.training.mean_weight)
+    weight = dataset.training.joined(dataset.validation).weight
+    assert weight.max() / weight.min() == pytest.approx(2)

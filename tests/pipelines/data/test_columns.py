@@ -192,3 +192,17 @@ def test_rows_of_a_file_with_semicolons_may_have_decimal_commas(tmp_path: Path):
     path.write_text('price,size,age\n"62,178",1,2\n')
     rows = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
     assert columns["price"].encode(rows["price"])[0, 0] == 62_178
+
+
+@pytest.mark.parametrize("form", ["{}:10:00", "1 days {:02}:00:00", "{} days 02:00:00"])
+def test_durations_of_which_few_look_like_times_of_a_day_are_seconds(tmp_path: Path, form: str):
+    texts = [form.format(10 + row % 50) for row in range(N_ROWS)]
+    column = load(table(spent=texts), tmp_path / "own.csv").preprocessing.columns.columns[0]
+    assert (column.kind, column.format) == ("numeric", "duration")
+
+
+def test_a_date_column_may_be_empty_in_all_rows_to_predict(tmp_path: Path):
+    days = pd.date_range("2020-01-01", periods=N_ROWS).astype(str)
+    encoder = load(table(day=days), tmp_path / "own.csv").preprocessing.columns
+    expected = encoder.encode(pd.DataFrame({"day": [None], "noise": [0.0]}))
+    assert np.array_equal(encoder.encode(pd.DataFrame({"day": [np.nan], "noise": [0.0]})), expected)

@@ -290,3 +290,11 @@ def test_shares_and_a_seed_that_nothing_is_drawn_with_are_named(tmp_path: Path):
     }
     assert not unused(load(frame, tmp_path / "own.csv", **given))
     assert not unused(load(frame, tmp_path / "own.csv", split="c"))
+
+
+@pytest.mark.parametrize("task", VALUES)
+@pytest.mark.parametrize("fractions", [{"validation_fraction": 0.95}, {"test_fraction": 0.95}])
+def test_each_split_has_a_group_whatever_its_share(tmp_path: Path, task: str, fractions: dict[str, float]):
+    frame = table(row=ROW, g=ROW // (N_ROWS // 4)).assign(target=VALUES[task])
+    dataset, test = read(tmp_path / "own.csv", frame, group="g", **fractions)
+    assert all(len(rows) >= N_ROWS // 4 for rows in splits(dataset, test))

@@ -160,3 +160,12 @@ def test_scalings_of_earlier_versions_keep_their_features(scaling: Scaling):
     )
     number, few, many = TableEncoder.learn(frame, scaling=scaling).columns
     assert (number.n_features, few.n_features, many.kind) == (1, 3, "ignored")
+
+
+def test_a_long_tail_far_from_zero_keeps_its_values():
+    values = np.round(1.7e9 + RNG.exponential(100, N_ROWS))
+    column = learn(values)
+    mapped = column.encode(pd.Series(values))[:, 0]
+    assert column.curve.kind == "asinh"
+    assert len(np.unique(mapped)) == len(np.unique(values))
+    assert skew(mapped) < skew(values)

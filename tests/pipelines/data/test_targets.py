@@ -111,3 +111,18 @@ def test_nothing_is_said_of_a_task_that_was_asked_for(tmp_path: Path):
 def test_the_share_of_the_most_frequent_class_follows_the_weights():
     assert majority_share([0, 0, 0, 1]) == 0.75
     assert majority_share([0, 0, 0, 1], np.array([0.5, 0.5, 0.5, 2.5])) == 0.625
+
+
+@pytest.mark.parametrize("task", [None, "regression"])
+def test_whole_numbers_beyond_those_of_numpy_are_numbers(tmp_path: Path, task: str | None):
+    amounts = [str(10**20 + 10**15 * number) for number in range(N_ROWS)]
+    dataset = of_target(amounts, tmp_path / "own.csv", task=task)
+    assert dataset.task == "regression"
+    assert dataset.preprocessing.target.center == pytest.approx(10**20, rel=0.01)
+
+
+@pytest.mark.parametrize("form", ["{}", "{:05}"])
+def test_a_target_that_is_declared_text_has_classes(tmp_path: Path, form: str):
+    codes = [form.format(1234 + 1111 * (row % 30)) for row in range(N_ROWS)]
+    dataset = of_target(codes, tmp_path / "own.csv", text_columns=("target",))
+    assert (dataset.task, sorted(dataset.class_names)) == ("classification", sorted(set(codes)))

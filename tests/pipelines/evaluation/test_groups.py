@@ -138,3 +138,12 @@ def test_the_interval_over_folds_covers_where_one_group_is_a_fold(n_dominant: in
         )
         covers += low <= 0.8 <= high
     assert covers >= 182, "95 % but for chance; of equal rows, 130 with the large group"
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae", "r2", "loss"])
+def test_a_single_group_tells_nothing_of_others(metric: str):
+    predicted, truth = drawn("loss" if metric == "loss" else "rmse", np.random.default_rng(0), n_groups=1)
+    scores = contributions(metric, predicted, truth)
+    one = np.zeros(len(truth), int)
+    assert interval_of_rows(scores, limits_of(metric), None, one) == limits_of(metric)
+    assert interval(np.stack([over_groups(scores, one)] * 3), limits_of(metric)) == limits_of(metric)

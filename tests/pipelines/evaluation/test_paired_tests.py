@@ -102,3 +102,9 @@ class TestSmallestDifference:
         assert smallest_difference(8, 360, 0.05 / 6) == 8 / 360
         assert smallest_difference(0, 8, 0.05 / 6) == 1.0
         assert smallest_difference(0, 7, 0.05 / 6) is None
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e9])
+def test_the_unit_of_the_values_decides_nothing(unit: float) -> None:
+    first, second = np.array([4.0, 4.1, 3.9, 4.05]), np.array([1.0, 1.1, 1.05, 0.9])
+    assert paired_test(first * unit, second * unit).p_value == pytest.approx(paired_test(first, second).p_value)

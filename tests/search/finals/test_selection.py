@@ -244,3 +244,11 @@ def test_the_interval_moves_with_the_expected_value() -> None:
 def test_the_expected_value_is_one_of_a_mean_of_values(values: list[list[float]]) -> None:
     verdict = judge([finalist(trial, *each) for trial, each in enumerate(values)])
     assert min(map(min, values)) - 1e-9 <= verdict.expected <= max(map(max, values)) + 1e-9
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e9])
+def test_the_unit_of_the_errors_decides_nothing(unit: float) -> None:
+    best = errors(1, *(np.array([1.0, 1.1, 1.05]) * unit), n_parameters=5000)
+    small = errors(2, *(np.array([4.0, 4.1, 3.9]) * unit), n_parameters=10)
+    verdict = judge([small, best])
+    assert (verdict.winner, verdict.significant) == (best, True)

@@ -87,3 +87,9 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(UnavailableError, match="must be a folder that can be written"):
         search.save_data("mine", FRAME, home=tmp_path / "home")
+
+
+@pytest.mark.parametrize("key", ["file", "allow_pickle"])
+def test_a_name_that_no_array_can_have_is_refused(key: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"must not have an array named {key}"):
+        search.save_data("mine", x=ROWS, **{key: LABELS}, home=tmp_path)

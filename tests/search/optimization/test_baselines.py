@@ -165,3 +165,12 @@ def test_a_study_shows_its_baselines_at_every_step(tmp_path: Path) -> None:
     assert call("report", "line", "--output", page, *place).code == 0
     assert "<td>a linear model</td>" in page.read_text()
     assert "majority or mean" in call("studies", *place).out
+
+
+def test_a_column_that_is_constant_in_training_alone_does_not_decide(tmp_path: Path) -> None:
+    data = dataset(tmp_path, (np.arange(3000) % 2).astype(np.int32))
+    constant, new = np.full((len(data.training.x), 1), 0.1, np.float32), np.full((len(data.validation.x), 1), 0.2, "f4")
+    wider = replace(data, training=Split(np.hstack([data.training.x, constant]), data.training.y))
+    found = baseline_scores(wider, Split(np.hstack([data.validation.x, new]), data.validation.y))["linear"]
+    expected = baseline_scores(data, data.validation)["linear"]
+    assert found["loss"] == pytest.approx(expected["loss"], abs=0.01)

@@ -27,3 +27,16 @@ def test_examples_are_the_training_rows_of_a_small_and_a_large_file(tmp_path: Pa
     monkeypatch.setattr(parquet_files, "LARGE", n_rows)
     monkeypatch.setattr(large, "ROWS", 32)
     assert registration._example_rows(config, load(config)).equals(small)
+
+
+def test_rows_without_a_label_may_hold_anything(tmp_path: Path):
+    """Such as a line of units above the rows, or a line of totals below them."""
+    rng = np.random.default_rng(0)
+    rows = [f"{x:.3f},{label}" for x, label in zip(rng.normal(size=200), rng.integers(0, 2, 200), strict=True)]
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["length,target", "metres,", *rows[:2], "as above,", *rows[2:], "Total: 200 rows,", ""]))
+    config = DataConfig(str(path))
+    dataset = load(config)
+    found = registration._example_rows(config, dataset)
+    known = {row.tobytes() for row in dataset.training.x[: len(found)]}
+    assert {row.tobytes() for row in dataset.preprocessing.encode(found)} == known

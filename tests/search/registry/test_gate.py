@@ -268,3 +268,18 @@ def test_the_unit_of_a_target_decides_nothing(metric: str, unit: float):
     assert pass_gate(good, poor, metric=metric).passed
     assert pass_gate(good, None, metric=metric).passed
     assert not pass_gate(poor, good, metric=metric).passed
+
+
+def test_a_target_of_0_is_the_same_however_its_rows_were_scaled():
+    rng = np.random.default_rng(5)
+    rows = Rows(rng, 600)
+    champion = model("rmse", rng, rows, 1)
+    kept = champion.predictions
+    assert kept is not None
+    truth = np.where(np.arange(600) % 3 == 0, 0.0, kept.truth)
+    rounded = truth + rng.uniform(-1e-7, 1e-7, 600) * np.abs(truth).max()
+    own = replace(model("rmse", rng, rows, 3), predictions=replace(kept, predicted=truth + 0.01, truth=rounded))
+    other = replace(champion, predictions=replace(kept, truth=truth))
+    assert pass_gate(own, other, metric="rmse").passed
+    moved = replace(champion, predictions=replace(kept, truth=truth + 1e-3 * np.abs(truth).max()))
+    assert "predicts other" in pass_gate(own, moved, metric="rmse").reason

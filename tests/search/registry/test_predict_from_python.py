@@ -56,3 +56,9 @@ def test_a_notebook_shows_the_first_predictions(home: Path) -> None:
     assert "digits version 1" in shown
     assert shown.count("<tr>") == 1 + 10
     assert "and 2 more; to_frame() has all" in shown
+
+
+def test_rows_in_memory_are_not_inverted(home: Path, animals: Path) -> None:
+    for model, rows, place in (("digits", DIGITS[:1], home), ("animals", animals_table()[:1], animals)):
+        with pytest.raises(DataError, match="invert: only files of pictures have light and dark, got rows"):
+            predict(model, rows, invert=True, home=place)
