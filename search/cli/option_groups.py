@@ -121,6 +121,8 @@ def _named_as_typed(typed: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if not typed:
+            raise
         names = "|".join(typed)
         # Not in the middle of a path or of another name.
         key = re.compile(rf"(?<![\w./-])(?:data|search|space)\.({names})(?!\.?\w)|^({names})(?=:)")

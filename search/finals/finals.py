@@ -13,16 +13,22 @@ from search.finals.opening import exclusive_study
 from search.finals.result import FinalistsResult, Model
 from search.finals.selection import EverySeed, Plan
 from search.finals.training import FinalistQueue, FinalsTrainer
+from search.home.settings import read_settings
+from search.optimization.studies import load_own_study
 from search.scheduling.progress import Observer
 from search.spec import StudySpec, override
+from search.storage.attributes import VERDICT
 from search.workers.start import prepare_pool
+
+_DEFAULT = 5
+"""Configurations, and seeds of each, of a study's first finals."""
 
 
 def run_finalists(
     name: str,
     *,
-    top: int = 5,
-    seeds: int = 5,
+    top: int | None = None,
+    seeds: int | None = None,
     refit: bool | None = None,
     ensemble: bool = False,
     slots: int | None = None,
@@ -35,9 +41,9 @@ def run_finalists(
 
     Args:
         name: The study.
-        top: How many distinct configurations.
+        top: How many distinct configurations; None is the number of the finals before, and 5 for the first.
         seeds: Runs of each, with seeds that no trial had; a configuration that can come neither first nor second
-            any more gets fewer.
+            any more gets fewer. None is as for ``top``.
         refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
             as its best one was on average. The model is the last epoch's: there are no rows to choose another by. None
             does what the study's finalists did before; the first ones do it where the study has one split.
@@ -55,8 +61,10 @@ def run_finalists(
         DataError, UnavailableError: As for ``run_study``.
     """
     for option, value in (("--top", top), ("--seeds", seeds)):
-        if value < 1:
+        if value is not None and value < 1:
             raise SpecError(f"{option}: must be at least 1, got {value}")
+    before = load_own_study(read_settings(home), name).user_attrs.get(VERDICT, {})
+    top, seeds = (given or before.get(key, _DEFAULT) for key, given in (("top", top), ("seeds", seeds)))
     if ensemble:
         require_seeds(seeds)
     model = _model_of(refit=refit, ensemble=ensemble)

@@ -120,7 +120,9 @@ def facts_of(test: Mapping[str, Any], model: str) -> dict[str, str]:
     if test.get("untrained_accuracy") is not None:
         facts["before training"] = f"accuracy {value_text(test['untrained_accuracy'])}"
     if test.get("groups") is not None:
-        facts["intervals"] = f"count the {test['groups']:,} groups of the test rows, whose rows are not independent"
+        one = "are unknown: the test rows are one group, whose rows are not independent"
+        many = f"count the {test['groups']:,} groups of the test rows, whose rows are not independent"
+        facts["intervals"] = one if test["groups"] == 1 else many
     return facts | _occasion(test, objective)
 
 

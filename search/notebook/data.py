@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,17 @@ def save_data(
         table = _as_table(frame)
         return _save(folder / f"{name}.parquet", lambda path: _write_table(table, path))
     plain = {key: _as_array(key, values) for key, values in arrays.items()}
+    _require_labels(plain)
     # mypy takes the arrays for the function's flag.
     return _save(folder / f"{name}.npz", lambda path: np.savez(path, **plain))  # type: ignore[arg-type]
+
+
+def _require_labels(arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuses inputs and labels of different numbers of rows, here rather than when the file is read."""
+    for end in ("", "_train", "_val", "_test"):
+        x, y = (np.shape(arrays.get(f"{key}{end}", ())) for key in ("x", "y"))
+        if x[:1] != y[:1]:
+            raise DataError(f"x{end} and y{end}: must have a row for each label, got shapes {x} and {y}: correct them")
 
 
 def _save(path: Path, write: Callable[[Path], None]) -> str:

@@ -79,6 +79,8 @@ def compare(names: Sequence[str | int | StudyResult | Trial], *, home: Path | No
         InputError: There are fewer than two, or they are trials of several studies or results of several homes.
         NotFoundError: There is no such study or trial.
     """
+    if isinstance(names, str):
+        raise InputError(f'compare: must be a list of studies or trials, got {names!r}: write ["{names}", "OTHER"]')
     given = [item for item in names if isinstance(item, StudyResult | Trial)]
     if home is None and len({item.home for item in given}) > 1:
         raise InputError("compare: must be of one home, got results of several: compare those of each home")

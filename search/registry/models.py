@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.data.targets import listed
 from pipelines.errors import NotFoundError
 from pipelines.objectives import OBJECTIVES
 from search.finals.readings import authorship
@@ -129,6 +130,6 @@ def registered(settings: Settings, name: str, alias: str) -> Versions:
     versions = Versions(connect(settings), name, alias)
     if not versions.model():
         names = sorted(str(found.name) for found in all_pages(versions.client.search_registered_models))
-        there = f"there is {', '.join(names[:10])}" if names else "there is none yet"
+        there = f"there is {listed(names)}" if names else "there is none yet"
         raise NotFoundError(f"model {name!r}: must be registered; {there}")
     return versions

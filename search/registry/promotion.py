@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,6 +116,7 @@ def promote(
         raise SpecError(f"--alpha: must be above 0 and below 1, got {alpha:g}")
     if force is not None and not force.strip():
         raise SpecError("--force: must give the reason, got an empty text")
+    _require_names(name if model is None else model, alias)
     if ensemble:
         ask_for_ensemble(name, home)
     settings = read_settings(home)
@@ -124,6 +126,18 @@ def promote(
         versions = Versions(connect(settings), model or name, alias)
         with model_lock(settings, model or name):
             return _Promotion(settings, study, versions, alpha, force).run()
+
+
+def _require_names(model: str, alias: str) -> None:
+    """Refuses what MLflow would refuse only when the version is registered, and models that ``predict`` cannot name."""
+    problems = []
+    if not re.fullmatch(r"[^/:@]*[^/:@\s.][^/:@]*", model):
+        problems.append(f"--model: must be a name without /, : and @, got {model!r}: choose another with --model NAME")
+    if not re.fullmatch(r"(?!(latest|v\d+)$)[\w-]{1,255}", alias, re.IGNORECASE):
+        rule = 'must be letters, digits, "_" and "-", and neither latest nor a version such as v1'
+        problems.append(f"--alias: {rule}, got {alias!r}: choose another")
+    if problems:
+        raise SpecError(problems)
 
 
 class _Promotion:
@@ -245,6 +259,9 @@ class _Promotion:
             test=verdict.test,
             baselines=test.get("baselines", {}) if test else {},
         )
-        self._study.set_user_attr(GATE, asdict(promotion) | {"alias": self._versions.alias, **authorship()})
+        before = self._study.user_attrs.get(GATE, {})
+        last = before if before.get("promoted") else before.get("last_promoted")
+        own = {"alias": self._versions.alias, "last_promoted": None if promotion.promoted else last}
+        self._study.set_user_attr(GATE, asdict(promotion) | own | authorship())
         self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])
         return promotion

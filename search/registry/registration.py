@@ -202,22 +202,18 @@ def _pack(
 def _signature(dataset: Dataset) -> ModelSignature:
     """The model's signature: rows as the source holds them in, class probabilities or one column of values out.
 
-    A table's numbers are of any type: one may be missing, which makes a column of whole numbers one of fractions, and
-    each of MLflow's fixed types refuses one or the other.
+    A table's columns are of any type: a value may be missing, which makes a column of whole numbers one of fractions,
+    and one of texts without any a column of numbers. MLflow's fixed types refuse one or the other.
     """
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema, TensorSpec
     from mlflow.types.schema import AnyType
 
     target = dataset.preprocessing.target
     outputs = Schema([TensorSpec(np.dtype(target.dtype if target else np.float32), (-1, dataset.n_outputs))])
     if (encoder := dataset.preprocessing.columns) is None:
         return ModelSignature(Schema([TensorSpec(dataset.training.x.dtype, (-1, *dataset.input_shape))]), outputs)
-    columns = [
-        ColSpec(DataType.string if column.kind == "category" else AnyType(), column.name, required=False)
-        for column in encoder.columns
-        if column.n_features
-    ]
+    columns = [ColSpec(AnyType(), column.name, required=True) for column in encoder.columns if column.n_features]
     return ModelSignature(Schema(columns), outputs)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from search.home.settings import read_settings
 from search.home.text import counted, printable, value_text, wrapped
 from search.reporting.screen import Table, console, is_json, is_quiet, print_all
 
@@ -161,10 +162,10 @@ def baseline(rows: Sequence[TrialRow], what: str = "the best trial") -> list[str
     return [sentence for row in rows[:1] for sentence in row.comparison.sentences(what)]
 
 
-def studies_table(studies: Sequence[StudySummary]) -> RenderableType:
+def studies_table(studies: Sequence[StudySummary], home: Path | None) -> RenderableType:
     """The studies of a home."""
     if not studies:
-        return "no studies yet; mlp-search run digits starts one"
+        return f"no studies in {read_settings(home).home} yet; {command('run', 'digits', home=home)} starts one"
     counts = (">complete", ">pruned", ">failed", ">budget")
     columns = ("study", "dataset", *counts, "objective", ">best", ">majority or mean", ">linear model", ">time")
     cells = (

@@ -17,9 +17,10 @@ Value: TypeAlias = float | str | None
 """A number, a text or nothing."""
 
 _NOT_SHOWN = ("params", "baselines")
-_SHORT = SHORT_NAMES | {"trial": "number"}
+_SHORT = SHORT_NAMES | {"trial": "number", "time": "duration_s"}
 """Names that the leaderboard shows, of columns that have other names."""
-_CONDITION = re.compile(r"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<sign>==|!=|<=|>=|<|>)\s*(?P<value>.+?)\s*")
+_VALUE = r"""'[^']*'|"[^"]*"|(?:(?!\sor\s)[^<>=])+?"""
+_CONDITION = re.compile(rf"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<sign>==|!=|<=|>=|<|>)\s*(?P<value>{_VALUE})\s*")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -61,7 +62,8 @@ def _test(rows: Sequence[TrialRow], part: str) -> Callable[[TrialRow], bool]:
             return found["sign"] == "!="
         return compare(value, wanted)
 
-    if is_order and any(isinstance(value, str) != isinstance(wanted, str) for value in known):
+    unlike = [isinstance(value, str) != isinstance(wanted, str) for value in known]
+    if any(unlike) if is_order else known and all(unlike):
         raise InputError(f"--filter: {name} and {found['value']} must both be numbers, or both texts, in {part!r}")
     return test
 

@@ -7,7 +7,8 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import Path
+from numbers import Number
+from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
 from pipelines.errors import SpecError
@@ -134,6 +135,7 @@ class _Check:
 
     def value(self, place: str, rule: Rule, given: object) -> Any:
         """Reads a value; None if it breaks its rule."""
+        given = _plain(given)
         if rule.allows(given):
             return float(given) if float in rule.types else given  # type: ignore[arg-type]  # a number
         near = get_close_matches(given.lower(), rule.names, 1) if isinstance(given, str) else []
@@ -163,6 +165,13 @@ class _Check:
         found = Range(**values)
         self.problems += [f"{place}.{key}: {text}, got {show(given[key])}" for key, text in found.broken_rules()]
         return found
+
+
+def _plain(value: object) -> object:
+    """A path or a number of NumPy, which code may give, as a file holds it."""
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
 
 
 def show(value: object) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.evaluation.metrics import Evaluation
 
 _MAX_CLASSES = 15
+_AS_BEFORE = "as before, at first 5"
 _TOGETHER = "Make one model of the winner's networks with all seeds; with --refit, of as many refits."
 _REFIT = "Train the winner again, with the validation rows, and use that model."
 
@@ -34,8 +35,10 @@ Again = Annotated[bool, typer.Option("--again", help="Read the held-out rows aga
 
 def finalists(
     study: Study,
-    top: Annotated[int, option("N", "Number of configurations, from the best.")] = 5,
-    seeds: Annotated[int, option("N", "Trainings of each configuration, each with a new seed.")] = 5,
+    top: Annotated[int | None, option("N", "Number of configurations, from the best.", _AS_BEFORE)] = None,
+    seeds: Annotated[
+        int | None, option("N", "Trainings of each configuration, each with a new seed.", _AS_BEFORE)
+    ] = None,
     refit: Annotated[
         bool | None, typer.Option("--refit/--no-refit", help=_REFIT, show_default="refit, unless the study has folds")
     ] = None,
@@ -59,7 +62,7 @@ def finalists(
             study, top=top, seeds=seeds, refit=refit, ensemble=ensemble, slots=workers, gpus=gpus, home=home, pool=pool,
             observer=observer,
         )  # fmt: skip
-    _show_finals(result, seeds)
+    _show_finals(result)
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
@@ -81,9 +84,10 @@ def suggest_test(study: str, home: Path | None, *, again: bool = False, before: 
     display.suggest(display.command("evaluate", study, *(["--again"] if again else []), home=home), shows, before)
 
 
-def _show_finals(result: search.FinalistsResult, seeds: int) -> None:
+def _show_finals(result: search.FinalistsResult) -> None:
     if result.verdict is not None:
-        each = f"{seeds} seeds each" + (f", means of {result.folds} folds" if result.folds > 1 else "")
+        each = f"{result.verdict.winner.n_seeds} seeds each"
+        each += f", means of {result.folds} folds" if result.folds > 1 else ""
         tables = verdict_tables(result, result.verdict, f"finalists of study {result.study}, {each}")
         display.show(tables, verdict_document(result, result.verdict))
 

@@ -27,7 +27,7 @@ def studies(home: Home = None) -> None:
     Example: mlp-search studies
     """
     found = search.studies(home=home)
-    display.show([display.studies_table(found)], [asdict(study) for study in found])
+    display.show([display.studies_table(found, home)], [asdict(study) for study in found])
 
 
 def trials(

@@ -12,6 +12,7 @@ from optuna.storages import RDBStorage
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
+from pipelines.data.targets import listed
 from pipelines.errors import NotFoundError, SpecError
 from pipelines.files.sources import is_table
 from search.devices.precision import PrecisionRule
@@ -48,7 +49,7 @@ def load_study(settings: Settings, name: str) -> StoredStudy:
     names = list(optuna.get_all_study_names(storage)) if storage else []
     if storage is None or name not in names:
         near = difflib.get_close_matches(name, names, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(sorted(names)[:10]) or 'none yet'}"
+        hint = f"did you mean {near[0]}?" if near else f"there is {listed(sorted(names)) or 'none yet'}"
         raise NotFoundError(f"study {name!r}: must be one of this home, {settings.home}; {hint}")
     return StoredStudy(name, storage)
 

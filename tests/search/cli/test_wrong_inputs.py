@@ -64,6 +64,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "one class": ("run one-class.csv", 1, "one-class.csv"),
     "a class of one row": ("run rare.csv", 1, "perhaps"),
     "an empty column": ("run all-missing.csv", 1, "must have a column to learn from, got none ('a'"),
+    "a ragged table to describe": ("datasets ragged.csv", 1, "ragged.csv: cannot be read as a table"),
     "a ragged table": ("run ragged.csv", 1, "ragged.csv: cannot be read as a table"),
     "no parquet": ("run broken.parquet", 1, "broken.parquet: cannot be read as a table"),
     "no archive": ("run broken.npz", 1, "broken.npz"),

@@ -136,6 +136,7 @@ def test_a_second_call_trains_nothing_and_more_seeds_train_only_those(home: Path
     assert again.verdict == finals.verdict
     assert again.refit_run_id == finals.refit_run_id
     assert {run.info.run_id for run in runs_of(home, "wide", "finalist")} == before
+    assert run_finalists("wide", home=home).verdict == finals.verdict, "as many as before"
 
     more = run_finalists("wide", top=1, seeds=4, home=home)
     new = {run.info.run_id for run in runs_of(home, "wide", "finalist")} - before

@@ -93,3 +93,10 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_name_that_no_array_can_have_is_refused(key: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"must not have an array named {key}"):
         search.save_data("mine", x=ROWS, **{key: LABELS}, home=tmp_path)
+
+
+def test_arrays_of_different_lengths_are_refused_and_leave_no_file(tmp_path: Path) -> None:
+    for end in ("", "_train", "_test"):
+        with pytest.raises(DataError, match=rf"x{end} and y{end}: must have a row for each label"):
+            search.save_data("mine", **{f"x{end}": ROWS, f"y{end}": LABELS[:10]}, home=tmp_path)
+    assert not list(tmp_path.glob("datasets/*"))

@@ -17,6 +17,7 @@ import pytest
 import requests
 from animals import animals_table
 from command_line import call
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 from ports import free_port
@@ -219,3 +220,13 @@ def test_a_version_by_its_number(home: Path, tmp_path: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             predict(name, path, home=home)
         assert str(caught.value) == f"model 'digits': {problem}"
+
+
+def test_mlflow_serves_rows_without_a_text_and_of_categories(animals: Path):
+    loaded, rows = pyfunc(animals, "animals"), animals_table()[:5].drop(columns="species")
+    without = rows.assign(colour=np.nan)
+    assert np.array_equal(loaded.predict(without), predict("animals", without, home=animals).probabilities)
+    categories = rows.assign(colour=pd.Categorical(rows["colour"]))
+    assert np.array_equal(loaded.predict(categories), loaded.predict(rows))
+    with pytest.raises(MlflowException, match=r"missing inputs.*colour"):
+        loaded.predict(rows.drop(columns="colour"))

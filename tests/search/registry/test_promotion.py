@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import call
@@ -16,6 +17,7 @@ from search.optimization.studies import load_study
 from search.registry.models import models, rollback
 from search.registry.promotion import promote
 from search.registry.versions import COMPLETE, STATE, Versions
+from search.reporting.report import write_report
 from search.storage.attributes import GATE
 
 
@@ -145,3 +147,34 @@ def test_wrong_options(contenders: Path, model: str, tmp_path: Path):
         rollback("nobody", home=tmp_path / "none")
     assert models(home=tmp_path / "none") == []
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("alias", ["", "prod env", "latest", "LATEST", "v3", "a@b", "a/b", "x" * 256])
+def test_an_alias_that_mlflow_refuses_makes_no_version(contenders: Path, model: str, alias: str):
+    with pytest.raises(SpecError, match="--alias: must be letters") as caught:
+        promote("strong", model=model, alias=alias, force="a test", home=contenders)
+    assert len(caught.value.problems) == 1
+    with pytest.raises(NotFoundError):
+        rollback(model, home=contenders)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", ".."])
+def test_a_model_must_have_a_name_that_predict_can_take(contenders: Path, name: str):
+    with pytest.raises(SpecError, match="--model: must be a name without"):
+        promote("strong", model=name, home=contenders)
+
+
+def test_a_refusal_keeps_the_promotion_before_it_in_the_record(contenders: Path, model: str):
+    def gate() -> dict[str, Any]:
+        return load_study(read_settings(contenders), "weak").user_attrs[GATE]
+
+    promote("weak", model=model, force="a test", home=contenders)
+    promote("strong", model=model, home=contenders)
+    other = f"{model}-2"
+    promote("strong", model=other, home=contenders)
+    for _ in range(2):
+        assert not promote("weak", model=other, home=contenders).promoted
+        assert (gate()["promoted"], gate()["model"]) == (False, other)
+        assert (gate()["last_promoted"]["model"], gate()["last_promoted"]["version"]) == (model, 1)
+    page = write_report("weak", contenders / "weak.html", home=contenders).read_text()
+    assert f"Before that: <strong>Promoted</strong> as version 1 of {model}" in page

@@ -91,3 +91,8 @@ def test_one_alone_is_refused(names: list[str], problem: str, finished_home: Pat
 def test_what_does_not_exist(names: list[str], finished_home: Path) -> None:
     with pytest.raises(NotFoundError):
         search.compare(names, home=finished_home)
+
+
+def test_a_text_is_no_list_of_studies() -> None:
+    with pytest.raises(InputError, match=r'compare: must be a list .*, got \'mixed\': write \["mixed", "OTHER"\]'):
+        search.compare("mixed")

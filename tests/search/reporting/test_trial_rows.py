@@ -30,7 +30,6 @@ def numbers(condition: str) -> list[int]:
         ("is_start == True", [0]),
         ("is_start == yes and state == complete", [0]),
         ("stop_reason != finished", [41, 3, 8, 9, 63]),
-        ("value == nothing", []),
     ],
 )
 def test_a_condition_keeps_the_rows_that_meet_it(condition: str, kept: list[int]) -> None:
@@ -73,3 +72,11 @@ def test_csv_has_a_column_for_each_hyperparameter() -> None:
     assert float(rows[0]["value"]) == 0.9875
     assert rows[5]["value"] == ""
     assert to_csv([]).startswith("number,state,value")
+
+
+@pytest.mark.parametrize(
+    "condition", ["depth == 1 or depth == 2", "value == nothing", "depth == one", "depth != one", "optimizer == 3"]
+)
+def test_what_no_trial_could_meet_is_refused(condition: str):
+    with pytest.raises(InputError, match="--filter: "):
+        matching(ROWS, condition)
