@@ -259,9 +259,13 @@ class _Promotion:
             test=verdict.test,
             baselines=test.get("baselines", {}) if test else {},
         )
+        self._keep(promotion)
+        return promotion
+
+    def _keep(self, promotion: Promotion) -> None:
+        """Records the decision with the study, and of a refusal the promotion before it, and with the run."""
         before = self._study.user_attrs.get(GATE, {})
         last = before if before.get("promoted") else before.get("last_promoted")
         own = {"alias": self._versions.alias, "last_promoted": None if promotion.promoted else last}
         self._study.set_user_attr(GATE, asdict(promotion) | own | authorship())
         self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])
-        return promotion

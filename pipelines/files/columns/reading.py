@@ -59,20 +59,15 @@ def read_texts(
     chosen, parsed = max(reads.items(), key=lambda item: counts[item[1].notna()].sum())
     is_read = np.any([read.notna() for read in reads.values()], axis=0)  # in any of the likely formats
     n_read, n_present = counts[is_read].sum(), counts[~marks].sum()
-    if not numeric and 2 * n_read <= n_present:
-        if (durations := _durations(texts, marks)) is None:
-            return _strip(values, name)
-        chosen, parsed = durations
-    has_others = (parsed.isna() & ~marks).any()
-    kind, unread = _KINDS.get(chosen, "dates"), texts[~is_read & ~marks]
-    if has_others and not numeric and is_category(len(texts), len(values)):
-        return _as_texts(values, name, unread, (n_read, n_present, kind))
-    if has_others and chosen not in NUMBER_FORMATS:
+    are_texts = not numeric and 2 * n_read <= n_present
+    if (parsed.isna() & ~marks).any() and (are_texts or chosen not in NUMBER_FORMATS):
         chosen, parsed = _durations(texts, marks) or (chosen, parsed)
-        kind = _KINDS.get(chosen, "dates")
-    others = parsed.isna() & ~marks
-    if others.any() and may_mix and not numeric and n_read < MOST * n_present:
-        return _as_texts(values, name, unread, (n_read, n_present, kind))
+    if are_texts and chosen != DURATION:
+        return _strip(values, name)
+    others, kind = parsed.isna() & ~marks, _KINDS.get(chosen, "dates")
+    stay = is_category(len(texts), len(values)) or (may_mix and n_read < MOST * n_present)
+    if others.any() and not numeric and stay:
+        return _as_texts(values, name, texts[~is_read & ~marks], (n_read, n_present, kind))
     if others.any():
         raise DataError(_refusal(name, kind, found(values, np.isin(codes, np.flatnonzero(others)))))
     as_well = [other for other, read in reads.items() if not read[~marks].hasnans and (read != parsed)[~marks].any()]
