@@ -36,10 +36,6 @@ class Predictions:
         """Whether values were predicted."""
         return self.predicted.ndim == 1
 
-    def contributions(self, metric: str) -> Array:
-        """(n_rows,) contributions of the rows to a metric; see ``contributions``."""
-        return self.parts(metric).contributions
-
     def parts(self, metric: str) -> Parts:
         """A metric by its rows; see ``parts``."""
         return parts(metric, self.predicted, self.truth, self.weight)

@@ -20,7 +20,7 @@ from search.home.settings import Settings, read_settings
 from search.model_files import ModelKeeper
 from search.optimization.baselines import PATIENCE_S, BaselineThread
 from search.optimization.explanations import explain_finished
-from search.optimization.leaderboard import TrialRow, frame, leaderboard
+from search.optimization.leaderboard import TrialRow, baselines_of, frame, leaderboard
 from search.optimization.provenance import facts, open_runs, run_tags
 from search.optimization.samplers import exhausted_note, is_exhausted, make_sampler
 from search.optimization.starts import require_fit_starts, settle_starts
@@ -30,7 +30,7 @@ from search.optimization.studies import (
     keep_recorded_defaults,
     open_study,
     precision_rule,
-    recorded_baselines,
+    recorded_attributes,
     require_own_experiment,
 )
 from search.optimization.studies.budget import spent_study, timeout_note, used_note
@@ -160,7 +160,7 @@ def _search(
     open_storage(settings)  # a new home gets its tables while another process imports TensorFlow
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
     tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
-    baselines = BaselineThread(dataset, recorded_baselines(settings, spec.name), spec.space.class_weight)
+    baselines = BaselineThread(dataset, baselines_of(recorded_attributes(settings, spec.name)), spec.space.class_weight)
     observer.waiting("starting the workers, which import TensorFlow")
     with tracker, closing(start_pool(pool, spec, dataset, settings)) as running_pool:
         if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import

@@ -6,7 +6,7 @@ from search.optimization.studies.loading import (
     load_study,
     load_writable_study,
     precision_rule,
-    recorded_baselines,
+    recorded_attributes,
     study_data,
     study_names,
 )

@@ -18,8 +18,6 @@ from pipelines.files.sources import is_table
 from search.devices.precision import PrecisionRule
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
-from search.optimization.baselines import Baselines
-from search.optimization.leaderboard import baselines_of
 from search.spec import StudySpec, spec_from_dict
 from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, PRECISION, SPEC
@@ -35,7 +33,12 @@ def study_names(settings: Settings) -> list[str]:
 
 def is_begun(settings: Settings, name: str) -> bool:
     """Whether there is a study of that name; a process that died while it started one may have left the name alone."""
-    return name in study_names(settings) and SPEC in load_study(settings, name).user_attrs
+    return SPEC in recorded_attributes(settings, name)
+
+
+def recorded_attributes(settings: Settings, name: str) -> dict[str, Any]:
+    """The attributes of a study; none where there is no such study."""
+    return load_study(settings, name).user_attrs if name in study_names(settings) else {}
 
 
 def load_study(settings: Settings, name: str) -> StoredStudy:
@@ -105,13 +108,6 @@ def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Datas
             " reads it in another way; restore the file, or start another study"
         )
     return spec, dataset
-
-
-def recorded_baselines(settings: Settings, name: str) -> Baselines:
-    """The scores of a study's baselines; none if they are not known yet, as in homes of earlier versions."""
-    if name not in study_names(settings):
-        return {}
-    return baselines_of(load_study(settings, name).user_attrs)
 
 
 def precision_rule(attributes: Mapping[str, Any]) -> PrecisionRule:

@@ -15,8 +15,8 @@ from search.optimization.studies.loading import (
     load_own_study,
     load_study,
     precision_rule,
+    recorded_attributes,
     recorded_spec,
-    study_names,
 )
 from search.spec import StudySpec, default_spec, override
 from search.spec.defaults import PRESETS
@@ -66,9 +66,7 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     Raises:
         SpecError: Something else of ``[data]`` is not what it was.
     """
-    if spec.name not in study_names(settings):
-        return spec
-    recorded = load_study(settings, spec.name).user_attrs.get(SPEC)
+    recorded = recorded_attributes(settings, spec.name).get(SPEC)
     if not recorded:
         return spec
     then = recorded_spec(recorded)

@@ -114,7 +114,7 @@ class TestEvaluate:
         assert values["rmse"].value == pytest.approx(root_mean_squared_error(truth, predicted, sample_weight=weight))
         assert values["r2"].value == pytest.approx(r2_score(truth, predicted, sample_weight=weight))
         kept = Predictions.from_npz(Predictions(probabilities, labels, np.ones(3) / 3, weight).to_npz(), "it")
-        assert kept.contributions("accuracy").mean() == pytest.approx(metrics["accuracy"].value)
+        assert kept.parts("accuracy").contributions.mean() == pytest.approx(metrics["accuracy"].value)
 
     def test_a_class_without_rows_and_predictions_scores_zero(self) -> None:
         result = evaluate(HAND[:2], [0, 1], ("ant", "bee", "cat"))
@@ -192,10 +192,10 @@ class TestPredictions:
 
     def test_the_trivial_model_knows_no_inputs(self) -> None:
         classes = Predictions(HAND, HAND_LABELS, np.array([0.2, 0.5, 0.3])).of_trivial_model
-        assert classes.contributions("accuracy").mean() == 0.5
-        assert classes.contributions("auc").mean() == 0.5
+        assert classes.parts("accuracy").contributions.mean() == 0.5
+        assert classes.parts("auc").contributions.mean() == 0.5
         values = Predictions(np.arange(4, dtype=np.float32), np.arange(4.0), np.array([1.5])).of_trivial_model
-        assert values.contributions("r2").mean() == pytest.approx(0)
+        assert values.parts("r2").contributions.mean() == pytest.approx(0)
 
 
 class TestWilson:
