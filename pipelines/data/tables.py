@@ -39,7 +39,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     facts = dict(frame.attrs)
     _require_columns(path, config, target, list(frame.columns))
     notes = [_INDEX.format(name) for name in facts.get("index", ())]
-    if all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
+    if path.suffix != ".parquet" and all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
         notes.append(_NAMES.format(listed(list(frame.columns))))
     _require_values(path, config, frame)
     formats = _declared(config)

@@ -109,6 +109,8 @@ class Predictor:
             DataError: Rows of another shape, other columns, or values that are not numbers.
         """
         x = as_rows(rows, self._preprocessing) if isinstance(rows, np.ndarray) else self._preprocessing.encode(rows)
+        if not len(x):
+            raise DataError("rows: must hold rows to predict, got none: give at least one")
         chunks = [x[start : start + _CHUNK_ROWS] for start in range(0, len(x), _CHUNK_ROWS)]
         return np.concatenate([np.asarray(self._model(chunk, training=False)) for chunk in chunks])
 

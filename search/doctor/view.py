@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -117,7 +117,7 @@ def _trials(study: StoredStudy) -> Iterator[Entry]:
             row = trial_row(trial, attributes)
             known = {"params": row.params, "epochs_trained": row.epochs_trained, "trial": trial.number}
             result = {"seed": trial_seed(seed, trial.number), **known, **trial.user_attrs.get(RESULT, {})}
-            record = _record(study, trial_run_name(trial.number), row.state, result, row.run_id)
+            record = _record(study.study_name, attributes, trial_run_name(trial.number), row.state, result, row.run_id)
             ended_ms = _ms(trial.datetime_complete)
             objective = objective_of(attributes).name
             history = tuple(
@@ -130,22 +130,26 @@ def _trials(study: StoredStudy) -> Iterator[Entry]:
 
 
 def _others(study: StoredStudy) -> Iterator[Entry]:
+    attributes = study.user_attrs
     for name, result in recorded_results(study).items():
         state = "FAIL" if result.get("message") else "COMPLETE"
-        yield _record(study, name, state, {"trial": int(name.split("-")[1]), **result}, result["run_id"])
+        result = {"trial": int(name.split("-")[1]), **result}
+        yield _record(study.study_name, attributes, name, state, result, result["run_id"])
 
 
-def _record(study: StoredStudy, name: str, state: str, result: dict[str, Any], run_id: str | None) -> Entry:
-    """A run that ends now."""
+def _record(
+    study: str, attributes: Mapping[str, Any], name: str, state: str, result: dict[str, Any], run_id: str | None
+) -> Entry:
+    """A run that ends now, of a study with these attributes."""
     now = now_ms()
-    tags = {"study": study.study_name, "trial": str(result["trial"]), "device": str(result.get("device"))}
+    tags = {"study": study, "trial": str(result["trial"]), "device": str(result.get("device"))}
     tags["precision"] = str(result.get("precision", "float32"))
-    tags["dataset.fingerprint"] = str(study.user_attrs.get(FINGERPRINT, ""))
+    tags["dataset.fingerprint"] = str(attributes.get(FINGERPRINT, ""))
     if trial_number(name) is None:
         tags["role"] = name.split("-")[0]
     params = result.get("params", {}) | {key: result[key] for key in ("seed", "n_parameters") if key in result}
     figures = {} if state == "FAIL" else metrics_of(result)
-    start = RunStart(study.study_name, name, now, params, tags)
+    start = RunStart(study, name, now, params, tags)
     return Entry(start, now, state, None, result, (), figures, tags_of(state, result), None, run_id)
 
 

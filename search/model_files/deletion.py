@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from search.tracking.entries import LOST, MODEL_FILE
-from search.tracking.history import all_pages
+from search.tracking.history import versions_with
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 def versions_of(client: MlflowClient, study: str) -> list[ModelVersion]:
     """The versions of registered models that come from a study."""
-    quoted = study.replace("'", "''")
-    return list(all_pages(client.search_model_versions, f"tags.study = '{quoted}'"))
+    return versions_with(client, "tags.study", study)
 
 
 def model_file_size(client: MlflowClient, run_id: str) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from search.spec.rules import NAME_RULE, is_name
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 
 def save_data(
@@ -42,7 +42,7 @@ def save_data(
         InputError: The name is not valid, or other data has it.
         UnavailableError: The home cannot be written.
     """
-    if not is_name(name) or name in SOURCES:
+    if not isinstance(name, str) or not is_name(name) or name in SOURCES:
         raise InputError(f"name: {NAME_RULE}, and not be that of a built-in dataset, got {name!r}: choose another")
     if (frame is None) == (not arrays):
         raise InputError(f"save_data({name!r}): needs a frame, or arrays such as x and y: give one of the two")
@@ -50,14 +50,13 @@ def save_data(
         raise InputError(f"save_data({name!r}): must not have an array named {', '.join(sorted(wrong))}: rename it")
     settings = read_settings(home)
     prepare_home(settings)
-    folder = settings.home / "datasets"
+    table, archive = (settings.home / "datasets" / f"{name}{end}" for end in (".parquet", ".npz"))
     if frame is not None:
-        table = _as_table(frame)
-        return _save(folder / f"{name}.parquet", lambda path: _write_table(table, path))
+        return _save(table, archive, partial(_write_frame, frame))
     plain = {key: _as_array(key, values) for key, values in arrays.items()}
     _require_labels(plain)
     # mypy takes the arrays for the function's flag.
-    return _save(folder / f"{name}.npz", lambda path: np.savez(path, **plain))  # type: ignore[arg-type]
+    return _save(archive, table, lambda path: np.savez(path, **plain))  # type: ignore[arg-type]
 
 
 def _require_labels(arrays: Mapping[str, np.ndarray]) -> None:
@@ -68,40 +67,39 @@ def _require_labels(arrays: Mapping[str, np.ndarray]) -> None:
             raise DataError(f"x{end} and y{end}: must have a row for each label, got shapes {x} and {y}: correct them")
 
 
-def _save(path: Path, write: Callable[[Path], None]) -> str:
-    """Writes the file unless it is there with the same data, and returns its path."""
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
+def _save(path: Path, other: Path, write: Callable[[Path], None]) -> str:
+    """Writes the file unless it is there with the same data, and returns its path; ``other`` has the same name."""
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(exist_ok=True, mode=0o700)
-        write(partial)
-        if path.exists() and not _are_equal(partial, path):
-            raise InputError(f"{path}: must hold the same data, got other: choose another name, or delete the file")
-        partial.replace(path)
+        write(unfinished)
+        for there in (path, other):
+            if there.exists() and not _are_equal(unfinished, there):
+                raise InputError(
+                    f"{there}: must hold the same data, got other: choose another name, or delete the file"
+                )
+        unfinished.replace(path)
     except OSError as error:
         raise UnavailableError(f"{path}: cannot be written ({error.strerror or error}): choose another home") from error
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return str(path)
 
 
-def _as_table(frame: object) -> pa.Table:
+def _write_frame(frame: object, path: Path) -> None:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     if not isinstance(frame, pd.DataFrame):
         found = type(frame).__name__
         raise DataError(f"frame: must be a pandas frame, got {found}: give arrays by name, such as x=... and y=...")
     try:
-        return pa.Table.from_pandas(frame.rename(columns=str), preserve_index=False)
+        pq.write_table(pa.Table.from_pandas(frame.rename(columns=str), preserve_index=False), path)
     except (pa.ArrowException, ValueError, TypeError) as error:
+        rule = "each column must hold numbers, dates, truth values or texts alone"
         reason = "; ".join(str(part) for part in error.args)
-        raise DataError(f"frame: each column must hold values of one kind ({reason}): convert it") from error
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    import pyarrow.parquet as pq
-
-    pq.write_table(table, path)
+        raise DataError(f"frame: {rule} ({reason}): convert it, or leave it out") from error
 
 
 def _are_equal(new: Path, old: Path) -> bool:
@@ -109,6 +107,8 @@ def _are_equal(new: Path, old: Path) -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if new.suffix != old.suffix:
+        return False
     if filecmp.cmp(new, old, shallow=False):
         return True
     try:
@@ -119,6 +119,8 @@ def _are_equal(new: Path, old: Path) -> bool:
 
 def _as_array(key: str, values: object) -> np.ndarray:
     """The array as a ``.npz`` holds it without pickles."""
+    if np.ma.is_masked(values):
+        raise DataError(f"{key}: must have no masked values, which no file keeps: fill them first")
     try:
         array = np.asarray(values)
     except ValueError as error:  # lists of several lengths

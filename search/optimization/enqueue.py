@@ -90,7 +90,8 @@ def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None)
             study.enqueue(spec.space.params(start))
         number = study.enqueue(params)
     waiting = len(study.get_trials(deepcopy=False, states=[TrialState.WAITING]))
-    has_budget = not has_used_budget(study, spec)
+    has_room = spec.trials is None or study.n_trials <= spec.trials
+    has_budget = has_room and not has_used_budget(study, spec)
     return Enqueued(study.study_name, number, configuration.to_json(), waiting, has_budget)
 
 

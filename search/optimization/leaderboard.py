@@ -130,8 +130,10 @@ def trial_row(trial: optuna.trial.FrozenTrial, attributes: Mapping[str, Any]) ->
         objective.best_key: max(reported.values(), key=objective.gain, default=None),
         "epochs_trained": len(reported),
     }
+    space = attributes.get(SPEC, {}).get("space", {})
+    fixed = {name: value for name, value in space.items() if not isinstance(value, list | dict)}
     result = {
-        "params": trial.system_attrs.get(ENQUEUED, {}) | trial.params,
+        "params": fixed | trial.system_attrs.get(ENQUEUED, {}) | trial.params,
         **known,
         **trial.user_attrs.get(RESULT, {}),
     }

@@ -175,9 +175,10 @@ class TrialSampler(BaseSampler):
 
 def is_exhausted(study: optuna.Study, space: SearchSpace) -> bool:
     """Whether every configuration of the space has a trial, and no trial waits to be trained again."""
-    size = space.size()
-    trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-    return size is not None and len(trials) >= size and len(_keys(space, trials)) >= size
+    size, trials = space.size(), study.get_trials(deepcopy=False)
+    if size is None or len(trials) < size or any(trial.state == TrialState.WAITING for trial in trials):
+        return False
+    return len(_keys(space, trials)) >= size
 
 
 def exhausted_note(spec: StudySpec) -> str:

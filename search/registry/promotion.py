@@ -24,6 +24,7 @@ from search.registry import CHAMPION
 from search.registry.gate import LOSS_AS, GateVerdict, pass_gate
 from search.registry.registration import keep_predictions, lineage, register
 from search.registry.versions import COMPLETE, STATE, Versions, is_tested, model_lock, tagged
+from search.spec.rules import NAME_RULE, is_name
 from search.storage.attributes import GATE
 from search.tracking.connection import connect, mlflow_errors, open_home
 
@@ -131,10 +132,10 @@ def promote(
 def _require_names(model: str, alias: str) -> None:
     """Refuses what MLflow would refuse only when the version is registered, and models that ``predict`` cannot name."""
     problems = []
-    if not re.fullmatch(r"[^/:@]*[^/:@\s.][^/:@]*", model):
-        problems.append(f"--model: must be a name without /, : and @, got {model!r}: choose another with --model NAME")
-    if not re.fullmatch(r"(?!(latest|v\d+)$)[\w-]{1,255}", alias, re.IGNORECASE):
-        rule = 'must be letters, digits, "_" and "-", and neither latest nor a version such as v1'
+    if not is_name(model) or set(model) & {":", "@"}:
+        problems.append(f'--model: {NAME_RULE}, and without ":" and "@", got {model!r}: choose another --model NAME')
+    if not re.fullmatch(r"(?!(latest|v?\d+)$)[\w-]{1,255}", alias, re.IGNORECASE):
+        rule = 'must be letters, digits, "_" and "-", and neither latest nor a version such as 1 or v1'
         problems.append(f"--alias: {rule}, got {alias!r}: choose another")
     if problems:
         raise SpecError(problems)

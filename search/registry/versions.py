@@ -14,7 +14,7 @@ from search.finals.sealed_test import PREDICTIONS_FILE, read_predictions, read_r
 from search.home.locks import open_lock
 from search.home.settings import Settings, study_slug
 from search.registry.gate import Reading
-from search.tracking.history import all_pages, read_artifact
+from search.tracking.history import read_artifact, versions_with
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,9 +92,7 @@ class Versions:
 
     def all(self) -> list[ModelVersion]:
         """Every version, the newest first."""
-        quoted = self.name.replace("'", "''")
-        found = all_pages(self.client.search_model_versions, f"name='{quoted}'")
-        return sorted(found, key=lambda version: -int(version.version))
+        return sorted(versions_with(self.client, "name", self.name), key=lambda version: -int(version.version))
 
     def numbered(self, number: str) -> ModelVersion:
         """The version of a number.

@@ -69,7 +69,9 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
         found = Deleted(name, study.n_trials, len(run_ids), seal_opened(study.user_attrs))
         if dry_run:
             return found
-        if experiment and experiment.lifecycle_stage == "active":
+        if experiment:
+            if experiment.lifecycle_stage == "deleted":  # elsewhere, as in MLflow's page: its files are there
+                client.restore_experiment(experiment.experiment_id)
             _delete_experiment(client, name, experiment.experiment_id, run_ids)
         for spool in settings.home.glob("spool*"):
             shutil.rmtree(spool / study_slug(name), ignore_errors=True)

@@ -110,7 +110,8 @@ def _packed_plotly() -> str:
 def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     attributes, test = study.user_attrs, latest_reading(study)
     objective = objective_of(attributes)
-    complete, pruned, failed = ([row for row in rows if row.state == s] for s in ("COMPLETE", "PRUNED", "FAIL"))
+    complete, ended, failed = ([row for row in rows if row.state == s] for s in ("COMPLETE", "PRUNED", "FAIL"))
+    pruned = [row for row in ended if row.stop_reason != "diverged"]
     return {
         "name": study.study_name,
         "objective": objective,
@@ -126,6 +127,7 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "complete": complete,
         "pruned": pruned,
         "failed": failed,
+        "n_diverged": len(ended) - len(pruned),
         "why": explain(study, complete[0].number).text if complete else "",
         "planned": sum(int(row.params.get("epochs", row.epochs_trained)) for row in pruned),
         "audit": _audit(study, rows),
@@ -182,10 +184,11 @@ def _audit(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     others = [row for row in rows if row.state == "COMPLETE" and PRUNED_AT not in results[row.number]]
     objective = objective_of(study.user_attrs)
     best = max((row.value for row in others if row.value is not None), key=objective.gain, default=objective.worst)
-    missed = [row for row, _ in audited if row.value is not None and objective.is_better(row.value, best)]
+    rivals = [row for row, _ in audited if others and row.value is not None]
+    missed = [row for row in rivals if objective.is_better(row.value or 0.0, best)]
     found = max((row.value for row in missed if row.value is not None), key=objective.gain, default=best)
     loss = abs(found - best) if missed else 0.0
-    return {"trials": audited, "best_other": best if others else 0.0, "missed": missed, "loss": loss}
+    return {"trials": audited, "best_other": best if others else None, "missed": missed, "loss": loss}
 
 
 def _finals(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts | None:

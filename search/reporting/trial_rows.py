@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -17,9 +18,9 @@ Value: TypeAlias = float | str | None
 """A number, a text or nothing."""
 
 _NOT_SHOWN = ("params", "baselines")
-_SHORT = SHORT_NAMES | {"trial": "number", "time": "duration_s"}
+_SHORT = SHORT_NAMES | {"trial": "number", "time": "duration_s", "best": "best_epoch"}
 """Names that the leaderboard shows, of columns that have other names."""
-_VALUE = r"""'[^']*'|"[^"]*"|(?:(?!\sor\s)[^<>=])+?"""
+_VALUE = r"""'[^']*'|"[^"]*"|(?:(?!\s(?:or|and)\b)[^<>=])+?"""
 _CONDITION = re.compile(rf"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<sign>==|!=|<=|>=|<|>)\s*(?P<value>{_VALUE})\s*")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
@@ -60,6 +61,8 @@ def _test(rows: Sequence[TrialRow], part: str) -> Callable[[TrialRow], bool]:
         value = cell(row, name)
         if value is None or isinstance(value, str) != isinstance(wanted, str):
             return found["sign"] == "!="
+        if isinstance(value, float) and isinstance(wanted, float) and math.isclose(value, wanted):
+            value = wanted  # steps of a range add up to values such as 0.30000000000000004
         return compare(value, wanted)
 
     unlike = [isinstance(value, str) != isinstance(wanted, str) for value in known]

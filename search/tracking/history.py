@@ -14,6 +14,7 @@ from search.tracking.entries import LOST, MODEL_FILE, Epoch
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
 _ACTIVE, _ALL = 1, 3  # of MLflow's ViewType, whose import takes a second
 _MAX_RUNS = 1000  # MLflow's limit for one call
@@ -28,6 +29,20 @@ def all_pages(search: Callable[..., Any], *arguments: object) -> Iterator[Any]:
         token = page.token
         if not token:
             return
+
+
+def versions_with(client: MlflowClient, field: str, value: str) -> list[ModelVersion]:
+    """The versions of registered models whose name or tag has a value.
+
+    Args:
+        client: MLflow's client.
+        field: ``name`` or ``tags.KEY``.
+        value: Any text. MLflow's filters cannot escape a quote, so one with both kinds is looked for in all versions.
+    """
+    quote = next((quote for quote in "'\"" if quote not in value), None)
+    found = all_pages(client.search_model_versions, f"{field} = {quote}{value}{quote}" if quote else None)
+    key = field.removeprefix("tags.")
+    return [version for version in found if value == (version.name if field == "name" else version.tags.get(key))]
 
 
 def all_runs(

@@ -9,6 +9,9 @@ import time
 _TRIAL = "trial-"
 _FINALIST = "finalist-"
 
+TRAININGS = "train-"
+"""Begin of the names of single trainings, and of their experiments."""
+
 
 def trial_run_name(trial: int) -> str:
     """The run of a trial."""
@@ -53,4 +56,4 @@ def refit_ensemble_run_name(trial: int, epochs: int, n_seeds: int) -> str:
 
 def training_run_name() -> str:
     """A new name for the run of a single training."""
-    return f"train-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    return f"{TRAININGS}{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"

@@ -12,6 +12,7 @@ from pipelines.files.sources import stem_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, Task
 from search.spec.reading import checked_source, spec_from_dict
 from search.spec.study_spec import NOTHING, fitting_objective, settled
+from search.tracking.run_names import TRAININGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class TrainingSpec:
     @property
     def experiment(self) -> str:
         """Name of the experiment of all trainings on this source, such as ``train-digits``."""
-        return f"train-{stem_of(self.data.source)}"
+        return TRAININGS + stem_of(self.data.source)
 
     @property
     def task(self) -> Task:
@@ -97,7 +98,7 @@ def default_training(source: str | Path, **options: object) -> TrainingSpec:
     """
     source = checked_source(source)
     given = {name: value for name, value in options.items() if value is not None}
-    study = {"name": f"train-{stem_of(source)}", "seed": given.pop("seed", 0)}
+    study = {"name": TRAININGS + stem_of(source), "seed": given.pop("seed", 0)}
     names = [f.name for f in fields(Hyperparameters) if f.name in given]
     space = {name: given.pop(name) for name in names} or {"epochs": Hyperparameters().epochs}
     search = {"objective": given.pop("objective", None)}

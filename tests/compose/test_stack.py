@@ -28,6 +28,7 @@ source = "digits"
 folds = 1
 [space]
 width = {{ low = 64, high = 128 }}
+dropout = {{ low = 0.0, high = 0.5 }}
 epochs = 5
 batch_size = 32
 [search]
@@ -94,7 +95,8 @@ def test_a_model_is_evaluated_promoted_and_used_for_predictions(stack: Stack, cl
 def test_each_service_killed_in_the_middle_of_a_study(stack: Stack) -> None:
     """MLflow and PostgreSQL are killed during a search, then the search itself; the same command resumes it.
 
-    The budget cannot be used up before the kills, however fast the machine is; the last run gets one that it can reach.
+    Neither the budget nor the space can be used up before the kills, however fast the machine is; the last run gets a
+    budget that it can reach.
     """
     file = stack.folder / "data" / "killed.toml"
     file.write_text(STUDY.format(trials=ENDLESS))

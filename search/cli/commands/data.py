@@ -10,7 +10,7 @@ import typer
 
 import search
 from pipelines.config import DataConfig
-from pipelines.errors import InputError, SpecError, UnavailableError
+from pipelines.errors import InputError, NotFoundError, SpecError, UnavailableError
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import DATA, Dataset, Figure, FilePreset, Home, Like, argument, option, options_named
 from search.home import read_settings
@@ -66,6 +66,26 @@ def _draw_examples(config: DataConfig, folders: tuple[Path, ...], path: Path) ->
     display.message(f"wrote {path}")
 
 
+def _missing(source: str, target: str | None) -> str:
+    """The line on a source without a file yet; empty where it has one.
+
+    Raises:
+        DataError: No source has such a name.
+        SpecError: There is a target, but no table.
+    """
+    from pipelines.files.sources import SOURCES, is_table, locate
+
+    if target is not None and not is_table(source):
+        raise SpecError(f"--target: only tables have one, got {target!r} for {source}: give --source FILE.csv")
+
+    try:
+        if source not in SOURCES:
+            locate(source)
+    except NotFoundError as error:
+        return str(error)
+    return ""
+
+
 def init(
     path: Output = Path("study.toml"),
     source: Annotated[str, option("SOURCE", f"{DATA}.", None, "--source")] = "digits",
@@ -81,6 +101,7 @@ def init(
     from pipelines.files.sources import is_table
     from search.spec.defaults import DEFAULT_PRESET, PRESETS, study_template
 
+    missing = _missing(source, target)
     preset = preset or (DEFAULT_PRESET if is_table(source) else "classic")
     if preset not in PRESETS:
         raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {preset!r}")
@@ -96,5 +117,7 @@ def init(
     except OSError as error:
         raise UnavailableError(f"{path}: must be a new file, got {error.strerror}: choose another path") from error
     display.show([f"wrote {path}"], {"path": str(path)})
+    if missing:
+        display.message(missing)
     display.suggest(display.command("plan", path), "forecasts its time and memory")
     display.suggest(display.command("run", path), "searches", before="      ")

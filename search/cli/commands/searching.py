@@ -204,7 +204,9 @@ def _trained(result: StudyResult, counts: dict[str, int]) -> str:
     """The number of trials of the study, and of those that this run trained."""
     n_unfinished = len(result.rows) - sum(counts.values())
     unfinished = f", {n_unfinished} not finished" if n_unfinished else ""
-    done = ", ".join(f"{count} {name}" for name, count in counts.items()) + unfinished
+    n_diverged = sum(row.stop_reason == "diverged" for row in result.rows)
+    of = {"pruned": f" ({n_diverged} diverged)" if n_diverged else ""}
+    done = ", ".join(f"{count} {name}{of.get(name, '')}" for name, count in counts.items()) + unfinished
     if not result.n_trained:
         nothing = "no trial was finished" if result.interrupted else "nothing was trained"
         return f"{nothing}: the study has {done}"

@@ -34,8 +34,8 @@ def trials(
     study: Study,
     top: Top = None,
     sort: Annotated[str | None, option("[-]COLUMN", "Sort by a column or a hyperparameter; -: largest first.")] = None,
-    condition: Annotated[
-        str | None, option("CONDITION", 'Show the trials with "depth == 2".', None, "--filter")
+    conditions: Annotated[
+        list[str] | None, option("CONDITION", 'Show the trials with "depth == 2".', None, "--filter")
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, a column for each hyperparameter.")] = False,
     home: Home = None,
@@ -49,6 +49,7 @@ def trials(
     if as_csv and is_json():
         raise typer.BadParameter("--csv and --json: choose one of them")
     found = search.trials(study, home=home)
+    condition = " and ".join(conditions) if conditions else None
     kept = trial_rows.matching(found, condition) if condition is not None else found
     kept = trial_rows.ordered(kept, sort) if sort else kept
     if as_csv:

@@ -16,6 +16,7 @@ from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, LIKED, PRECISION, SPEC, VIRTUAL_SLOTS
 from search.storage.database import name_objective
 from search.storage.sharing import exclusive_access
+from search.tracking.run_names import TRAININGS
 
 
 def open_study(
@@ -63,14 +64,18 @@ def _settled(spec: StudySpec, rule: PrecisionRule, virtual_slots: int) -> dict[s
 
 
 def require_own_experiment(settings: Settings, name: str) -> None:
-    """Checks that a new study's name is not that of MLflow's experiment 0, whose artifacts lie outside the home.
+    """Checks that a new study's name is not that of an experiment with other runs.
 
-    Some of MLflow's databases do not tell upper case from lower case.
+    The artifacts of MLflow's experiment 0 lie outside the home. Some of MLflow's databases do not tell upper case from
+    lower case.
 
     Raises:
         SpecError: It is.
     """
-    if name.casefold() == "default" and name not in study_names(settings):
-        raise SpecError(
-            f"study.name: must not be MLflow's experiment Default, got {name!r}: choose another --study NAME"
-        )
+    rule = ""
+    if name.casefold() == "default":
+        rule = "must not be MLflow's experiment Default"
+    elif name.casefold().startswith(TRAININGS):
+        rule = f"must not begin with {TRAININGS}, as experiments of single trainings do"
+    if rule and name not in study_names(settings):
+        raise SpecError(f"study.name: {rule}, got {name!r}: choose another --study NAME")

@@ -62,7 +62,7 @@ def _best_so_far(study: StudyPoints, points: Points) -> list[tuple[int, float]]:
 
 def pruning(study: StudyPoints) -> Figure:
     """The number of trials pruned after each epoch."""
-    pruned = [point for point in study.points if point.row.state == "PRUNED"]
+    pruned = [point for point in study.points if point.row.state == "PRUNED" and point.row.stop_reason != "diverged"]
     if not pruned:
         raise TooFewTrialsError(f"The chart of pruned trials needs one; study {study.name} has pruned none so far.")
     counts = Counter(point.row.epochs_trained for point in pruned)

@@ -12,7 +12,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import TrialState, create_trial
 
 from search.reporting.charts.axes import Axis, ticks_of
-from search.reporting.charts.points import StudyPoints
+from search.reporting.charts.points import StudyPoints, TooFewTrialsError
 from search.reporting.charts.style import BLUE, BRIGHTNESS, GRAY, LEGEND, VERMILION, add_marked, beyond, new_figure
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def importances(study: StudyPoints) -> Figure:
     """Each hyperparameter's share of the difference between the best tenth of the trials and all of them (PedAnova)."""
     shares = _shares(study)
     note = f"Computed from {len(study.compared)} trials by PedAnova. {study.mark}".strip()
+    if not any(shares.values()):
+        raise TooFewTrialsError(f"Importances need trials of different values; those of study {study.name} are equal.")
     names = list(shares)[::-1]
     room = [0, 1.2 * max(shares.values())]  # for the text beside the longest bar
     axes = {

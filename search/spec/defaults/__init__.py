@@ -20,6 +20,8 @@ def _text(name: str) -> str:
 
 
 _WITHOUT_STARTS = "# Without a [[start]] the study begins with those of its preset for its data, for {} with these:"
+_TABLES = """tables (narrower ones where few
+# rows of classes are in folds, and without label_smoothing for a regression)"""
 _NAME = 'name = "digits"               #'
 _SOURCE = 'source = "digits"             #'
 _TARGET = '# target = "species"          #'
@@ -82,7 +84,7 @@ def study_template(
     remarks = [line.partition("#")[2] for line in f"[[start]]{start}".splitlines()]
     first, *others = preset_starts(preset, source)
     starts = "\n\n".join([_commented(first, remarks), *(_commented(other) for other in others)])
-    heading = _WITHOUT_STARTS.format("tables" if is_table(source) else "arrays")
+    heading = _WITHOUT_STARTS.format(_TABLES if is_table(source) else "arrays")
     return f"{head}\n[space]{dimensions}\n\n[search]{search}{heading}\n{starts}\n"
 
 

@@ -141,6 +141,15 @@ class TestInit:
         default = default_spec("wine.csv", target="quality")
         assert (spec.space, spec.start) == (default.space, default.start), "as run wine.csv without a file"
 
+    def test_a_file_that_is_not_there_yet_is_named_and_what_no_source_can_be_is_refused(self, tmp_path: Path) -> None:
+        answer = call("init", tmp_path / "own.toml", "--source", tmp_path / "later.csv", "--target", "y")
+        assert (answer.code, "no such file" in answer.err) == (0, True)
+        wrong = [("--source", "rows.txt"), ("--target", "y"), ("--source", "rows.npz", "--target", "y")]
+        for number, options in enumerate(wrong):
+            path = tmp_path / f"{number}.toml"
+            assert call("init", path, *options).code == 1
+            assert not path.exists()
+
     def test_it_never_overwrites(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.toml"
         path.write_text("mine")

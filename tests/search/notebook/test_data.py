@@ -40,15 +40,16 @@ def test_a_frame_is_searched_and_predicted(tmp_path: Path) -> None:
 
 def test_equal_data_is_the_same_file_and_other_data_is_refused(tmp_path: Path) -> None:
     for arguments in ({"frame": FRAME}, {"x": ROWS, "y": LABELS}):
-        first = search.save_data("mine", **arguments, home=tmp_path)
+        name = "-".join(["mine", *arguments])
+        first = search.save_data(name, **arguments, home=tmp_path)
         content = Path(first).read_bytes()
-        assert search.save_data("mine", **arguments, home=tmp_path) == first
+        assert search.save_data(name, **arguments, home=tmp_path) == first
         assert Path(first).read_bytes() == content
         other = {key: values[:50] for key, values in arguments.items()}
         with pytest.raises(InputError, match="must hold the same data, got other"):
-            search.save_data("mine", **other, home=tmp_path)
+            search.save_data(name, **other, home=tmp_path)
         assert Path(first).read_bytes() == content
-    assert sorted(path.name for path in (tmp_path / "datasets").iterdir()) == ["mine.npz", "mine.parquet"]
+    assert sorted(path.name for path in (tmp_path / "datasets").iterdir()) == ["mine-frame.parquet", "mine-x-y.npz"]
 
 
 def test_arrays_keep_their_values(tmp_path: Path) -> None:
@@ -67,9 +68,13 @@ def test_arrays_keep_their_values(tmp_path: Path) -> None:
         ("none", {}, r"save_data\('none'\): needs a frame, or arrays"),
         ("both", {"frame": FRAME, "x": ROWS}, r"save_data\('both'\): needs a frame, or arrays"),
         ("array", {"frame": ROWS}, "frame: must be a pandas frame, got ndarray"),
-        ("mixed", {"frame": pd.DataFrame({"a": [1, "b"]})}, r"frame: each column must hold values of one kind \(.*'b'"),
+        ("mixed", {"frame": pd.DataFrame({"a": [1, "b"]})}, r"frame: each column must hold .*'b'"),
         ("twice", {"frame": pd.DataFrame([[1, 2]], columns=["a", "a"])}, "Duplicate column names found"),
         ("objects", {"x": np.array(["a", None], dtype=object)}, "x: must hold numbers or texts, got None"),
+        ("intervals", {"frame": pd.DataFrame({"range": pd.cut(FRAME["area"], 3)})}, "frame: each column must hold"),
+        ("surrogate", {"frame": pd.DataFrame({"a": ["\ud800"]}, dtype=object)}, "frame: each column must hold"),
+        ("masked", {"x": np.ma.masked_array(ROWS, mask=ROWS > 0)}, "x: must have no masked values"),
+        (5, {"frame": FRAME}, "name: must be .* got 5"),
         ("ragged", {"x": [[1, 2], [3]]}, "x: must be an array"),
     ],
 )
@@ -100,3 +105,10 @@ def test_arrays_of_different_lengths_are_refused_and_leave_no_file(tmp_path: Pat
         with pytest.raises(DataError, match=rf"x{end} and y{end}: must have a row for each label"):
             search.save_data("mine", **{f"x{end}": ROWS, f"y{end}": LABELS[:10]}, home=tmp_path)
     assert not list(tmp_path.glob("datasets/*"))
+
+
+def test_a_frame_and_arrays_do_not_share_a_name(tmp_path: Path) -> None:
+    search.save_data("mine", FRAME, home=tmp_path)
+    with pytest.raises(InputError, match=r"mine\.parquet: must hold the same data, got other"):
+        search.save_data("mine", x=ROWS, y=LABELS, home=tmp_path)
+    assert [path.name for path in (tmp_path / "datasets").iterdir()] == ["mine.parquet"]

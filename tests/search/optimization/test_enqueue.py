@@ -254,3 +254,20 @@ def test_time_that_is_used_up_is_said(settings: Settings, spec: StudySpec) -> No
     study = begun(settings, replace(spec, trials=None, timeout_s=30.0))
     study.set_user_attr(ELAPSED, 30.5)
     assert not search.enqueue(spec.name, VALUES, home=settings.home).has_budget
+
+
+def test_a_configuration_that_the_budget_has_no_room_for_is_said(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, replace(spec, trials=4))
+    rooms = [
+        search.enqueue(spec.name, VALUES | {"width": w}, home=settings.home).has_budget for w in ("30", "31", "33")
+    ]
+    assert rooms == [True, True, False]
+
+
+def test_what_the_space_fixes_is_shown_while_it_waits(settings: Settings, spec: StudySpec) -> None:
+    begun(settings, spec)
+    search.enqueue(spec.name, VALUES, home=settings.home)
+    rows = {row.number: row for row in search.trials(spec.name, home=settings.home)}
+    fixed = {name: value for name, value in spec.space.to_json().items() if not isinstance(value, list | dict)}
+    assert fixed
+    assert fixed.items() <= rows[2].params.items()

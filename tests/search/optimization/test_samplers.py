@@ -212,3 +212,15 @@ def test_a_twin_is_a_finished_trial_with_the_same_configuration() -> None:
     assert found is not None
     assert found.number == 2, "one that failed says nothing of the configuration"
     assert duplicate_of(study.trials, SMALL, {"depth": 2, "width": 32}) is None
+
+
+def test_a_space_is_not_exhausted_while_a_configuration_waits() -> None:
+    """Such as one whose training failed, and which was enqueued again."""
+    spec = make_spec(space=TWELVE)
+    study = make_study(spec)
+    for _ in range(12):
+        trial, params = ask(spec, study)
+        study.tell(trial, None, TrialState.FAIL)
+    assert is_exhausted(study, TWELVE)
+    study.enqueue_trial(params)
+    assert not is_exhausted(study, TWELVE)

@@ -230,3 +230,9 @@ def test_mlflow_serves_rows_without_a_text_and_of_categories(animals: Path):
     assert np.array_equal(loaded.predict(categories), loaded.predict(rows))
     with pytest.raises(MlflowException, match=r"missing inputs.*colour"):
         loaded.predict(rows.drop(columns="colour"))
+
+
+def test_mlflow_serves_no_rows_with_one_line(animals: Path):
+    # The model brings a copy of the package, whose exceptions are other classes.
+    with pytest.raises(Exception, match="rows: must hold rows to predict, got none"):
+        pyfunc(animals, "animals").predict(animals_table()[:0].drop(columns="species"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import STUDY, call
 
 import search
-from pipelines.errors import NotFoundError, UnavailableError
+from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.finals.tested_models import models_tested_on
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
@@ -75,3 +76,30 @@ def test_nothing_is_deleted_without_an_answer(home: Path) -> None:
     assert answer.code == 2
     assert "nothing was deleted" in answer.err
     assert len(search.trials("weak", home=home)) == 1
+
+
+@pytest.mark.parametrize("name", ["O'Neil", 'the "best"', 'O\'Neil "Jim"'])
+def test_a_promoted_study_stays_whatever_its_name(home: Path, name: str) -> None:
+    """MLflow's filters cannot escape a quote."""
+    search.rename_study("strong", name, home=home)
+    for _ in range(2):
+        assert search.promote(name, model=f"m {name}", home=home).version == 1
+    with pytest.raises(UnavailableError, match="must have no version of a registered model"):
+        search.delete_study(name, home=home)
+    search.rename_study(name, "renamed", home=home)
+    assert [row.study for row in search.models(home=home)] == ["renamed"]
+    assert search.predict(f"m {name}", np.zeros((1, 8, 8)), home=home).version == 1
+
+
+def test_an_experiment_that_was_deleted_elsewhere_goes_with_its_files(home: Path) -> None:
+    client = connect(read_settings(home))
+    [row] = search.trials("weak", home=home)
+    client.delete_experiment(client.get_experiment_by_name("weak").experiment_id)
+    search.delete_study("weak", home=home)
+    assert not [path for path in home.glob(f"artifacts/**/{row.run_id}/**/*") if path.is_file()]
+    assert client.get_experiment_by_name("weak") is None
+
+
+def test_a_study_does_not_share_the_experiment_of_single_trainings(home: Path) -> None:
+    with pytest.raises(SpecError, match="must not begin with train-, as experiments of single trainings"):
+        search.run_study(search.default_spec("digits", name="train-digits", trials=1), home=home)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 from recorded_trials import BEGIN, record, trial_of
 
@@ -219,3 +220,23 @@ def test_a_study_whose_values_are_all_the_same_is_drawn() -> None:
 def test_too_few_trials_is_an_error_of_one_line() -> None:
     with pytest.raises(TooFewTrialsError, match="need 5 complete or pruned trials"):
         CHARTS["contour"](study_points(record(3, 3)))
+
+
+def test_values_that_are_all_equal_have_no_importances() -> None:
+    study = optuna.create_study(direction="maximize")
+    distributions = {"width": IntDistribution(1, 40)}
+    for width in range(1, 21):
+        given = {"params": {"width": width}, "distributions": distributions, "intermediate_values": {1: 0.5}}
+        study.add_trial(create_trial(value=0.5, **given))
+    made = study_charts(study)
+    assert made.missing["importances"].startswith("Importances need trials of different values")
+
+
+def test_a_trial_that_diverged_was_not_pruned() -> None:
+    study = optuna.create_study(direction="maximize")
+    diverged = create_trial(
+        state=TrialState.PRUNED, intermediate_values={1: 0.5}, user_attrs={RESULT: {"stop_reason": "diverged"}}
+    )
+    study.add_trials([diverged, create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.5, 2: 0.6})])
+    [bars] = study_charts(study).documents["pruning"]["data"]
+    assert (bars["x"], bars["y"]) == ([2], [1])

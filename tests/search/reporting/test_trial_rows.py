@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from screens import ROWS
@@ -75,8 +76,22 @@ def test_csv_has_a_column_for_each_hyperparameter() -> None:
 
 
 @pytest.mark.parametrize(
-    "condition", ["depth == 1 or depth == 2", "value == nothing", "depth == one", "depth != one", "optimizer == 3"]
+    "condition",
+    [
+        "depth == 1 or depth == 2",
+        "value == nothing",
+        "depth == one",
+        "depth != one",
+        "optimizer == 3",
+        "value > 0.9 and",
+    ],
 )
 def test_what_no_trial_could_meet_is_refused(condition: str):
     with pytest.raises(InputError, match="--filter: "):
         matching(ROWS, condition)
+
+
+@pytest.mark.parametrize(("sign", "kept"), [("==", True), ("<=", True), (">=", True), ("!=", False), ("<", False)])
+def test_the_steps_of_a_range_are_the_numbers_that_people_write(sign: str, kept: bool):
+    row = replace(ROWS[0], params=ROWS[0].params | {"dropout": 0.1 + 0.2})
+    assert bool(matching([row], f"dropout {sign} 0.3")) == kept

@@ -149,6 +149,6 @@ def test_a_study_file_for_data_of_ones_own(preset: str) -> None:
     assert spec.like == ["a"]
     default = default_spec("my wine.csv", preset=preset)
     assert (spec.space, spec.start) == (default.space, default.start)
-    _, starts = text.split("for tables with these:\n")
+    _, starts = text.split("for a regression) with these:\n")
     written = tomllib.loads(starts.replace("\n# ", "\n").removeprefix("# "))["start"]
     assert written == preset_starts(preset, "my wine.csv")
