@@ -78,7 +78,7 @@ _NETWORK_OPTIONS = {
 }
 _GROUPS = {"data": _DATA_OPTIONS, "network": _NETWORK_OPTIONS}
 _NOT_TEXT: dict[str, type] = {"folds": int, "weight_decay": float}
-"""Beside those whose value where they are not named has the type."""
+"""The types of options that ``UNNAMED`` does not tell."""
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

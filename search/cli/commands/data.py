@@ -77,7 +77,6 @@ def _missing(source: str, target: str | None) -> str:
 
     if target is not None and not is_table(source):
         raise SpecError(f"--target: only tables have one, got {target!r} for {source}: give --source FILE.csv")
-
     try:
         if source not in SOURCES:
             locate(source)

@@ -79,7 +79,7 @@ def study_template(
     n_comments = next(place for place, line in enumerate(lines) if line.startswith("# "))
     chosen = f'preset = "{preset}"'.ljust(30) + "# its dimensions; a line below replaces one of them or adds one"
     dimensions = "\n".join([*lines[:n_comments], chosen, *lines[n_comments:]])
-    dimensions = dimensions.replace("# A line left out is", "# The default of a dimension that neither names is")
+    dimensions = dimensions.replace("# A line left out is", "# A dimension that neither names is")
     search, start, _ = rest.split("[[start]]")
     remarks = [line.partition("#")[2] for line in f"[[start]]{start}".splitlines()]
     first, *others = preset_starts(preset, source)
