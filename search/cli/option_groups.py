@@ -1,4 +1,4 @@
-"""Groups of options: those that say how data is read, and the further hyperparameters of a network."""
+"""Groups of options that several commands have: on data, of a network, and those that a command names itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Annotated, TypeAlias, get_args
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 import typer
 
@@ -76,23 +76,30 @@ _NETWORK_OPTIONS = {
     "flip": _of_network(None, "Mirror pictures at random in training.", "flip"),
     "embedding": _of_network(one_of(Embedding), "Embedding of the numeric columns of a table.", "embedding"),
 }
-_GROUPS = {"data": _DATA_OPTIONS, "network": _NETWORK_OPTIONS}
+_GROUPS: dict[str, Mapping[str, object]] = {"data": _DATA_OPTIONS, "network": _NETWORK_OPTIONS}
 _NOT_TEXT: dict[str, type] = {"folds": int, "weight_decay": float}
 """The types of options that ``UNNAMED`` does not tell."""
 
 
-def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+def with_option_groups(
+    command: Callable[..., None] | None = None, /, **own: Mapping[str, object]
+) -> Callable[..., Any]:
     """Adds groups of options to a command.
 
     Its parameters ``data`` and ``network`` get those that were typed, and its errors name them as they were typed.
+
+    Args:
+        command: The command.
+        **own: Further groups by the parameter that gets them, each the annotations of its options by key.
     """
+    if command is None:
+        return functools.partial(with_option_groups, **own)
     signature = inspect.signature(command, eval_str=True)
+    groups = {group: options for group, options in (_GROUPS | own).items() if group in signature.parameters}
     parameters = []
     for parameter in signature.parameters.values():
-        given = [_parameter(name, made) for name, made in _GROUPS.get(parameter.name, {}).items()] or [parameter]
+        given = [_parameter(name, made) for name, made in groups.get(parameter.name, {}).items()] or [parameter]
         parameters += [found.replace(kind=inspect.Parameter.KEYWORD_ONLY) for found in given]
-
-    groups = {group: options for group, options in _GROUPS.items() if group in signature.parameters}
 
     @functools.wraps(command)
     def with_groups(**given: object) -> None:
@@ -111,7 +118,7 @@ def _typed(values: GroupedOptions) -> GroupedOptions:
 
 def _parameter(name: str, made: object) -> inspect.Parameter:
     kind = _NOT_TEXT.get(name, type(UNNAMED.get(name, "")))
-    annotation = Annotated[kind | None, made]  # type: ignore[valid-type]
+    annotation: Any = made if get_origin(made) is Annotated else Annotated[kind | None, made]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

@@ -110,6 +110,7 @@ Trials = Annotated[
 Timeout = Annotated[
     float | None,
     typer.Option(
+        "--timeout",
         metavar="S",
         parser=duration_s,
         help="Budget in seconds, or as 15m or 1h30m, over all runs.",
@@ -124,7 +125,9 @@ Objective = Annotated[
 ]
 ClassWeight = Annotated[str | None, option(one_of(_Weights), "Weights of the classes in the loss.", "none")]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
-Workers = Annotated[int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core")]
+Workers = Annotated[
+    int | None, option("N", "Trials that train at the same time.", "one per GPU, else one per core", "--workers")
+]
 Precision = Annotated[
     str | None,
     option(one_of(AskedPrecision), "Precision of matrix products in training.", "auto, by processor and sizes"),
@@ -134,6 +137,19 @@ Preset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong; classic f
 FilePreset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong for tables, classic for arrays", "--preset")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
 Seed = Annotated[int | None, option("N", "Seed of every random choice.", 0)]
+SETTINGS = {
+    "name": Name,
+    "trials": Trials,
+    "timeout_s": Timeout,
+    "slots": Workers,
+    "gpus": Gpus,
+    "precision": Precision,
+    "preset": Preset,
+    "seed": Seed,
+    "objective": Objective,
+    "class_weight": ClassWeight,
+}
+"""Options of ``plan`` and ``run``, by their key in the study file."""
 KeepModels = Annotated[
     int | None, option("N", "Keep the model files of the best N trials, delete the others.", "the study's, else all")
 ]

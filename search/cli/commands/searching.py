@@ -27,19 +27,10 @@ _TOP = 10
 _STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 
 
-@with_option_groups
+@with_option_groups(settings=options.SETTINGS)
 def plan(
     study: options.StudyOrSource,
-    name: options.Name = None,
-    trials: options.Trials = None,
-    timeout: options.Timeout = None,
-    workers: options.Workers = None,
-    gpus: options.Gpus = None,
-    precision: options.Precision = None,
-    preset: options.Preset = None,
-    seed: options.Seed = None,
-    objective: options.Objective = None,
-    class_weight: options.ClassWeight = None,
+    settings: GroupedOptions = NOTHING,
     data: GroupedOptions = NOTHING,
     home: Home = None,
 ) -> None:
@@ -47,9 +38,7 @@ def plan(
 
     Example: mlp-search plan study.toml --workers 2
     """
-    given = {"preset": preset, "name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
-    given |= {"slots": workers, "gpus": gpus, "precision": precision}
-    spec = _read(study, home, objective=objective, class_weight=class_weight, **given)
+    spec = _read(study, home, **settings, **data)
     from search.workers.start import prepare_pool
 
     prepare_pool("local")  # another process imports TensorFlow, while this one imports what forecasts
@@ -64,20 +53,11 @@ def plan(
     display.show(display.forecast_tables(forecast.spec or spec, forecast), document)
 
 
-@with_option_groups
+@with_option_groups(settings=options.SETTINGS)
 def run(
     study: options.StudyOrSource,
-    name: options.Name = None,
-    trials: options.Trials = None,
-    timeout: options.Timeout = None,
-    workers: options.Workers = None,
-    gpus: options.Gpus = None,
-    precision: options.Precision = None,
+    settings: GroupedOptions = NOTHING,
     pool: options.Pool = "local",
-    preset: options.Preset = None,
-    seed: options.Seed = None,
-    objective: options.Objective = None,
-    class_weight: options.ClassWeight = None,
     auto: options.Auto = False,
     like: options.Like = None,
     keep_models: options.KeepModels = None,
@@ -88,10 +68,8 @@ def run(
 
     Example: mlp-search run digits --trials 20
     """
-    given = {"preset": preset, "name": name, "trials": trials, "timeout_s": timeout, "seed": seed, **data}
-    given |= {"slots": workers, "gpus": gpus, "precision": precision}
-    given |= {"budget": "auto" if auto else None, "like": like or None, "keep_models": keep_models}
-    spec = _read(study, home, objective=objective, class_weight=class_weight, **given)
+    own = {"budget": "auto" if auto else None, "like": like or None, "keep_models": keep_models}
+    spec = _read(study, home, **settings, **data, **own)
     from search.workers.start import prepare_pool
 
     prepare_pool(pool)  # another process imports TensorFlow, while this one imports what searches
