@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,8 @@ from search.finals.selection import EverySeed
 
 BUDGET = 16
 MARKS = (8, 16, 32, 48, 64)
-CLOCK_SLOTS, CLOCK_BUDGETS = 8, (16, 17, 18)
-"""Slots of the virtual clock of a new study, and the trainings with which it is replayed."""
+CLOCK_SLOTS = 8
+"""Slots of the virtual clock of a new study."""
 
 N_CURVES = 11
 """Datasets of LCBench that are replayed, every third one; starts are learned from the other ones of them."""
@@ -134,28 +134,40 @@ def replay_curves(place: int) -> list[Found]:
     chosen, others = curves()[place], [other for i, other in enumerate(curves()) if i != place]
     found = []
     learned = learned_from_curves(others, 4)
-    for name, starts, n, virtual_slots in (
-        ("ours", learned, BUDGET, 0),
-        *(("ours, on the clock", learned, budget, CLOCK_SLOTS) for budget in CLOCK_BUDGETS),
-        ("ours, no starts", [], BUDGET, 0),
-    ):
-        with replay_home() as settings:
-            study = search(make_spec(chosen, n, place, starts), chosen, 0, settings, virtual_slots)
-        epochs = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
-        found.append(Found(f"{name} {n}", chosen.name, 100 * study.best_value, epochs=epochs))
+    for name, starts in (("ours", learned), ("ours, no starts", [])):
+        found.append(search_curves(chosen, place, f"{name} {BUDGET}", starts))
     for name, sampler in (("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler)):
         best = plain_search(chosen, MARKS[3], sampler(seed=place))
         found += [Found(f"{name} {n}", chosen.name, 100 * best[n - 1], epochs=52 * n) for n in (BUDGET, MARKS[3])]
     return found
 
 
-def replay_all(n_repetitions: int, n_processes: int, on_clock: Sequence[int] = ()) -> tuple[list[Found], list[Found]]:
-    """Every policy on every table, some times each; and on datasets of LCBench, where that is there."""
+def search_curves(
+    chosen: Curves,
+    seed: int,
+    name: str,
+    starts: Sequence[Hyperparameters],
+    budget: int = BUDGET,
+    virtual_slots: int = 0,
+) -> Found:
+    """One search of ours on a dataset of LCBench."""
+    with replay_home() as settings:
+        study = search(make_spec(chosen, budget, seed, starts), chosen, 0, settings, virtual_slots)
+    epochs = sum(len(trial.intermediate_values) for trial in study.get_trials(deepcopy=False))
+    return Found(name, chosen.name, 100 * study.best_value, epochs=epochs)
+
+
+def replay_tables(replay: Callable[[int, int], list[Found]], n_repetitions: int, n_processes: int) -> list[Found]:
+    """The searches of a replay, which takes a number and the place of a table: every table, some times each."""
     tables()  # forked processes share them
     jobs = list(itertools.product(range(n_repetitions), range(len(tables()))))
     with ProcessPoolExecutor(n_processes) as pool:
-        replay = partial(replay_table, on_clock=on_clock)
-        of_tables = list(itertools.chain(*pool.map(replay, *zip(*jobs, strict=True), chunksize=4)))
+        return list(itertools.chain(*pool.map(replay, *zip(*jobs, strict=True), chunksize=4)))
+
+
+def replay_all(n_repetitions: int, n_processes: int) -> tuple[list[Found], list[Found]]:
+    """Every policy on every table, some times each; and on datasets of LCBench, where that is there."""
+    of_tables = replay_tables(replay_table, n_repetitions, n_processes)
     try:
         curves()
     except MissingDataError as error:
@@ -210,14 +222,11 @@ def show(rows: dict[str, dict[str, float]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=25, help="of each policy on each of the eight tables")
-    parser.add_argument(
-        "--clock", action="store_true", help=f"HPOBench on the clock too, with {CLOCK_BUDGETS} trainings"
-    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=RESULTS / "policy.json")
     given = parser.parse_args()
     began = time.perf_counter()
-    of_tables, of_curves = replay_all(given.repetitions, given.processes, CLOCK_BUDGETS if given.clock else ())
+    of_tables, of_curves = replay_all(given.repetitions, given.processes)
     document: dict[str, object] = {"machine": machine(), "load": os.getloadavg()[0], "options": options(given)}
     document |= {"hpobench": means(of_tables), "lcbench": means(of_curves)}
     policies = tuple(dict.fromkeys(each.policy for each in of_tables if each.expected is not None))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.optimization.seeds import audit_seed
@@ -95,6 +97,27 @@ def as_of(trial: FrozenTrial, judged: Sequence[int], epochs: int) -> FrozenTrial
     now = {key: trial.system_attrs.get(key) for key in (f"{RUNG}{number}" for number in range(len(judged)))}
     later = {key for key, epoch in zip(now, judged, strict=True) if epoch > epochs or values.get(epoch) != now[key]}
     earlier.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in later}
+    return earlier
+
+
+def best_so_far(trial: FrozenTrial, shown: Sequence[int], epochs: int, direction: StudyDirection) -> FrozenTrial | None:
+    """A trial as if it were complete with the best value that it had shown after so many epochs; None before the first.
+
+    Args:
+        trial: The trial as it is now.
+        shown: Its ``shown_epochs``.
+        epochs: The number of epochs.
+        direction: Of the study.
+    """
+    reports, rungs = trial.intermediate_values, trial.system_attrs
+    # Of a trial of another process only the rungs are known while it trains.
+    values = [reports.get(e, rungs.get(f"{RUNG}{n}", math.nan)) for n, e in enumerate(shown) if e <= epochs]
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return None
+    earlier = copy.copy(trial)
+    best = max(known) if direction == StudyDirection.MAXIMIZE else min(known)
+    earlier.state, earlier.values = TrialState.COMPLETE, [best]
     return earlier
 
 

@@ -11,7 +11,15 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.devices.work import NOMINAL_ONCE_US, Shape
 from search.home.settings import Settings
-from search.optimization.pruners import as_of, forget_last_rung, is_audited, judged_epochs, last_judged, shown_epochs
+from search.optimization.pruners import (
+    as_of,
+    best_so_far,
+    forget_last_rung,
+    is_audited,
+    judged_epochs,
+    last_judged,
+    shown_epochs,
+)
 from search.optimization.studies import is_begun
 from search.scheduling.clock.virtual_clock import Course, VirtualClock
 from search.spec.study_spec import StudySpec
@@ -114,6 +122,20 @@ class TrialClock:
         """The trials that had ended by a time; another program's always had."""
         trials = self._study.get_trials(deepcopy=False)
         return [trial for trial in trials if trial.state.is_finished() and self._had_ended(trial.number, time)]
+
+    def seen(self, time: int) -> list[FrozenTrial]:
+        """The trials that had ended by a time; and as complete, with the best value so far, those at a rung by then.
+
+        Without the latter a sampler would know least of the trials that train longest, which are the best ones.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        seen = (trial if self._had_ended(trial.number, time) else self._so_far(trial, time) for trial in trials)
+        return [trial for trial in seen if trial is not None and trial.state.is_finished()]
+
+    def _so_far(self, trial: FrozenTrial, time: int) -> FrozenTrial | None:
+        course = self._clock.courses[trial.number]
+        shown = shown_epochs(self._study.pruner, trial.number, course.last)
+        return best_so_far(trial, shown, course.epochs_by(time), self._study.direction)
 
     def _had_ended(self, number: int, time: int) -> bool:
         return number not in self._clock.courses or self._clock.has_ended(number, time)

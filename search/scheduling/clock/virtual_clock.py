@@ -3,7 +3,7 @@
 A study has a fixed number of virtual slots. Trials begin in the order of their numbers, each in the first virtual slot
 that is free. Everything that a trial depends on is defined on this clock:
 
-* Its configuration is drawn from the trials that had ended when it began.
+* Its configuration is drawn from the trials that had ended when it began, and from what others had reported by then.
 * Where it is pruned depends on what trials of lower numbers had reported when it was judged, a fixed time after its
   own report.
 
@@ -107,7 +107,7 @@ class VirtualClock:
         return {number: course for number, course in self._active.items() if course.end is None}
 
     def next_start(self) -> int | None:
-        """The start of the next trial; None while it, or the trials that have ended by then, are not known."""
+        """The start of the next trial; None while it, or what others have ended or reported by then, is not known."""
         self._forget_ended()
         courses = self._active.values()
         ended = [course.earliest_end for course in courses if course.end is not None]
@@ -117,7 +117,8 @@ class VirtualClock:
             start = min(ended)
         else:
             return None
-        return start if all(c.earliest_end > start for c in courses if c.end is None) else None
+        in_training = [course for course in courses if course.end is None]
+        return start if all(min(c.earliest_end, c.next_shown) > start for c in in_training) else None
 
     def _forget_ended(self) -> None:
         over = [n for n, c in self._active.items() if c.end is not None and c.earliest_end <= self._frontier]

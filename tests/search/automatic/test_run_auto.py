@@ -143,9 +143,9 @@ def test_what_a_larger_budget_has_left_is_shared_as_a_new_one(budget: int) -> No
 
 def test_finals_that_were_planned_and_not_trained_are_not_counted(home: Path) -> None:
     """Ctrl-C at the first finalist, and then a larger budget."""
-    spec = small_spec("interrupted", trials=8, width={"low": 8, "high": 32}, epochs=1)
+    spec = small_spec("interrupted-finals", trials=8, width={"low": 8, "high": 32}, epochs=1)
     search.run_study(replace(searching(spec), budget=None), home=home)
-    study = load_writable_study(read_settings(home), "interrupted")
+    study = load_writable_study(read_settings(home), spec.name)
     known = {"budget": [8, None], "searched": [4, None], "trained": 4, "sizes": [2, 1, 1], "reason": "as said"}
     study.set_user_attr(CHANGED_OVER, known)
     result = search.run_automatically(replace(spec, trials=16), home=home)

@@ -8,18 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
 from scripted_pool import LOST, ScriptedPool
 from world import World, interrupt_after, states
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
+from search.devices.work import Shape
+from search.optimization.pruners import best_so_far
 from search.optimization.studies import as_recorded, open_study
-from search.scheduling.clock.trial_clock import virtual_slots_of
+from search.scheduling.clock.trial_clock import TrialClock, virtual_slots_of
 from search.spec.dimensions import Choice, Range
 from search.spec.reading import override
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import VIRTUAL_SLOTS
+from search.storage.attributes import RUNG, VIRTUAL, VIRTUAL_SLOTS
 from search.workers.pool import Event
 from search.workers.tasks import Task
 
@@ -98,6 +102,38 @@ def test_interruptions_and_lost_workers_change_nothing(world: World, alone: dict
     world.search(spec, Shuffled(2, 2, lossy), interrupt_after(20), virtual_slots=4)
     world.search(spec, Shuffled(4, 3, lossy), virtual_slots=4)
     assert figures(world, spec) == alone["asha"]
+
+
+def test_a_sampler_sees_what_trials_in_training_have_reached(world: World) -> None:
+    spec = make(world, pruner="asha", sampler="tpe", start=(Hyperparameters(width=64, depth=2, epochs=9),))
+    world.search(spec, ScriptedPool(1, curve), virtual_slots=4)
+    study = open_study(world.settings, spec, "f00d", virtual_slots=4)
+    clock, start = TrialClock(spec, study, Shape(1000, 64, 10)), study.get_trials(deepcopy=False)[0]
+    began, once, epoch = start.user_attrs[VIRTUAL]
+
+    def seen(epochs: int) -> float | None:
+        by_number = {trial.number: trial for trial in clock.seen(began + once + epochs * epoch)}
+        assert all(trial.state.is_finished() for trial in by_number.values())
+        return by_number[0].value if 0 in by_number else None
+
+    reported = start.intermediate_values
+    assert seen(0) is None
+    assert seen(1) == seen(2) == reported[1], "the rungs of 9 epochs are after 1 and 3 of them"
+    assert seen(3) == seen(8) == max(reported[1], reported[3])
+    assert seen(9) == start.value
+    assert 0 not in {trial.number for trial in clock.past(began + once + 8 * epoch)}
+
+
+def test_a_rung_of_another_process_counts_without_its_reports() -> None:
+    trial = create_trial(state=TrialState.RUNNING, system_attrs={f"{RUNG}0": 0.4, f"{RUNG}1": 0.3})
+    for epochs, direction, value in ((1, "MAXIMIZE", 0.4), (3, "MAXIMIZE", 0.4), (3, "MINIMIZE", 0.3)):
+        seen = best_so_far(trial, (1, 3), epochs, StudyDirection[direction])
+        assert seen is not None
+        assert (seen.state, seen.value) == (TrialState.COMPLETE, value)
+    assert best_so_far(trial, (1, 3), 0, StudyDirection.MAXIMIZE) is None
+    without = create_trial(state=TrialState.RUNNING, intermediate_values={1: float("nan")})
+    assert best_so_far(without, (1, 3), 3, StudyDirection.MAXIMIZE) is None
+    assert best_so_far(trial, (), 3, StudyDirection.MAXIMIZE) is None, "without a pruner there are no rungs"
 
 
 def test_without_the_clock_each_trial_uses_what_is_known(world: World) -> None:

@@ -56,7 +56,7 @@ class Search:
         if number == N_TRIALS or start is None:
             return
         past = tuple((n, c.end) for n, c in self.clock.courses.items() if self.clock.has_ended(n, start))
-        drawn = random.Random(hash((number, past)))
+        drawn = random.Random(hash((number, past, tuple(self.seen(n, start) for n in range(number)))))
         last = drawn.randint(1, 9)
         judged = sorted(drawn.sample(range(1, last), min(last - 1, 3)))
         never = drawn.random() < 0.2
@@ -94,7 +94,7 @@ class Search:
             course.continued = epoch
 
     def seen(self, number: int, time: int) -> object:
-        """What the pruner of a later trial sees: how many of the shown epochs, and whether it has ended."""
+        """What a later trial's pruner and sampler see: how many of the shown epochs, and whether it has ended."""
         course = self.clock.courses[number]
         epochs = course.end if self.clock.has_ended(number, time) else course.epochs_by(time)
         shown = [epoch for epoch in course.shown if epoch <= (epochs or 0)]
@@ -130,10 +130,19 @@ def test_the_first_trials_begin_together_and_the_next_one_where_the_first_ends()
     assert clock.next_start() is None
     clock.courses[1].end = 1  # at 20, while the other one may have ended at 10
     assert clock.next_start() is None
-    clock.courses[0].continued = 1  # it was not pruned, and ends at 30
+    clock.courses[0].reported = clock.courses[0].continued = 1  # it was not pruned, and ends at 30
     assert clock.next_start() == 20
     assert clock.has_ended(1, 20)
     assert not clock.has_ended(0, 20)
+
+
+def test_the_next_trial_waits_for_reports_of_trials_that_are_never_pruned() -> None:
+    clock = VirtualClock(2)
+    clock.add(0, Course(0, 10, 9, [], [1, 3]))
+    clock.add(1, Course(0, 10, 2, end=2))
+    assert clock.next_start() is None, "its configuration is drawn from the report of trial 0 at 10"
+    clock.courses[0].reported = 1
+    assert clock.next_start() == 20, "the next one is at 30"
 
 
 @pytest.mark.parametrize(("reported", "delay", "known"), [(0, 0, False), (1, 0, True), (0, -6, True), (0, 6, False)])
