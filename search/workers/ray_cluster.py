@@ -20,6 +20,8 @@ import ray
 from ray.autoscaler.sdk import request_resources
 
 _ANSWER_S = 5.0
+# Ray does not say that a cluster refused a token, or wanted one.
+_TOKENS = ": if it checks tokens, set RAY_AUTH_MODE=token, with its token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
 
 
 def connect(address: str | None, n_cores: int | None) -> None:
@@ -37,9 +39,12 @@ def connect(address: str | None, n_cores: int | None) -> None:
     options = {"address": address} if address else {"address": "local", "num_cpus": n_cores}
     try:
         ray.init(**options, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        place = f"RAY_ADDRESS: cannot join the Ray cluster at {address}" if address else "cannot start Ray"
-        raise UnavailableError(f"{place}: {' '.join(str(error).split())}") from error
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        reason = " ".join(str(error).split())
+        if not address:
+            raise UnavailableError(f"cannot start Ray: {reason}") from error
+        advice = _TOKENS if isinstance(error, ConnectionError) else ""
+        raise UnavailableError(f"RAY_ADDRESS: cannot join the Ray cluster at {address}: {reason}{advice}") from error
 
 
 def _require_answer(address: str) -> None:

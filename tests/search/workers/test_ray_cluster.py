@@ -187,6 +187,19 @@ def test_a_port_out_of_range_is_refused_also_where_its_remainder_answers() -> No
                 ray_cluster.connect(f"127.0.0.1:{wrong}", None)
 
 
+def test_a_token_that_is_missing_is_one_line(tmp_path: Path) -> None:
+    """In a process of its own: Ray reads the token once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        script = f"from search.workers import ray_cluster; ray_cluster.connect({address!r}, None)"
+        without = {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}
+        ended = subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, **without}, capture_output=True, text=True
+        )
+    assert "UnavailableError: RAY_ADDRESS: cannot join the Ray cluster at 127.0.0.1:" in ended.stderr.splitlines()[-1]
+    assert "RAY_AUTH_TOKEN" in ended.stderr.splitlines()[-1]
+
+
 def test_without_ray_the_command_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     answer = call("run", "digits", "--folds", 1, "--pool", "ray", "--home", tmp_path)
