@@ -18,8 +18,9 @@ from pipelines.files.text_forms import Series
 
 _FEWEST_ROWS = 20
 _FEWEST_GROUPS = 20
-_COPIES = '{} of {} {} rows equal a training row; data.duplicates = "group" keeps equal rows in one split'
-_FOLD_COPIES = '{} of {} rows equal a row of another fold; data.duplicates = "group" keeps equal rows in one fold'
+_COPIES = "{} of {} {} rows equal a training row"
+_FOLD_COPIES = "{} of {} rows equal a row of another fold"
+_TOGETHER = '; data.duplicates = "group" keeps equal rows in one {}'
 _UNUSED = "data.{}: not used, got {}, but {}"
 _DEFAULTS = DataConfig("")
 _DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour and days since the earliest date"
@@ -43,7 +44,9 @@ def remarks(
     yield from source.notes
     yield from _unused(source, config)
     yield from _cases(classes)
-    yield from _copies(source, shares)
+    columns = encoder.columns if encoder else ()
+    ignored = [column.name for column in columns if column.kind == "ignored" and column.name != config.group]
+    yield from _copies(source, shares, ignored, config)
     if encoder is None or isinstance(source.rows, np.ndarray):
         yield from _array_ids(np.asarray(source.rows))
         return
@@ -73,7 +76,7 @@ def _unused(source: Source, config: DataConfig) -> Iterator[str]:
     if source.roles.time is not None:
         causes["split_seed"] = f"{source.roles.places['time']} splits the rows"
     elif len(causes) == 2:
-        causes["split_seed"] = "no row is drawn at random"
+        causes |= dict.fromkeys(("split_seed", "duplicates"), "no row is drawn at random")
     for key, cause in causes.items():
         if (value := getattr(config, key)) != getattr(_DEFAULTS, key):
             yield _UNUSED.format(key, value, cause)
@@ -89,19 +92,26 @@ def _cases(classes: Sequence[str]) -> Iterator[str]:
             yield f"labels {', '.join(map(repr, names))} differ by {how} alone and are {len(names)} classes"
 
 
-def _copies(source: Source, shares: Shares) -> Iterator[str]:
-    hashes = hash_rows(source.features)
+def _copies(source: Source, shares: Shares, ignored: Sequence[str], config: DataConfig) -> Iterator[str]:
+    """Yields a line for each split with copies, with advice where that split is drawn from single rows."""
+    roles, hashes = source.roles, hash_rows(source.features(ignored))
+    can_group = config.duplicates is None and roles.group is None and roles.time is None and roles.split is None
     known = hashes[shares.learned_from]
     if shares.fold_of is not None:
         n_copies = _count_in_other_folds(known, shares.fold_of)
         if n_copies:
-            yield _FOLD_COPIES.format(n_copies, len(known))
+            yield _FOLD_COPIES.format(n_copies, len(known)) + (_TOGETHER.format("fold") if can_group else "")
     known = np.sort(known)
     test = hashes[shares.test] if source.test_rows is None else source.test_rows
-    for name, rows in (("validation", hashes[shares.validation]), ("test", test)):
+    validation = hashes[shares.validation]
+    for name, rows, n_own in (
+        ("validation", validation, source.n_own_validation),
+        ("test", test, source.n_own_test),
+    ):
         n_copies = int(np.count_nonzero(_are_in(rows, known)))
         if n_copies and (name == "test" or shares.fold_of is None):
-            yield _COPIES.format(n_copies, len(rows), name)
+            advice = _TOGETHER.format("split") if can_group and n_own is None else ""
+            yield _COPIES.format(n_copies, len(rows), name) + advice
 
 
 def _count_in_other_folds(hashes: Array, fold_of: Array) -> int:

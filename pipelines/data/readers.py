@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.config import DataConfig
 from pipelines.data import tables
 from pipelines.data.splits import hash_rows, require_split_weights
-from pipelines.data.targets import clean_labels, number_labels, task_note
+from pipelines.data.targets import clean_labels, number_labels, require_positive, task_note
 from pipelines.errors import DataError, placed
 from pipelines.files.archive_headers import require_usable
 from pipelines.files.archive_roles import Archive
@@ -73,13 +73,21 @@ class Source:
         """Returns the number of test rows: the source's own, else those that are drawn."""
         return len(drawn) if self.n_own_test is None else self.n_own_test
 
-    @property
-    def features(self) -> Array | Table:
-        """The rows without columns that say how they are weighted and split: these do not tell equal rows apart."""
+    def features(self, ignored: Collection[str] = ()) -> Array | Table:
+        """Returns the rows without ignored columns, which no network sees: they do not tell equal rows apart.
+
+        The column of a group stays: equal rows of two groups are no copies.
+
+        Args:
+            ignored: Names of columns that are ignored besides those that ``formats`` says so of.
+        """
         if isinstance(self.rows, np.ndarray):
             return self.rows
-        reasons = [f"{IGNORED}: {LEFT_OUT[key]}" for key in ("weight", "split")]
-        names = [name for name, text in self.formats.items() if text in reasons]
+        group = f"{IGNORED}: {LEFT_OUT['group']}"
+        left_out = {name for name, text in self.formats.items() if text.startswith(IGNORED) and text != group}
+        names = [name for name in self.rows.columns if name in left_out or name in ignored]
+        if len(names) == len(self.rows.columns):  # the encoder refuses such a table, and says why
+            return self.rows
         return self.rows.drop(columns=names) if names else self.rows
 
 
@@ -172,25 +180,31 @@ def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
     if VALIDATION_ARRAYS in read:
         x, y = read[VALIDATION_ARRAYS]
         rows, n_validation = [*rows, x], len(x)
-        targets.append(_matching_labels(y, task, labels, f"{path}, y_val"))
+        targets.append(_matching_labels(y, task, labels, config, f"{path}, y_val"))
     if pairs[-1] == TEST_ARRAYS:  # test rows are checked, pass through the hash and are not kept
         x, y = archive.read(TEST_ARRAYS)
-        own_labels = _matching_labels(y, task, labels, f"{path}, y_test")
+        own_labels = _matching_labels(y, task, labels, config, f"{path}, y_test")
         _require_test_weights(beside, own_labels, task)
         test_rows = hash_rows(x)
     x, y = (arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in (rows, targets))
-    about = task_note(task, labels, f"array {own[1]!r}", task if name in SOURCES else config.task)
+    asked = task if name in SOURCES else config.task
+    about = task_note(task, labels, f"array {own[1]!r}", asked, reads_texts=False)
     notes = (*about, *_unused(headers, pairs, roles.used), *_types(headers, pairs), *archive.notes, *roles.notes)
     n_test = None if test_rows is None else len(test_rows)
     source = Source(name, str(path), x, y, tuple(archive.digests), n_test, n_validation)
     return replace(source, test_rows=test_rows, notes=notes, formats=archive.formats, roles=roles, task=task)
 
 
-def _matching_labels(labels: Array, task: Task, training_labels: Array, place: str) -> Array:
-    """Returns the cleaned labels of another split; classes must occur in the training labels."""
+def _matching_labels(labels: Array, task: Task, training_labels: Array, config: DataConfig, place: str) -> Array:
+    """Returns the cleaned labels of another split.
+
+    Classes must occur in the training labels; values must be positive where their logarithm is asked for.
+    """
     cleaned = clean_labels(labels, task, place)[1]
     if task == "classification":
         number_labels(cleaned, np.unique(training_labels).astype(str).tolist(), place)
+    else:
+        require_positive(cleaned, config, place)
     return cleaned
 
 

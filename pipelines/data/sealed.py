@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Split
 from pipelines.data.loading import prepare
-from pipelines.data.readers import TEST_ARRAYS, archive_of, convert_inputs
+from pipelines.data.readers import TEST_ARRAYS, Source, archive_of, convert_inputs, read_source
 from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels
+from pipelines.errors import DataError
 from pipelines.files.archives import Array, read_array, read_headers
-from pipelines.files.roles import normalize
+from pipelines.files.roles import ROLES, normalize
 from pipelines.files.tables import LargeTable, Table
 
 
@@ -27,10 +29,12 @@ class SealedRows(Split):
 
     Attributes:
         digest: 16 hexadecimal digits; the same values and labels in the same order have the same ones, however the
-            other rows are split.
+            other rows are split, and whatever ``[data]`` says of the columns.
+        read_digest: That of the values as ``[data]`` lets them be read, as earlier versions had it.
     """
 
     digest: str = ""
+    read_digest: str = ""
 
 
 def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
@@ -50,8 +54,8 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     if source.n_own_test is None:
         rows, test = prepared.shares.test, prepared.test
         (encoded,) = prepared.take(rows)
-        digest = _digest(source.rows, source.labels, rows)
-        return SealedRows(encoded, test.y, test.weight, test.group, test.mean_weight, digest)
+        digests = [_digest(held, source.labels, rows) for held in (_as_held(source, config, folders), source.rows)]
+        return SealedRows(encoded, test.y, test.weight, test.group, test.mean_weight, *digests)
     path = Path(source.place)
     headers = read_headers(path)
     x, y = (read_array(path, name, headers[name])[0] for name in TEST_ARRAYS)
@@ -61,7 +65,24 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     targets = target.encode(labels) if target else number_labels(labels, prepared.classes, place)
     weight = archive_of(path, headers, config).test_weight()
     own = None if weight is None else normalize(weight)[0]
-    return SealedRows(x, targets, own, digest=_digest(x, labels, np.arange(len(x))))
+    digest = _digest(x, labels, np.arange(len(x)))
+    return SealedRows(x, targets, own, digest=digest, read_digest=digest)
+
+
+def _as_held(source: Source, config: DataConfig, folders: Sequence[Path]) -> Array | Table:
+    """Returns the rows of a source as they are read where ``[data]`` says nothing of the columns.
+
+    The model of a study that ignores a column, or reads it as text, is tested on the same rows as others.
+    """
+    nothing: dict[str, Any] = dict.fromkeys(("text_columns", "numeric", "ignore", *ROLES))
+    plain = replace(config, **nothing)
+    if isinstance(source.rows, np.ndarray) or plain == config:
+        return source.rows
+    try:
+        rows = read_source(plain, folders).rows
+    except DataError:  # it can only be read with what [data] says
+        return source.rows
+    return rows if len(rows) == len(source.rows) else source.rows
 
 
 def _digest(source_rows: Array | Table, labels: Array, rows: Array) -> str:

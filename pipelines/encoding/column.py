@@ -13,7 +13,7 @@ from pipelines.encoding.curves import Curve, pieces
 from pipelines.files.archives import Array
 from pipelines.files.columns import TEXT, to_days, to_numbers
 from pipelines.files.tables import MISSING
-from pipelines.files.text_forms import Series
+from pipelines.files.text_forms import BOOLEAN, Series
 
 Kind = Literal["numeric", "boolean", "date", "category", "ignored"]
 
@@ -86,7 +86,8 @@ class Column:
         if self.kind == "category":
             return np.asarray(self._codes(values)[:, None] == np.arange(self.n_features), dtype=np.float32)
         convert = to_days if self.kind == "date" else to_numbers
-        numbers = convert(values, self.name, self.format)
+        # One text among truth values makes all of a file's column texts.
+        numbers = convert(values, self.name, BOOLEAN if self.kind == "boolean" else self.format)
         missing = np.isnan(numbers)
         filled = np.where(missing, self.median, numbers)
         features = [*_date_parts(filled)] if self.kind == "date" else []

@@ -39,7 +39,7 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
         return Column(name, "ignored", reason=text_format.removeprefix(f"{IGNORED}: "), format=text_format)
     if present.empty:
         return Column(name, "ignored", reason="no value in the training rows")
-    if name.startswith("Unnamed: "):  # what pandas calls a column without a name
+    if is_unnamed(name):
         return Column(name, "ignored", reason="no name, so taken for a saved index")
     inferred = kind_of(present)
     if inferred not in FEATURES:
@@ -56,6 +56,11 @@ def learn_column(name: str, values: Series, text_format: str, scaling: Scaling) 
     median, offset = float(np.nanmedian(numbers)), float(np.nanmin(numbers)) if is_date else _offset(numbers)
     column = Column(name, kind, median, indicator=len(present) < len(values), format=text_format, offset=offset)
     return column if scaling in PLAIN or kind == "boolean" else _with_curve(column, numbers, scaling)
+
+
+def is_unnamed(name: str) -> bool:
+    """Whether a column has no name in its file, so that pandas made one up, as for a saved index."""
+    return name.startswith("Unnamed: ")
 
 
 def _with_curve(column: Column, numbers: Array, scaling: Scaling) -> Column:

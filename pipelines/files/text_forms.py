@@ -59,6 +59,9 @@ NUMBER_AND_UNIT = re.compile(r"[<>~=\u2248]?\s*[-+]?\d[\d.,]*\s*\D{1,8}")
 """A text such as ``12.5 kg``."""
 DURATION = "duration"
 """Format of durations such as ``24:14:38`` and ``1 days 02:00:00``, which are read as seconds."""
+BOOLEAN = "boolean"
+"""Format of the texts true and false in any case, which are read as 1 and 0."""
+_TRUTH = {"true": 1.0, "false": 0.0}
 _DURATION = r"(?:-?\d+ days?,? )?[-+]?\d+:\d\d:\d\d(?:\.\d+)?"
 _BLOCK_TEXTS = 1 << 17
 DATE_FORMATS = ("ISO8601", *("".join(parts) for parts in product(_DATES, _TIMES)), "%H:%M", "%H:%M:%S", "%I:%M %p")
@@ -86,6 +89,8 @@ def _parse_block(texts: Series, text_format: str) -> Series:
         texts = texts.str.strip()
         texts = texts.where(texts.str.fullmatch(_DURATION).fillna(False).astype(bool), None).str.replace(",", "")
         return pd.to_timedelta(texts, errors="coerce").dt.total_seconds()
+    if text_format == BOOLEAN:
+        return texts.str.strip().str.casefold().map(_TRUTH).astype(np.float64)
     if text_format not in NUMBER_FORMATS:
         dates = pd.to_datetime(texts.str.strip(), format=text_format, errors="coerce", utc=True)
         return dates.dt.tz_localize(None)

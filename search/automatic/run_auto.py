@@ -58,21 +58,7 @@ class AutomaticResult:
 def run_automatically(
     spec: StudySpec, *, home: Path | None = None, pool: str = "local", observer: Observer | None = None
 ) -> AutomaticResult:
-    """Searches with a part of a study's budget and spends the rest on new seeds of its best configurations.
-
-    Called again it resumes, in whichever of the two parts it was interrupted.
-
-    Args:
-        spec: The study; its trials count all trainings, its timeout all of the time.
-        home: As for ``run_study``, like the others.
-        pool: See there.
-        observer: See there.
-
-    Raises:
-        SpecError: The budget of a new study is too small to be shared; and as for ``run_study``, like the others.
-        DataError: See there.
-        UnavailableError: See there.
-    """
+    """Spends a budget on trials and on new seeds; see ``search.notebook.studies.run_automatically``."""
     settings, observer = read_settings(home), observer or Observer()
     spec, part = _shared(spec, settings)
     found = run_study(part, home=home, pool=pool, observer=observer)

@@ -81,6 +81,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
 
 
+def _database_problem(error: Exception) -> str:
+    """The line for a database that failed while a command read it; empty for another error."""
+    if "optuna" not in sys.modules:
+        return ""
+    from search.storage.database import FAILURES, reason
+
+    return f"Optuna's database: {reason(error)}; restore it from a backup" if isinstance(error, FAILURES) else ""
+
+
 def _run(given: Sequence[str]) -> int:
     """Runs a command, and reports its errors."""
     try:
@@ -91,6 +100,11 @@ def _run(given: Sequence[str]) -> int:
     except MlpSearchError as error:
         report_problems(error.problems if isinstance(error, InputError) else [str(error)])
         return 3 if isinstance(error, RefusedError) else 1
+    except Exception as error:
+        if not (problem := _database_problem(error)):
+            raise
+        report_problems([problem])
+        return 1
     if code == 130:
         if given[0] in ("run", "finalists"):
             display.suggest(display.command(*given), before="to resume, run the same command again: ")

@@ -18,14 +18,14 @@ from search.doctor.registry import logged_model_findings, model_findings
 from search.doctor.trials import trial_findings
 from search.doctor.view import spooled, view_study
 from search.home.addresses import is_sqlite
-from search.home.locks import SearchedError, slug_lock, study_lock
+from search.home.locks import SearchedError, slug_lock
 from search.home.read_only import can_write, readable
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
 from search.home.text import one_line, redact
 from search.optimization.studies import load_study, study_names
 from search.registry.versions import model_lock
 from search.storage.attributes import SPEC
-from search.storage.sharing import is_searched
+from search.storage.sharing import FinalsError, is_searched, sole_lock
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect, mlflow_errors, open_home, require_answer
 from search.tracking.history import all_pages, all_runs
@@ -96,7 +96,9 @@ class _HomeCheck:
     def _check_study(self, name: str, *, is_study: bool) -> None:
         settings = self.settings
         try:
-            with study_lock(settings, name) as own:
+            with sole_lock(settings, name) as own:
+                if own.process_index:  # another process of this home has the spool in which it keeps results
+                    raise SearchedError
                 if self.is_writable:
                     collect_spools(own, name)
                 study = load_study(settings, name) if is_study else None
@@ -106,6 +108,8 @@ class _HomeCheck:
                     raise SearchedError
                 else:
                     self.diagnosis.check(partial(self._find, name, study))
+        except FinalsError:
+            self.diagnosis.remarks.append(f"study {name}: skipped, its finalists train or its held-out test is opened")
         except SearchedError:
             self.diagnosis.remarks.append(f"study {name}: skipped, it is being searched")
 

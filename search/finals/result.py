@@ -53,7 +53,7 @@ class FinalistsResult(HtmlResult):
     @property
     def _shown(self) -> Mapping[str, object]:
         finalists = self.verdict.finalists if self.verdict else ()
-        means = {f"trial {found.candidate.trial}": found.mean for found in finalists}
+        means = {f"trial {found.candidate.trial}": found.mean if found.values else None for found in finalists}
         explanation = self.verdict.explanation if self.verdict else "interrupted: call it again to continue"
         read = {"held-out test": f"read {times(self.seal_opened)}" if self.seal_opened else "never read"}
         return {"study": self.study, "winner": explanation, "mean over seeds": means, **read}

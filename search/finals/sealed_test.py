@@ -10,7 +10,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,7 +25,7 @@ from pipelines.evaluation.predictions import Predictions
 from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
 from search.finals.readings import SealedResult, authorship, predict_rows, previous_readings, score_predictions
-from search.finals.tested_models import READ, models_tested_on, number_of, record_test
+from search.finals.tested_models import READ, hash_of_tests, models_tested_on, number_of, record_test
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
 from search.home.text import one_line
@@ -86,6 +86,7 @@ def evaluate(
         # Counted before the rows are read: a crash cannot hide a reading.
         study.set_user_attr(SEAL, [*before, reading])
         test = open_test(context.spec.data, settings.data_folders)
+        test = replace(test, digest=hash_of_tests(client, test.digest, test.read_digest))
         record_test(client, winner.run_id, test.digest)
         ordinal = number_of(winner.run_id, models_tested_on(client, test.digest, dataset.fingerprint))
         result, found = _tested(winner, content, dataset, test, len(before) + 1, ordinal)

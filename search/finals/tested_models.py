@@ -20,6 +20,20 @@ TEST_ROWS, FIRST_READ, READ = "test.rows", "test.first_read_ms", "seal.opened"
 """Tags: hash of the test rows, Unix time of the first reading, and the tag that readings of all versions have."""
 
 
+def hash_of_tests(client: MlflowClient, test_rows: str, earlier: str) -> str:
+    """The hash under which test rows are recorded: that of earlier versions where a model was tested on them so.
+
+    Args:
+        client: MLflow's client.
+        test_rows: Hash of the rows.
+        earlier: The hash that earlier versions had, which depends on what ``[data]`` says of the columns.
+
+    Raises:
+        UnavailableError: MLflow cannot be reached.
+    """
+    return earlier if earlier != test_rows and models_tested_on(client, earlier, "") else test_rows
+
+
 def record_test(client: MlflowClient, run_id: str, test_rows: str) -> None:
     """Records that a run's model is tested, before there is a result: a crash cannot hide a reading.
 

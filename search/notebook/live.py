@@ -153,13 +153,12 @@ def _slot(view: SlotView, objective: str) -> dict[str, object]:
     hyperparameters, report = view.hyperparameters, view.report
     if hyperparameters is None:
         return {"device": view.device, "run": "idle"}
-    value = report.metrics.get(objective) if report else None
     return {
         "device": view.device,
         "run": view.run_name,
         "epoch": report.epoch if report else 0,
         "epochs": hyperparameters.epochs,
-        "value": score(value),
+        "value": score(view.last_value(objective)),
         "best": score(view.best_value),
         "configuration": short(hyperparameters.to_json()),
     }

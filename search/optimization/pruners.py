@@ -95,7 +95,10 @@ def as_of(trial: FrozenTrial, judged: Sequence[int], epochs: int) -> FrozenTrial
     values = trial.intermediate_values
     # A rung with another value was reached later: the value of its epoch was not a number.
     now = {key: trial.system_attrs.get(key) for key in (f"{RUNG}{number}" for number in range(len(judged)))}
-    later = {key for key, epoch in zip(now, judged, strict=True) if epoch > epochs or values.get(epoch) != now[key]}
+    # Of a trial of another process only the rungs are known while it trains.
+    later = {
+        key for key, epoch in zip(now, judged, strict=True) if epoch > epochs or values.get(epoch, now[key]) != now[key]
+    }
     earlier.system_attrs = {key: value for key, value in trial.system_attrs.items() if key not in later}
     return earlier
 
@@ -110,7 +113,6 @@ def best_so_far(trial: FrozenTrial, shown: Sequence[int], epochs: int, direction
         direction: Of the study.
     """
     reports, rungs = trial.intermediate_values, trial.system_attrs
-    # Of a trial of another process only the rungs are known while it trains.
     values = [reports.get(e, rungs.get(f"{RUNG}{n}", math.nan)) for n, e in enumerate(shown) if e <= epochs]
     known = [value for value in values if not math.isnan(value)]
     if not known:

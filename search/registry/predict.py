@@ -238,6 +238,7 @@ def _read(
 def _encode(frame: pd.DataFrame, preprocessing: Preprocessing) -> tuple[np.ndarray, dict[str, list[str | None]]]:
     if not len(frame):
         raise DataError("rows: must hold rows to predict, got none: add some")
+    frame = frame.rename(columns=str)  # as ``save_data`` and files name columns
     rows = preprocessing.encode(frame)
     return rows, preprocessing.columns.unknown(frame) if preprocessing.columns else {}
 

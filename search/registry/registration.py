@@ -65,7 +65,7 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         "precision": run_tags.get("precision", "float32"),
         "networks": str(winner.networks),
         "model_sha256": winner.model_sha256,
-        winner.objective.name: f"{winner.value:.6f}",
+        winner.objective.name: repr(winner.value),
         "seal_opened": str(seal_opened(study.user_attrs)),
     }
     test = latest_reading(study)

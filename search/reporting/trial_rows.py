@@ -22,6 +22,7 @@ _SHORT = SHORT_NAMES | {"trial": "number", "time": "duration_s", "best": "best_e
 """Names that the leaderboard shows, of columns that have other names."""
 _VALUE = r"""'[^']*'|"[^"]*"|(?:(?!\s(?:or|and)\b)[^<>=])+?"""
 _CONDITION = re.compile(rf"\s*(?P<name>[A-Za-z_]\w*)\s*(?P<sign>==|!=|<=|>=|<|>)\s*(?P<value>{_VALUE})\s*")
+_QUOTED_OR_AND = re.compile(r"""[<>=]\s*(?:'[^']*'|"[^"]*")|(?P<between>\s+and\s+)""")
 _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -43,9 +44,15 @@ def matching(rows: Sequence[TrialRow], condition: str) -> list[TrialRow]:
     Raises:
         InputError: The condition has another form, or names no column.
     """
-    parts = re.split(r"\s+and\s+", condition.strip())
-    tests = [_test(rows, part) for part in parts]
+    tests = [_test(rows, part) for part in _parts(condition.strip())]
     return [row for row in rows if all(test(row) for test in tests)]
+
+
+def _parts(condition: str) -> list[str]:
+    """The comparisons between each ``and`` that is not in a quoted value."""
+    between = [found.span("between") for found in _QUOTED_OR_AND.finditer(condition) if found["between"]]
+    starts, ends = [0, *(end for _, end in between)], [*(start for start, _ in between), len(condition)]
+    return [condition[start:end] for start, end in zip(starts, ends, strict=True)]
 
 
 def _test(rows: Sequence[TrialRow], part: str) -> Callable[[TrialRow], bool]:

@@ -105,15 +105,18 @@ class Dispatcher(Generic[J]):
         busy = {slot.device for slot in self._pool.slots if slot not in self._free} if reserved else set()
         return [slot for slot in self._free if slot.device not in reserved & busy]
 
-    def starts_processes(self) -> bool:
-        """Whether a slot of the pool has neither a job nor a process that can take one."""
-        return len(self._free) + len(self.running) < len(self._pool.slots)
+    def stuck(self) -> set[int]:
+        """Jobs to retry that perhaps no slot can take before a job in training has ended."""
+        if len(self._free) + len(self.running) < len(self._pool.slots):
+            return set()  # a slot has neither a job nor a process yet
+        free = self.free_slots()
+        return {job.number for job in self.retries if not any(_suits(slot, job) for slot in free)}
 
     def next_retry(self) -> tuple[J, Slot] | None:
         """A job to retry and the slot for it; None where no free slot suits one."""
         for slot in self.free_slots():
             for job in self.retries:
-                if not job.exclusive or job.slot.device == slot.device:
+                if _suits(slot, job):
                     self.retries.remove(job)
                     return job, slot
         return None
@@ -191,3 +194,8 @@ class Dispatcher(Generic[J]):
         view = self._progress.slots.get(job.slot.number)
         if view and view.run_name == job.name:
             self._progress.slots[job.slot.number] = SlotView(job.slot.device)
+
+
+def _suits(slot: Slot, job: Job) -> bool:
+    """Whether a free slot may take a job to retry: an exclusive one keeps its device."""
+    return not job.exclusive or job.slot.device == slot.device

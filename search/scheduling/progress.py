@@ -32,6 +32,10 @@ class SlotView:
     report: EpochReport | None = None
     best_value: float | None = None
 
+    def last_value(self, objective: str) -> float | None:
+        """The objective at the last epoch; None before the first, and in a training on the validation rows."""
+        return self.report.metrics.get(objective) if self.report and self.best_value is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Leader:

@@ -205,10 +205,10 @@ class Scheduler(JobRunner[TrialJob]):
 
     def _stuck(self) -> set[int]:
         """Trials that perhaps no slot can train before those in training have ended."""
-        stuck = {trial.number for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))}
-        if not self._dispatcher.starts_processes():
-            stuck |= {retry.number for retry in self._dispatcher.retries}
-        return stuck
+        waiting = {trial.number for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))}
+        if super().may_begin():
+            return waiting | self._dispatcher.stuck()
+        return waiting | {retry.number for retry in self._dispatcher.retries}
 
     def decide(self, job: TrialJob, report: EpochReport) -> StopReason | None:
         """The reason why a trial is pruned; None where it continues."""

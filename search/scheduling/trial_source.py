@@ -127,10 +127,7 @@ class TrialSource:
         return have_beaten(self._context.settings, self._study, others, time.monotonic() - self._began)
 
     def _past(self) -> list[FrozenTrial]:
-        if not self._clock:
-            return []
-        # A generation of CMA-ES needs final values, and the other samplers do not learn from them.
-        return self._clock.seen(self._start) if self._context.spec.sampler == "tpe" else self._clock.past(self._start)
+        return self._clock.seen(self._start) if self._clock else []
 
     def _ask(self, slot: Slot) -> TrialJob:
         context, trial = self._context, self._study.ask()

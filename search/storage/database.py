@@ -20,6 +20,8 @@ from search.storage.transactions import DIALECTS
 
 HEARTBEAT_S = 20
 """Interval of heartbeats on a shared database."""
+FAILURES = (optuna.exceptions.StorageInternalError, sa.exc.SQLAlchemyError, sqlite3.Error)
+"""Exceptions of a database that has failed."""
 _TABLES_KEY = 0x6D6C70_7461626C
 """Key of the lock of a database's tables; those of studies are hashes of their names."""
 _CHECKED: set[str] = set()
@@ -56,13 +58,17 @@ def storage_errors(settings: Settings) -> Iterator[None]:
     """
     try:
         yield
-    except (optuna.exceptions.StorageInternalError, sa.exc.SQLAlchemyError, sqlite3.Error) as error:
-        cause = error.__cause__ or error
-        why = one_line(getattr(cause, "orig", None) or cause)
+    except FAILURES as error:
         raise UnavailableError(
-            f"Optuna's database {redact(settings.optuna_storage)}: {why}; finished trials are kept: to resume once"
-            " this is repaired, run the same command again"
+            f"Optuna's database {redact(settings.optuna_storage)}: {reason(error)}; finished trials are kept: to resume"
+            " once this is repaired, run the same command again"
         ) from error
+
+
+def reason(failure: Exception) -> str:
+    """The line in which the database says why it failed."""
+    cause = failure.__cause__ or failure
+    return one_line(getattr(cause, "orig", None) or cause)
 
 
 def _embedded(address: str) -> optuna.storages.RDBStorage:

@@ -21,6 +21,10 @@ SILENT_S = 3 * HEARTBEAT_S
 """Seconds without a heartbeat after which a process counts as dead."""
 
 
+class FinalsError(UnavailableError):
+    """Another process trains the finalists of the study, or opens its held-out test."""
+
+
 @contextmanager
 def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
     """Locks a study as ``study_lock`` does, and on a shared database against every other process of this lock.
@@ -29,7 +33,8 @@ def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
         The settings of this process.
 
     Raises:
-        UnavailableError: Another process holds the lock.
+        FinalsError: Another process holds the lock.
+        UnavailableError: As for ``study_lock``.
     """
     with study_lock(settings, name) as own:
         if not settings.is_shared:
@@ -38,7 +43,7 @@ def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
         with _own_connection(settings) as connection:
             query = sa.text("SELECT pg_try_advisory_lock(:key)")
             if not connection.execute(query, {"key": -_key(name)}).scalar_one():
-                raise UnavailableError(
+                raise FinalsError(
                     f"study {name!r}: another process trains its finalists or opens its held-out test: wait for it"
                 )
             yield own

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import UnavailableError
@@ -36,13 +37,22 @@ def warm_up() -> None:
         )
     forkserver.set_forkserver_preload(["search.workers.trainer", __name__])
     in_main_thread = threading.current_thread() is threading.main_thread()
-    # Ctrl-C reaches the whole process group: what is ignored when the server starts stays ignored in it.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main_thread else None
+    # What is ignored when the server starts stays ignored in it.
+    before = _ignore_signals() if in_main_thread else {}
     try:
         forkserver.ensure_running()
     finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> dict[signal.Signals, Any]:
+    """Ignores signals that may reach the whole process group, as Ctrl-C does: only the searching process decides.
+
+    Returns:
+        The handlers before.
+    """
+    return {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
 class LocalPool(BasePool["_LocalWorker"]):
@@ -168,7 +178,7 @@ class _LocalWorker(Worker):
 
 def _work(connection: Connection, dataset: Dataset, slot: Slot, memory_limit_mb: int | None) -> None:
     """Runs in the slot's process; returns when the searching process hangs up or has died."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; only the scheduler decides
+    _ignore_signals()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         for event in serve(connection, dataset, slot, slot.visible_devices, memory_limit_mb):
             connection.send(event)

@@ -31,6 +31,10 @@ def fingerprint_of(source: Source, encoder: TableEncoder | None, config: DataCon
         special.append(source.roles.digests)
     if shares.n_folds > 1:
         special.append(["folds", shares.n_folds])
+    if encoder and config.duplicates == "group":
+        # Earlier versions let columns that no network sees tell equal rows apart: their splits were others.
+        ignored = [c.name for c in encoder.columns if c.kind == "ignored" and c.name != config.weight]
+        special += [["copies", ignored]] if ignored else []
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]

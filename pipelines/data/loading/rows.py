@@ -11,9 +11,12 @@ from pipelines.config import DEFAULT_FRACTION, DataConfig
 from pipelines.data import splits
 from pipelines.data.readers import Source
 from pipelines.data.targets import number_labels, require_regressable
+from pipelines.encoding.learning import is_unnamed, learn_column
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.files.kinds import holds_text
 from pipelines.files.roles import TRAINING
+from pipelines.files.sources import scaling_of
 
 _OWN_VALIDATION = "data.folds: must be left out where a file has validation rows of its own, got {}: choose one of both"
 
@@ -63,6 +66,32 @@ def _bins(source: Source, *, merge: bool) -> Array:
     return numbers
 
 
+def _groups_of_copies(source: Source, config: DataConfig) -> Array:
+    """Returns (n_rows,) numbers, of equal rows that of the first of them: the same ones on every machine."""
+    hashes = splits.hash_rows(source.features(_identifiers(source, config)))
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse])
+
+
+def _identifiers(source: Source, config: DataConfig) -> list[str]:
+    """Returns further columns that the encoder ignores: texts that identify rows, and a saved index.
+
+    All rows decide, as the training rows are not known before the split.
+    """
+    rows = source.features()
+    if isinstance(rows, np.ndarray):
+        return []
+
+    def is_ignored(name: str) -> bool:
+        if is_unnamed(name):
+            return True
+        values = rows[name]
+        text_format, scaling = source.formats.get(name, ""), scaling_of(config)
+        return holds_text(values) and learn_column(name, values, text_format, scaling).kind == "ignored"
+
+    return [name for name in rows.columns if is_ignored(name)]
+
+
 def split_rows(
     source: Source, numbers: Array, classes: Sequence[str] | None, config: DataConfig, *, decide_folds: bool
 ) -> tuple[splits.Shares, list[str]]:
@@ -73,8 +102,7 @@ def split_rows(
     if roles.split is not None:
         return splits.share_as_told(numbers, classes, config, place, roles), []
     if config.duplicates == "group":
-        _, first, inverse = np.unique(splits.hash_rows(source.features), return_index=True, return_inverse=True)
-        groups = first[inverse]  # the first of the equal rows: the same number on every machine
+        groups = _groups_of_copies(source, config)
     shares = splits.share_rows(
         numbers,
         classes,

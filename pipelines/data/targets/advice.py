@@ -9,26 +9,28 @@ import numpy as np
 
 from pipelines.data.targets.labels import MAX_CLASSES, are_whole
 from pipelines.files.archives import Array
-from pipelines.files.text_forms import DATE_FORMATS, NUMBER_AND_UNIT, parse
+from pipelines.files.text_forms import DATE_FORMATS, NUMBER_AND_UNIT, NUMBER_FORMATS, parse
 from pipelines.objectives import Task
 
 _REGRESSION = "{}: {:,} different numbers, so the task is a regression{}"
 _CHOOSE = '; task = "classification" in [data] (--task) makes each number a class'
 _CUT = "; to classify, cut the numbers into classes and name that column as the target"
 _CLASSIFICATION = (
-    '{}: {:,} different whole numbers, so the task is a classification; task = "regression" in [data] (--task) predicts'
-    " the number"
+    '{}: {:,} different {}, so the task is a classification; task = "regression" in [data] (--task) predicts the number'
 )
 _FORMS = "{}: {:,} different texts, so the task is a classification, though they are {}"
 _REGRESS = 'use task = "regression" in [data] (--task) to predict the number'
 _DATES = 'dates, such as {!r}: to predict one, write it as a number of days and use task = "regression" (--task)'
+_NUMBERS = "numbers: to predict the number, save them as numbers"
 _UNITS = "numbers with a unit, such as {!r}: to predict the number, write it without the unit"
 _N_LISTED = 5
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _N_SAMPLED = 100
 
 
-def task_note(task: Task, labels: Array, place: str, asked: str | None = None) -> list[str]:
+def task_note(
+    task: Task, labels: Array, place: str, asked: str | None = None, *, reads_texts: bool = True
+) -> list[str]:
     """Returns the line that says which task the values of a target decided, and how to choose otherwise.
 
     Args:
@@ -36,6 +38,7 @@ def task_note(task: Task, labels: Array, place: str, asked: str | None = None) -
         labels: (n_rows,) cleaned labels.
         place: Name of the labels.
         asked: The task that the user asked for; None and ``auto`` for none.
+        reads_texts: Whether a regression reads numbers that are written as texts, as that of a table does.
 
     Returns:
         No line where the user chose, and for 0 and 1, booleans, and texts that are no numbers, dates or numbers with a
@@ -50,9 +53,12 @@ def task_note(task: Task, labels: Array, place: str, asked: str | None = None) -
         can_classify = len(values) <= MAX_CLASSES or are_whole(labels).all()
         return [_REGRESSION.format(place, len(values), _CHOOSE if can_classify else _CUT)]
     texts = values.astype(str)
-    if are_whole_texts(texts):
-        is_binary = set(texts) <= {"0", "1"}
-        return [] if is_binary else [_CLASSIFICATION.format(place, len(values))]
+    numbers = _as_numbers(texts)
+    if numbers is not None and labels.dtype.kind == "U" and not reads_texts:
+        return [_FORMS.format(place, len(texts), _NUMBERS)]
+    if numbers is not None:
+        kind = "whole numbers" if are_whole(numbers).all() else "numbers"
+        return [] if {*numbers} <= {0, 1} else [_CLASSIFICATION.format(place, len(texts), kind)]
     form = _form(texts) if len(texts) > MAX_CLASSES else ""
     return [_FORMS.format(place, len(texts), form)] if form else []
 
@@ -60,6 +66,20 @@ def task_note(task: Task, labels: Array, place: str, asked: str | None = None) -
 def are_whole_texts(names: Sequence[str] | Array) -> bool:
     """Whether the names of classes are whole numbers."""
     return all(re.fullmatch(r"-?\d+", name) for name in names)
+
+
+def _as_numbers(names: Array) -> Array | None:
+    """Returns the numbers that the names of classes are in one form, such as ``$ 100``; None if some are none."""
+    if are_whole_texts(names):
+        return names.astype(np.float64)
+    import pandas as pd
+
+    for number_format in NUMBER_FORMATS:
+        if parse(pd.Series(names[:_N_SAMPLED], dtype=object), number_format).notna().all():
+            numbers = parse(pd.Series(names, dtype=object), number_format).to_numpy()
+            if np.isfinite(numbers).all():
+                return numbers
+    return None
 
 
 def _form(names: Sequence[str] | Array) -> str:

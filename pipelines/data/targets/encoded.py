@@ -43,6 +43,15 @@ def require_regressable(values: Array, config: DataConfig, place: str) -> None:
         raise DataError(f"{place}: a regression must have at least {_MIN_REGRESSION_ROWS} rows, got {len(values)}")
     if values.min() == values.max():
         raise DataError(f"{place}: must hold different numbers, got {values[0]:g} in every row")
+    require_positive(values, config, place)
+
+
+def require_positive(values: Array, config: DataConfig, place: str) -> None:
+    """Checks the (n_rows,) values of a target whose logarithm may be asked for.
+
+    Raises:
+        DataError: It is asked for, and some values are not positive.
+    """
     if config.target_transform == "log" and values.min() <= 0:
         n_wrong = np.count_nonzero(values <= 0)
         rule = 'data.target_transform: the target must be above 0 for "log"'

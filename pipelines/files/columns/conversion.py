@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
-from pipelines.files.text_forms import DURATION, MISSING, Series, parse
+from pipelines.files.text_forms import BOOLEAN, DURATION, MISSING, Series, parse
 
 FINE = 2.0**-20
 """Share of a column's range that the steps of its float32 values may take."""
@@ -53,7 +55,7 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
         texts = pd.Series(uniques, dtype=object)
         read = pd.to_numeric(texts.mask(is_text), errors="coerce").astype(np.float64)
         read[is_text] = parse(texts[is_text], text_format or ".")
-        if text_format == DURATION:  # seconds, too
+        if text_format in (BOOLEAN, DURATION):  # plain numbers, too: 1 and 0, or seconds
             read[is_text] = read[is_text].fillna(parse(texts[is_text], "."))
         missing = texts.map(lambda value: isinstance(value, str) and value.strip().casefold() in MISSING).astype(bool)
         numbers = read.reindex(codes).to_numpy()
@@ -88,6 +90,9 @@ def to_days(values: Series, name: str, text_format: str) -> Array:
         # Of missing ones alone they would be float, which have no accessor of texts.
         texts = values.astype(object).map(str, na_action="ignore").astype(object)
         dates = parse(texts, text_format or "ISO8601")
+        if text_format:  # the form of texts; str() gives a real date another one
+            is_date = values.astype(object).map(lambda value: isinstance(value, date)).astype(bool)
+            dates = dates.mask(is_date, parse(texts.where(is_date, None), "ISO8601"))
         wrong = (values.notna() & dates.isna() & ~texts.str.strip().str.casefold().isin(MISSING)).to_numpy()
         if wrong.any():
             raise DataError(f"column {name!r}: must hold dates such as in training, got {found(values, wrong)}")

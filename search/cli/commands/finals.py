@@ -66,10 +66,11 @@ def finalists(
     if result.interrupted:
         raise KeyboardInterrupt
     display.undelivered(result.undelivered)
-    _suggest_next(result, study, home)
+    suggest_after_finals(result, study, home)
 
 
-def _suggest_next(result: search.FinalistsResult, study: str, home: Path | None) -> None:
+def suggest_after_finals(result: search.FinalistsResult, study: str, home: Path | None) -> None:
+    """Suggests the held-out test, or its recorded result where it was read."""
     if not result.seal_opened:
         suggest_test(study, home)
         return
@@ -90,6 +91,8 @@ def _show_finals(result: search.FinalistsResult) -> None:
         each += f", means of {result.folds} folds" if result.folds > 1 else ""
         tables = verdict_tables(result, result.verdict, f"finalists of study {result.study}, {each}")
         display.show(tables, verdict_document(result, result.verdict))
+    else:
+        display.show([], {"winner": None, "finalists": []})
 
 
 def evaluate(study: Study, again: Again = False, home: Home = None) -> None:
@@ -213,8 +216,7 @@ def _runs(finalist: search.Finalist) -> str:
 
 def _as_json(finalist: search.Finalist) -> dict[str, object]:
     params = {"params": finalist.candidate.hyperparameters.to_json()}
-    # A mean of 0 without a run is kept for accuracy, where it is the worst.
-    mean = {"mean": finalist.mean if finalist.values or finalist.objective.maximize else None}
+    mean = {"mean": finalist.mean if finalist.values else None}
     return params | mean | display.fields(finalist, "interval", "n_parameters", "run_ids")
 
 

@@ -13,7 +13,7 @@ import search
 from pipelines.errors import NotFoundError, TrainingError
 from pipelines.files.sources import SOURCES
 from search.cli import options
-from search.cli.commands.finals import suggest_test, verdict_document, verdict_tables
+from search.cli.commands.finals import suggest_after_finals, verdict_document, verdict_tables
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Home
 from search.reporting import display
@@ -113,7 +113,7 @@ def _search_and_finish(spec: search.StudySpec, home: Path | None, pool: str) -> 
         raise KeyboardInterrupt
     if found.finals:
         display.undelivered(found.finals.undelivered)
-        suggest_test(spec.name, home)
+        suggest_after_finals(found.finals, spec.name, home)
         return
     _show_next(found.search, home)
 

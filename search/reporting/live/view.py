@@ -96,7 +96,8 @@ def line(progress: Progress, left_s: float | None) -> str:
 def epoch_line(view: SlotView, objective: str) -> str:
     """The last epoch of a slot: ``trial-0007 epoch 3/20 val_accuracy 0.9312, 1.2 s``."""
     assert view.report is not None
-    value = f" {objective} {score(view.report.metrics[objective])}" if objective in view.report.metrics else ""
+    last = view.last_value(objective)
+    value = "" if last is None else f" {objective} {score(last)}"
     return f"{view.run_name} epoch {_epochs(view)}{value}, {seconds(view.report.duration_s)}"
 
 
@@ -190,9 +191,9 @@ def _configuration(view: SlotView, room: int) -> str:
 def _slot_row(view: SlotView, objective: str, *, ascii_only: bool) -> tuple[str | None, ...]:
     if not view.hyperparameters:
         return view.device, "idle", None, None, None, None
-    value = score(view.report.metrics.get(objective)) if view.report and view.best_value is not None else None
+    value, best = score(view.last_value(objective)), score(view.best_value)
     drawn = bar(_share(view), _SLOT_BAR, ascii_only=ascii_only)
-    return view.device, view.run_name, _epochs(view), drawn, value, score(view.best_value)
+    return view.device, view.run_name, _epochs(view), drawn, value, best
 
 
 def _epochs(view: SlotView) -> str:

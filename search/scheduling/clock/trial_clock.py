@@ -49,7 +49,10 @@ class TrialClock:
 
     def __init__(self, spec: StudySpec, study: StoredStudy, shape: Shape) -> None:
         self._spec, self._study, self._shape = spec, study, shape
-        self._clock = VirtualClock(study.user_attrs[VIRTUAL_SLOTS], _DELAY_EPOCHS * shape.nominal_us(Hyperparameters()))
+        # A generation of CMA-ES needs final values; random and grid learn nothing, and for gp it was not measured.
+        self._shows_reports = spec.sampler == "tpe"
+        delay = _DELAY_EPOCHS * shape.nominal_us(Hyperparameters())
+        self._clock = VirtualClock(study.user_attrs[VIRTUAL_SLOTS], delay, needs_reports=self._shows_reports)
         self._unread: list[int] = []  # trials without a start
         self._n_trials = 0
         self.update()
@@ -124,10 +127,13 @@ class TrialClock:
         return [trial for trial in trials if trial.state.is_finished() and self._had_ended(trial.number, time)]
 
     def seen(self, time: int) -> list[FrozenTrial]:
-        """The trials that had ended by a time; and as complete, with the best value so far, those at a rung by then.
+        """The trials that a sampler may use at a time: those that had ended, and for TPE those that had reached a rung.
 
-        Without the latter a sampler would know least of the trials that train longest, which are the best ones.
+        The latter are shown as complete with their best value so far. Without them a sampler would know least of the
+        trials that train longest, which are the best ones.
         """
+        if not self._shows_reports:
+            return self.past(time)
         trials = self._study.get_trials(deepcopy=False)
         seen = (trial if self._had_ended(trial.number, time) else self._so_far(trial, time) for trial in trials)
         return [trial for trial in seen if trial is not None and trial.state.is_finished()]

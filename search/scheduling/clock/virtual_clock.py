@@ -3,7 +3,7 @@
 A study has a fixed number of virtual slots. Trials begin in the order of their numbers, each in the first virtual slot
 that is free. Everything that a trial depends on is defined on this clock:
 
-* Its configuration is drawn from the trials that had ended when it began, and from what others had reported by then.
+* Its configuration is drawn from the trials that had ended when it began, and perhaps from what others had reported.
 * Where it is pruned depends on what trials of lower numbers had reported when it was judged, a fixed time after its
   own report.
 
@@ -84,14 +84,16 @@ class VirtualClock:
         n_slots: Number of virtual slots.
         delay: Time from the report of an epoch to its judgment, for which the trial continues. With it a trial is
             compared with more of those that train beside it.
+        needs_reports: Whether a configuration is drawn from reports of trials in training, too.
 
     Attributes:
         courses: By trial number.
     """
 
-    def __init__(self, n_slots: int, delay: int = 0) -> None:
+    def __init__(self, n_slots: int, delay: int = 0, *, needs_reports: bool = True) -> None:
         self.n_slots = n_slots
         self._delay = delay
+        self._needs_reports = needs_reports
         self.courses: dict[int, Course] = {}
         self._frontier = 0
         self._active: dict[int, Course] = {}  # those that had not ended when the last trial began
@@ -118,7 +120,10 @@ class VirtualClock:
         else:
             return None
         in_training = [course for course in courses if course.end is None]
-        return start if all(min(c.earliest_end, c.next_shown) > start for c in in_training) else None
+        is_known = all(course.earliest_end > start for course in in_training)
+        if self._needs_reports:
+            is_known = is_known and all(course.next_shown > start for course in in_training)
+        return start if is_known else None
 
     def _forget_ended(self) -> None:
         over = [n for n, c in self._active.items() if c.end is not None and c.earliest_end <= self._frontier]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from small_tables import N_ROWS, PRICES, RNG, TARGET, kinds, load, table
 
@@ -97,6 +98,40 @@ def test_dates_become_features(tmp_path: Path, form: str):
     assert encoded[:, :5].tolist() == [[2020, 1, 1, 2, 6], [2020, 2, 1, 5, 6]]
     assert encoded[1, 5] - encoded[0, 5] == 31
     assert any("column 'when': dates become the numbers year, month, day" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%b %d, %Y"])
+def test_rows_to_predict_may_hold_real_dates_where_training_rows_held_texts(tmp_path: Path, form: str):
+    dataset = load(table(when=DAYS.dt.strftime(form)), tmp_path / "own.csv")
+    column = dataset.preprocessing.columns.columns[0]
+    texts = column.encode(DAYS.dt.strftime(form))
+    for values in (DAYS.dt.date, DAYS.dt.date.astype(pd.ArrowDtype(pa.date32())), DAYS.dt.normalize().astype(object)):
+        assert np.array_equal(column.encode(values), texts)
+    mixed = DAYS.dt.date.astype(object)
+    mixed[:3] = [DAYS[0].strftime(form), None, "?"]
+    encoded = column.encode(mixed)
+    assert np.array_equal(encoded[[0, 3]], texts[[0, 3]])
+    for wrong in ("2020-01-31", 20200131):
+        mixed[5] = wrong
+        with pytest.raises(DataError, match=r"must hold dates such as in training, got .*1 such rows, the first 6\)"):
+            column.encode(mixed)
+
+
+def test_a_wrong_value_among_truth_values_is_named_and_marks_are_missing(tmp_path: Path):
+    dataset = load(table(sold=TARGET == 1), tmp_path / "own.csv")
+    encoder = dataset.preprocessing.columns
+    assert encoder.columns[0].kind == "boolean"
+    cells = ["True", " false", "?", "TRUE", "1", "True"]
+    for ending, path in ((".csv", tmp_path / "rows.csv"), (".parquet", tmp_path / "rows.parquet")):
+        frame = pd.DataFrame({"sold": cells, "noise": 0.5})
+        frame.to_csv(path, index=False) if ending == ".csv" else frame.to_parquet(path)
+        rows = read_table(path, encoder.text_columns, encoder.literal_columns)
+        encoded = encoder.encode(rows)[:, 0]
+        assert encoded[[0, 1, 3, 4, 5]].tolist() == [1, 0, 1, 1, 1]
+        assert encoded[2] == encoder.columns[0].median
+        rows.loc[3, "sold"] = "maybe"
+        with pytest.raises(DataError, match=r"column 'sold': .* got 'maybe' \(1 such rows, the first 4\)"):
+            encoder.encode(rows)
 
 
 def test_a_missing_date_is_the_median_of_the_training_rows_with_an_indicator():

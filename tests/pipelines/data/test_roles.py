@@ -144,6 +144,13 @@ def test_copies_are_found_whatever_their_weights_and_splits(tmp_path: Path):
     assert any("test rows equal a training row" in note for note in dataset.notes)
 
 
+def test_no_line_advises_duplicates_where_a_column_splits_the_rows(tmp_path: Path):
+    """``duplicates`` is refused beside ``split``."""
+    frame = pd.concat([table(row=ROW)[:59]] * 4).assign(part=PART[:236])
+    notes = load(frame, tmp_path / "own.csv", split="part").notes
+    assert not any("data.duplicates" in note for note in notes)
+
+
 CELLS = st.none() | st.sampled_from([
     "", "a", "train", "val", "test", "NA", "?", "1", "-1", "0", "inf", "1e400", "0,5", "2024-01-05", "5.1.2024", "é",
     "2024-13-45", "12:30", "true", "False", " ", "\x00", "1_000", "nan", "12 %", "(3)", "9" * 30,

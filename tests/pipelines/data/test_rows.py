@@ -14,6 +14,7 @@ from pipelines.config import DataConfig
 from pipelines.data import loading, sealed
 from pipelines.data.splits import share_rows
 from pipelines.errors import DataError
+from pipelines.files.tables import parquet_files
 
 
 def test_the_arrays_of_an_archive_are_used_or_named(tmp_path: Path):
@@ -54,6 +55,58 @@ def test_copies_of_rows_are_counted_and_kept_together(tmp_path: Path):
     assert 0.1 < len(grouped.validation.y) / 360 < 0.25
     assert not grouped.notes
     assert grouped.fingerprint != dataset.fingerprint
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_copies_that_differ_in_ignored_columns_are_kept_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: bool
+):
+    """A declared column, texts that identify rows, and a saved index: no network sees any of them."""
+    if is_large:
+        monkeypatch.setattr(parquet_files, "LARGE", 360)
+    frame = pd.concat([table(price=PRICES)[:60]] * 6, ignore_index=True)
+    texts = [f"row {row}" for row in range(360)]
+    frame = frame.assign(note=texts, name=texts, target=np.random.default_rng(0).integers(0, 2, 360))
+    frame.insert(0, "Unnamed: 0", range(360))
+    path = tmp_path / ("own.parquet" if is_large else "own.csv")
+    dataset = load(frame, path, ignore=("note",))
+    assert "58 of 58 validation rows equal a training row" in " ".join(dataset.notes)
+
+    config = DataConfig(str(path), ignore=("note",), duplicates="group")
+    grouped, test = loading.load(config), sealed.open_test(config)
+    parts = [{row.tobytes() for row in x} for x in (grouped.training.x, grouped.validation.x, test.x)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 60
+    assert not any("equal a training row" in note for note in grouped.notes)
+
+
+def test_a_table_of_ignored_columns_alone_says_so_beside_duplicates_too(tmp_path: Path):
+    ignore = ("price", "noise")
+    with pytest.raises(DataError, match="must have a column to learn from, got none"):
+        load(table(price=PRICES), tmp_path / "own.csv", ignore=ignore, duplicates="group")
+
+
+def test_equal_rows_of_two_groups_are_no_copies(tmp_path: Path):
+    """Nor does a line advise ``duplicates``, which is refused beside ``group``."""
+    frame = pd.concat([table(price=PRICES)[:60]] * 4).assign(site=np.arange(240) // 60, noise=1.0)
+    notes = load(frame, tmp_path / "own.csv", group="site").notes
+    assert not any("equal a training row" in note for note in notes)
+
+
+@pytest.mark.parametrize("splits", [("val", "test"), ("val",), ("test",)])
+def test_duplicates_are_advised_and_used_where_rows_are_drawn(tmp_path: Path, splits: tuple[str, ...]):
+    copies = np.tile(RNG.normal(size=(60, 3)), (6, 1))
+    labels = np.arange(360) // 6 % 2
+    arrays = {"x_train": copies, "y_train": labels}
+    arrays |= {f"x_{name}": copies[:30] for name in splits} | {f"y_{name}": labels[:30] for name in splits}
+    np.savez(path := tmp_path / "own.npz", **arrays)
+
+    (validation, test) = (note for note in loading.load(DataConfig(str(path))).notes if "equal a training row" in note)
+    assert ("data.duplicates" in validation, "data.duplicates" in test) == ("val" not in splits, "test" not in splits)
+
+    notes = loading.load(DataConfig(str(path), duplicates="group")).notes
+    unused = "data.duplicates: not used, got group, but no row is drawn at random"
+    assert (unused in notes) == (len(splits) == 2)
+    assert not any('data.duplicates = "group" keeps' in note for note in notes)
 
 
 def test_groups_are_warned_of_and_kept_together(tmp_path: Path):

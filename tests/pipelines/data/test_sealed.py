@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -102,6 +103,21 @@ def test_the_digest_is_that_of_the_test_rows_alone(tmp_path: Path, kind: str):
     assert same.digest == opened.digest
     # An archive's own test rows do not depend on the seed; those of a table are drawn with it.
     assert (sealed.open_test(DataConfig(str(path), split_seed=1)).digest == opened.digest) == (kind == "npz")
+
+
+def test_the_digest_does_not_depend_on_how_columns_are_read(tmp_path: Path):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": random.normal(size=300), "zip": random.integers(10_000, 99_999, 300)})
+    frame["day"] = pd.Series(pd.date_range("2020-01-01", periods=300)).dt.strftime("%Y-%m-%d")
+    frame["price"] = [f"$ {1000 + row:,}" for row in range(300)]
+    path = tmp_path / "data.csv"
+    frame.assign(target=np.arange(300) % 3).to_csv(path, index=False)
+    plain = sealed.open_test(DataConfig(str(path)))
+    assert plain.read_digest == plain.digest
+    given: list[dict[str, Any]] = [{"ignore": ["day"]}, {"ignore": ["price", "a"]}, {"text_columns": ["zip"]}]
+    opened = [sealed.open_test(DataConfig(str(path), **columns)) for columns in (*given, {"weight": "zip"})]
+    assert {test.digest for test in opened} == {plain.digest}
+    assert len({plain.digest, *(test.read_digest for test in opened)}) == 4, "as earlier versions had it"
 
 
 def test_another_label_makes_another_digest(tmp_path: Path):

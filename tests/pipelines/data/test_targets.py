@@ -103,6 +103,42 @@ def test_one_line_says_what_auto_chose_and_how_to_choose_otherwise(tmp_path: Pat
     assert line in said if line else not said
 
 
+@pytest.mark.parametrize("form", ["$ {}", "{} %", "1,{:03}", "{}.00 €"])
+def test_money_and_percent_that_are_classes_can_be_a_regression_as_a_line_says(tmp_path: Path, form: str):
+    target = [form.format(100 * (1 + row % 4)) for row in range(N_ROWS)]
+    dataset = of_target(target, tmp_path / "own.csv")
+    assert dataset.task == "classification"
+    assert '4 different whole numbers, so the task is a classification; task = "regression"' in about_task(dataset)
+    assert of_target(target, tmp_path / "own.csv", task="regression").task == "regression"
+
+
+def test_zero_and_one_need_no_line_however_they_are_written(tmp_path: Path):
+    assert not about_task(of_target([f"{row % 2 * 100} %" for row in range(N_ROWS)], tmp_path / "own.csv"))
+
+
+@pytest.mark.parametrize("form", ["{}", "$ {}"])
+def test_numbers_that_an_archive_holds_as_texts_are_to_be_saved_as_numbers(tmp_path: Path, form: str):
+    """A regression reads texts as numbers in tables alone."""
+    texts = np.array([form.format(100 * (1 + row % 4)) for row in range(N_ROWS)])
+    np.savez(path := tmp_path / "own.npz", x=X[:, None], y=texts)
+    said = about_task(loading.load(DataConfig(str(path))))
+    assert "4 different texts, so the task is a classification, though they are numbers: to predict" in said
+    assert 'task = "regression"' not in said
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_logarithm_of_own_validation_and_test_rows_is_checked(tmp_path: Path, split: str):
+    arrays = {f"{key}_{end}": own[:40] for end in ("train", "val", "test") for key, own in
+              (("x", X[:, None]), ("y", NUMBERS))}  # fmt: skip
+    arrays[f"y_{split}"] = np.where(np.arange(40) < 3, 0, NUMBERS[:40])
+    np.savez(path := tmp_path / "own.npz", **arrays)
+    with pytest.raises(DataError) as caught:
+        loading.load(DataConfig(str(path), task="regression", target_transform="log"))
+    rule = 'data.target_transform: the target must be above 0 for "log", got 0 (3 such rows): leave it out'
+    assert str(caught.value) == f"{path}, y_{split}: {rule}"
+    assert loading.load(DataConfig(str(path), task="regression")).task == "regression"
+
+
 def test_nothing_is_said_of_a_task_that_was_asked_for(tmp_path: Path):
     assert not about_task(of_target(np.arange(N_ROWS) % 7, tmp_path / "own.csv", task="classification"))
     assert not about_task(of_target(NUMBERS, tmp_path / "own.csv", task="regression"))

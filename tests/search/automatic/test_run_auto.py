@@ -36,7 +36,8 @@ def test_a_budget_is_shared_and_used_once(home: Path) -> None:
     spec = small_spec("shared-budget", trials=8, width=[8, 16, 24, 32], epochs=2)
     notes = Notes()
     result = search.run_automatically(spec, home=home, observer=notes)
-    assert len(result.search.rows) == 4
+    assert len(result.search.rows) == len(result.search.trials) == 4
+    assert isinstance(result.search, search.StudyResult)
     assert result.finals is not None
     verdict = result.finals.verdict
     assert verdict is not None

@@ -161,6 +161,7 @@ class TestLiveTable:
         made.report(0, report(3))
         assert made.leader is None
         assert "0.9312" not in " ".join(" ".join(line) for line in drawn(made))
+        assert view.epoch_line(made.slots[0], "val_accuracy") == "trial-0007 epoch 3/9, 0.1 s"
 
     def test_slots_beyond_the_screen_are_counted(self) -> None:
         made = progress(slots={n: SlotView(f"cpu:{n}") for n in range(40)})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from command_line import Answer
+from command_line import Answer, call
 from homes import EPOCHS, StudyBuilder, model_file, multiply, reload
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
@@ -19,8 +21,11 @@ from optuna.trial import TrialState
 from reports import METRICS
 from ward import Ward, doctor, plant
 
+from search.home.locks import study_lock
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
 from search.registry.versions import COMPLETE, STATE
+from search.storage.sharing import sole_lock
+from search.tracking.connection import open_home
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -190,6 +195,68 @@ class TestAStudyThatIsBeingSearched:
         with sa.create_engine(settings.optuna_storage).begin() as connection:
             connection.execute(sa.text("UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '1 hour'"))
         assert [finding["kind"] for finding in doctor(settings, "--json").json()] == ["trial left in training"]
+
+    def test_is_skipped_while_its_finalists_train(
+        self, tmp_path: Path, postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On this machine or on another one."""
+        monkeypatch.setenv("OPTUNA_STORAGE", postgres("finals"))
+        settings = read_settings(tmp_path / "home")
+        prepare_home(settings)
+        StudyBuilder(settings, "busy").trial("RUNNING")
+        elsewhere = replace(settings, home=tmp_path / "elsewhere")
+        prepare_home(elsewhere)
+        for place in (settings, elsewhere):
+            with sole_lock(place, "busy"):
+                answer = doctor(settings, "--repair")
+            line = "study busy: skipped, its finalists train or its held-out test is opened\n"
+            assert (answer.code, answer.err) == (0, line)
+
+    def test_a_training_that_keeps_its_result_in_the_spool_is_skipped(
+        self, tmp_path: Path, postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPTUNA_STORAGE", postgres("trainings"))
+        settings = read_settings(tmp_path / "home")
+        prepare_home(settings)
+        half = settings.spool / study_slug("train-digits") / "entry.tmp"
+        half.mkdir(parents=True)
+        open_home(settings)
+        MlflowClient(settings.tracking_uri).create_experiment("train-digits")
+        with study_lock(settings, "train-digits"):
+            doctor(settings, "--repair")
+            assert half.exists()
+
+
+def test_a_damaged_database_is_one_line(own_home: Settings) -> None:
+    StudyBuilder(own_home, "damaged").trial("RUNNING")
+    file = own_home.home / "optuna.db"
+    with sqlite3.connect(file) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [page] = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'trials'").fetchone()
+        [size] = database.execute("PRAGMA page_size").fetchone()
+    database.close()
+    with file.open("r+b") as damaged:
+        damaged.seek((page - 1) * size)
+        damaged.write(b"\xff" * size)
+    for words in (["trials", "damaged"], ["doctor"]):
+        answer = call(*words, "--home", own_home.home)
+        assert (answer.code, answer.out) == (1, "")
+        assert re.fullmatch(r"error: Optuna's database: .*malformed.*; restore it from a backup\n", answer.err)
+
+
+def test_a_file_that_cannot_be_read_now_is_not_lost(own_home: Settings) -> None:
+    """A link to itself stands for a store that has the file and gives an error."""
+    builder = StudyBuilder(own_home, "kept")
+    builder.add()
+    [model] = own_home.home.rglob("model.h5")
+    model.unlink()
+    model.symlink_to(model)
+    answer = doctor(own_home, "--repair")
+    assert (answer.code, answer.out) == (1, "")
+    assert "model.h5" in answer.err
+    client = MlflowClient(own_home.tracking_uri)
+    [run] = client.search_runs([client.get_experiment_by_name("kept").experiment_id])
+    assert not [tag for tag in run.data.tags if tag.startswith("lost.")]
 
 
 def test_a_missing_home_is_an_error(tmp_path: Path) -> None:

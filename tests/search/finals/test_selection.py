@@ -13,7 +13,9 @@ from pipelines.errors import NotFoundError
 from pipelines.evaluation.row_scores import encode
 from pipelines.evaluation.tests import paired_test
 from pipelines.objectives import OBJECTIVES
+from search.cli.commands.finals import verdict_document
 from search.finals.finalist import Candidate, Finalist
+from search.finals.result import FinalistsResult
 from search.finals.selection import is_out, judge, order
 
 
@@ -122,6 +124,13 @@ def test_a_configuration_that_failed_or_was_stopped_does_not_win():
 
     with pytest.raises(NotFoundError, match=r"got none \(boom\)"):
         judge([finalist(3, 0.9, failure="boom", n_seeds=2)])
+
+
+def test_a_finalist_without_a_run_has_no_mean():
+    verdict = judge([finalist(2, 0.5, 0.6), finalist(3, failure="boom")])
+    result = FinalistsResult("s", verdict, None, 0, interrupted=False)
+    assert 'trial 3</th><td style="text-align:left"></td>' in result._repr_html_()
+    assert [found["mean"] for found in verdict_document(result, verdict)["finalists"]] == [pytest.approx(0.55), None]
 
 
 def test_only_values_of_the_same_seeds_are_compared():

@@ -9,7 +9,15 @@ from mlflow import MlflowClient
 from ready_home import prepare
 from registered import client_of
 
-from search.finals.tested_models import FIRST_READ, READ, TEST_ROWS, models_tested_on, number_of, record_test
+from search.finals.tested_models import (
+    FIRST_READ,
+    READ,
+    TEST_ROWS,
+    hash_of_tests,
+    models_tested_on,
+    number_of,
+    record_test,
+)
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
 from search.storage.attributes import FINGERPRINT, SEAL
@@ -54,6 +62,13 @@ def test_tests_of_earlier_versions_count_by_their_fingerprint_and_come_first(ser
     run(server, "old", "g", opened="1")
     assert models_tested_on(server, "r", "f") == [old, new]
     assert models_tested_on(server, "", "f") == [old, new]
+
+
+def test_rows_keep_the_hash_under_which_an_earlier_version_tested_them(server: MlflowClient):
+    assert hash_of_tests(server, "now", "then") == "now"
+    run(server, "old", "f", rows="then", read="7", opened="1")
+    assert hash_of_tests(server, "now", "then") == "then"
+    assert hash_of_tests(server, "now", "other") == "now"
 
 
 def test_a_second_reading_of_a_model_keeps_its_number(server: MlflowClient):

@@ -11,7 +11,11 @@ from animals import animals_table
 from sklearn.datasets import load_digits
 
 from pipelines.errors import DataError, NotFoundError
+from search.notebook.data import save_data
 from search.registry.predict import predict
+from search.registry.promotion import promote
+from search.scheduling.run_study import run_study
+from search.spec.reading import spec_from_dict
 
 DIGITS = load_digits().images
 
@@ -36,6 +40,24 @@ def test_an_array_is_no_row_of_a_table(animals: Path, tmp_path: Path):
     for source in (rows, tmp_path / "rows.npz"):
         with pytest.raises(DataError, match="must be a table, as the model was trained on one, got an array"):
             predict("animals", source, home=animals)
+
+
+def test_a_frame_may_have_numbers_as_names_of_columns(tmp_path: Path):
+    """``save_data`` takes such a frame, and names its columns by their texts."""
+    frame = pd.DataFrame({0: np.arange(40) % 2, 1: np.random.default_rng(0).normal(size=40), 2: ["a", "b"] * 20})
+    document = {
+        "study": {"name": "unnamed", "trials": 1},
+        "data": {"source": save_data("unnamed", frame, home=tmp_path), "target": "0", "folds": 1},
+        "space": {"width": 8, "depth": 1, "learning_rate": 0.01, "epochs": 1, "batch_size": 16},
+    }
+    run_study(spec_from_dict(document), home=tmp_path)
+    promote("unnamed", force="no test of it here", home=tmp_path)
+    rows = frame.drop(columns=0)[:3].replace("b", "new")
+    predicted = predict("unnamed", rows, home=tmp_path)
+    assert predicted.unknown == {"2": [None, "new", None]}
+    named = predict("unnamed", rows.rename(columns=str), home=tmp_path)
+    assert np.array_equal(predicted.probabilities, named.probabilities)
+    assert list(rows.columns) == [1, 2], "the caller's frame stays as it is"
 
 
 @pytest.mark.parametrize("rows", [{"a": [1]}, [{"a": 1}], pd.Series([1.0])])

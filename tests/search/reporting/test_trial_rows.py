@@ -37,6 +37,16 @@ def test_a_condition_keeps_the_rows_that_meet_it(condition: str, kept: list[int]
     assert numbers(condition) == kept
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_quoted_value_may_hold_the_word_that_joins_conditions(quote: str) -> None:
+    rows = [replace(row, device="node and b" if row.number > 8 else "it's") for row in ROWS]
+    condition = f"device == {quote}node and b{quote}"
+    kept = [row.number for row in rows if row.number > 8]
+    assert [row.number for row in matching(rows, condition)] == kept
+    assert [row.number for row in matching(rows, f"trial < 40 and {condition} and trial != 9")] == [17]
+    assert [row.number for row in matching(rows, "device == it's and trial == 3 and device != b's")] == [3]
+
+
 @pytest.mark.parametrize(
     ("condition", "problem"),
     [
@@ -46,6 +56,7 @@ def test_a_condition_keeps_the_rows_that_meet_it(condition: str, kept: list[int]
         ("widht == 2", "got 'widht'; did you mean width?"),
         ("optimizer < 3", "must both be numbers, or both texts"),
         ("__import__('os') == 1", "must be NAME SIGN VALUE"),
+        ("device == 'node and b", "must be NAME SIGN VALUE, such as"),
     ],
 )
 def test_a_wrong_condition(condition: str, problem: str) -> None:

@@ -16,7 +16,7 @@ from world import World, interrupt_after, states
 from pipelines.config import Hyperparameters
 from pipelines.errors import SpecError
 from search.devices.work import Shape
-from search.optimization.pruners import best_so_far
+from search.optimization.pruners import as_of, best_so_far
 from search.optimization.studies import as_recorded, open_study
 from search.scheduling.clock.trial_clock import TrialClock, virtual_slots_of
 from search.spec.dimensions import Choice, Range
@@ -24,7 +24,7 @@ from search.spec.reading import override
 from search.spec.space import SearchSpace
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import RUNG, VIRTUAL, VIRTUAL_SLOTS
-from search.workers.pool import Event
+from search.workers.pool import Event, Ready, Reported
 from search.workers.tasks import Task
 
 SPACE = SearchSpace(
@@ -53,6 +53,21 @@ class Shuffled(ScriptedPool):
         slot = self._luck.choice(sorted({event.slot.number for event in self._events}))
         event = next(event for event in self._events if event.slot.number == slot)
         self._events.remove(event)
+        return [event]
+
+
+class SlowToStart(ScriptedPool):
+    """Each poll returns one event; a process that died starts again after the third report of trial 0."""
+
+    has_reported = False
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        if not self._events:
+            return []
+        begins_first = self.has_reported or len(self.tasks) < len(self.slots)
+        event = min(self._events, key=lambda event: isinstance(event, Ready) is not begins_first)
+        self._events.remove(event)
+        self.has_reported |= isinstance(event, Reported) and (event.number, event.report.epoch) == (0, 3)
         return [event]
 
 
@@ -104,6 +119,25 @@ def test_interruptions_and_lost_workers_change_nothing(world: World, alone: dict
     assert figures(world, spec) == alone["asha"]
 
 
+def test_a_report_waits_for_a_trial_whose_worker_died(world: World) -> None:
+    """Trial 2 is pruned at its first rung, where trial 1 is better: also where trial 1 has to begin again."""
+    levels = {0: 0.3, 1: 0.9, 2: 0.5}
+
+    def whole(task: Task, attempt: int) -> Iterable[float | str]:
+        return [levels[task.number] + epoch / 1000 for epoch in range(1, task.hyperparameters.epochs + 1)]
+
+    def lossy(task: Task, attempt: int) -> Iterable[float | str]:
+        return [LOST] if (task.number, attempt) == (1, 1) else whole(task, attempt)
+
+    found = []
+    for n_slots, script in ((1, whole), (3, lossy)):
+        spec = make(world, pruner="asha", sampler="random", trials=3, seed=1)
+        world.search(spec, SlowToStart(n_slots, script), virtual_slots=4)
+        found.append(figures(world, spec))
+    assert found[1] == found[0]
+    assert found[0][2][3] == 1, "trial 2 is pruned at its first rung"
+
+
 def test_a_sampler_sees_what_trials_in_training_have_reached(world: World) -> None:
     spec = make(world, pruner="asha", sampler="tpe", start=(Hyperparameters(width=64, depth=2, epochs=9),))
     world.search(spec, ScriptedPool(1, curve), virtual_slots=4)
@@ -134,6 +168,14 @@ def test_a_rung_of_another_process_counts_without_its_reports() -> None:
     without = create_trial(state=TrialState.RUNNING, intermediate_values={1: float("nan")})
     assert best_so_far(without, (1, 3), 3, StudyDirection.MAXIMIZE) is None
     assert best_so_far(trial, (), 3, StudyDirection.MAXIMIZE) is None, "without a pruner there are no rungs"
+
+
+def test_a_pruner_sees_the_rungs_of_another_process() -> None:
+    """Of a trial in training there, the database gives the rungs alone."""
+    rungs = {f"{RUNG}0": 0.4, f"{RUNG}1": 0.6}
+    trial = create_trial(state=TrialState.RUNNING, system_attrs=rungs)
+    assert as_of(trial, (1, 3), 3).system_attrs == rungs
+    assert as_of(trial, (1, 3), 2).system_attrs == {f"{RUNG}0": 0.4}
 
 
 def test_without_the_clock_each_trial_uses_what_is_known(world: World) -> None:

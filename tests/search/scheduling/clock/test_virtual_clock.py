@@ -137,12 +137,13 @@ def test_the_first_trials_begin_together_and_the_next_one_where_the_first_ends()
 
 
 def test_the_next_trial_waits_for_reports_of_trials_that_are_never_pruned() -> None:
-    clock = VirtualClock(2)
-    clock.add(0, Course(0, 10, 9, [], [1, 3]))
-    clock.add(1, Course(0, 10, 2, end=2))
-    assert clock.next_start() is None, "its configuration is drawn from the report of trial 0 at 10"
-    clock.courses[0].reported = 1
-    assert clock.next_start() == 20, "the next one is at 30"
+    for needs_reports, known in ((True, None), (False, 20)):
+        clock = VirtualClock(2, needs_reports=needs_reports)
+        clock.add(0, Course(0, 10, 9, [], [1, 3]))
+        clock.add(1, Course(0, 10, 2, end=2))
+        assert clock.next_start() == known, "its configuration is drawn from the report of trial 0 at 10"
+        clock.courses[0].reported = 1
+        assert clock.next_start() == 20, "the next one is at 30"
 
 
 @pytest.mark.parametrize(("reported", "delay", "known"), [(0, 0, False), (1, 0, True), (0, -6, True), (0, 6, False)])
