@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,31 @@ class TestOnASharedDatabase:
         runs = shared_world.runs(spec)
         assert {run.info.status for run in runs.values()} == {"FINISHED"}
         assert runs["trial-0000"].info.run_id != lost
+
+    def test_a_trial_of_a_living_process_is_kept_after_the_database_was_away(
+        self, shared_world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The other process can beat again no sooner than this one."""
+        monkeypatch.setattr(scheduling, "HEARTBEAT_S", 3.0)
+        spec = shared_world.spec(trials=3)
+        other = Left(shared_world, spec)
+        other.study.record_heartbeat(other.trial.number)
+        looks: list[int] = []
+
+        def away(scheduler: Scheduler, progress: Progress) -> None:
+            looks.append(progress.complete)
+            if looks.count(2) == 3:
+                stop_beating(shared_world, other.trial)
+                time.sleep(3.5)  # longer than heartbeats are apart
+            elif looks.count(2) == 5:
+                other.study.record_heartbeat(other.trial.number)
+            elif looks.count(2) == 8:
+                other.study.tell(other.trial, 0.5)
+
+        pool = ScriptedPool(1)
+        shared_world.search(spec, pool, away)
+        assert sorted(task.number for _, task in pool.tasks) == [1, 2]
+        assert states(shared_world.rows(spec)) == ["COMPLETE"] * 3
 
     def test_trials_of_a_process_that_has_just_died_get_no_virtual_slot(self, shared_world: World) -> None:
         """Their heartbeats are not missed yet; a service that starts a killed search again is as quick."""
