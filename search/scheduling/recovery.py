@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from search.optimization.leaderboard import columns_of
 from search.optimization.run_records import record_result, record_run_id, unknown_runs
 from search.storage.attributes import RESULT
 from search.storage.cached_storage import FinishedElsewhereError
+from search.storage.database import HEARTBEAT_S
 from search.storage.sharing import exclusive_access, requeue_abandoned
 from search.storage.stored_study import StoredStudy
 from search.tracking import Entry, Tracker
@@ -34,6 +36,8 @@ class Recovery:
     ) -> None:
         self._study, self._settings, self._tracker = study, settings, tracker
         self._in_training = in_training
+        self._beat_at = math.inf  # before the first heartbeat there is nothing to compare
+        self._grace_until: float | None = None
 
     def deliver_left(self) -> None:
         """Delivers the results that were left in spools before this process began, and looks up missing run ids."""
@@ -53,6 +57,22 @@ class Recovery:
         for trial in requeued:
             self._tracker.kill_left(trial_run_name(trial.number))
         return bool(requeued)
+
+    def recover_after_beat(self, now: float) -> bool:
+        """Recovers as ``recover`` does, but where the database was away from this process, after a while.
+
+        It was away from other processes, too: their last heartbeats are as old, although they live.
+
+        Args:
+            now: Seconds since some moment; this process has just recorded its heartbeats.
+        """
+        silent_s, self._beat_at = now - self._beat_at, now
+        if self._grace_until is None and silent_s > HEARTBEAT_S:
+            self._grace_until = now + 2 * HEARTBEAT_S
+        if self._grace_until is not None and now < self._grace_until:
+            return False
+        self._grace_until = None
+        return self.recover()
 
     def _finish(self, folder: Path) -> None:
         """Delivers a result of the spool: MLflow does not have it, and Optuna may not."""

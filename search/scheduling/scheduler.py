@@ -26,7 +26,6 @@ from search.scheduling.trial_results import Result, ResultWriter, copied, ended
 from search.scheduling.trial_source import TrialJob, TrialSource
 from search.storage.attributes import PRUNED_AT
 from search.storage.cached_storage import FinishedElsewhereError
-from search.storage.database import HEARTBEAT_S
 from search.workers import Outcome, Pool, Reported, StopReason
 from search.workers.pool import Event
 
@@ -71,8 +70,6 @@ class Scheduler(JobRunner[TrialJob]):
         self._longest_epoch_s = 0.0
         self._next_refresh = 0.0
         self._next_bookkeeping = 0.0
-        self._beat_at = math.inf  # before the first heartbeat there is nothing to compare
-        self._grace_until: float | None = None
 
     @property
     def n_trained(self) -> int:
@@ -137,22 +134,8 @@ class Scheduler(JobRunner[TrialJob]):
             self.keeper.beat(self.progress.done)
             if self._context.settings.is_shared:
                 self._source.record_heartbeats(job.trial for job in self._dispatcher)
-                if self._others_could_beat() and self._recovery.recover():
+                if self._recovery.recover_after_beat(self._clock.now()):
                     self._source.is_exhausted = False
-
-    def _others_could_beat(self) -> bool:
-        """Whether other processes had the time for a heartbeat, where the database was away from this one.
-
-        Their last heartbeats are as old as its own was: they live, although they look dead.
-        """
-        now, before = self._clock.now(), self._beat_at
-        self._beat_at = now
-        if self._grace_until is None and now - before > HEARTBEAT_S:
-            self._grace_until = now + 2 * HEARTBEAT_S
-        if self._grace_until is not None and now < self._grace_until:
-            return False
-        self._grace_until = None
-        return True
 
     def may_begin(self) -> bool:
         """Whether a trial may begin: not where its first epoch would end after the timeout."""

@@ -21,7 +21,7 @@ from search.devices.work import Shape
 from search.home.settings import prepare_home, read_settings
 from search.optimization.run_records import record_run_id
 from search.optimization.studies import load_study, open_study
-from search.scheduling import scheduler as scheduling
+from search.scheduling import recovery, scheduler as scheduling
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Observer, Progress
 from search.scheduling.scheduler import Scheduler
@@ -124,7 +124,7 @@ class TestOnASharedDatabase:
         self, shared_world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The other process can beat again no sooner than this one."""
-        monkeypatch.setattr(scheduling, "HEARTBEAT_S", 3.0)
+        monkeypatch.setattr(recovery, "HEARTBEAT_S", 3.0)
         spec = shared_world.spec(trials=3)
         other = Left(shared_world, spec)
         other.study.record_heartbeat(other.trial.number)
