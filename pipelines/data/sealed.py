@@ -14,12 +14,13 @@ import numpy as np
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Split
 from pipelines.data.loading import prepare
-from pipelines.data.readers import TEST_ARRAYS, Source, archive_of, convert_inputs, read_source
+from pipelines.data.readers import TEST_ARRAYS, archive_of, convert_inputs, read_source
 from pipelines.data.splits import hash_rows
 from pipelines.data.targets import clean_labels, number_labels
 from pipelines.errors import DataError
 from pipelines.files.archives import Array, read_array, read_headers
 from pipelines.files.roles import ROLES, normalize
+from pipelines.files.sources import is_table
 from pipelines.files.tables import LargeTable, Table
 
 
@@ -49,13 +50,16 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
         NotFoundError: The file does not exist.
         UnavailableError: The file cannot be opened.
     """
+    as_held = _hashes_as_held(config, folders)
     prepared = prepare(config, folders, with_test=True)
     source = prepared.source
     if source.n_own_test is None:
         rows, test = prepared.shares.test, prepared.test
         (encoded,) = prepared.take(rows)
-        digests = [_digest(held, source.labels, rows) for held in (_as_held(source, config, folders), source.rows)]
-        return SealedRows(encoded, test.y, test.weight, test.group, test.mean_weight, *digests)
+        digest = read_digest = _digest(_values(source.rows, rows), source.labels)
+        if as_held is not None and len(as_held) == len(source.rows):
+            digest = _digest(as_held[rows], source.labels)
+        return SealedRows(encoded, test.y, test.weight, test.group, test.mean_weight, digest, read_digest)
     path = Path(source.place)
     headers = read_headers(path)
     x, y = (read_array(path, name, headers[name])[0] for name in TEST_ARRAYS)
@@ -65,33 +69,33 @@ def open_test(config: DataConfig, folders: Sequence[Path] = ()) -> SealedRows:
     targets = target.encode(labels) if target else number_labels(labels, prepared.classes, place)
     weight = archive_of(path, headers, config).test_weight()
     own = None if weight is None else normalize(weight)[0]
-    digest = _digest(x, labels, np.arange(len(x)))
+    digest = _digest(_values(x, np.arange(len(x))), labels)
     return SealedRows(x, targets, own, digest=digest, read_digest=digest)
 
 
-def _as_held(source: Source, config: DataConfig, folders: Sequence[Path]) -> Array | Table:
-    """Returns the rows of a source as they are read where ``[data]`` says nothing of the columns.
+def _hashes_as_held(config: DataConfig, folders: Sequence[Path]) -> Array | None:
+    """Returns (n_rows,) hashes of a table's rows as they are read where ``[data]`` says nothing of the columns.
 
-    The model of a study that ignores a column, or reads it as text, is tested on the same rows as others.
+    The model of a study that ignores a column, or reads it as text, is tested on the same rows as others. There are
+    none where ``[data]`` says nothing, or the file can only be read with what it says.
     """
     nothing: dict[str, Any] = dict.fromkeys(("text_columns", "numeric", "ignore", *ROLES))
     plain = replace(config, **nothing)
-    if isinstance(source.rows, np.ndarray) or plain == config:
-        return source.rows
+    if plain == config or not is_table(config.source):
+        return None
     try:
-        rows = read_source(plain, folders).rows
-    except DataError:  # it can only be read with what [data] says
-        return source.rows
-    return rows if len(rows) == len(source.rows) else source.rows
+        return hash_rows(read_source(plain, folders).rows)
+    except DataError:
+        return None
 
 
-def _digest(source_rows: Array | Table, labels: Array, rows: Array) -> str:
-    """Hashes rows as their source holds them, by their numbers: encoded ones depend on the training rows."""
+def _values(source_rows: Array | Table, rows: Array) -> Array:
+    """Returns rows as their source holds them, those of a table as hashes: encoded ones depend on the training rows."""
     if isinstance(source_rows, np.ndarray):
-        values = source_rows[rows].astype(np.float32)
-    elif isinstance(source_rows, LargeTable):
-        values = hash_rows(source_rows)[rows]
-    else:
-        values = hash_rows(source_rows.iloc[rows])
+        return source_rows[rows].astype(np.float32)
+    return hash_rows(source_rows)[rows] if isinstance(source_rows, LargeTable) else hash_rows(source_rows.iloc[rows])
+
+
+def _digest(values: Array, labels: Array) -> str:
     texts = json.dumps([str(label) for label in labels])
     return hashlib.sha256(texts.encode() + values.tobytes()).hexdigest()[:16]

@@ -85,9 +85,10 @@ def _database_problem(error: Exception) -> str:
     """The line for a database that failed while a command read it; empty for another error."""
     if "optuna" not in sys.modules:
         return ""
-    from search.storage.database import FAILURES, reason
+    from search.storage.database import reason
 
-    return f"Optuna's database: {reason(error)}; restore it from a backup" if isinstance(error, FAILURES) else ""
+    why = reason(error)
+    return f"a database failed: {why}" if why else ""
 
 
 def _run(given: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from search.doctor.registry import logged_model_findings, model_findings
 from search.doctor.trials import trial_findings
 from search.doctor.view import spooled, view_study
 from search.home.addresses import is_sqlite
-from search.home.locks import SearchedError, slug_lock
+from search.home.locks import SearchedError, slug_lock, study_lock
 from search.home.read_only import can_write, readable
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
 from search.home.text import one_line, redact
@@ -96,7 +96,8 @@ class _HomeCheck:
     def _check_study(self, name: str, *, is_study: bool) -> None:
         settings = self.settings
         try:
-            with sole_lock(settings, name) as own:
+            lock = sole_lock if self.diagnosis.repair else study_lock
+            with lock(settings, name) as own:
                 if own.process_index:  # another process of this home has the spool in which it keeps results
                     raise SearchedError
                 if self.is_writable:

@@ -15,6 +15,7 @@ from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
 from search.finals.training import refit_metrics
 from search.optimization.leaderboard import metrics_of_epochs
+from search.tracking.connection import mlflow_errors
 from search.tracking.entries import CHECKPOINT_FILE, LOST, MODEL_FILE, Entry, now_ms
 from search.tracking.history import read_artifact, read_history
 from search.training.continuation import CHECKPOINT_TAG, MODEL_TAG
@@ -131,7 +132,11 @@ class RecordedFile:
             copies: Finds the home's files by their hashes.
             set_lost: Records the problem where there is no copy.
         """
-        problem = self._problem()
+        try:
+            problem = self._problem()
+        except MlpSearchError as error:
+            yield Finding(f"unreadable {self.name}", subject, f"leaves it as it is: {error}", lambda: None)
+            return
         kind = f"{problem.split(':')[0]} {self.name}"
         if problem and (copy := copies().get(self.sha256)):
             yield Finding(kind, subject, f"restores it from the copy at {copy}", partial(self._restore, copy))
@@ -149,10 +154,11 @@ class RecordedFile:
         return "" if found == self.sha256 else f"damaged: sha256 must be {self.sha256[:12]}…, got {found[:12]}…"
 
     def _is_listed(self) -> bool:
-        """Whether the store says that it has the file; a store that does not answer raises an error of MLflow's."""
+        """Whether the store says that it has the file; one that does not answer raises an UnavailableError."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        files = get_artifact_repository(self.folder_uri, self.client.tracking_uri).list_artifacts()
+        with mlflow_errors(f"{self.folder_uri}: MLflow must list its files"):
+            files = get_artifact_repository(self.folder_uri, self.client.tracking_uri).list_artifacts()
         return any(Path(file.path).name == self.name for file in files)
 
     def _restore(self, copy: Path) -> None:

@@ -50,7 +50,7 @@ def make_sampler(spec: StudySpec, seed: int) -> BaseSampler:
 class TrialSampler(BaseSampler):
     """Draws each trial's configuration with a sampler whose seed follows from the trial's number.
 
-    A trial's configuration depends on the study's seed, its number and the trials that were finished by then: an
+    A trial's configuration depends on the study's seed, its number and the trials that it may learn from: an
     interrupted study continues as if it had not been interrupted, and several searching processes never draw with the
     same random numbers. The study's ``[[start]]`` configurations come first; a configuration that a trial has already
     is drawn again, and where no draw is new, a finite space is searched from the last one on. The random draws before

@@ -67,7 +67,7 @@ class Recovery:
             now: Seconds since some moment; this process has just recorded its heartbeats.
         """
         silent_s, self._beat_at = now - self._beat_at, now
-        if self._grace_until is None and silent_s > HEARTBEAT_S:
+        if silent_s > (HEARTBEAT_S if self._grace_until is None else 2 * HEARTBEAT_S):
             self._grace_until = now + 2 * HEARTBEAT_S
         if self._grace_until is not None and now < self._grace_until:
             return False

@@ -20,8 +20,6 @@ from search.storage.transactions import DIALECTS
 
 HEARTBEAT_S = 20
 """Interval of heartbeats on a shared database."""
-FAILURES = (optuna.exceptions.StorageInternalError, sa.exc.SQLAlchemyError, sqlite3.Error)
-"""Exceptions of a database that has failed."""
 _TABLES_KEY = 0x6D6C70_7461626C
 """Key of the lock of a database's tables; those of studies are hashes of their names."""
 _CHECKED: set[str] = set()
@@ -58,17 +56,22 @@ def storage_errors(settings: Settings) -> Iterator[None]:
     """
     try:
         yield
-    except FAILURES as error:
+    except (optuna.exceptions.StorageInternalError, sa.exc.SQLAlchemyError, sqlite3.Error) as error:
         raise UnavailableError(
-            f"Optuna's database {redact(settings.optuna_storage)}: {reason(error)}; finished trials are kept: to resume"
+            f"Optuna's database {redact(settings.optuna_storage)}: {_why(error)}; finished trials are kept: to resume"
             " once this is repaired, run the same command again"
         ) from error
 
 
-def reason(failure: Exception) -> str:
-    """The line in which the database says why it failed."""
+def _why(failure: Exception) -> str:
     cause = failure.__cause__ or failure
     return one_line(getattr(cause, "orig", None) or cause)
+
+
+def reason(error: Exception) -> str:
+    """The line in which a database says why it failed; empty for another error, such as a bug of ours."""
+    failures = (optuna.exceptions.StorageInternalError, sa.exc.DBAPIError, sqlite3.Error)
+    return _why(error) if isinstance(error, failures) else ""
 
 
 def _embedded(address: str) -> optuna.storages.RDBStorage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -44,7 +45,8 @@ def sole_lock(settings: Settings, name: str) -> Iterator[Settings]:
             query = sa.text("SELECT pg_try_advisory_lock(:key)")
             if not connection.execute(query, {"key": -_key(name)}).scalar_one():
                 raise FinalsError(
-                    f"study {name!r}: another process trains its finalists or opens its held-out test: wait for it"
+                    f"study {name!r}: another process trains its finalists or opens its held-out test, or the doctor"
+                    " repairs it: wait for it"
                 )
             yield own
 
@@ -120,6 +122,7 @@ def requeue_abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTria
 
     Behind the study's lock every running trial is one; on a shared database the heartbeat decides.
     """
+    began = time.monotonic()
     with exclusive_access(settings, study):
         study.refresh(*(trial.number for trial in _running(study)))
         if settings.is_shared:
@@ -128,7 +131,10 @@ def requeue_abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTria
             for trial in _running(study):
                 if trial.number not in silent_s:
                     study.record_heartbeat(trial.number)
-        return [trial for trial in abandoned(settings, study) if study.requeue(trial.number)]
+        dead = abandoned(settings, study)
+        if settings.is_shared and time.monotonic() - began > HEARTBEAT_S:
+            return []  # the database was away meanwhile, also from processes that live
+        return [trial for trial in dead if study.requeue(trial.number)]
 
 
 def abandoned(settings: Settings, study: StoredStudy) -> list[FrozenTrial]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -55,6 +56,11 @@ def _ignore_signals() -> dict[signal.Signals, Any]:
     return {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
+if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+    # In the server: other processes that are forked from it end at SIGTERM, as ``Process.terminate`` expects.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
 class LocalPool(BasePool["_LocalWorker"]):
     """Keeps the contract of ``search.workers.pool.Pool``.
 
@@ -75,8 +81,12 @@ class LocalPool(BasePool["_LocalWorker"]):
         if not any(slot.visible_devices for slot in slots):
             warm_up()
             self._process_type = multiprocessing.get_context("forkserver").Process
-        for slot in slots:
-            self._start(slot, slot.memory_limit_mb)
+        try:
+            for slot in slots:
+                self._start(slot, slot.memory_limit_mb)
+        except BaseException:  # those that have started would keep this process from ending
+            self.close()
+            raise
 
     def _start(self, slot: Slot, memory_limit_mb: int | None) -> None:
         ours, theirs = multiprocessing.Pipe()

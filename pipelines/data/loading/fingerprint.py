@@ -8,6 +8,7 @@ import json
 import numpy as np
 
 from pipelines.config import DataConfig
+from pipelines.data.loading.rows import are_grouped_anew
 from pipelines.data.readers import Source
 from pipelines.data.splits import Shares
 from pipelines.encoding.encoder import TableEncoder
@@ -31,10 +32,8 @@ def fingerprint_of(source: Source, encoder: TableEncoder | None, config: DataCon
         special.append(source.roles.digests)
     if shares.n_folds > 1:
         special.append(["folds", shares.n_folds])
-    if encoder and config.duplicates == "group":
-        # Earlier versions let columns that no network sees tell equal rows apart: their splits were others.
-        ignored = [c.name for c in encoder.columns if c.kind == "ignored" and c.name != config.weight]
-        special += [["copies", ignored]] if ignored else []
+    if are_grouped_anew(source, config):
+        special.append("copies")
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]

@@ -14,9 +14,11 @@ from pipelines.data.targets import number_labels, require_regressable
 from pipelines.encoding.learning import is_unnamed, learn_column
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.files.columns import IGNORED
 from pipelines.files.kinds import holds_text
-from pipelines.files.roles import TRAINING
+from pipelines.files.roles import LEFT_OUT, TRAINING
 from pipelines.files.sources import scaling_of
+from pipelines.files.tables import Table
 
 _OWN_VALIDATION = "data.folds: must be left out where a file has validation rows of its own, got {}: choose one of both"
 
@@ -68,9 +70,23 @@ def _bins(source: Source, *, merge: bool) -> Array:
 
 def _groups_of_copies(source: Source, config: DataConfig) -> Array:
     """Returns (n_rows,) numbers, of equal rows that of the first of them: the same ones on every machine."""
-    hashes = splits.hash_rows(source.features(_identifiers(source, config)))
-    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    return _equal_rows(source.features(_identifiers(source, config)))
+
+
+def _equal_rows(rows: Array | Table) -> Array:
+    _, first, inverse = np.unique(splits.hash_rows(rows), return_index=True, return_inverse=True)
     return np.asarray(first[inverse])
+
+
+def are_grouped_anew(source: Source, config: DataConfig) -> bool:
+    """Whether equal rows are other ones than in earlier versions, where ignored columns told rows apart."""
+    is_told = source.roles.time is not None or source.roles.split is not None
+    if config.duplicates != "group" or is_told or isinstance(source.rows, np.ndarray):
+        return False
+    reasons = [f"{IGNORED}: {LEFT_OUT[key]}" for key in ("weight", "split")]
+    left_out = [name for name in source.rows.columns if source.formats.get(name) in reasons]
+    before = _equal_rows(source.rows.drop(columns=left_out) if left_out else source.rows)
+    return not np.array_equal(before, _groups_of_copies(source, config))
 
 
 def _identifiers(source: Source, config: DataConfig) -> list[str]:

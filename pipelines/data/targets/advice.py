@@ -54,11 +54,13 @@ def task_note(
         return [_REGRESSION.format(place, len(values), _CHOOSE if can_classify else _CUT)]
     texts = values.astype(str)
     numbers = _as_numbers(texts)
+    if numbers is not None and {*numbers} <= {0, 1}:
+        return []
     if numbers is not None and labels.dtype.kind == "U" and not reads_texts:
         return [_FORMS.format(place, len(texts), _NUMBERS)]
     if numbers is not None:
         kind = "whole numbers" if are_whole(numbers).all() else "numbers"
-        return [] if {*numbers} <= {0, 1} else [_CLASSIFICATION.format(place, len(texts), kind)]
+        return [_CLASSIFICATION.format(place, len(texts), kind)]
     form = _form(texts) if len(texts) > MAX_CLASSES else ""
     return [_FORMS.format(place, len(texts), form)] if form else []
 

@@ -65,8 +65,7 @@ def follow(
             is_alive = bool(is_held) or (settings.is_shared and is_searched(settings, study))
             progress = progress_of(study)
             observer.update(progress)
-            # A process that has used the budget may still train finalists.
-            if (is_spent(progress) and not is_alive) or state.has_ended(progress, is_alive=is_alive):
+            if is_spent(progress) or state.has_ended(progress, is_alive=is_alive):
                 return progress
         time.sleep(poll_s)
 

@@ -31,7 +31,7 @@ class Course:
         epoch: Duration of one epoch, at least 1.
         last: Its last epoch, at which it ends unless it is pruned.
         may_end: Epochs before the last at which it may be pruned, rising.
-        shown: Epochs whose reports other trials are judged by, rising.
+        shown: Epochs whose reports other trials are judged by, and perhaps drawn from, rising.
         reported: The last epoch that was reported.
         continued: The last epoch after which it is known to have continued.
         end: The epoch at which it ended, 0 where it did not train; None while it trains.
@@ -61,7 +61,7 @@ class Course:
 
     @property
     def next_shown(self) -> float:
-        """The time of its next report that other trials are judged by; infinite where there is none."""
+        """The time of its next report of a shown epoch; infinite where there is none."""
         if self.end is not None:
             return math.inf
         # What the last epoch shows is the whole trial, which is there once it has ended.

@@ -241,7 +241,7 @@ def test_a_damaged_database_is_one_line(own_home: Settings) -> None:
     for words in (["trials", "damaged"], ["doctor"]):
         answer = call(*words, "--home", own_home.home)
         assert (answer.code, answer.out) == (1, "")
-        assert re.fullmatch(r"error: Optuna's database: .*malformed.*; restore it from a backup\n", answer.err)
+        assert re.fullmatch(r"error: a database failed: .*malformed.*\n", answer.err)
 
 
 def test_a_file_that_cannot_be_read_now_is_not_lost(own_home: Settings) -> None:
@@ -252,8 +252,7 @@ def test_a_file_that_cannot_be_read_now_is_not_lost(own_home: Settings) -> None:
     model.unlink()
     model.symlink_to(model)
     answer = doctor(own_home, "--repair")
-    assert (answer.code, answer.out) == (1, "")
-    assert "model.h5" in answer.err
+    assert "unreadable model.h5" in answer.out
     client = MlflowClient(own_home.tracking_uri)
     [run] = client.search_runs([client.get_experiment_by_name("kept").experiment_id])
     assert not [tag for tag in run.data.tags if tag.startswith("lost.")]

@@ -145,6 +145,21 @@ class TestOnASharedDatabase:
         assert sorted(task.number for _, task in pool.tasks) == [1, 2]
         assert states(shared_world.rows(spec)) == ["COMPLETE"] * 3
 
+    def test_a_dead_process_is_recovered_two_heartbeats_after_an_outage(self, shared_world: World) -> None:
+        spec = shared_world.spec(trials=3)
+        dead = Left(shared_world, spec)
+        dead.opened()
+        dead.study.record_heartbeat(dead.trial.number)
+        study = open_study(shared_world.settings, spec, "f00d")
+        with Tracker(lambda: shared_world.connect(spec.name)) as tracker:
+            tracker.wait_connected()
+            beside = recovery.Recovery(study, shared_world.settings, tracker)
+            beside.recover_after_beat(0.0)
+            stop_beating(shared_world, dead.trial)
+            # Away until 50 s, which is told from 90 s on, and once more until 140 s.
+            found = [beside.recover_after_beat(now) for now in (50.0, 60.0, 85.0, 140.0, 165.0, 179.0, 181.0)]
+        assert found == [False] * 6 + [True]
+
     def test_trials_of_a_process_that_has_just_died_get_no_virtual_slot(self, shared_world: World) -> None:
         """Their heartbeats are not missed yet; a service that starts a killed search again is as quick."""
         spec = shared_world.spec(trials=6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -194,6 +196,19 @@ def shared_files() -> set[tuple[str, str]]:
         with suppress(OSError):  # that of the folder itself is closed by now
             found.add((number.name, str(number.readlink())))
     return {(number, path) for number, path in found if path.startswith("/dev/shm/")}
+
+
+def test_other_processes_of_the_server_end_when_they_are_asked_to(forked_pool: LocalPool) -> None:
+    """A worker ignores SIGTERM, as a signal to the whole process group must leave it in training."""
+    assert forked_pool.poll(PATIENCE_S), "it is ready"
+    [worker] = multiprocessing.active_children()
+    worker.terminate()
+    other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(PATIENCE_S,))
+    other.start()
+    other.terminate()
+    other.join(PATIENCE_S)
+    assert other.exitcode == -signal.SIGTERM
+    assert worker.is_alive()
 
 
 def test_a_closed_pool_holds_no_rows(digits: Dataset) -> None:
