@@ -27,18 +27,10 @@ if TYPE_CHECKING:  # the one list of public names: type checkers read it, and so
         recorded_test as recorded_test,
         run_finalists as run_finalists,
     )
+    from search.notebook.automatic import AutomaticResult as AutomaticResult, run_automatically as run_automatically
     from search.notebook.data import save_data as save_data
-    from search.notebook.results import (
-        AutomaticResult as AutomaticResult,
-        StudyResult as StudyResult,
-        Trial as Trial,
-    )
-    from search.notebook.studies import (
-        compare as compare,
-        load_study as load_study,
-        run_automatically as run_automatically,
-        run_study as run_study,
-    )
+    from search.notebook.results import StudyResult as StudyResult, Trial as Trial
+    from search.notebook.studies import compare as compare, load_study as load_study, run_study as run_study
     from search.optimization.enqueue import Enqueued as Enqueued, enqueue as enqueue
     from search.optimization.explanations import Explanation as Explanation
     from search.optimization.leaderboard import TrialRow as TrialRow, frame as frame

@@ -58,7 +58,7 @@ class AutomaticResult:
 def run_automatically(
     spec: StudySpec, *, home: Path | None = None, pool: str = "local", observer: Observer | None = None
 ) -> AutomaticResult:
-    """Spends a budget on trials and on new seeds; see ``search.notebook.studies.run_automatically``."""
+    """Spends a budget on trials and on new seeds; see ``search.notebook.automatic.run_automatically``."""
     settings, observer = read_settings(home), observer or Observer()
     spec, part = _shared(spec, settings)
     found = run_study(part, home=home, pool=pool, observer=observer)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError, NotFoundError
-from search import automatic
 from search.home.html import html_line, html_table
 from search.home.settings import read_settings
 from search.home.text import counted
@@ -229,10 +228,3 @@ class StudyResult(scheduling.StudyResult):
         head = f"study {self.study}{over_folds(self.rows)}: {counts} in {seconds(self.wall_s)}"
         beneath = [html_line(line) for line in (more, legend(rows), *baseline(self.rows)) if line]
         return html_line(head, is_strong=True) + table + "".join(beneath)
-
-
-@dataclass(frozen=True, slots=True)
-class AutomaticResult(automatic.AutomaticResult):
-    """The result of a budget for trials and seeds, whose search has charts."""
-
-    search: StudyResult

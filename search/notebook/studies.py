@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.errors import InputError, SpecError
-from search import automatic
 from search.home.settings import read_settings
-from search.notebook.results import AutomaticResult, StudyResult, Trial
+from search.notebook.results import StudyResult, Trial
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_own_study
 from search.reporting import comparison
@@ -41,39 +40,16 @@ def run_study(
     """
     if spec.budget == "auto":
         raise SpecError('search.budget: must not be "auto" here, which runs trials alone: call run_automatically')
-    return _with_charts(scheduling.run_study(spec, home=home, pool=pool, observer=observer), home)
+    return with_charts(scheduling.run_study(spec, home=home, pool=pool, observer=observer), home)
 
 
-def _with_charts(found: scheduling.StudyResult, home: Path | None) -> StudyResult:
+def with_charts(found: scheduling.StudyResult, home: Path | None) -> StudyResult:
     """The result of a search for a notebook."""
     trials = tuple(Trial.of(row, found.study, home) for row in found.rows)
     return StudyResult(
         found.study, trials, found.wall_s, found.interrupted, found.undelivered, found.n_trained, found.waited_s,
         found.waited_share, found.n_slots, found.asked_to_stop, home,
     )  # fmt: skip
-
-
-def run_automatically(
-    spec: StudySpec, *, home: Path | None = None, pool: str = "local", observer: Observer | None = None
-) -> AutomaticResult:
-    """Searches with a part of a study's budget and spends the rest on new seeds of its best configurations.
-
-    Called again it resumes, in whichever of the two parts it was interrupted. In a notebook a table shows the progress,
-    unless an observer is given.
-
-    Args:
-        spec: The study; its trials count all trainings, its timeout all of the time.
-        home: As for ``run_study``, like the others.
-        pool: See there.
-        observer: See there.
-
-    Raises:
-        SpecError: The budget of a new study is too small to be shared; and as for ``run_study``, like the others.
-        DataError: See there.
-        UnavailableError: See there.
-    """
-    found = automatic.run_automatically(spec, home=home, pool=pool, observer=observer)
-    return AutomaticResult(_with_charts(found.search, home), found.finals, found.changed_over)
 
 
 def load_study(name: str, *, home: Path | None = None) -> StudyResult:
