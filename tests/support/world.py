@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -102,7 +102,14 @@ class World:
             **changes,
         )
 
-    def search(self, spec: StudySpec, pool: ScriptedPool, act: Any = None, virtual_slots: int = 0) -> Watcher:
+    def search(
+        self,
+        spec: StudySpec,
+        pool: ScriptedPool,
+        act: Any = None,
+        virtual_slots: int = 0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> Watcher:
         """Runs a scheduler to its end; ``act(scheduler, progress)`` is called as the observer is."""
         watcher = Watcher()
         tracker = Tracker(lambda: self.connect(spec.name), watcher.note)
@@ -116,7 +123,7 @@ class World:
         )
         tags, rule = {"dataset.fingerprint": "f00d"}, precision_rule(study.user_attrs)
         context = StudyContext(spec, study, self.settings, tracker, watcher, Shape(1000, 64, 10, rule), tags)
-        scheduler = Scheduler(context, pool, time.monotonic())
+        scheduler = Scheduler(context, pool, now(), now)
         watcher.act = act and (lambda progress: act(scheduler, progress))
         try:
             scheduler.run()

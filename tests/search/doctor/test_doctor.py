@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import re
@@ -12,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from command_line import Answer, call
 from homes import EPOCHS, StudyBuilder, model_file, multiply, reload
 from mlflow import MlflowClient
@@ -21,11 +19,8 @@ from optuna.trial import TrialState
 from reports import METRICS
 from ward import Ward, doctor, plant
 
-from search.home.locks import study_lock
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
 from search.registry.versions import COMPLETE, STATE
-from search.storage.sharing import sole_lock
-from search.tracking.connection import open_home
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -160,71 +155,6 @@ class TestWhatARepairLeaves:
         experiment = ward.client.get_experiment_by_name("train-digits")
         runs = ward.client.search_runs([experiment.experiment_id])
         assert {run.info.run_name: run.info.status for run in runs}["train-now"] == "RUNNING"
-
-
-@pytest.fixture
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """An empty home with embedded databases."""
-    monkeypatch.delenv("OPTUNA_STORAGE", raising=False)
-    settings = read_settings(tmp_path / "home")
-    prepare_home(settings)
-    return settings
-
-
-class TestAStudyThatIsBeingSearched:
-    def test_is_skipped_while_its_lock_is_held(self, own_home: Settings) -> None:
-        settings = own_home
-        StudyBuilder(settings, "busy").trial("RUNNING")
-        with (settings.locks / f"{study_slug('busy')}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            answer = doctor(settings, "--repair")
-            assert (answer.code, answer.err) == (0, "study busy: skipped, it is being searched\n")
-        assert doctor(settings).code == 3
-
-    def test_is_skipped_while_it_has_heartbeats(
-        self, tmp_path: Path, postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("OPTUNA_STORAGE", postgres("beating"))
-        settings = read_settings(tmp_path / "home")
-        prepare_home(settings)
-        builder = StudyBuilder(settings, "busy")
-        trial = builder.study.ask()
-        builder.study.record_heartbeat(trial.number)
-        answer = doctor(settings)
-        assert (answer.code, answer.err) == (0, "study busy: skipped, it is being searched\n")
-        with sa.create_engine(settings.optuna_storage).begin() as connection:
-            connection.execute(sa.text("UPDATE trial_heartbeats SET heartbeat = heartbeat - interval '1 hour'"))
-        assert [finding["kind"] for finding in doctor(settings, "--json").json()] == ["trial left in training"]
-
-    def test_is_skipped_while_its_finalists_train(
-        self, tmp_path: Path, postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """On this machine or on another one."""
-        monkeypatch.setenv("OPTUNA_STORAGE", postgres("finals"))
-        settings = read_settings(tmp_path / "home")
-        prepare_home(settings)
-        StudyBuilder(settings, "busy").trial("RUNNING")
-        elsewhere = replace(settings, home=tmp_path / "elsewhere")
-        prepare_home(elsewhere)
-        for place in (settings, elsewhere):
-            with sole_lock(place, "busy"):
-                answer = doctor(settings, "--repair")
-            line = "study busy: skipped, its finalists train or its held-out test is opened\n"
-            assert (answer.code, answer.err) == (0, line)
-
-    def test_a_training_that_keeps_its_result_in_the_spool_is_skipped(
-        self, tmp_path: Path, postgres: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("OPTUNA_STORAGE", postgres("trainings"))
-        settings = read_settings(tmp_path / "home")
-        prepare_home(settings)
-        half = settings.spool / study_slug("train-digits") / "entry.tmp"
-        half.mkdir(parents=True)
-        open_home(settings)
-        MlflowClient(settings.tracking_uri).create_experiment("train-digits")
-        with study_lock(settings, "train-digits"):
-            doctor(settings, "--repair")
-            assert half.exists()
 
 
 def test_a_damaged_database_is_one_line(own_home: Settings) -> None:

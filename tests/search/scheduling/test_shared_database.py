@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +47,14 @@ def quick_bookkeeping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduling, "_BOOKKEEPING_S", 1.0)
 
 
+def living(world: World, trials: int) -> tuple[StudySpec, Left]:
+    """A study whose first trial another process trains."""
+    spec = world.spec(trials=trials)
+    other = Left(world, spec)
+    other.study.record_heartbeat(other.trial.number)
+    return spec, other
+
+
 def stop_beating(world: World, trial: optuna.Trial) -> None:
     """The last heartbeat of a trial was an hour ago."""
     engine = sa.create_engine(world.settings.optuna_storage)
@@ -82,10 +89,7 @@ class TestOnASharedDatabase:
         assert beating == [1]
 
     def test_trials_of_other_processes_count_and_are_waited_for(self, shared_world: World) -> None:
-        spec = shared_world.spec(trials=4)
-        other = Left(shared_world, spec)
-        other.study.record_heartbeat(other.trial.number)
-
+        spec, other = living(shared_world, trials=4)
         looks: list[int] = []
 
         def finish(scheduler: Scheduler, progress: Progress) -> None:
@@ -120,36 +124,31 @@ class TestOnASharedDatabase:
         assert {run.info.status for run in runs.values()} == {"FINISHED"}
         assert runs["trial-0000"].info.run_id != lost
 
-    def test_a_trial_of_a_living_process_is_kept_after_the_database_was_away(
-        self, shared_world: World, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_trial_of_a_living_process_is_kept_after_the_database_was_away(self, shared_world: World) -> None:
         """The other process can beat again no sooner than this one."""
-        monkeypatch.setattr(recovery, "HEARTBEAT_S", 3.0)
-        spec = shared_world.spec(trials=3)
-        other = Left(shared_world, spec)
-        other.study.record_heartbeat(other.trial.number)
-        looks: list[int] = []
+        spec, other = living(shared_world, trials=3)
+        at, looks = 0.0, 0
 
         def away(scheduler: Scheduler, progress: Progress) -> None:
-            looks.append(progress.complete)
-            if looks.count(2) == 3:
+            nonlocal at, looks
+            at += 2.0
+            looks += progress.complete == 2
+            if looks == 3:
                 stop_beating(shared_world, other.trial)
-                time.sleep(3.5)  # longer than heartbeats are apart
-            elif looks.count(2) == 5:
+                at += 100.0
+            elif looks == 5:
                 other.study.record_heartbeat(other.trial.number)
-            elif looks.count(2) == 8:
+            elif looks == 8:
                 other.study.tell(other.trial, 0.5)
 
         pool = ScriptedPool(1)
-        shared_world.search(spec, pool, away)
+        shared_world.search(spec, pool, away, now=lambda: at)
         assert sorted(task.number for _, task in pool.tasks) == [1, 2]
         assert states(shared_world.rows(spec)) == ["COMPLETE"] * 3
 
     def test_a_dead_process_is_recovered_two_heartbeats_after_an_outage(self, shared_world: World) -> None:
-        spec = shared_world.spec(trials=3)
-        dead = Left(shared_world, spec)
+        spec, dead = living(shared_world, trials=3)
         dead.opened()
-        dead.study.record_heartbeat(dead.trial.number)
         study = open_study(shared_world.settings, spec, "f00d")
         with Tracker(lambda: shared_world.connect(spec.name)) as tracker:
             tracker.wait_connected()
