@@ -33,19 +33,46 @@ def variable(array: np.ndarray) -> tf.Variable:
     return tf.Variable(array, shape=tf.TensorShape([None] * array.ndim))
 
 
+class Seeds(NamedTuple):
+    """The random numbers of an epoch.
+
+    Attributes:
+        keys: The (1,) uint64 key of each network.
+        first: The counter's high half in step 0, an int64 scalar; (n_networks,) of several networks.
+    """
+
+    keys: Tensors
+    first: Tensor
+
+    @classmethod
+    def of(cls, seed: Tensor) -> Seeds:
+        """Takes them from a (2,) int64 ``dropout_seed`` of the training and the epoch, or (n_networks, 2) of several.
+
+        Their parts are the same in each step, so that they are taken before the first one.
+        """
+        if seed.shape.rank == 1:
+            return cls([tf.cast(seed[:1], tf.uint64)], seed[1])
+        return cls([tf.cast(seed[number, :1], tf.uint64) for number in range(seed.shape[0])], seed[:, 1])
+
+    @property
+    def lead(self) -> list[int]:
+        """The first axis of arrays of several networks, ``[n_networks]``; of one there is none."""
+        return [len(self.keys)] if self.first.shape.rank else []
+
+
 class Dropout(NamedTuple):
     """Dropout of one step.
 
     Attributes:
-        factors: (n_layers, ..., n_rows, width) float32: 0 for a dropped unit, else ``scale``.
+        factors: Of each hidden layer, (..., n_rows, width) float32: 0 for a dropped unit, else ``scale``.
         scale: Factor of the kept units that preserves the expected sum.
     """
 
-    factors: Tensor
+    factors: Tensors
     scale: Tensor
 
     @classmethod
-    def draw(cls, rate: Tensor, seed: Tensor, step: Tensor, shape: Tensor) -> Dropout:
+    def draw(cls, rate: Tensor, seeds: Seeds, step: Tensor, n_layers: int, n_rows: Tensor, width: Tensor) -> Dropout:
         """Draws the masks of a step.
 
         Random bits are most of the cost of dropout, so a unit has eight. They set the rate of a step to 1/256; steps
@@ -53,28 +80,29 @@ class Dropout(NamedTuple):
 
         Args:
             rate: Share of units that are dropped; above 255/256 it is that.
-            seed: (2,) int64, ``dropout_seed`` of the training and the epoch; (n_networks, 2) of several networks.
+            seeds: Of the epoch.
             step: Scalar int32, from 0 in each epoch; each draws its own masks.
-            shape: (3,) int32: layers, rows and width.
+            n_layers: Number of hidden layers.
+            n_rows: Scalar int32.
+            width: Units of a layer, a scalar int32.
         """
-        n_networks = 1 if seed.shape.rank == 1 else seed.shape[0]
-        factors, scale = keep_factors(rate, seed, step, shape[0] * shape[1] * shape[2])
-        if seed.shape.rank == 1:
-            return cls(tf.reshape(factors, shape), scale)
-        of_networks = tf.reshape(factors, tf.concat([[n_networks], shape], 0))
-        return cls(tf.transpose(of_networks, (1, 0, 2, 3)), scale)
+        factors, scale = keep_factors(rate, seeds, step, n_layers * n_rows * width)
+        factors = tf.reshape(factors, [*seeds.lead, n_layers, n_rows, width])
+        if seeds.lead:
+            factors = tf.transpose(factors, (1, 0, 2, 3))
+        return cls(tf.unstack(factors, n_layers), scale)
 
     def __call__(self, hidden: Tensor, layer: int) -> Tensor:
         """Zeroes a share of ``hidden`` (..., n_rows, width) and scales up the rest."""
         return hidden * self.factors[layer]
 
 
-def keep_factors(rate: Tensor, seed: Tensor, step: Tensor, count: Tensor, use: int = 0) -> tuple[Tensor, Tensor]:
+def keep_factors(rate: Tensor, seeds: Seeds, step: Tensor, count: Tensor, use: int = 0) -> tuple[Tensor, Tensor]:
     """Draws what the units of a step are multiplied by.
 
     Args:
         rate: As for ``Dropout.draw``.
-        seed: As for ``Dropout.draw``.
+        seeds: Of the epoch.
         step: As for ``Dropout.draw``.
         count: Number of units of each network.
         use: Of the random numbers of a step, from 0 to 127; uses never share numbers.
@@ -85,36 +113,36 @@ def keep_factors(rate: Tensor, seed: Tensor, step: Tensor, count: Tensor, use: i
     shift = tf.math.mod(tf.cast(step, tf.float32) * _GOLDEN, 1.0)
     n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
     scale = 256.0 / (256.0 - n_dropped)
-    draws = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 3) // 4, seed, step, use, tf.int32)
+    draws = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 3) // 4, seeds, step, use, tf.int32)
     parts = tf.concat([tf.bitcast(bits, tf.uint8) for bits in draws], 0)  # int32 would go through the host of a GPU
     numbers = tf.reshape(parts, (len(draws), -1))[:, :count]
     return tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale, scale
 
 
-def random_bits(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:
+def random_bits(seeds: Seeds, step: Tensor, count: Tensor, use: int) -> Tensor:
     """Draws (n_networks, count) int32 numbers of which each bit is random, arguments as ``keep_factors``."""
-    return tf.stack(_draw(tf.raw_ops.StatelessRandomUniformFullIntV2, count, seed, step, use, tf.int32))
+    return tf.stack(_draw(tf.raw_ops.StatelessRandomUniformFullIntV2, count, seeds, step, use, tf.int32))
 
 
-def normal_numbers(seed: Tensor, step: Tensor, count: Tensor, use: int) -> Tensor:
+def normal_numbers(seeds: Seeds, step: Tensor, count: Tensor, use: int) -> Tensor:
     """Draws (n_networks, count) float32 numbers of a standard normal distribution, arguments as ``keep_factors``."""
-    return tf.stack(_draw(tf.raw_ops.StatelessRandomNormalV2, count, seed, step, use, tf.float32))
+    return tf.stack(_draw(tf.raw_ops.StatelessRandomNormalV2, count, seeds, step, use, tf.float32))
 
 
 def _draw(
-    operation: Callable[..., Tensor], count: Tensor, seed: Tensor, step: Tensor, use: int, dtype: tf.DType
+    operation: Callable[..., Tensor], count: Tensor, seeds: Seeds, step: Tensor, use: int, dtype: tf.DType
 ) -> list[Tensor]:
     """Draws (count,) numbers of each network: Philox with a seed as its key, epoch and step in the counter's high half.
 
     Different uses of one step begin so far apart in the counter's lower half that they never share numbers.
     """
-    seeds = tf.reshape(seed, (1 if seed.shape.rank == 1 else seed.shape[0], 2))
-    keys = tf.cast(seeds[:, :1], tf.uint64)
-    above = seeds[:, 1] + tf.cast(step, tf.int64)
-    counters = tf.cast(tf.stack([tf.zeros_like(above) + (use << 56), above], 1), tf.uint64)
+    shape = tf.expand_dims(count, 0)
+    above = seeds.first + tf.cast(step, tf.int64)
+    below = tf.constant(use << 56, tf.int64, seeds.lead)
+    counters = tf.cast(tf.stack([below, above], -1), tf.uint64)
     return [
-        operation(shape=count[None], key=keys[number], counter=counters[number], alg=_PHILOX, dtype=dtype)
-        for number in range(seeds.shape[0])
+        operation(shape=shape, key=key, counter=counters[number] if seeds.lead else counters, alg=_PHILOX, dtype=dtype)
+        for number, key in enumerate(seeds.keys)
     ]
 
 
@@ -146,7 +174,8 @@ def forward(
     Returns:
         What ``backward`` needs, and the outputs (..., n_rows, n_outputs): logits, or one standardized value.
     """
-    kernels, biases = [tf.cast(kernel, precision) for kernel in weights[::2]], weights[1::2]
+    # Each kernel is read once, for the forward and the backward pass.
+    kernels, biases = [tf.cast(tf.convert_to_tensor(kernel), precision) for kernel in weights[::2]], weights[1::2]
     inputs, operands = [x], [tf.cast(x, precision)]
     for layer, (kernel, bias) in enumerate(zip(kernels[:-1], biases[:-1], strict=True)):
         hidden = tf.nn.relu(add_bias(product(operands[-1], kernel), bias))

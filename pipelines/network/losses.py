@@ -63,10 +63,12 @@ def row_losses(
     Returns:
         The (..., n_rows) losses, and the gradient by the outputs in their shape.
     """
-    flat = outputs if outputs.shape.rank == 2 else tf.reshape(outputs, (-1, tf.shape(outputs)[-1]))
-    rows = flat, tf.reshape(targets, (-1,))
+    rows = outputs, targets
+    if outputs.shape.rank > 2:
+        rows = tf.reshape(outputs, (-1, tf.shape(outputs)[-1])), tf.reshape(targets, (-1,))
     losses, error = LOSSES[loss](*rows) if smoothing is None else _smoothed_cross_entropy(*rows, smoothing)
-    losses, error = tf.reshape(losses, tf.shape(targets)), tf.reshape(error, tf.shape(outputs))
+    if outputs.shape.rank > 2:
+        losses, error = tf.reshape(losses, tf.shape(targets)), tf.reshape(error, tf.shape(outputs))
     if weight is not None:
         losses, error = losses * weight, error * weight[..., None]
     return losses, error

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from pipelines.network import taped
 from pipelines.network.architecture import Architecture, Program
-from pipelines.network.layers import Dropout, backward, forward
+from pipelines.network.layers import Dropout, Seeds, backward, forward
 from pipelines.network.losses import row_losses
 from pipelines.network.normalization import moved
 from pipelines.network.optimizers import Tensor, Tensors
@@ -35,16 +35,18 @@ class Moment(NamedTuple):
     """The position of a step in the training.
 
     Attributes:
-        seed: (2,) int64, ``dropout_seed`` of the training and the epoch; (n_networks, 2) of several networks.
+        seeds: Of the epoch.
         step: Scalar int32, from 0 in each epoch.
         number: Of the step in the whole training, a float32 from 1.
-        share: The batch's rows as a share of those of a full batch, a float32.
+        n_rows: Of the batch, an int32 scalar.
+        full: Rows of a full batch, an int32 scalar.
     """
 
-    seed: Tensor
+    seeds: Seeds
     step: Tensor
     number: Tensor
-    share: Tensor
+    n_rows: Tensor
+    full: Tensor
 
 
 class Passed(NamedTuple):
@@ -68,42 +70,60 @@ def outputs_of(network: Architecture, x: Tensor, weights: Tensors) -> Tensor:
     return taped.forward(network, embedded(network, x, weights), weights)[0]
 
 
-def train_pass(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, moment: Moment) -> Passed:
+def widths_of(network: Architecture, weights: Tensors) -> list[Tensor]:
+    """Returns the values at the input, an embedding's with them, and after each hidden layer, int32 scalars.
+
+    Only draws need them: there are none if nothing is drawn.
+    """
+    if network == network.predicting:
+        return []
+    first, *others = network.kernels if network.narrows else (network.kernels[0], network.kernels[-1])
+    hidden = [tf.shape(weights[place])[-2] for place in others]
+    return [tf.shape(weights[first])[-2], *(hidden if network.narrows else hidden * network.depth)]
+
+
+def train_pass(
+    program: Program, batch: Batch, weights: Tensors, widths: Tensors, amounts: Amounts, moment: Moment
+) -> Passed:
     """Computes losses and gradients of a batch; batch normalization moves its mean and variance in place."""
     run = _plain if program.network.is_plain else _taped
-    return run(program, batch, weights, amounts, moment)
+    return run(program, batch, weights, widths, amounts, moment)
 
 
-def _plain(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, moment: Moment) -> Passed:
+def _plain(
+    program: Program, batch: Batch, weights: Tensors, widths: Tensors, amounts: Amounts, moment: Moment
+) -> Passed:
     dropout = None
     if program.network.dropout:
-        shape = tf.stack([program.network.depth, tf.shape(batch.targets)[-1], tf.shape(weights[0])[-1]])
-        dropout = Dropout.draw(amounts.dropout, moment.seed, moment.step, shape)
+        n_layers = program.network.depth
+        dropout = Dropout.draw(amounts.dropout, moment.seeds, moment.step, n_layers, moment.n_rows, widths[1])
     passed, outputs = forward(batch.x, weights, dropout, program.precision)
-    losses, error = _mean_loss(program, outputs, batch)
+    losses, error = _mean_loss(program, outputs, batch, moment)
     return Passed(losses, outputs, backward(error, passed, dropout))
 
 
-def _taped(program: Program, batch: Batch, weights: Tensors, amounts: Amounts, moment: Moment) -> Passed:
-    network, n_rows = program.network, tf.shape(batch.targets)[-1]
+def _taped(
+    program: Program, batch: Batch, weights: Tensors, widths: Tensors, amounts: Amounts, moment: Moment
+) -> Passed:
+    network = program.network
     trained, fixed = weights[: network.n_trained], list(weights[network.n_trained :])
     x = embedded(network, batch.x, weights)
-    kernels = [weights[place] for place in network.kernels]
-    sizes = [tf.shape(kernel)[-2] for kernel in kernels]
-    draws = draw(network, amounts, moment.seed, moment.step, sizes, n_rows)
+    draws = draw(network, amounts, moment.seeds, moment.step, widths, moment.n_rows)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         # Each is read once: a tape would add up the gradients of several reads.
         values = [tf.convert_to_tensor(weight) for weight in trained]
         tape.watch(values)
         outputs, moments = taped.forward(network, x, [*values, *fixed], draws, program.precision)
-    losses, error = _mean_loss(program, outputs, batch)
+    losses, error = _mean_loss(program, outputs, batch, moment)
     gradients = tape.gradient(outputs, values, error)
-    for held, of_batch in zip(fixed, moments, strict=False):  # after the moving ones come the pieces
-        held.assign(moved(held, of_batch, moment.number, moment.share))
+    if moments:
+        share = tf.cast(moment.n_rows / moment.full, tf.float32)
+        for held, of_batch in zip(fixed, moments, strict=False):  # after the moving ones come the pieces
+            held.assign(moved(held, of_batch, moment.number, share))
     return Passed(losses, outputs, gradients)
 
 
-def _mean_loss(program: Program, outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+def _mean_loss(program: Program, outputs: Tensor, batch: Batch, moment: Moment) -> tuple[Tensor, Tensor]:
     """Returns the losses of the rows, and the gradient of their mean by the outputs."""
     losses, error = row_losses(program.loss, outputs, batch.targets, batch.weight, batch.smoothing)
-    return losses, error / tf.cast(tf.shape(batch.targets)[-1], tf.float32)
+    return losses, error / tf.cast(moment.n_rows, tf.float32)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
-from pipelines.network.layers import add_bias, keep_factors, normal_numbers, product, uses_gpu
+from pipelines.network.layers import Seeds, add_bias, keep_factors, normal_numbers, product, uses_gpu
 from pipelines.network.normalization import batch_normalized, layer_normalized, with_moments
 from pipelines.network.optimizers import Tensor, Tensors
 
@@ -51,37 +51,35 @@ class Draws(NamedTuple):
     noise: Tensors | None = None
 
 
-def draw(network: Architecture, amounts: Amounts, seed: Tensor, step: Tensor, sizes: Tensors, n_rows: Tensor) -> Draws:
+def draw(network: Architecture, amounts: Amounts, seeds: Seeds, step: Tensor, sizes: Tensors, n_rows: Tensor) -> Draws:
     """Draws the random parts of a step.
 
     Args:
         network: The network.
         amounts: Of dropout and noise.
-        seed: (2,) int64, or (n_networks, 2).
+        seeds: Of the epoch.
         step: Scalar int32, from 0 in each epoch.
         sizes: Values at the input and after each hidden layer, int32 scalars.
         n_rows: Rows of the step.
     """
     hidden = sizes[1:]
-    n_units = n_rows * tf.add_n(hidden)
     inputs = units = noise = None
     if network.input_dropout:
-        factors, _ = keep_factors(amounts.input_dropout, seed, step, n_rows * sizes[0], _INPUT)
-        [inputs] = _by_layer(factors, seed, n_rows, sizes[:1])
+        factors, _ = keep_factors(amounts.input_dropout, seeds, step, n_rows * sizes[0], _INPUT)
+        [inputs] = _by_layer(factors, seeds, n_rows, sizes[:1])
     if network.dropout:
-        factors, _ = keep_factors(amounts.dropout, seed, step, n_units)
-        units = _by_layer(factors, seed, n_rows, hidden)
+        factors, _ = keep_factors(amounts.dropout, seeds, step, n_rows * tf.add_n(hidden))
+        units = _by_layer(factors, seeds, n_rows, hidden)
     if network.noise:
-        numbers = normal_numbers(seed, step, n_units, _NOISE) * amounts.noise
-        noise = _by_layer(numbers, seed, n_rows, hidden)
+        numbers = normal_numbers(seeds, step, n_rows * tf.add_n(hidden), _NOISE) * amounts.noise
+        noise = _by_layer(numbers, seeds, n_rows, hidden)
     return Draws(inputs, units, noise)
 
 
-def _by_layer(numbers: Tensor, seed: Tensor, n_rows: Tensor, widths: Tensors) -> list[Tensor]:
+def _by_layer(numbers: Tensor, seeds: Seeds, n_rows: Tensor, widths: Tensors) -> list[Tensor]:
     """Splits (n_networks, n_rows * sum of widths) numbers into (..., n_rows, width) for each width."""
     parts = tf.split(numbers, [n_rows * width for width in widths], 1, num=len(widths))
-    lead = [] if seed.shape.rank == 1 else [seed.shape[0]]
-    return [tf.reshape(part, [*lead, n_rows, width]) for part, width in zip(parts, widths, strict=True)]
+    return [tf.reshape(part, [*seeds.lead, n_rows, width]) for part, width in zip(parts, widths, strict=True)]
 
 
 def forward(

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.config import Hyperparameters
-from pipelines.network.layers import random_bits, variable
+from pipelines.network.layers import Seeds, random_bits, variable
 from pipelines.network.optimizers import Tensor
 
 
@@ -49,16 +49,16 @@ class Pictures(NamedTuple):
             columns = _matrices(columns, channels)
         return cls(rows, variable(columns), tf.constant(channels))
 
-    def move(self, values: Tensor, seed: Tensor, step: Tensor) -> Tensor:
+    def move(self, values: Tensor, seeds: Seeds, step: Tensor) -> Tensor:
         """Moves each picture by whole pixels at random; what comes in from outside is raw 0.
 
         Args:
             values: (..., n_pictures, n_values) as the source holds them.
-            seed: As for ``Dropout.draw``.
+            seeds: Of the epoch.
             step: As for ``Dropout.draw``.
         """
         n_pictures = tf.shape(values)[-2]
-        bits = tf.reshape(random_bits(seed, step, 2 * n_pictures, USE), (-1, 2, n_pictures))
+        bits = tf.reshape(random_bits(seeds, step, 2 * n_pictures, USE), (-1, 2, n_pictures))
         down, across = (tf.reshape(bits[:, axis], (-1,)) for axis in (0, 1))
         is_product = self.columns.shape.rank == 3
         line = tf.shape(self.columns)[1] * (1 if is_product else self.channels)

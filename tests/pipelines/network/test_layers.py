@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras_counterpart import plain_weights
 
-from pipelines.network.layers import Dropout, backward, forward
+from pipelines.network.layers import Dropout, Seeds, backward, forward
 
 SHAPE = (2, 501, 401)
 
 
-def masks(rate: float, seed: tuple[int, int] = (0, 0), step: int = 0) -> np.ndarray:
+def masks(rate: float, seed: Any = (0, 0), step: int = 0) -> np.ndarray:
     """The factors of two layers."""
-    drawn = Dropout.draw(tf.constant(rate), tf.constant(seed, tf.int64), tf.constant(step), tf.constant(SHAPE))
-    return drawn.factors.numpy()
+    seeds, sizes = Seeds.of(tf.constant(seed, tf.int64)), map(tf.constant, SHAPE[1:])
+    return tf.stack(Dropout.draw(tf.constant(rate), seeds, tf.constant(step), SHAPE[0], *sizes).factors).numpy()
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.5, 0.9, 0.99])
@@ -46,9 +48,7 @@ def test_its_mask_differs_by_seed_epoch_step_and_layer() -> None:
 
 def test_networks_side_by_side_draw_the_masks_that_each_would_draw_alone() -> None:
     seeds = [(3, 1 << 32), (4, 0), (2**32 - 1, 5 << 32)]
-    together = Dropout.draw(
-        tf.constant(0.3), tf.constant(seeds, tf.int64), tf.constant(9), tf.constant(SHAPE)
-    ).factors.numpy()
+    together = masks(0.3, seeds, 9)
     for place, seed in enumerate(seeds):
         np.testing.assert_array_equal(together[:, place], masks(0.3, seed, 9))
 
@@ -57,8 +57,8 @@ def test_the_handwritten_gradient_equals_that_of_a_tape() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 7)).astype(np.float32), rng.integers(0, 3, 40).astype(np.int32)
     weights = [tf.Variable(weight) for weight in plain_weights((7, 11, 11, 3), 0)]
-    shape = tf.constant([2, 40, 11])
-    dropout = Dropout.draw(tf.constant(0.4), tf.constant([3, 1], tf.int64), tf.constant(2), shape)
+    seeds = Seeds.of(tf.constant([3, 1], tf.int64))
+    dropout = Dropout.draw(tf.constant(0.4), seeds, tf.constant(2), 2, tf.constant(40), tf.constant(11))
     with tf.GradientTape() as tape:
         passed, logits = forward(x, weights, dropout)
         loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))

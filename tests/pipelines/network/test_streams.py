@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import example, given, settings, strategies as st
 from keras_counterpart import plain_weights
 
-from pipelines.network.layers import Dropout
+from pipelines.network.layers import Dropout, Seeds
 from pipelines.network.streams import dropout_seed, order_generator, weights_generator
 from pipelines.training.pack import row_order
 
@@ -58,11 +58,9 @@ def test_no_two_steps_have_one_seed(places: list[tuple[int, int, int]]) -> None:
 def test_the_masks_of_a_step_are_tensorflows_philox_with_its_seed(places: list[tuple[int, int, int]]) -> None:
     """The first number is the key, the second stands above a counter that starts at 0: no two streams overlap."""
     for seed, epoch, step in places:
-        shape = tf.constant((2, 8, 4))
-        drawn = Dropout.draw(
-            tf.constant(0.5), tf.constant(dropout_seed(seed, epoch), tf.int64), tf.constant(step), shape
-        )
+        seeds = Seeds.of(tf.constant(dropout_seed(seed, epoch), tf.int64))
+        drawn = Dropout.draw(tf.constant(0.5), seeds, tf.constant(step), 2, tf.constant(8), tf.constant(4))
         key, above = dropout_seed(seed, epoch, step)
         generator = tf.random.Generator.from_state(tf.constant([0, above, key], tf.int64), alg="philox")
         bits = generator.uniform_full_int([16], tf.int32).numpy().view(np.uint8)
-        np.testing.assert_array_equal(drawn.factors.numpy() > 0, (bits >= 1 << 7).reshape(2, 8, 4))
+        np.testing.assert_array_equal(tf.stack(drawn.factors) > 0, (bits >= 1 << 7).reshape(2, 8, 4))

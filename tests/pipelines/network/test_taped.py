@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
+from pipelines.network.layers import Seeds
 from pipelines.network.normalization import batch_normalized, layer_normalized, moved
 from pipelines.network.taped import ACTIVATIONS, Amounts, Draws, draw, forward
 
@@ -113,7 +114,8 @@ class TestDraws:
         amounts = Amounts(**{name: tf.constant(0.0) for name in Amounts._fields})
         amounts = amounts._replace(dropout=tf.constant(0.5), input_dropout=tf.constant(0.25), noise=tf.constant(0.1))
         sizes = [tf.constant(size) for size in self.SIZES]
-        return draw(self.NETWORK, amounts, tf.constant(seed, tf.int64), tf.constant(step), sizes, tf.constant(400))
+        seeds = Seeds.of(tf.constant(seed, tf.int64))
+        return draw(self.NETWORK, amounts, seeds, tf.constant(step), sizes, tf.constant(400))
 
     def test_have_the_shares_and_the_deviation_that_were_asked_for(self) -> None:
         draws = self.drawn()

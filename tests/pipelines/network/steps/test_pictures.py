@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.config import Hyperparameters, are_pictures
+from pipelines.network.layers import Seeds
 from pipelines.network.steps.pictures import Pictures
 from pipelines.network.streams import dropout_seed
 
@@ -24,7 +25,7 @@ def moved(
 ) -> np.ndarray:
     pictures = Pictures.of(Hyperparameters(shift=shift, flip=flip), shape)
     assert pictures is not None
-    return pictures.move(tf.constant(x), tf.constant(seed, tf.int64), tf.constant(step)).numpy()
+    return pictures.move(tf.constant(x), Seeds.of(tf.constant(seed, tf.int64)), tf.constant(step)).numpy()
 
 
 def by_hand(picture: np.ndarray, down: int, across: int, *, mirrored: bool) -> np.ndarray:
