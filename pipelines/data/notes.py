@@ -23,7 +23,7 @@ _FOLD_COPIES = "{} of {} rows equal a row of another fold"
 _TOGETHER = '; data.duplicates = "group" keeps equal rows in one {}'
 _UNUSED = "data.{}: not used, got {}, but {}"
 _DEFAULTS = DataConfig("")
-_DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour and days since the earliest date"
+_DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour (UTC) and days since the earliest date"
 _TIME = "column {!r}: it stays a feature, although the other rows are later; data.ignore leaves it out"
 _IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
 _GROUPS = (

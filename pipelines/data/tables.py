@@ -13,10 +13,10 @@ from pipelines.data.targets import labels_of_column, listed, task_note
 from pipelines.data.targets.columns import read_target, rows_of_a_class
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
-from pipelines.files.columns import IGNORED, TEXT, merged, read_texts, reread, to_numbers
+from pipelines.files.columns import FILE_ROWS, IGNORED, TEXT, merged, read_texts, reread, to_numbers
 from pipelines.files.kinds import holds_text, kind_of, why_no_features
 from pipelines.files.roles import LEFT_OUT, ROLES, Roles, read_roles
-from pipelines.files.sources import nearest
+from pipelines.files.sources import nearest, suffix_of
 from pipelines.files.tables import LargeTable, Table, open_table
 from pipelines.files.text_forms import NUMBER_FORMATS, Series
 from pipelines.objectives import Task
@@ -24,6 +24,7 @@ from pipelines.objectives import Task
 _INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
 _NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
 _ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
+_SHORT = "{:,} rows have fewer fields than there are names, the first is row {}: what they lack counts as missing"
 _UNLABELLED = "column {!r}: {:,} of {:,} rows hold no label and are left out"
 _LISTS = ("text_columns", "numeric", "ignore")
 
@@ -39,7 +40,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     facts = dict(frame.attrs)
     _require_columns(path, config, target, list(frame.columns))
     notes = [_INDEX.format(name) for name in facts.get("index", ())]
-    if path.suffix != ".parquet" and all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
+    if suffix_of(path) != ".parquet" and all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
         notes.append(_NAMES.format(listed(list(frame.columns))))
     _require_values(path, config, frame)
     formats = _declared(config)
@@ -48,11 +49,15 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     task, labels = labels_of_column(values, config.task, f"{path}, column {target!r}", rows_of_a_class(config))
     notes += task_note(task, labels, f"column {target!r}", config.task)
     zeros = [name for name in facts.get("zeros", ()) if name in frame.columns and name not in formats]
+    if short := facts.get("short"):
+        notes.append(_SHORT.format(len(short), short[0]))
     notes += [_ZEROS.format(name) for name in zeros if frame[name].dtype.kind in "iuf"]
     numeric = config.numeric or ()
     with placed(path):
         roles = _read_roles(frame, config, order)
         found = collect(lambda name: _read_column(frame, name, formats, order, name in numeric), frame.columns)
+    if not isinstance(frame, LargeTable) and frame.index.name == FILE_ROWS:
+        frame = frame.reset_index(drop=True)
     return frame, task, labels, formats, roles, [*notes, *roles.notes, *filter(None, found)]
 
 
@@ -108,13 +113,15 @@ def _declared(config: DataConfig) -> dict[str, str]:
 def _labelled(column: Series, frame: Table, notes: list[str]) -> tuple[Series, Table]:
     """Leaves out rows without a label if most have one; else, and for a large table, ``labels_of_column`` refuses them.
 
-    The part of a large table that is left would have to be copied.
+    The part of a large table that is left would have to be copied. The index of another one has the rows' numbers in
+    the file, for errors.
     """
     missing = column.isna().to_numpy()
     if isinstance(frame, LargeTable) or not 0 < (n_missing := int(missing.sum())) <= len(column) / 2:
         return column, frame
     notes.append(_UNLABELLED.format(column.name, n_missing, len(column)))
-    return column[~missing].reset_index(drop=True), frame[~missing].reset_index(drop=True)
+    left = frame[~missing].rename_axis(FILE_ROWS)
+    return column[~missing].reset_index(drop=True), left
 
 
 def _is_empty(frame: Table, name: str) -> bool:
@@ -143,8 +150,8 @@ def _read_column(frame: Table, name: str, formats: dict[str, str], order: tuple[
         values = _replace(frame, name, read, partial(reread, text_format=text_format))
         formats |= {name: text_format} if text_format else {}
         kind = kind_of(values)
-    if kind in {"integer", "decimal"}:
-        note = merged(values, name)
+    if kind in {"integer", "decimal", "floating"}:
+        note = note or merged(values, name)
     if kind in {"integer", "decimal", "floating", "mixed-integer-float", "timedelta"}:
         to_numbers(values, name)
     return note

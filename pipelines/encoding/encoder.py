@@ -131,6 +131,10 @@ class TableEncoder:
                 part = values.iloc[chunk] if rows is None else values.iloc[rows[chunk]]
                 try:
                     encoded[chunk, end - column.n_features : end] = column.encode(part)
+                except DataError:
+                    if rows is None:
+                        column.encode(values)  # its error counts the rows from the first one
+                    raise
                 except TypeError as error:  # lists and structs have no hash
                     kinds = "must hold numbers, texts or dates, as in training"
                     raise DataError(f"column {column.name!r}: {kinds}, got {error}: convert them") from error

@@ -215,7 +215,7 @@ def product(a: Tensor, b: Tensor, *, transpose_a: bool = False, transpose_b: boo
 
 def add_bias(values: Tensor, bias: Tensor) -> Tensor:
     """Adds (..., n_out) biases to (..., n_rows, n_out) values."""
-    return tf.nn.bias_add(values, bias) if bias.shape.rank == 1 else values + bias[..., None, :]
+    return tf.nn.bias_add(values, bias) if bias.shape.rank == 1 else values + tf.expand_dims(bias, -2)
 
 
 def _bias_gradient(error: Tensor) -> Tensor:

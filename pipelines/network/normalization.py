@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from pipelines.network.optimizers import Tensor
+from pipelines.network.optimizers import Tensor, Tensors
 
 EPSILON = 1e-3
 MOMENTUM = 0.99
@@ -34,48 +34,50 @@ def batch_normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[tuple[Tens
     centered = x - mean
     variance = tf.reduce_mean(tf.square(centered), -2, keepdims=True)
     inverse = tf.math.rsqrt(variance + EPSILON)
-    factor = inverse * gamma[..., None, :]
+    factor = inverse * tf.expand_dims(gamma, -2)
 
     def gradient(error: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
         n_rows = tf.cast(tf.shape(x)[-2], tf.float32)
         of_beta = tf.reduce_sum(error, -2, keepdims=True)
         of_gamma = tf.reduce_sum(error * centered, -2, keepdims=True) * inverse
         back = error - of_beta / n_rows - centered * (of_gamma * inverse / n_rows)
-        return back * factor, of_gamma[..., 0, :], of_beta[..., 0, :]
+        return back * factor, tf.squeeze(of_gamma, -2), tf.squeeze(of_beta, -2)
 
-    values = centered * factor + beta[..., None, :]
-    return (values, mean[..., 0, :], variance[..., 0, :]), gradient
+    values = centered * factor + tf.expand_dims(beta, -2)
+    return (values, tf.squeeze(mean, -2), tf.squeeze(variance, -2)), gradient
 
 
-def moved(mean: Tensor, of_batch: Tensor, number: Tensor, share: Tensor) -> Tensor:
-    """Returns a moving mean after a batch.
+def move_moments(moving: Tensors, of_batch: Tensors, number: Tensor, share: Tensor) -> None:
+    """Moves moving means and variances in place towards those of a batch.
 
-    Its momentum is Keras's, but at most ``(t - 1) / (t + 8)`` in step ``t``, so that it is a mean of batches from the
+    The momentum is Keras's, but at most ``(t - 1) / (t + 8)`` in step ``t``, so that each is a mean of batches from the
     first one on. Keras's own would hold on to a mean of 0 and a variance of 1, which no batch had, for hundreds of
     steps, and small data has few of them: its validation would measure that. A batch with fewer rows than the others,
     the last of an epoch, counts less by as much: it may be a single row, whose variance is 0.
 
     Args:
-        mean: (..., width) before the batch.
-        of_batch: (..., width) of the batch.
+        moving: (..., width) variables.
+        of_batch: (..., width) of the batch, in their order.
         number: Of the step, a float32 from 1.
         share: The batch's rows as a share of those of a full batch, a float32.
     """
     momentum = tf.minimum(MOMENTUM, (number - 1.0) / (number + 8.0))
     weight = (1.0 - momentum) * share
-    return mean * (1.0 - weight) + of_batch * weight
+    rest = 1.0 - weight
+    for held, new in zip(moving, of_batch, strict=True):
+        held.assign(held * rest + new * weight)
 
 
 def with_moments(x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     """Normalizes (..., n_rows, width) values by given moments (..., width), as batch normalization predicts."""
     factor = tf.math.rsqrt(variance + EPSILON) * gamma
-    return x * factor[..., None, :] + (beta - mean * factor)[..., None, :]
+    return x * tf.expand_dims(factor, -2) + tf.expand_dims(beta - mean * factor, -2)
 
 
 def layer_normalized(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Normalizes (..., n_rows, width) values of each row over its units, then scales and shifts each unit."""
     values: Tensor = _over_units(x)
-    return values * gamma[..., None, :] + beta[..., None, :]
+    return values * tf.expand_dims(gamma, -2) + tf.expand_dims(beta, -2)
 
 
 @tf.custom_gradient

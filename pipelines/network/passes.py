@@ -10,7 +10,7 @@ from pipelines.network import taped
 from pipelines.network.architecture import Architecture, Program
 from pipelines.network.layers import Dropout, Seeds, backward, forward
 from pipelines.network.losses import row_losses
-from pipelines.network.normalization import moved
+from pipelines.network.normalization import move_moments
 from pipelines.network.optimizers import Tensor, Tensors
 from pipelines.network.taped import Amounts, draw, embedded
 
@@ -118,8 +118,7 @@ def _taped(
     gradients = tape.gradient(outputs, values, error)
     if moments:
         share = tf.cast(moment.n_rows / moment.full, tf.float32)
-        for held, of_batch in zip(fixed, moments, strict=False):  # after the moving ones come the pieces
-            held.assign(moved(held, of_batch, moment.number, share))
+        move_moments(fixed[: len(moments)], moments, moment.number, share)  # after the moving ones come the pieces
     return Passed(losses, outputs, gradients)
 
 

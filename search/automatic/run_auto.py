@@ -29,6 +29,7 @@ from search.optimization.leaderboard import TrialRow
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import is_begun, load_study, load_writable_study
 from search.optimization.studies.loading import recorded_spec
+from search.optimization.studies.resuming import with_whole_budget
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import StudyResult, run_study
 from search.spec.study_spec import NOTHING, StudySpec
@@ -88,15 +89,20 @@ def _recorded_time(spec: StudySpec, settings: Settings) -> Iterator[None]:
 
 
 def _shared(spec: StudySpec, settings: Settings) -> tuple[StudySpec, StudySpec]:
-    """The study with its whole budget, by default that of its last finals, and with the part of it that searches."""
+    """The study with its whole budget, by default its recorded one, and with the part of it that searches."""
     with storage_errors(settings):
         study = load_study(settings, spec.name) if is_begun(settings, spec.name) else None
-        known = study.user_attrs.get(CHANGED_OVER, {}) if study else {}
-        if spec.has_default_budget and "budget" in known:
-            trials, timeout_s = known["budget"]
-            spec = replace(spec, trials=trials, timeout_s=timeout_s)
+        if study and spec.has_default_budget and not _is_part_of(spec, study):
+            spec = with_whole_budget(spec, study.user_attrs)
         _require_enough(spec, study)
         return spec, searching(spec, _earlier(spec, study) if study else NOTHING)
+
+
+def _is_part_of(spec: StudySpec, study: StoredStudy) -> bool:
+    """Whether a study was interrupted before its finals, in the part of this budget that searches."""
+    then, part = recorded_spec(study.user_attrs[SPEC]), searching(spec)
+    is_same = (then.trials, then.timeout_s) == (part.trials, part.timeout_s)
+    return is_same and then.budget == "auto" and CHANGED_OVER not in study.user_attrs
 
 
 def _require_enough(spec: StudySpec, study: StoredStudy | None) -> None:

@@ -78,6 +78,9 @@ def enqueue(name: str, values: Mapping[str, object], *, like: int | None = None,
 
 def _enqueue(study: StoredStudy, values: Mapping[str, object], like: int | None) -> Enqueued:
     spec = spec_from_dict(study.user_attrs[SPEC], "recorded study")
+    twice = [name for short, name in SHORT_NAMES.items() if {short, name} <= values.keys()]
+    if twice:
+        raise SpecError([f"{name}: must be given once, got two values" for name in twice])
     given = {SHORT_NAMES.get(name, name): _value(given) for name, given in values.items()}
     configuration = _configuration(spec, _others(study, like, spec.space, given) | given)
     if problems := broken_conditions(spec.space, configuration, _sizes(study, configuration), given):

@@ -21,8 +21,10 @@ Result: TypeAlias = Mapping[str, Any]
 """The record of a training; see ``search.optimization.run_records.result_of``."""
 
 _RULES = {
-    "asha": "asha keeps the best third of those that reached a 27th, a ninth and a third of their own epochs",
-    "hyperband": "hyperband keeps the best third of its bracket, at epochs that grow by a factor of three",
+    "asha": "asha compared it with those that had reached it before, and keeps the best third at a 27th, a ninth and a"
+    " third of their own epochs",
+    "hyperband": "hyperband compared it with those of its bracket that had reached it before, and keeps the best third,"
+    " at epochs that grow by a factor of three",
 }
 
 

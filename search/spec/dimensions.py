@@ -169,6 +169,12 @@ def nearest(dimension: Dimension, value: Any) -> Any:
     return inside if inner.step is None else value_at(dimension, round((inside - inner.low) / inner.step))
 
 
+def fitting(dimension: Dimension, value: Any) -> Any:
+    """The value where it lies in the dimension, else the nearest number, else the first value."""
+    moved = nearest(dimension, value)
+    return moved if contains(dimension, moved) else values(dimension)[0]
+
+
 def suggest(trial: BaseTrial, name: str, dimension: Choice | Range) -> Any:
     """Asks a trial for a value of the dimension."""
     inner = distribution(dimension)

@@ -26,7 +26,6 @@ from pipelines.errors import SpecError
 from pipelines.files.sources import stem_of
 from pipelines.objectives import OBJECTIVES
 from search.home.text import printable
-from search.spec.conditions import without_effect
 from search.spec.defaults import DEFAULT_PRESET, PRESETS, preset_starts
 from search.spec.dimensions import Range, count, values
 from search.spec.rules import NAME_RULE, TABLES, is_name
@@ -80,9 +79,8 @@ def checked_source(source: object) -> str:
 
 def _moved(starts: Sequence[Hyperparameters], space: SearchSpace) -> tuple[Hyperparameters, ...]:
     """Starts that the user did not give, in a changed space; those that it has no room for are left out."""
-    given = [{name: v for name, v in start.to_json().items() if name in space.searched} for start in starts]
-    moved = [space.moved_into({name: v for name, v in g.items() if name not in without_effect(g)}) for g in given]
-    return tuple(Hyperparameters(**values) for values, problems in moved if not problems)
+    adapted = [space.adapted(start.to_json()) for start in starts]
+    return tuple(Hyperparameters(**values) for values, problems in adapted if not problems)
 
 
 def override(spec: StudySpec, **options: object) -> StudySpec:
@@ -140,8 +138,8 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
         raise SpecError([printable(f"{place}, {problem}") for problem in problems])
     preset = None if "start" in document else document.get("space", {}).get("preset")
     if preset:
-        moved = [space.moved_into(start) for start in preset_starts(preset, tables["data"]["source"])]
-        starts = [found for found in moved if not found[1]]
+        adapted = [space.adapted(start) for start in preset_starts(preset, tables["data"]["source"])]
+        starts = [found for found in adapted if not found[1]]
     return StudySpec(
         of_preset=_of_preset(document.get("space", {})),
         has_default_starts=preset is not None,

@@ -19,6 +19,7 @@ from search.spec.dimensions import (
     contains,
     count,
     distribution,
+    fitting,
     near,
     nearest,
     position_of,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 Params: TypeAlias = dict[str, Any]
 """Values by the hyperparameter's name: int, float or str, as the hyperparameter asks."""
 
-_START_DEFAULTS = UNNAMED | {"weight_decay": 0.0, "schedule": "constant", "loss": "mse", "class_weight": "none"}
 _PARTS = ("activation", "normalization", "input_dropout", "noise", "residual", "embedding", "ema")
 """Dimensions that take memory of their own."""
 NAMES = tuple(field.name for field in fields(Hyperparameters) if field.default is not None)
@@ -44,6 +44,12 @@ GRID_LIMIT = 100_000  # Optuna's GridSampler holds every configuration in memory
 # Keras's default learning rate of each optimizer that a study may name; Keras finds no lamb by name.
 _OTHERS = ("rmsprop", "adam", "adamw", "adagrad", "adadelta", "adamax", "nadam", "ftrl", "lion")
 KERAS_LEARNING_RATES = {"sgd": 0.01} | dict.fromkeys(_OTHERS, 0.001)
+
+
+def default_values(optimizer: str | None) -> Params:
+    """The values of a configuration with an optimizer that does not name them: those of all tasks together."""
+    others = {"schedule": "constant", "loss": "mse", "class_weight": "none"}
+    return UNNAMED | others | {"weight_decay": default_decay(optimizer)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +137,9 @@ class SearchSpace:
         Returns:
             All values, and the problems: "NAME: RULE, got VALUE" for each that is missing or outside.
         """
-        defaults = {name: value for name, value in _START_DEFAULTS.items() if name in self.dimensions}
-        point = defaults | self._fixed | dict(given)
-        if "weight_decay" in defaults and not {"weight_decay"} & {*given, *self._fixed}:
-            point["weight_decay"] = default_decay(point.get("optimizer"))
+        named = self._fixed | dict(given)
+        defaults = {n: v for n, v in default_values(named.get("optimizer")).items() if n in self.dimensions}
+        point = defaults | named
         rate = KERAS_LEARNING_RATES.get(point.get("optimizer", ""))
         if rate is not None:
             point.setdefault("learning_rate", rate)
@@ -165,6 +170,16 @@ class SearchSpace:
         if self.dimensions["learning_rate"] == Fixed(None):
             inside.pop("learning_rate", None)
         return self.complete(inside)
+
+    def adapted(self, given: Mapping[str, Any]) -> tuple[Params, list[str]]:
+        """As ``moved_into``, of a configuration that the user did not give: what the space fixes replaces its values.
+
+        Of a list that does not have its value it gets the first one.
+        """
+        point = {name: value for name, value in given.items() if name in self.searched}
+        idle = without_effect(self._fixed | point)
+        filled, _ = self.complete({name: value for name, value in point.items() if name not in idle})
+        return self.complete({n: fitting(d, filled[n]) for n, d in self.searched.items() if n in filled})
 
     def key(self, params: Mapping[str, Any]) -> tuple[Value, ...]:
         """Identifies a configuration by its params, however a sampler or a file rounds the steps of floats."""

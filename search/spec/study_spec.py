@@ -188,7 +188,7 @@ class StudySpec:
         space, place = self.space, self.space.complete
         if self.has_default_space and not is_table(self.data.source):
             space = SearchSpace({**default_space().dimensions, **self.own_dimensions})
-            place = space.moved_into  # among the dimensions that the user gave
+            place = space.adapted
         starts = map(place, STARTS["few_rows"])
         fitting = tuple(Hyperparameters(**values) for values, problems in starts if not problems)
         return replace(self, space=space, start=fitting or self.start)

@@ -12,6 +12,7 @@ from pipelines.training.history import require_sha256
 from search.home.addresses import is_http
 from search.home.settings import Settings
 from search.home.text import one_line
+from search.spec.space import default_values
 from search.tracking.connection import connect
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Epoch
 from search.tracking.history import read_artifact, read_history
@@ -61,18 +62,7 @@ class Earlier:
             SpecError: An option would change the run, or there is nothing left to train.
         """
         spec = self.spec
-        recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed}
-        recorded |= {"objective": spec.objective, "precision": spec.precision}
-        recorded["folds"] = 1  # the networks of folds have no checkpoint
-        left_out = {"precision": "auto"}
-        changed = [
-            f"--{name.replace('_', '-')}: must be {recorded[name]}, as in the run to continue, got {value}: leave it"
-            " out, or train without --continue"
-            for name, value in given.items()
-            if name not in ("epochs", "source") and value not in (None, left_out.get(name), recorded[name])
-        ]
-        if changed:
-            raise SpecError(changed)
+        _require_same(spec, given)
         n_done, n_planned = self.checkpoint.epochs, spec.hyperparameters.epochs
         if given.get("epochs") is None and n_done >= n_planned:
             rule = "--epochs: must be the number of further epochs"
@@ -86,6 +76,27 @@ class Earlier:
             raise SpecError(f"{rule}, and run {self.run_id} was planned for {n_planned}: got {given['epochs']}")
         data = replace(spec.data, source=given.get("source") or spec.data.source)
         return replace(spec, data=data, hyperparameters=replace(spec.hyperparameters, epochs=n_epochs))
+
+
+def _require_same(spec: TrainingSpec, given: Mapping[str, Any]) -> None:
+    """Checks that every option has the value that it has in the run to continue."""
+    recorded = asdict(spec.data) | asdict(spec.hyperparameters) | {"seed": spec.seed, "objective": spec.objective}
+    recorded |= {"precision": spec.precision, "folds": 1}  # the networks of folds have no checkpoint
+    default = default_values(spec.hyperparameters.optimizer)
+    if spec.data.task != "regression":
+        del default["loss"]
+    then = {name: default.get(name) if value is None else value for name, value in recorded.items()}
+    names = [name for name in given if name not in ("epochs", "source")]
+    if unknown := [name for name in names if name not in then]:
+        raise SpecError([f"{name}: must be an option of a training, got {given[name]!r}" for name in unknown])
+    changed = [
+        f"--{name.replace('_', '-')}: must be {then[name]}, as in the run to continue, got {given[name]}: leave it"
+        " out, or train without --continue"
+        for name in names
+        if given[name] not in (None, then[name]) and (name, given[name]) != ("precision", "auto")
+    ]
+    if changed:
+        raise SpecError(changed)
 
 
 def read_earlier(settings: Settings, run_id: str) -> Earlier:

@@ -99,7 +99,8 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     started = time.monotonic()
     settings = read_settings(home)
     spec, dataset = read_data(spec, settings, warm_up, Observer())
-    spec = settle_starts(settings, spec, dataset)
+    about_starts: list[str] = []
+    spec = settle_starts(settings, spec, dataset, about_starts.append)
     slots = local_slots(spec, dataset, settings)
     require_fit(spec.space.largest_network(), dataset, slots)
     rule = _precision_rule(spec, settings, slots)
@@ -111,7 +112,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     forecast = _forecast(spec, simulations, probes, dataset, slots, startup_s, factors)
     shape = Shape.of(dataset, rule)
     in_bfloat16 = [shape.precision(hp) == "bfloat16" for trials in simulations for hp, _ in trials]
-    notes = (*forecast.notes, *slow_note(rule, lambda: have_bfloat16(slots)))
+    notes = (*forecast.notes, *about_starts, *slow_note(rule, lambda: have_bfloat16(slots)))
     n_trials_before = load_study(settings, spec.name).n_trials if is_begun(settings, spec.name) else 0
     if n_trials_before:
         notes += (f"study {spec.name} has {counted(n_trials_before, 'trial')}: the forecast is of its whole budget",)

@@ -15,6 +15,7 @@ from search.optimization.pruners import is_audited, make_pruner
 from search.optimization.samplers import TrialSampler
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy
+from search.storage.attributes import LIKED
 
 N_DRAWN = 100
 """Trials that are simulated where the study has no smaller budget."""
@@ -66,6 +67,8 @@ def _study(spec: StudySpec) -> StoredStudy:
     storage = optuna.storages.InMemoryStorage()
     storage.create_new_study([optuna.study.StudyDirection.MAXIMIZE], spec.name)
     study = StoredStudy(spec.name, storage, make_pruner(spec))
+    if spec.n_liked is not None:
+        study.set_user_attr(LIKED, spec.n_liked)
     study.sampler = TrialSampler(spec, study)
     return study
 

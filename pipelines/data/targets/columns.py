@@ -78,7 +78,7 @@ def _read_labels(values: Series, formats: dict[str, str], notes: list[str]) -> S
     marks = texts.isin(MISSING)
     if marks.any():
         others = texts[~marks].dropna()
-        if (pd.to_numeric(others, errors="coerce").notna() | others.isin(["True", "False"])).all():
+        if (pd.to_numeric(others, errors="coerce").notna() | others.str.casefold().isin(["true", "false"])).all():
             return texts.mask(marks)
     marks |= are_marks(texts.fillna("")) & texts.notna()  # such as a question mark
     if marks.any():

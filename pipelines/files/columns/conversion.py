@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, time
 
 import numpy as np
 
@@ -12,19 +12,30 @@ from pipelines.files.text_forms import BOOLEAN, DURATION, MISSING, Series, parse
 
 FINE = 2.0**-20
 """Share of a column's range that the steps of its float32 values may take."""
+FILE_ROWS = "row of the file"
+"""Name of an index that has the rows' numbers in their file, from 0, where some rows were left out."""
 _EXACT = 2**53
 """Whole numbers up to here are exact as float64."""
 _MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
+
+
+_ROUNDED = (
+    "column {!r}: whole numbers above 9,007,199,254,740,992 are rounded to float64, so different ones may be equal; put"
+    " it into data.text_columns or data.ignore"
+)
 
 
 def merged(values: Series, name: str) -> str:
     """Returns a line about whole numbers or decimals that differ, but not as float64; an empty text if there are none.
 
     Args:
-        values: (n_rows,) whole numbers or decimals, not floats.
+        values: (n_rows,) whole numbers or decimals; or floats, which whole numbers become where one is missing.
         name: The column's name.
     """
     exact = values.dropna()
+    if values.dtype.kind == "f":
+        is_rounded = not exact.empty and exact.abs().max() > _EXACT and values.hasnans and bool((exact % 1 == 0).all())
+        return _ROUNDED.format(name) if is_rounded else ""
     numbers = exact.astype(np.float64)
     if exact.empty or numbers.abs().max() <= _EXACT:
         return ""
@@ -51,8 +62,9 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
         numbers, present = values.to_numpy(dtype=np.float64, na_value=np.nan), values.notna().to_numpy()
     else:
         codes, uniques = pd.factorize(values.astype(object))
-        is_text = np.array([isinstance(value, str) for value in uniques], dtype=bool)
-        texts = pd.Series(uniques, dtype=object)
+        is_text = np.array([isinstance(value, str | time) for value in uniques], dtype=bool)
+        # Times of a day became texts where a whole column of them was read.
+        texts = pd.Series([str(value) if isinstance(value, time) else value for value in uniques], dtype=object)
         read = pd.to_numeric(texts.mask(is_text), errors="coerce").astype(np.float64)
         read[is_text] = parse(texts[is_text], text_format or ".")
         if text_format in (BOOLEAN, DURATION):  # plain numbers, too: 1 and 0, or seconds
@@ -106,7 +118,8 @@ def to_days(values: Series, name: str, text_format: str) -> Array:
 
 
 def found(values: Series, wrong: Array) -> str:
-    """Names the first of the wrong values, their number and the first of their rows, counted from 1."""
+    """Names the first of the wrong values, their number and the first of their rows in the file, counted from 1."""
     rows = np.flatnonzero(wrong)
-    first = ", ".join(str(row + 1) for row in rows[:3])
+    numbers = values.index[rows] if values.index.name == FILE_ROWS else rows
+    first = ", ".join(str(row + 1) for row in numbers[:3])
     return f"{values.iloc[[rows[0]]].tolist()[0]!r} ({len(rows)} such rows, the first {first})"

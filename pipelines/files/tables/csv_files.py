@@ -33,7 +33,7 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
     """Reads all rows; arguments, returns and errors are those of ``open_table``."""
     import pandas as pd
 
-    separator = _sample(path)
+    separator, short = _sample(path)
     # pandas renames repeated columns, so the names are checked first.
     form: dict[str, Any] = {"sep": separator, "skipinitialspace": True, "keep_default_na": False}
     first = pd.read_csv(path, header=None, nrows=1, na_values=[""], dtype=str, **form)
@@ -46,6 +46,7 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
                 path,
                 low_memory=False,
                 index_col=False,  # else pandas takes the first of too many fields for row names
+                skip_blank_lines=len(names) > 1,  # of a single column they are missing values
                 na_values=missing,
                 dtype=dict.fromkeys(text_columns, str),
                 **form,
@@ -53,14 +54,17 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
     except pd.errors.ParserWarning as error:
         rule = "rows must have one field a column, got more fields than names"
         raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
-    texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form)
-    zeros = [name for name in frame.select_dtypes("integer") if texts[name].str.fullmatch(r"0\d+").any()]
-    frame.attrs = {"separator": separator, "zeros": zeros}
+    texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form).fillna("")
+    zeros = [name for name in frame.select_dtypes("number") if texts[name].str.fullmatch(r"0\d+").any()]
+    frame.attrs = {"separator": separator, "zeros": zeros, "short": short}
     return frame
 
 
-def _sample(path: Path) -> str:
-    """Returns the separator of the fields, the one that makes most of them in the first rows.
+def _sample(path: Path) -> tuple[str, tuple[int, ...]]:
+    """Returns the separator of the fields, the one that makes most of them in the first rows, and the short rows.
+
+    Those are the rows of the first megabyte, counted from 1, that have fewer fields than there are names: a separator
+    may be missing, or the end of the file.
 
     Raises:
         DataError: The table does not fit in memory: eight bytes per field, counted in the first megabyte.
@@ -72,15 +76,26 @@ def _sample(path: Path) -> str:
     if b"\0" in sample:
         raise DataError(f"{path}: must be UTF-8 text, got a null byte, as in UTF-16: save the table as UTF-8")
     text = sample.decode("utf-8-sig", "replace")
-    separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
+    counts = [_count_fields(text, separator) for separator in SEPARATORS]
+    # Texts and numbers hold commas, so that of two that make as many fields the comma is the less likely one.
+    separator = max(zip(counts, SEPARATORS, strict=True), key=lambda pair: (pair[0], pair[0] > 1 and pair[1] != ","))[1]
     n_fields = text.count(separator) + text.count("\n")
     require_memory(path, 8 * n_fields * n_bytes // max(1, len(sample)))
-    return separator
+    return separator, _short_rows(text if n_bytes == len(sample) else text.rpartition("\n")[0], separator)
+
+
+def _short_rows(text: str, separator: str) -> tuple[int, ...]:
+    rows = filter(None, csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True))
+    found = []
+    with suppress(csv.Error):  # pandas says what is wrong
+        n_names = len(next(rows, ()))
+        found = [number for number, row in enumerate(rows, 1) if len(row) < n_names]
+    return tuple(found)
 
 
 def _count_fields(text: str, separator: str) -> int:
     """Returns the fewest fields of the first rows."""
-    rows = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    rows = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
     with suppress(csv.Error):  # pandas says what is wrong
         return min(map(len, islice(filter(None, rows), 5)), default=0)
     return 0

@@ -114,6 +114,6 @@ def update_averages(averages: Tensors, weights: Tensors, ema: Tensor, step: Tens
         ema: The momentum.
         step: Number of the step, a float32 from 1.
     """
-    momentum = tf.minimum(ema, (step - 1.0) / (step + 8.0))
+    share = 1.0 - tf.minimum(ema, (step - 1.0) / (step + 8.0))
     for average, weight in zip(averages, weights, strict=False):
-        tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=1.0 - momentum, delta=average - weight)
+        tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=share, delta=average - weight)

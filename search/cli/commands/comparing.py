@@ -47,6 +47,9 @@ def enqueue(study: Study, values: Values = None, like: Like = None, home: Home =
     for text, (name, sign, value) in zip(values or (), pairs, strict=True):
         if not (name and sign and value):
             raise typer.BadParameter(f"{text!r}: must be NAME=VALUE, such as width=512")
+    names = [name for name, _, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise typer.BadParameter(f"{twice}: must be given once, got {names.count(twice)} values")
     result = search.enqueue(study, {name: value for name, _, value in pairs}, like=like, home=home)
     line = f"enqueued trial {result.number} of study {study}: {short(result.params)}"
     document = {key: value for key, value in asdict(result).items() if key != "has_budget"}

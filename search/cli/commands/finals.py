@@ -109,6 +109,7 @@ def evaluate(study: Study, again: Again = False, home: Home = None) -> None:
     with watching() as observer:
         result = search.evaluate(study, again=again, home=home, observer=observer)
     document = result.figures | display.fields(result, "seal_opened")
+    document |= display.fields(result.winner, "run_name", "run_id")
     display.show(evaluation_tables(result, study), document)
     display.message(f"the held-out test of this study was read {times(result.seal_opened)}")
     display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")

@@ -47,8 +47,7 @@ def promote(
 
     with working(f"promoting the winner of study {study}"):
         result = search.promote(study, model=model, alias=alias, alpha=alpha, force=force, ensemble=ensemble, home=home)
-    document = asdict(result)
-    del document["model"]
+    document = {"study": study, "alias": alias, **asdict(result)}
     display.show(promotion_lines(result, alias), document)
     if result.ordinal is not None:
         display.message(f"this is the {ordinal(result.ordinal)} model tested on these rows")

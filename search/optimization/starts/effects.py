@@ -11,7 +11,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
 from pipelines.objectives import TASK_DIMENSIONS, Task
 from search.spec.conditions import adds_inputs, broken_conditions
-from search.spec.dimensions import Fixed, contains, values
+from search.spec.dimensions import Fixed, Range, contains, values
 from search.spec.space import Params, SearchSpace
 from search.spec.study_spec import StudySpec
 
@@ -31,7 +31,8 @@ def require_effects(space: SearchSpace, dataset: Dataset) -> None:
         return
     largest, width = space.largest_network(), space.dimensions["width"]
     inputs = layer_sizes(largest, *dataset.sizes)[0], dataset.sizes[0]
-    widths = {largest.width, *(n for n in inputs if contains(width, n))}
+    lowest = width.low if isinstance(width, Range) else min(n for n in values(width) if isinstance(n, int))
+    widths = {largest.width, int(lowest), *(n for n in inputs if contains(width, n))}
     shapes = values(space.dimensions.get("shape", Fixed(None)))
     points: list[Params] = [{"width": n, "shape": shape} for n in widths for shape in shapes]
     networks = [replace(largest, **point) for point in points]

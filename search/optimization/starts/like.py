@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from pipelines.config import UNNAMED, Hyperparameters
+from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
 from pipelines.objectives import TASK_DIMENSIONS, Task
 from search.home.settings import Settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.studies import load_own_study
 from search.spec.conditions import without_effect
-from search.spec.space import SearchSpace
+from search.spec.space import SearchSpace, default_values
 
 MOST = 8
 """Configurations of all earlier studies together."""
@@ -72,10 +72,10 @@ def _differ(given: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
 
 def _for_space(params: Mapping[str, Any], space: SearchSpace, task: Task) -> dict[str, Any]:
     """A configuration without what has no effect or no meaning in a space that does not name it."""
-    idle = without_effect(params)
+    idle, default = without_effect(params), default_values(params.get("optimizer"))
     return {
         name: value
         for name, value in params.items()
         if name not in idle
-        and (name in space.dimensions or (TASK_DIMENSIONS.get(name, task) == task and value != UNNAMED.get(name)))
+        and (name in space.dimensions or (TASK_DIMENSIONS.get(name, task) == task and value != default.get(name)))
     }

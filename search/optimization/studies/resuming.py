@@ -49,13 +49,29 @@ def resumed_spec(study: str, /, *, home: Path | None = None, **options: object) 
     has_budget = options.get("trials") is not None or options.get("timeout_s") is not None
     if has_budget:
         spec = replace(spec, trials=None, timeout_s=None)
-    elif spec.budget == "auto":  # the record has the part of it that searches
-        if "budget" not in attributes.get(CHANGED_OVER, {}):
-            why = "it was interrupted before its finalists, and only the part for trials is recorded"
-            raise SpecError(f"study {study!r}: its budget must be given, because {why}: give --trials or --timeout")
-        trials, timeout_s = attributes[CHANGED_OVER]["budget"]
-        spec = replace(spec, trials=trials, timeout_s=timeout_s)
+    elif spec.budget == "auto":
+        spec = with_whole_budget(spec, attributes)
     return override(spec, **options)
+
+
+def with_whole_budget(spec: StudySpec, attributes: Mapping[str, Any]) -> StudySpec:
+    """The study with the whole of its recorded budget, where trials and seeds share it.
+
+    Args:
+        spec: The study.
+        attributes: Of the existing study.
+
+    Raises:
+        SpecError: Only the part of it that searches is recorded.
+    """
+    then = recorded_spec(attributes[SPEC])
+    trials, timeout_s = then.trials, then.timeout_s
+    if "budget" in attributes.get(CHANGED_OVER, {}):
+        trials, timeout_s = attributes[CHANGED_OVER]["budget"]
+    elif then.budget == "auto":
+        why = "it was interrupted before its finalists, and only the part for trials is recorded"
+        raise SpecError(f"study {spec.name!r}: its budget must be given, because {why}: give --trials or --timeout")
+    return replace(spec, trials=trials, timeout_s=timeout_s)
 
 
 def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
@@ -74,7 +90,7 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
     spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
     if spec.has_default_budget:
-        spec = replace(spec, trials=then.trials, timeout_s=then.timeout_s)
+        spec = replace(spec, trials=then.trials, timeout_s=then.timeout_s, budget=spec.budget or then.budget)
     if spec.deterministic is not False:
         spec = replace(spec, virtual_slots=spec.virtual_slots or then.virtual_slots)
     if spec.objective or spec.data.task:

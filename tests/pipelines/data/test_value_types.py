@@ -70,3 +70,16 @@ def test_columns_of_arrow_become_the_features_of_plain_ones(tmp_path: Path):
     assert kinds(one) == kinds(other)
     assert np.array_equal(one.training.x, other.training.x)
     assert "ignored" not in kinds(one).values()
+
+
+def test_times_of_a_day_are_predicted_as_they_were_read(tmp_path: Path):
+    times = [datetime.time(n % 24, n % 60, 7, 500_000 if n % 3 else 0) for n in range(N_ROWS)]
+    dataset = load(table(at=times), path := tmp_path / "own.parquet")
+    assert kinds(dataset)["at"] == "numeric"
+    own = dataset.preprocessing.columns.encode(pd.read_parquet(path))
+    assert (
+        own[:, 0].tolist()
+        == dataset.preprocessing.columns.encode(pd.DataFrame({**pd.read_parquet(path), "at": [str(t) for t in times]}))[
+            :, 0
+        ].tolist()
+    )

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.config import DataConfig
 from pipelines.data import loading
+from pipelines.encoding import encoder
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError
 from pipelines.files.tables import read_table
@@ -86,3 +87,80 @@ def test_equal_times_are_never_in_two_splits_so_no_line_says_so(tmp_path: Path) 
     frame = pd.DataFrame({"d": np.arange(N_ROWS) // 4, "v": range(N_ROWS)})
     frame["y"] = np.where(frame["d"] % 2, "a", "b")
     assert not any("data.group = 'd'" in note for note in notes(tmp_path / "own.csv", frame, time="d"))
+
+
+def test_rows_are_counted_in_the_file_where_some_hold_no_label(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"w": 1.0, "size": range(N_ROWS), "y": ["a", "b"] * (N_ROWS // 2)}).astype({"size": object})
+    frame.loc[[0, 3], "y"] = None
+    frame.loc[50, "w"] = -5
+    with pytest.raises(DataError, match=r"got -5\.0 \(1 such rows, the first 51\)"):
+        notes(tmp_path / "own.csv", frame, weight="w")
+    frame.loc[50, "w"], frame.loc[90, "size"] = 1, np.inf
+    with pytest.raises(DataError, match=r"column 'size': must hold finite .* got inf \(1 such rows, the first 91\)"):
+        notes(tmp_path / "own.csv", frame, weight="w")
+
+
+def test_rows_to_predict_are_counted_from_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = TableEncoder.learn(pd.DataFrame({"size": np.arange(40.0)}))
+    monkeypatch.setattr(encoder, "_CHUNK_ROWS", 100)
+    rows = pd.DataFrame({"size": np.arange(400.0)}, index=np.arange(1000, 1400))
+    rows.iloc[[250, 399]] = np.inf
+    with pytest.raises(DataError, match=r"got inf \(2 such rows, the first 251, 400\)"):
+        learned.encode(rows)
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_leading_zeros_are_named_where_a_value_is_missing_too(gap: bool, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"zip": [f"0{n % 9}123" for n in range(N_ROWS)], "y": ["a", "b"] * (N_ROWS // 2)})
+    if gap:
+        frame.loc[9, "zip"] = None
+    line = "column 'zip': texts with leading zeros are read as numbers"
+    assert any(note.startswith(line) for note in notes(tmp_path / "own.csv", frame))
+
+
+def test_large_whole_numbers_are_named_where_a_value_is_missing_too(tmp_path: Path) -> None:
+    ids = [str(1234567890123456710 + n) for n in range(N_ROWS)]
+    frame = pd.DataFrame({"id": ids, "size": range(N_ROWS), "y": ["a", "b"] * (N_ROWS // 2)})
+    frame.loc[3, "id"] = None
+    found = notes(tmp_path / "own.csv", frame)
+    assert any(note.startswith("column 'id': whole numbers above 9,007,199,254,740,992 are rounded") for note in found)
+    frame["id"] = [None, *(1e17 * n + 0.5 for n in range(1, 5)), *np.arange(1, N_ROWS - 4) / 7]
+    assert not any("are rounded" in note for note in notes(tmp_path / "own.csv", frame)), "no whole numbers"
+
+
+def test_a_blank_line_of_a_single_column_is_a_missing_value(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("x\n1\n\n3\n")
+    assert read_table(tmp_path / "own.csv", (), ())["x"].isna().tolist() == [False, True, False]
+    (tmp_path / "two.csv").write_text("x,z\n1,2\n\n3,4\n")
+    assert read_table(tmp_path / "two.csv", (), ())["x"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a;b;y\r1;2;x\r3;4;x\r", ["a", "b", "y"]),
+        ("Len, m;Wid, m;y\n1,5;2,5;a\n1,25;3,5;b\n", ["Len, m", "Wid, m", "y"]),
+        ("one\n1;2\n3\n", ["one"]),
+    ],
+)
+def test_the_separator_is_found(text: str, names: list[str], tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_bytes(text.encode())
+    assert list(read_table(tmp_path / "own.csv", (), ()).columns) == names
+
+
+@pytest.mark.parametrize("words", [("TRUE", "FALSE"), ("True", "False"), ("true", "FALSE")])
+def test_a_missing_truth_value_is_no_class(words: tuple[str, str], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": range(N_ROWS), "y": [*words] * (N_ROWS // 2)})
+    frame.loc[5, "y"] = "NA"
+    assert "column 'y': 1 of 200 rows hold no label and are left out" in notes(tmp_path / "own.csv", frame)
+
+
+def test_rows_with_too_few_fields_are_named(tmp_path: Path) -> None:
+    rows = [f'{n},"a, b",{"uv"[n % 2]}' for n in range(60)]
+    (tmp_path / "own.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
+    whole = loading.load(DataConfig(str(tmp_path / "own.csv"), target="y")).notes
+    (tmp_path / "own.csv").write_text("\n".join(["x,z,y", *rows[:7], "8", *rows[8:], "", "61"]))
+    with_short = loading.load(DataConfig(str(tmp_path / "own.csv"), target="y")).notes
+    line = "2 rows have fewer fields than there are names, the first is row 8: what they lack counts as missing"
+    assert line in with_short
+    assert not any("fewer fields" in note for note in whole)

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
 from pipelines.network.layers import Seeds
-from pipelines.network.normalization import batch_normalized, layer_normalized, moved
+from pipelines.network.normalization import batch_normalized, layer_normalized, move_moments
 from pipelines.network.taped import ACTIVATIONS, Amounts, Draws, draw, forward
 
 RNG = np.random.default_rng(0)
@@ -67,10 +67,10 @@ def test_an_activation_and_its_gradient_are_keras_own(name: str) -> None:
 
 
 def test_a_moving_mean_is_a_mean_of_the_batches_from_the_first_one_on() -> None:
-    held, values = tf.constant([0.0]), RNG.normal(5, 1, 1200).astype(np.float32)
+    held, values = tf.Variable([0.0]), RNG.normal(5, 1, 1200).astype(np.float32)
     found = []
     for number, value in enumerate(values, 1):
-        held = moved(held, tf.constant([value]), tf.constant(float(number)), tf.constant(1.0))
+        move_moments([held], [tf.constant([value])], tf.constant(float(number)), tf.constant(1.0))
         found.append(float(held[0]))
     assert found[0] == pytest.approx(values[0])
     assert found[19] == pytest.approx(values[:20].mean(), abs=0.5)
@@ -79,10 +79,10 @@ def test_a_moving_mean_is_a_mean_of_the_batches_from_the_first_one_on() -> None:
 
 def test_a_small_last_batch_counts_by_its_rows_in_a_moving_mean() -> None:
     """Rows of 129 in batches of 128: the variance of a single row is 0, and it is the last one before an evaluation."""
-    held = tf.constant([0.0])
+    held = tf.Variable([0.0])
     for number in range(1, 11):
         of_batch, share = (1.0, 1.0) if number % 2 else (0.0, 1 / 128)
-        held = moved(held, tf.constant([of_batch]), tf.constant(float(number)), tf.constant(share))
+        move_moments([held], [tf.constant([of_batch])], tf.constant(float(number)), tf.constant(share))
     assert float(held[0]) > 0.97
 
 

@@ -55,6 +55,8 @@ def test_a_budget_is_shared_and_used_once(home: Path) -> None:
     without_budget = replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True)
     kept = search.run_automatically(without_budget, home=home)
     assert (kept.search.n_trained, kept.changed_over) == (0, result.changed_over)
+    search.run_study(without_budget, home=home, observer=notes)
+    assert f"study {spec.name} has used its budget's part for trials, 4 trials" in notes.lines[-1]
 
     # Finals that were interrupted resume as they were planned, though the study's time would allow more trials.
     study = load_writable_study(read_settings(home), spec.name)
@@ -89,6 +91,20 @@ def test_a_study_that_an_earlier_version_began_with_less_resumes(home: Path, bud
     assert result.finals is not None
     assert result.finals.verdict is not None
     assert [len(finalist.values) for finalist in result.finals.verdict.finalists] == [2, 1]
+
+
+def test_without_a_budget_a_study_that_was_searched_keeps_its_own(home: Path) -> None:
+    spec = small_spec("kept-budget", trials=9, width=[8, 16, 24, 32], epochs=1)
+    search.run_study(replace(spec, trials=4), home=home)
+    without_budget = replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True)
+    with pytest.raises(SpecError, match=r"must be at least 8 .*, got 4"):
+        search.run_automatically(without_budget, home=home)
+
+    search.run_study(searching(spec), home=home)  # the part that searches, which nothing followed
+    with pytest.raises(SpecError, match="its budget must be given, because it was interrupted before its finalists"):
+        search.run_automatically(without_budget, home=home)
+    found = search.run_automatically(spec, home=home)
+    assert (found.search.n_trained, found.finals is not None) == (0, True)
 
 
 @pytest.mark.parametrize("budget", [4, 7])

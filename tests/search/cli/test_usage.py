@@ -158,6 +158,7 @@ class TestVerbosity:
         ("nothing", "nothing: there is no such command; mlp-search --help lists them"),
         ("--json studies", "--json: must come after the command, as in mlp-search studies --json"),
         ("enqueue x width", "'width': must be NAME=VALUE, such as width=512"),
+        ("enqueue x width=3 depth=2 width=4", "width: must be given once, got 2 values"),
         ("show digits", "NUMBER: must be given"),
     ],
 )

@@ -107,6 +107,7 @@ def test_other_values_come_from_a_trial(settings: Settings, spec: StudySpec) -> 
         ({"width": "wide"}, 'width: must be a whole number from 1 to 2147483647, got "wide"'),
         ({"width": "65"}, "width: must be from 8 to 64, as in the space, got 65"),
         ({"widht": "8"}, "widht: unknown key"),
+        ({"learning_rate": "0.1"}, "learning_rate: must be given once, got two values"),
         ({"dropout": "0.1"}, "dropout: must be 0.2, as in the space, got 0.1"),
         ({"width": "nan"}, "width: must be a whole number"),
     ],

@@ -65,10 +65,11 @@ def test_refused_challengers_leave_the_champion(contenders: Path, model: str, ch
     assert answer.code == 3
     said = answer.json()
     assert said.keys() == {
-        "promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value", "majority",
-        "alpha", "level", "ordinal", "smallest_difference",
+        "study", "model", "alias", "promoted", "reason", "version", "test_accuracy", "champion_accuracy", "p_value",
+        "majority", "alpha", "level", "ordinal", "smallest_difference",
         "objective", "value", "interval", "champion_value", "baseline", "test", "baselines",
     }  # fmt: skip
+    assert (said["study"], said["model"], said["alias"]) == (challenger, model, "champion")
     assert not said["promoted"]
     assert reason in said["reason"]
     assert said["version"] is None

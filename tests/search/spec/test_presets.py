@@ -59,7 +59,7 @@ def test_a_preset_in_a_file_brings_its_starts_unless_the_file_names_some(preset,
 def test_the_starts_of_a_preset_are_moved_into_a_space_that_replaces_some_of_it():
     document = {"data": {"source": "people.csv"}, "space": {"preset": "strong", "epochs": 10, "activation": "selu"}}
     spec = spec_from_dict(document)
-    assert [(start.epochs, start.activation, start.width) for start in spec.start] == [(10, "selu", 256)]
+    assert [(start.epochs, start.activation, start.width) for start in spec.start] == [(10, "selu", 256)] * 4
 
 
 @pytest.mark.parametrize("preset", ["strong", "tiny"])

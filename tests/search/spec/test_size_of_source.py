@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from pipelines.config import Hyperparameters
 from pipelines.objectives import Task
 from search.spec.defaults import STARTS
@@ -94,3 +96,33 @@ def test_starts_that_the_user_did_not_give_move_with_a_dimension_that_is_given()
     spec = override(file, class_weight="balanced")
     assert len(spec.start) == len(file.start) > 0
     assert {start.class_weight for start in spec.start} == {"balanced"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("optimizer", "adamw"), ("schedule", "onecycle"), ("activation", "gelu"), ("epochs", 7)]
+)
+def test_starts_for_few_rows_have_what_is_given(name: str, value: object):
+    spec = default_spec("digits", **{name: value}).for_task("classification").for_size(1797, 64)
+    assert len(spec.start) == len(STARTS["few_rows"])
+    assert {getattr(start, name) for start in spec.start} == {value}
+    assert spec_from_dict(spec.to_json()).start == spec.start, "its record can be read"
+
+
+@pytest.mark.parametrize("source", ["digits", "iris.csv"])
+@pytest.mark.parametrize(
+    ("name", "given", "values"),
+    [
+        ("activation", "gelu", {"gelu"}),
+        ("normalization", "layer", {"layer"}),
+        ("schedule", "cosine", {"cosine"}),
+        ("schedule", "onecycle", {"onecycle"}),
+        ("activation", ["tanh", "selu"], {"tanh", "selu"}),
+        ("label_smoothing", {"low": 0.2, "high": 0.3}, {0.2}),
+    ],
+)
+def test_the_starts_of_a_preset_have_what_a_file_says_beside_it(
+    source: str, name: str, given: object, values: set[object]
+):
+    spec = spec_from_dict({"data": {"source": source}, "space": {"preset": "strong", name: given}})
+    assert len(spec.start) == len(default_spec(source, preset="strong").start) > 0
+    assert {getattr(start, name) for start in spec.start} <= values

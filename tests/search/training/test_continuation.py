@@ -14,8 +14,10 @@ from trainings import SMALL, artifact, assert_same_arrays, curves, experiment, t
 
 import search
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.errors import NotFoundError
+from pipelines.errors import NotFoundError, SpecError
+from search.home.settings import read_settings
 from search.training.configuration import TrainingSpec
+from search.training.continuation import read_earlier
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,16 @@ def test_only_the_epochs_may_change(
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith(f"error: {says}")
     assert answer.err.count("\n") == 1
+
+
+def test_an_option_may_say_what_the_run_has_without_naming_it(two_epochs: Answer, shared_home: Path) -> None:
+    earlier = read_earlier(read_settings(shared_home), two_epochs.json()["run_id"])
+    given = {"activation": "relu", "ema": 0.0, "class_weight": "none", "weight_decay": 0.0, "precision": "auto"}
+    assert earlier.resume(given | {"epochs": 1}) == earlier.resume({"epochs": 1})
+    with pytest.raises(SpecError, match="--activation: must be relu, as in the run to continue, got gelu"):
+        earlier.resume({"activation": "gelu", "epochs": 1})
+    with pytest.raises(SpecError, match="widht: must be an option of a training, got 3"):
+        earlier.resume({"widht": 3, "epochs": 1})
 
 
 def test_other_data_is_refused(two_epochs: Answer, shared_home: Path, tmp_path: Path) -> None:

@@ -99,6 +99,12 @@ class TestSimulate:
             study.tell(trial, 0.5)
             assert spec.space.hyperparameters(params) == hp
 
+    def test_draws_stay_near_the_starts_of_earlier_studies_only(self) -> None:
+        """As in the study, whose draws know which of its starts those are."""
+        near, far = (replace(self.spec().start[0], width=width) for width in (1000, 33))
+        spec = self.spec(like=["earlier"], n_liked=1, start=(near, far))
+        assert min(hp.width for hp, _ in simulate(spec)[2:8]) > 400
+
     def test_without_a_pruner_every_epoch_is_trained(self) -> None:
         assert all(epochs == hp.epochs for hp, epochs in simulate(self.spec(pruner="none")))
 

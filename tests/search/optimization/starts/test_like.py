@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from databases import ask, opened
@@ -13,6 +14,7 @@ from in_memory import ask as ask_in_memory, make_study
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
 from pipelines.errors import NotFoundError, SpecError
+from pipelines.objectives import Task
 from search.devices.precision import PrecisionRule
 from search.home.settings import Settings, prepare_home, read_settings
 from search.optimization.starts import settle_starts
@@ -161,6 +163,24 @@ def test_what_an_earlier_study_has_for_another_task_or_without_effect_is_left_ou
     assert notes == []
     assert best_of(settings, ["one"], spec.space, "classification", notes.append) == [], "smoothing has an effect"
     assert "label_smoothing: must be a dimension of the space too" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("default", "task"),
+    [({"class_weight": "none", "weight_decay": 0.0, "ema": 0.0}, "classification"), ({"loss": "mse"}, "regression")],
+)
+def test_what_an_earlier_study_has_as_every_network_has_it_needs_no_dimension(
+    default: dict[str, Any], task: Task, settings: Settings, spec: StudySpec
+) -> None:
+    study = opened(settings, replace(spec, name="one"))
+    trial, params = ask(study)
+    found = {**params, "optimizer": "adam", **default}
+    trial.set_user_attr(RESULT, {"best_val_accuracy": 0.9, "params": found, "best_epoch": 1})
+    study.tell(trial, 0.9)
+    space = SearchSpace({**spec.space.dimensions, "optimizer": Fixed("adam")})
+    notes: list[str] = []
+    [liked] = best_of(settings, ["one"], space, task, notes.append)
+    assert (liked.to_json().keys() & default.keys(), notes) == (set(), [])
 
 
 def test_a_start_of_adamw_without_a_weight_decay_keeps_keras_own() -> None:
