@@ -42,7 +42,7 @@ def _of_network(metavar: str | None, text: str, name: str) -> object:
     return _option_in("Further hyperparameters", metavar, text, default)
 
 
-_FOLDS = "run, plan: 5 in a new study of fewer than 5,000 rows; else 1"
+_FOLDS = "run, plan, datasets: 5 for fewer than 5,000 rows; train: 1"
 _DATA_OPTIONS = {
     "target": data_option("COLUMN", "The column to predict, for tables.", "target"),
     "task": data_option(one_of(Task), "The type of the target.", "auto, by its values"),

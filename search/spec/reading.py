@@ -7,8 +7,8 @@ Defaults of what a file leaves out:
 * ``[space]`` as a whole: the classic preset. A dimension that an existing ``[space]`` leaves out is not
   searched, as with Optuna and scikit-learn: it stays at its value in ``Hyperparameters()``, the learning
   rate at Keras's default for the trial's optimizer.
-* ``[[start]]`` as a whole, where ``[space]`` names a preset: the preset's for the source, with each number
-  moved to the nearest one in the space. ``start = []`` leaves them out.
+* ``[[start]]`` as a whole, where ``[space]`` names a preset: the preset's for the source, with what the space
+  fixes, the nearest number of a range and the first value of a list that lacks theirs. ``start = []`` leaves them out.
 * In a ``[[start]]``: what the space fixes; the learning rate (Keras's default for the optimizer); the
   schedule (constant); what a dimension beyond the basic ones is where it is not named, such as ReLU. The others must be
   given, and every value must lie in the space.

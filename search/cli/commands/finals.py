@@ -40,7 +40,8 @@ def finalists(
         int | None, option("N", "Trainings of each configuration, each with a new seed.", _AS_BEFORE)
     ] = None,
     refit: Annotated[
-        bool | None, typer.Option("--refit/--no-refit", help=_REFIT, show_default="refit, unless the study has folds")
+        bool | None,
+        typer.Option("--refit/--no-refit", help=_REFIT, show_default="as before; at first refit, without folds"),
     ] = None,
     ensemble: Together = False,
     workers: OwnWorkers = None,

@@ -19,6 +19,7 @@ from search.optimization.leaderboard import TrialRow
 from search.optimization.run_records import recorded_results
 from search.optimization.studies import load_writable_study
 from search.scheduling.progress import Observer
+from search.scheduling.run_study import run_study
 from search.spec.study_spec import DEFAULT_TRIALS
 from search.storage.attributes import CHANGED_OVER, FINALS_ELAPSED
 from search.tracking.run_names import finalist_trial
@@ -55,8 +56,6 @@ def test_a_budget_is_shared_and_used_once(home: Path) -> None:
     without_budget = replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True)
     kept = search.run_automatically(without_budget, home=home)
     assert (kept.search.n_trained, kept.changed_over) == (0, result.changed_over)
-    search.run_study(without_budget, home=home, observer=notes)
-    assert f"study {spec.name} has used its budget's part for trials, 4 trials" in notes.lines[-1]
 
     # Finals that were interrupted resume as they were planned, though the study's time would allow more trials.
     study = load_writable_study(read_settings(home), spec.name)
@@ -100,7 +99,7 @@ def test_without_a_budget_a_study_that_was_searched_keeps_its_own(home: Path) ->
     with pytest.raises(SpecError, match=r"must be at least 8 .*, got 4"):
         search.run_automatically(without_budget, home=home)
 
-    search.run_study(searching(spec), home=home)  # the part that searches, which nothing followed
+    run_study(searching(spec), home=home)  # the part that searches, which nothing followed
     with pytest.raises(SpecError, match="its budget must be given, because it was interrupted before its finalists"):
         search.run_automatically(without_budget, home=home)
     found = search.run_automatically(spec, home=home)
@@ -133,6 +132,9 @@ def test_init_names_earlier_studies(first_run: Answer, finished_home: Path, tmp_
 def test_a_larger_budget_counts_the_finals_of_a_smaller_one(home: Path) -> None:
     spec = small_spec("larger", trials=8, width={"low": 8, "high": 32}, epochs=2)
     search.run_automatically(spec, home=home)
+    notes = Notes()
+    search.run_study(replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True), home=home, observer=notes)
+    assert "study larger has used its budget's part for trials, 4 trials" in notes.lines[-1]
     larger = search.run_automatically(replace(spec, trials=16), home=home)
     study = load_writable_study(read_settings(home), "larger")
     runs = [name for name in recorded_results(study) if finalist_trial(name) is not None]
