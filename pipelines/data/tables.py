@@ -24,7 +24,11 @@ from pipelines.objectives import Task
 _INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
 _NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
 _ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
-_SHORT = "{:,} rows have fewer fields than there are names, the first is row {}: what they lack counts as missing"
+_ROUNDED = (
+    "column {!r}: whole numbers above 9,007,199,254,740,992 are rounded to float64, so different ones may be equal; put"
+    " it into data.text_columns or data.ignore"
+)
+_SHORT = "rows with fewer fields than there are names: {:,}, the first is row {}; what they lack counts as missing"
 _UNLABELLED = "column {!r}: {:,} of {:,} rows hold no label and are left out"
 _LISTS = ("text_columns", "numeric", "ignore")
 
@@ -51,6 +55,9 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     zeros = [name for name in facts.get("zeros", ()) if name in frame.columns and name not in formats]
     if short := facts.get("short"):
         notes.append(_SHORT.format(len(short), short[0]))
+    notes += [
+        _ROUNDED.format(name) for name in facts.get("rounded", ()) if name in frame.columns and name not in formats
+    ]
     notes += [_ZEROS.format(name) for name in zeros if frame[name].dtype.kind in "iuf"]
     numeric = config.numeric or ()
     with placed(path):
@@ -150,8 +157,8 @@ def _read_column(frame: Table, name: str, formats: dict[str, str], order: tuple[
         values = _replace(frame, name, read, partial(reread, text_format=text_format))
         formats |= {name: text_format} if text_format else {}
         kind = kind_of(values)
-    if kind in {"integer", "decimal", "floating"}:
-        note = note or merged(values, name)
+    if kind in {"integer", "decimal"}:
+        note = merged(values, name)
     if kind in {"integer", "decimal", "floating", "mixed-integer-float", "timedelta"}:
         to_numbers(values, name)
     return note

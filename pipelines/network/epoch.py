@@ -80,7 +80,7 @@ def build_epoch(apply: Apply, program: Program) -> Function:
         rows: Rows, order: Tensor, batch_size: Tensor, weights: Tensors, state: Tensors,
         rates: Tensor, first_step: Tensor, amounts: Amounts, seed: Tensor, averages: Tensors, extras: Extras,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        # An operation inside the loop costs about a microsecond in each step: those that can stand before it.
+        # An operation in the loop costs about a microsecond in each step, so that it has none whose result stays equal.
         n_rows, n_steps = tf.shape(order)[-1], tf.size(rates)
         full = tf.minimum(batch_size, n_rows)
         seeds, widths = Seeds.of(seed), widths_of(program.network, weights)
@@ -93,7 +93,7 @@ def build_epoch(apply: Apply, program: Program) -> Function:
             number = tf.cast(first_step + i, tf.float32)
             moment = Moment(seeds, i, number, end - start, full)
             losses, outputs, gradients = train_pass(program, batch, weights, widths, amounts, moment)
-            apply(weights, state, gradients, tf.gather(rates, i), number, extras)
+            apply(weights, state, gradients, rates[i], number, extras)
             if program.max_norm:
                 limit_norms(program.network, weights, amounts.max_norm)
             if extras.ema is not None:

@@ -136,7 +136,7 @@ _PRESETS, _PRESET_HELP = "classic|strong|tiny", "The space and its start configu
 Preset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong; classic for arrays with fewer than 5,000 rows")]
 FilePreset = Annotated[str | None, option(_PRESETS, _PRESET_HELP, "strong for tables, classic for arrays", "--preset")]
 Pool = Annotated[str, option("local|ray", "Train in processes of this machine, or on a Ray cluster.")]
-Seed = Annotated[int | None, option("N", "Seed of the configurations, weights and batches.", "the study's, else 0")]
+Seed = Annotated[int | None, option("N", "Seed of the configurations, weights and batches.", 0)]
 SETTINGS = {
     "name": Name,
     "trials": Trials,

@@ -94,11 +94,6 @@ def _write_frame(frame: object, path: Path) -> None:
     if not isinstance(frame, pd.DataFrame):
         found = type(frame).__name__
         raise DataError(f"frame: must be a pandas frame, got {found}: give arrays by name, such as x=... and y=...")
-    frame = frame.copy(deep=False)
-    for name, column in frame.items():
-        if isinstance(column.dtype, pd.CategoricalDtype) and column.cat.categories.dtype.kind in "iuf":
-            # A file keeps no categories, and these would be read as numbers.
-            frame[name] = column.map(str, na_action="ignore").astype(object)
     try:
         pq.write_table(pa.Table.from_pandas(frame.rename(columns=str), preserve_index=False), path)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:

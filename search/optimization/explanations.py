@@ -21,10 +21,10 @@ Result: TypeAlias = Mapping[str, Any]
 """The record of a training; see ``search.optimization.run_records.result_of``."""
 
 _RULES = {
-    "asha": "asha compared it with those that had reached it before, and keeps the best third at a 27th, a ninth and a"
+    "asha": "when it was pruned, fewer of these were known, and asha keeps the best third at a 27th, a ninth and a"
     " third of their own epochs",
-    "hyperband": "hyperband compared it with those of its bracket that had reached it before, and keeps the best third,"
-    " at epochs that grow by a factor of three",
+    "hyperband": "when it was pruned, fewer of these were known, and hyperband keeps the best third of those of its"
+    " bracket, at epochs that grow by a factor of three",
 }
 
 

@@ -185,11 +185,12 @@ class StudySpec:
         return {name: self.space.dimensions[name] for name in self.space.named if name not in self.of_preset}
 
     def _for_few_rows(self) -> StudySpec:
-        space, place = self.space, self.space.complete
+        space, classic = self.space, default_space().dimensions
         if self.has_default_space and not is_table(self.data.source):
-            space = SearchSpace({**default_space().dimensions, **self.own_dimensions})
-            place = space.adapted
-        starts = map(place, STARTS["few_rows"])
+            space = SearchSpace({**classic, **self.own_dimensions})
+        elif not self.of_preset <= classic.keys():
+            return self
+        starts = map(space.adapted, STARTS["few_rows"])
         fitting = tuple(Hyperparameters(**values) for values, problems in starts if not problems)
         return replace(self, space=space, start=fitting or self.start)
 

@@ -14,30 +14,21 @@ FINE = 2.0**-20
 """Share of a column's range that the steps of its float32 values may take."""
 FILE_ROWS = "row of the file"
 """Name of an index that has the rows' numbers in their file, from 0, where some rows were left out."""
-_EXACT = 2**53
+EXACT = 2**53
 """Whole numbers up to here are exact as float64."""
 _MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
-
-
-_ROUNDED = (
-    "column {!r}: whole numbers above 9,007,199,254,740,992 are rounded to float64, so different ones may be equal; put"
-    " it into data.text_columns or data.ignore"
-)
 
 
 def merged(values: Series, name: str) -> str:
     """Returns a line about whole numbers or decimals that differ, but not as float64; an empty text if there are none.
 
     Args:
-        values: (n_rows,) whole numbers or decimals; or floats, which whole numbers become where one is missing.
+        values: (n_rows,) whole numbers or decimals, not floats.
         name: The column's name.
     """
     exact = values.dropna()
-    if values.dtype.kind == "f":
-        is_rounded = not exact.empty and exact.abs().max() > _EXACT and values.hasnans and bool((exact % 1 == 0).all())
-        return _ROUNDED.format(name) if is_rounded else ""
     numbers = exact.astype(np.float64)
-    if exact.empty or numbers.abs().max() <= _EXACT:
+    if exact.empty or numbers.abs().max() <= EXACT:
         return ""
     n_exact, n_numbers = exact.nunique(), numbers.nunique()
     if n_numbers == n_exact:

@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipelines.errors import DataError
 from pipelines.files.archives import require_memory
+from pipelines.files.columns import EXACT
 from pipelines.files.tables.faults import require_unique
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
                 path,
                 low_memory=False,
                 index_col=False,  # else pandas takes the first of too many fields for row names
-                skip_blank_lines=len(names) > 1,  # of a single column they are missing values
                 na_values=missing,
                 dtype=dict.fromkeys(text_columns, str),
                 **form,
@@ -56,15 +56,18 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
         raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
     texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form).fillna("")
     zeros = [name for name in frame.select_dtypes("number") if texts[name].str.fullmatch(r"0\d+").any()]
-    frame.attrs = {"separator": separator, "zeros": zeros, "short": short}
+    gaps = [name for name in frame.select_dtypes("float") if frame[name].hasnans]  # whole numbers become floats there
+    rounded = [name for name in gaps if texts[name].str.fullmatch(r"[-+]?\d{16,}").any()]
+    rounded = [name for name in rounded if frame[name].abs().max() > EXACT]
+    frame.attrs = {"separator": separator, "zeros": zeros, "rounded": rounded, "short": short}
     return frame
 
 
 def _sample(path: Path) -> tuple[str, tuple[int, ...]]:
     """Returns the separator of the fields, the one that makes most of them in the first rows, and the short rows.
 
-    Those are the rows of the first megabyte, counted from 1, that have fewer fields than there are names: a separator
-    may be missing, or the end of the file.
+    Those are the rows, counted from 1, that have fewer fields than there are names: a separator may be missing, or the
+    end of the file. They are looked for in files of up to a megabyte.
 
     Raises:
         DataError: The table does not fit in memory: eight bytes per field, counted in the first megabyte.
@@ -76,17 +79,20 @@ def _sample(path: Path) -> tuple[str, tuple[int, ...]]:
     if b"\0" in sample:
         raise DataError(f"{path}: must be UTF-8 text, got a null byte, as in UTF-16: save the table as UTF-8")
     text = sample.decode("utf-8-sig", "replace")
-    counts = [_count_fields(text, separator) for separator in SEPARATORS]
-    # Texts and numbers hold commas, so that of two that make as many fields the comma is the less likely one.
-    separator = max(zip(counts, SEPARATORS, strict=True), key=lambda pair: (pair[0], pair[0] > 1 and pair[1] != ","))[1]
+    separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
     n_fields = text.count(separator) + text.count("\n")
     require_memory(path, 8 * n_fields * n_bytes // max(1, len(sample)))
-    return separator, _short_rows(text if n_bytes == len(sample) else text.rpartition("\n")[0], separator)
+    return separator, _short_rows(text, separator) if n_bytes == len(sample) else ()
+
+
+def _rows(text: str, separator: str) -> Iterator[list[str]]:
+    """Yields the fields of each row that is not blank."""
+    rows = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
+    return (row for row in rows if len(row) > 1 or any(map(str.strip, row)))
 
 
 def _short_rows(text: str, separator: str) -> tuple[int, ...]:
-    rows = filter(None, csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True))
-    found = []
+    rows, found = _rows(text, separator), []
     with suppress(csv.Error):  # pandas says what is wrong
         n_names = len(next(rows, ()))
         found = [number for number, row in enumerate(rows, 1) if len(row) < n_names]
@@ -95,7 +101,6 @@ def _short_rows(text: str, separator: str) -> tuple[int, ...]:
 
 def _count_fields(text: str, separator: str) -> int:
     """Returns the fewest fields of the first rows."""
-    rows = csv.reader(io.StringIO(text, newline=None), delimiter=separator, skipinitialspace=True)
     with suppress(csv.Error):  # pandas says what is wrong
-        return min(map(len, islice(filter(None, rows), 5)), default=0)
+        return min(map(len, islice(_rows(text, separator), 5)), default=0)
     return 0

@@ -41,7 +41,7 @@ def finalists(
     ] = None,
     refit: Annotated[
         bool | None,
-        typer.Option("--refit/--no-refit", help=_REFIT, show_default="as before; at first refit, without folds"),
+        typer.Option("--refit/--no-refit", help=_REFIT, show_default="as before; refit without folds"),
     ] = None,
     ensemble: Together = False,
     workers: OwnWorkers = None,

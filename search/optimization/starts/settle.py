@@ -57,8 +57,7 @@ def _share(costs_s: Sequence[float], kept: Sequence[int], spec: StudySpec) -> st
     """The starts' share of the budget: more than half where the one that costs least is kept alone."""
     if spec.timeout_s is None or sum(costs_s[place] for place in kept) <= spec.timeout_s / 2:
         return "starts take at most half of the budget"
-    of = " the part for trials, of" if spec.budget == "auto" else ""
-    return f"it costs least, and may still take more than half of{of} {spec.timeout_s:g} s"
+    return f"it costs least, and may still take more than half of {spec.timeout_s:g} s"
 
 
 def within(costs_s: Sequence[float], trials: int | None, timeout_s: float | None) -> list[int]:

@@ -42,8 +42,10 @@ def timeout_note(study: StoredStudy, spec: StudySpec) -> str | None:
     n_ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
     if spec.trials is None or spec.timeout_s is None or n_ended >= spec.trials or is_exhausted(study, spec.space):
         return None
-    of = "its part for trials, of" if spec.budget == "auto" else "of"
-    return f"the timeout, {of} {spec.timeout_s:g} s, ended the search after {n_ended:,} of {spec.trials:,} trials"
+    limit = f"the timeout of {spec.timeout_s:g} s"
+    if spec.budget == "auto":
+        limit = f"the trials' part of the timeout, {spec.timeout_s:g} s,"
+    return f"{limit} ended the search after {n_ended:,} of {spec.trials:,} trials"
 
 
 def used_note(spec: StudySpec) -> str:

@@ -90,7 +90,7 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
     spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
     if spec.has_default_budget:
-        spec = replace(spec, trials=then.trials, timeout_s=then.timeout_s, budget=spec.budget or then.budget)
+        spec = replace(spec, trials=then.trials, timeout_s=then.timeout_s)
     if spec.deterministic is not False:
         spec = replace(spec, virtual_slots=spec.virtual_slots or then.virtual_slots)
     if spec.objective or spec.data.task:

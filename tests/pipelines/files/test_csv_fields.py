@@ -124,22 +124,15 @@ def test_large_whole_numbers_are_named_where_a_value_is_missing_too(tmp_path: Pa
     frame.loc[3, "id"] = None
     found = notes(tmp_path / "own.csv", frame)
     assert any(note.startswith("column 'id': whole numbers above 9,007,199,254,740,992 are rounded") for note in found)
-    frame["id"] = [None, *(1e17 * n + 0.5 for n in range(1, 5)), *np.arange(1, N_ROWS - 4) / 7]
-    assert not any("are rounded" in note for note in notes(tmp_path / "own.csv", frame)), "no whole numbers"
-
-
-def test_a_blank_line_of_a_single_column_is_a_missing_value(tmp_path: Path) -> None:
-    (tmp_path / "own.csv").write_text("x\n1\n\n3\n")
-    assert read_table(tmp_path / "own.csv", (), ())["x"].isna().tolist() == [False, True, False]
-    (tmp_path / "two.csv").write_text("x,z\n1,2\n\n3,4\n")
-    assert read_table(tmp_path / "two.csv", (), ())["x"].tolist() == [1, 3]
+    frame["id"] = [None, *(f"{n}e30" for n in range(1, N_ROWS))]
+    assert not any("are rounded" in note for note in notes(tmp_path / "own.csv", frame)), "they were floats"
 
 
 @pytest.mark.parametrize(
     ("text", "names"),
     [
         ("a;b;y\r1;2;x\r3;4;x\r", ["a", "b", "y"]),
-        ("Len, m;Wid, m;y\n1,5;2,5;a\n1,25;3,5;b\n", ["Len, m", "Wid, m", "y"]),
+        ("name|alias,y\nA|b,1\nC|d,2\n", ["name|alias", "y"]),
         ("one\n1;2\n3\n", ["one"]),
     ],
 )
@@ -159,8 +152,8 @@ def test_rows_with_too_few_fields_are_named(tmp_path: Path) -> None:
     rows = [f'{n},"a, b",{"uv"[n % 2]}' for n in range(60)]
     (tmp_path / "own.csv").write_text("\n".join(["x,z,y", *rows]) + "\n")
     whole = loading.load(DataConfig(str(tmp_path / "own.csv"), target="y")).notes
-    (tmp_path / "own.csv").write_text("\n".join(["x,z,y", *rows[:7], "8", *rows[8:], "", "61"]))
+    (tmp_path / "own.csv").write_text("\n".join(["x,z,y", *rows[:7], "8", *rows[8:], "", "  ", "61"]))
     with_short = loading.load(DataConfig(str(tmp_path / "own.csv"), target="y")).notes
-    line = "2 rows have fewer fields than there are names, the first is row 8: what they lack counts as missing"
+    line = "rows with fewer fields than there are names: 2, the first is row 8; what they lack counts as missing"
     assert line in with_short
     assert not any("fewer fields" in note for note in whole)

@@ -93,17 +93,25 @@ def test_a_study_that_an_earlier_version_began_with_less_resumes(home: Path, bud
 
 
 def test_without_a_budget_a_study_that_was_searched_keeps_its_own(home: Path) -> None:
-    spec = small_spec("kept-budget", trials=9, width=[8, 16, 24, 32], epochs=1)
-    search.run_study(replace(spec, trials=4), home=home)
-    without_budget = replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True)
-    with pytest.raises(SpecError, match=r"must be at least 8 .*, got 4"):
-        search.run_automatically(without_budget, home=home)
+    spec = small_spec("kept-budget", trials=8, width={"low": 8, "high": 32}, epochs=1)
+    search.run_study(spec, home=home)
+    kept = search.run_automatically(replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True), home=home)
+    assert (kept.search.n_trained, len(kept.search.rows), kept.finals) == (0, 8, None)
+    assert "the rest of the budget is too small for new seeds" in kept.changed_over
 
+
+def test_without_a_budget_a_search_that_was_interrupted_must_be_given_one_unless_it_had_the_default(home: Path) -> None:
+    spec = small_spec("interrupted-part", trials=9, width=[8, 16, 24, 32], epochs=1)
+    without_budget = replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True)
     run_study(searching(spec), home=home)  # the part that searches, which nothing followed
     with pytest.raises(SpecError, match="its budget must be given, because it was interrupted before its finalists"):
         search.run_automatically(without_budget, home=home)
     found = search.run_automatically(spec, home=home)
     assert (found.search.n_trained, found.finals is not None) == (0, True)
+
+    default = replace(without_budget, name="interrupted-default")
+    run_study(searching(default), home=home)  # which ends when all four configurations are tried
+    assert search.run_automatically(default, home=home).finals is not None
 
 
 @pytest.mark.parametrize("budget", [4, 7])
@@ -132,9 +140,6 @@ def test_init_names_earlier_studies(first_run: Answer, finished_home: Path, tmp_
 def test_a_larger_budget_counts_the_finals_of_a_smaller_one(home: Path) -> None:
     spec = small_spec("larger", trials=8, width={"low": 8, "high": 32}, epochs=2)
     search.run_automatically(spec, home=home)
-    notes = Notes()
-    search.run_study(replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True), home=home, observer=notes)
-    assert "study larger has used its budget's part for trials, 4 trials" in notes.lines[-1]
     larger = search.run_automatically(replace(spec, trials=16), home=home)
     study = load_writable_study(read_settings(home), "larger")
     runs = [name for name in recorded_results(study) if finalist_trial(name) is not None]

@@ -114,13 +114,6 @@ def test_a_frame_and_arrays_do_not_share_a_name(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "datasets").iterdir()] == ["mine.parquet"]
 
 
-def test_declared_categories_stay_categories(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"grade": pd.Categorical([1, 2, None, 30] * 30), "target": ["a", "b"] * 60})
-    source = search.save_data("grades", frame, home=tmp_path)
-    assert pd.read_parquet(source)["grade"].dropna().unique().tolist() == ["1", "2", "30"]
-    assert frame["grade"].dtype == "category", "the frame stays as it was"
-
-
 def test_a_number_that_no_file_holds_is_refused_in_one_line(tmp_path: Path) -> None:
     frame = pd.DataFrame({"id": [2**70, 1], "target": [0, 1]})
     with pytest.raises(DataError, match="frame: each column must hold numbers, dates, truth values or texts alone"):

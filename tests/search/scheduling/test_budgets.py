@@ -26,7 +26,7 @@ class TestBudgets:
             result = run_study(spec, home=home, observer=watcher)
             if len(result.rows) == 2:
                 break
-        assert f"the timeout, of {timeout_s:g} s, ended the search after 2 of 1,000 trials" in watcher.lines
+        assert f"the timeout of {timeout_s:g} s ended the search after 2 of 1,000 trials" in watcher.lines
         assert result.wall_s >= timeout_s - 1
         assert [row.state for row in result.rows] == ["COMPLETE", "COMPLETE"]
         assert all(row.epochs_trained and row.value for row in result.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,18 @@ def test_starts_for_few_rows_have_what_is_given(name: str, value: object):
     assert len(spec.start) == len(STARTS["few_rows"])
     assert {getattr(start, name) for start in spec.start} == {value}
     assert spec_from_dict(spec.to_json()).start == spec.start, "its record can be read"
+
+
+@pytest.mark.parametrize("dimension", [{"optimizer": "adamw"}, {"schedule": "onecycle"}, {"depth": 2}])
+def test_of_a_file_only_classic_has_starts_of_its_own_for_few_rows(dimension: dict[str, Any]):
+    specs = {
+        preset: spec_from_dict({"data": {"source": "digits"}, "space": {"preset": preset, **dimension}})
+        for preset in ("classic", "strong")
+    }
+    small = {preset: spec.for_size(1797, 64) for preset, spec in specs.items()}
+    assert len(small["classic"].start) == len(STARTS["few_rows"])
+    assert {start.width for start in small["classic"].start} == {start["width"] for start in STARTS["few_rows"]}
+    assert small["strong"].start == specs["strong"].start
 
 
 @pytest.mark.parametrize("source", ["digits", "iris.csv"])

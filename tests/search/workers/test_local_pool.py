@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +34,7 @@ from pool_driver import (
     spawned,
     workers_of,
 )
+from waiting import wait_for
 
 from pipelines.data.datasets import Dataset
 from pipelines.errors import UnavailableError
@@ -203,8 +203,11 @@ def test_other_processes_of_the_server_end_when_they_are_asked_to(forked_pool: L
     assert forked_pool.poll(PATIENCE_S), "it is ready"
     [worker] = multiprocessing.active_children()
     worker.terminate()
-    other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(PATIENCE_S,))
+    context = multiprocessing.get_context("forkserver")
+    waiting = context.Barrier(2)
+    other = context.Process(target=waiting.wait)
     other.start()
+    wait_for(lambda: waiting.n_waiting, "the process to begin")
     other.terminate()
     other.join(PATIENCE_S)
     assert other.exitcode == -signal.SIGTERM

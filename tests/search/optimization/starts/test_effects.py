@@ -45,6 +45,7 @@ def test_residual_layers_that_add_nothing_are_refused(dimensions: dict[str, Any]
         {"residual": True, "shape": ["constant", "funnel"]},
         {"residual": True, "depth": 1, "width": {"low": 8, "high": 128}},  # 64 is the width of the inputs
         {"residual": True, "depth": 2, "width": 10, "shape": "funnel"},  # which cannot narrow to ten classes
+        {"residual": True, "depth": 2, "width": [8, 50], "shape": "funnel"},
     ],
 )
 def test_residual_layers_that_may_add_something_are_not(dimensions: dict[str, Any], digits: Dataset) -> None:
