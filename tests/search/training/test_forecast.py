@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from command_line import call, files
 from hypothesis import given, settings, strategies as st
-from in_memory import ask, make_study
 from optuna.trial import TrialState
 
 import search
@@ -24,7 +23,6 @@ from search.optimization.provenance import machine
 from search.optimization.studies import open_study
 from search.spec.dimensions import Fixed
 from search.spec.space import SearchSpace
-from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED, FACTS
 from search.training.cost import Cost
 from search.training.earlier import slowness
@@ -74,50 +72,6 @@ def test_from_python(tmp_path: Path) -> None:
     assert forecast.slots == len(forecast.devices) == 1
     assert forecast.unpruned_per_hour <= forecast.configurations_per_hour
     assert files(tmp_path) == set()
-
-
-class TestSimulate:
-    """Simulated trials."""
-
-    def spec(self, **changes: object) -> StudySpec:
-        return replace(search.default_spec("digits", trials=60), **changes)
-
-    def test_the_start_comes_first_and_every_configuration_lies_in_the_space(self) -> None:
-        spec = self.spec()
-        drawn = simulate(spec)
-        assert len(drawn) == 60
-        assert drawn[0][0] == spec.start[0]
-        for hp, epochs in drawn:
-            assert 32 <= hp.width <= 1024
-            assert 1 <= epochs <= hp.epochs
-
-    def test_the_first_configurations_are_those_of_the_study(self) -> None:
-        spec = self.spec()
-        study = make_study(spec)
-        for hp, _ in simulate(spec)[: 2 + 8]:
-            trial, params = ask(spec, study)
-            study.tell(trial, 0.5)
-            assert spec.space.hyperparameters(params) == hp
-
-    def test_draws_stay_near_the_starts_of_earlier_studies_only(self) -> None:
-        """As in the study, whose draws know which of its starts those are."""
-        near, far = (replace(self.spec().start[0], width=width) for width in (1000, 33))
-        spec = self.spec(like=["earlier"], n_liked=1, start=(near, far))
-        assert min(hp.width for hp, _ in simulate(spec)[2:8]) > 400
-
-    def test_without_a_pruner_every_epoch_is_trained(self) -> None:
-        assert all(epochs == hp.epochs for hp, epochs in simulate(self.spec(pruner="none")))
-
-    @pytest.mark.parametrize("pruner", ["asha", "hyperband", "median"])
-    def test_a_pruner_saves_epochs_but_not_all(self, pruner: str) -> None:
-        drawn = simulate(self.spec(pruner=pruner))
-        share = sum(epochs for _, epochs in drawn) / sum(hp.epochs for hp, _ in drawn)
-        assert 0.1 < share < 0.95
-
-    def test_a_small_budget_is_drawn_as_it_is(self) -> None:
-        assert len(simulate(self.spec(trials=3))) == 3
-        assert len(simulate(self.spec(trials=None, timeout_s=60.0))) == 100
-        assert len(simulate(self.spec(trials=100_000))) == 100
 
 
 class TestCost:
@@ -219,20 +173,6 @@ class TestLimits:
         assert without[0] < without[1] == 25.0 < without[2]
         assert slower == pytest.approx([2 * time_s for time_s in without])
         assert varied == pytest.approx([25.0, 50.0, 100.0])
-
-
-class TestSurvivors:
-    """Whom the pruner lets through."""
-
-    def test_large_networks_and_starts_are_trained_longer_than_the_average(self) -> None:
-        """Trials that survive a pruner are mostly large ones: a mean over all of the space would be optimistic."""
-        spec, shape = search.default_spec("digits", trials=100, preset="classic"), Shape(1149, 64, 10)
-        trials = [trial for repetition in range(3) for trial in simulate(spec, repetition)[2:]]
-        share = sum(epochs for _, epochs in trials) / sum(hp.epochs for hp, _ in trials)
-        work = [(shape.n_weights(hp) * epochs, shape.n_weights(hp) * hp.epochs) for hp, epochs in trials]
-        assert sum(done for done, _ in work) / sum(whole for _, whole in work) > share
-        for hp, epochs in simulate(spec)[:2]:
-            assert epochs == hp.epochs
 
 
 class TestEarlierStudies:
