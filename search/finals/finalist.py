@@ -17,6 +17,7 @@ from pipelines.evaluation.intervals import Scores, interval, interval_of_means, 
 from pipelines.evaluation.row_scores import decode
 from pipelines.objectives import OBJECTIVES, Objective
 from search.optimization.leaderboard import best_value, objective_of
+from search.spec.conditions import effective
 from search.storage.attributes import RESULT
 from search.tracking.run_names import finalist_run_name, refit_ensemble_run_name, refit_run_name
 
@@ -156,7 +157,7 @@ def candidates(study: optuna.Study, top: int) -> list[Candidate]:
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # Backwards: the first trial that had a configuration stands for it.
-    distinct = {found.hyperparameters: found for found in map(candidate_of, reversed(complete))}
+    distinct = {effective(found.hyperparameters): found for found in map(candidate_of, reversed(complete))}
     if not distinct:
         raise NotFoundError(f"study {study.study_name!r}: must have a complete trial, got none: run it first")
     gain = objective_of(study.user_attrs).gain

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from typing import TextIO, cast
 
 from rich import box
 from rich.cells import cell_len
@@ -63,11 +64,37 @@ def is_verbose() -> bool:
     return _level.get() > 0
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that prints text unchanged; colors only on a terminal, and never if NO_COLOR is set."""
-    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    width = screen_width(is_terminal=is_terminal)
-    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+class _Lasting:
+    """A stream that leaves out what it cannot write, to a closed terminal or pipe, or to a full disk."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+def console(*, stderr: bool = False, is_progress: bool = False) -> Console:
+    """A console that prints text unchanged; colors only on a terminal, and never if NO_COLOR is set.
+
+    Args:
+        stderr: Prints on stderr, and leaves out what cannot be written.
+        is_progress: Leaves it out on stdout too: a training outlives its terminal.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    stream = getattr(stream, "rich_proxied_file", stream)  # a live view stands between
+    width = screen_width(is_terminal=stream.isatty())
+    file = cast("TextIO", _Lasting(stream)) if stderr or is_progress else None
+    return Console(file=file, stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def print_all(out: Console, renderables: Iterable[RenderableType]) -> None:

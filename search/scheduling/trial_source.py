@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -45,6 +46,10 @@ class TrialJob(Job):
     waited_s: float = 0.0
 
 
+MAX_ASKED = 8
+"""Last trials of a budget that are ordered by their length: each is shown as running before it has a slot."""
+
+
 class TrialSource:
     """Asks Optuna for trials.
 
@@ -54,6 +59,7 @@ class TrialSource:
     Attributes:
         is_exhausted: Whether every configuration of the space has a trial.
         waits: Whether the next trial cannot begin yet, because it depends on results that are not there.
+        asked: Trials that were asked for and have no slot yet, those that train longest first.
     """
 
     def __init__(self, context: StudyContext) -> None:
@@ -64,10 +70,14 @@ class TrialSource:
         self._start = 0
         self._sampler = TrialSampler(context.spec, study, self._past if has_clock else None)
         study.sampler = self._sampler
+        spec = context.spec
+        is_alone = has_clock and not context.settings.is_shared
+        self._orders_freely = is_alone and spec.pruner == "none" and spec.timeout_s is None
         self._own = set[int]()
         self._began = time.monotonic()
         self.is_exhausted = False
         self.waits = False
+        self.asked: list[TrialJob] = []
 
     @property
     def has_clock(self) -> bool:
@@ -76,30 +86,46 @@ class TrialSource:
 
     def is_over(self) -> bool:
         """Whether no further trial may begin; requeued trials have not used their part of the budget."""
+        return self.is_exhausted or self._n_left() <= 0
+
+    def _n_left(self) -> float:
+        """Number of trials of the budget that may still be asked for; infinite where a timeout alone ends the study."""
         budget = self._context.spec.trials
-        if self.is_exhausted or budget is None:
-            return self.is_exhausted
+        if budget is None:
+            return math.inf
         n_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-        return self._study.n_trials - n_waiting >= budget
+        return budget - self._study.n_trials + n_waiting
 
     def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
         """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""
-        jobs: list[TrialJob] = []
         self.waits = not self.is_over() and not self._may_begin()
-        if self.waits:
-            return jobs
+        if not self.waits and not self.is_over():
+            self._ask_for(slots)
+        jobs = [replace(job, slot=slot) for job, slot in zip(self.asked, slots, strict=False)]
+        self.asked = self.asked[len(jobs) :]
+        return jobs
+
+    def _ask_for(self, slots: Sequence[Slot]) -> None:
+        """Asks for a trial for each slot, or for the last ones of the budget together.
+
+        The longest of the last ones begins first, so that the slots end at about the same time. That needs a clock,
+        which decides what each is drawn from, no pruner, which would wait for the trials of lower numbers, and no
+        timeout, which could end before one that would have begun.
+        """
+        n_asked = len(slots)
+        if self._orders_freely and self._n_left() <= MAX_ASKED:
+            n_asked = max(n_asked, self._n_left())
         with exclusive_access(self._context.settings, self._study):
             self._study.refresh()
             with self._study.transaction():
-                for slot in slots:
+                while len(self.asked) < n_asked:
                     self.is_exhausted = self.is_exhausted or is_exhausted(self._study, self._context.spec.space)
-                    if self.is_over():
+                    self.waits = not self.is_over() and not self._may_begin()
+                    if self.waits or self.is_over():
                         break
-                    self.waits = not self._may_begin()
-                    if self.waits:
-                        break
-                    jobs.append(self._ask(slot))
-        return jobs
+                    self.asked.append(self._ask(slots[0]))
+        if self._orders_freely and self.is_over():
+            self.asked.sort(key=lambda job: -self._context.shape.nominal_s(job.hyperparameters))
 
     def _may_begin(self) -> bool:
         """Whether the next trial is trained again, or its start on the virtual clock is known."""

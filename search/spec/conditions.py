@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pipelines.config import UNNAMED, Hyperparameters, layers
@@ -23,6 +24,12 @@ def without_effect(values: Mapping[str, Any]) -> dict[str, str]:
     if values.get("depth") == 1:
         found["shape"] = "it narrows the hidden layers, and there is one"
     return found
+
+
+def effective(configuration: Hyperparameters) -> Hyperparameters:
+    """The configuration with the default in place of each value that has no effect: equal ones train equal networks."""
+    unused = without_effect(configuration.to_json())
+    return replace(configuration.filled(), **{name: UNNAMED[name] for name in unused})
 
 
 def adds_inputs(configuration: Hyperparameters, sizes: Sizes) -> bool:

@@ -12,7 +12,7 @@ from pipelines.objectives import Loss
 from search.cli.option_groups import NOTHING, GroupedOptions, data_option, one_of, with_option_groups
 from search.cli.options import ClassWeight, Home, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
-from search.reporting.screen import console, is_json, is_quiet, is_verbose
+from search.reporting.screen import console, is_json, is_quiet, is_verbose, print_all
 from search.scheduling import Observer
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class TrainingLines(Observer):
     """Prints the layers, then a line an epoch; with --json on stderr, and nothing with -q."""
 
     def __init__(self) -> None:
-        self._console = console(stderr=is_json())
+        self._console, self._notes = console(stderr=is_json(), is_progress=True), console(stderr=True)
+        self._is_quiet = is_quiet()  # other threads, whose notes come here too, do not know it
 
     def waiting(self, what: str) -> None:
         """Prints what the start-up waits for, where everything is printed."""
@@ -84,18 +85,19 @@ class TrainingLines(Observer):
 
     def begin(self, layers: tuple[Layer, ...]) -> None:
         """Prints the layers."""
-        if not is_quiet():
+        if not self._is_quiet:
             self._console.print(display.layers_table(layers))
 
     def epoch(self, report: EpochReport) -> None:
         """Prints an epoch."""
         values = "".join(f"  {name} {display.score(value)}" for name, value in report.metrics.items())
-        if not is_quiet():
+        if not self._is_quiet:
             self._console.print(f"epoch {report.epoch:3}{values}  {report.duration_s:.2f} s")
 
     def note(self, line: str) -> None:
         """Prints a line."""
-        display.message(line)
+        if not self._is_quiet:
+            print_all(self._notes, [line])
 
 
 def _show(source: str, result: search.TrainingResult, home: Path | None) -> None:
@@ -103,7 +105,11 @@ def _show(source: str, result: search.TrainingResult, home: Path | None) -> None
     value = f"{row.objective} {display.score(row.value)}{display.over_folds([row])}"
     best = "no epoch ended" if row.value is None else f"{value} at epoch {row.best_epoch}"
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
-    display.show([*display.baseline([row], "this training"), line], asdict(row))
+    try:
+        display.show([*display.baseline([row], "this training"), line], asdict(row))
+    except SystemExit:  # nobody reads stdout any more, perhaps because of the same Ctrl-C
+        if result.stop_reason != "interrupted":
+            raise
     display.undelivered(result.undelivered)
     if result.stop_reason == "diverged":
         display.message("training ended early because the loss is not a number: try a lower --learning-rate")

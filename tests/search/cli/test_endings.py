@@ -17,6 +17,8 @@ import optuna
 import pytest
 from command_line import STUDY, Answer, CtrlC, call, command
 from ports import free_port
+from ready_home import prepare
+from registered import client_of
 from waiting import PATIENCE_S
 
 
@@ -60,7 +62,7 @@ def test_ctrl_c_on_a_terminal_and_the_same_command_again(finished_home: Path, tm
     if child == 0:
         os.environ.update(TERM="xterm-256color", COLUMNS="140", LINES="40")
         os.execv(command()[0], command(*typed))
-    shown = read_until(terminal, r"trial-000[1-3] complete")
+    shown = read_until(terminal, r"trial-000\d complete")
     os.write(terminal, b"\x03")
     shown += read_until(terminal, None)
     _, status = os.waitpid(child, 0)
@@ -95,6 +97,24 @@ def read_until(terminal: int, pattern: str | None) -> str:
         if pattern and re.search(pattern, shown):
             return shown
     raise AssertionError(f"{pattern} did not come:\n{shown[-2000:]}")
+
+
+@pytest.mark.parametrize(("is_told", "n_epochs"), [(True, 100_000), (False, 400)], ids=["hung up", "disowned"])
+def test_a_training_outlives_its_terminal(tmp_path: Path, is_told: bool, n_epochs: int) -> None:
+    """The terminal is closed: with SIGHUP the training ends after its epoch, without it trains to its last one."""
+    home = prepare(tmp_path / "home")
+    child, terminal = pty.fork()
+    if child == 0:
+        if not is_told:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.execv(command()[0], command("train", "digits", "--width", 8, "--epochs", n_epochs, "--home", home))
+    read_until(terminal, "epoch +2 ")
+    os.close(terminal)
+    os.waitpid(child, 0)
+    client = client_of(home)
+    [run] = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert run.data.tags["stop_reason"] == ("interrupted" if is_told else "finished")
+    assert any(home.rglob("checkpoint.h5"))
 
 
 def test_ctrl_c_with_json_still_prints_the_result(finished_home: Path, tmp_path: Path) -> None:

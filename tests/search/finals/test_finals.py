@@ -22,7 +22,7 @@ from pipelines.evaluation.intervals import difference_of_means_p, interval_of_me
 from pipelines.evaluation.metrics import wilson_interval
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
-from search.finals.finalist import make_finalist
+from search.finals.finalist import candidates, make_finalist
 from search.finals.finals import run_finalists
 from search.finals.result import FinalistsResult
 from search.finals.selection import judge
@@ -228,6 +228,13 @@ def test_ten_identical_configurations_have_no_significant_winner(tmp_path: Path)
     assert len(named.verdict.finalists) == 10
     assert not named.verdict.significant
     assert "No configuration is significantly better" in named.verdict.explanation
+
+
+def test_configurations_that_differ_without_effect_are_one_candidate(tmp_path: Path):
+    run_small(tmp_path / "home", "layers", trials=4, depth=1, shape=["constant", "funnel"], epochs=1)
+    study = load_study(read_settings(tmp_path / "home"), "layers")
+    assert {trial.params["shape"] for trial in study.get_trials()} == {"constant", "funnel"}
+    assert len(candidates(study, 5)) == 1
 
 
 def test_wrong_options(home: Path):
