@@ -20,8 +20,9 @@ from rich.table import Table
 from pipelines.config import DataConfig, Hyperparameters, Precision
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
+from pipelines.resources import count_cores
 from search.devices.precision import cpu_has_bfloat16, precision_of
-from search.devices.slots import Slot, count_cores
+from search.devices.slots import Slot
 from search.training.probes import ProbeRunner
 from search.workers import Outcome, Task
 from search.workers.local_pool import LocalPool

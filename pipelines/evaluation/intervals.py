@@ -80,9 +80,14 @@ def interval_of_rows(
             are worth (Kish, 1965).
         groups: (n_rows,) numbers of groups whose rows are not independent; None without groups.
     """
-    n_rows = float(len(scores)) if weights is None else float(weights.sum() ** 2 / (weights**2).sum())
+    n_rows = float(len(scores)) if weights is None else worth(weights)
     numbers = scores if groups is None else over_groups(scores, groups)
     return _interval(numbers[None], limits, n_rows)
+
+
+def worth(weights: npt.NDArray[np.floating]) -> float:
+    """Returns the number of rows of equal weight that weighted rows are worth (Kish, 1965)."""
+    return float(weights.sum(dtype=np.float64) ** 2 / (weights.astype(np.float64) ** 2).sum())
 
 
 def _interval(scores: Scores, limits: Limits, n_rows: float) -> tuple[float, float]:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 from numpy.lib import format as npy
 
 from pipelines.errors import DataError, UnavailableError
+from pipelines.resources import free_bytes
 
 Array = npt.NDArray[Any]
 
@@ -54,11 +54,11 @@ class Header:
 
 def require_memory(path: Path, n_bytes: int) -> None:
     """Raises DataError where ``n_bytes`` of rows and a copy of them exceed the free memory."""
-    free_bytes = psutil.virtual_memory().available
-    if 2 * n_bytes > free_bytes:
+    free = free_bytes()
+    if 2 * n_bytes > free:
         raise DataError(
             f"{path}: rows and one copy of them must fit in memory, got {2 * n_bytes / 1e9:.1f} GB where "
-            f"{free_bytes / 1e9:.1f} GB are free: use fewer rows or a larger machine"
+            f"{free / 1e9:.1f} GB are free: use fewer rows or a larger machine"
         )
 
 

@@ -84,9 +84,10 @@ class Validation:
         evaluate = build_evaluation(self._network, self._loss, keep_outputs=self._keep_outputs)
         rows = self._rows.validation
         loss, accuracy, outputs = unless_few(evaluate, rows, len(self._rows.labels))(rows, weights)
-        if not self._keep_outputs:
-            return {"val_loss": float(loss), "val_accuracy": float(accuracy)}
-        return {"val_loss": float(loss)} | self._metrics(outputs.numpy(), np.arange(len(self._rows.labels)))
+        n_rows = len(self._rows.labels)
+        if not self._keep_outputs:  # a share of the rows, as that of several networks; float32 has rounded it
+            return {"val_loss": float(loss), "val_accuracy": round(float(accuracy) * n_rows) / n_rows}
+        return {"val_loss": float(loss)} | self._metrics(outputs.numpy(), np.arange(n_rows))
 
     def _scores(self, outputs: np.ndarray, numbers: np.ndarray, losses: np.ndarray) -> Scores:
         loss = float(np.average(losses, weights=self._weight(numbers)))
@@ -95,8 +96,9 @@ class Validation:
     def _metrics(self, outputs: np.ndarray, rows: np.ndarray) -> Scores:
         target, labels, weight = self._rows.target, self._rows.labels[rows], self._weight(rows)
         if target is not None:
-            predicted, truth = target.decode(outputs[:, 0]), target.decode(labels)
-            return {f"val_{metric}": score(metric, predicted, truth, weight) for metric in REGRESSION_METRICS}
+            with np.errstate(all="ignore"):  # of a network that diverges
+                predicted, truth = target.decode(outputs[:, 0]), target.decode(labels)
+                return {f"val_{metric}": score(metric, predicted, truth, weight) for metric in REGRESSION_METRICS}
         shares = softmax(outputs)
         metrics = [name for name in dict.fromkeys(("accuracy", self._objective.metric)) if name != "loss"]
         return {f"val_{metric}": score(metric, shares, labels, weight) for metric in metrics}

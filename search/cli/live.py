@@ -85,9 +85,9 @@ class PlainLines(Observer):
         self._printed: dict[str, int] = {}
 
     def waiting(self, what: str) -> None:
-        """Prints what the start-up waits for, where everything is printed."""
+        """Prints the step of the start-up, where everything is printed, and the time since the start."""
         if is_verbose():
-            self.note(what)
+            self.note(display.step(what, time.monotonic() - self._started))
 
     def update(self, progress: Progress) -> None:
         """Prints a line of progress if it is due."""
@@ -122,6 +122,7 @@ class LiveTable(PlainLines):
 
     def waiting(self, what: str) -> None:
         """Shows what the start-up waits for."""
+        super().waiting(what)
         self._live.update(StartUp(what, self._started), refresh=True)
 
     def update(self, progress: Progress) -> None:

@@ -51,7 +51,7 @@ _DATA_OPTIONS = {
     ),
     "time": data_option("COLUMN", "Training rows are before validation rows, these before test rows.", "none"),
     "split": data_option("COLUMN", "Column that says train, validation or test for each row.", "none"),
-    "weight": data_option("COLUMN", "Weights of the rows in the loss and in every metric.", "none"),
+    "weight": data_option("COLUMN", "Weights of the rows in the loss and in validation and test metrics.", "none"),
     "folds": data_option(
         "N",
         "Folds of cross-validation over all rows but the test rows; a trial trains a network per fold.",

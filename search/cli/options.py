@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from pipelines.config import AskedPrecision, ClassWeight as _Weights, Hyperparameters
-from pipelines.errors import SpecError
+from pipelines.errors import MlpSearchError, SpecError
 from search.cli.option_groups import one_of
 from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
@@ -29,7 +29,9 @@ _SOURCES = {"digits": "1,797 pictures, 8 x 8", "mnist": "handwritten digits", "f
 def _files(incomplete: str, *suffixes: str) -> list[tuple[str, str]]:
     """Files and folders whose path begins with ``incomplete``."""
     folder, slash, start = incomplete.rpartition("/")
-    entries = sorted(Path(folder + slash or ".").expanduser().glob(escape(start) + "*"))
+    entries: list[Path] = []
+    with suppress(OSError, RuntimeError):  # no such user; a shell would show the traceback
+        entries = sorted(Path(folder + slash or ".").expanduser().glob(escape(start) + "*"))
     files = [entry.name for entry in entries if entry.suffix.lower() in suffixes and not entry.is_dir()]
     folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
     return [(folder + slash + name, "") for name in files + folders]
@@ -46,7 +48,9 @@ def _study_files(incomplete: str) -> list[tuple[str, str]]:
 
 def own_studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
-    path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
+    path = None
+    with suppress(MlpSearchError):  # the command itself says what is wrong
+        path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
     if path is None:
         return
     address = f"{path.absolute().as_uri()}?mode=ro"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psutil
-
 from pipelines.config import Hyperparameters, count_parameters, layer_sizes
 from pipelines.data.datasets import Dataset
 from pipelines.errors import SpecError
 from pipelines.network.architecture import EVALUATION_ROWS, Architecture
+from pipelines.resources import free_bytes
 from search.devices.slots import Slot
 from search.spec.space import SearchSpace
 
@@ -52,12 +51,12 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
     n_parameters = count_parameters(largest, *dataset.sizes)
     n_parameters *= dataset.n_folds
     needed_bytes = n_parameters * 4 * (_COPIES + bool(largest.ema)) * n_slots
-    free_bytes = psutil.virtual_memory().available
-    if needed_bytes > free_bytes:
+    free = free_bytes()
+    if needed_bytes > free:
         networks, fewer = (f" in {dataset.n_folds} folds", " or folds") if dataset.n_folds > 1 else ("", "")
         where = "one slot" if n_slots == 1 else f"{n_slots} slots"
         raise SpecError(
             f"width and depth: networks must fit in memory, got {n_parameters:,} weights with width {largest.width} and"
             f" depth {largest.depth}{networks}, about {needed_bytes / 1e9:,.1f} GB for {where} where"
-            f" {free_bytes / 1e9:,.1f} GB are free: lower one, or take fewer slots{fewer}"
+            f" {free / 1e9:,.1f} GB are free: lower one, or take fewer slots{fewer}"
         )

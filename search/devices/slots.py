@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
 from pipelines.errors import SpecError, UnavailableError
+from pipelines.resources import count_cores
 from search.devices.gpus import Gpu, find_gpus, named_by, split_entries
 from search.spec.study_spec import WorkerSettings
 
@@ -64,11 +64,6 @@ def find_slots(
         turns = range(max(n_trials.values()))
         gpu_of_slot = [gpu for turn in turns for gpu in usable if turn < n_trials[gpu]][: workers.slots]
     return [Slot(n, gpu.device, gpu.uuid, _share_mb(gpu, gpu_of_slot.count(gpu))) for n, gpu in enumerate(gpu_of_slot)]
-
-
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _choose(gpus: list[Gpu], choice: int | str | None) -> list[Gpu]:

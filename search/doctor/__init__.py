@@ -28,7 +28,7 @@ from search.storage.attributes import SPEC
 from search.storage.sharing import FinalsError, is_searched, sole_lock
 from search.storage.stored_study import StoredStudy
 from search.tracking.connection import connect, mlflow_errors, open_home, require_answer
-from search.tracking.history import all_pages, all_runs
+from search.tracking.history import all_pages, all_runs, experiment_ids
 from search.tracking.spool import collect_spools
 
 if TYPE_CHECKING:
@@ -140,9 +140,6 @@ class _HomeCheck:
         self.diagnosis.check(partial(logged_model_findings, settings, client, ids))
 
     def _check_artifacts(self) -> None:
-        from mlflow.entities import ViewType
-
-        ids = [experiment.experiment_id for experiment in all_pages(self.client.search_experiments, ViewType.ALL)]
-        run_ids = {str(run.info.run_id) for run in all_runs(self.client, ids)}
+        run_ids = {str(run.info.run_id) for run in all_runs(self.client, experiment_ids(self.client))}
         self.diagnosis.check(lambda: artifact_leftovers(self.settings, run_ids)[0])
         self.diagnosis.remarks.extend(artifact_leftovers(self.settings, run_ids)[1])

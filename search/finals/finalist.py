@@ -51,7 +51,7 @@ class Finalist:
         run_ids: MLflow's runs; None for one that MLflow does not have yet.
         n_seeds: How many seeds were asked for.
         failure: Why a run of it failed; "" if none did.
-        n_rows: The number of validation rows; 0 if unknown.
+        n_rows: The number of validation rows, of weighted ones what they are worth; 0 if unknown.
         row_scores: The contribution of each validation row to the objective of each run, as
             ``pipelines.evaluation.row_scores`` encodes it; "" for a run of an earlier version.
         objective: The validation metric that the values are.

@@ -153,9 +153,9 @@ def recorded_test(name: str, *, home: Path | None = None) -> dict[str, Any] | No
         home: Where the databases are; ``MLP_SEARCH_HOME`` or ``mlruns/`` by default.
 
     Returns:
-        What ``evaluate`` found when it was called last, with ``at``, ``by``, ``run_name`` and ``seal_opened``, and
-        with ``winner``, the run of today's winner, where that is another one; None where the test was not read, or its
-        last reading was cut off.
+        What ``evaluate`` found last for today's winner, with ``at``, ``by``, ``run_name`` and ``seal_opened``; where
+        it was not tested, what it found last, with ``winner``, the run of today's winner. None where the test was not
+        read, or its last reading was cut off.
 
     Raises:
         NotFoundError: There is no such study.
@@ -165,11 +165,17 @@ def recorded_test(name: str, *, home: Path | None = None) -> dict[str, Any] | No
     readings = study.user_attrs.get(SEAL, ())
     if not readings or not _is_complete(readings[-1]):
         return None
-    found = {**readings[-1], "seal_opened": len(readings)}
+    found = readings[-1]
     with suppress(UnavailableError):  # MLflow does not have the winner's run yet
-        winner = find_winner(study).run_name
-        found |= {"winner": winner} if winner != found["run_name"] else {}
-    return found
+        winner = find_winner(study)
+        found = reading_of(study, winner.model_sha256) or {**found, "winner": winner.run_name}
+    return {**found, "seal_opened": len(readings)}
+
+
+def reading_of(study: optuna.Study, model_sha256: str) -> dict[str, Any] | None:
+    """The record of the last completed reading for a model."""
+    readings = reversed(study.user_attrs.get(SEAL, ()))
+    return next((found for found in readings if _is_complete(found) and found["model_sha256"] == model_sha256), None)
 
 
 def latest_reading(study: optuna.Study) -> dict[str, Any] | None:

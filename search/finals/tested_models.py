@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from search.tracking.connection import mlflow_errors
 from search.tracking.entries import now_ms
-from search.tracking.history import all_pages, all_runs
+from search.tracking.history import all_runs, experiment_ids
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,9 +66,7 @@ def models_tested_on(client: MlflowClient, test_rows: str, fingerprint: str) -> 
         queries.append(f"tags.`{TEST_ROWS}` = '{test_rows}'")
     found: dict[str, Run] = {}
     with mlflow_errors("MLflow must list the models that were tested on the same rows"):
-        from mlflow.entities import ViewType
-
-        experiments = [str(e.experiment_id) for e in all_pages(client.search_experiments, ViewType.ALL)]
+        experiments = experiment_ids(client)
         for query in queries:
             found |= {str(run.info.run_id): run for run in all_runs(client, experiments, query)}
     same = [run for run in found.values() if not test_rows or run.data.tags.get(TEST_ROWS, test_rows) == test_rows]

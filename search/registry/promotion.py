@@ -12,7 +12,7 @@ import optuna
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
 from search.finals.ensemble import ask_for_ensemble
-from search.finals.readings import authorship, latest_reading
+from search.finals.readings import authorship, reading_of
 from search.finals.sealed_test import read_confusion
 from search.finals.tested_models import models_tested_on, number_of
 from search.finals.winner import find_winner
@@ -237,7 +237,7 @@ class _Promotion:
     def _record(self, verdict: GateVerdict, champion: ModelVersion | None, version: str | None) -> Promotion:
         """Records the gate's decision with the study, for the report, and on the winner's run."""
         tags, metric = self._tags, self._winner.objective.metric
-        test = latest_reading(self._study) if is_tested(tags) else None
+        test = reading_of(self._study, self._winner.model_sha256) if is_tested(tags) else None
         champion_tags = champion.tags if champion else {}
         promotion = Promotion(
             model=self._versions.name,

@@ -26,7 +26,7 @@ from pipelines.errors import DataError
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import LargeTable, open_table
 from pipelines.objectives import OBJECTIVES
-from search.finals.readings import latest_reading, seal_opened
+from search.finals.readings import reading_of, seal_opened
 from search.finals.sealed_test import PREDICTIONS_FILE, find_figure, read_predictions
 from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
@@ -68,8 +68,8 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
         winner.objective.name: repr(winner.value),
         "seal_opened": str(seal_opened(study.user_attrs)),
     }
-    test = latest_reading(study)
-    return tags | (_test_tags(test) if test and test["model_sha256"] == winner.model_sha256 else {})
+    test = reading_of(study, winner.model_sha256)
+    return tags | (_test_tags(test) if test else {})
 
 
 def _test_tags(test: Mapping[str, Any]) -> dict[str, str]:

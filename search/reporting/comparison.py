@@ -14,7 +14,7 @@ from search.home.html import HtmlResult, html_line, html_table
 from search.home.settings import read_settings
 from search.home.text import counted, wrapped
 from search.optimization.leaderboard import TrialRow, leaderboard, row_of
-from search.optimization.studies import load_own_study, load_study
+from search.optimization.studies import load_own_study, load_study, study_names
 from search.reporting.display import score, seconds
 from search.reporting.screen import Table
 from search.reporting.summaries import StudySummary, studies
@@ -106,11 +106,13 @@ def compare(names: Sequence[str], *, home: Path | None = None) -> Comparison:
         InputError: There are fewer than two.
         NotFoundError: There is no such study or trial.
     """
+    distinct = list(dict.fromkeys(names))
+    if len(distinct) > 1 and set(distinct) <= set(study_names(read_settings(home))):
+        return _studies(distinct, home)
     if len(names) > 2 and all(name.isdecimal() for name in names[1:]):
         return _trials(names[0], list(dict.fromkeys(int(name) for name in names[1:])), home)
     if len(names) == 2 and names[1].isdecimal():
         raise InputError(f"compare: must have two trials or more, got one of study {names[0]!r}: add a NUMBER")
-    distinct = list(dict.fromkeys(names))
     if len(distinct) < 2:
         raise InputError(f"compare: must have two studies or two trials, got {' '.join(names)!r}: add another")
     return _studies(distinct, home)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
+from pipelines.errors import UnavailableError
 from search.home.settings import read_settings
 from search.home.text import counted, printable, value_text, wrapped
 from search.reporting.screen import Table, console, is_json, is_quiet, print_all
@@ -60,9 +63,25 @@ def suggest(suggested: str, why: str = "", before: str = "next: ") -> None:
 def _suggestion(suggested: str, why: str, before: str, width: int) -> list[str]:
     """A command on several lines, whose ends tell the shell that it continues, and the reason as a comment."""
     indent = " " * min(len(before), _LARGEST_INDENT)
-    pieces = wrapped(f"{before}{suggested}", width - 2, indent)
+    words = shlex.split(suggested)
+    if shlex.join(words) == suggested:  # a line must not end in a quoted word
+        quoted = [printable(shlex.quote(word)) for word in words]
+        pieces = _filled([before + quoted[0], *quoted[1:]], width - 2, indent)
+    else:
+        pieces = wrapped(f"{before}{suggested}", width - 2, indent)
     reason = wrapped(f"{indent}# {why}", width, f"{indent}# ") if why else []
     return [" \\\n".join(pieces), *reason]
+
+
+def _filled(words: Iterable[str], width: int, indent: str) -> list[str]:
+    """Lines of whole words; one that is longer than a line stays whole."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(indent + word if lines else word)
+    return lines
 
 
 def notes(lines: Iterable[str]) -> None:
@@ -74,10 +93,33 @@ def notes(lines: Iterable[str]) -> None:
 def show(renderables: Iterable[RenderableType], document: object) -> None:
     """Prints a command's result on stdout: the document as one line of JSON, or the tables and lines."""
     if is_json():
-        sys.stdout.write(as_json(document) + "\n")
-        sys.stdout.flush()
+        show_text(as_json(document) + "\n")
         return
-    print_all(console(), renderables)
+    with _required():
+        print_all(console(), renderables)
+
+
+def show_text(text: str) -> None:
+    """Prints text on stdout unchanged."""
+    with _required():
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+@contextmanager
+def _required() -> Iterator[None]:
+    """A result must be written; a closed pipe ends the command without a word.
+
+    Raises:
+        UnavailableError: stdout takes no more, as on a full disk.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (the rest would fail at the exit)
+        raise UnavailableError(f"stdout: must take the result, got {error.strerror}") from error
 
 
 def as_json(document: object) -> str:
@@ -122,6 +164,11 @@ def seconds(value: float | None) -> str:
         return f"{value:.1f} s" if value < 9.95 else f"{value:.0f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def step(what: str, after_s: float) -> str:
+    """A step of the start-up, and the seconds until it began."""
+    return f"after {seconds(after_s)}: {what}"
 
 
 def budget_text(trials: int | None, timeout_s: float | None) -> str:

@@ -165,7 +165,7 @@ class Dispatcher(Generic[J]):
         job = self.running[event.number]
         if time.monotonic() > job.deadline:
             each = f" for each of {job.n_seeds} seeds" if job.n_seeds > 1 else ""
-            self._fail(job, f"workers.trial_timeout_s: took longer than {job.limit_s:g} s{each} and was ended", "")
+            self._fail(job, f"workers.trial_timeout_s: took longer than {job.limit_s:,.10g} s{each} and was ended", "")
         elif job.attempt >= MAX_ATTEMPTS:
             self._fail(job, f"{event.message}, {job.attempt} times with this configuration", "")
         else:

@@ -173,6 +173,10 @@ class JobRunner(ABC, Generic[J]):
         epoch = Epoch.of(event.report, job.metrics)
         job.epochs.append(epoch)
         self.progress.report(job.slot.number, event.report)
+        self.log(job, epoch)
+
+    def log(self, job: J, epoch: Epoch) -> None:
+        """Sends an epoch in training to MLflow."""
         if self._writer:
             self._writer.tracker.log_epoch(job.name, epoch)
 
@@ -190,7 +194,7 @@ class JobRunner(ABC, Generic[J]):
 
     def finish(self, job: J, outcome: Outcome) -> None:
         """Records a job that trained, or requeues one that an interruption ended."""
-        if outcome.stop_reason == "interrupted" or (self.interrupted and not outcome.history):
+        if outcome.was_interrupted or (self.interrupted and not outcome.history):
             self.requeue(self._running.pop(job.number))
         elif result := self.result(job, outcome):
             self._results.append(result)

@@ -112,7 +112,7 @@ class TrialSource:
         which decides what each is drawn from, no pruner, which would wait for the trials of lower numbers, and no
         timeout, which could end before one that would have begun.
         """
-        n_asked = len(slots)
+        n_asked: float = len(slots)
         if self._orders_freely and self._n_left() <= MAX_ASKED:
             n_asked = max(n_asked, self._n_left())
         with exclusive_access(self._context.settings, self._study):

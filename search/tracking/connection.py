@@ -126,16 +126,15 @@ def require_answer(settings: Settings) -> None:
 def _require_server(address: str, variable: str) -> None:
     place = f"MLflow at {redact(address)}"
     health = _status(address, "GET", "/health", variable)
-    if health < 400:
-        return
-    # A proxy may keep /health for itself, or ask for a login there too.
-    api = _status(address, "POST", _API, variable, json={"max_results": 1}) if health in (401, 403, 404) else health
+    # Servers that ask for a login do not ask for it here, and a proxy may keep /health for itself.
+    is_asked = health < 400 or health in (401, 403, 404)
+    api = _status(address, "POST", _API, variable, json={"max_results": 1}) if is_asked else health
     if api in (401, 403):
         raise UnavailableError(
             f"{place}: refuses the login (status {api}); set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"
             " MLFLOW_TRACKING_TOKEN"
         )
-    if api >= 400:
+    if health >= 400 and api >= 400:
         raise UnavailableError(f"{place}: must answer /health, got status {health}, and from its API {api}")
 
 

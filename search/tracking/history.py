@@ -52,6 +52,11 @@ def all_runs(
     yield from all_pages(client.search_runs, list(experiment_ids), query, _ALL if with_deleted else _ACTIVE, _MAX_RUNS)
 
 
+def experiment_ids(client: MlflowClient) -> list[str]:
+    """The ids of all experiments, deleted ones too."""
+    return [str(experiment.experiment_id) for experiment in all_pages(client.search_experiments, _ALL)]
+
+
 def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> tuple[Epoch, ...]:
     """Reads the epochs of a run in order.
 

@@ -98,3 +98,8 @@ class Outcome:
     device_metrics: Mapping[str, float] = field(default_factory=dict)
     row_scores: str = ""
     others: tuple[Outcome, ...] = ()
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether an interruption ended the training of a seed; the loss of another one may have ended before."""
+        return "interrupted" in {each.stop_reason for each in (self, *self.others)}

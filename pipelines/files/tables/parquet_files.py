@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from pipelines.errors import DataError
 from pipelines.files.archives import require_memory
 from pipelines.files.sources import suffix_of
 from pipelines.files.tables.faults import require_unique
 from pipelines.files.tables.large import UNNAMED_INDEX, LargeTable, nested_names
+from pipelines.resources import free_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +33,7 @@ def announce(path: Path) -> str:
             n_rows, n_columns = file.metadata.num_rows, file.metadata.num_columns
     except (OSError, ValueError):  # reading it says what is wrong with it; Arrow's errors are such
         return ""
-    needed, free = _NEEDED_BYTES * n_rows * n_columns / 1e9, psutil.virtual_memory().available / 1e9
+    needed, free = _NEEDED_BYTES * n_rows * n_columns / 1e9, free_bytes() / 1e9
     return _LARGE.format(path, n_rows, n_columns, needed, free) if n_rows >= LARGE else ""
 
 
@@ -65,7 +64,7 @@ def read_parquet(path: Path, exact: Sequence[str]) -> pd.DataFrame | LargeTable:
 
 
 def _require_room(path: Path, n_rows: int, n_columns: int) -> None:
-    needed, free = _NEEDED_BYTES * n_rows * n_columns, psutil.virtual_memory().available
+    needed, free = _NEEDED_BYTES * n_rows * n_columns, free_bytes()
     if needed > free:
         found = _LARGE.format(path, n_rows, n_columns, needed / 1e9, free / 1e9)
         raise DataError(f"{found}: use fewer rows or columns, or a larger machine")

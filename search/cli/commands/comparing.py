@@ -76,4 +76,4 @@ def follow(study: Study, home: Home = None) -> None:
     with suppress(KeyboardInterrupt):
         with watching() as observer:
             progress = following.follow(study, home=home, observer=observer)
-        display.show([f"{study}: {view.line(progress, None)}", following.ending(progress)], None)
+        display.show([f"{study}: {view.line(progress, None)}", following.ending(progress, home)], None)

@@ -118,5 +118,5 @@ def init(
     display.show([f"wrote {path}"], {"path": str(path)})
     if missing:
         display.message(missing)
-    display.suggest(display.command("plan", path), "forecasts its time and memory")
-    display.suggest(display.command("run", path), "searches", before="      ")
+    display.suggest(display.command("plan", path, home=home), "forecasts its time and memory")
+    display.suggest(display.command("run", path, home=home), "searches", before="      ")

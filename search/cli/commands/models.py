@@ -106,7 +106,8 @@ def models(home: Home = None) -> None:
         for row in found
     )  # fmt: skip
     drop = ("gate", "created", "test read", "trial", "majority or mean", "linear model", "study")
-    shown = Table(columns, rows, drop=drop) if found else "no models yet; mlp-search promote STUDY registers one"
+    register = display.command("promote", "STUDY", home=home)
+    shown = Table(columns, rows, drop=drop) if found else f"no models yet; {register} registers one"
     display.show([shown], [asdict(row) for row in found])
 
 

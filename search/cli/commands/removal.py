@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import search
+from pipelines.files.sources import SOURCES
 from search.cli.options import Home, Study, argument, option, own_studies
 from search.home.text import counted, times
 from search.reporting import display
@@ -79,7 +80,8 @@ def rename(study: Study, name: NewName, home: Home = None) -> None:
     line = f"renamed study {study} to {name}; updated {counted(result.runs, 'run')}"
     display.show([line], asdict(result))
     display.message(f"a study file with the old name starts a new study: set study.name to {name} to resume this one")
-    display.suggest(display.command("run", name, home=home), "resumes it without a file")
+    if name not in SOURCES:  # which run takes for the data
+        display.suggest(display.command("run", name, home=home), "resumes it without a file")
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +52,7 @@ def trials(
     kept = trial_rows.matching(found, condition) if condition is not None else found
     kept = trial_rows.ordered(kept, sort) if sort else kept
     if as_csv:
-        sys.stdout.write(trial_rows.to_csv(kept[:top]))
+        display.show_text(trial_rows.to_csv(kept[:top]))
         return
     document = [asdict(row) for row in kept[:top]]
     if not kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,12 +77,13 @@ class TrainingLines(Observer):
 
     def __init__(self) -> None:
         self._console, self._notes = console(stderr=is_json(), is_progress=True), console(stderr=True)
+        self._started = time.monotonic()
         self._is_quiet = is_quiet()  # other threads, whose notes come here too, do not know it
 
     def waiting(self, what: str) -> None:
-        """Prints what the start-up waits for, where everything is printed."""
+        """Prints the step of the start-up, where everything is printed, and the time since the start."""
         if is_verbose():
-            self.note(what)
+            self.note(display.step(what, time.monotonic() - self._started))
 
     def begin(self, layers: tuple[Layer, ...]) -> None:
         """Prints the layers."""
@@ -114,7 +116,7 @@ def _show(source: str, result: search.TrainingResult, home: Path | None) -> None
     if result.stop_reason == "diverged":
         display.message("training ended early because the loss is not a number: try a lower --learning-rate")
     if result.stop_reason == "interrupted":
-        if row.folds == 1:
+        if row.folds == 1 and row.run_id:
             resume = display.command("train", source, "--continue", row.run_id, home=home)
             display.suggest(resume, before="to resume, run: ")
         raise KeyboardInterrupt

@@ -177,6 +177,7 @@ def as_attribute(verdict: Verdict, sizes: Sequence[int]) -> dict[str, object]:
         "means": [f.mean for f in verdict.finalists],
         "top": sizes[0],
         "seeds": len(sizes),
+        "rows": verdict.winner.n_rows,
         "rounds": list(sizes),
         "p_value": verdict.p_value,
         "significant": verdict.significant,

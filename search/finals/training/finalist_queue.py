@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from pipelines.config import FUSED_OPTIMIZERS, layer_sizes
 from pipelines.data.datasets import Dataset
+from pipelines.evaluation.intervals import worth
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.packing import networks_at_once, trainings_at_once
 from search.devices.slots import Slot
@@ -38,8 +39,12 @@ class FinalistQueue:
     plan: Plan
     progress: Progress = field(init=False)
     _started: set[str] = field(init=False)
+    _n_rows: int = field(init=False)
 
     def __post_init__(self) -> None:
+        is_weighted = self.dataset.validation.weight is not None
+        weight = self.dataset.scored.weight if is_weighted else None
+        self._n_rows = self.dataset.n_scored if weight is None else round(worth(weight))
         self._started = set(recorded_results(self.context.study))
         budget = sum(min(size, len(self.candidates)) for size in self.plan.sizes)
         objective = self.context.spec.metric
@@ -66,7 +71,7 @@ class FinalistQueue:
     def finalists(self) -> list[Finalist]:
         """Each configuration with its results so far, in the order of the leaderboard."""
         results = recorded_results(self.context.study)
-        known = self.dataset.n_scored, OBJECTIVES[self.context.spec.metric]
+        known = self._n_rows, OBJECTIVES[self.context.spec.metric]
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
     def next_job(self, slots: Sequence[Slot]) -> FinalistJob | None:

@@ -59,18 +59,24 @@ class FinalistRunner(JobRunner[FinalistJob]):
             companion.start = replace(companion.start, tags={**companion.start.tags, "device": slot.device})
             self._context.tracker.open(companion.start, replace=True)
 
+    def log(self, job: FinalistJob, epoch: Epoch) -> None:
+        """Sends an epoch of a run that trains alone; beside others a report is that of any seed with a finite loss."""
+        if not job.companions:
+            super().log(job, epoch)
+
     def finish(self, job: FinalistJob, outcome: Outcome) -> None:
         """Records a job that trained and its companions, or requeues what an interruption ended."""
         super().finish(job, outcome)
-        if job.number not in self._running:  # requeued
+        if not job.companions or job.number not in self._running:  # requeued
             return
         ended_at = {epoch.step: epoch.at_ms for epoch in job.epochs}
-        for companion, other in zip(job.companions, outcome.others, strict=True):
-            epochs = [Epoch.of(report, companion.metrics) for report in other.history]
-            companion.epochs = [replace(epoch, at_ms=ended_at.get(epoch.step, epoch.at_ms)) for epoch in epochs]
-            for epoch in companion.epochs:
-                self._context.tracker.log_epoch(companion.name, epoch)
-            self._results.append(self.result(companion, other))
+        for each, found in zip((job, *job.companions), (outcome, *outcome.others), strict=True):
+            epochs = [Epoch.of(report, each.metrics) for report in found.history]
+            each.epochs = [replace(epoch, at_ms=ended_at.get(epoch.step, epoch.at_ms)) for epoch in epochs]
+            for epoch in each.epochs:
+                self._context.tracker.log_epoch(each.name, epoch)
+        pairs = zip(job.companions, outcome.others, strict=True)
+        self._results += [self.result(companion, other) for companion, other in pairs]
 
     def fail(self, job: FinalistJob, message: str, traceback: str) -> None:
         """Records a job that cannot be trained, and its companions."""

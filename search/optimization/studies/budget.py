@@ -42,16 +42,16 @@ def timeout_note(study: StoredStudy, spec: StudySpec) -> str | None:
     n_ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
     if spec.trials is None or spec.timeout_s is None or n_ended >= spec.trials or is_exhausted(study, spec.space):
         return None
-    limit = f"the timeout of {spec.timeout_s:g} s"
+    limit = f"the timeout of {spec.timeout_s:,.10g} s"
     if spec.budget == "auto":
-        limit = f"the trials' part of the timeout, {spec.timeout_s:g} s,"
+        limit = f"the trials' part of the timeout, {spec.timeout_s:,.10g} s,"
     return f"{limit} ended the search after {n_ended:,} of {spec.trials:,} trials"
 
 
 def used_note(spec: StudySpec) -> str:
     """The note on a study that has used its budget, with the budget and the options that continue it."""
     limits = [] if spec.trials is None else [counted(spec.trials, "trial")]
-    limits += [] if spec.timeout_s is None else [f"{spec.timeout_s:g} s"]
+    limits += [] if spec.timeout_s is None else [f"{spec.timeout_s:,.10g} s"]
     of = "its budget's part for trials," if spec.budget == "auto" else "its budget of"
     return f"study {spec.name} has used {of} {' or '.join(limits)}; raise --trials or --timeout to continue"
 

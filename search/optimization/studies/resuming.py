@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import SpecError
+from pipelines.files.sources import SOURCES
 from search.devices.precision import AS_ASKED, PrecisionRule
 from search.home.settings import Settings, read_settings
 from search.optimization.studies.loading import (
@@ -170,9 +171,11 @@ def _require_same_data(spec: StudySpec, then: StudySpec) -> None:
 
 def _require_no_change(spec: StudySpec, changed: Sequence[str]) -> None:
     if changed:
+        is_source = spec.name in SOURCES  # which run takes for the data
+        alone = "what it was started with" if is_source else f"run {spec.name!r} alone"
         raise SpecError(
             f"study {spec.name!r}: must be resumed with its own settings, but {' and '.join(changed)} changed:"
-            f" undo the change, or start another study with --study NAME; run {spec.name!r} alone resumes it"
+            f" undo the change, or start another study with --study NAME; {alone} resumes it"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,4 +100,4 @@ def log_ticks(given: Sequence[float]) -> tuple[tuple[float, ...], tuple[str, ...
 
 def escaped(text: str) -> str:
     """A text of the data for a figure, which reads a few tags of HTML."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return html.escape(text, quote=False)

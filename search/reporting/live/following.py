@@ -16,6 +16,7 @@ from search.home.settings import Settings, read_settings
 from search.home.text import counted
 from search.optimization.leaderboard import leaderboard, objective_of
 from search.optimization.studies import load_own_study
+from search.reporting.display import command
 from search.scheduling.progress import Observer, Progress, SlotView
 from search.spec import StudySpec, spec_from_dict
 from search.storage import StoredStudy
@@ -132,13 +133,14 @@ def _opened(settings: Settings, name: str, *, is_starting: bool) -> StoredStudy 
         return None
 
 
-def ending(progress: Progress) -> str:
-    """The reason why a study shows nothing more, in a line."""
+def ending(progress: Progress, home: Path | None = None) -> str:
+    """The reason why a study of a home shows nothing more, in a line."""
     if is_spent(progress):
         return f"study {progress.study} has used its budget"
     n_left = len(progress.slots)
     left = f", which left {counted(n_left, 'trial')} in training" if n_left else ""
-    return f"no process searches study {progress.study} any more{left}; mlp-search run {progress.study} resumes it"
+    resume = command("run", progress.study, home=home)
+    return f"no process searches study {progress.study} any more{left}; {resume} resumes it"
 
 
 def is_spent(progress: Progress) -> bool:

@@ -20,7 +20,7 @@ from search.tracking.run_names import trial_run_name
 _BUDGET_BAR, _SLOT_BAR = 20, 10
 _OTHER_LINES = 12
 """Of the screen, which are not slots."""
-_DAY_S = 20 * 3600.0
+_DAY_S, _WEEK_S = 20 * 3600.0, 6 * 24 * 3600.0
 _STATES = {"RUNNING": "in training", "WAITING": "waits to be trained again", "FAIL": "failed"}
 _MAX_RUNNING = 4
 
@@ -98,7 +98,9 @@ def epoch_line(view: SlotView, objective: str) -> str:
     assert view.report is not None
     last = view.last_value(objective)
     value = "" if last is None else f" {objective} {score(last)}"
-    return f"{view.run_name} epoch {_epochs(view)}{value}, {seconds(view.report.duration_s)}"
+    duration_s = view.report.duration_s  # 0 of another process, which does not record it
+    took = f", {seconds(duration_s)}" if duration_s else ""
+    return f"{view.run_name} epoch {_epochs(view)}{value}{took}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,10 @@ class LiveView:
         yield f"{what}{progress.study}: {counts(progress, None)}"
         times = [f"{seconds(self.elapsed_s)} elapsed"]
         if self.left_s is not None:
-            end = self.now + timedelta(seconds=self.left_s)
+            end = self.now + timedelta(seconds=min(self.left_s, _WEEK_S))
             at = end.strftime("%H:%M" if self.left_s < _DAY_S else "%a %H:%M")
-            times.append(f"about {seconds(self.left_s)} left, until {at}")
+            until = f", until {at}" if self.left_s < _WEEK_S else ""
+            times.append(f"about {seconds(self.left_s)} left{until}")
         yield drawn + ", ".join(times)
         if progress.elapsed_s is not None:  # another process searches
             if not progress.slots:

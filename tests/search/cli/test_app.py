@@ -85,6 +85,14 @@ def test_a_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("form", ["--json", "--csv", ""])
+def test_a_result_that_cannot_be_written_is_one_line(finished_home: Path, form: str) -> None:
+    typed = " ".join([*command("trials", "tiny", "--home", finished_home), form])
+    done = subprocess.run(["bash", "-c", f"{typed} > /dev/full"], capture_output=True, text=True, check=False)
+    assert done.stderr == "error: stdout: must take the result, got No space left on device\n"
+    assert done.returncode == 1
+
+
 class TestCompletion:
     """The suggestions of the shell after the tab key."""
 
@@ -96,6 +104,7 @@ class TestCompletion:
             "MLP_SEARCH_HOME": str(folder / "home"),
         }
         done = subprocess.run(command(), cwd=folder, env=environ, capture_output=True, text=True, check=False)
+        assert done.stderr == ""  # a shell would show it behind what is typed
         return done.stdout.split()
 
     def test_commands(self, tmp_path: Path) -> None:
@@ -117,6 +126,11 @@ class TestCompletion:
 
     def test_options(self, tmp_path: Path) -> None:
         assert self.complete("run --tr", tmp_path) == ["--trials"]
+
+    def test_what_is_wrong_completes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.complete("run ~nosuch/", tmp_path) == []
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "nosuch://place")
+        assert self.complete("trials d", tmp_path) == []
 
 
 class TestInit:

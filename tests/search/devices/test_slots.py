@@ -9,8 +9,9 @@ import pytest
 from fake_driver import UUIDS, Driver, FakeGpu, slots_of
 
 from pipelines.errors import SpecError
+from pipelines.resources import count_cores
 from search.devices.gpus import find_gpus
-from search.devices.slots import CONTEXT_MB, Slot, count_cores
+from search.devices.slots import CONTEXT_MB, Slot
 
 SLICED = FakeGpu("GPU-5e5e0000", slices=(FakeGpu("MIG-aa", 4_000, 5_000), None, FakeGpu("MIG-bb", 9_000, 10_000)))
 

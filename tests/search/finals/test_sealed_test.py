@@ -193,9 +193,13 @@ def test_another_winner_than_the_tested_one_is_named(home: Path):
     assert "winner" not in (recorded_test("s", home=home) or {})
     study = load_study(read_settings(home), "s")
     (reading,) = readings(home)
-    study.set_user_attr(SEAL, [reading | {"run_name": "trial-0999"}])
+    other = reading | {"run_name": "trial-0999", "model_sha256": "f00d"}
+    study.set_user_attr(SEAL, [other])
     shown = call("evaluate", "s", "--home", home)
     assert f"the winner has changed to {reading['run_name']}, which has not been tested" in shown.err
+    study.set_user_attr(SEAL, [reading, other])  # it was tested before the other one was
+    found = recorded_test("s", home=home) or {}
+    assert (found["run_name"], found["seal_opened"], "winner" in found) == (reading["run_name"], 2, False)
 
 
 def test_the_test_of_a_study_without_finalists_says_so(untouched_contenders: Path):

@@ -33,6 +33,7 @@ def files(home: Path) -> Iterator[int]:
 def test_the_best_keep_their_files_and_doctor_is_content(home: Path) -> None:
     before = list(files(home))
     assert len(before) == 6
+    assert call("enqueue", "tiny", "width=9", "--like", before[0], "--home", home).code == 0  # which has no file
     dry = search.prune_models("tiny", keep=2, dry_run=True, home=home)
     assert list(files(home)) == before
     answer = call("prune-models", "tiny", "--keep", 2, "--yes", "--home", home, "--json")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import call
+from finished import run_small
 from screens import drawn
 
 import search
@@ -71,6 +72,13 @@ def test_studies(contenders: Path) -> None:
     assert found.values["space.width"] == ("3", "64")
     assert {"space.width", "space.epochs", "best_value"} <= set(found.differs)
     assert "study.seed" not in found.differs
+
+
+def test_studies_whose_names_are_numbers(tmp_path: Path) -> None:
+    for name in ("2023", "2024", "2025"):
+        run_small(tmp_path / "home", name, trials=1, width=8, epochs=1)
+    assert search.compare(["2023", "2024"], home=tmp_path / "home").what == "studies"
+    assert search.compare(["2023", "2024", "2025"], home=tmp_path / "home").what == "studies"
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,16 @@ class TestSuggestions:
             typed = "\n".join(pieces).removeprefix(lead)
             assert shlex.split(typed.replace("\\\n", " ")) == self.COMMAND.split()
 
+    def test_no_break_is_inside_a_quoted_word(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["mlp-search", "run", "churn", "--home", "/home/ann/Machine Learning/churn of it's customers/runs"]
+        monkeypatch.setenv("COLUMNS", "50")
+        display.suggest(display.command(*words[1:]))
+        shown = capsys.readouterr().err
+        assert "\\\n" in shown
+        assert shlex.split(shown.removeprefix("next: ").replace("\\\n", " ")) == words
+
 
 class TestTable:
     """A table on a narrow screen."""

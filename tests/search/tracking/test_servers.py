@@ -101,6 +101,13 @@ def check(home: Path, url: str) -> None:
     require_answer(read_settings(home, {"MLFLOW_TRACKING_URI": url}))
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_login_is_refused_where_health_needs_none(server: FakeServer, tmp_path: Path, status: int) -> None:
+    server.api = status
+    with pytest.raises(UnavailableError, match=rf"refuses the login \(status {status}\)"):
+        check(tmp_path, server.url)
+
+
 @pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_INSECURE_TLS"])
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 def test_mlflows_tls_variables_are_honoured(

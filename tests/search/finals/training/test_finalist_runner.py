@@ -9,6 +9,7 @@ from scripted_pool import DIVERGED, FULL, HANGS, LOST, Leaving, ScriptedPool
 from world import Watcher, World, script
 
 from pipelines.config import Hyperparameters
+from search.devices.slots import Slot
 from search.devices.work import Shape
 from search.finals.training.finalist_runner import FinalistRunner
 from search.finals.training.jobs import FinalistJob
@@ -19,7 +20,8 @@ from search.scheduling.progress import Progress
 from search.tracking.entries import RunStart
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.tracker import Tracker
-from search.workers.tasks import Task
+from search.workers.pool import Event, Finished
+from search.workers.tasks import StopReason, Task
 
 HP = Hyperparameters(width=50, epochs=4)
 
@@ -51,11 +53,13 @@ def train(
     finally:
         assert tracker.close() == 0
     runs = world.runs(spec)
-    statuses = {name: run.info.status for name, run in runs.items()}
     noted = recorded_results(study)
-    for name, run in runs.items():
-        history = world.client.get_metric_history(run.info.run_id, "val_accuracy")
+    statuses = {name: run.info.status for name, run in runs.items()}
+    assert {status for name, status in statuses.items() if name not in noted} <= {"KILLED"}
+    for name in noted:
+        history = world.client.get_metric_history(runs[name].info.run_id, "val_accuracy")
         assert sorted(metric.step for metric in history) == list(range(1, noted[name]["epochs_trained"] + 1))
+    statuses = {name: statuses[name] for name in noted}
     assert statuses == {name: "FAILED" if "message" in result else "FINISHED" for name, result in noted.items()}
     return watcher, noted
 
@@ -117,6 +121,32 @@ def test_seeds_of_one_program_have_runs_of_their_own_and_are_retried_together(wo
 def test_seeds_of_one_program_fail_together(world: World) -> None:
     _, noted = train(world, ScriptedPool(1, script({0: [[FULL]]})), 2, n_packed=2)
     assert ["message" in noted[f"finalist-{n}"] for n in range(2)] == [True, True]
+
+
+class FirstDiverges(ScriptedPool):
+    """Of the seeds of a program the first one has a finite loss in one epoch alone; the others end as ``reason``."""
+
+    reason: StopReason = "finished"
+
+    def _end(self, slot: Slot, event: Event) -> None:
+        if isinstance(event, Finished):
+            found = event.outcome
+            others = tuple(replace(other, stop_reason=self.reason) for other in found.others)
+            first = replace(found, history=found.history[:1], best_epoch=1, stop_reason="diverged", others=others)
+            event = event._replace(outcome=first)
+        super()._end(slot, event)
+
+
+def test_a_seed_that_diverges_beside_others_has_its_own_epochs(world: World) -> None:
+    _, noted = train(world, FirstDiverges(1), 2, n_packed=2)
+    assert [noted[f"finalist-{n}"]["epochs_trained"] for n in range(2)] == [1, 4]
+
+
+def test_seeds_that_an_interruption_ended_are_trained_again_though_the_first_had_diverged(world: World) -> None:
+    pool = FirstDiverges(1)
+    pool.reason = "interrupted"
+    _, noted = train(world, pool, 2, n_packed=2)
+    assert noted == {}
 
 
 def test_a_refit_that_diverges_failed_though_earlier_epochs_were_finite(world: World) -> None:
