@@ -11,10 +11,10 @@ import psutil
 
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMORY = (
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
+    ("memory.max", "memory.current", "memory.stat", ""),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_"),
 )
-"""Of Linux's control groups, the limit, what is used, and what of it can be freed: version 2, and version 1."""
+"""Of Linux's control groups, the limit, what is used, and the parts of it: version 2, and version 1."""
 
 
 def count_cores(cgroup: Path = _CGROUP) -> int:
@@ -30,10 +30,11 @@ def count_cores(cgroup: Path = _CGROUP) -> int:
 def free_bytes(cgroup: Path = _CGROUP) -> int:
     """Returns the memory that this process can still take."""
     free = float(psutil.virtual_memory().available)
-    for limit, usage, statistics, cached in _MEMORY:
+    for limit, usage, statistics, prefix in _MEMORY:
         limits, used = _numbers(cgroup / limit), _numbers(cgroup / usage)
-        if limits and used:
-            free = min(free, limits[0] - used[0] + _value(cgroup / statistics, cached))
+        if limits and used:  # of which the kernel frees the copies of files
+            cached = _values(cgroup / statistics, f"{prefix}inactive_file", f"{prefix}active_file")
+            free = min(free, limits[0] - used[0] + cached)
     return max(0, int(free))
 
 
@@ -44,9 +45,9 @@ def _numbers(path: Path) -> list[float]:
     return []
 
 
-def _value(path: Path, key: str) -> float:
-    """Returns the number after a key in a file of lines."""
+def _values(path: Path, *keys: str) -> float:
+    """Returns the sum of the numbers after some keys in a file of lines."""
     with suppress(OSError):
         pairs = (line.split() for line in path.read_text(encoding="ascii").splitlines())
-        return next((float(pair[1]) for pair in pairs if pair[0] == key), 0.0)
+        return sum(float(pair[1]) for pair in pairs if pair[0] in keys)
     return 0.0

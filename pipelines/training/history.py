@@ -32,8 +32,8 @@ class EpochReport:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all metrics are finite; training cannot recover once a loss is not."""
-        return all(map(math.isfinite, self.metrics.values()))
+        """Whether both losses are finite; training cannot recover once one is not."""
+        return math.isfinite(self.metrics["loss"]) and math.isfinite(self.metrics["val_loss"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,13 @@ LINE_S = 10.0
 
 
 @contextmanager
-def watching() -> Iterator[Observer]:
-    """The observer for this terminal; at the end the live view is erased and the cursor is back."""
-    console = open_console(stderr=True)
+def watching(*, lasts: bool = True) -> Iterator[Observer]:
+    """The observer for this terminal; at the end the live view is erased and the cursor is back.
+
+    Args:
+        lasts: Whether what is watched goes on where stderr is closed.
+    """
+    console = open_console(stderr=True, lasts=lasts)
     if is_quiet():
         yield Observer()
         return

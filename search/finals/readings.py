@@ -133,8 +133,8 @@ def _occasion(test: Mapping[str, Any], objective: Objective) -> dict[str, str]:
         gap = objective.gain(test["promised"]) - objective.gain(test[f"test_{objective.metric}"])
         side = f"{value_text(abs(gap))} {'better' if gap > 0 else 'worse'} than on the test rows"
         facts["on the leaderboard"] = f"{objective.name} {value_text(test['promised'])}, {side}"
-    last = f", last on {test['at']}" if "at" in test else ""
-    facts["test read"] = f"{times(test['seal_opened'])} for this study{last}"
+    at = f", this result on {test['at']}" if "at" in test else ""
+    facts["test read"] = f"{times(test['seal_opened'])} for this study{at}"
     if test.get("ordinal"):
         facts["tested on these rows"] = f"the {ordinal(test['ordinal'])} model, over all studies"
     return facts

@@ -29,7 +29,7 @@ class TrialRow(HtmlResult):
 
     Attributes:
         number: From 0.
-        state: COMPLETE, PRUNED, FAIL, RUNNING, or WAITING to be trained again.
+        state: COMPLETE, PRUNED, FAIL, RUNNING, or WAITING to be trained.
         value: The best objective of the trial; None before its first epoch.
         params: The whole configuration, fixed values included.
         best_epoch: The epoch whose weights were kept, from 1.

@@ -63,12 +63,8 @@ def suggest(suggested: str, why: str = "", before: str = "next: ") -> None:
 def _suggestion(suggested: str, why: str, before: str, width: int) -> list[str]:
     """A command on several lines, whose ends tell the shell that it continues, and the reason as a comment."""
     indent = " " * min(len(before), _LARGEST_INDENT)
-    words = shlex.split(suggested)
-    if shlex.join(words) == suggested:  # a line must not end in a quoted word
-        quoted = [printable(shlex.quote(word)) for word in words]
-        pieces = _filled([before + quoted[0], *quoted[1:]], width - 2, indent)
-    else:
-        pieces = wrapped(f"{before}{suggested}", width - 2, indent)
+    first, *others = [printable(shlex.quote(word)) for word in shlex.split(suggested)]
+    pieces = _filled([before + first, *others], width - 2, indent)
     reason = wrapped(f"{indent}# {why}", width, f"{indent}# ") if why else []
     return [" \\\n".join(pieces), *reason]
 
@@ -108,7 +104,7 @@ def show_text(text: str) -> None:
 
 @contextmanager
 def _required() -> Iterator[None]:
-    """A result must be written; a closed pipe ends the command without a word.
+    """A result must be written; a closed pipe ends the command without a message.
 
     Raises:
         UnavailableError: stdout takes no more, as on a full disk.

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pipelines.errors import DataError, InputError, UnavailableError
+from pipelines.errors import DataError, InputError, MlpSearchError, UnavailableError
 from pipelines.evaluation.predictions import Predictions
 from pipelines.objectives import OBJECTIVES, Objective
 from search.devices.precision import AS_ASKED
 from search.finals.finalist import candidate_of, make_finalist
-from search.finals.readings import facts_of, latest_reading, seal_opened
+from search.finals.readings import facts_of, latest_reading, reading_of, seal_opened
 from search.finals.sealed_test import read_class_names, read_confusion, read_predictions
+from search.finals.winner import find_winner
 from search.home.settings import Settings, read_settings
 from search.home.text import times
 from search.optimization.explanations import explain
@@ -92,12 +93,22 @@ def render(study: StoredStudy, settings: Settings) -> str:
     drawn = study_charts(study)
     epochs = histories(study, settings, _CURVES)
     drawn.add("curves", lambda: best_curves(objective_of(study.user_attrs), epochs))
-    for name, figure in _test_charts(latest_reading(study), settings).items():
+    for name, figure in _test_charts(_reading(study), settings).items():
         drawn.add(name, lambda figure=figure: figure)  # type: ignore[misc]
     page = environment.get_template("report.html.j2")
     plotly = _packed_plotly() if drawn.documents else ""
     facts = _facts(study, rows)
     return page.render(facts, charts=drawn.documents, notes=drawn.notes, missing=drawn.missing, plotly=plotly)
+
+
+def _reading(study: StoredStudy) -> Facts | None:
+    """The last held-out test of the winner of the finals; of another model where it was not tested."""
+    latest = latest_reading(study)
+    if not latest or VERDICT not in study.user_attrs:
+        return latest
+    with suppress(MlpSearchError):  # MLflow does not have the winner's run yet
+        return reading_of(study, find_winner(study).model_sha256) or latest
+    return latest
 
 
 def _packed_plotly() -> str:
@@ -108,7 +119,7 @@ def _packed_plotly() -> str:
 
 
 def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
-    attributes, test = study.user_attrs, latest_reading(study)
+    attributes, test = study.user_attrs, _reading(study)
     objective = objective_of(attributes)
     complete, ended, failed = ([row for row in rows if row.state == s] for s in ("COMPLETE", "PRUNED", "FAIL"))
     pruned = [row for row in ended if row.stop_reason != "diverged"]

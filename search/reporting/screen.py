@@ -83,17 +83,17 @@ class _Lasting:
         return getattr(self._stream, name)
 
 
-def console(*, stderr: bool = False, is_progress: bool = False) -> Console:
+def console(*, stderr: bool = False, lasts: bool | None = None) -> Console:
     """A console that prints text unchanged; colors only on a terminal, and never if NO_COLOR is set.
 
     Args:
-        stderr: Prints on stderr, and leaves out what cannot be written.
-        is_progress: Leaves it out on stdout too: a training outlives its terminal.
+        stderr: Prints on stderr.
+        lasts: Whether what cannot be written is left out, so that a training outlives its terminal; None: on stderr.
     """
     stream = sys.stderr if stderr else sys.stdout
     stream = getattr(stream, "rich_proxied_file", stream)  # a live view stands between
     width = screen_width(is_terminal=stream.isatty())
-    file = cast("TextIO", _Lasting(stream)) if stderr or is_progress else None
+    file = cast("TextIO", _Lasting(stream)) if (stderr if lasts is None else lasts) else None
     return Console(file=file, stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 

@@ -45,7 +45,7 @@ class Leader:
         run_name: Its name.
         value: Its best objective so far.
         params: Its configuration.
-        state: RUNNING, COMPLETE, PRUNED, FAIL, or WAITING to be trained again.
+        state: RUNNING, COMPLETE, PRUNED, FAIL, or WAITING to be trained.
     """
 
     run_name: str

@@ -99,8 +99,7 @@ class Scheduler(JobRunner[TrialJob]):
                 self._tracker.kill(job.name)
         elif self._state is not RunnerState.DISCONNECTED:
             super().close()
-            for job in self._source.asked:
-                self._study.requeue(job.number)
+            self._source.close()
             self._clock.record()
 
     def is_over(self) -> bool:
@@ -108,8 +107,7 @@ class Scheduler(JobRunner[TrialJob]):
         self._study.refresh()
         if self._state is RunnerState.CLOSING or self._stop:
             return True
-        is_all_begun = self._source.is_over() and not self._source.asked and not self._dispatcher.retries
-        return is_all_begun and not self._waits_for_others()
+        return self._source.has_begun_all() and not self._dispatcher.retries and not self._waits_for_others()
 
     def _waits_for_others(self) -> bool:
         """Whether other processes train trials of the study: should one die, its trial is trained here."""

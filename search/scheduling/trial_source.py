@@ -20,6 +20,7 @@ from search.scheduling.context import StudyContext
 from search.scheduling.dispatcher import Job
 from search.storage.attributes import PRUNED_AT, REQUEUED, VIRTUAL_SLOTS
 from search.storage.sharing import exclusive_access, have_beaten
+from search.tracking import now_ms
 from search.tracking.run_names import trial_run_name
 from search.workers.tasks import StopReason, Task
 
@@ -50,6 +51,12 @@ MAX_ASKED = 8
 """Last trials of a budget that are ordered by their length: each is shown as running before it has a slot."""
 
 
+def _begun(job: TrialJob, slot: Slot) -> TrialJob:
+    """A trial that begins now in a slot."""
+    start = replace(job.start, started_ms=now_ms(), tags={**job.start.tags, "device": slot.device})
+    return replace(job, slot=slot, start=start)
+
+
 class TrialSource:
     """Asks Optuna for trials.
 
@@ -59,7 +66,6 @@ class TrialSource:
     Attributes:
         is_exhausted: Whether every configuration of the space has a trial.
         waits: Whether the next trial cannot begin yet, because it depends on results that are not there.
-        asked: Trials that were asked for and have no slot yet, those that train longest first.
     """
 
     def __init__(self, context: StudyContext) -> None:
@@ -77,7 +83,7 @@ class TrialSource:
         self._began = time.monotonic()
         self.is_exhausted = False
         self.waits = False
-        self.asked: list[TrialJob] = []
+        self._asked: list[TrialJob] = []  # trials without a slot, in the order in which they begin
 
     @property
     def has_clock(self) -> bool:
@@ -87,6 +93,15 @@ class TrialSource:
     def is_over(self) -> bool:
         """Whether no further trial may begin; requeued trials have not used their part of the budget."""
         return self.is_exhausted or self._n_left() <= 0
+
+    def has_begun_all(self) -> bool:
+        """Whether no trial is left that may begin."""
+        return self.is_over() and not self._asked
+
+    def close(self) -> None:
+        """Requeues the trials that have no slot yet."""
+        for job in self._asked:
+            self._study.requeue(job.number)
 
     def _n_left(self) -> float:
         """Number of trials of the budget that may still be asked for; infinite where a timeout alone ends the study."""
@@ -98,44 +113,49 @@ class TrialSource:
 
     def ask(self, slots: Sequence[Slot]) -> list[TrialJob]:
         """Asks for a trial for each slot, requeued trials first; returns fewer where fewer are left."""
-        self.waits = not self.is_over() and not self._may_begin()
+        self.waits = not self.is_over() and not self._may_begin(is_ahead=bool(self._asked))
         if not self.waits and not self.is_over():
             self._ask_for(slots)
-        jobs = [replace(job, slot=slot) for job, slot in zip(self.asked, slots, strict=False)]
-        self.asked = self.asked[len(jobs) :]
-        return jobs
+        jobs, self._asked = self._asked[: len(slots)], self._asked[len(slots) :]
+        return [_begun(job, slot) for job, slot in zip(jobs, slots, strict=False)]
 
     def _ask_for(self, slots: Sequence[Slot]) -> None:
         """Asks for a trial for each slot, or for the last ones of the budget together.
 
-        The longest of the last ones begins first, so that the slots end at about the same time. That needs a clock,
-        which decides what each is drawn from, no pruner, which would wait for the trials of lower numbers, and no
-        timeout, which could end before one that would have begun.
+        Once all of these are asked for, the longest begins first, so that the slots end at about the same time. That
+        needs a clock, which decides what each is drawn from, no pruner, which would wait for the trials of lower
+        numbers, and no timeout, which could end before one that would have begun.
         """
-        n_asked: float = len(slots)
-        if self._orders_freely and self._n_left() <= MAX_ASKED:
-            n_asked = max(n_asked, self._n_left())
+        asked: list[TrialJob] = []
+        n_asked = self._n_left() if self._orders_freely and self._n_left() <= MAX_ASKED else len(slots)
         with exclusive_access(self._context.settings, self._study):
             self._study.refresh()
             with self._study.transaction():
-                while len(self.asked) < n_asked:
+                while len(asked) < n_asked:
                     self.is_exhausted = self.is_exhausted or is_exhausted(self._study, self._context.spec.space)
-                    self.waits = not self.is_over() and not self._may_begin()
+                    is_ahead = bool(self._asked) or len(asked) >= len(slots)
+                    self.waits = not self.is_over() and not self._may_begin(is_ahead=is_ahead)
                     if self.waits or self.is_over():
                         break
-                    self.asked.append(self._ask(slots[0]))
+                    asked.append(self._ask(slots[0]))
+        self._asked += asked
         if self._orders_freely and self.is_over():
-            self.asked.sort(key=lambda job: -self._context.shape.nominal_s(job.hyperparameters))
+            self._asked.sort(key=lambda job: -self._context.shape.nominal_s(job.hyperparameters))
 
-    def _may_begin(self) -> bool:
-        """Whether the next trial is trained again, or its start on the virtual clock is known."""
+    def _may_begin(self, *, is_ahead: bool = False) -> bool:
+        """Whether the next trial is trained again, or its start on the virtual clock is known.
+
+        Args:
+            is_ahead: Whether it would have no slot yet: the clock needs no further virtual slot for it.
+        """
         if self._clock is None:
             return True
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         start = self._clock.start_of(waiting[0].number) if waiting else None
         if start is None:
             start = self._clock.next_start()
-        if start is None and not waiting and self._are_alive() and (n_slots := self._clock.add_slot()):
+        may_add = start is None and not waiting and not is_ahead
+        if may_add and self._are_alive() and (n_slots := self._clock.add_slot()):
             self._context.observer.note(_MORE_SLOTS.format(n_slots, self._study.n_trials))
             start = self._clock.next_start()
         self._start = start or 0

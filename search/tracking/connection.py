@@ -126,8 +126,10 @@ def require_answer(settings: Settings) -> None:
 def _require_server(address: str, variable: str) -> None:
     place = f"MLflow at {redact(address)}"
     health = _status(address, "GET", "/health", variable)
-    # Servers that ask for a login do not ask for it here, and a proxy may keep /health for itself.
-    is_asked = health < 400 or health in (401, 403, 404)
+    # Servers that want a login do not want it for /health, and a proxy may keep that for itself. One that is only a
+    # registry may have no experiments.
+    is_tracking = variable == "MLFLOW_TRACKING_URI"
+    is_asked = health in (401, 403, 404) or (health < 400 and is_tracking)
     api = _status(address, "POST", _API, variable, json={"max_results": 1}) if is_asked else health
     if api in (401, 403):
         raise UnavailableError(

@@ -93,7 +93,7 @@ def _require_same(spec: TrainingSpec, given: Mapping[str, Any]) -> None:
         f"--{name.replace('_', '-')}: must be {then[name]}, as in the run to continue, got {given[name]}: leave it"
         " out, or train without --continue"
         for name in names
-        if given[name] not in (None, "auto", then[name])  # which the same data decides as before
+        if given[name] not in (None, then[name]) and (name, given[name]) != ("precision", "auto")
     ]
     if changed:
         raise SpecError(changed)

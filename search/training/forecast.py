@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import psutil
 
 from pipelines.config import Hyperparameters
 from pipelines.data.datasets import Dataset
+from pipelines.resources import count_cores
 from search.devices.memory import require_fit
 from search.devices.precision import PrecisionRule, have_bfloat16, settle, slow_note
 from search.devices.slots import Slot
@@ -107,7 +107,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     simulations = [simulate(spec, repetition) for repetition in range(_REPETITIONS)]
     probes = train_probes(spec, [hp for trials in simulations for hp, _ in trials], dataset, slots, rule)
     startup_s = time.monotonic() - started - sum(outcome.duration_s for outcome in probes.outcomes) / len(slots)
-    startup_s = max(0.0, startup_s) + _TRACKING_S / (os.cpu_count() or 1)
+    startup_s = max(0.0, startup_s) + _TRACKING_S / count_cores()
     factors = slowness(settings, [slot.device for slot in slots], probes.cost, startup_s, dataset.n_folds)
     forecast = _forecast(spec, simulations, probes, dataset, slots, startup_s, factors)
     shape = Shape.of(dataset, rule)

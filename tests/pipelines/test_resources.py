@@ -40,12 +40,12 @@ def test_cores(tmp_path: Path, files: dict[str, str], n_cores: int) -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_memory_of_a_container(tmp_path: Path, version: int) -> None:
-    names = ("memory.max", "memory.current", "memory.stat", "inactive_file")
+    limit, usage, statistics, prefix = "memory.max", "memory.current", "memory.stat", ""
     if version == 1:
-        former = ("limit_in_bytes", "usage_in_bytes", "stat")
-        names = (*(f"memory/memory.{name}" for name in former), "total_inactive_file")
-    limit, usage, statistics, cached = names
-    files = {limit: "1000000\n", usage: "900000\n", statistics: f"anon 5\n{cached} 300000\n"}
+        limit, usage, statistics = (f"memory/memory.{name}" for name in ("limit_in_bytes", "usage_in_bytes", "stat"))
+        prefix = "total_"
+    cached = f"anon 5\n{prefix}inactive_file 200000\n{prefix}active_file 100000\n"
+    files = {limit: "1000000\n", usage: "900000\n", statistics: cached}
     assert free_bytes(group(tmp_path, files)) == 400_000
 
 

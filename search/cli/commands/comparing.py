@@ -74,6 +74,6 @@ def follow(study: Study, home: Home = None) -> None:
         display.show([], following.document(progress) | found)
         return
     with suppress(KeyboardInterrupt):
-        with watching() as observer:
+        with watching(lasts=False) as observer:
             progress = following.follow(study, home=home, observer=observer)
         display.show([f"{study}: {view.line(progress, None)}", following.ending(progress, home)], None)

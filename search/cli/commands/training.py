@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import search
 from pipelines.config import DataConfig, Hyperparameters, Layer, Scaling, Schedule
+from pipelines.errors import UnavailableError
 from pipelines.objectives import Loss
 from search.cli.option_groups import NOTHING, GroupedOptions, data_option, one_of, with_option_groups
 from search.cli.options import ClassWeight, Home, Objective, Precision, Seed, Source, option, options_named
@@ -76,7 +77,7 @@ class TrainingLines(Observer):
     """Prints the layers, then a line an epoch; with --json on stderr, and nothing with -q."""
 
     def __init__(self) -> None:
-        self._console, self._notes = console(stderr=is_json(), is_progress=True), console(stderr=True)
+        self._console, self._notes = console(stderr=is_json(), lasts=True), console(stderr=True)
         self._started = time.monotonic()
         self._is_quiet = is_quiet()  # other threads, whose notes come here too, do not know it
 
@@ -109,7 +110,7 @@ def _show(source: str, result: search.TrainingResult, home: Path | None) -> None
     line = f"best: {best} of {row.epochs_trained}, in {display.seconds(row.duration_s)}; run {row.run_id}"
     try:
         display.show([*display.baseline([row], "this training"), line], asdict(row))
-    except SystemExit:  # nobody reads stdout any more, perhaps because of the same Ctrl-C
+    except (SystemExit, BrokenPipeError, UnavailableError):  # stdout was closed, perhaps by the same Ctrl-C
         if result.stop_reason != "interrupted":
             raise
     display.undelivered(result.undelivered)

@@ -66,13 +66,16 @@ class FinalistRunner(JobRunner[FinalistJob]):
 
     def finish(self, job: FinalistJob, outcome: Outcome) -> None:
         """Records a job that trained and its companions, or requeues what an interruption ended."""
+        all_jobs = (job, *job.companions)
+        if job.companions:
+            ended_at = {epoch.step: epoch.at_ms for epoch in job.epochs}
+            for each, found in zip(all_jobs, (outcome, *outcome.others), strict=True):
+                epochs = [Epoch.of(report, each.metrics) for report in found.history]
+                each.epochs = [replace(epoch, at_ms=ended_at.get(epoch.step, epoch.at_ms)) for epoch in epochs]
         super().finish(job, outcome)
         if not job.companions or job.number not in self._running:  # requeued
             return
-        ended_at = {epoch.step: epoch.at_ms for epoch in job.epochs}
-        for each, found in zip((job, *job.companions), (outcome, *outcome.others), strict=True):
-            epochs = [Epoch.of(report, each.metrics) for report in found.history]
-            each.epochs = [replace(epoch, at_ms=ended_at.get(epoch.step, epoch.at_ms)) for epoch in epochs]
+        for each in all_jobs:
             for epoch in each.epochs:
                 self._context.tracker.log_epoch(each.name, epoch)
         pairs = zip(job.companions, outcome.others, strict=True)
@@ -80,6 +83,8 @@ class FinalistRunner(JobRunner[FinalistJob]):
 
     def fail(self, job: FinalistJob, message: str, traceback: str) -> None:
         """Records a job that cannot be trained, and its companions."""
+        if job.companions:
+            job.epochs = []  # of any seed
         for each in (job, *job.companions):
             super().fail(each, message, traceback)
 

@@ -172,7 +172,7 @@ def _require_same_data(spec: StudySpec, then: StudySpec) -> None:
 def _require_no_change(spec: StudySpec, changed: Sequence[str]) -> None:
     if changed:
         is_source = spec.name in SOURCES  # which run takes for the data
-        alone = "what it was started with" if is_source else f"run {spec.name!r} alone"
+        alone = "the command that started it" if is_source else f"run {spec.name!r} alone"
         raise SpecError(
             f"study {spec.name!r}: must be resumed with its own settings, but {' and '.join(changed)} changed:"
             f" undo the change, or start another study with --study NAME; {alone} resumes it"

@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.errors import NotFoundError, SpecError
+from pipelines.files.sources import SOURCES
 from pipelines.training.history import EpochReport
 from search.home.locks import is_study_held
 from search.home.settings import Settings, read_settings
@@ -139,7 +140,8 @@ def ending(progress: Progress, home: Path | None = None) -> str:
         return f"study {progress.study} has used its budget"
     n_left = len(progress.slots)
     left = f", which left {counted(n_left, 'trial')} in training" if n_left else ""
-    resume = command("run", progress.study, home=home)
+    is_source = progress.study in SOURCES  # which run takes for the data
+    resume = "the command that started it" if is_source else command("run", progress.study, home=home)
     return f"no process searches study {progress.study} any more{left}; {resume} resumes it"
 
 

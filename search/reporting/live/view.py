@@ -20,8 +20,8 @@ from search.tracking.run_names import trial_run_name
 _BUDGET_BAR, _SLOT_BAR = 20, 10
 _OTHER_LINES = 12
 """Of the screen, which are not slots."""
-_DAY_S, _WEEK_S = 20 * 3600.0, 6 * 24 * 3600.0
-_STATES = {"RUNNING": "in training", "WAITING": "waits to be trained again", "FAIL": "failed"}
+_TODAY_S, _THIS_WEEK_S = 20 * 3600.0, 6 * 24 * 3600.0
+_STATES = {"RUNNING": "in training", "WAITING": "waits to be trained", "FAIL": "failed"}
 _MAX_RUNNING = 4
 
 
@@ -134,9 +134,9 @@ class LiveView:
         yield f"{what}{progress.study}: {counts(progress, None)}"
         times = [f"{seconds(self.elapsed_s)} elapsed"]
         if self.left_s is not None:
-            end = self.now + timedelta(seconds=min(self.left_s, _WEEK_S))
-            at = end.strftime("%H:%M" if self.left_s < _DAY_S else "%a %H:%M")
-            until = f", until {at}" if self.left_s < _WEEK_S else ""
+            end = self.now + timedelta(seconds=min(self.left_s, _THIS_WEEK_S))
+            at = end.strftime("%H:%M" if self.left_s < _TODAY_S else "%a %H:%M")
+            until = f", until {at}" if self.left_s < _THIS_WEEK_S else ""
             times.append(f"about {seconds(self.left_s)} left{until}")
         yield drawn + ", ".join(times)
         if progress.elapsed_s is not None:  # another process searches

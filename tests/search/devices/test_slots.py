@@ -27,9 +27,7 @@ def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_driver")
 class TestCores:
     def test_one_slot_a_core(self) -> None:
-        n_cores = len(os.sched_getaffinity(0))
-        assert count_cores() == n_cores
-        assert slots_of() == [Slot(number, f"cpu:{number}") for number in range(n_cores)]
+        assert slots_of() == [Slot(number, f"cpu:{number}") for number in range(count_cores())]
 
     def test_as_many_slots_as_requested(self) -> None:
         assert slots_of(slots=3) == [Slot(0, "cpu:0"), Slot(1, "cpu:1"), Slot(2, "cpu:2")]

@@ -47,7 +47,7 @@ class TestInterrupted:
             run_study(spec, home=home, observer=Watcher(interrupt))
         short = Watcher(lambda progress: signal.raise_signal(signal.SIGINT) if progress.slots else None)
         resumed = run_study(spec, home=home, observer=short)
-        assert [row.state for row in resumed.rows] == ["WAITING"]
+        assert [row.state for row in resumed.rows] == ["WAITING"] * 4
 
 
 class TestWorkersThatDie:

@@ -119,7 +119,7 @@ def test_seeds_of_one_program_have_runs_of_their_own_and_are_retried_together(wo
 
 
 def test_seeds_of_one_program_fail_together(world: World) -> None:
-    _, noted = train(world, ScriptedPool(1, script({0: [[FULL]]})), 2, n_packed=2)
+    _, noted = train(world, ScriptedPool(1, script({0: [[0.5, FULL]]})), 2, n_packed=2)
     assert ["message" in noted[f"finalist-{n}"] for n in range(2)] == [True, True]
 
 
