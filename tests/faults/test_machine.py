@@ -72,8 +72,8 @@ def test_a_worker_that_hangs(tmp_path: Path) -> None:
         with search.halted():
             search.hang_worker()
         search.end()
-    assert search.having("trial-0001 failed: workers.trial_timeout_s: took longer than 10 s and was ended")
-    assert [trial.state.name for trial in study_of(home, "hangs").trials()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert search.having(" failed: workers.trial_timeout_s: took longer than 10 s and was ended")
+    assert sorted(trial.state.name for trial in study_of(home, "hangs").trials()) == ["COMPLETE", "COMPLETE", "FAIL"]
 
 
 def test_the_clock_is_set_back_an_hour(tmp_path: Path) -> None:
