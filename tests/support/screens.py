@@ -14,6 +14,7 @@ from pipelines.config import DataConfig, Hyperparameters
 from pipelines.data.description import describe
 from pipelines.evaluation.metrics import evaluate
 from pipelines.objectives import OBJECTIVES
+from search.cli import tables
 from search.cli.commands.finals import evaluation_tables, verdict_tables
 from search.cli.commands.models import promotion_lines
 from search.cli.commands.studies import explanation_lines
@@ -55,11 +56,11 @@ def screen(name: str) -> list[RenderableType]:
     """The screen of a command."""
     return {
         "compare": lambda: [side_by_side(ROWS[:3])],
-        "datasets": lambda: [*display.description_tables(describe(DataConfig("digits")))],
+        "datasets": lambda: [*tables.description_tables(describe(DataConfig("digits")))],
         "doctor": lambda: [*diagnosis_lines(_findings(), repair=False)],
         "evaluate": lambda: evaluation_tables(_sealed(), "digits"),
         "finalists": _finalists,
-        "plan": lambda: [*display.forecast_tables(_classic(), FORECAST)],
+        "plan": lambda: [*tables.forecast_tables(_classic(), FORECAST)],
         "promote": lambda: promotion_lines(PROMOTION, "champion"),
         "run": lambda: [LiveView(_progress(), 192.0, 580.0, datetime(2026, 1, 30, 14, 22))],
         "show": lambda: [*explanation_lines(EXPLANATION)],

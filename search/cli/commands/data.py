@@ -11,6 +11,7 @@ import typer
 import search
 from pipelines.config import DataConfig
 from pipelines.errors import InputError, NotFoundError, SpecError, UnavailableError
+from search.cli import tables
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import DATA, Dataset, Figure, FilePreset, Home, Like, argument, option, options_named
 from search.home import read_settings
@@ -43,7 +44,7 @@ def datasets(source: Dataset = None, data: GroupedOptions = NOTHING, figure: Fig
         _draw_examples(config, folders, figure)
         document["figure"] = str(figure)
     display.notes(description.notes)
-    display.show(display.description_tables(description), document)
+    display.show(tables.description_tables(description), document)
 
 
 def _list_sources(folders: tuple[Path, ...]) -> None:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 import search
 from pipelines.errors import NotFoundError, TrainingError
 from pipelines.files.sources import SOURCES
-from search.cli import options
+from search.cli import options, tables
 from search.cli.commands.finals import suggest_after_finals, verdict_document, verdict_tables
 from search.cli.option_groups import NOTHING, GroupedOptions, with_option_groups
 from search.cli.options import Home
@@ -50,7 +50,7 @@ def plan(
     figures = ("configurations_per_hour", "forecast_s", "memory_mb", "slots")
     ranges = ("forecast_low_s", "forecast_high_s", "trials_low", "trials_high", "folds")
     document = display.fields(forecast, *figures, *ranges, "precision", "bfloat16_share")
-    display.show(display.forecast_tables(forecast.spec or spec, forecast), document)
+    display.show(tables.forecast_tables(forecast.spec or spec, forecast), document)
 
 
 @with_option_groups(settings=options.SETTINGS)

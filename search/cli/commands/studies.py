@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import search
+from search.cli import tables
 from search.cli.options import Home, Study, option
 from search.reporting import display
 from search.reporting.configurations import short
@@ -26,7 +27,7 @@ def studies(home: Home = None) -> None:
     Example: mlp-search studies
     """
     found = search.studies(home=home)
-    display.show([display.studies_table(found, home)], [asdict(study) for study in found])
+    display.show([tables.studies_table(found, home)], [asdict(study) for study in found])
 
 
 def trials(

@@ -11,6 +11,7 @@ import search
 from pipelines.config import DataConfig, Hyperparameters, Layer, Scaling, Schedule
 from pipelines.errors import UnavailableError
 from pipelines.objectives import Loss
+from search.cli import tables
 from search.cli.option_groups import NOTHING, GroupedOptions, data_option, one_of, with_option_groups
 from search.cli.options import ClassWeight, Home, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
@@ -89,7 +90,7 @@ class TrainingLines(Observer):
     def begin(self, layers: tuple[Layer, ...]) -> None:
         """Prints the layers."""
         if not self._is_quiet:
-            self._console.print(display.layers_table(layers))
+            self._console.print(tables.layers_table(layers))
 
     def epoch(self, report: EpochReport) -> None:
         """Prints an epoch."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from screens import FORECAST, ROWS, SCREENS, STRONG, TABLES, drawn, row, screen
 
+from search.cli import tables
 from search.devices.precision import PrecisionRule
 from search.home.text import WIDE
 from search.optimization.leaderboard import TrialRow
@@ -205,11 +206,11 @@ class TestLeaderboard:
 )
 def test_a_plan_names_the_precision_of_matrix_products(rule: PrecisionRule, share: float, says: str) -> None:
     forecast = replace(FORECAST, precision=rule, bfloat16_share=share)
-    shown = drawn([*display.forecast_tables(default_spec("digits"), forecast)], 120)
+    shown = drawn([*tables.forecast_tables(default_spec("digits"), forecast)], 120)
     assert [line.split(maxsplit=2)[2] for line in shown.splitlines() if line.startswith("matrix products")] == [says]
 
 
 def test_a_plan_names_the_model_files_that_are_kept() -> None:
-    shown = drawn([*display.forecast_tables(default_spec("digits", keep_models=10), FORECAST)], 120)
+    shown = drawn([*tables.forecast_tables(default_spec("digits", keep_models=10), FORECAST)], 120)
     assert "model files             those of the best 10 trials" in shown
-    assert "model files" not in drawn([*display.forecast_tables(default_spec("digits"), FORECAST)], 120)
+    assert "model files" not in drawn([*tables.forecast_tables(default_spec("digits"), FORECAST)], 120)
