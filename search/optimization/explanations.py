@@ -75,8 +75,10 @@ def _explain(
     elif row.state == "FAIL":
         text = f"failed after {row.epochs_trained} epochs: {result.get('message', 'no reason is recorded')}."
     else:
-        was_in_training = REQUEUED in trials[number].user_attrs
-        waits = "was interrupted and waits to be trained again" if was_in_training else "is enqueued and waits"
+        waits = "is enqueued and waits"
+        if REQUEUED in trials[number].user_attrs:
+            has_begun = row.run_id or row.epochs_trained
+            waits = "was interrupted and waits to be trained again" if has_begun else "waits to be trained"
         doing = "is in training" if row.state == "RUNNING" else waits
         text = f"{doing}; {row.epochs_trained} of its epochs are recorded."
     return Explanation(row, f"Trial {number} {text}{_origin(result)}")

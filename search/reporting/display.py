@@ -104,10 +104,10 @@ def _required() -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as error:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123  (the rest would fail at the exit)
+        if isinstance(error, BrokenPipeError):
+            raise
         raise UnavailableError(f"stdout: must take the result, got {error.strerror}") from error
 
 

@@ -15,7 +15,7 @@ from search.devices.slots import Slot
 from search.model_files import ModelKeeper
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import files_of, record_run_id, result_of
-from search.optimization.samplers import exhausted_note
+from search.optimization.samplers import exhausted_note, is_exhausted
 from search.scheduling.clock.held_reports import HeldReports
 from search.scheduling.clock.waits import Waits
 from search.scheduling.context import StudyClock, StudyContext
@@ -85,7 +85,7 @@ class Scheduler(JobRunner[TrialJob]):
         self._n_before = self.progress.done
         super().run()
         spec = self._context.spec
-        if self._source.is_exhausted and (spec.trials is None or self._study.n_trials < spec.trials):
+        if self._study.n_trials < (spec.trials or math.inf) and is_exhausted(self._study, spec.space):
             self._observer.note(exhausted_note(spec))
 
     def close(self) -> None:

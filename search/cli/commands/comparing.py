@@ -10,6 +10,7 @@ import typer
 
 import search
 from search.cli.options import Home, Study, hyperparameter_values, option, own_studies
+from search.home.text import counted
 from search.reporting import display
 from search.reporting.configurations import short
 from search.reporting.screen import is_json
@@ -55,7 +56,10 @@ def enqueue(study: Study, values: Values = None, like: Like = None, home: Home =
     document = {key: value for key, value in asdict(result).items() if key != "has_budget"}
     display.show([line], document)
     if not result.has_budget:
-        display.message(f"study {study} has used its budget; raise --trials or --timeout to train it")
+        used = "has used its budget"
+        if result.waiting > 1:  # an interrupted search leaves those that it had asked for
+            used = f"keeps its budget for {counted(result.waiting - 1, 'trial')} that waited before"
+        display.message(f"study {study} {used}; raise --trials or --timeout to train it")
 
 
 def follow(study: Study, home: Home = None) -> None:
