@@ -68,13 +68,11 @@ def run(
 
     Example: mlp-search run digits --trials 20
     """
-    from search.workers.start import prepare_pool
-
-    if _is_file(study):  # another process imports TensorFlow, while this one reads and imports what searches
-        prepare_pool(pool)
     own = {"budget": "auto" if auto else None, "like": like or None, "keep_models": keep_models}
     spec = _read(study, home, **settings, **data, **own)
-    prepare_pool(pool)
+    from search.workers.start import prepare_pool
+
+    prepare_pool(pool)  # another process imports TensorFlow, while this one imports what searches
     if spec.budget == "auto":
         _search_and_finish(spec, home, pool)
     else:
@@ -130,18 +128,13 @@ def _read(study: str, home: Path | None, **given: Any) -> search.StudySpec:
         return search.default_spec(study, **given)
 
 
-def _is_file(given: str) -> bool:
-    """Whether ``run`` takes a word for data or a study file; the name of a study otherwise."""
-    return given in SOURCES or os.path.isfile(given)  # noqa: PTH113  (Path.is_file raises for long names)
-
-
 def _studies_beside(given: str, home: Path | None) -> list[str]:
     """The studies of the home, for a name that is no dataset's.
 
     Raises:
         NotFoundError: There is none of that name, but one of a similar name.
     """
-    if _is_file(given):
+    if given in SOURCES or os.path.isfile(given):  # noqa: PTH113  (Path.is_file raises for long names)
         return []
     from search.home import read_settings
     from search.optimization.studies import study_names  # imports Optuna
