@@ -216,6 +216,14 @@ def test_accuracy_over_five_seeds_is_that_of_fit(mnist_folder: Path) -> None:
     assert ours == pytest.approx(theirs, abs=0.006)
 
 
+def test_an_accuracy_is_a_share_of_the_rows_to_the_last_bit(digits: Dataset) -> None:
+    n_rows = len(digits.validation.y)
+    alone = [
+        report.metrics["val_accuracy"] for report in Training(TrainingRows.of(digits), Hyperparameters(epochs=4), 1)
+    ]
+    assert alone == [round(value * n_rows) / n_rows for value in alone]
+
+
 def test_rows_held_in_place_are_the_rows(digits: Dataset) -> None:
     """Alignment decides whether TensorFlow copies; both ways hold the same values."""
     held: list[Any] = []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
 
+import numpy as np
 import pytest
 from reports import report_of
 from scripted_pool import ScriptedPool
@@ -61,6 +62,15 @@ def packs(queue: FinalistQueue, n_slots: int, device: str = "cpu") -> Iterator[i
 def test_seeds_are_spread_over_the_slots(world: World, digits: Dataset, n_slots: int, expected: list[int]) -> None:
     made, _ = finals(world, digits)
     assert list(packs(made.queue, n_slots)) == expected
+
+
+def test_weighted_rows_count_for_what_they_are_worth(world: World, digits: Dataset) -> None:
+    n_rows = len(digits.validation.y)
+    assert finals(world, digits)[0].queue.finalists()[0].n_rows == n_rows
+    weight = np.ones(n_rows, np.float32)
+    weight[:5] = 1000
+    weighted = replace(digits, validation=replace(digits.validation, weight=weight / weight.mean()))
+    assert finals(world, weighted)[0].queue.finalists()[0].n_rows == 6  # five rows, and little of all others
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", [5] + [1] * 10), ("gpu", [5, 3, 2] + [1] * 5)])
