@@ -132,7 +132,8 @@ class FirstDiverges(ScriptedPool):
         if isinstance(event, Finished):
             found = event.outcome
             others = tuple(replace(other, stop_reason=self.reason) for other in found.others)
-            first = replace(found, history=found.history[:1], best_epoch=1, stop_reason="diverged", others=others)
+            own = replace(found.history[0], metrics={**found.history[0].metrics, "val_accuracy": 0.1})
+            first = replace(found, history=(own,), best_epoch=1, stop_reason="diverged", others=others)
             event = event._replace(outcome=first)
         super()._end(slot, event)
 
@@ -140,6 +141,10 @@ class FirstDiverges(ScriptedPool):
 def test_a_seed_that_diverges_beside_others_has_its_own_epochs(world: World) -> None:
     _, noted = train(world, FirstDiverges(1), 2, n_packed=2)
     assert [noted[f"finalist-{n}"]["epochs_trained"] for n in range(2)] == [1, 4]
+    experiments = [experiment.experiment_id for experiment in world.client.search_experiments()]
+    [run] = world.client.search_runs(experiments, "tags.mlflow.runName = 'finalist-0'", max_results=1)
+    [point] = world.client.get_metric_history(run.info.run_id, "val_accuracy")
+    assert point.value == 0.1
 
 
 def test_seeds_that_an_interruption_ended_are_trained_again_though_the_first_had_diverged(world: World) -> None:
