@@ -127,9 +127,11 @@ class Program(NamedTuple):
         loss: One of ``losses.LOSSES``.
         precision: Type of the operands of products.
         max_norm: Whether the norms of weights into a unit are limited.
+        one_pass: Whether adam updates kernels and their averages in one pass over their memory.
     """
 
     network: Architecture
     loss: str
     precision: Precision = "float32"
     max_norm: bool = False
+    one_pass: bool = False

@@ -17,7 +17,8 @@ from pipelines.network.layers import Seeds
 from pipelines.network.losses import count_right, row_losses
 from pipelines.network.optimizers import Tensor, Tensors
 from pipelines.network.passes import Batch, Moment, outputs_of, train_pass, widths_of
-from pipelines.network.steps.updates import Extras, apply_fused, update_averages
+from pipelines.network.steps.one_pass import adam_in_one_pass
+from pipelines.network.steps.updates import Extras, Update, apply_fused, update_averages
 from pipelines.network.taped import Amounts
 
 _FEW_VALUES = 1 << 17
@@ -57,8 +58,8 @@ class Rows(NamedTuple):
         return Batch(x, tf.gather(self.y, index), None if self.weight is None else tf.gather(self.weight, index))
 
 
-Apply = Callable[[Tensors, Tensors, Tensors, Tensor, Tensor, Extras], None]
-"""apply(weights, state, gradients, rate, step, extras): an update of all trained weights, which are the first ones."""
+Apply = Callable[[Update], None]
+"""Updates all trained weights, and their averages too where the program says ``one_pass``."""
 
 
 def build_epoch(apply: Apply, program: Program) -> Function:
@@ -93,11 +94,9 @@ def build_epoch(apply: Apply, program: Program) -> Function:
             number = tf.cast(first_step + i, tf.float32)
             moment = Moment(seeds, i, number, end - start, full)
             losses, outputs, gradients = train_pass(program, batch, weights, widths, amounts, moment)
-            apply(weights, state, gradients, rates[i], number, extras)
-            if program.max_norm:
-                limit_norms(program.network, weights, amounts.max_norm)
-            if extras.ema is not None:
-                update_averages(averages, weights, extras.ema, number)
+            update = Update(weights, state, gradients, averages, rates[i], number, extras)
+            apply(update)
+            _finish(program, update, amounts)
             return i + 1, total + tf.reduce_sum(losses, -1), right + count_right(program.loss, outputs, batch.targets)
 
         zeros = tf.zeros(order.shape[:-1])
@@ -115,6 +114,14 @@ def _any_finite(values: Tensor) -> Tensor:
     return tf.reduce_any(is_finite) if values.shape.rank else is_finite
 
 
+def _finish(program: Program, update: Update, amounts: Amounts) -> None:
+    """Does what follows on the update of the weights."""
+    if program.max_norm:
+        limit_norms(program.network, update.weights, amounts.max_norm)
+    if not program.one_pass:
+        update_averages(update)
+
+
 def limit_norms(network: Architecture, weights: Tensors, limit: Tensor) -> None:
     """Shortens in place the weights into each unit to a norm of ``limit``, as Keras's ``MaxNorm(axis=0)`` does."""
     for place in network.kernels:
@@ -128,6 +135,8 @@ def fused_epoch(rule: str, program: Program, n_networks: int) -> Function:
     """Returns the epoch function of one of ``FUSED``'s rules, built once per process, program and networks."""
     # A function of its own for each number of networks: one for several would be traced without knowing it.
     del n_networks
+    if program.one_pass:
+        return build_epoch(partial(adam_in_one_pass, program.network.kernels), program)
     return build_epoch(partial(apply_fused, rule), program)
 
 

@@ -18,6 +18,9 @@ from pipelines.errors import TrainingError
 if TYPE_CHECKING:
     import keras
 
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
+"""Of adam."""
+
 Tensor: TypeAlias = "tf.Tensor | tf.Variable"
 Tensors: TypeAlias = Sequence[Tensor]
 
@@ -75,8 +78,8 @@ def _constants(**values: float) -> dict[str, Tensor]:
 
 
 def _adam(step: Step) -> dict[str, Tensor]:
-    powers = {"beta1_power": tf.pow(0.9, step.number), "beta2_power": tf.pow(0.999, step.number)}
-    return {"lr": step.rate, **powers, **_constants(beta1=0.9, beta2=0.999, epsilon=1e-7)}
+    powers = {"beta1_power": tf.pow(BETA1, step.number), "beta2_power": tf.pow(BETA2, step.number)}
+    return {"lr": step.rate, **powers, **_constants(beta1=BETA1, beta2=BETA2, epsilon=EPSILON)}
 
 
 _OPS = tf.raw_ops
@@ -87,7 +90,7 @@ FUSED = {
     ),
     "rmsprop": FusedRule(
         _OPS.ResourceApplyRMSProp, "grad",
-        lambda step: {"lr": step.rate, **_constants(rho=0.9, momentum=0.0, epsilon=1e-7)}, ("ms",), ("mom",),
+        lambda step: {"lr": step.rate, **_constants(rho=0.9, momentum=0.0, epsilon=EPSILON)}, ("ms",), ("mom",),
     ),
     "adam": FusedRule(_OPS.ResourceApplyAdam, "grad", _adam, ("m", "v")),
 }  # fmt: skip

@@ -55,7 +55,7 @@ class Passed(NamedTuple):
     Attributes:
         losses: (..., n_rows) losses of the rows.
         outputs: (..., n_rows, n_outputs).
-        gradients: Of the mean loss by each trained array.
+        gradients: Of the mean loss by each trained array, float32; those of kernels may have the type of the products.
     """
 
     losses: Tensor
@@ -112,6 +112,8 @@ def _taped(
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         # Each is read once: a tape would add up the gradients of several reads.
         values = [tf.convert_to_tensor(weight) for weight in trained]
+        if program.one_pass:  # it casts the gradients of kernels itself
+            values = [tf.cast(v, program.precision) if i in network.kernels else v for i, v in enumerate(values)]
         tape.watch(values)
         outputs, moments = taped.forward(network, x, [*values, *fixed], draws, program.precision)
     losses, error = _mean_loss(program, outputs, batch, moment)

@@ -13,12 +13,13 @@ from pipelines.config import Hyperparameters, Precision, layer_sizes
 from pipelines.network.architecture import Architecture, Program
 from pipelines.network.epoch import Function, build_epoch, fused_epoch
 from pipelines.network.layers import uses_gpu, variable
-from pipelines.network.optimizers import FUSED, Tensor, Tensors, fused_name, keras_optimizer, state_variables
-from pipelines.network.steps.updates import Extras
+from pipelines.network.optimizers import FUSED, Tensors, fused_name, keras_optimizer, state_variables, weight_decay
+from pipelines.network.steps.updates import Extras, Update
 from pipelines.network.streams import dropout_seed, fold_seed, order_generator
 from pipelines.network.taped import Amounts
 from pipelines.training.history import Checkpoint
 from pipelines.training.model import initial_weights
+from pipelines.training.packing import pays_in_one_pass
 from pipelines.training.rows import TrainingRows
 
 
@@ -71,7 +72,13 @@ class Pack:
         self._hp, self._rows = hyperparameters, rows
         self._sizes = layer_sizes(hyperparameters, *rows.sizes)
         self.network = Architecture.of(hyperparameters, self._sizes)
-        self._program = Program(self.network, loss, precision, max_norm=bool(hyperparameters.max_norm))
+        self._program = Program(
+            self.network,
+            loss,
+            precision,
+            max_norm=bool(hyperparameters.max_norm),
+            one_pass=self._updates_in_one_pass(),
+        )
         start = start or Checkpoint(self._initial_weights())
         self._index_type = tf.int64 if uses_gpu() else tf.int32
         self._arrays: list[np.ndarray] | None = None  # a copy of the weights, until they change
@@ -82,6 +89,12 @@ class Pack:
         fixed = [variable(array) for array in start.weights[self.network.n_trained :]]
         self._trained, self._averages = [*trained, *fixed], [variable(array) for array in averages]
         self.weights = [*(self._averages or trained), *fixed]
+
+    def _updates_in_one_pass(self) -> bool:
+        hp = self._hp
+        if uses_gpu() or fused_name(hp) != "adam" or hp.max_norm:  # norms are limited before the average
+            return False
+        return bool(hp.ema or weight_decay(hp)) and pays_in_one_pass(self._sizes)
 
     def _without_averages(self, start: Checkpoint) -> tuple[Checkpoint, Sequence[np.ndarray]]:
         """Takes the averages of the trained weights out of a state; they are the weights where it has none yet."""
@@ -121,11 +134,9 @@ class Pack:
         for held, array in zip(state, start.state, strict=False):  # a fresh start has no state
             held.assign(array)
 
-        def apply(
-            weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, step: Tensor, extras: Extras  # noqa: ARG001
-        ) -> None:  # fmt: skip
-            optimizer.learning_rate.assign(rate)
-            optimizer.apply(gradients, wrapped)
+        def apply(update: Update) -> None:
+            optimizer.learning_rate.assign(update.rate)
+            optimizer.apply(update.gradients, wrapped)
 
         return build_epoch(apply, self._program), [held.value for held in wrapped], [held.value for held in state], []
 

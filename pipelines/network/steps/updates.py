@@ -48,32 +48,53 @@ class Extras(NamedTuple):
         )
 
 
+class Update(NamedTuple):
+    """The arrays that an update of the weights reads and changes, and the step that it belongs to.
+
+    Attributes:
+        weights: Of a network, or with a first axis of networks; those that are trained are the first ones.
+        state: As ``FusedRule.update`` has it.
+        gradients: By each trained weight.
+        averages: Of the trained weights; empty where the configuration has none.
+        rate: Learning rate of the step.
+        number: Of the step, a float32 from 1.
+        extras: Of the configuration.
+    """
+
+    weights: Tensors
+    state: Tensors
+    gradients: Tensors
+    averages: Tensors
+    rate: Tensor
+    number: Tensor
+    extras: Extras
+
+    @property
+    def step(self) -> Step:
+        """The step, as a rule takes it."""
+        return Step(self.rate, self.number, self.extras.momentum)
+
+
 def scalar(value: float | None) -> Tensor | None:
     """Returns a float32 scalar; None for None and for 0, which changes nothing."""
     return tf.constant(value, tf.float32) if value else None
 
 
-def apply_fused(
-    name: str, weights: Tensors, state: Tensors, gradients: Tensors, rate: Tensor, number: Tensor, extras: Extras
-) -> None:
-    """Updates all weights as Keras's optimizers do.
+def apply_fused(rule: str, update: Update) -> None:
+    """Updates all weights as Keras's optimizers do, but not their averages.
 
     Args:
-        name: Of the rule in ``FUSED``.
-        weights: Of a network, or with a first axis of networks; those that are trained are the first ones.
-        state: As ``FusedRule.update`` has it.
-        gradients: By each trained weight.
-        rate: Learning rate of the step.
-        number: Of the step, a float32 from 1.
-        extras: Of the configuration.
+        rule: Its name in ``FUSED``.
+        update: What is updated.
     """
+    gradients, extras = update.gradients, update.extras
     if extras.gradient_clip is not None:
         gradients = clipped(gradients, extras.gradient_clip)
     if extras.weight_decay is not None:
-        share = 1.0 - extras.weight_decay * rate
-        for weight in weights[: len(gradients)]:
+        share = 1.0 - extras.weight_decay * update.rate
+        for weight in update.weights[: len(gradients)]:
             weight.assign(weight * share)  # takes over the product, without a copy
-    FUSED[name].update(weights, state, gradients, Step(rate, number, extras.momentum))
+    FUSED[rule].update(update.weights, update.state, gradients, update.step)
 
 
 def clipped(gradients: Sequence[Tensor], limit: Tensor) -> list[Tensor]:
@@ -100,20 +121,22 @@ def _scale(norm: Tensor, limit: Tensor) -> Tensor:
     return limit * tf.minimum(1.0 / norm, 1.0 / limit) + (norm - norm)  # the difference is NaN for an infinite norm
 
 
-def update_averages(averages: Tensors, weights: Tensors, ema: Tensor, step: Tensor) -> None:
-    """Moves the averages of the weights towards the weights after a step.
+def update_averages(update: Update) -> None:
+    """Moves the averages of the weights towards the weights after a step, where the configuration has them.
 
     ``average = momentum * average + (1 - momentum) * weight``, as ``use_ema`` of Keras's optimizers has it, but with a
     momentum of at most ``(t - 1) / (t + 8)`` in step ``t``. Weights move fastest in the first steps; there the average
     is about that of the last tenth of the steps, so that it is worth validating from the first epoch on. Keras's own
     would hold on to the weights of the first step for ``1 / (1 - momentum)`` steps.
-
-    Args:
-        averages: One for each trained weight.
-        weights: After the step; those that are trained are the first ones.
-        ema: The momentum.
-        step: Number of the step, a float32 from 1.
     """
-    share = 1.0 - tf.minimum(ema, (step - 1.0) / (step + 8.0))
-    for average, weight in zip(averages, weights, strict=False):
+    if not update.averages:
+        return
+    share = share_of_average(update)
+    for average, weight in zip(update.averages, update.weights, strict=False):
         tf.raw_ops.ResourceApplyGradientDescent(var=average.handle, alpha=share, delta=average - weight)
+
+
+def share_of_average(update: Update) -> Tensor:
+    """Returns by which share of the way an average moves towards its weight in a step."""
+    number = update.number
+    return 1.0 - tf.minimum(update.extras.ema, (number - 1.0) / (number + 8.0))
