@@ -65,7 +65,7 @@ bench: .venv/test.stamp  ## compare with Ray Tune and KerasTuner; about an hour
 	MLP_SEARCH_DATA="$(abspath $(DATA))" $(BIN)/python benchmarks/race.py
 	$(BIN)/python benchmarks/overhead.py
 
-lock: .venv/uv.stamp  ## pin the newest versions that fit together
+lock: .venv/uv.stamp  ## pin the newest versions that fit together; scripts/mlflow_tables.py follows a new MLflow
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --all-extras --upgrade --quiet \
 		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock
 

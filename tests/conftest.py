@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ready_home
 from hypothesis import settings
-from ready_home import copy_database, copy_home
+from ready_home import copy_home
 from sharing import made_once, run_lock
-
-from search.home.addresses import sqlite_file
 
 # One thread, as the workers have: with more of them TensorFlow's sums depend on what else the machine does, and "to the
 # last bit" would be luck. It reads these when it is imported, here and in the commands that tests start.
@@ -57,27 +54,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A process of xdist that has nothing left takes tests from another's end, and sets their fixtures up again.
     """
     items.sort(key=lambda item: not item.path.is_relative_to(FIRST))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def migrate_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
-    """Lets new homes of this process start from one ready-made MLflow database; gives the function that migrates."""
-    from search.tracking import runs
-
-    migrate = runs.make_database
-
-    def make() -> Path:
-        return made_once(tmp_path_factory, "mlflow.db", lambda path: migrate(f"sqlite:///{path}"))
-
-    def copy(address: str) -> None:
-        path = Path(sqlite_file(address))
-        if path.parent.is_dir() and not path.exists():
-            copy_database(path)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ready_home, "sources", [make])
-        patch.setattr(runs, "make_database", copy)
-        yield migrate
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,6 @@ from pathlib import Path
 import fault_points
 from forked import MODULE, Forked
 from invariants import Study
-from ready_home import prepare
 from waiting import PATIENCE_S
 
 PROGRAM = Path(fault_points.__file__)
@@ -125,7 +124,6 @@ class Campaign:
 
     def start(self, arguments: tuple[str, ...], point: str, count: int, victim: str) -> Forked:
         """Starts a command that is killed at a point; without a point it is ``python -m search`` itself."""
-        prepare(self.study.home)
         program = (str(PROGRAM), point, str(count), victim, str(self.beat_s), "--")
         if point == "never" and not self.beat_s:
             program = MODULE

@@ -20,8 +20,9 @@ import requests
 from campaign import PROGRAM
 from forked import MODULE, Forked
 from ports import free_port
-from ready_home import copy_database, prepare
 from waiting import PATIENCE_S, answers, wait_for
+
+from search.tracking.connection import make_database
 
 STUDY = """\
 [study]
@@ -71,7 +72,7 @@ class TrackingServer:
         command = ["server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         stores = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
         stores += ["--artifacts-destination", f"{self.folder}/artifacts"]
-        copy_database(self.folder / "mlflow.db")
+        make_database(f"sqlite:///{self.folder}/mlflow.db")
         environ = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "log").open("a") as log:
             program = ("-m", "mlflow", *command, *stores)
@@ -138,7 +139,6 @@ class Search:
     """``python -m search run`` in its own process, and the lines that it writes."""
 
     def __init__(self, study: Path, home: Path, *program: str, **environ: str) -> None:
-        prepare(home)
         command = [*(program or MODULE), "run", study, "--home", home, "--json"]
         self.process = Forked(command, env=os.environ | environ)
         self.lines: list[str] = []

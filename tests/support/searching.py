@@ -15,7 +15,6 @@ import numpy as np
 import psutil
 import pytest
 from forked import Forked
-from ready_home import prepare
 from waiting import PATIENCE_S
 
 from pipelines.data.datasets import Dataset
@@ -57,7 +56,6 @@ class Search:
     """A searching process of its own, with a wait for its lines."""
 
     def __init__(self, home: Path, name: str, slots: int = 1) -> None:
-        prepare(home)
         script = Path(__file__).with_name("studies.py")
         environ = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "OPTUNA_"))}
         self.process = Forked([script, home, name, str(slots)], stderr=2, env=environ, start_new_session=True)

@@ -17,7 +17,6 @@ import optuna
 import pytest
 from command_line import STUDY, Answer, CtrlC, call, command
 from ports import free_port
-from ready_home import prepare
 from registered import client_of
 from waiting import PATIENCE_S
 
@@ -102,7 +101,7 @@ def read_until(terminal: int, pattern: str | None) -> str:
 @pytest.mark.parametrize(("is_told", "n_epochs"), [(True, 100_000), (False, 40)], ids=["hung up", "disowned"])
 def test_a_training_outlives_its_terminal(tmp_path: Path, is_told: bool, n_epochs: int) -> None:
     """The terminal is closed: with SIGHUP the training ends after its epoch, without it trains to its last one."""
-    home = prepare(tmp_path / "home")
+    home = tmp_path / "home"
     child, terminal = pty.fork()
     if child == 0:
         if not is_told:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from ready_home import prepare
 from registered import client_of
 
 from search.finals.tested_models import (
@@ -21,11 +20,13 @@ from search.finals.tested_models import (
 from search.home.settings import read_settings
 from search.optimization.studies import load_study
 from search.storage.attributes import FINGERPRINT, SEAL
+from search.tracking.connection import make_database
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> MlflowClient:
-    return client_of(prepare(tmp_path / "home"))
+    make_database(f"sqlite:///{tmp_path}/mlflow.db")
+    return client_of(tmp_path)
 
 
 def run(server: MlflowClient, study: str, fingerprint: str, **tags: str) -> str:

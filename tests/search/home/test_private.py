@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from finished import run_small
 
 from search.home.settings import Settings, read_settings
 from search.registry.versions import model_lock
-from search.tracking import runs
 from search.tracking.runs import Runs
 
 
@@ -39,10 +38,7 @@ def open_files(settings: Settings) -> dict[str, str]:
     return {path.name: oct(path.stat().st_mode & 0o777) for path in found if path.stat().st_mode & 0o077}
 
 
-def test_files_of_a_new_home_are_private(
-    settings: Settings, migrate_mlflow: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "make_database", migrate_mlflow)
+def test_files_of_a_new_home_are_private(settings: Settings) -> None:
     run_small(settings.home, "s", trials=1)
     with model_lock(settings, "m"), closing(sqlite3.connect(settings.home / "mlflow.db")) as database:
         database.execute("CREATE TABLE beside (x)")

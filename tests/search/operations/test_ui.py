@@ -15,7 +15,6 @@ import pytest
 import requests
 from playwright.sync_api import Browser
 from ports import free_port
-from ready_home import prepare
 from waiting import PATIENCE_S
 
 from search.cli.commands.upkeep import addresses
@@ -28,7 +27,7 @@ SEARCH = "/ajax-api/2.0/mlflow/experiments/search"
 
 @pytest.fixture(scope="module", params=["127.0.0.1", "0.0.0.0"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = prepare(tmp_path_factory.mktemp("ui") / "home")
+    home = tmp_path_factory.mktemp("ui") / "home"
     with serving(home, request.param, free_port()) as server:
         yield server
 

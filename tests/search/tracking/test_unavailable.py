@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import textwrap
-from collections.abc import Callable
+from contextlib import closing
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import pytest
 from forked import Forked
 from tracked import start
@@ -14,33 +18,70 @@ from waiting import PATIENCE_S
 
 from pipelines.errors import UnavailableError
 from search.home.settings import read_settings
-from search.tracking import runs
+from search.tracking.connection import make_database
 from search.tracking.runs import Runs
 from search.tracking.tracker import Tracker
 
 CUT_OFF = """
-    import os, signal, sys
+    import os, signal, sqlite3, sys
     from pathlib import Path
-    import sqlalchemy as sa
+    import mlflow
     from search.tracking.runs import Runs
     from search.home.settings import read_settings
 
-    @sa.event.listens_for(sa.engine.Engine, "after_cursor_execute")
-    def look(connection, cursor, statement, *rest):
+    def look(statement):
         if "CREATE TABLE logged_models" in statement:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def watched(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(look)
+        return connection
+
+    connect = sqlite3.connect
+    sqlite3.connect = sqlite3.dbapi2.connect = watched
+    mlflow.__version__ = sys.argv[2]
     Runs(read_settings(Path(sys.argv[1]), {}), "s", "", None)
 """
+VERSIONS = [mlflow.__version__, "0.0"]
+"""The installed MLflow, whose tables are written down, and one whose migrations run."""
 
 
-def test_a_process_killed_while_creating_mlflows_database_leaves_nothing_behind(
-    tmp_path: Path, migrate_mlflow: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "make_database", migrate_mlflow)
-    assert Forked(["-c", textwrap.dedent(CUT_OFF), tmp_path]).wait(PATIENCE_S) == -signal.SIGKILL
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_process_killed_while_creating_mlflows_database_leaves_nothing_behind(tmp_path: Path, version: str) -> None:
+    assert Forked(["-c", textwrap.dedent(CUT_OFF), tmp_path, version]).wait(PATIENCE_S) == -signal.SIGKILL
     later = Runs(read_settings(tmp_path, {}), "s", "", None)
     assert later.is_there(later.open(start("s", 0)))
+
+
+def content(file: Path) -> dict[str, set[tuple[Any, ...]]]:
+    """Tables, indexes and rows of a database, without the times of its rows.
+
+    Lines of a table are sorted: the migrations add some constraints in the order of a set.
+    """
+    with closing(sqlite3.connect(file)) as database:
+        made = database.execute("SELECT name, coalesce(sql, '') FROM sqlite_master").fetchall()
+        found = {"": {(name, *sorted(line.strip(" \t,") for line in sql.splitlines())) for name, sql in made}}
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})") if "time" not in row[1]]
+            found[table] = set(database.execute(f"SELECT {', '.join(columns)} FROM {table}"))
+    return found
+
+
+def test_the_tables_that_are_written_down_are_those_of_the_migrations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If they are not: ``python scripts/mlflow_tables.py``."""
+    address = f"sqlite:///{tmp_path}/mlflow.db"
+    make_database(address)
+    ours = content(tmp_path / "mlflow.db")
+    (tmp_path / "mlflow.db").unlink()
+    monkeypatch.setattr(mlflow, "__version__", VERSIONS[1])
+    make_database(address)
+    assert ours == content(tmp_path / "mlflow.db")
+    assert len(ours) > 60
+    tables = resources.files("search.tracking.connection").joinpath("mlflow.sql").read_text(encoding="utf-8")
+    assert tables.startswith(f"-- MLflow {VERSIONS[0]}\n"), "of the version that is installed"
 
 
 class TestUnavailable:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from finished import run_small
-from ready_home import prepare
 
 from search.finals.sealed_test import evaluate
 
@@ -32,7 +31,6 @@ def trained(home: Path) -> list[float | None]:
 
 def _result(folder: Path, keras_json: dict[str, object], backend: str | None) -> list[float | None]:
     """The same in a process with these settings."""
-    prepare(folder / "home")
     (folder / "keras.json").write_text(json.dumps(keras_json))
     folders = (Path(__file__).parent, Path(__file__).parents[2] / "support")
     paths = os.pathsep.join([*map(str, folders), *filter(None, sys.path)])

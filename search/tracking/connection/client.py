@@ -1,18 +1,16 @@
-"""Connects to MLflow, and creates its database in a new home."""
+"""MLflow's client, once its servers and databases have answered."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError, UnavailableError
-from search.home.addresses import is_http, is_sqlite, sqlite_address, sqlite_file
+from search.home.addresses import is_http, is_sqlite, sqlite_file
 from search.home.relocation import follow_home
 from search.home.settings import MIGRATING, Settings, make_private, prepare_home, prepare_sqlite
 from search.home.text import one_line, redact
@@ -71,7 +69,7 @@ def connect(settings: Settings) -> MlflowClient:
     from mlflow import MlflowClient
     from mlflow.tracking._tracking_service import utils
 
-    _silence_mlflow()
+    silence_mlflow()
     require_answer(settings)
     # MLflow keeps in memory where a run's artifacts lie by its id alone, and a copied home has runs of the same ids.
     utils._artifact_repos_cache.clear()
@@ -83,26 +81,6 @@ def connect(settings: Settings) -> MlflowClient:
             return MlflowClient(settings.tracking_uri, settings.registry_uri)
     except sa.exc.SQLAlchemyError as error:
         raise UnavailableError(f"MLflow at {redact(settings.tracking_uri)}: {one_line(error)}") from error
-
-
-def make_database(address: str) -> None:
-    """Creates MLflow's SQLite file where there is none, completely or not at all.
-
-    MLflow runs some fifty migrations. A process killed between two of them would leave a file that no process can use.
-    """
-    path = sqlite_file(address)
-    if not path or path.exists() or not path.parent.is_dir():  # opening the file reports a missing folder
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    _silence_mlflow()  # after the import, which sets the level of its messages
-    with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
-        made = Path(folder, path.name)
-        made.touch(mode=0o600)
-        with MIGRATING:
-            SqlAlchemyStore(sqlite_address(made), (path.parent / "artifacts").as_uri()).engine.dispose()
-        with suppress(FileExistsError):  # another process was faster, and its file may have runs by now
-            path.hardlink_to(made)
 
 
 def require_answer(settings: Settings) -> None:
@@ -174,7 +152,7 @@ def _require_database(address: str) -> None:
         raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error
 
 
-def _silence_mlflow() -> None:
+def silence_mlflow() -> None:
     """Keeps MLflow from reporting its migrations on the terminal, and each error of a database with a traceback.
 
     The error itself is raised, and reported in one line.
