@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
@@ -173,12 +176,17 @@ class RecordedFile:
 def find_copies(home: Path) -> Copies:
     """Finds the model files and checkpoints of a home by their hashes; they are read at the first call.
 
-    Artifacts of deleted runs and of registered models are among them.
+    Artifacts of deleted runs and of registered models are among them. Those that cannot be read are left out: a search
+    may be moving or deleting its own.
     """
 
     @cache
     def copies() -> dict[str, Path]:
-        paths = [path for folder in ("artifacts", "spool") for path in (home / folder).rglob("*.h5")]
-        return {sha256(path.read_bytes()): path for path in paths}
+        found = {}
+        for folder, _, names in chain(os.walk(home / "artifacts"), os.walk(home / "spool")):
+            for path in (Path(folder, name) for name in names if name.endswith(".h5")):
+                with suppress(OSError):
+                    found[sha256(path.read_bytes())] = path
+        return found
 
     return copies

@@ -19,6 +19,7 @@ from search.tracking.history import read_history
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import status_of
 from search.tracking.spool import read_entry, write_entry
+from search.training.continuation import SPEC_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -110,7 +111,7 @@ def _runs(view: StudyView) -> Iterator[Finding]:
             delete = partial(view.client.delete_run, info.run_id)
             yield Finding("two runs of one trial", f"{subject}, run {info.run_id}", what, delete)
         elif info.status in ("RUNNING", "SCHEDULED"):
-            if record or _is_dead(view, run):
+            if record or (("study" in tags or SPEC_TAG in tags) and _is_dead(view, run)):  # not another program's
                 yield Finding("run left in training", subject, f"ends it as {status}", set_status)
         elif record and info.status != status:
             yield Finding("wrong status", subject, f"sets {status}, was {info.status}", set_status)

@@ -14,7 +14,7 @@ from pathlib import Path
 import optuna
 
 from pipelines.data.datasets import Dataset
-from pipelines.errors import NotFoundError, SpecError
+from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from pipelines.evaluation.predictor import Predictor
 from pipelines.training.history import sha256
 from search.finals.opening import exclusive_study
@@ -90,6 +90,11 @@ def ask_for_ensemble(name: str, home: Path | None) -> None:
         if verdict.get("model") != "refit-ensemble":
             context.study.set_user_attr(VERDICT, verdict | {"model": "ensemble"})
         make_ensemble(context, dataset)
+        if not recorded_ensemble(context.study):
+            raise UnavailableError(
+                f"study {name!r}: must have a model of every seed for an ensemble, but one of its refits failed:"
+                " promote it without --ensemble"
+            )
 
 
 def make_ensemble(context: StudyContext, dataset: Dataset) -> int:

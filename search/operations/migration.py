@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from search.home.addresses import is_http, is_postgresql
-from search.home.locks import study_lock
+from search.home.locks import is_any_held, study_lock
 from search.home.relocation import follow_home
 from search.home.settings import DATABASE_FILES, Settings, read_settings
 from search.home.text import one_line, redact
@@ -61,9 +61,14 @@ def migrate(*, home: Path | None = None) -> Migration:
     try:
         with ExitStack() as stack:
             source.locks.mkdir(exist_ok=True, mode=0o700)
+            is_busy = is_any_held(source, "*.lock")
             for name in study_names(source):
                 stack.enter_context(study_lock(source, name))
                 _require_finished(source, name)
+            if is_busy:
+                raise UnavailableError(
+                    f"home {source.home}: must be idle, but a training or a promotion runs in it: wait for it"
+                )
             open_storage(target)  # creates Optuna's tables by Optuna's own migrations
             connect(target).search_experiments(max_results=1)  # creates MLflow's
             copies = [_DatabaseCopy(stack, *pair) for pair in pairs]

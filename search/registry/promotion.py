@@ -141,6 +141,11 @@ def _require_names(model: str, alias: str) -> None:
         raise SpecError(problems)
 
 
+_PROMOTED = ("promoted", "model", "alias", "version")
+_DECIDED = ("reason", "p_value", "level", "alpha", "test", "smallest_difference", "champion_accuracy", "champion_value")
+"""What a gate's decision holds of the comparison with the version before."""
+
+
 class _Promotion:
     """One promotion; the caller holds the model's lock."""
 
@@ -267,6 +272,9 @@ class _Promotion:
         """Records the decision with the study, and of a refusal the promotion before it, and with the run."""
         before = self._study.user_attrs.get(GATE, {})
         last = before if before.get("promoted") else before.get("last_promoted")
-        own = {"alias": self._versions.alias, "last_promoted": None if promotion.promoted else last}
-        self._study.set_user_attr(GATE, asdict(promotion) | own | authorship())
-        self._versions.client.set_tag(self._winner.run_id, "gate", promotion.reason[:500])
+        decision = asdict(promotion) | {"alias": self._versions.alias} | authorship()
+        decision["last_promoted"] = None if promotion.promoted else last
+        if promotion.promoted and all(before.get(key) == decision[key] for key in _PROMOTED):
+            decision |= {key: before[key] for key in _DECIDED if key in before}  # what passed the gate then
+        self._study.set_user_attr(GATE, decision)
+        self._versions.client.set_tag(self._winner.run_id, "gate", decision["reason"][:500])

@@ -22,7 +22,7 @@ import optuna
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
 from pipelines.encoding.encoder import TableEncoder
-from pipelines.errors import DataError
+from pipelines.errors import DataError, UnavailableError
 from pipelines.evaluation.predictor import ModelRecord
 from pipelines.files.tables import LargeTable, open_table
 from pipelines.objectives import OBJECTIVES
@@ -51,8 +51,17 @@ def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[s
     """The tags of a winner's version: its origin and its accuracies.
 
     Those of the held-out test are left out if this very model was not evaluated.
+
+    Raises:
+        UnavailableError: The winner's run was deleted in MLflow.
     """
-    run_tags = client.get_run(winner.run_id).data.tags
+    run = client.get_run(winner.run_id)
+    if run.info.lifecycle_stage != "active":
+        raise UnavailableError(
+            f"{winner.run_name}: its run must be in MLflow, but was deleted there: mlp-search doctor --repair restores"
+            " it"
+        )
+    run_tags = run.data.tags
     tags = {
         "study": study.study_name,
         "trial": str(winner.candidate.trial),

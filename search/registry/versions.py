@@ -149,9 +149,11 @@ class Versions:
         current, history = self.aliases().get(self.alias), self.history()
         existing = {str(version.version) for version in self.all()}
         before = [version for version in (history[:-1] if current else history) if version in existing]
+        while before and before[-1] == current:  # it pointed at the same version twice in a row
+            before.pop()
         if not before:
             what = f"version {current} is the first" if current else "no version is there"
-            rest = "; there is none before" if len(history) < 2 else "; those before were deleted"
+            rest = "; there is none before" if len(set(history)) < 2 else "; those before were deleted"
             raise NotFoundError(f"model {self.name!r}: {what} that {self.alias} points at{rest}: promote a study")
         self.client.set_registered_model_alias(self.name, self.alias, before[-1])
         self.record_history(before)

@@ -60,15 +60,17 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
     with idle_study(name, home) as (settings, study, client):
         _require_free(settings, name, new)
         experiment = _experiment(client, name, new)
+        if experiment and experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
         # MLflow changes no tag of a deleted run, such as the first attempt of an interrupted trial.
         runs = run_ids_of(client, experiment.experiment_id, with_deleted=False) if experiment else []
-        if experiment and experiment.name != new:
-            client.rename_experiment(experiment.experiment_id, new)
         for run_id in runs:
             client.set_tag(run_id, "study", new)
         for version in versions_of(client, name):
             client.set_model_version_tag(version.name, version.version, "study", new)
-        # The last step: until then the study has its old name, and the next call continues.
+        if experiment and experiment.name != new:
+            client.rename_experiment(experiment.experiment_id, new)
+        # The last step: until then the study has its old name, and the next call continues, with any new name.
         spec = study.user_attrs[SPEC]
         rename(open_storage(settings).engine, name, new, {SPEC: spec | {"study": spec["study"] | {"name": new}}})
     return Renamed(new, name, len(runs))

@@ -55,7 +55,8 @@ class Comparison(HtmlResult):
 
     def _same(self) -> str:
         """The line about the properties that are the same for all and have a value; "" where there are none."""
-        known = {name: found[0] for name, found in self.values.items() if found[0] not in (None, "", False)}
+        firsts = {name: found[0] for name, found in self.values.items()}
+        known = {name: value for name, value in firsts.items() if value not in (None, "") and value is not False}
         differs = self.differs
         same = [f"{_label(name, self.objective)} {_shown(name, known[name])}" for name in known if name not in differs]
         return f"the same for all: {', '.join(same)}" if same else ""

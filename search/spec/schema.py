@@ -168,9 +168,11 @@ class _Check:
 
 
 def _plain(value: object) -> object:
-    """A path or a number of NumPy, which code may give, as a file holds it."""
+    """A path, a tuple or a number of NumPy, which code may give, as a file holds it."""
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, tuple):
+        return list(value)
     return value.item() if isinstance(value, Number) and hasattr(value, "item") else value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines.config import DataConfig
 from pipelines.data.targets.labels import are_classes
 from pipelines.errors import DataError
-from pipelines.files.columns import STRIPPED, read_texts
+from pipelines.files.columns import MOST, STRIPPED, read_texts
 from pipelines.files.kinds import holds_text
 from pipelines.files.tables import MISSING
 from pipelines.files.text_forms import NUMBER_FORMATS, Series, are_marks
@@ -58,6 +58,7 @@ def _read_numbers(
         rule = str(error).partition(": correct these")[0]  # the rest is advice on features
         raise DataError(f"{config.source}, {rule}: {_HINT}") from error
     if text_format not in NUMBER_FORMATS:
+        _refuse_slips(values, config)
         return None
     if not is_regression and are_classes(numbers.dropna().to_numpy(), rows_of_a_class(config)):
         return None
@@ -65,6 +66,23 @@ def _read_numbers(
     if order != NUMBER_FORMATS and read_texts(values, name, NUMBER_FORMATS, numeric=True)[1] != text_format:
         formats[name] = text_format  # earlier versions read other numbers: the fingerprint must differ
     return numbers
+
+
+def _refuse_slips(values: Series, config: DataConfig) -> None:
+    """Refuses texts of which nearly all are numbers of a regression: a few slips must not make it a classification."""
+    import pandas as pd
+
+    texts = values.dropna().astype(str).str.strip()
+    texts = texts[~(texts.isin(MISSING) | are_marks(texts))]
+    numbers = pd.to_numeric(texts, errors="coerce")
+    others, rows = texts[numbers.isna()], rows_of_a_class(config)
+    few = 0 < len(others) <= (1 - MOST) * len(texts)
+    if few and config.task in (None, "auto") and not are_classes(numbers.dropna().to_numpy(), rows):
+        shown = ", ".join(map(repr, others.unique()[:3]))
+        raise DataError(
+            f"{config.source}, column {values.name!r}: must hold numbers, as {len(numbers) - len(others):,} of"
+            f" {len(numbers):,} values do, got {shown} ({len(others):,} rows): {_HINT}"
+        )
 
 
 def _read_labels(values: Series, formats: dict[str, str], notes: list[str]) -> Series:

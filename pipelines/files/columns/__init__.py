@@ -5,6 +5,7 @@ from pipelines.files.columns.reading import (
     FEW_CATEGORIES,
     IGNORED,
     MAX_CATEGORIES,
+    MOST,
     STRIPPED,
     TEXT,
     is_category,

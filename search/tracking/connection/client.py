@@ -67,6 +67,7 @@ def connect(settings: Settings) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     import sqlalchemy as sa
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
     from mlflow.tracking._tracking_service import utils
 
     silence_mlflow()
@@ -79,7 +80,7 @@ def connect(settings: Settings) -> MlflowClient:
     try:
         with MIGRATING, creating_tables(settings.tracking_uri):
             return MlflowClient(settings.tracking_uri, settings.registry_uri)
-    except sa.exc.SQLAlchemyError as error:
+    except (sa.exc.SQLAlchemyError, MlflowException) as error:
         raise UnavailableError(f"MLflow at {redact(settings.tracking_uri)}: {one_line(error)}") from error
 
 

@@ -70,6 +70,16 @@ def test_a_refused_target_of_units_or_dates_says_what_was_seen(tmp_path: Path, t
     assert advice in refusal(target, tmp_path / "own.csv")
 
 
+def test_a_few_slips_among_numbers_do_not_make_a_classification(tmp_path: Path):
+    ages: list[object] = (18 + RNG.integers(0, 48, 2000)).tolist()
+    ages[100::600] = ["n/k"] * len(ages[100::600])
+    path = tmp_path / "own.csv"
+    pd.DataFrame({"x": RNG.normal(size=2000), "target": ages}).to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"must hold numbers, as 1,996 of 2,000 values do, got 'n/k' \(4 rows\)"):
+        loading.load(DataConfig(str(path)))
+    assert loading.load(DataConfig(str(path), task="classification")).n_outputs == 49
+
+
 def test_dates_of_a_parquet_file_say_how_to_predict_them(tmp_path: Path):
     assert "convert them to numbers, such as days" in refusal(DAYS, tmp_path / "own.parquet")
     durations = pd.to_timedelta(np.arange(N_ROWS), unit="s")

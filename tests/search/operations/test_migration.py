@@ -136,6 +136,14 @@ class TestRefusals:
         assert (answer.code, target.rows()) == (1, 0)
         assert "being searched" in answer.err
 
+    @pytest.mark.parametrize("name", ["train-digits", "model-digits"])
+    def test_a_training_or_a_promotion(self, home: Settings, target: Target, name: str) -> None:
+        with (home.locks / f"{name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            answer = target.migrate(home)
+        assert (answer.code, target.rows()) == (1, 0)
+        assert "a training or a promotion runs in it" in answer.err
+
     @pytest.mark.parametrize(
         ("variable", "value", "said"),
         [

@@ -43,6 +43,16 @@ def test_a_version_that_was_champion_twice_is_in_the_history_twice(contenders: P
         rollback(model, home=contenders)
 
 
+def test_a_rollback_passes_over_the_version_that_the_alias_is_at(contenders: Path, model: str):
+    """It was promoted again after the version in between was deleted."""
+    for study in ("weak", "middle"):
+        promote(study, model=model, home=contenders)
+    client_of(contenders).delete_model_version(model, "2")
+    promote("weak", model=model, home=contenders)
+    with pytest.raises(NotFoundError, match="version 1 is the first"):
+        rollback(model, home=contenders)
+
+
 def test_a_rollback_starts_from_where_the_alias_was_moved_by_hand(contenders: Path, model: str):
     for study in ("weak", "middle", "strong"):
         promote(study, model=model, home=contenders)

@@ -9,7 +9,7 @@ import pytest
 from command_line import call
 from registered import champion, client_of, versions
 
-from pipelines.errors import InputError, NotFoundError, SpecError
+from pipelines.errors import InputError, NotFoundError, SpecError, UnavailableError
 from pipelines.evaluation.predictions import Predictions
 from search.cli.commands.models import promotion_lines
 from search.home.settings import read_settings
@@ -94,6 +94,31 @@ def test_force_overrules_the_gate_and_is_recorded(contenders: Path, model: str):
     assert tags["gate.forced"] == "a demo"
     assert "not better" in tags["gate"]
     assert "a demo" in next(row.gate for row in models(home=contenders) if (row.model, row.version) == (model, 2))
+
+
+def test_a_second_call_keeps_the_decision_of_the_first(contenders: Path, model: str):
+    def recorded() -> dict[str, Any]:
+        return load_study(read_settings(contenders), "strong").user_attrs[GATE]
+
+    promote("weak", model=model, home=contenders)
+    promote("strong", model=model, home=contenders)
+    first = recorded()
+    assert first["p_value"] < 0.05
+    assert "already" in promote("strong", model=model, home=contenders).reason
+    assert {name: recorded()[name] for name in ("reason", "p_value", "level", "test")} == {
+        name: first[name] for name in ("reason", "p_value", "level", "test")
+    }
+
+
+def test_a_winner_whose_run_was_deleted_in_mlflow_is_refused_before_the_alias_moves(contenders: Path, model: str):
+    run_id = load_study(read_settings(contenders), "strong").user_attrs["seal"][0]["run_id"]
+    client_of(contenders).delete_run(run_id)
+    try:
+        with pytest.raises(UnavailableError, match="was deleted there: mlp-search doctor --repair restores it"):
+            promote("strong", model=model, home=contenders)
+        assert versions(contenders, model) == []
+    finally:
+        client_of(contenders).restore_run(run_id)
 
 
 def test_a_winner_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(tmp_path: Path, model: str):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import call
 from finished import small_spec
+from mlflow import MlflowClient
 
 import search
 from pipelines.errors import InputError, NotFoundError
@@ -40,6 +41,25 @@ def test_a_call_that_was_cut_off_is_completed(home: Path) -> None:
     client.rename_experiment(client.get_experiment_by_name("weak").experiment_id, "poor")  # and then the process died
     assert search.rename_study("weak", "poor", home=home).runs == 1
     assert call("doctor", "--home", home).code == 0
+
+
+def test_a_call_that_was_cut_off_is_completed_with_another_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_tag", cut)
+        with pytest.raises(KeyboardInterrupt):
+            search.rename_study("weak", "typo", home=home)
+    assert search.rename_study("weak", "right", home=home).runs == 1
+    assert call("doctor", "--home", home).code == 0
+
+
+def test_an_experiment_that_mlflow_has_deleted_is_restored(home: Path) -> None:
+    client = connect(read_settings(home))
+    client.delete_experiment(client.get_experiment_by_name("weak").experiment_id)
+    search.rename_study("weak", "right", home=home)
+    assert client.get_experiment_by_name("right").lifecycle_stage == "active"
 
 
 def test_a_run_that_mlflow_has_deleted_stays_as_it_is(home: Path) -> None:

@@ -21,6 +21,7 @@ MADE = Comparison(
         "value": tuple(0.9 + n / 1000 for n in range(12)),
         "width": (256,) * 11 + (512,),
         "depth": (2,) * 12,
+        "dropout": (0.0,) * 12,
         "duration_s": (None,) + (3.2,) * 11,
     },
     "val_accuracy",
@@ -32,7 +33,7 @@ def test_what_differs_comes_first_and_the_rest_beneath() -> None:
     assert shown[0].split() == ["trial", *map(str, range(12))]
     assert shown[2].split()[:3] == ["val_accuracy", "0.9000", "0.9010"]
     assert [line.split()[0] for line in shown[3:5]] == ["width", "time"]
-    assert shown[-1] == "the same for all: depth 2"
+    assert shown[-1] == "the same for all: depth 2, dropout 0"
 
 
 @pytest.mark.parametrize("width", [40, 80])

@@ -236,12 +236,13 @@ def test_learned_starts_lie_in_the_default_space(kind: str) -> None:
     assert [default_space().complete(start)[1] for start in STARTS[kind]] == [[]] * len(STARTS[kind])
 
 
-def test_code_may_give_paths_and_numbers_of_numpy(tmp_path):
+def test_code_may_give_paths_tuples_and_numbers_of_numpy(tmp_path):
     given = {
         "study": {"name": "s", "trials": np.int64(3), "timeout_s": np.float32(60)},
-        "data": {"source": tmp_path / "own.csv"},
+        "data": {"source": tmp_path / "own.csv", "target": "price\n(EUR)", "ignore": ("id", "a\u00a0b")},
         "space": {"width": [np.int32(8), 16], "dropout": {"low": np.float64(0), "high": np.float32(0.5)}},
     }
     spec = spec_from_dict(given)
     assert (spec.trials, spec.timeout_s, spec.data.source) == (3, 60.0, str(tmp_path / "own.csv"))
+    assert (spec.data.target, spec.data.ignore) == ("price\n(EUR)", ["id", "a\u00a0b"]), "headers may hold such names"
     assert spec_from_dict(json.loads(json.dumps(spec.to_json()))) == spec
