@@ -143,7 +143,7 @@ def _require_names(model: str, alias: str) -> None:
 
 _PROMOTED = ("promoted", "model", "alias", "version")
 _DECIDED = ("reason", "p_value", "level", "alpha", "test", "smallest_difference", "champion_accuracy", "champion_value")
-"""What a gate's decision holds of the comparison with the version before."""
+"""The keys of a decision that come from the comparison with the version before."""
 
 
 class _Promotion:
