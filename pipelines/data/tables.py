@@ -52,13 +52,12 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     values, frame = _labelled(read_target(frame.pop(target), config, order, formats, notes), frame, notes)
     task, labels = labels_of_column(values, config.task, f"{path}, column {target!r}", rows_of_a_class(config))
     notes += task_note(task, labels, f"column {target!r}", config.task)
-    zeros = [name for name in facts.get("zeros", ()) if name in frame.columns and name not in formats]
+    codes = {*frame.columns, *([target] if task != "regression" else [])} - {*formats}  # of which no value may merge
+    zeros = [name for name in facts.get("zeros", ()) if name in codes]
     if short := facts.get("short"):
         notes.append(_SHORT.format(len(short), short[0]))
-    notes += [
-        _ROUNDED.format(name) for name in facts.get("rounded", ()) if name in frame.columns and name not in formats
-    ]
-    notes += [_ZEROS.format(name) for name in zeros if frame[name].dtype.kind in "iuf"]
+    notes += [_ROUNDED.format(name) for name in facts.get("rounded", ()) if name in codes]
+    notes += [_ZEROS.format(name) for name in zeros if name == target or frame[name].dtype.kind in "iuf"]
     numeric = config.numeric or ()
     with placed(path):
         roles = _read_roles(frame, config, order)

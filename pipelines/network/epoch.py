@@ -1,7 +1,8 @@
 """One epoch as one compiled function: shuffled batches, forward, backward and update without a return to Python.
 
 Shapes are left open, so one traced function serves every width, batch size and learning rate of its depth: a worker
-traces a few functions instead of one per trial, and its memory does not grow with its trials.
+traces a few functions instead of one per trial, and its memory does not grow with its trials, but for the
+updates of large kernels (``steps.one_pass``).
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class RecordedFile:
     def _restore(self, copy: Path) -> None:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder, suppress(FileNotFoundError):  # the copy is gone: the next call says so
             path = Path(folder, self.name)
             path.write_bytes(copy.read_bytes())
             get_artifact_repository(self.folder_uri, self.client.tracking_uri).log_artifact(str(path))

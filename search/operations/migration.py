@@ -48,7 +48,8 @@ def migrate(*, home: Path | None = None) -> Migration:
     Raises:
         NotFoundError: The home has no databases of its own.
         SpecError: A target's address is missing or is not PostgreSQL's.
-        UnavailableError: A study is being searched, a target is not empty or cannot be used, or a row differs.
+        UnavailableError: A study is being searched, a training or a promotion runs, a target is not empty or cannot be
+            used, or a row differs.
     """
     target = read_settings(home)
     source = read_settings(target.home, {})  # the databases in the home, whatever the variables name

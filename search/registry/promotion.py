@@ -141,7 +141,6 @@ def _require_names(model: str, alias: str) -> None:
         raise SpecError(problems)
 
 
-_PROMOTED = ("promoted", "model", "alias", "version")
 _DECIDED = ("reason", "p_value", "level", "alpha", "test", "smallest_difference", "champion_accuracy", "champion_value")
 """The keys of a decision that come from the comparison with the version before."""
 
@@ -170,7 +169,7 @@ class _Promotion:
         if champion and version and champion.version == version.version:
             self._complete(champion.version)
             verdict = GateVerdict(True, f"{self._name} is {versions.alias} already")
-            return self._record(verdict, champion, champion.version)
+            return self._record(verdict, champion, champion.version, again=True)
         verdict = self._ask_gate(champion)
         if not verdict.passed:
             return self._record(verdict, champion, None)
@@ -239,8 +238,17 @@ class _Promotion:
         if tags.get(STATE) != COMPLETE:
             versions.tag(version, {STATE: COMPLETE})
 
-    def _record(self, verdict: GateVerdict, champion: ModelVersion | None, version: str | None) -> Promotion:
-        """Records the gate's decision with the study, for the report, and on the winner's run."""
+    def _record(
+        self, verdict: GateVerdict, champion: ModelVersion | None, version: str | None, *, again: bool = False
+    ) -> Promotion:
+        """Records the gate's decision with the study, for the report, and on the winner's run.
+
+        Args:
+            verdict: The gate's.
+            champion: The version before.
+            version: The one that the alias points at now; None after a refusal.
+            again: Whether the gate was not asked, since the alias pointed at it already.
+        """
         tags, metric = self._tags, self._winner.objective.metric
         test = reading_of(self._study, self._winner.model_sha256) if is_tested(tags) else None
         champion_tags = champion.tags if champion else {}
@@ -265,16 +273,16 @@ class _Promotion:
             test=verdict.test,
             baselines=test.get("baselines", {}) if test else {},
         )
-        self._keep(promotion)
+        self._keep(promotion, again=again)
         return promotion
 
-    def _keep(self, promotion: Promotion) -> None:
+    def _keep(self, promotion: Promotion, *, again: bool) -> None:
         """Records the decision with the study, and of a refusal the promotion before it, and with the run."""
         before = self._study.user_attrs.get(GATE, {})
         last = before if before.get("promoted") else before.get("last_promoted")
         decision = asdict(promotion) | {"alias": self._versions.alias} | authorship()
         decision["last_promoted"] = None if promotion.promoted else last
-        if promotion.promoted and all(before.get(key) == decision[key] for key in _PROMOTED):
-            decision |= {key: before[key] for key in _DECIDED if key in before}  # what passed the gate then
+        if again and last and all(last.get(key) == decision[key] for key in ("model", "alias", "version")):
+            decision |= {key: last[key] for key in _DECIDED if key in last}  # what passed the gate then
         self._study.set_user_attr(GATE, decision)
         self._versions.client.set_tag(self._winner.run_id, "gate", decision["reason"][:500])

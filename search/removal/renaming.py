@@ -66,11 +66,11 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
         runs = run_ids_of(client, experiment.experiment_id, with_deleted=False) if experiment else []
         for run_id in runs:
             client.set_tag(run_id, "study", new)
-        for version in versions_of(client, name):
+        for version in (*versions_of(client, name), *versions_of(client, new)):
             client.set_model_version_tag(version.name, version.version, "study", new)
         if experiment and experiment.name != new:
             client.rename_experiment(experiment.experiment_id, new)
-        # The last step: until then the study has its old name, and the next call continues, with any new name.
+        # The last step: until then the study has its old name, and the next call continues.
         spec = study.user_attrs[SPEC]
         rename(open_storage(settings).engine, name, new, {SPEC: spec | {"study": spec["study"] | {"name": new}}})
     return Renamed(new, name, len(runs))

@@ -8,7 +8,7 @@ from pipelines.errors import DataError
 from pipelines.files.columns import MOST, STRIPPED, read_texts
 from pipelines.files.kinds import holds_text
 from pipelines.files.tables import MISSING
-from pipelines.files.text_forms import NUMBER_FORMATS, Series, are_marks
+from pipelines.files.text_forms import NUMBER_FORMATS, Series, are_marks, parse
 
 _CLASSES = "column {!r}: the texts {} ({} rows) are labels, not missing; leave a field empty where a label is missing"
 _BLANKS = "column {!r}: blanks around labels are removed"
@@ -74,7 +74,8 @@ def _refuse_slips(values: Series, config: DataConfig) -> None:
 
     texts = values.dropna().astype(str).str.strip()
     texts = texts[~(texts.isin(MISSING) | are_marks(texts))]
-    numbers = pd.to_numeric(texts, errors="coerce")
+    readings = [pd.to_numeric(texts, errors="coerce"), *(parse(texts, form) for form in NUMBER_FORMATS)]
+    numbers = max(readings, key=lambda reading: reading.notna().sum())
     others, rows = texts[numbers.isna()], rows_of_a_class(config)
     few = 0 < len(others) <= (1 - MOST) * len(texts)
     if few and config.task in (None, "auto") and not are_classes(numbers.dropna().to_numpy(), rows):

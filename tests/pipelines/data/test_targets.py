@@ -70,14 +70,25 @@ def test_a_refused_target_of_units_or_dates_says_what_was_seen(tmp_path: Path, t
     assert advice in refusal(target, tmp_path / "own.csv")
 
 
-def test_a_few_slips_among_numbers_do_not_make_a_classification(tmp_path: Path):
-    ages: list[object] = (18 + RNG.integers(0, 48, 2000)).tolist()
+@pytest.mark.parametrize("form", ["{}", "{},5", "€ {}"])
+def test_a_few_slips_among_numbers_do_not_make_a_classification(tmp_path: Path, form: str):
+    ages = [form.format(age) for age in 18 + RNG.integers(0, 48, 2000)]
     ages[100::600] = ["n/k"] * len(ages[100::600])
     path = tmp_path / "own.csv"
-    pd.DataFrame({"x": RNG.normal(size=2000), "target": ages}).to_csv(path, index=False)
+    pd.DataFrame({"x": RNG.normal(size=2000), "target": ages}).to_csv(path, index=False, sep=";")
     with pytest.raises(DataError, match=r"must hold numbers, as 1,996 of 2,000 values do, got 'n/k' \(4 rows\)"):
         loading.load(DataConfig(str(path)))
     assert loading.load(DataConfig(str(path), task="classification")).n_outputs == 49
+
+
+def test_codes_that_lose_their_leading_zeros_are_named(tmp_path: Path):
+    codes, path = [f"{1 + row % 3:02d}" for row in range(N_ROWS)], tmp_path / "own.csv"
+    pd.DataFrame({"x": X, "target": codes}).to_csv(path, index=False)
+    line = "column 'target': texts with leading zeros are read as numbers"
+    assert any(line in note for note in loading.load(DataConfig(str(path))).notes)
+    kept = loading.load(DataConfig(str(path), text_columns=["target"]))
+    assert not any(line in note for note in kept.notes)
+    assert list(kept.class_names) == ["01", "02", "03"]
 
 
 def test_dates_of_a_parquet_file_say_how_to_predict_them(tmp_path: Path):

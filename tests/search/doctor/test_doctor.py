@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from reports import METRICS
 from ward import Ward, doctor, plant
 
+from search.doctor.content import find_copies
 from search.home.settings import Settings, prepare_home, read_settings, study_slug
 from search.registry.versions import COMPLETE, STATE
 
@@ -212,3 +213,11 @@ def test_a_trial_that_diverged_at_once_lacks_no_model(own_home: Settings) -> Non
     builder.trial("COMPLETE", entry, builder.track(entry, outcome))
     answer = doctor(own_home)
     assert (answer.code, answer.err) == (0, "")
+
+
+def test_copies_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    """A running search moves and deletes its own files."""
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "gone.h5").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "artifacts" / "model.h5").write_bytes(b"model")
+    assert list(find_copies(tmp_path)().values()) == [tmp_path / "artifacts" / "model.h5"]

@@ -105,9 +105,12 @@ def test_a_second_call_keeps_the_decision_of_the_first(contenders: Path, model: 
     first = recorded()
     assert first["p_value"] < 0.05
     assert "already" in promote("strong", model=model, home=contenders).reason
-    assert {name: recorded()[name] for name in ("reason", "p_value", "level", "test")} == {
-        name: first[name] for name in ("reason", "p_value", "level", "test")
-    }
+    names = ("reason", "p_value", "level", "test")
+    assert [recorded()[name] for name in names] == [first[name] for name in names]
+    promote("weak", model=model, force="smaller", home=contenders)
+    promote("strong", model=model, force="it is better", home=contenders)
+    assert "it is better" in recorded()["reason"] or recorded()["p_value"] < 0.05, "a decision of its own"
+    assert load_study(read_settings(contenders), "weak").user_attrs[GATE]["reason"].startswith("forced (smaller)")
 
 
 def test_a_winner_whose_run_was_deleted_in_mlflow_is_refused_before_the_alias_moves(contenders: Path, model: str):

@@ -18,7 +18,7 @@ from waiting import PATIENCE_S
 
 from pipelines.errors import UnavailableError
 from search.home.settings import read_settings
-from search.tracking.connection import make_database
+from search.tracking.connection import connect, make_database
 from search.tracking.runs import Runs
 from search.tracking.tracker import Tracker
 
@@ -85,6 +85,13 @@ def test_the_tables_that_are_written_down_are_those_of_the_migrations(
 
 
 class TestUnavailable:
+    def test_tables_of_another_mlflow(self, tmp_path: Path) -> None:
+        make_database(f"sqlite:///{tmp_path}/mlflow.db")
+        with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database, database:
+            database.execute("UPDATE alembic_version SET version_num = 'later'")
+        with pytest.raises(UnavailableError, match=r"^MLflow at sqlite:.*out-of-date database schema"):
+            connect(read_settings(tmp_path, {}))
+
     def test_a_failed_connection_is_raised_in_the_waiting_thread(self, tmp_path: Path) -> None:
         settings = read_settings(tmp_path, {"MLFLOW_TRACKING_URI": "http://me:s3cret@127.0.0.1:1"})
         tracker = Tracker(lambda: Runs(settings, "s", "", None), lambda line: None)
