@@ -31,6 +31,7 @@ def trained(home: Path) -> list[float | None]:
 
 def _result(folder: Path, keras_json: dict[str, object], backend: str | None) -> list[float | None]:
     """The same in a process with these settings."""
+    folder.mkdir()
     (folder / "keras.json").write_text(json.dumps(keras_json))
     folders = (Path(__file__).parent, Path(__file__).parents[2] / "support")
     paths = os.pathsep.join([*map(str, folders), *filter(None, sys.path)])
