@@ -10,13 +10,13 @@ from pipelines.errors import SpecError, UnavailableError
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.home.text import printable
-from search.model_files import versions_of
 from search.optimization.studies import require_own_experiment, study_names
 from search.removal.access import idle_study, run_ids_of
 from search.spec.rules import NAME_RULE, is_name
 from search.storage.attributes import SPEC
 from search.storage.database import open_storage
 from search.storage.transactions import rename
+from search.tracking.history import all_pages
 from search.tracking.spool import has_spooled
 
 if TYPE_CHECKING:
@@ -66,8 +66,10 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
         runs = run_ids_of(client, experiment.experiment_id, with_deleted=False) if experiment else []
         for run_id in runs:
             client.set_tag(run_id, "study", new)
-        for version in (*versions_of(client, name), *versions_of(client, new)):
-            client.set_model_version_tag(version.name, version.version, "study", new)
+        for version in all_pages(client.search_model_versions):
+            # A call that was cut off may have given it another name already.
+            if version.run_id in runs or version.tags.get("study") == name:
+                client.set_model_version_tag(version.name, version.version, "study", new)
         if experiment and experiment.name != new:
             client.rename_experiment(experiment.experiment_id, new)
         # The last step: until then the study has its old name, and the next call continues.

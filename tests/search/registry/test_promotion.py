@@ -107,10 +107,9 @@ def test_a_second_call_keeps_the_decision_of_the_first(contenders: Path, model: 
     assert "already" in promote("strong", model=model, home=contenders).reason
     names = ("reason", "p_value", "level", "test")
     assert [recorded()[name] for name in names] == [first[name] for name in names]
-    promote("weak", model=model, force="smaller", home=contenders)
-    promote("strong", model=model, force="it is better", home=contenders)
-    assert "it is better" in recorded()["reason"] or recorded()["p_value"] < 0.05, "a decision of its own"
-    assert load_study(read_settings(contenders), "weak").user_attrs[GATE]["reason"].startswith("forced (smaller)")
+    for _ in range(2):  # the version that it had at first has a decision of its own now
+        promote("weak", model=model, force="smaller", home=contenders)
+        assert load_study(read_settings(contenders), "weak").user_attrs[GATE]["reason"].startswith("forced (smaller)")
 
 
 def test_a_winner_whose_run_was_deleted_in_mlflow_is_refused_before_the_alias_moves(contenders: Path, model: str):

@@ -58,7 +58,7 @@ def test_a_call_that_was_cut_off_is_completed_with_another_name(home: Path, monk
 def test_versions_follow_a_name_that_a_cut_off_call_gave_them(home: Path) -> None:
     assert call("promote", "weak", "--home", home).code == 0
     client = connect(read_settings(home))
-    client.set_model_version_tag("weak", "1", "study", "right")  # and then the process died
+    client.set_model_version_tag("weak", "1", "study", "typo")  # and then the process died
     search.rename_study("weak", "right", home=home)
     assert client.get_model_version("weak", "1").tags["study"] == "right"
 
