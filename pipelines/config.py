@@ -11,6 +11,7 @@ from pipelines.objectives import Loss, Task
 
 Scaling = Literal["auto", "minmax", "standard", "robust", "quantile", "none"]
 Duplicates = Literal["keep", "group"]
+GroupDraw = Literal["random", "largest_first"]
 Schedule = Literal["constant", "cosine", "onecycle"]
 ClassWeight = Literal["none", "balanced"]
 Activation = Literal["relu", "gelu", "silu", "tanh", "selu"]
@@ -57,6 +58,8 @@ class DataConfig:
         target_transform: Of the target of a regression, before it is standardized; None means ``none``.
         folds: Number of folds of all rows but the test rows, for cross-validation; 1 means one split. None leaves it to
             a rule when a study is created, and means one split otherwise.
+        group_draw: How the groups of validation and test rows are drawn: None means ``random``; ``largest_first`` is
+            the draw of studies of earlier versions.
     """
 
     source: str
@@ -76,6 +79,7 @@ class DataConfig:
     task: Task | Literal["auto"] | None = None
     target_transform: Transform | None = None
     folds: int | None = None
+    group_draw: GroupDraw | None = None
 
 
 @dataclass(frozen=True, slots=True)

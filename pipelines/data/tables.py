@@ -14,7 +14,7 @@ from pipelines.data.targets.columns import read_target, rows_of_a_class
 from pipelines.errors import DataError, collect, placed
 from pipelines.files.archives import Array
 from pipelines.files.columns import FILE_ROWS, IGNORED, TEXT, merged, read_texts, reread, to_numbers
-from pipelines.files.kinds import holds_text, kind_of, why_no_features
+from pipelines.files.kinds import DATES, holds_text, kind_of, why_no_features
 from pipelines.files.roles import LEFT_OUT, ROLES, Roles, read_roles
 from pipelines.files.sources import nearest, suffix_of
 from pipelines.files.tables import LargeTable, Table, open_table
@@ -30,6 +30,7 @@ _ROUNDED = (
 )
 _SHORT = "rows with fewer fields than there are names: {:,}, the first is row {}; what they lack counts as missing"
 _UNLABELLED = "column {!r}: {:,} of {:,} rows hold no label and are left out"
+_DATES = "column {!r}: data.numeric is not used, because its values are dates; convert them to numbers"
 _LISTS = ("text_columns", "numeric", "ignore")
 
 
@@ -156,6 +157,8 @@ def _read_column(frame: Table, name: str, formats: dict[str, str], order: tuple[
         values = _replace(frame, name, read, partial(reread, text_format=text_format))
         formats |= {name: text_format} if text_format else {}
         kind = kind_of(values)
+    elif numeric and kind in DATES:
+        return _DATES.format(name)
     if kind in {"integer", "decimal"}:
         note = merged(values, name)
     if kind in {"integer", "decimal", "floating", "mixed-integer-float", "timedelta"}:

@@ -6,8 +6,9 @@ import hashlib
 import os
 import re
 import sqlite3
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,29 @@ def prepare_sqlite(address: str) -> None:
             path.touch(mode=0o600)
         with closing(sqlite3.connect(path, timeout=60)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
+
+
+def make_whole(path: Path, fill: Callable[[Path], None]) -> None:
+    """Creates a SQLite file with all its tables or not at all; of several processes at once the first one does.
+
+    A process killed before its last table would leave a file that no process can use.
+
+    Args:
+        path: Of the file; one that exists stays.
+        fill: Creates the tables in an empty file that is private to the user.
+    """
+    if path.exists() or not os.access(path.parent, os.W_OK):  # opening the file reports what is wrong with the folder
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{path.stem}-db-", dir=path.parent) as folder:
+        made = Path(folder, path.name)
+        made.touch(mode=0o600)
+        fill(made)
+        try:
+            path.hardlink_to(made)
+        except FileExistsError:  # another process was faster, and its file may have rows by now
+            pass
+        except OSError:  # a file system without hard links
+            made.rename(path)
 
 
 def study_slug(study: str) -> str:

@@ -151,6 +151,7 @@ TABLES: dict[str, dict[str, Rule]] = {
         "task": one_of(("auto", *get_args(Task))),
         "target_transform": one_of(get_args(config.Transform)),
         "folds": whole_number(1, config.MAX_FOLDS),
+        "group_draw": one_of(get_args(config.GroupDraw)),
     },
     "space": {"preset": one_of(tuple(PRESETS))} | VALUES,
     "search": {

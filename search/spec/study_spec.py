@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pipelines.config import FEW_ROWS, AskedPrecision, DataConfig, Hyperparameters
 from pipelines.errors import SpecError
-from pipelines.files.sources import is_table, scaling_of
+from pipelines.files.sources import SOURCES, is_table, scaling_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, TASK_DIMENSIONS, Task
 from search.spec.defaults import STARTS
 from search.spec.dimensions import Dimension, Range, nearest
@@ -237,5 +237,18 @@ def fitting_objective(
 
 
 def settled(data: DataConfig, task: Task) -> DataConfig:
-    """The data with what its defaults are for this source: its task and its scaling, as a study records them."""
-    return replace(data, task=task, scaling=scaling_of(data))
+    """The data with what its defaults are for this source, as a study records them."""
+    draw = data.group_draw or ("random" if _may_have_groups(data) else None)
+    return replace(data, task=task, scaling=scaling_of(data), group_draw=draw)
+
+
+def drawn_as_then(data: DataConfig) -> DataConfig:
+    """The data of a study or a training that was recorded; earlier versions drew groups in another way."""
+    draw = data.group_draw or ("largest_first" if _may_have_groups(data) else None)
+    return replace(data, group_draw=draw)
+
+
+def _may_have_groups(data: DataConfig) -> bool:
+    """Whether rows may be split by group; a ``.npz`` file may have groups that nothing names."""
+    is_archive = data.source not in SOURCES and not is_table(data.source)
+    return data.group is not None or data.duplicates == "group" or is_archive

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 import optuna
 import sqlalchemy as sa
 
 from pipelines.errors import UnavailableError
-from search.home.addresses import is_postgresql
-from search.home.settings import MIGRATING, Settings, make_private, prepare_sqlite
+from search.home.addresses import is_postgresql, sqlite_address, sqlite_file
+from search.home.settings import MIGRATING, Settings, make_private, make_whole, prepare_sqlite
 from search.home.text import one_line, redact
 from search.storage.retries import RetryingStorage
 from search.storage.transactions import DIALECTS
@@ -41,7 +42,7 @@ def open_storage(settings: Settings) -> optuna.storages.RDBStorage:
             raise ValueError(f"must be SQLite or PostgreSQL, got {kind}")
         with MIGRATING:
             return _shared(settings.optuna_storage) if settings.is_shared else _embedded(settings.optuna_storage)
-    except (sa.exc.SQLAlchemyError, sqlite3.Error, ImportError, ValueError, RuntimeError) as error:
+    except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError, ImportError, ValueError, RuntimeError) as error:
         driver = "its driver is not installed: pip install 'mlp-search[postgres]'"
         why = driver if isinstance(error, ImportError) else one_line(error)
         raise UnavailableError(f"Optuna's database {redact(settings.optuna_storage)}: {why}") from error
@@ -75,6 +76,8 @@ def reason(error: Exception) -> str:
 
 
 def _embedded(address: str) -> optuna.storages.RDBStorage:
+    if path := sqlite_file(address):
+        make_whole(path, _create_tables)
     prepare_sqlite(address)
     options = {"connect_args": {"timeout": 60}}
     storage = optuna.storages.RDBStorage(address, options, skip_compatibility_check=True)
@@ -85,6 +88,12 @@ def _embedded(address: str) -> optuna.storages.RDBStorage:
     sa.event.listen(storage.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=NORMAL"))
     storage.engine.dispose()
     return storage
+
+
+def _create_tables(file: Path) -> None:
+    storage = optuna.storages.RDBStorage(sqlite_address(file))
+    _CHECKED.add(storage.get_current_version())
+    storage.engine.dispose()
 
 
 @cache

@@ -11,7 +11,7 @@ from pipelines.config import UNNAMED, AskedPrecision, DataConfig, Hyperparameter
 from pipelines.files.sources import stem_of
 from pipelines.objectives import DEFAULT_OBJECTIVES, Task
 from search.spec.reading import checked_source, spec_from_dict
-from search.spec.study_spec import NOTHING, fitting_objective, settled
+from search.spec.study_spec import NOTHING, drawn_as_then, fitting_objective, settled
 from search.tracking.run_names import TRAININGS
 
 
@@ -82,7 +82,8 @@ class TrainingSpec:
         if "groups" in document["data"]:  # the first name of the key
             document["data"]["group"] = document["data"].pop("groups")
         precision = document.get("precision", "float32")  # in which earlier versions trained
-        return cls(DataConfig(**document["data"]), hyperparameters, document["seed"], document["objective"], precision)
+        data = drawn_as_then(DataConfig(**document["data"]))
+        return cls(data, hyperparameters, document["seed"], document["objective"], precision)
 
 
 def default_training(source: str | Path, **options: object) -> TrainingSpec:

@@ -34,6 +34,9 @@ def fingerprint_of(source: Source, encoder: TableEncoder | None, config: DataCon
         special.append(["folds", shares.n_folds])
     if are_grouped_anew(source, config):
         special.append("copies")
+    is_grouped = source.roles.group is not None or config.duplicates == "group"
+    if is_grouped and config.group_draw != "largest_first":
+        special.append("groups at random")
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]

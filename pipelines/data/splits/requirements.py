@@ -62,7 +62,9 @@ def require_weights(source_weight: Array | None, numbers: Array, classes: Sequen
 def require_split_weights(weight: Array, numbers: Array, classes: Sequence[str], split: str) -> None:
     """``require_weights`` of one split: (n_rows,) weights and class numbers of its rows."""
     if len(weight) and not weight.any():
-        raise DataError(f"data.weight: {split} rows must have weights above 0, got 0 in all {len(weight)}")
+        raise DataError(
+            f"data.weight: {split} rows must have weights above 0, got 0 in all {len(weight)}: correct them"
+        )
     present: list[int] = np.unique(numbers).tolist() if classes else []
     lost = [repr(classes[number]) for number in present if not weight[numbers == number].any()]
     if lost:
@@ -73,7 +75,8 @@ def require_split_weights(weight: Array, numbers: Array, classes: Sequence[str],
 def require_two(classes: Sequence[str], place: str) -> None:
     """Raises an error where there is one class alone."""
     if len(classes) < 2:
-        raise DataError(f"{place}: must hold at least two classes, got {classes[0]!r} alone")
+        rule = "must hold at least two classes"
+        raise DataError(f"{place}: {rule}, got {classes[0]!r} alone: choose another target, or add rows")
 
 
 def require_rows(counts: Array, classes: Sequence[str], required: int, place: str) -> None:

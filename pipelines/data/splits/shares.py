@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipelines.config import DataConfig
+from pipelines.data.splits.grouped import hold_back_groups, hold_back_largest
 from pipelines.data.splits.requirements import (
     SPLITS,
     require_apart,
@@ -23,7 +23,6 @@ from pipelines.files.archives import Array
 from pipelines.files.roles import TEST, TRAINING, VALIDATION, Roles
 from pipelines.files.tables import LargeTable, Table
 
-_N_FOLDS = 20
 _N_BINS, _ROWS_PER_BIN = 10, 20
 _HASHED_ROWS = 1 << 20
 _ROOM = "choose a fraction nearer to 0.5, add rows, or merge classes"
@@ -124,7 +123,7 @@ def share_rows(
     n_rows = len(numbers) - (n_own_validation or 0)
     validation = None if n_own_validation is None else np.arange(n_rows, len(numbers))
     given = _Given(_small(np.arange(n_rows)), validation, None if with_test else np.empty(0, dtype=np.int64))
-    return _draw(given, _Cut(numbers, groups, config), classes, place)
+    return _draw(given, _Cut(numbers, groups, config, classes is not None), classes, place)
 
 
 def share_as_told(
@@ -136,7 +135,7 @@ def share_as_told(
     """
     training, validation, test = (_small(np.flatnonzero(roles.split == n)) for n in (TRAINING, VALIDATION, TEST))
     given = _Given(training, validation if len(validation) else None, test if len(test) else None)
-    shares = _draw(given, _Cut(numbers, roles.group, config), classes, place)
+    shares = _draw(given, _Cut(numbers, roles.group, config, classes is not None), classes, place)
     if roles.group is not None:
         require_apart(shares, roles.group)
     return shares
@@ -209,6 +208,7 @@ class _Cut:
     numbers: Array
     groups: Array | None
     config: DataConfig
+    has_classes: bool
     n_swapped: int = 0
 
     def in_two(self, rows: Array, name: str, required: int) -> tuple[Array, Array]:
@@ -238,17 +238,10 @@ class _Cut:
             self.n_swapped += 1
 
     def _cut_groups(self, rows: Array, fraction: float, groups: Array, required: int) -> tuple[Array, Array]:
-        """Keeps the rows of a group on one side; sizes and classes are as near to the fraction as groups allow.
-
-        At least ``required`` parts of the rows are kept, in each of which are groups.
-        """
-        from sklearn.model_selection import StratifiedGroupKFold
-
-        labels = self.numbers[rows]
-        n_folds = min(_N_FOLDS, len(np.unique(groups)), np.bincount(labels).max())
-        n_held_back = max(1, min(round(fraction * n_folds), n_folds - required))
-        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=self.config.split_seed)
-        with warnings.catch_warnings(action="ignore"):  # of classes with fewer rows than folds
-            folds = splitter.split(rows, labels, groups)
-            held_back = np.concatenate([fold for _, fold in folds][:n_held_back])
-        return np.delete(rows, held_back), rows[np.sort(held_back)]
+        """Keeps the rows of a group on one side; sizes and classes are as near to the fraction as groups allow."""
+        labels, seed = self.numbers[rows], self.config.split_seed
+        if self.config.group_draw == "largest_first":
+            held_back = hold_back_largest(labels, groups, fraction, seed, required)
+        else:
+            held_back = hold_back_groups(labels, groups, fraction, seed, required, every_class=self.has_classes)
+        return rows[~held_back], rows[held_back]

@@ -40,9 +40,10 @@ def require_regressable(values: Array, config: DataConfig, place: str) -> None:
         DataError: They are too few, all equal, or not positive where their logarithm is asked for.
     """
     if len(values) < _MIN_REGRESSION_ROWS:
-        raise DataError(f"{place}: a regression must have at least {_MIN_REGRESSION_ROWS} rows, got {len(values)}")
+        rule = f"a regression must have at least {_MIN_REGRESSION_ROWS} rows"
+        raise DataError(f"{place}: {rule}, got {len(values)}: add rows")
     if values.min() == values.max():
-        raise DataError(f"{place}: must hold different numbers, got {values[0]:g} in every row")
+        raise DataError(f"{place}: must hold different numbers, got {values[0]:g} in every row: choose another")
     require_positive(values, config, place)
 
 

@@ -66,7 +66,8 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
     with np.errstate(over="ignore"):
         wrong = present & ~np.isfinite(numbers.astype(np.float32))
     if wrong.any():
-        raise DataError(f"column {name!r}: must hold finite float32 numbers, got {found(values, wrong)}")
+        remedy = "correct them, or leave them empty"
+        raise DataError(f"column {name!r}: must hold finite float32 numbers, got {found(values, wrong)}: {remedy}")
     return numbers
 
 
@@ -98,7 +99,9 @@ def to_days(values: Series, name: str, text_format: str) -> Array:
             dates = dates.mask(is_date, parse(texts.where(is_date, None), "ISO8601"))
         wrong = (values.notna() & dates.isna() & ~texts.str.strip().str.casefold().isin(MISSING)).to_numpy()
         if wrong.any():
-            raise DataError(f"column {name!r}: must hold dates such as in training, got {found(values, wrong)}")
+            raise DataError(
+                f"column {name!r}: must hold dates such as in training, got {found(values, wrong)}: correct them"
+            )
         values = dates
     else:
         values = _plain_times(values)

@@ -19,6 +19,7 @@ from search.devices.precision import PrecisionRule
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
 from search.spec import StudySpec, spec_from_dict
+from search.spec.study_spec import drawn_as_then
 from search.storage import CachedStorage, StoredStudy, open_storage
 from search.storage.attributes import FINGERPRINT, PRECISION, SPEC
 
@@ -84,10 +85,10 @@ def _existing_storage(settings: Settings) -> RDBStorage | None:
 def recorded_spec(recorded: dict[str, Any]) -> StudySpec:
     """The study as it was recorded; what an earlier version did not record is what it did.
 
-    That is one split, and for a table without a scaling that of the first version.
+    That is one split, another draw of groups, and for a table without a scaling that of the first version.
     """
     spec = spec_from_dict(recorded, "recorded study")
-    spec = spec.with_folds(spec.data.folds or 1)
+    spec = replace(spec, data=drawn_as_then(spec.data)).with_folds(spec.data.folds or 1)
     if spec.data.scaling or not is_table(spec.data.source):
         return spec
     return replace(spec, data=replace(spec.data, scaling="minmax"))

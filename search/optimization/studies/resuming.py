@@ -25,7 +25,7 @@ from search.spec.space import SearchSpace
 from search.storage import storage_errors
 from search.storage.attributes import CHANGED_OVER, FINGERPRINT, SPEC, VIRTUAL_SLOTS
 
-_FILLED_IN = ("scaling", "folds", "task")
+_FILLED_IN = ("scaling", "folds", "task", "group_draw")
 """Keys of ``[data]`` that a study takes from its record where they are not given."""
 
 
@@ -78,7 +78,8 @@ def with_whole_budget(spec: StudySpec, attributes: Mapping[str, Any]) -> StudySp
 def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
     """The study as it was recorded, where it exists, in what is not given now.
 
-    That is the budget, the scaling, the folds, the objective, the task, and how many trials keep their model files.
+    That is the budget, the scaling, the folds, the draw of groups, the objective, the task, and how many trials keep
+    their model files.
 
     Raises:
         SpecError: Something else of ``[data]`` is not what it was.
@@ -88,7 +89,8 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
         return spec
     then = recorded_spec(recorded)
     _require_same_data(spec, then)
-    data = replace(spec.data, scaling=spec.data.scaling or then.data.scaling, folds=spec.data.folds or then.data.folds)
+    filled_in = {key: getattr(spec.data, key) or getattr(then.data, key) for key in ("scaling", "folds", "group_draw")}
+    data = replace(spec.data, **filled_in)
     spec = replace(spec, data=data, keep_models=spec.keep_models or then.keep_models)
     if spec.has_default_budget:
         spec = replace(spec, trials=then.trials, timeout_s=then.timeout_s)

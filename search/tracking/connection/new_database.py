@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
 from search.home.addresses import sqlite_address, sqlite_file
-from search.home.settings import MIGRATING
+from search.home.settings import MIGRATING, make_whole
 from search.tracking.connection.client import silence_mlflow
 
 
 def make_database(address: str) -> None:
-    """Creates MLflow's SQLite file where there is none, completely or not at all.
-
-    A process killed before its last table would leave a file that no process can use.
-    """
-    path = sqlite_file(address)
-    if not path or path.exists() or not path.parent.is_dir():  # opening the file reports a missing folder
-        return
-    with tempfile.TemporaryDirectory(prefix="mlflow-db-", dir=path.parent) as folder:
-        made = Path(folder, path.name)
-        made.touch(mode=0o600)
-        _create_tables(made, (path.parent / "artifacts").as_uri())
-        with suppress(FileExistsError):  # another process was faster, and its file may have runs by now
-            path.hardlink_to(made)
+    """Creates MLflow's SQLite file where there is none."""
+    if path := sqlite_file(address):
+        make_whole(path, lambda made: _create_tables(made, (path.parent / "artifacts").as_uri()))
 
 
 def _create_tables(file: Path, artifacts: str) -> None:

@@ -180,6 +180,14 @@ def test_numbers_beside_other_texts_are_categories_and_one_line_says_so(tmp_path
         load(table(ticket=TICKETS), tmp_path / "own.csv", numeric=["ticket"])
 
 
+def test_dates_that_are_declared_numbers_are_named(tmp_path: Path):
+    """A ``.csv`` holds texts, which are refused."""
+    days = pd.date_range("2020-01-01", periods=N_ROWS)
+    for values in (days, days.date):
+        notes = load(table(day=values), tmp_path / "own.parquet", numeric=["day"]).notes
+        assert "column 'day': data.numeric is not used, because its values are dates; convert them to numbers" in notes
+
+
 @pytest.mark.parametrize(("n_others", "is_refused"), [(12, True), (13, False)])
 def test_a_twentieth_of_other_texts_makes_numbers_texts(tmp_path: Path, n_others: int, is_refused: bool):
     prices = [f"call {row}" if row < n_others else str(price) for row, price in enumerate(PRICES)]

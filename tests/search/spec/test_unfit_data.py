@@ -13,6 +13,7 @@ from pipelines.data.datasets import Dataset, Split
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.errors import InputError, SpecError
 from search.spec.reading import spec_from_dict
+from search.spec.study_spec import drawn_as_then
 from search.training.configuration import default_training
 
 N = 60
@@ -222,4 +223,4 @@ def test_the_first_name_of_group_is_read(cases: Path):
     spec = spec_from_dict({"data": {"source": str(cases / "groups.csv"), "groups": "patient"}})
     assert spec.data.group == "patient"
     assert spec.to_json()["data"]["group"] == "patient"
-    assert loading.load(spec.data).fingerprint == "192d83a602381434"
+    assert loading.load(drawn_as_then(spec.data)).fingerprint == "192d83a602381434"

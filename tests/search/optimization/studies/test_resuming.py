@@ -10,7 +10,7 @@ import pytest
 from databases import ask, finish, opened
 from optuna.trial import TrialState
 
-from pipelines.config import DataConfig, Hyperparameters, Scaling
+from pipelines.config import DataConfig, GroupDraw, Hyperparameters, Scaling
 from pipelines.errors import NotFoundError, SpecError
 from search.home.settings import Settings, read_settings
 from search.optimization.studies import as_recorded, keep_recorded_defaults, load_study, resumed_spec
@@ -132,6 +132,20 @@ class TestResuming:
         opened(places, resumed)
         with pytest.raises(SpecError, match=r"but data\.folds changed: undo"):
             opened(places, as_recorded(places, spec.with_folds(3)))
+
+    @pytest.mark.parametrize("recorded", ["largest_first", "random", None])
+    def test_a_study_keeps_its_draw_of_groups(self, places: Settings, recorded: GroupDraw | None) -> None:
+        """Earlier versions, which recorded none, held back the largest groups first."""
+        spec = default_spec("iris.csv", target="species", group="garden", name=f"drawn-{recorded}")
+        settled = spec.for_task("classification")
+        assert settled.data.group_draw == "random"
+        opened(places, replace(settled, data=replace(settled.data, group_draw=recorded)))
+        resumed = as_recorded(places, spec)
+        assert resumed.data.group_draw == (recorded or "largest_first")
+        opened(places, resumed)
+        other: GroupDraw = "largest_first" if recorded == "random" else "random"
+        with pytest.raises(SpecError, match="but data changed: undo"):
+            opened(places, as_recorded(places, replace(spec, data=replace(spec.data, group_draw=other))))
 
     def test_other_data_is_named_before_what_the_study_chose_by_itself(self, places: Settings) -> None:
         spec = default_spec("iris.csv", target="species", name="other data")
