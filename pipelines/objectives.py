@@ -75,6 +75,8 @@ OBJECTIVES = {
 }
 DEFAULT_OBJECTIVES: dict[Task, str] = {"classification": "val_accuracy", "regression": "val_rmse"}
 """The objective of a study that names none."""
+RANK_OBJECTIVES = ("val_auc", "val_average_precision")
+"""Objectives that compare rows of a class with rows of other classes."""
 TASK_DIMENSIONS: dict[str, Task] = {
     "loss": "regression",
     "class_weight": "classification",

@@ -11,7 +11,7 @@ from pipelines.data.preprocessing import Preprocessing
 from pipelines.encoding.pieces import Pieces
 from pipelines.files.archives import Array
 from pipelines.files.roles import normalize
-from pipelines.objectives import Task
+from pipelines.objectives import RANK_OBJECTIVES, Task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +88,7 @@ class Dataset:
         return 0 if self.pieces is None else len(self.pieces)
 
     def unfit(self, shift: int) -> dict[str, str]:
-        """Returns hyperparameters that have no meaning for these rows, by name, each with the reason.
+        """Returns hyperparameters and objectives that have no meaning for these rows, by name, each with the reason.
 
         Args:
             shift: The most pixels by which a configuration moves rows.
@@ -99,9 +99,17 @@ class Dataset:
             found = dict.fromkeys(("shift", "flip"), reason)
         elif shift >= min(self.input_shape[:2]):
             found = {"shift": f"pictures of {shape} cannot move by {shift} pixels"}
-        if self.n_pieces:
-            return found
-        return found | {"embedding": "there is no numeric column of a table with enough rows and values"}
+        if not self.n_pieces:
+            found["embedding"] = "there is no numeric column of a table with enough rows and values"
+        if self.task == "classification" and len(np.unique(self._ranking_labels)) < 2:
+            found |= dict.fromkeys(RANK_OBJECTIVES, "the validation rows have one class alone")
+        return found
+
+    @property
+    def _ranking_labels(self) -> Array:
+        """The labels of the validation rows, those of weight 0 left out."""
+        y, weight = self.validation.y, self.validation.weight
+        return y if weight is None else y[weight > 0]
 
     @property
     def n_bytes(self) -> int:

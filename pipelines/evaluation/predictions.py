@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,6 +90,6 @@ class Predictions:
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 return cls(file["predicted"], file["truth"], file["trivial"], file.get("weight"), file.get("group"))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
             problem = " ".join(str(error).split())[:200]
             raise DataError(f"{place}: must be predictions as they were kept ({problem}): evaluate again") from error

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import SpecError
+from pipelines.errors import MlpSearchError, SpecError
 from search.automatic.rounds import Rounds
 from search.automatic.shares import (
     MIN_BUDGET,
@@ -49,11 +49,13 @@ class AutomaticResult:
         search: The search.
         finals: Its finalists; None where the search was interrupted, or nothing was left for them.
         changed_over: Why the search ended and its finals began, as a line.
+        error: What ended the finals before their verdict, such as another process that trains them; None if nothing.
     """
 
     search: StudyResult
     finals: FinalistsResult | None = None
     changed_over: str = ""
+    error: MlpSearchError | None = None
 
 
 def run_automatically(
@@ -69,8 +71,11 @@ def run_automatically(
     observer.note(reason)
     if rounds is None:
         return AutomaticResult(found, None, reason)
-    with _recorded_time(spec, settings):
-        finals = run_plan(spec.name, rounds, home=home, pool=pool, observer=observer)
+    try:
+        with _recorded_time(spec, settings):
+            finals = run_plan(spec.name, rounds, home=home, pool=pool, observer=observer)
+    except MlpSearchError as error:  # what was found is shown first
+        return AutomaticResult(found, None, reason, error)
     return AutomaticResult(found, finals, reason)
 
 
@@ -95,7 +100,12 @@ def _shared(spec: StudySpec, settings: Settings) -> tuple[StudySpec, StudySpec]:
         if study and spec.has_default_budget and not _is_part_of(spec, study):
             spec = with_whole_budget(spec, study.user_attrs)
         _require_enough(spec, study)
-        return spec, searching(spec, _earlier(spec, study) if study else NOTHING)
+        part = searching(spec, _earlier(spec, study) if study else NOTHING)
+        if study and part.timeout_s == 0:
+            used = f"the {study.user_attrs[FINALS_ELAPSED]:,.0f} s that the study's finalists took"
+            rule = f"must be above {used}, got {spec.timeout_s:,.10g}"
+            raise SpecError(f"study.timeout_s (--timeout): {rule}: raise it, or leave it out")
+        return spec, part
 
 
 def _is_part_of(spec: StudySpec, study: StoredStudy) -> bool:
@@ -144,7 +154,7 @@ def searching(spec: StudySpec, known: Mapping[str, Any] = NOTHING) -> StudySpec:
         done = known.get("trained", 0)
         trials = None if trials is None else done + n_search(max(0, trials - done - known.get("finals", 0)))
         timeout_s = None if timeout_s is None else TIME_SHARE * max(0.0, timeout_s - known.get(FINALS_ELAPSED, 0.0))
-    return replace(spec, trials=trials, timeout_s=timeout_s, budget="auto")
+    return replace(spec, trials=trials, timeout_s=timeout_s, budget="auto", has_default_trials=False)
 
 
 def _changed_over(

@@ -15,6 +15,7 @@ import typer
 from pipelines.config import UNNAMED, Activation, Embedding, Normalization, Shape
 from pipelines.errors import InputError
 from pipelines.objectives import Task
+from search.home.text import printable
 
 GroupedOptions: TypeAlias = Mapping[str, object]
 """Values by their key in the study file, of the options that were typed."""
@@ -105,7 +106,7 @@ def with_option_groups(
     def with_groups(**given: object) -> None:
         typed = [name for name, value in given.items() if value is not None and name != "source"]  # no option
         found = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
-        with _named_as_typed(typed):
+        with _named_as_typed(typed, str(given.get("study"))):
             command(**given, **{group: _typed(values) for group, values in found.items()})
 
     with_groups.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -123,8 +124,11 @@ def _parameter(name: str, made: object) -> inspect.Parameter:
 
 
 @contextmanager
-def _named_as_typed(typed: Sequence[str]) -> Iterator[None]:
-    """Names keys in errors by the options that were typed: ``data.time: ...`` becomes ``--time: ...``."""
+def _named_as_typed(typed: Sequence[str], study: str) -> Iterator[None]:
+    """Names keys in errors by the options that were typed: ``data.time: ...`` becomes ``--time: ...``.
+
+    Problems of the study file keep its keys.
+    """
     try:
         yield
     except InputError as error:
@@ -133,7 +137,9 @@ def _named_as_typed(typed: Sequence[str]) -> Iterator[None]:
         names = "|".join(typed)
         # Not in the middle of a path or of another name.
         key = re.compile(rf"(?<![\w./-])(?:data|search|space)\.({names})(?!\.?\w)|^({names})(?=:)")
-        raise type(error)(key.sub(_option, problem) for problem in error.problems) from error
+        of_file = printable(f"{study}, ")
+        named = (line if line.startswith(of_file) else key.sub(_option, line) for line in error.problems)
+        raise type(error)(named) from error
 
 
 def _option(key: re.Match[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
@@ -32,8 +33,9 @@ def _files(incomplete: str, *suffixes: str) -> list[tuple[str, str]]:
     entries: list[Path] = []
     with suppress(OSError, RuntimeError):  # no such user; a shell would show the traceback
         entries = sorted(Path(folder + slash or ".").expanduser().glob(escape(start) + "*"))
-    files = [entry.name for entry in entries if entry.suffix.lower() in suffixes and not entry.is_dir()]
-    folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
+    directories = {entry for entry in entries if os.path.isdir(entry)}  # noqa: PTH112  (Path.is_dir may raise)
+    files = [entry.name for entry in entries if entry.suffix.lower() in suffixes and entry not in directories]
+    folders = [f"{entry.name}/" for entry in entries if entry in directories]
     return [(folder + slash + name, "") for name in files + folders]
 
 
@@ -61,7 +63,8 @@ def own_studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
 
 def _studies_or_sources(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     names = [(name, "resume this study") for name in own_studies(ctx, incomplete) if name not in _SOURCES]
-    return _study_files(incomplete) + _sources(incomplete) + names
+    files = dict.fromkeys(_study_files(incomplete) + _sources(incomplete))  # both have the folders
+    return [*files, *names]
 
 
 def hyperparameter_values(incomplete: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -64,12 +65,17 @@ def split_entries(text: str) -> list[str]:
     return [entry.strip() for entry in text.split(",") if entry.strip()]
 
 
+def is_number(entry: str) -> bool:
+    """Whether an entry is a number in ASCII digits: ``isdigit`` takes others too, of which ``int`` refuses some."""
+    return re.fullmatch(r"[0-9]{1,9}", entry) is not None
+
+
 def named_by(entry: str, gpus: Sequence[Gpu]) -> list[Gpu]:
     """The GPUs that an entry names: by a number, or by a UUID or its beginning.
 
     An entry that names a GPU in MIG mode names all of its slices.
     """
-    if entry.isdigit():
+    if is_number(entry):
         return [gpu for gpu in gpus if gpu.index == int(entry)]
     named = [gpu for gpu in gpus if gpu.uuid.startswith(entry)]
     boards = [gpu.board for gpu in gpus if gpu.board.startswith(entry)]

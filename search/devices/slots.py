@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipelines.errors import SpecError, UnavailableError
 from pipelines.resources import count_cores
-from search.devices.gpus import Gpu, find_gpus, named_by, split_entries
+from search.devices.gpus import Gpu, find_gpus, is_number, named_by, split_entries
 from search.spec.study_spec import WorkerSettings
 
 CONTEXT_MB = 600
@@ -47,7 +47,7 @@ def find_slots(
             share them in turn.
         visible_devices: The user's ``CUDA_VISIBLE_DEVICES``: indexes or UUIDs; None where it is not set.
         trial_mb: Forecast of the GPU memory of the largest trial.
-        note: Called with a line about each GPU that is left out.
+        note: Called with a line about each GPU that is left out, and about a setting without effect.
 
     Raises:
         SpecError: There are no such GPUs, or a share of one would be too small.
@@ -55,6 +55,10 @@ def find_slots(
     """
     chosen = _choose(find_gpus(visible_devices), workers.gpus)
     if not chosen:
+        if workers.trials_per_gpu is not None:
+            given = f"workers.trials_per_gpu = {workers.trials_per_gpu!r}"
+            sets = "workers.slots (--workers) sets how many trials train at the same time"
+            note(f"no GPU is used, so {given} has no effect: {sets}")
         return [Slot(number, f"cpu:{number}") for number in range(workers.slots or count_cores())]
     usable = _with_memory(chosen, trial_mb, note)
     if workers.trials_per_gpu is None:
@@ -71,7 +75,7 @@ def _choose(gpus: list[Gpu], choice: int | str | None) -> list[Gpu]:
     if choice is None:
         return gpus
     usable = ", ".join(gpu.device for gpu in gpus) or "none"
-    if str(choice).isdigit():
+    if is_number(str(choice)):
         if int(choice) > len(gpus):
             raise SpecError(f"workers.gpus (--gpus): must be at most the GPUs that can be used, {usable}, got {choice}")
         return gpus[: int(choice)]

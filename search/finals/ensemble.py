@@ -87,14 +87,16 @@ def ask_for_ensemble(name: str, home: Path | None) -> None:
         if not verdict:
             raise NotFoundError(f"study {name!r}: must have finalists for an ensemble, got none: call finalists first")
         require_seeds(verdict["seeds"])
-        if verdict.get("model") != "refit-ensemble":
-            context.study.set_user_attr(VERDICT, verdict | {"model": "ensemble"})
         make_ensemble(context, dataset)
         if not recorded_ensemble(context.study):
-            raise UnavailableError(
-                f"study {name!r}: must have a model of every seed for an ensemble, but one of its refits failed:"
-                " promote it without --ensemble"
-            )
+            refits = f"refit-{verdict['winner']:04d}-"
+            runs = recorded_results(context.study).items()
+            failed = [run for run, result in runs if run.startswith(refits) and result.get("message")]
+            train = f"its refits are not all trained: train them with mlp-search finalists {name}"
+            why = "one of its refits failed: promote it without --ensemble" if failed else train
+            raise UnavailableError(f"study {name!r}: must have a model of every seed for an ensemble, but {why}")
+        if verdict.get("model") != "refit-ensemble":  # a model that was not made would stand for the study
+            context.study.set_user_attr(VERDICT, verdict | {"model": "ensemble"})
 
 
 def make_ensemble(context: StudyContext, dataset: Dataset) -> int:

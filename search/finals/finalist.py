@@ -27,7 +27,7 @@ class Candidate:
     """A configuration of the leaderboard.
 
     Attributes:
-        trial: The first trial that had it.
+        trial: The best trial that had it, of equal ones the first.
         hyperparameters: The configuration.
         value: That trial's objective.
         n_parameters: Trainable weights.
@@ -156,12 +156,14 @@ def candidates(study: optuna.Study, top: int) -> list[Candidate]:
         NotFoundError: No trial is complete.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    # Backwards: the first trial that had a configuration stands for it.
-    distinct = {effective(found.hyperparameters): found for found in map(candidate_of, reversed(complete))}
+    gain = objective_of(study.user_attrs).gain
+    own = [candidate_of(trial) for trial in complete if RESULT in trial.user_attrs]  # another program adds others
+    ranked = sorted(own, key=lambda c: (-gain(c.value), c.trial))
+    # Backwards: the best trial that had a configuration, or its equal in effect, stands for it.
+    distinct = {effective(found.hyperparameters): found for found in reversed(ranked)}
     if not distinct:
         raise NotFoundError(f"study {study.study_name!r}: must have a complete trial, got none: run it first")
-    gain = objective_of(study.user_attrs).gain
-    return sorted(distinct.values(), key=lambda c: (-gain(c.value), c.trial))[:top]
+    return list(distinct.values())[::-1][:top]
 
 
 def make_finalist(

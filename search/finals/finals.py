@@ -14,6 +14,7 @@ from search.finals.result import FinalistsResult, Model
 from search.finals.selection import EverySeed, Plan
 from search.finals.training import FinalistQueue, FinalsTrainer
 from search.home.settings import read_settings
+from search.optimization.run_records import forget_failures
 from search.optimization.studies import load_own_study
 from search.scheduling.progress import Observer
 from search.spec import StudySpec, override
@@ -22,6 +23,8 @@ from search.workers.start import prepare_pool
 
 _DEFAULT = 5
 """Configurations, and seeds of each, of a study's first finals."""
+_MOST = 1000
+"""Seeds."""
 
 
 def run_finalists(
@@ -63,6 +66,8 @@ def run_finalists(
     for option, value in (("--top", top), ("--seeds", seeds)):
         if value is not None and value < 1:
             raise SpecError(f"{option}: must be at least 1, got {value}")
+    if seeds is not None and seeds > _MOST:
+        raise SpecError(f"--seeds: must be at most {_MOST:,}, got {seeds}")
     before = load_own_study(read_settings(home), name).user_attrs.get(VERDICT, {})
     top, seeds = (given or before.get(key, _DEFAULT) for key, given in (("top", top), ("seeds", seeds)))
     if ensemble:
@@ -104,6 +109,7 @@ def run_plan(
     prepare_pool(pool)
     with exclusive_study(name, home, observer or Observer()) as (context, dataset):
         context = replace(context, spec=_with_workers(context.spec, workers or {}, pool))
+        forget_failures(context.study)
         queue = FinalistQueue(context, dataset, candidates(context.study, plan.sizes[0]), plan)
         return FinalsTrainer(context, dataset, queue, pool).run(model)
 

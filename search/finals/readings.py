@@ -132,6 +132,7 @@ def _occasion(test: Mapping[str, Any], objective: Objective) -> dict[str, str]:
     if "promised" in test:
         gap = objective.gain(test["promised"]) - objective.gain(test[f"test_{objective.metric}"])
         side = f"{value_text(abs(gap))} {'better' if gap > 0 else 'worse'} than on the test rows"
+        side = side if gap else "the same as on the test rows"
         facts["on the leaderboard"] = f"{objective.name} {value_text(test['promised'])}, {side}"
     at = f", this result on {test['at']}" if "at" in test else ""
     facts["test read"] = f"{times(test['seal_opened'])} for this study{at}"
@@ -154,8 +155,8 @@ def recorded_test(name: str, *, home: Path | None = None) -> dict[str, Any] | No
 
     Returns:
         What ``evaluate`` found last for today's winner, with ``at``, ``by``, ``run_name`` and ``seal_opened``; where
-        it was not tested, what it found last, with ``winner``, the run of today's winner. None where the test was not
-        read, or its last reading was cut off.
+        it was not tested, what it found last, with ``winner``, the run of today's winner. None where no reading was
+        completed.
 
     Raises:
         NotFoundError: There is no such study.
@@ -163,9 +164,9 @@ def recorded_test(name: str, *, home: Path | None = None) -> dict[str, Any] | No
     """
     study = load_own_study(read_settings(home), name)
     readings = study.user_attrs.get(SEAL, ())
-    if not readings or not _is_complete(readings[-1]):
+    found = latest_reading(study)
+    if found is None:
         return None
-    found = readings[-1]
     with suppress(UnavailableError):  # MLflow does not have the winner's run yet
         winner = find_winner(study)
         found = reading_of(study, winner.model_sha256) or {**found, "winner": winner.run_name}
@@ -204,11 +205,9 @@ def previous_readings(study: optuna.Study, *, again: bool) -> list[dict[str, Any
         RefusedError: The test was read before and is not to be read ``again``.
     """
     readings = list(study.user_attrs.get(SEAL, ()))
-    if not readings or not _is_complete(readings[-1]):
-        return readings[:-1]
-    if again:
-        return readings
-    last = readings[-1]
+    last = latest_reading(study)
+    if last is None or again:
+        return readings if readings and _is_complete(readings[-1]) else readings[:-1]
     raise RefusedError(
         f"study {study.study_name!r}: the held-out test may be read once; it was read {times(len(readings))},"
         f" last on {last['at']} for {last['run_name']} with {_result_of(last)}: a test that is"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from search.finals.readings import SealedResult, authorship, predict_rows, previ
 from search.finals.tested_models import READ, hash_of_tests, models_tested_on, number_of, record_test
 from search.finals.winner import Winner, fetch_model, find_winner
 from search.home.startup import prepare_inference
-from search.home.text import one_line
+from search.home.text import finite, one_line
 from search.optimization.baselines import baseline_scores
 from search.optimization.run_records import recorded_results
 from search.scheduling.progress import Observer
@@ -170,7 +171,7 @@ def _write_files(
     folder: Path, result: SealedResult, test: Split, found: Predictions, class_names: Sequence[str]
 ) -> None:
     document = asdict(result.evaluation) | result.record
-    (folder / FIGURES_FILE).write_text(json.dumps(document, indent=1))
+    (folder / FIGURES_FILE).write_text(json.dumps(finite(document), indent=1))
     (folder / PREDICTIONS_FILE).write_bytes(found.to_npz())
     if isinstance(result.evaluation, Evaluation):
         np.savez_compressed(folder / RIGHT_FILE, right=found.predicted.argmax(axis=1) == test.y)
@@ -247,5 +248,5 @@ def _read(client: MlflowClient, run_id: str, file: str, parse: Callable[[bytes],
     content = read_artifact(client, f"runs:/{run_id}/{FOLDER}/{file}", place)
     try:
         return parse(content)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
         raise UnavailableError(f"{place}: is damaged ({one_line(error)})") from error

@@ -197,10 +197,14 @@ def make_whole(path: Path, fill: Callable[[Path], None]) -> None:
         path: Of the file; one that exists stays.
         fill: Creates the tables in an empty file that is private to the user.
     """
-    if path.exists() or not os.access(path.parent, os.W_OK):  # opening the file reports what is wrong with the folder
+    if path.exists():
         return
-    with tempfile.TemporaryDirectory(prefix=f"{path.stem}-db-", dir=path.parent) as folder:
-        made = Path(folder, path.name)
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=f"{path.stem}-db-", dir=path.parent)
+    except OSError:  # opening the file reports what is wrong with the folder
+        return
+    with folder as name:
+        made = Path(name, path.name)
         made.touch(mode=0o600)
         fill(made)
         try:

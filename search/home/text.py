@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 import textwrap
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
 # Greedy, up to the last @ of the word: a password may contain an unescaped @.
@@ -119,3 +120,12 @@ def ordinal(number: int) -> str:
     """``1st``, ``2nd``, ``3rd``, ``4th``, ``11th`` and so on."""
     endings = {1: "st", 2: "nd", 3: "rd"}
     return f"{number}{'th' if number % 100 in (11, 12, 13) else endings.get(number % 10, 'th')}"
+
+
+def finite(document: object) -> object:
+    """A document for JSON, which has no infinite numbers and no NaN: they are null."""
+    if isinstance(document, Mapping):
+        return {key: finite(kept) for key, kept in document.items()}
+    if isinstance(document, list | tuple):
+        return [finite(kept) for kept in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document

@@ -39,4 +39,6 @@ def run_automatically(
         UnavailableError: See there.
     """
     found = automatic.run_automatically(spec, home=home, pool=pool, observer=observer)
+    if found.error:
+        raise found.error
     return AutomaticResult(with_charts(found.search, home), found.finals, found.changed_over)

@@ -27,6 +27,7 @@ from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.tracking.connection import make_database
 from search.tracking.experiment_view import study_link
+from search.tracking.run_names import TRAININGS
 
 START_S = 60.0
 _PAGE = 1000
@@ -50,7 +51,10 @@ class Server:
     log: IO[bytes]
 
     def studies(self) -> dict[str, str]:
-        """The addresses of the studies' runs by study name, the study that changed last first."""
+        """The addresses of the studies' runs by study name, the study that changed last first.
+
+        Where there is no study, those of the experiments of single trainings.
+        """
         query: dict[str, object] = {"max_results": _PAGE, "order_by": ["last_update_time DESC"]}
         links: dict[str, str] = {}
         while True:
@@ -59,7 +63,7 @@ class Server:
             links |= {name: study_link(self.url, number) for name, number in found.items() if number != _DEFAULT}
             query["page_token"] = answer.get("next_page_token")
             if not query["page_token"]:
-                return links
+                return {name: link for name, link in links.items() if not name.startswith(TRAININGS)} or links
 
     def wait(self) -> None:
         """Waits until the server ends, which it does only on an error.

@@ -44,7 +44,7 @@ def validation_scores(dataset: Dataset, class_weight: ClassWeight | None = None)
     """Scores the baselines on the validation rows; with folds returns the means over them."""
     if dataset.fold_of is None:
         return dict(baseline_scores(dataset, dataset.validation, class_weight))
-    folds = [dataset.of_fold(number) for number in range(dataset.n_folds)]
+    folds = map(dataset.of_fold, range(dataset.n_folds))  # one at a time: each has a copy of all rows
     scores = [baseline_scores(fold, fold.validation, class_weight) for fold in folds]
     names = [name for name in scores[0] if all(name in found for found in scores)]
     return {

@@ -6,19 +6,19 @@ escaped.
 
 from __future__ import annotations
 
+import io
 import json
-import math
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 
 from pipelines.errors import UnavailableError
-from search.home.text import counted, printable, value_text, wrapped
+from search.home.text import counted, finite, printable, value_text, wrapped
 from search.reporting.screen import console, is_json, is_quiet, print_all
 
 if TYPE_CHECKING:
@@ -88,6 +88,15 @@ def show(renderables: Iterable[RenderableType], document: object) -> None:
         print_all(console(), renderables)
 
 
+def escape_on_stdout() -> None:
+    """Lets stdout take every text: a character that its encoding lacks is written as an escape, as on stderr."""
+    out = sys.stdout
+    if not isinstance(out, io.TextIOWrapper) or out.encoding.lower() in ("utf-8", "utf8"):
+        return
+    if out.errors in ("strict", "surrogateescape"):  # Python's own; PYTHONIOENCODING may name another
+        out.reconfigure(errors="backslashreplace")
+
+
 def show_text(text: str) -> None:
     """Prints text on stdout unchanged."""
     with _required():
@@ -113,15 +122,7 @@ def _required() -> Iterator[None]:
 
 def as_json(document: object) -> str:
     """A document as one line of JSON, which has no infinite numbers and no NaN: they are null."""
-
-    def plain(value: object) -> object:
-        if isinstance(value, Mapping):
-            return {key: plain(kept) for key, kept in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(kept) for kept in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(plain(document), allow_nan=False)
+    return json.dumps(finite(document), allow_nan=False)
 
 
 def fields(record: object, *names: str) -> dict[str, object]:

@@ -75,6 +75,7 @@ class Progress:
         timeout_s: Limit on the time of all runs of the study; None without one.
         runs: The kind of the runs: ``trials``, ``finalists``, ``refits``, ``trainings``.
         elapsed_s: Duration of the study's runs together, where it is another process that searches.
+        shares_budget: Whether trials share the budget with new seeds of the best of them, which another process trains.
         waited_s: Seconds that slots of this run have waited for results of other slots.
     """
 
@@ -94,6 +95,7 @@ class Progress:
     timeout_s: float | None = None
     runs: str = "trials"
     elapsed_s: float | None = None
+    shares_budget: bool = False
     waited_s: float = 0.0
 
     @property

@@ -47,7 +47,7 @@ from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
 from search.tracking.tracker import Tracker
 from search.workers.pool import Pool
-from search.workers.start import local_slots, prepare_pool, start_pool
+from search.workers.start import local_slots, prepare_pool, require_no_gpus, start_pool
 
 _FILE_PATIENCE_S = 60.0  # another program may have locked MLflow's file
 
@@ -111,7 +111,11 @@ def run_study(
     spec, dataset = read_data(spec, settings, lambda: prepare_pool(pool), observer)
     if pool == "local":
         space = keep_recorded_defaults(settings, spec).space
-        require_fit(space.largest_network(), dataset, local_slots(spec, dataset, settings, observer.note))
+        slots = local_slots(spec, dataset, settings, observer.note)
+        require_fit(space.largest_network(), dataset, slots)
+        _virtual_slots(settings, spec, len(slots))
+    else:
+        require_no_gpus(spec)
     observer.waiting("opening the databases")
     open_home(settings)
     with storage_errors(settings), study_lock(settings, spec.name) as settings, search_lock(settings, spec.name):
@@ -231,11 +235,16 @@ def _open_study(
     def settle_precision() -> PrecisionRule:
         return settle(spec.workers.precision, pool.slots, pool.has_bfloat16)
 
-    virtual_slots = 0
-    if spec.deterministic is not False:
-        virtual_slots = virtual_slots_of(settings, spec, max(len(pool.slots), spec.workers.slots or 0))
+    virtual_slots = _virtual_slots(settings, spec, len(pool.slots))
     study = open_study(settings, spec, dataset.fingerprint, settle_precision, virtual_slots)
     rule = precision_rule(study.user_attrs)
     for line in slow_note(rule, pool.has_bfloat16):
         observer.note(line)
     return study, rule
+
+
+def _virtual_slots(settings: Settings, spec: StudySpec, n_slots: int) -> int:
+    """The slots of a new study's virtual clock; 0 where it has none."""
+    if spec.deterministic is False:
+        return 0
+    return virtual_slots_of(settings, spec, max(n_slots, spec.workers.slots or 0))

@@ -124,29 +124,28 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
         SpecError: Every problem of the document, a line each.
     """
     tables, problems = parse(document)
-    if "study" in tables and "data" in tables:
+    if "source" in tables.get("data", {}):
         problems += _fill_study(tables["study"], tables["data"]["source"])
-    if "data" in tables and "search" in tables:
         problems += _fill_task(tables["data"], tables["search"].get("objective"))
+    problems += _check_clock(tables.get("search", {}))
     if "space" in tables:
         space = SearchSpace(tables["space"])
-        problems += _check_clock(tables.get("search", {}))
-        problems += _check_space(space, tables["space"], tables.get("search", {}).get("sampler"))
-        starts = [space.complete(given) for given in tables.get("start", ())]
-        problems += [f"start[{i}].{line}" for i, (_, lines) in enumerate(starts) for line in lines]
+        problems += _check_space(space, tables["space"], tables["search"].get("sampler"))
+        starts = [(i, space.complete(given)) for i, given in enumerate(tables["start"]) if given is not None]
+        problems += [f"start[{i}].{line}" for i, (_, lines) in starts for line in lines]
     if problems:
         raise SpecError([printable(f"{place}, {problem}") for problem in problems])
     preset = None if "start" in document else document.get("space", {}).get("preset")
     if preset:
         adapted = [space.adapted(start) for start in preset_starts(preset, tables["data"]["source"])]
-        starts = [found for found in adapted if not found[1]]
+        starts = [(i, found) for i, found in enumerate(adapted) if not found[1]]
     return StudySpec(
         of_preset=_of_preset(document.get("space", {})),
         has_default_starts=preset is not None,
         has_default_trials="trials" not in tables["study"],
         data=DataConfig(**tables["data"]),
         space=space,
-        start=tuple(Hyperparameters(**values) for values, _ in starts),
+        start=tuple(Hyperparameters(**values) for _, (values, _) in starts),
         workers=WorkerSettings(**tables["workers"]),
         **tables["study"],
         **tables["search"],

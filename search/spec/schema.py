@@ -64,8 +64,8 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
         document: The result of ``load``, or a dict of the same form.
 
     Returns:
-        The tables without a problem, each a dict of the keys that were given and ``start`` a list of such; and the
-        problems, each "KEY: RULE, got VALUE".
+        The tables, each a dict of the given keys without a problem, and ``start`` a list of such with None in place of
+        a wrong one; ``space`` is left out if it has a problem. And the problems, each "KEY: RULE, got VALUE".
     """
     if not isinstance(document, Mapping):
         return {}, [f"document: must be a table of tables, got {show(document)}"]
@@ -81,8 +81,10 @@ def parse(document: object) -> tuple[dict[str, Any], list[str]]:
         else:
             tables[name] = check.table(name, given, rules, check.dimension if name == "space" else check.value)
         problems += check.problems
-        if check.problems:
+        if check.problems and name == "space":
             del tables[name]
+        elif check.problems and name != "start":
+            tables[name] = {key: value for key, value in tables[name].items() if value is not None}
     return tables, problems
 
 
@@ -104,12 +106,17 @@ class _Check:
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def starts(self, given: object, rules: Mapping[str, Rule]) -> list[Table]:
+    def starts(self, given: object, rules: Mapping[str, Rule]) -> list[Table | None]:
         """Reads the list of ``[[start]]`` tables."""
-        if isinstance(given, list | tuple):
-            return [self.table(f"start[{i}]", start, rules, self.value) for i, start in enumerate(given)]
-        self.problems.append(f"start: must be a list of tables, each headed [[start]], got {show(given)}")
-        return []
+        if not isinstance(given, list | tuple):
+            self.problems.append(f"start: must be a list of tables, each headed [[start]], got {show(given)}")
+            return []
+        found: list[Table | None] = []
+        for i, start in enumerate(given):
+            n_problems = len(self.problems)
+            table = self.table(f"start[{i}]", start, rules, self.value)
+            found.append(table if len(self.problems) == n_problems else None)
+        return found
 
     def expanded(self, given: Mapping[str, object], source: str) -> Mapping[str, object]:
         """Puts the dimensions of a preset that fit the source in place of its name; given ones go before them."""

@@ -217,7 +217,7 @@ def fitting_objective(
         task: Of the data.
         dimensions: Names of the hyperparameters that are given.
         data: The dataset.
-        unfit: Hyperparameters that have no meaning for the data, by name, each with the reason.
+        unfit: Hyperparameters and objectives that have no meaning for the data, by name, each with the reason.
 
     Raises:
         SpecError: The objective, a hyperparameter or a setting of the data is another task's, or does not fit the data.
@@ -226,6 +226,8 @@ def fitting_objective(
     rule = f"must be left out, because the task is a {task}"
     problems = [f"{name}: {rule}" for name in dimensions if TASK_DIMENSIONS.get(name, task) != task]
     problems += [f"{name}: must be left out, because {unfit[name]}" for name in dimensions if name in unfit]
+    if objective.name in unfit:
+        problems.append(f"search.objective: must not be {objective.name}, because {unfit[objective.name]}")
     if objective.task not in (task, None):
         names = ", ".join(o.name for o in OBJECTIVES.values() if o.task in (task, None))
         problems.append(f"search.objective: must be one of {names} for a {task}, got {objective.name}")

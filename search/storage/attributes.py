@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-# Of a study: its specification, the seconds that its runs took, the fingerprint of its dataset, and facts about the
-# data and the machine for the report.
+# Of a study: its specification, the seconds that its runs took, the timeout that ended the last of them, the
+# fingerprint of its dataset, and facts about the data and the machine for the report.
 SPEC = "spec"
 ELAPSED = "elapsed_s"
+TIMED_OUT = "timed_out_s"
 FINGERPRINT = "dataset.fingerprint"
 FACTS = "facts"
 

@@ -99,9 +99,9 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     started = time.monotonic()
     settings = read_settings(home)
     spec, dataset = read_data(spec, settings, warm_up, Observer())
-    about_starts: list[str] = []
-    spec = settle_starts(settings, spec, dataset, about_starts.append)
-    slots = local_slots(spec, dataset, settings)
+    remarks: list[str] = []
+    spec = settle_starts(settings, spec, dataset, remarks.append)
+    slots = local_slots(spec, dataset, settings, remarks.append)
     require_fit(spec.space.largest_network(), dataset, slots)
     rule = _precision_rule(spec, settings, slots)
     simulations = [simulate(spec, repetition) for repetition in range(_REPETITIONS)]
@@ -112,7 +112,7 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
     forecast = _forecast(spec, simulations, probes, dataset, slots, startup_s, factors)
     shape = Shape.of(dataset, rule)
     in_bfloat16 = [shape.precision(hp) == "bfloat16" for trials in simulations for hp, _ in trials]
-    notes = (*forecast.notes, *about_starts, *slow_note(rule, lambda: have_bfloat16(slots)))
+    notes = (*forecast.notes, *remarks, *slow_note(rule, lambda: have_bfloat16(slots)))
     n_trials_before = load_study(settings, spec.name).n_trials if is_begun(settings, spec.name) else 0
     if n_trials_before:
         notes += (f"study {spec.name} has {counted(n_trials_before, 'trial')}: the forecast is of its whole budget",)
@@ -190,7 +190,7 @@ def _limits(
         trials = [int(min(n, n_trials(spec))) for n in begun]
         # The last epochs end before the timeout, and MLflow gets the last runs after it.
         around_s = min(_AROUND_S, max(2.0, limit_s * _AROUND))
-        ends = (limit_s - max(around_s, factor * epoch_s), limit_s, limit_s + around_s)
+        ends = (max(0.0, limit_s - max(around_s, factor * epoch_s)), limit_s, limit_s + around_s)
         seconds = [min(pair) for pair in zip(seconds, ends, strict=True)]
     return seconds, trials if spec.timeout_s else [int(n_trials(spec))] * 3, factor
 

@@ -37,11 +37,16 @@ def start_pool(kind: str, spec: StudySpec, dataset: Dataset, settings: Settings)
     workers = spec.workers
     if kind == "local":
         return LocalPool(dataset, local_slots(spec, dataset, settings), memory_mb=workers.memory_mb)
-    if workers.gpus is not None or workers.trials_per_gpu is not None:
-        raise SpecError("workers.gpus and workers.trials_per_gpu: are for --pool local; with ray set --workers N")
+    require_no_gpus(spec)
     from search.workers.ray_pool import RayPool  # imports Ray, which takes seconds
 
     return RayPool(dataset, settings.ray_address, count=workers.slots, memory_mb=workers.memory_mb)
+
+
+def require_no_gpus(spec: StudySpec) -> None:
+    """Raises SpecError where a study names GPUs of this machine, which Ray's nodes do not have."""
+    if spec.workers.gpus is not None or spec.workers.trials_per_gpu is not None:
+        raise SpecError("workers.gpus and workers.trials_per_gpu: are for --pool local; with ray set --workers N")
 
 
 def local_slots(

@@ -86,6 +86,21 @@ def _missing(source: str, target: str | None) -> str:
     return ""
 
 
+def _study_name(source: str, target: str | None) -> str:
+    """The name of a source's study.
+
+    Raises:
+        SpecError: No study may have the name of the file.
+    """
+    from pipelines.files.sources import stem_of
+    from search.spec.rules import NAME_RULE, is_name
+
+    if not is_name(name := stem_of(source)):
+        raise SpecError(f"--source: the file's name, which the study gets, {NAME_RULE}, got {name!r}: rename the file")
+    with options_named():
+        return search.default_spec(source, target=target).name
+
+
 def init(
     path: Output = Path("study.toml"),
     source: Annotated[str, option("SOURCE", f"{DATA}.", None, "--source")] = "digits",
@@ -105,8 +120,7 @@ def init(
     preset = preset or (DEFAULT_PRESET if is_table(source) else "classic")
     if preset not in PRESETS:
         raise SpecError(f"--preset: must be one of {', '.join(PRESETS)}, got {preset!r}")
-    with options_named():
-        name = search.default_spec(source, target=target).name
+    name = _study_name(source, target)
     if path.suffix.lower() != ".toml" and not path.exists():
         raise InputError(f"{path}: must end in .toml: choose such a name")
     for study in like or ():

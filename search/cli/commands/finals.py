@@ -93,7 +93,7 @@ def _show_finals(result: search.FinalistsResult) -> None:
         tables = verdict_tables(result, result.verdict, f"finalists of study {result.study}, {each}")
         display.show(tables, verdict_document(result, result.verdict))
     else:
-        display.show([], {"winner": None, "finalists": []})
+        display.show([], verdict_document(result, None))
 
 
 def evaluate(study: Study, again: Again = False, home: Home = None) -> None:
@@ -138,15 +138,18 @@ def held_out_table(test: Mapping[str, Any], study: str, model: str) -> Table:
     return Table(("held-out test", f"study {study}"), facts_of(test, model).items())
 
 
-def verdict_document(result: search.FinalistsResult, verdict: search.Verdict) -> dict[str, object]:
-    """The finals as JSON."""
-    documents = [_as_json(finalist) for finalist in verdict.finalists]
-    document = {"winner": documents[0], **display.fields(verdict, "significant", "p_value"), "finalists": documents}
-    objective = verdict.winner.objective
-    document |= {"loss": verdict.loss, "objective": objective.name, **display.fields(result, "majority", "baselines")}
-    document |= display.fields(result, "refit_run_id", "refit_failure", "model")
+def verdict_document(result: search.FinalistsResult, verdict: search.Verdict | None) -> dict[str, object]:
+    """The finals as JSON; what a verdict would tell is null in interrupted ones."""
+
+    def told(*names: str) -> dict[str, object]:
+        return display.fields(verdict, *names) if verdict else dict.fromkeys(names)
+
+    documents = [_as_json(finalist) for finalist in verdict.finalists] if verdict else []
+    document = {"winner": next(iter(documents), None), **told("significant", "p_value"), "finalists": documents}
+    document |= told("loss") | {"objective": verdict.winner.objective.name if verdict else None}
+    document |= display.fields(result, "majority", "baselines", "refit_run_id", "refit_failure", "model")
     document["ensemble"] = asdict(result.ensemble) if result.ensemble else None
-    return document | display.fields(verdict, "expected", "expected_interval") | display.fields(result, "folds")
+    return document | told("expected", "expected_interval") | display.fields(result, "folds")
 
 
 def verdict_tables(result: search.FinalistsResult, verdict: search.Verdict, title: str) -> list[RenderableType]:

@@ -96,10 +96,11 @@ def _search(spec: search.StudySpec, home: Path | None, pool: str) -> None:
 
 def _search_and_finish(spec: search.StudySpec, home: Path | None, pool: str) -> None:
     """Searches, then trains finalists, and shows both."""
+    from search.automatic.run_auto import run_automatically
     from search.cli.live import watching
 
     with watching() as observer:
-        found = search.run_automatically(spec, home=home, pool=pool, observer=observer)
+        found = run_automatically(spec, home=home, pool=pool, observer=observer)
     lines, document = _result_of(found.search)
     document |= {"changed_over": found.changed_over or None, "finals": None}
     if found.changed_over:
@@ -109,6 +110,8 @@ def _search_and_finish(spec: search.StudySpec, home: Path | None, pool: str) -> 
         lines += verdict_tables(found.finals, found.finals.verdict, title)
         document["finals"] = verdict_document(found.finals, found.finals.verdict)
     display.show(lines, document)
+    if found.error:
+        raise found.error
     if found.search.asked_to_stop or (found.finals and found.finals.interrupted):
         raise KeyboardInterrupt
     if found.finals:

@@ -55,6 +55,8 @@ def settle_starts(
 
 def _share(costs_s: Sequence[float], kept: Sequence[int], spec: StudySpec) -> str:
     """The starts' share of the budget: more than half where the one that costs least is kept alone."""
+    if spec.trials == 1:
+        return "the budget is one trial"
     if spec.timeout_s is None or sum(costs_s[place] for place in kept) <= spec.timeout_s / 2:
         return "starts take at most half of the budget"
     return f"it costs least, and may still take more than half of {spec.timeout_s:g} s"

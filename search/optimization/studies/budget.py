@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from search.home.settings import Settings
 from search.home.text import counted
 from search.optimization.run_records import unknown_runs
@@ -10,7 +13,7 @@ from search.optimization.studies.loading import is_begun
 from search.optimization.studies.opening import open_study
 from search.spec import StudySpec
 from search.storage import StoredStudy
-from search.storage.attributes import CHANGED_OVER, ELAPSED
+from search.storage.attributes import CHANGED_OVER, ELAPSED, TIMED_OUT
 from search.tracking.spool import has_spooled
 
 
@@ -34,7 +37,15 @@ def has_used_budget(study: StoredStudy, spec: StudySpec) -> bool:
     """Whether a study has ended as many trials, or has taken as long, as its budget allows."""
     n_ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
     out_of_trials = spec.trials is not None and n_ended >= spec.trials
-    return out_of_trials or (spec.timeout_s is not None and study.user_attrs.get(ELAPSED, 0.0) >= spec.timeout_s)
+    return out_of_trials or (spec.timeout_s is not None and used_s(study.user_attrs) >= spec.timeout_s)
+
+
+def used_s(attributes: Mapping[str, Any]) -> float:
+    """The seconds of a timeout that a study with these attributes has used, in all of its runs.
+
+    The rest of a timeout that is too short for an epoch counts as used.
+    """
+    return max(float(attributes.get(ELAPSED, 0.0)), float(attributes.get(TIMED_OUT, 0.0)))
 
 
 def timeout_note(study: StoredStudy, spec: StudySpec) -> str | None:

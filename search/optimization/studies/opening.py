@@ -9,7 +9,7 @@ from pipelines.objectives import OBJECTIVES
 from search.devices.precision import PrecisionRule
 from search.home.settings import Settings
 from search.optimization.pruners import make_pruner
-from search.optimization.studies.loading import FOREIGN, study_names
+from search.optimization.studies.loading import FOREIGN, load_study, study_names
 from search.optimization.studies.resuming import require_resumable
 from search.spec import StudySpec
 from search.storage import CachedStorage, StoredStudy, open_storage
@@ -64,7 +64,7 @@ def _settled(spec: StudySpec, rule: PrecisionRule, virtual_slots: int) -> dict[s
 
 
 def require_own_experiment(settings: Settings, name: str) -> None:
-    """Checks that a new study's name is not that of an experiment with other runs.
+    """Checks that a new study's name is not that of another program's study, or of an experiment with other runs.
 
     The artifacts of MLflow's experiment 0 lie outside the home. Some of MLflow's databases do not tell upper case from
     lower case.
@@ -72,10 +72,13 @@ def require_own_experiment(settings: Settings, name: str) -> None:
     Raises:
         SpecError: It is.
     """
+    names = study_names(settings)
+    if name in names and SPEC not in (there := load_study(settings, name)).user_attrs and there.trials:
+        raise SpecError(FOREIGN.format(name))
     rule = ""
     if name.casefold() == "default":
         rule = "must not be MLflow's experiment Default"
     elif name.casefold().startswith(TRAININGS):
         rule = f"must not begin with {TRAININGS}, as experiments of single trainings do"
-    if rule and name not in study_names(settings):
+    if rule and name not in names:
         raise SpecError(f"study.name: {rule}, got {name!r}: choose another --study NAME")

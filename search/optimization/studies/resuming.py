@@ -96,9 +96,11 @@ def as_recorded(settings: Settings, spec: StudySpec) -> StudySpec:
         spec = replace(spec, trials=then.trials, timeout_s=then.timeout_s)
     if spec.deterministic is not False:
         spec = replace(spec, virtual_slots=spec.virtual_slots or then.virtual_slots)
-    if spec.objective or spec.data.task:
+    if spec.data.task == "auto":
         return spec
-    return replace(spec, objective=then.objective, data=replace(data, task=then.data.task))
+    task = spec.data.task or then.data.task
+    objective = spec.objective or (then.objective if task == then.data.task else None)
+    return replace(spec, objective=objective, data=replace(data, task=task))
 
 
 def keep_recorded_defaults(settings: Settings, spec: StudySpec) -> StudySpec:

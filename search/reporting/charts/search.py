@@ -120,12 +120,14 @@ def timeline(study: StudyPoints) -> Figure:
 def _span(point: Point) -> Span | None:
     """The time span of a trial's training; None where it did not train, or a duplicate's result was copied."""
     trial, row = point.trial, point.row
-    if not (trial.datetime_start and trial.datetime_complete and row.device and row.duration_s):
+    if not (trial.datetime_start and trial.datetime_complete and row.device):
         return None
     if "copied_from" in trial.user_attrs.get(RESULT, {}):
         return None
-    end = trial.datetime_complete.timestamp()
-    return max(trial.datetime_start.timestamp(), end - row.duration_s), end
+    begin, end = trial.datetime_start.timestamp(), trial.datetime_complete.timestamp()
+    if row.state == "FAIL":  # its result has no duration
+        return begin, end
+    return (max(begin, end - row.duration_s), end) if row.duration_s else None
 
 
 def _pauses(spans: Sequence[Span], elapsed_s: float) -> list[Span]:

@@ -17,6 +17,7 @@ from search.home.settings import Settings, read_settings
 from search.home.text import counted
 from search.optimization.leaderboard import leaderboard, objective_of
 from search.optimization.studies import load_own_study
+from search.optimization.studies.budget import used_s
 from search.reporting.display import command
 from search.scheduling.progress import Observer, Progress, SlotView
 from search.spec import StudySpec, spec_from_dict
@@ -137,11 +138,13 @@ def _opened(settings: Settings, name: str, *, is_starting: bool) -> StoredStudy 
 def ending(progress: Progress, home: Path | None = None) -> str:
     """The reason why a study of a home shows nothing more, in a line."""
     if is_spent(progress):
-        return f"study {progress.study} has used its budget"
+        part = "'s part for trials" if progress.shares_budget else ""
+        return f"study {progress.study} has used its budget{part}"
     n_left = len(progress.slots)
     left = f", which left {counted(n_left, 'trial')} in training" if n_left else ""
-    is_source = progress.study in SOURCES  # which run takes for the data
-    resume = "the command that started it" if is_source else command("run", progress.study, home=home)
+    # Of a shared budget the record has the part for trials; and run takes the name of a dataset for the data.
+    is_known = not progress.shares_budget and progress.study not in SOURCES
+    resume = "the command that started it" if not is_known else command("run", progress.study, home=home)
     return f"no process searches study {progress.study} any more{left}; {resume} resumes it"
 
 
@@ -156,9 +159,9 @@ def progress_of(study: StoredStudy) -> Progress:
     attributes = study.user_attrs
     spec, elapsed_s = spec_from_dict(attributes[SPEC], "recorded study"), float(attributes.get(ELAPSED, 0.0))
     progress = Progress(study.study_name, budget=spec.trials, objective=objective_of(attributes).name)
-    progress.elapsed_s = elapsed_s
+    progress.elapsed_s, progress.shares_budget = elapsed_s, spec.budget == "auto"
     if spec.timeout_s is not None:
-        progress.timeout_s, progress.time_left_s = spec.timeout_s, max(0.0, spec.timeout_s - elapsed_s)
+        progress.timeout_s, progress.time_left_s = spec.timeout_s, max(0.0, spec.timeout_s - used_s(attributes))
     for row in leaderboard(study):
         if row.state != "RUNNING":
             progress.count(row.state, row.number, row.value, row.params)

@@ -54,7 +54,8 @@ class Pace:
 
 def _begun(progress: Progress) -> float:
     """The completed part of the jobs in training, in jobs."""
-    return sum(_share(view) for view in progress.slots.values())
+    views = list(progress.slots.values())  # at once: the searching thread adds and removes slots
+    return sum(map(_share, views))
 
 
 def _share(view: SlotView) -> float:
@@ -145,7 +146,7 @@ class LiveView:
             return
         if not progress.slots:
             yield "waiting for the first worker, which imports TensorFlow"
-        elif not progress.done and all(view.report is None for view in progress.slots.values()):
+        elif not progress.done and all(view.report is None for view in list(progress.slots.values())):
             yield "waiting for the first epoch"
 
 

@@ -187,8 +187,11 @@ class TestPredictions:
             assert np.array_equal(kept.predicted, predicted)
             assert np.array_equal(kept.truth, truth)
             assert np.array_equal(kept.trivial, trivial)
-        with pytest.raises(DataError, match="it: must be predictions as they were kept"):
-            Predictions.from_npz(b"PK", "it")
+        content = kept.to_npz()
+        changed = content[:200] + bytes(byte ^ 255 for byte in content[200:210]) + content[210:]
+        for damaged in (b"", b"PK", content[:-9], content[: len(content) // 2], changed):
+            with pytest.raises(DataError, match="it: must be predictions as they were kept"):
+                Predictions.from_npz(damaged, "it")
 
     def test_the_trivial_model_knows_no_inputs(self) -> None:
         classes = Predictions(HAND, HAND_LABELS, np.array([0.2, 0.5, 0.3])).of_trivial_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +12,18 @@ from command_line import Answer, call
 from finished import small_spec
 
 import search
-from pipelines.errors import SpecError
+from pipelines.errors import NotFoundError, SpecError
 from search.automatic.run_auto import costs_s, searching
 from search.automatic.shares import n_search
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow
 from search.optimization.run_records import recorded_results
-from search.optimization.studies import load_writable_study
+from search.optimization.studies import load_study, load_writable_study
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import run_study
 from search.spec.study_spec import DEFAULT_TRIALS
-from search.storage.attributes import CHANGED_OVER, FINALS_ELAPSED
-from search.tracking.run_names import finalist_trial
+from search.storage.attributes import CHANGED_OVER, FINALS_ELAPSED, RECORD, SPEC
+from search.tracking.run_names import finalist_run_name, finalist_trial
 
 
 class Notes(Observer):
@@ -66,6 +67,33 @@ def test_a_budget_is_shared_and_used_once(home: Path) -> None:
     assert (resumed.search.n_trained, resumed.changed_over) == (0, "as said")
     assert resumed.finals is not None
     assert resumed.finals.verdict == verdict
+
+    record = load_study(read_settings(home), spec.name).user_attrs[SPEC]
+    with pytest.raises(SpecError, match=r"must be above the \d+ s that the study's finalists took, got 0.01: raise it"):
+        search.run_automatically(replace(timed, timeout_s=0.01), home=home)
+    assert load_study(read_settings(home), spec.name).user_attrs[SPEC] == record
+
+
+def test_the_search_is_shown_though_its_finals_fail(home: Path, tmp_path: Path) -> None:
+    spec = small_spec("failing-finals", trials=8, width=[8, 16, 24, 32], epochs=1)
+    run_study(searching(spec), home=home)
+    study = load_writable_study(read_settings(home), spec.name)
+    diverged = {"params": {}, "message": "the loss was not a number", "epochs_trained": 1, "seed": 1}
+    for trial, seed in itertools.product(range(4), (1, 2, 3)):
+        study.set_user_attr(RECORD + finalist_run_name(trial, seed), diverged)
+    with pytest.raises(NotFoundError, match="the loss was not a number"):
+        search.run_automatically(spec, home=home)
+    shown = call("run", spec.name, "--auto", "--trials", 8, "--home", home, "--json")
+    assert shown.code == 1
+    assert "the loss was not a number" in shown.err
+    assert (shown.json()["trials"]["complete"], shown.json()["finals"]) == (4, None)
+
+
+def test_the_part_that_searches_is_no_default_budget() -> None:
+    """Of 80 trainings 64 are trials, as many as a study has by default."""
+    spec = replace(small_spec("eighty"), trials=80, has_default_trials=True)
+    assert searching(spec).trials == DEFAULT_TRIALS
+    assert not searching(spec).has_default_budget
 
 
 def test_a_finalist_takes_as_long_as_all_of_its_epochs() -> None:

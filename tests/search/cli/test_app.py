@@ -93,6 +93,15 @@ def test_a_result_that_cannot_be_written_is_one_line(finished_home: Path, form: 
     assert done.returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("form", "shown"), [("", r"wrote gr\xf6\xdfe.toml"), ("--json", r'{"path": "gr\u00f6\u00dfe.toml"}')]
+)
+def test_characters_that_stdout_lacks_are_escaped(form: str, shown: str, tmp_path: Path) -> None:
+    typed = ["init", "größe.toml", "-q", *([form] if form else [])]
+    answer = spawn(*typed, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert (answer.code, answer.out, answer.err) == (0, f"{shown}\n", "")
+
+
 class TestCompletion:
     """The suggestions of the shell after the tab key."""
 
@@ -116,6 +125,11 @@ class TestCompletion:
         assert self.complete("run m", tmp_path) == ["mine.toml", "mnist", "mine.csv"]
         assert self.complete("plan m", tmp_path) == ["mine.toml", "mnist", "mine.csv"]
         assert self.complete("train m", tmp_path) == ["mnist", "mine.csv"]
+
+    def test_a_folder_is_suggested_once_and_a_link_to_nowhere_not_at_all(self, tmp_path: Path) -> None:
+        (tmp_path / "models").mkdir()
+        (tmp_path / "mine").symlink_to("a" * 300)  # a name that is too long for every system
+        assert self.complete("run m", tmp_path) == ["models/", "mnist"]
 
     def test_studies_of_the_home(self, tmp_path: Path) -> None:
         (tmp_path / "home").mkdir()
@@ -163,6 +177,14 @@ class TestInit:
             path = tmp_path / f"{number}.toml"
             assert call("init", path, *options).code == 1
             assert not path.exists()
+
+    @pytest.mark.parametrize("name", ["-x", ".hidden", "x "])
+    def test_a_file_whose_name_no_study_may_have_is_to_be_renamed(self, name: str, tmp_path: Path) -> None:
+        answer = call("init", tmp_path / "s.toml", "--source", tmp_path / f"{name}.csv")
+        assert (answer.code, answer.out) == (1, "")
+        assert answer.err.startswith("error: --source: the file's name, which the study gets, must be 1 to 200 ")
+        assert answer.err.endswith(f"got {name!r}: rename the file\n")
+        assert files(tmp_path) == set()
 
     def test_it_never_overwrites(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.toml"

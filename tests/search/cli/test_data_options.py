@@ -104,6 +104,27 @@ def test_what_contradicts_is_one_line_that_names_what_was_typed(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize(
+    ("typed", "table", "value", "problem"),
+    [
+        ("--folds 3", "data", "folds = 1000", "data.folds: must be a whole number from 1 to 100, got 1000"),
+        ("--target y", "data", "target = 3", "data.target: must be "),
+        ("--task regression", "data", 'task = "sort"', "data.task: must be one of auto, "),
+        ("--objective val_mae", "search", 'objective = "loss"', "search.objective: must be one of "),
+        ("--class-weight none", "space", 'class_weight = "equal"', "space.class_weight: must be one of none, balanced"),
+    ],
+)
+def test_a_problem_of_the_study_file_keeps_its_key(
+    typed: str, table: str, value: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tables = {"data": 'source = "rows.csv"', "search": "", "space": "width = 8"}
+    tables[table] += f"\n{value}"
+    Path("x.toml").write_text("".join(f"[{name}]\n{text}\n" for name, text in tables.items()))
+    [line] = call("run", "x.toml", *typed.split()).err.splitlines()
+    assert line.startswith(f"error: x.toml, {problem}")
+
+
 def test_a_file_whose_name_is_like_a_key_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.group.csv").write_text("a,y\n" + "1,0\n2,1\n" * 9)

@@ -16,7 +16,9 @@ from pathlib import Path
 import optuna
 import pytest
 from command_line import STUDY, Answer, CtrlC, call, command
+from forked import MODULE, Forked
 from ports import free_port
+from ready_home import copy_home
 from registered import client_of
 from waiting import PATIENCE_S
 
@@ -116,6 +118,18 @@ def test_a_training_outlives_its_terminal(tmp_path: Path, is_told: bool, n_epoch
     assert any(home.rglob("checkpoint.h5"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_start_up_ends_the_program_as_ctrl_c_does(number: signal.Signals, tmp_path: Path) -> None:
+    process = Forked([*MODULE, "run", "digits", "--folds", "1", "--home", tmp_path / "home", "-v"])
+    assert process.stderr is not None
+    lines = iter(process.stderr)
+    assert any("reading digits" in line for line in lines)
+    for _ in range(2):  # ``timeout`` sends it to the process and to its group
+        process.send_signal(number)
+    assert list(lines)[-1] == "interrupted\n"
+    assert process.wait(PATIENCE_S) == 130
+
+
 def test_ctrl_c_with_json_still_prints_the_result(finished_home: Path, tmp_path: Path) -> None:
     path = tmp_path / "piped.toml"
     path.write_text(STUDY.replace('"tiny"', '"piped"').replace("trials = 6", "trials = 500"))
@@ -125,6 +139,18 @@ def test_ctrl_c_with_json_still_prints_the_result(finished_home: Path, tmp_path:
     assert answer.err.splitlines()[-1] == "interrupted"
     states = optuna.load_study(study_name="piped", storage=f"sqlite:///{finished_home}/optuna.db").get_trials()
     assert {trial.state.name for trial in states} <= {"COMPLETE", "PRUNED", "WAITING"}
+
+
+def test_interrupted_finals_have_every_key_of_their_document(finished_home: Path, tmp_path: Path) -> None:
+    home = copy_home(finished_home, tmp_path / "home")
+    answer = call("finalists", "tiny", "--home", home, "--json", "-v", err=CtrlC("seed-1 epoch 1/"))
+    assert answer.code == 130
+    found = answer.json()
+    assert set(found) == {
+        "winner", "significant", "p_value", "finalists", "loss", "majority", "objective", "baselines", "ensemble",
+        "expected", "expected_interval", "folds", "model", "refit_run_id", "refit_failure",
+    }  # fmt: skip
+    assert (found["winner"], found["finalists"], found["refit_failure"], found["folds"]) == (None, [], "", 1)
 
 
 def test_ui_is_mlflows_page_on_this_home(first_run: Answer, finished_home: Path) -> None:

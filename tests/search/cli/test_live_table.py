@@ -269,6 +269,25 @@ class TestNarrowTerminals:
         assert " ".join(shown).split() == self.LONG.split()
 
 
+class Joined(SlotView):
+    """A slot during whose drawing the searching thread adds another one."""
+
+    joins: Progress
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "report":
+            slots = Joined.joins.slots
+            slots[len(slots)] = SlotView(f"cpu:{len(slots)}")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("n_done", [0, 3])
+def test_slots_may_come_while_the_view_is_drawn(n_done: int) -> None:
+    Joined.joins = made = progress(complete=n_done, pruned=0, failed=0)
+    made.slots = {0: Joined("cpu:0", "trial-0007", Hyperparameters(epochs=9)), 1: SlotView("cpu:1")}
+    assert line_of(drawn(made), "cpu:0")[1] == "trial-0007"
+
+
 @pytest.mark.parametrize("is_forced", [False, True])
 def test_a_file_gets_lines_also_where_colors_are_forced(
     is_forced: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

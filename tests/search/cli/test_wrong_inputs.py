@@ -124,9 +124,9 @@ def test_every_problem_of_a_file_has_its_line(here: Path) -> None:
 def test_many_problems_are_cut_short(here: Path) -> None:
     lines = call("run", "gaps.csv").err.splitlines()
     assert len(lines) == 21
-    assert (
-        lines[0]
-        == "error: gaps.csv: column 'c0': must hold finite float32 numbers, got inf (10 such rows, the first 1, 2, 3)"
+    assert lines[0] == (
+        "error: gaps.csv: column 'c0': must hold finite float32 numbers, got inf (10 such rows, the first 1, 2, 3):"
+        " correct them, or leave them empty"
     )
     assert lines[-1] == "error: 280 more problems: fix these first"
 

@@ -43,6 +43,14 @@ class TestCores:
     def test_slots_on_cores_hide_every_gpu(self) -> None:
         assert {slot.visible_devices for slot in slots_of(slots=4)} == {""}
 
+    def test_trials_that_share_a_gpu_are_ignored_with_a_note(self) -> None:
+        lines: list[str] = []
+        assert slots_of(slots=2, trials_per_gpu="auto", note=lines.append) == slots_of(slots=2, note=lines.append)
+        assert lines == [
+            "no GPU is used, so workers.trials_per_gpu = 'auto' has no effect: workers.slots (--workers) sets how many"
+            " trials train at the same time"
+        ]
+
 
 class TestFakeGpus:
     def test_one_slot_a_gpu(self, driver: Driver) -> None:
@@ -158,6 +166,14 @@ class TestChoiceOfFakeGpus:
         with pytest.raises(SpecError) as caught:
             slots_of(gpus=gpus, visible_devices="1,2")
         assert str(caught.value) == message
+
+    @pytest.mark.parametrize("digits", ["²", "1²", "③", "٣", "9" * 5000])
+    def test_a_number_has_few_ascii_digits(self, driver: Driver, digits: str) -> None:
+        driver(UUIDS)
+        for gpus in (digits, f"0,{digits}"):
+            with pytest.raises(SpecError, match=f"must name GPUs that can be used, gpu:0, gpu:1, gpu:2, got {digits}$"):
+                slots_of(gpus=gpus)
+        assert find_gpus(digits) == []
 
     @pytest.mark.usefixtures("no_driver")
     def test_a_machine_without_gpus_has_none_to_choose(self) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from command_line import call
-from finished import small_spec
+from finished import run_small, small_spec
 from registered import client_of, versions
 
 import search
 from pipelines.data.datasets import Dataset
-from pipelines.errors import NotFoundError, SpecError
+from pipelines.errors import NotFoundError, SpecError, UnavailableError
 from pipelines.training.history import sha256
 from pipelines.training.model import load_h5
 from search.finals import ensemble as module
@@ -25,10 +25,10 @@ from search.finals.result import FinalistsResult
 from search.finals.sealed_test import evaluate
 from search.finals.winner import find_winner, measured_winner
 from search.home.settings import read_settings
-from search.optimization.studies import load_study, study_data
+from search.optimization.studies import load_study, load_writable_study, study_data
 from search.registry.promotion import promote
 from search.scheduling.run_study import run_study
-from search.storage.attributes import VERDICT
+from search.storage.attributes import RECORD, VERDICT
 from search.storage.stored_study import StoredStudy
 from search.tracking.spool import entries
 
@@ -237,6 +237,22 @@ def test_refits_of_all_seeds_as_one_model(home: Path, results: dict[str, Finalis
     assert find_winner(study_of(home, name)).role == "refit-ensemble"
     assert call("doctor", "--home", home).code == 0
     run_finalists(name, top=1, seeds=2, ensemble=True, home=home)
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_refits_that_are_missing_are_to_be_trained(tmp_path: Path, has_failed: bool):
+    """Ctrl-C ended ``finalists --refit --ensemble`` among its refits; or one of them failed."""
+    home = tmp_path / "home"
+    run_small(home, "s", trials=1, epochs=1)
+    winner = run_finalists("s", top=1, seeds=2, refit=False, home=home).verdict.winner
+    study = load_writable_study(read_settings(home), "s")
+    study.set_user_attr(VERDICT, study.user_attrs[VERDICT] | {"model": "refit-ensemble"})
+    if has_failed:
+        study.set_user_attr(RECORD + winner.refit_run, {"message": "the worker died", "seed": 1})
+    why = "one of its refits failed: promote" if has_failed else "its refits are not all trained: train them with"
+    with pytest.raises(UnavailableError, match=why):
+        promote("s", ensemble=True, home=home)
+    assert study_of(home, "s").user_attrs[VERDICT]["model"] == "refit-ensemble"
 
 
 def test_wrong_options(home: Path):

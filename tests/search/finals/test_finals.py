@@ -12,6 +12,7 @@ import psutil
 import pytest
 from command_line import call
 from finished import run_small
+from optuna.trial import create_trial
 from ready_home import copy_home
 from registered import client_of
 
@@ -234,7 +235,12 @@ def test_configurations_that_differ_without_effect_are_one_candidate(tmp_path: P
     run_small(tmp_path / "home", "layers", trials=4, depth=1, shape=["constant", "funnel"], epochs=1)
     study = load_study(read_settings(tmp_path / "home"), "layers")
     assert {trial.params["shape"] for trial in study.get_trials()} == {"constant", "funnel"}
-    assert len(candidates(study, 5)) == 1
+    best = leaderboard(study)[0]
+    assert [(found.trial, found.value) for found in candidates(study, 5)] == [(best.number, best.value)]
+
+    study.add_trial(create_trial(value=1.0))  # by another program
+    study = load_study(read_settings(tmp_path / "home"), "layers")
+    assert [found.trial for found in candidates(study, 5)] == [best.number]
 
 
 def test_wrong_options(home: Path):
@@ -242,6 +248,8 @@ def test_wrong_options(home: Path):
         run_finalists("wyde", home=home)
     with pytest.raises(SpecError, match="--top: must be at least 1, got 0"):
         run_finalists("wide", top=0, home=home)
+    with pytest.raises(SpecError, match="--seeds: must be at most 1,000, got 1000000000000000000000"):
+        run_finalists("wide", seeds=10**21, home=home)
 
 
 def test_they_may_have_other_slots_than_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -25,7 +25,7 @@ from search.finals.readings import recorded_test
 from search.finals.sealed_test import FOLDER, evaluate, read_predictions, read_right
 from search.finals.winner import find_winner
 from search.home.settings import read_settings
-from search.optimization.studies import load_study
+from search.optimization.studies import load_study, load_writable_study
 from search.scheduling.progress import Observer
 from search.storage.attributes import SEAL
 
@@ -128,6 +128,12 @@ def test_a_second_call_shows_the_recorded_reading_and_again_is_counted(home: Pat
     assert len(readings(home)) == 2
     with pytest.raises(RefusedError, match="2 times"):
         evaluate("s", home=home)
+    kept, study = readings(home), load_writable_study(read_settings(home), "s")
+    study.set_user_attr(SEAL, [*kept, {"at": "2026-01-01", "by": "x", "run_name": "trial-0000"}])  # a cut-off --again
+    assert call("evaluate", "s", "--json", "--home", home).json()["at"] == kept[1]["at"]
+    with pytest.raises(RefusedError, match="--again reads it anyway"):
+        evaluate("s", home=home)
+    study.set_user_attr(SEAL, kept)
     assert "read 2 times" in call("finalists", "s", "--top", "1", "--seeds", "1", "--home", home).err
 
 

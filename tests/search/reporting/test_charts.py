@@ -163,6 +163,16 @@ def test_the_timeline_shows_who_trained_when_and_where_a_slot_waited(few: StudyP
         )
 
 
+def test_a_failed_trial_occupied_its_slot_until_it_failed() -> None:
+    """The record of a failed trial has no duration."""
+    study, random = optuna.create_study(direction="maximize"), np.random.default_rng(0)
+    failed = trial_of(TrialState.FAIL, random, 600, 0, BEGIN)
+    del failed.user_attrs[RESULT]["duration_s"]
+    study.add_trials([failed, trial_of(TrialState.COMPLETE, random, 8, 0, BEGIN + timedelta(seconds=600))])
+    bars = {trace.name: trace for trace in CHARTS["timeline"](study_points(study)).data}
+    assert {name: list(trace.x) for name, trace in bars.items()} == {"complete": [8 / 60], "failed": [600 / 60]}
+
+
 def test_the_timeline_leaves_out_the_night_between_two_runs() -> None:
     study = record(4, 4, slots=1)
     random = np.random.default_rng(1)

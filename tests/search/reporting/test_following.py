@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from command_line import call
 from databases import ask, finish, opened
+from forked import MODULE, Forked
+from waiting import PATIENCE_S
 
 from pipelines.errors import NotFoundError
 from search.home.locks import is_study_held, lock_file, study_lock
@@ -73,6 +76,16 @@ class Watcher(Observer):
 
     def act(self, what: str) -> None:
         self.acts.get(what, lambda: None)()
+
+
+def test_a_signal_ends_it_as_ctrl_c_does(settings: Settings, spec: StudySpec, tmp_path: Path) -> None:
+    opened(settings, spec)
+    process = Forked([*MODULE, "follow", spec.name, "--home", tmp_path])
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("no process searches")
+    process.send_signal(signal.SIGTERM)
+    assert (process.stdout.read(), process.stderr.read(), process.wait(PATIENCE_S)) == ("", "", 0)
 
 
 def test_it_ends_when_the_search_is_interrupted_or_killed(settings: Settings, spec: StudySpec) -> None:

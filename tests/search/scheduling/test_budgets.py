@@ -7,13 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from databases import opened
+from mlflow import MlflowClient
+from optuna import create_study
+from optuna.trial import create_trial
 from searching import Watcher
 from studies import small_spec
 
 from pipelines.errors import SpecError, UnavailableError
+from search.home.settings import Settings, read_settings
 from search.optimization.samplers import exhausted_note
+from search.optimization.studies.budget import has_used_budget, used_note
+from search.reporting.live.following import progress_of
+from search.scheduling.context import StudyClock
 from search.scheduling.progress import Progress
 from search.scheduling.run_study import run_study
+from search.spec import override
+from search.storage import open_storage
 
 
 class TestBudgets:
@@ -30,10 +40,23 @@ class TestBudgets:
         assert result.wall_s >= timeout_s - 1
         assert [row.state for row in result.rows] == ["COMPLETE", "COMPLETE"]
         assert all(row.epochs_trained and row.value for row in result.rows)
-        again = run_study(spec, home=home)
+        watcher = Watcher()
+        again = run_study(spec, home=home, observer=watcher)
         assert again.rows == result.rows, "the time was used up"
+        assert watcher.lines == [used_note(spec)], "no worker starts"
         more = run_study(replace(spec, timeout_s=result.wall_s + timeout_s), home=home)
         assert len(more.rows) > len(result.rows)
+
+    def test_a_rest_of_the_timeout_that_is_too_short_for_an_epoch_is_used(self, places: Settings) -> None:
+        spec = replace(small_spec("rest"), trials=None, timeout_s=60.0)
+        study = opened(places, spec)
+        clock = StudyClock(study, 60.0, 0.0, lambda: 59.0)
+        clock.record()
+        assert not has_used_budget(study, spec)
+        clock.record(is_over=True)
+        assert has_used_budget(study, spec)
+        assert (progress_of(study).time_left_s, progress_of(study).elapsed_s) == (0.0, 59.0)
+        assert not has_used_budget(study, replace(spec, timeout_s=120.0))
 
     def test_a_small_space_is_trained_once_and_the_study_ends(self, home: Path) -> None:
         fixed = {"width": [8, 16], "depth": 1, "dropout": 0.0, "optimizer": "adam", "learning_rate": 0.01}
@@ -93,3 +116,24 @@ def test_a_sampler_without_its_package_ends_before_anything_is_begun(
 def test_an_unknown_pool(home: Path) -> None:
     with pytest.raises(SpecError, match=r"--pool: must be .*, got 'cloud'"):
         run_study(small_spec("cloud"), home=home, pool="cloud")
+
+
+@pytest.mark.parametrize(
+    ("settings", "pool", "rule"),
+    [
+        ({"slots": 2, "virtual_slots": 1}, "local", "search.virtual_slots: must be at least the number of slots, 2"),
+        ({"gpus": "1"}, "ray", "workers.gpus and workers.trials_per_gpu: are for --pool local"),
+        ({}, "local", "must be one that mlp-search made, but is another program's"),
+    ],
+    ids=["clock", "gpus-and-ray", "another-programs"],
+)
+def test_a_refused_study_leaves_no_experiment(
+    tmp_path: Path, settings: dict[str, object], pool: str, rule: str
+) -> None:
+    home = tmp_path / "home"
+    run_study(small_spec("there", trials=1), home=home)
+    if not settings:
+        create_study(storage=open_storage(read_settings(home)), study_name="refused").add_trial(create_trial(value=1.0))
+    with pytest.raises(SpecError, match=rule):
+        run_study(override(small_spec("refused"), **settings), home=home, pool=pool)
+    assert not MlflowClient(read_settings(home).tracking_uri).get_experiment_by_name("refused")

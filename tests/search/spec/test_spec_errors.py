@@ -226,6 +226,25 @@ WRONG_DATA = {
         '[data]\nsource = "data/.csv"',
         [f'study.name: must be given, because the source\'s name breaks the rule: {NAME}, got ".csv"'],
     ),
+    "starts-one-by-one": (
+        f"{MNIST}\n[space]\nwidth = [16, 32]\n[[start]]\nwidth = 64\n[[start]]\ndepth = 0\n[[start]]\nwidth = 16",
+        ["start[1].depth: " + COUNT + ", got 0", "start[0].width: must be one of 16, 32, as in the space, got 64"],
+    ),
+    "clock-beside-a-wrong-space": (
+        f'{MNIST}\n[space]\nwidth = "x"\n[search]\ndeterministic = false\nvirtual_slots = 4',
+        [
+            f'space.width: {COUNT}, got "x"',
+            "search.virtual_slots: must be left out with deterministic = false, which has no virtual clock",
+        ],
+    ),
+    "task-beside-wrong-folds": (
+        f'{MNIST}\ntask = "classification"\nfolds = 0\n[search]\nobjective = "val_rmse"\naudit = 2',
+        [
+            "data.folds: must be a whole number from 1 to 100, got 0",
+            "search.audit: must be a number from 0 to 1, got 2",
+            'data.task: must be regression for val_rmse, got "classification"',
+        ],
+    ),
     "everything-at-once": (
         '[study]\ntrials = "64"\nSEED = 1\n[data]\n[space]\nwidth = []\n[search]\nsampler = "x"\n[[start]]\ndepth = 0',
         [

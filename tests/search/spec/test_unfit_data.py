@@ -101,6 +101,10 @@ WRONG = {
     "split-of-classes": (
         {"p": PART, "target": (PART == "test") * 1}, {"split": "p"}, {}, "every class must have a training row",
     ),
+    "auc-of-one-class": (
+        {"p": PART, "target": (ROW % 8 == 0) * 1}, {"split": "p"},
+        {"search": {"objective": "val_auc"}}, "must not be val_auc, because the validation rows have one class alone",
+    ),
     "split-name": ({"part": PART}, {"split": "prt"}, {}, "got 'prt' (did you mean 'part'?)"),
     "numeric-and-text": ({}, {"numeric": ["x"], "text_columns": ["x"]}, {}, "must not name a column of data.text_col"),
     "two-names": ({"g": TIME}, {"group": "g", "groups": "g"}, {}, "data.groups: unknown key; did you mean group?"),

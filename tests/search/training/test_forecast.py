@@ -68,7 +68,9 @@ def test_it_shows_the_space_and_the_slots(tmp_path: Path) -> None:
 def test_from_python(tmp_path: Path) -> None:
     spec = search.default_spec("digits", trials=4, slots=1, folds=1)
     spec = replace(spec, space=SearchSpace({"width": Fixed(8), "depth": Fixed(1), "epochs": Fixed(2)}), start=())
+    spec = replace(spec, workers=replace(spec.workers, gpus=0, trials_per_gpu=2))
     forecast = search.plan_study(spec, home=tmp_path)
+    assert any("workers.trials_per_gpu = 2 has no effect" in note for note in forecast.notes)
     assert forecast.slots == len(forecast.devices) == 1
     assert forecast.unpruned_per_hour <= forecast.configurations_per_hour
     assert files(tmp_path) == set()
@@ -157,6 +159,13 @@ class TestLimits:
         small = replace(spec, space=SearchSpace({"epochs": Fixed(3), "learning_rate": Fixed(0.1)}), start=())
         seconds, trials, _ = _limits(replace(small, timeout_s=60.0), tables(2.0), 5.0, [])
         assert (seconds[1], trials) == (7.0, [1, 1, 1])
+
+    @given(limit_s=st.floats(0.001, 10), epoch_s=st.floats(0, 10), startup_s=st.floats(0, 10))
+    def test_no_time_is_below_zero(self, limit_s: float, epoch_s: float, startup_s: float) -> None:
+        spec = replace(search.default_spec("digits"), timeout_s=limit_s)
+        seconds, trials, _ = _limits(spec, tables(2.0), startup_s, [], epoch_s)
+        assert 0 <= seconds[0] <= seconds[1] <= seconds[2]
+        assert 0 <= trials[0] <= trials[1] <= trials[2]
 
     def test_trials_beyond_the_simulated_ones_take_as_long_on_average(self) -> None:
         spec = search.default_spec("digits", trials=1000)

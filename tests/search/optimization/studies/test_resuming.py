@@ -147,6 +147,19 @@ class TestResuming:
         with pytest.raises(SpecError, match="but data changed: undo"):
             opened(places, as_recorded(places, replace(spec, data=replace(spec.data, group_draw=other))))
 
+    def test_a_study_keeps_its_objective_beside_its_task_and_its_task_beside_its_objective(
+        self, places: Settings
+    ) -> None:
+        spec = default_spec("iris.csv", target="species", name="kept objective")
+        then = replace(spec.for_task("classification"), objective="val_auc")
+        opened(places, then)
+        named = as_recorded(places, replace(spec, data=replace(spec.data, task="classification")))
+        assert (named.objective, named.data.task) == ("val_auc", "classification")
+        named = as_recorded(places, replace(spec, objective="val_auc"))
+        assert (named.objective, named.data.task) == ("val_auc", "classification")
+        other = as_recorded(places, replace(spec, data=replace(spec.data, task="regression")))
+        assert (other.objective, other.data.task) == (None, "regression")
+
     def test_other_data_is_named_before_what_the_study_chose_by_itself(self, places: Settings) -> None:
         spec = default_spec("iris.csv", target="species", name="other data")
         opened(places, spec.with_folds(5).for_task("classification"))
