@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -101,7 +102,7 @@ class Column:
 
         codes, uniques = pd.factorize(values)  # code -1 is a missing value
         known = {*self.categories, *self.others, *self._missing}
-        texts = [text_of(value) for value in uniques]
+        texts = self._spelled(uniques)
         found = [None if text in known or text.strip() in known else text for text in texts]
         return [None if code < 0 else found[code] for code in codes]
 
@@ -121,7 +122,7 @@ class Column:
 
         codes, uniques = pd.factorize(values)  # code -1 is a missing value
         position = {category: index for index, category in enumerate(self.categories)}
-        texts = [text_of(value) for value in uniques]
+        texts = self._spelled(uniques)
         features = [position.get(text, position.get(text.strip(), -1)) for text in texts]
         if self.n_shared:
             first = len(self.categories)
@@ -129,6 +130,12 @@ class Column:
             shared = [-1 if text in missing else first + shared_feature(text, self.n_shared) for text in bare]
             features = np.where(np.array(features) < 0, shared, features).tolist()
         return np.array([*features, -1])[codes]
+
+    def _spelled(self, values: Iterable[object]) -> list[str]:
+        """Returns the texts of categories, whole numbers as the training rows write them: ``1`` or ``1.0``."""
+        known, texts = {*self.categories, *self.others}, [text_of(value) for value in values]
+        forms = [(text, *whole_forms(text.strip())) for text in texts]
+        return [next((form for form in (text, text.strip(), *more) if form in known), text) for text, *more in forms]
 
     def to_json(self) -> dict[str, object]:
         """Returns plain values for a JSON document."""
@@ -153,3 +160,10 @@ def _date_parts(days: Array) -> tuple[Array, ...]:
 def text_of(value: object) -> str:
     """Returns a category's text; a whole number has the same text as an integer and as a float."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def whole_forms(text: str) -> tuple[str, ...]:
+    """Returns the other way to write a whole number: a ``.csv`` of a column with gaps has ``1.0`` for the integer 1."""
+    if found := re.fullmatch(r"(-?[0-9]+)(\.0+)?", text):
+        return (found[1],) if found[2] else (f"{text}.0",)
+    return ()

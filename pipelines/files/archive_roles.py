@@ -152,4 +152,5 @@ class Archive:
         array, digest = read_array(self.path, name, header)
         if array.dtype.kind == "S":
             array = np.char.decode(array, "utf-8", "replace")
-        return pd.Series(array.reshape(-1), name=name), digest
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)  # Arrow takes no other order of bytes
+        return pd.Series(native.reshape(-1), name=name), digest

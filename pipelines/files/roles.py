@@ -152,7 +152,10 @@ class _Column:
         """Returns float64 numbers; of dates, days since 1970."""
         values, name, text_format = self.values, str(self.values.name), "numbers"
         if kind_of(values) == "string":
-            values, text_format, _ = read_texts(values, name, self.formats)
+            try:
+                values, text_format, _ = read_texts(values, name, self.formats)
+            except DataError:  # which advises what a column of times may not be
+                text_format = ""
         kind = kind_of(values)
         if not text_format or kind not in (*NUMBERS, *DURATIONS, *DATES):
             wrong = found(self.values, self._no_time(values))

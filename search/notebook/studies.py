@@ -45,6 +45,7 @@ def run_study(
 
 def with_charts(found: scheduling.StudyResult, home: Path | None) -> StudyResult:
     """The result of a search for a notebook."""
+    home = read_settings(home).home.resolve()  # a notebook may change its folder
     trials = tuple(Trial.of(row, found.study, home) for row in found.rows)
     return StudyResult(
         found.study, trials, found.wall_s, found.interrupted, found.undelivered, found.n_trained, found.waited_s,
@@ -66,7 +67,8 @@ def load_study(name: str, *, home: Path | None = None) -> StudyResult:
         NotFoundError: There is no study of that name.
         UnavailableError: The database cannot be used.
     """
-    study = load_own_study(read_settings(home), name)
+    settings = read_settings(home)
+    study, home = load_own_study(settings, name), settings.home.resolve()
     trials = tuple(Trial.of(row, name, home) for row in leaderboard(study))
     return StudyResult(name, trials, float(study.user_attrs.get(ELAPSED, 0.0)), interrupted=False, home=home)
 

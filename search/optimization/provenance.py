@@ -14,8 +14,10 @@ import psutil
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.targets import majority_share
+from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings
+from search.home.text import redact
 from search.optimization.baselines import Baselines
 from search.spec import StudySpec
 from search.tracking.experiment_view import plain, view_tags
@@ -23,8 +25,19 @@ from search.tracking.runs import DatasetInput, Runs
 from search.workers import Pool
 
 
-def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
-    """Opens the runs of a study's experiment."""
+def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset, new_since_ms: int | None = None) -> Runs:
+    """Opens the runs of a study's experiment.
+
+    Args:
+        settings: Where MLflow is.
+        spec: The study.
+        dataset: Its data.
+        new_since_ms: A time at which the study was not there yet, in milliseconds since 1970; None for one that was.
+
+    Raises:
+        SpecError: The study is new, and the experiment has runs of another home's study of the same name.
+        UnavailableError: The tracking server cannot be reached or refuses the experiment.
+    """
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
     kind = "a regression" if dataset.task == "regression" else f"{dataset.n_outputs} classes"
     rows = f"{len(dataset.training.y)} training and {len(dataset.validation.y)} validation rows"
@@ -39,7 +52,12 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     axes = tuple(spec.space.searched)
     params = (*axes, *(name for name in spec.space.dimensions if name not in axes))
     views = view_tags(OBJECTIVES[spec.metric], params, axes)
-    return Runs(settings, spec.name, description, source, views)
+    runs = Runs(settings, spec.name, description, source, views)
+    if new_since_ms is not None and runs.has_begun_before(new_since_ms):
+        server = f"MLflow at {redact(settings.tracking_uri)}"
+        rule = f"must be no experiment of {server} with runs of another home's study"
+        raise SpecError(f"study.name: {rule}, got {spec.name!r}: choose another --study NAME")
+    return runs
 
 
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:

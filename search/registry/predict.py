@@ -128,12 +128,13 @@ def predict(
     prepare_inference()
     outputs = Predictor.load(content, record, f"{what}, {MODEL_FILE}").probabilities(rows)
     classes = record.preprocessing.class_names
+    is_finite = np.isfinite(outputs).all(axis=1)
+    if not is_finite.all():
+        row = int(is_finite.argmin())
+        raise DataError(f"{what}: must predict finite numbers, got {outputs[row].max()} for row {row}: correct the row")
     if record.preprocessing.target is None:
         return Predictions(version.name, int(version.version), classes, outputs, rows, unknown, limit)
     values = outputs[:, 0].astype(np.float64)
-    if not np.isfinite(values).all():
-        row = int(np.isfinite(values).argmin())
-        raise DataError(f"{what}: must predict finite numbers, got {values[row]} for row {row}")
     low, high = record.interval.around(values, record.preprocessing.target) if record.interval else (None, None)
     nothing = np.empty((len(values), 0), np.float32)
     return Predictions(

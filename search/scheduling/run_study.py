@@ -43,6 +43,7 @@ from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy, open_storage, storage_errors
 from search.storage.attributes import FACTS
 from search.storage.sharing import search_lock
+from search.tracking import now_ms
 from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
 from search.tracking.tracker import Tracker
@@ -163,7 +164,8 @@ def _search(
     """Runs the scheduler in a pool of its own, and waits for MLflow."""
     open_storage(settings)  # a new home gets its tables while another process imports TensorFlow
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
-    tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
+    since_ms = _new_since_ms(settings, spec.name)
+    tracker = Tracker(lambda: open_runs(settings, spec, dataset, since_ms), observer.note, patience_s=patience_s)
     baselines = BaselineThread(dataset, baselines_of(recorded_attributes(settings, spec.name)), spec.space.class_weight)
     observer.waiting("starting the workers, which import TensorFlow")
     with tracker, closing(start_pool(pool, spec, dataset, settings)) as running_pool:
@@ -248,3 +250,8 @@ def _virtual_slots(settings: Settings, spec: StudySpec, n_slots: int) -> int:
     if spec.deterministic is False:
         return 0
     return virtual_slots_of(settings, spec, max(n_slots, spec.workers.slots or 0))
+
+
+def _new_since_ms(settings: Settings, name: str) -> int | None:
+    """The time at which a study was not there yet, if a server may have another home's of that name; else None."""
+    return now_ms() if settings.is_tracked_elsewhere and not is_begun(settings, name) else None

@@ -96,6 +96,11 @@ class Runs:
             if not shows_the_same(known.get(key, ""), view):
                 self.client.set_experiment_tag(self.experiment_id, key, view)
 
+    def has_begun_before(self, at_ms: int) -> bool:
+        """Whether a run that was not deleted began before a time in milliseconds since 1970."""
+        query = f"attributes.start_time < {at_ms}"
+        return bool(self.client.search_runs([self.experiment_id], query, max_results=1))
+
     def find(self, run_name: str) -> list[Run]:
         """The runs of that name that were not deleted."""
         query = f"attributes.run_name = '{run_name}'"

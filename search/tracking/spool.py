@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def write_entry(spool: Path, entry: Entry, files: Mapping[str, bytes]) -> Path:
             (unfinished / name).write_bytes(content)
             _write_through(unfinished / name)
         _write_through(unfinished)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            remove_entry(folder)
         unfinished.rename(folder)
         _write_through(folder.parent)
     except OSError as error:
@@ -72,8 +74,12 @@ def artifacts(folder: Path) -> list[Path]:
 
 
 def remove_entry(folder: Path) -> None:
-    """Deletes an entry."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Deletes an entry, first its name: a process killed meanwhile must not leave an entry without its model."""
+    going = folder.with_name(folder.name + ".old.tmp")
+    shutil.rmtree(going, ignore_errors=True)
+    with suppress(OSError):
+        folder.rename(going)
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def entries(spool: Path, study: str) -> Iterator[Path]:

@@ -53,17 +53,24 @@ def number_rows(source: Source, config: DataConfig) -> tuple[tuple[str, ...], Ar
     if source.task == "regression":
         require_regressable(source.labels, config, place_of_labels(source, config))
         # A draw of single rows needs two in each bin; a draw of groups does not, and stays as it was.
-        return (), _bins(source, merge=source.roles.group is None and config.duplicates != "group")
+        is_grouped = source.roles.group is not None or config.duplicates == "group"
+        return (), _bins(source, config.test_fraction, merge=not is_grouped)
     classes = tuple(str(label) for label in np.unique(source.labels))
     return classes, number_labels(source.labels, classes, source.place)
 
 
-def _bins(source: Source, *, merge: bool) -> Array:
+def _bins(source: Source, test_fraction: float, *, merge: bool) -> Array:
     """Returns (n_rows,) bins of the target, of the rows that are drawn from where the file says what each row is."""
-    if source.roles.split is None:
-        return splits.quantile_bins(source.labels, merge=merge)
+    drawn = None if source.roles.split is None else source.roles.split == TRAINING
+    if drawn is None:
+        numbers = splits.quantile_bins(source.labels, merge=merge)
+        n_drawn = len(numbers) - (source.n_own_validation or 0)
+        counts = np.bincount(numbers[:n_drawn])
+        # Studies of earlier versions have bins of all rows, where these could be drawn from.
+        if n_drawn == len(numbers) or not merge or splits.can_be_drawn(counts[counts > 0], test_fraction):
+            return numbers
+        drawn = np.arange(len(numbers)) < n_drawn
     numbers = np.zeros(len(source.labels), np.int32)
-    drawn = source.roles.split == TRAINING
     numbers[drawn] = splits.quantile_bins(source.labels[drawn], merge=merge)
     return numbers
 

@@ -30,6 +30,18 @@ def require_groups(n_groups: int, required: int, config: DataConfig) -> None:
     raise DataError(f"data.group: {rule}, got {n_groups}: use another column, or leave it out")
 
 
+def require_groups_of_classes(groups: Array, numbers: Array, classes: Sequence[str], required: int, place: str) -> None:
+    """Raises an error where a class is in fewer groups than splits, of (n_rows,) groups and class numbers."""
+    _, group_of = np.unique(groups, return_inverse=True)
+    pairs = np.unique(group_of.astype(np.int64) * len(classes) + numbers)
+    counts = np.bincount(pairs % len(classes), minlength=len(classes))
+    rare = [f"{name!r} ({count})" for name, count in zip(classes, counts, strict=True) if count < required]
+    if rare:
+        rule = f"every class must be in at least {required} groups of rows, one for each split"
+        remedy = advice(classes, "add groups, drop or merge the class")
+        raise DataError(f"{place}: {rule}, got {listed(rare)}: {remedy}")
+
+
 def require_apart(shares: Shares, groups: Array) -> None:
     """Raises an error where rows of one group are in two splits."""
     for one, other in combinations(SPLITS, 2):

@@ -14,6 +14,7 @@ from pipelines.data.splits.requirements import (
     require_apart,
     require_everywhere,
     require_groups,
+    require_groups_of_classes,
     require_rows,
     require_two,
 )
@@ -189,6 +190,9 @@ def _draw(given: _Given, cut: _Cut, classes: Sequence[str] | None, place: str) -
         require_rows(counts, classes, 1 + len(drawn), place)
     if cut.groups is not None and drawn:
         require_groups(len(np.unique(cut.groups[given.training])), 1 + len(drawn), cut.config)
+        if classes is not None:
+            rows = given.training
+            require_groups_of_classes(cut.groups[rows], cut.numbers[rows], classes, 1 + len(drawn), place)
     rows, test, validation = given.training, given.test, given.validation
     if test is None:
         rows, test = cut.in_two(rows, "test_fraction", 1 + (validation is None))

@@ -45,6 +45,12 @@ def draw_in_proportion(labels: Array, fraction: float, seed: int) -> tuple[Array
     return kept, held_back
 
 
+def can_be_drawn(counts: Array, fraction: float) -> bool:
+    """Whether each class, of which there are (n_classes,) rows, has room on both sides of a draw."""
+    n_held_back = math.ceil(fraction * counts.sum())
+    return bool(counts.min() >= 2 and min(n_held_back, counts.sum() - n_held_back) >= len(counts))
+
+
 def _require_room(counts: Array, n_kept: int, n_held_back: int) -> None:
     if counts.min() < 2:
         raise ValueError("a class has one row alone")

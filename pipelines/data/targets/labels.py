@@ -98,7 +98,8 @@ def are_classes(labels: Array, required: int = 1) -> bool:
 
 def are_whole(labels: Array) -> Array:
     """Whether (n_rows,) numbers are whole ones that float64 holds exactly."""
-    return np.asarray(np.isfinite(labels) & (labels == np.floor(labels)) & (np.abs(labels) < 2**53))
+    numbers = labels.astype(np.float64)  # 2**53 is more than float16 holds
+    return np.asarray(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53))
 
 
 def _as_values(labels: Array, place: str) -> Array:

@@ -131,6 +131,8 @@ def predict(
 
     Example: mlp-search predict digits@champion rows.npz
     """
+    if output:
+        _require_output(output, source)
     result = search.predict(model, source, invert=invert, threshold=threshold, home=home)
     document = _prediction_rows(result, with_threshold=threshold is not None)
     for column, texts in result.unknown.items():
@@ -175,9 +177,14 @@ def _draw(result: search.Predictions, path: Path) -> None:
     display.message(f"wrote {path}")
 
 
-def _write(result: search.Predictions, path: Path) -> None:
+def _require_output(path: Path, source: Path) -> None:
     if path.suffix.lower() != ".csv":
         raise InputError(f"--output {path}: must end in .csv: choose such a name")
+    if path.resolve() == source.resolve():
+        raise InputError(f"--output {path}: must not be the file of the rows: choose another")
+
+
+def _write(result: search.Predictions, path: Path) -> None:
     try:
         result.to_frame().to_csv(path, index=False)
     except OSError as error:

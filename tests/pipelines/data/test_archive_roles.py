@@ -163,3 +163,10 @@ def test_weights_that_differ_between_splits_alone_are_kept(tmp_path: Path):
     assert dataset.validation.mean_weight == pytest.approx(2 * dataset.training.mean_weight)
     weight = dataset.training.joined(dataset.validation).weight
     assert weight.max() / weight.min() == pytest.approx(2)
+
+
+@pytest.mark.parametrize("kind", [">i4", ">u2", ">f8"])
+def test_groups_may_have_any_order_of_bytes(tmp_path: Path, kind: str):
+    native = loading.load(archive(tmp_path, groups=GROUP))
+    swapped = loading.load(archive(tmp_path, groups=GROUP.astype(kind)))
+    assert len(swapped.training.y) == len(native.training.y)

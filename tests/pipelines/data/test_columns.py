@@ -249,3 +249,17 @@ def test_a_date_column_may_be_empty_in_all_rows_to_predict(tmp_path: Path):
     encoder = load(table(day=days), tmp_path / "own.csv").preprocessing.columns
     expected = encoder.encode(pd.DataFrame({"day": [None], "noise": [0.0]}))
     assert np.array_equal(encoder.encode(pd.DataFrame({"day": [np.nan], "noise": [0.0]})), expected)
+
+
+@pytest.mark.parametrize("form", ["1.0", "1"])
+def test_a_whole_number_is_one_category_however_it_is_written(tmp_path: Path, form: str):
+    """pandas writes integers of a column with gaps as ``1.0``."""
+    row = np.arange(N_ROWS)
+    codes = np.where(row % 5, row % 7, np.nan)
+    frame = table(code=codes)
+    texts = frame.assign(code=[None if np.isnan(code) else form.replace("1", str(int(code))) for code in codes])
+    encoder = load(texts, tmp_path / "own.csv", text_columns=["code"]).preprocessing.columns
+    read = read_table(tmp_path / "own.csv", encoder.text_columns, encoder.literal_columns)
+    for other in (frame, frame.assign(code=pd.array(codes, "Int64")), read):
+        assert not encoder.unknown(other)
+        assert np.array_equal(encoder.encode(other), encoder.encode(read))

@@ -143,3 +143,17 @@ def test_a_file_that_cannot_be_opened(tmp_path: Path, read: Callable[[Path], obj
     (tmp_path / name).mkdir()  # a folder in a file's place: the one thing that stops root too
     with pytest.raises(UnavailableError, match=rf"{name}: cannot be read \(Is a directory\)"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("is_shifted", [False, True])
+def test_test_rows_are_drawn_beside_many_or_shifted_validation_rows(tmp_path: Path, is_shifted: bool):
+    """The quantiles of the target by which they are drawn are those of the rows that they are drawn from."""
+    rng = np.random.default_rng(0)
+    n_training, n_validation = (300, 300) if is_shifted else (40, 400)
+    y = np.append(rng.random(n_training - 1), 10.5)
+    arrays = {"x_train": rng.normal(size=(n_training, 3)), "y_train": y, "x_val": rng.normal(size=(n_validation, 3))}
+    np.savez(tmp_path / "own.npz", **arrays, y_val=rng.random(n_validation) + 10 * is_shifted)
+    dataset = loading.load(DataConfig(str(tmp_path / "own.npz")))
+    assert (len(dataset.training.y), len(dataset.validation.y), dataset.n_test) == (
+        n_training * 4 // 5, n_validation, n_training // 5,
+    )  # fmt: skip

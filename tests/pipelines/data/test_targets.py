@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +184,9 @@ def test_a_target_that_is_declared_text_has_classes(tmp_path: Path, form: str):
     codes = [form.format(1234 + 1111 * (row % 30)) for row in range(N_ROWS)]
     dataset = of_target(codes, tmp_path / "own.csv", text_columns=("target",))
     assert (dataset.task, sorted(dataset.class_names)) == ("classification", sorted(set(codes)))
+
+
+def test_labels_of_half_precision_are_read_without_a_warning(tmp_path: Path):
+    with warnings.catch_warnings(action="error"):
+        np.savez(tmp_path / "own.npz", x=X[:, None], y=(X > 0).astype(np.float16))
+        assert loading.load(DataConfig(str(tmp_path / "own.npz"))).class_names == ("0", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -159,3 +160,23 @@ def test_an_output_that_is_no_csv_is_refused(home: Path, rows: Path, tmp_path: P
     answer = call("predict", "sales", rows, "--output", tmp_path / "out.xls", "--home", home)
     assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
     assert "must end in .csv" in answer.err
+
+
+def test_an_output_is_not_written_over_the_rows(home: Path, rows: Path) -> None:
+    before = rows.read_bytes()
+    answer = call("predict", "sales", rows, "--output", rows.parent / "." / rows.name, "--home", home)
+    assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1)
+    assert "must not be the file of the rows" in answer.err
+    assert rows.read_bytes() == before
+
+
+def test_a_row_without_a_finite_prediction_is_named(home: Path, rows: Path, tmp_path: Path) -> None:
+    """A number that many programs write for a missing value is beyond what the network can add up."""
+    frame = pd.read_csv(rows)
+    numbers = frame.select_dtypes("number").columns
+    frame = frame.astype(dict.fromkeys(numbers, float))
+    frame.loc[2, numbers] = -3.4e38
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    answer = call("predict", "prices", tmp_path / "rows.csv", "--home", home)
+    assert (answer.code, answer.out, answer.err.count("\n")) == (1, "", 1), answer.out
+    assert re.search(r"must predict finite numbers, got (nan|-?inf) for row 2: correct the row", answer.err)

@@ -9,6 +9,7 @@ from pathlib import Path
 import mlflow
 import psutil
 import pytest
+from finished import run_small
 from outages import TrackingServer
 from registered import client_of
 from searching import Watcher, assert_scores_as_logged, runs_of
@@ -16,6 +17,9 @@ from studies import small_spec
 from waiting import wait_for
 
 from pipelines.data.loading import load
+from pipelines.errors import SpecError
+from search.home.settings import read_settings
+from search.optimization.studies import study_names
 from search.scheduling.progress import Progress
 from search.scheduling.run_study import run_study
 
@@ -105,3 +109,16 @@ def test_a_tracking_server_that_hangs_costs_nothing_and_loses_nothing(
         assert sorted(steps) == list(range(1, row.epochs_trained + 1))
         assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["model.h5", "preprocessing.json"]
         assert row.run_id == run.info.run_id
+
+
+def test_a_new_study_is_refused_where_mlflow_has_runs_of_another_home_s_study(
+    server: tuple[str, psutil.Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs are found by their names: each home would delete and describe those of the other one."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
+    run_small(tmp_path / "one", "same", trials=1, width=[8, 16])
+    with pytest.raises(SpecError, match=r"study.name: must be no experiment of MLflow at .* with runs of another home"):
+        run_small(tmp_path / "two", "same", trials=1)
+    assert study_names(read_settings(tmp_path / "two")) == []
+    run_small(tmp_path / "two", "other", trials=1)
+    assert run_small(tmp_path / "one", "same", trials=2, width=[8, 16]).n_trained == 1

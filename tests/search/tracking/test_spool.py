@@ -114,6 +114,24 @@ def test_an_entry_is_whole_or_absent_when_the_process_is_killed(
     assert read_entry(folder) == entry(value=0.5)
 
 
+def die_removing(folder: Path) -> None:
+    """Deletes an entry, and kills the process at its first file."""
+    os.unlink = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+    remove_entry(folder)
+
+
+def test_an_entry_is_absent_when_the_process_is_killed_while_it_deletes_it(tmp_path: Path) -> None:
+    """Delivered again without its model, it would replace the run that has it."""
+    folder = write_entry(tmp_path, entry(value=0.9), FILES)
+    process = multiprocessing.get_context("fork").Process(target=die_removing, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert list(entries(tmp_path, "s")) == []
+    remove_entry(write_entry(tmp_path, entry(value=0.5), FILES))
+    assert not list(folder.parent.iterdir())
+
+
 def test_the_kills_above_happen_while_writing(tmp_path: Path) -> None:
     """Each place of the test above is reached; there is no sixth ``fsync``."""
     for call, times, code in (("fsync", 5, -signal.SIGKILL), ("rename", 1, -signal.SIGKILL), ("fsync", 6, 0)):
