@@ -123,7 +123,7 @@ class Column:
         codes, uniques = pd.factorize(values)  # code -1 is a missing value
         position = {category: index for index, category in enumerate(self.categories)}
         texts = self._spelled(uniques)
-        features = [position.get(text, position.get(text.strip(), -1)) for text in texts]
+        features = [position.get(text, -1) for text in texts]
         if self.n_shared:
             first = len(self.categories)
             bare, missing = [text.strip() for text in texts], self._missing

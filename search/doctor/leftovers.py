@@ -13,6 +13,7 @@ from pathlib import Path
 from search.doctor.findings import Finding
 from search.doctor.view import readable_entry
 from search.home.settings import Settings
+from search.tracking.spool import REMOVED
 
 SET_ASIDE = "set-aside"
 """Folder of the home for unreadable files, which may still hold results."""
@@ -23,6 +24,8 @@ def spool_leftovers(settings: Settings, folder: Path) -> Iterator[Finding]:
     for path in sorted(folder.glob("*")):
         if path.suffix == ".tmp":
             what = "deletes it: a process died while writing it, and its trial is trained again"
+            if path.name.endswith(REMOVED):
+                what = "deletes it: a process died while deleting it, and MLflow has its run"
             yield Finding("unfinished file in the spool", _place(settings, path), what, partial(shutil.rmtree, path))
         elif readable_entry(path) is None:
             yield unreadable(settings, path)

@@ -17,9 +17,10 @@ from pipelines.evaluation.intervals import Scores, interval, interval_of_means, 
 from pipelines.evaluation.row_scores import decode
 from pipelines.objectives import OBJECTIVES, Objective
 from search.optimization.leaderboard import best_value, objective_of
+from search.optimization.run_records import recorded_results
 from search.spec.conditions import effective
 from search.storage.attributes import RESULT
-from search.tracking.run_names import finalist_run_name, refit_ensemble_run_name, refit_run_name
+from search.tracking.run_names import finalist_run_name, finalist_trial, refit_ensemble_run_name, refit_run_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Candidate:
     """A configuration of the leaderboard.
 
     Attributes:
-        trial: The best trial that had it, of equal ones the first.
+        trial: The best trial that had it, of equal ones the first; one with recorded finals goes before it.
         hyperparameters: The configuration.
         value: That trial's objective.
         n_parameters: Trainable weights.
@@ -158,12 +159,13 @@ def candidates(study: optuna.Study, top: int) -> list[Candidate]:
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     gain = objective_of(study.user_attrs).gain
     own = [candidate_of(trial) for trial in complete if RESULT in trial.user_attrs]  # another program adds others
-    ranked = sorted(own, key=lambda c: (-gain(c.value), c.trial))
-    # Backwards: the best trial that had a configuration, or its equal in effect, stands for it.
-    distinct = {effective(found.hyperparameters): found for found in reversed(ranked)}
+    kept = {finalist_trial(name) for name in recorded_results(study)}
+    # The best trial that had a configuration, or its equal in effect, stands for it; one that has finals goes on.
+    ranked = sorted(own, key=lambda c: (c.trial in kept, gain(c.value), -c.trial))
+    distinct = {effective(found.hyperparameters): found for found in ranked}
     if not distinct:
         raise NotFoundError(f"study {study.study_name!r}: must have a complete trial, got none: run it first")
-    return list(distinct.values())[::-1][:top]
+    return sorted(distinct.values(), key=lambda c: (-gain(c.value), c.trial))[:top]
 
 
 def make_finalist(

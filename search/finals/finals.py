@@ -14,7 +14,6 @@ from search.finals.result import FinalistsResult, Model
 from search.finals.selection import EverySeed, Plan
 from search.finals.training import FinalistQueue, FinalsTrainer
 from search.home.settings import read_settings
-from search.optimization.run_records import forget_failures
 from search.optimization.studies import load_own_study
 from search.scheduling.progress import Observer
 from search.spec import StudySpec, override
@@ -75,7 +74,7 @@ def run_finalists(
     model = _model_of(refit=refit, ensemble=ensemble)
     workers = {"slots": slots, "gpus": gpus}
     plan = EverySeed((top,) * seeds)
-    return run_plan(name, plan, model=model, workers=workers, home=home, pool=pool, observer=observer)
+    return run_plan(name, plan, model=model, workers=workers, home=home, pool=pool, observer=observer, retries=True)
 
 
 def _model_of(*, refit: bool | None, ensemble: bool) -> Model | None:
@@ -94,6 +93,7 @@ def run_plan(
     home: Path | None = None,
     pool: str = "local",
     observer: Observer | None = None,
+    retries: bool = False,
 ) -> FinalistsResult:
     """``run_finalists`` with any plan of which configuration gets which seeds.
 
@@ -105,12 +105,12 @@ def run_plan(
         home: As for ``run_finalists``, like the others.
         pool: See there.
         observer: See there.
+        retries: Whether finalists are trained again that failed before.
     """
     prepare_pool(pool)
     with exclusive_study(name, home, observer or Observer()) as (context, dataset):
         context = replace(context, spec=_with_workers(context.spec, workers or {}, pool))
-        forget_failures(context.study)
-        queue = FinalistQueue(context, dataset, candidates(context.study, plan.sizes[0]), plan)
+        queue = FinalistQueue(context, dataset, candidates(context.study, plan.sizes[0]), plan, retries=retries)
         return FinalsTrainer(context, dataset, queue, pool).run(model)
 
 

@@ -212,7 +212,8 @@ def make_whole(path: Path, fill: Callable[[Path], None]) -> None:
         except FileExistsError:  # another process was faster, and its file may have rows by now
             pass
         except OSError:  # a file system without hard links
-            made.rename(path)
+            if not path.exists():
+                made.rename(path)
 
 
 def study_slug(study: str) -> str:

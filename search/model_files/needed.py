@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,26 +21,16 @@ def needed_trials(attributes: Mapping[str, Any], rows: Sequence[TrialRow], keep:
     Args:
         attributes: Of the study.
         rows: Its trials, the best first.
-        keep: Number of the best complete trials, and of the best configurations, that keep theirs.
+        keep: Number of the best complete trials that keep theirs.
     """
     complete = [row for row in rows if row.state == "COMPLETE"]
-    needed = {row.number for row in [*complete[:keep], *_configurations(complete)[:keep]]}
+    needed = {row.number for row in complete[:keep]}
     needed |= {row.number for row in rows if row.state in ("RUNNING", "WAITING")}
     needed |= set(attributes.get(VERDICT, {}).get("trials", ()))
     finalists = (finalist_trial(key.removeprefix(RECORD)) for key in attributes if key.startswith(RECORD))
     needed |= {number for number in finalists if number is not None}
     tested = {reading.get("run_id") for reading in attributes.get(SEAL, ())} - {None}
     return needed | {row.number for row in rows if row.run_id in tested}
-
-
-def _configurations(complete: Sequence[TrialRow]) -> list[TrialRow]:
-    """A trial for each configuration, the best first: the first one that had it, as finals choose."""
-    first: dict[str, int] = {}
-    for row in complete:
-        key = json.dumps(row.params, sort_keys=True)
-        first[key] = min(row.number, first.get(key, row.number))
-    chosen = set(first.values())
-    return [row for row in complete if row.number in chosen]
 
 
 def has_model_file(trial: FrozenTrial) -> bool:

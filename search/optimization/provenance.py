@@ -14,28 +14,21 @@ import psutil
 
 from pipelines.data.datasets import Dataset
 from pipelines.data.targets import majority_share
-from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings
-from search.home.text import redact
 from search.optimization.baselines import Baselines
+from search.optimization.studies.loading import is_begun
 from search.spec import StudySpec
 from search.tracking.experiment_view import plain, view_tags
 from search.tracking.runs import DatasetInput, Runs
 from search.workers import Pool
 
 
-def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset, new_since_ms: int | None = None) -> Runs:
-    """Opens the runs of a study's experiment.
-
-    Args:
-        settings: Where MLflow is.
-        spec: The study.
-        dataset: Its data.
-        new_since_ms: A time at which the study was not there yet, in milliseconds since 1970; None for one that was.
+def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
+    """Opens the runs of a study's experiment; a study begins where there is a server once this has returned.
 
     Raises:
-        SpecError: The study is new, and the experiment has runs of another home's study of the same name.
+        SpecError: The study is new, and a server's experiment of its name has runs, such as those of another home.
         UnavailableError: The tracking server cannot be reached or refuses the experiment.
     """
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
@@ -52,12 +45,8 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset, new_since_m
     axes = tuple(spec.space.searched)
     params = (*axes, *(name for name in spec.space.dimensions if name not in axes))
     views = view_tags(OBJECTIVES[spec.metric], params, axes)
-    runs = Runs(settings, spec.name, description, source, views)
-    if new_since_ms is not None and runs.has_begun_before(new_since_ms):
-        server = f"MLflow at {redact(settings.tracking_uri)}"
-        rule = f"must be no experiment of {server} with runs of another home's study"
-        raise SpecError(f"study.name: {rule}, got {spec.name!r}: choose another --study NAME")
-    return runs
+    is_new = settings.is_tracked_elsewhere and not is_begun(settings, spec.name)
+    return Runs(settings, spec.name, description, source, views, is_new=is_new)
 
 
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:

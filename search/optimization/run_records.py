@@ -13,7 +13,7 @@ from search.optimization.leaderboard import trial_row
 from search.storage.attributes import PRUNED_AT, RECORD, RUN_ID, run_id_key
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Entry
-from search.tracking.run_names import finalist_trial, trial_number, trial_run_name
+from search.tracking.run_names import trial_number, trial_run_name
 from search.workers.tasks import Outcome, Task
 
 
@@ -70,15 +70,13 @@ def record_result(study: StoredStudy, entry: Entry) -> None:
 def recorded_results(study: StoredStudy) -> dict[str, dict[str, Any]]:
     """The results that ``record_result`` recorded, by run name; each with its ``run_id`` where MLflow has the run."""
     attributes = study.user_attrs
-    names = [key.removeprefix(RECORD) for key, result in attributes.items() if key.startswith(RECORD) and result]
+    names = [key.removeprefix(RECORD) for key in attributes if key.startswith(RECORD)]
     return {name: attributes[RECORD + name] | {"run_id": attributes.get(run_id_key(name))} for name in names}
 
 
-def forget_failures(study: StoredStudy) -> None:
-    """Lets finalists be trained again that failed, but not where the loss became no number: the seed repeats that."""
-    for name, result in recorded_results(study).items():
-        if finalist_trial(name) is not None and result.get("message") and "epochs_trained" not in result:
-            study.set_user_attr(RECORD + name, {})
+def may_succeed(result: Mapping[str, Any]) -> bool:
+    """Whether a run failed in a way that the next attempt may not: the same seed diverges again."""
+    return bool(result.get("message")) and "epochs_trained" not in result
 
 
 def unknown_runs(study: StoredStudy) -> list[str]:

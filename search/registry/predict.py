@@ -131,7 +131,8 @@ def predict(
     is_finite = np.isfinite(outputs).all(axis=1)
     if not is_finite.all():
         row = int(is_finite.argmin())
-        raise DataError(f"{what}: must predict finite numbers, got {outputs[row].max()} for row {row}: correct the row")
+        found = outputs[row][~np.isfinite(outputs[row])][0]
+        raise DataError(f"{what}: must predict finite numbers, got {found} for row {row}: correct the row")
     if record.preprocessing.target is None:
         return Predictions(version.name, int(version.version), classes, outputs, rows, unknown, limit)
     values = outputs[:, 0].astype(np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from search.home.settings import study_slug
 from search.model_files import versions_of
 from search.removal.access import delete_files, idle_study, run_ids_of
 from search.storage.database import open_storage
+from search.tracking.runs import put_aside
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -81,9 +81,7 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
 
 
 def _delete_experiment(client: MlflowClient, name: str, experiment_id: str, run_ids: list[str]) -> None:
-    """Deletes the files of all runs, then the experiment with them; another study may have its name then."""
+    """Deletes the files of all runs, then the experiment with them."""
     for run_id in run_ids:
         delete_files(client, client.get_run(run_id).info.artifact_uri)
-    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    client.rename_experiment(experiment_id, f"{name} (deleted {at})")
-    client.delete_experiment(experiment_id)
+    put_aside(client, name, experiment_id)

@@ -11,7 +11,7 @@ from search.devices.work import Shape
 from search.home.settings import Settings
 from search.scheduling.progress import Observer
 from search.spec.study_spec import StudySpec
-from search.storage.attributes import ELAPSED, TIMED_OUT
+from search.storage.attributes import ELAPSED
 from search.storage.stored_study import StoredStudy
 from search.tracking import RunStart, Tracker, now_ms
 from search.tracking.experiment_view import NOTE
@@ -80,12 +80,6 @@ class StudyClock:
         """Seconds left, negative after the timeout; infinite without a limit."""
         return self._timeout_s - (self.now() - self._began)
 
-    def record(self, *, is_over: bool = False) -> None:
-        """Stores the time used, for the next run.
-
-        Args:
-            is_over: Whether the timeout has ended this run; what is left of it is too short for an epoch.
-        """
+    def record(self) -> None:
+        """Stores the time used, for the next run."""
         self._study.set_user_attr(ELAPSED, round(self.now() - self._began, 1))
-        if is_over:
-            self._study.set_user_attr(TIMED_OUT, self._timeout_s)

@@ -77,6 +77,11 @@ class JobRunner(ABC, Generic[J]):
         return self._interrupt.is_set() and self._state is not RunnerState.TIMED_OUT
 
     @property
+    def is_out_of_time(self) -> bool:
+        """Whether the timeout ended the jobs, or left too little for the first epoch of another one."""
+        return self._state in (RunnerState.CLOSING, RunnerState.TIMED_OUT)
+
+    @property
     def _stop(self) -> StopReason | None:
         """The reason why every job ends after its epoch; None while they continue."""
         if self._state is RunnerState.TIMED_OUT:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna.trial import TrialState
+
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from search.devices.memory import require_fit
@@ -41,9 +43,8 @@ from search.scheduling.recovery import record_runs
 from search.scheduling.scheduler import Scheduler
 from search.spec.study_spec import StudySpec
 from search.storage import StoredStudy, open_storage, storage_errors
-from search.storage.attributes import FACTS
+from search.storage.attributes import FACTS, TIMED_OUT
 from search.storage.sharing import search_lock
-from search.tracking import now_ms
 from search.tracking.connection import open_home
 from search.tracking.run_names import trial_run_name
 from search.tracking.tracker import Tracker
@@ -164,8 +165,7 @@ def _search(
     """Runs the scheduler in a pool of its own, and waits for MLflow."""
     open_storage(settings)  # a new home gets its tables while another process imports TensorFlow
     patience_s = 0.0 if settings.is_tracked_elsewhere else _FILE_PATIENCE_S
-    since_ms = _new_since_ms(settings, spec.name)
-    tracker = Tracker(lambda: open_runs(settings, spec, dataset, since_ms), observer.note, patience_s=patience_s)
+    tracker = Tracker(lambda: open_runs(settings, spec, dataset), observer.note, patience_s=patience_s)
     baselines = BaselineThread(dataset, baselines_of(recorded_attributes(settings, spec.name)), spec.space.class_weight)
     observer.waiting("starting the workers, which import TensorFlow")
     with tracker, closing(start_pool(pool, spec, dataset, settings)) as running_pool:
@@ -222,6 +222,9 @@ def _finish(context: StudyContext, scheduler: Scheduler) -> None:
     """Gives each trial's run its paragraph, as ``show`` has it now, and deletes the model files that nothing needs."""
     study = context.study
     study.refresh()
+    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    if scheduler.is_out_of_time and not unfinished:
+        study.set_user_attr(TIMED_OUT, context.spec.timeout_s)
     if not scheduler.was_asked_to_stop and (note := timeout_note(study, context.spec)):
         context.observer.note(note)
     found = explain_finished(study, _MAX_DESCRIBED)
@@ -250,8 +253,3 @@ def _virtual_slots(settings: Settings, spec: StudySpec, n_slots: int) -> int:
     if spec.deterministic is False:
         return 0
     return virtual_slots_of(settings, spec, max(n_slots, spec.workers.slots or 0))
-
-
-def _new_since_ms(settings: Settings, name: str) -> int | None:
-    """The time at which a study was not there yet, if a server may have another home's of that name; else None."""
-    return now_ms() if settings.is_tracked_elsewhere and not is_begun(settings, name) else None

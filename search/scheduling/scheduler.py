@@ -100,7 +100,7 @@ class Scheduler(JobRunner[TrialJob]):
         elif self._state is not RunnerState.DISCONNECTED:
             super().close()
             self._source.close()
-            self._clock.record(is_over=self._state in (RunnerState.CLOSING, RunnerState.TIMED_OUT))
+            self._clock.record()
 
     def is_over(self) -> bool:
         """Whether the budget or the space is spent, and no other process trains a trial that it may leave behind."""

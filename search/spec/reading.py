@@ -125,7 +125,8 @@ def spec_from_dict(document: Mapping[str, Any], place: str = "spec") -> StudySpe
     """
     tables, problems = parse(document)
     if "source" in tables.get("data", {}):
-        problems += _fill_study(tables["study"], tables["data"]["source"])
+        about_name = _fill_study(tables["study"], tables["data"]["source"])
+        problems += [] if any(line.startswith("study.name:") for line in problems) else about_name
         problems += _fill_task(tables["data"], tables["search"].get("objective"))
     problems += _check_clock(tables.get("search", {}))
     if "space" in tables:

@@ -135,8 +135,8 @@ class StudySpec:
 
         Args:
             task: Of the data.
-            unfit: Dimensions that have no meaning for the data, by name, each with the reason. Like those of another
-                task, they are left out where a preset names them.
+            unfit: Dimensions and objectives that have no meaning for the data, by name, each with the reason. Such
+                dimensions are left out where a preset names them, like those of another task.
 
         Raises:
             SpecError: The objective or a dimension is another task's or does not fit the data, or objective and

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.errors import SpecError
 from search.home.settings import Settings, prepare_sqlite
 from search.home.text import redact
 from search.tracking.connection import connect, make_database, mlflow_errors
@@ -18,6 +20,7 @@ from search.tracking.run_names import trial_number
 from search.tracking.spool import artifacts
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import DatasetInput as MlflowInput, Run
 
 _MAX_METRICS = 1000  # MLflow's limit for one call
@@ -51,8 +54,10 @@ class Runs:
         description: Markdown above the runs on the experiment's page.
         dataset: Logged as the input of each run.
         views: Tags that are the experiment's views on MLflow's page, from ``view_tags``; None leaves those that it has.
+        is_new: Whether the experiment is to have no runs yet: runs are found by their names, also to delete them.
 
     Raises:
+        SpecError: It has some.
         UnavailableError: The tracking server cannot be reached or refuses the experiment.
     """
 
@@ -63,6 +68,8 @@ class Runs:
         description: str,
         dataset: DatasetInput | None,
         views: Mapping[str, str] | None = None,
+        *,
+        is_new: bool = False,
     ) -> None:
         self.study = study
         self._dataset = dataset
@@ -71,9 +78,23 @@ class Runs:
                 make_database(settings.tracking_uri)
                 prepare_sqlite(settings.tracking_uri)
             self.client = connect(settings)
+            if is_new:
+                self._require_new(redact(settings.tracking_uri))
             self.experiment_id = self._open_experiment(settings.artifact_root, experiment_tags(description, views))
             if views:
                 self._renew_views(views)
+
+    def _require_new(self, server: str) -> None:
+        """Refuses an experiment with runs; a deleted one gets another name, as restoring it restores its runs."""
+        found = self.client.get_experiment_by_name(self.study)
+        if found and found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+            put_aside(self.client, self.study, found.experiment_id)
+        elif found and self.client.search_runs([found.experiment_id], max_results=1):
+            raise SpecError(
+                f"study.name: must be no experiment of MLflow at {server} with runs that this home does not know, got"
+                f" {self.study!r}: choose another --study NAME, or delete that experiment in MLflow"
+            )
 
     def _open_experiment(self, artifact_root: str | None, tags: dict[str, str]) -> str:
         from mlflow.exceptions import MlflowException
@@ -95,11 +116,6 @@ class Runs:
         for key, view in views.items():
             if not shows_the_same(known.get(key, ""), view):
                 self.client.set_experiment_tag(self.experiment_id, key, view)
-
-    def has_begun_before(self, at_ms: int) -> bool:
-        """Whether a run that was not deleted began before a time in milliseconds since 1970."""
-        query = f"attributes.start_time < {at_ms}"
-        return bool(self.client.search_runs([self.experiment_id], query, max_results=1))
 
     def find(self, run_name: str) -> list[Run]:
         """The runs of that name that were not deleted."""
@@ -205,3 +221,10 @@ def _as_input(dataset: DatasetInput) -> MlflowInput:
         dataset.name, dataset.digest, "local", source, profile=json.dumps(dict(dataset.profile))
     )
     return entities.DatasetInput(described, [entities.InputTag("mlflow.data.context", "training")])
+
+
+def put_aside(client: MlflowClient, name: str, experiment_id: str) -> None:
+    """Deletes an experiment with its runs; another study may have its name then."""
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    client.rename_experiment(experiment_id, f"{name} (deleted {at})")
+    client.delete_experiment(experiment_id)

@@ -16,6 +16,8 @@ from search.home.settings import Settings, study_slug
 from search.tracking.entries import Entry
 
 _ENTRY_FILE = "entry.json"
+REMOVED = ".old.tmp"
+"""End of the name of an entry that is being deleted."""
 
 
 def write_entry(spool: Path, entry: Entry, files: Mapping[str, bytes]) -> Path:
@@ -75,7 +77,7 @@ def artifacts(folder: Path) -> list[Path]:
 
 def remove_entry(folder: Path) -> None:
     """Deletes an entry, first its name: a process killed meanwhile must not leave an entry without its model."""
-    going = folder.with_name(folder.name + ".old.tmp")
+    going = folder.with_name(folder.name + REMOVED)
     shutil.rmtree(going, ignore_errors=True)
     with suppress(OSError):
         folder.rename(going)
@@ -100,7 +102,7 @@ def collect_spools(settings: Settings, name: str) -> list[Path]:
             for folder in left:
                 target = settings.spool / folder.parent.name / folder.name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.rmtree(target, ignore_errors=True)
+                remove_entry(target)
                 moved.append(folder.rename(target))
     return moved
 

@@ -58,7 +58,7 @@ class TrainingSpec:
 
         Args:
             task: Of the data.
-            unfit: Hyperparameters that have no meaning for the data, by name, each with the reason.
+            unfit: Hyperparameters and objectives that have no meaning for the data, by name, each with the reason.
 
         Raises:
             SpecError: The objective or a hyperparameter is another task's, or does not fit the data.

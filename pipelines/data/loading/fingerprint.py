@@ -11,6 +11,7 @@ from pipelines.config import DataConfig
 from pipelines.data.loading.rows import are_grouped_anew
 from pipelines.data.readers import Source
 from pipelines.data.splits import Shares
+from pipelines.data.splits.requirements import SPLITS
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.files.columns import IGNORED
 
@@ -35,8 +36,15 @@ def fingerprint_of(source: Source, encoder: TableEncoder | None, config: DataCon
     if are_grouped_anew(source, config):
         special.append("copies")
     is_grouped = source.roles.group is not None or config.duplicates == "group"
-    if is_grouped and config.group_draw != "largest_first":
+    if is_grouped and config.group_draw != "largest_first" and _draws(source):
         special.append("groups at random")
     if any(special):
         document.append(special)
     return hashlib.sha256(json.dumps(document).encode()).hexdigest()[:16]
+
+
+def _draws(source: Source) -> bool:
+    """Whether validation or test rows are drawn, and not given by the file."""
+    if source.roles.split is not None:
+        return len(np.unique(source.roles.split)) < len(SPLITS)
+    return source.n_own_validation is None or source.n_own_test is None

@@ -242,7 +242,7 @@ class _Cut:
             self.n_swapped += 1
 
     def _cut_groups(self, rows: Array, fraction: float, groups: Array, required: int) -> tuple[Array, Array]:
-        """Keeps the rows of a group on one side; sizes and classes are as near to the fraction as groups allow."""
+        """Keeps the rows of a group on one side; their number and their classes are near to the fraction."""
         labels, seed = self.numbers[rows], self.config.split_seed
         if self.config.group_draw == "largest_first":
             held_back = hold_back_largest(labels, groups, fraction, seed, required)

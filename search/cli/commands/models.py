@@ -131,8 +131,7 @@ def predict(
 
     Example: mlp-search predict digits@champion rows.npz
     """
-    if output:
-        _require_output(output, source)
+    _require_output(output, source)
     result = search.predict(model, source, invert=invert, threshold=threshold, home=home)
     document = _prediction_rows(result, with_threshold=threshold is not None)
     for column, texts in result.unknown.items():
@@ -177,7 +176,9 @@ def _draw(result: search.Predictions, path: Path) -> None:
     display.message(f"wrote {path}")
 
 
-def _require_output(path: Path, source: Path) -> None:
+def _require_output(path: Path | None, source: Path) -> None:
+    if path is None:
+        return
     if path.suffix.lower() != ".csv":
         raise InputError(f"--output {path}: must end in .csv: choose such a name")
     if path.resolve() == source.resolve():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pipelines.config import FUSED_OPTIMIZERS, layer_sizes
 from pipelines.data.datasets import Dataset
@@ -14,7 +15,7 @@ from search.devices.slots import Slot
 from search.finals.finalist import Candidate, Finalist, make_finalist
 from search.finals.selection import Plan
 from search.finals.training.jobs import FinalistJob, job_of
-from search.optimization.run_records import recorded_results
+from search.optimization.run_records import may_succeed, record_run_id, recorded_results
 from search.optimization.seeds import finalist_seed
 from search.scheduling.context import StudyContext
 from search.scheduling.progress import Progress
@@ -31,6 +32,7 @@ class FinalistQueue:
         candidates: The configurations, in the order of the leaderboard.
         plan: Says which configuration gets which seeds.
         progress: Of these runs, with the leader so far.
+        retries: Whether runs are trained again that failed before, unless they diverged.
     """
 
     context: StudyContext
@@ -38,6 +40,8 @@ class FinalistQueue:
     candidates: Sequence[Candidate]
     plan: Plan
     progress: Progress = field(init=False)
+    retries: bool = False
+    _failed: dict[str, dict[str, Any]] = field(init=False)
     _started: set[str] = field(init=False)
     _n_rows: int = field(init=False)
 
@@ -45,7 +49,9 @@ class FinalistQueue:
         is_weighted = self.dataset.validation.weight is not None
         weight = self.dataset.scored.weight if is_weighted else None
         self._n_rows = self.dataset.n_scored if weight is None else round(worth(weight))
-        self._started = set(recorded_results(self.context.study))
+        recorded, names = recorded_results(self.context.study), self.run_names if self.retries else set()
+        self._failed = {name: run for name, run in recorded.items() if name in names and may_succeed(run)}
+        self._started = recorded.keys() - self._failed.keys()
         budget = sum(min(size, len(self.candidates)) for size in self.plan.sizes)
         objective = self.context.spec.metric
         self.progress = Progress(self.context.spec.name, budget=budget, objective=objective, runs="finalists")
@@ -69,8 +75,12 @@ class FinalistQueue:
         return not self._missing(self.finalists())
 
     def finalists(self) -> list[Finalist]:
-        """Each configuration with its results so far, in the order of the leaderboard."""
-        results = recorded_results(self.context.study)
+        """Each configuration with its results so far, in the order of the leaderboard.
+
+        A failure that is to be retried counts as a missing run until the new result is there.
+        """
+        recorded = recorded_results(self.context.study)
+        results = {name: run for name, run in recorded.items() if run != self._failed.get(name)}
         known = self._n_rows, OBJECTIVES[self.context.spec.metric]
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
@@ -103,6 +113,9 @@ class FinalistQueue:
     def _start(self, rank: int, number: int) -> FinalistJob:
         name = self._run_name(rank, number)
         self._started.add(name)
+        if name in self._failed:  # after a crash the id of the new run is looked up
+            record_run_id(self.context.study, name, "")
+            self._failed[name]["run_id"] = ""
         seed, index = finalist_seed(self.context.spec.seed, number), rank * self.n_seeds + number
         return job_of(self.context, index, name, self.candidates[rank], seed)
 

@@ -61,7 +61,7 @@ def require_fit_starts(spec: StudySpec, task: Task, unfit: Mapping[str, str]) ->
     Args:
         spec: The study before its data decided anything.
         task: Of its data.
-        unfit: Dimensions that have no meaning for the data, by name, each with the reason.
+        unfit: Dimensions and objectives that have no meaning for the data, by name, each with the reason.
 
     Raises:
         SpecError: They do.

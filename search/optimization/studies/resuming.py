@@ -189,7 +189,7 @@ def _fixed(document: dict[str, Any]) -> dict[str, object]:
     keys = (("study", "seed"), *searched)
     fixed = {f"{table}.{key}": document.get(table, {}).get(key) for table, key in keys}
     data = dict(document["data"])
-    fixed["data.folds"] = data.pop("folds", 1)
+    fixed["data.folds"], fixed["data.group_draw"] = data.pop("folds", 1), data.pop("group_draw", None)
     return fixed | {"data": data} | {table: document.get(table) for table in ("space", "start")}
 
 

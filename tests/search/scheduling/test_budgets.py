@@ -24,6 +24,7 @@ from search.scheduling.progress import Progress
 from search.scheduling.run_study import run_study
 from search.spec import override
 from search.storage import open_storage
+from search.storage.attributes import TIMED_OUT
 
 
 class TestBudgets:
@@ -50,10 +51,9 @@ class TestBudgets:
     def test_a_rest_of_the_timeout_that_is_too_short_for_an_epoch_is_used(self, places: Settings) -> None:
         spec = replace(small_spec("rest"), trials=None, timeout_s=60.0)
         study = opened(places, spec)
-        clock = StudyClock(study, 60.0, 0.0, lambda: 59.0)
-        clock.record()
+        StudyClock(study, 60.0, 0.0, lambda: 59.0).record()
         assert not has_used_budget(study, spec)
-        clock.record(is_over=True)
+        study.set_user_attr(TIMED_OUT, 60.0)
         assert has_used_budget(study, spec)
         assert (progress_of(study).time_left_s, progress_of(study).elapsed_s) == (0.0, 59.0)
         assert not has_used_budget(study, replace(spec, timeout_s=120.0))

@@ -117,8 +117,18 @@ def test_a_new_study_is_refused_where_mlflow_has_runs_of_another_home_s_study(
     """Runs are found by their names: each home would delete and describe those of the other one."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server[0])
     run_small(tmp_path / "one", "same", trials=1, width=[8, 16])
-    with pytest.raises(SpecError, match=r"study.name: must be no experiment of MLflow at .* with runs of another home"):
+    client = client_of(tmp_path / "one")
+    before = client.get_experiment_by_name("same")
+    with pytest.raises(SpecError, match=r"study.name: must be no experiment of MLflow at .* with runs that this home"):
         run_small(tmp_path / "two", "same", trials=1)
     assert study_names(read_settings(tmp_path / "two")) == []
+    assert client.get_experiment_by_name("same").tags == before.tags
     run_small(tmp_path / "two", "other", trials=1)
     assert run_small(tmp_path / "one", "same", trials=2, width=[8, 16]).n_trained == 1
+
+    client.delete_experiment(before.experiment_id)
+    run_small(tmp_path / "three", "same", trials=1)
+    after = client.get_experiment_by_name("same")
+    assert after.experiment_id != before.experiment_id
+    assert len(client.search_runs([after.experiment_id])) == 1
+    assert client.get_experiment(before.experiment_id).name.startswith("same (deleted ")

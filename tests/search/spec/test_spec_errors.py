@@ -226,6 +226,10 @@ WRONG_DATA = {
         '[data]\nsource = "data/.csv"',
         [f'study.name: must be given, because the source\'s name breaks the rule: {NAME}, got ".csv"'],
     ),
+    "name-beside-an-unnamable-source": (
+        '[study]\nname = "-bad"\n[data]\nsource = "data/.csv"',
+        [f'study.name: {NAME}, got "-bad"'],
+    ),
     "starts-one-by-one": (
         f"{MNIST}\n[space]\nwidth = [16, 32]\n[[start]]\nwidth = 64\n[[start]]\ndepth = 0\n[[start]]\nwidth = 16",
         ["start[1].depth: " + COUNT + ", got 0", "start[0].width: must be one of 16, 32, as in the space, got 64"],

@@ -144,7 +144,7 @@ class TestResuming:
         assert resumed.data.group_draw == (recorded or "largest_first")
         opened(places, resumed)
         other: GroupDraw = "largest_first" if recorded == "random" else "random"
-        with pytest.raises(SpecError, match="but data changed: undo"):
+        with pytest.raises(SpecError, match=r"but data\.group_draw changed: undo"):
             opened(places, as_recorded(places, replace(spec, data=replace(spec.data, group_draw=other))))
 
     def test_a_study_keeps_its_objective_beside_its_task_and_its_task_beside_its_objective(
