@@ -133,9 +133,13 @@ class Column:
 
     def _spelled(self, values: Iterable[object]) -> list[str]:
         """Returns the texts of categories, whole numbers as the training rows write them: ``1`` or ``1.0``."""
-        known, texts = {*self.categories, *self.others}, [text_of(value) for value in values]
-        forms = [(text, *whole_forms(text.strip())) for text in texts]
-        return [next((form for form in (text, text.strip(), *more) if form in known), text) for text, *more in forms]
+        known = {*self.categories, *self.others}
+
+        def spelled(text: str) -> str:
+            forms = (text, text.strip(), *whole_forms(text.strip()))
+            return next((form for form in forms if form in known), text)
+
+        return [spelled(text_of(value)) for value in values]
 
     def to_json(self) -> dict[str, object]:
         """Returns plain values for a JSON document."""

@@ -6,10 +6,7 @@ A command imports what it needs when it runs, so that the help and completion an
 
 from __future__ import annotations
 
-import math
-import signal
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -23,11 +20,10 @@ from search.cli.commands import comparing, data, finals, models, removal, search
 from search.cli.output_options import with_output_options
 from search.cli.usage import usage_line
 from search.home import startup
+from search.home.interrupts import end_at_signals
 from search.home.text import redact_tracebacks, report_problems
 from search.reporting import display
 from search.reporting.screen import set_json, verbosity
-
-_ONE_SIGNAL_S = 0.5
 
 app = typer.Typer(
     name="mlp-search",
@@ -80,31 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         startup.collect_seldom()
         startup.send_no_usage()
         display.escape_on_stdout()
-        _end_at_signals()
+        end_at_signals()
     redact_tracebacks()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn their programmers, not the users of this program
     with verbosity(0):
         return _run(list(sys.argv[1:] if arguments is None else arguments))
-
-
-def _end_at_signals() -> None:
-    """Lets SIGTERM and SIGHUP end a command as Ctrl-C does; one that is ignored stays so, as SIGHUP under ``nohup``.
-
-    ``timeout`` sends one signal twice, to the process and to its group: a second one soon after the first must not cut
-    off what the first one ends.
-    """
-    ended_s = -math.inf
-
-    def end(signum: int, stack: object) -> None:  # noqa: ARG001
-        nonlocal ended_s
-        if time.monotonic() - ended_s > _ONE_SIGNAL_S:
-            ended_s = time.monotonic()
-            raise KeyboardInterrupt
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
 
 
 def _database_problem(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -9,16 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SECOND_CTRL_C_S = 0.5
+_ONE_SIGNAL_S = 0.5
+"""Signals within that time count as one: ``timeout`` and service managers send one to the process and to its group."""
 
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP calls ``interrupt``; a second one raises KeyboardInterrupt.
-
-    ``timeout`` and service managers send one signal twice, to the process and to its group: two signals within
-    half a second count as one.
-    """
+    """The first Ctrl-C, SIGTERM or SIGHUP calls ``interrupt``; a second one raises KeyboardInterrupt."""
     pressed: float | None = None
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -29,7 +27,7 @@ def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
         if pressed is None:
             pressed = time.monotonic()
             interrupt()
-        elif time.monotonic() - pressed > _SECOND_CTRL_C_S:
+        elif time.monotonic() - pressed > _ONE_SIGNAL_S:
             raise KeyboardInterrupt
 
     with signal_handler(handle):
@@ -51,3 +49,18 @@ def signal_handler(handle: Callable[[int, FrameType | None], object]) -> Iterato
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_at_signals() -> None:
+    """Lets SIGTERM and SIGHUP end a command as Ctrl-C does; one that is ignored stays so, as SIGHUP under ``nohup``."""
+    ended_s = -math.inf
+
+    def end(signum: int, stack: object) -> None:  # noqa: ARG001
+        nonlocal ended_s
+        if time.monotonic() - ended_s > _ONE_SIGNAL_S:
+            ended_s = time.monotonic()
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)

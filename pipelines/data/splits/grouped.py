@@ -50,6 +50,7 @@ class _Side:
         return all(self._n_kept[number] > required for number, _ in self._groups[group] if number in needed)
 
     def hold_back(self, group: int) -> None:
+        """Moves a group from those that are kept to those that are held back."""
         self.held_back[group] = True
         for number, n in self._groups[group]:
             self.n_rows[number] += n

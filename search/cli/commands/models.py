@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -150,17 +149,12 @@ def predict(
 
 def _prediction_rows(result: search.Predictions, *, with_threshold: bool) -> list[dict[str, Any]]:
     if result.values is not None:
-        return [_plain(row) for row in result.to_frame().to_dict("records")]
+        return [{str(name): value for name, value in row.items()} for row in result.to_frame().to_dict("records")]
     extra = {"threshold": result.threshold} if with_threshold else {}
     return [
         {"label": result.class_names[number], "probability": row[number], "probabilities": row, **extra}
         for number, row in zip(result.numbers.tolist(), result.probabilities.tolist(), strict=True)
     ]
-
-
-def _plain(row: dict[Any, Any]) -> dict[str, Any]:
-    """A row of values; an end beyond every number, as a logarithm may give it, is None."""
-    return {str(name): value if math.isfinite(value) else None for name, value in row.items()}
 
 
 def _draw(result: search.Predictions, path: Path) -> None:
