@@ -26,12 +26,13 @@ def announce(path: Path) -> str:
     """Returns a line about the memory that a large ``.parquet`` file will need; empty for others."""
     if suffix_of(path) != ".parquet":
         return ""
+    import pyarrow as pa
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
             n_rows, n_columns = file.metadata.num_rows, file.metadata.num_columns
-    except (OSError, ValueError):  # reading it says what is wrong with it; Arrow's errors are such
+    except (OSError, ValueError, pa.ArrowException):  # reading it says what is wrong with it
         return ""
     needed, free = _NEEDED_BYTES * n_rows * n_columns / 1e9, free_bytes() / 1e9
     return _LARGE.format(path, n_rows, n_columns, needed, free) if n_rows >= LARGE else ""

@@ -19,6 +19,7 @@ from pipelines.data.description import describe
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.data.targets import labels_of_column
 from pipelines.errors import DataError
+from pipelines.files.tables import announce
 
 CELLS = st.text(max_size=6) | st.sampled_from(["1", "-2.5", "1e400", "nan", "NA", "", '"', "a,b", "yes", "\x00", "é"])
 
@@ -43,6 +44,16 @@ def test_a_damaged_parquet_file_is_never_a_traceback(tmp_path_factory, data: st.
     path = tmp_path_factory.mktemp("damaged") / "own.parquet"
     pd.DataFrame({"age": range(30), "sort": ["a", None, "b"] * 10, "target": Y}).to_parquet(path)
     load_damaged(path, data)
+
+
+def test_a_parquet_file_with_any_byte_changed_is_announced_or_left_to_the_reader(tmp_path: Path):
+    """Arrow raises errors of many types, such as one for integers of more than 64 bits."""
+    path = tmp_path / "own.parquet"
+    pd.DataFrame({"age": range(30), "sort": ["a", None, "b"] * 10, "target": Y}).to_parquet(path)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + b"/" + content[place + 1 :])
+        assert announce(path) == "" or "need about" in announce(path)
 
 
 @settings(max_examples=25)
