@@ -22,9 +22,6 @@ from pipelines.network.steps.one_pass import adam_in_one_pass
 from pipelines.network.steps.updates import Extras, Update, apply_fused, update_averages
 from pipelines.network.taped import Amounts
 
-_FEW_VALUES = 1 << 17
-"""Input values up to which an evaluation is not compiled: its first call would take a tenth of a second."""
-
 Function: TypeAlias = "tf.types.experimental.PolymorphicFunction"
 
 
@@ -209,10 +206,14 @@ def build_packed_evaluation(network: Architecture, loss: str, n_networks: int) -
     return evaluate
 
 
-def unless_few(evaluate: Function, rows: Rows, n_rows: int) -> Callable[..., tuple[Tensor, ...]]:
-    """An evaluation of so many rows: compiled, or for few values as the Python function inside it."""
-    plain: Callable[..., tuple[Tensor, ...]] = evaluate.python_function
-    return plain if n_rows * rows.x.shape[1] <= _FEW_VALUES else evaluate
+def evaluate_at_once(network: Architecture, loss: str, batch: Batch, weights: Tensors) -> tuple[Tensor, Tensor]:
+    """Evaluates a network, or several, in one step that is not compiled: a first call would take a tenth of a second.
+
+    Returns:
+        The (..., n_rows) losses without the rows' weights and the (..., n_rows, n_outputs) outputs.
+    """
+    outputs = outputs_of(network, batch.x, weights)
+    return row_losses(loss, outputs, batch.targets, None)[0], outputs
 
 
 def _blocks(rank: int = 2) -> tf.TensorArray:

@@ -88,9 +88,7 @@ class Dropout(NamedTuple):
         """
         factors, scale = keep_factors(rate, seeds, step, n_layers * n_rows * width)
         factors = tf.reshape(factors, [*seeds.lead, n_layers, n_rows, width])
-        if seeds.lead:
-            factors = tf.transpose(factors, (1, 0, 2, 3))
-        return cls(tf.unstack(factors, n_layers), scale)
+        return cls(tf.unstack(factors, n_layers, axis=len(seeds.lead)), scale)
 
     def __call__(self, hidden: Tensor, layer: int) -> Tensor:
         """Zeroes a share of ``hidden`` (..., n_rows, width) and scales up the rest."""
@@ -113,9 +111,9 @@ def keep_factors(rate: Tensor, seeds: Seeds, step: Tensor, count: Tensor, use: i
     shift = tf.math.mod(tf.cast(step, tf.float32) * _GOLDEN, 1.0)
     n_dropped = tf.minimum(tf.floor(rate * 256.0 + shift), 255.0)
     scale = 256.0 / (256.0 - n_dropped)
-    draws = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 3) // 4, seeds, step, use, tf.int32)
-    parts = tf.concat([tf.bitcast(bits, tf.uint8) for bits in draws], 0)  # int32 would go through the host of a GPU
-    numbers = tf.reshape(parts, (len(draws), -1))[:, :count]
+    # Of int32, the bits would go through the host of a GPU.
+    draws = _draw(tf.raw_ops.StatelessRandomUniformFullIntV2, (count + 7) // 8, seeds, step, use, tf.int64)
+    numbers = tf.reshape(tf.bitcast(tf.stack(draws), tf.uint8), (len(draws), -1))[:, :count]
     return tf.cast(numbers >= tf.cast(n_dropped, tf.uint8), tf.float32) * scale, scale
 
 
@@ -139,10 +137,11 @@ def _draw(
     shape = tf.expand_dims(count, 0)
     above = seeds.first + tf.cast(step, tf.int64)
     below = tf.constant(use << 56, tf.int64, seeds.lead)
-    counters = tf.cast(tf.stack([below, above], -1), tf.uint64)
+    both = tf.stack([below, above], -1)
+    counters = tf.unstack(both) if seeds.lead else [both]
     return [
-        operation(shape=shape, key=key, counter=counters[number] if seeds.lead else counters, alg=_PHILOX, dtype=dtype)
-        for number, key in enumerate(seeds.keys)
+        operation(shape=shape, key=key, counter=tf.cast(counter, tf.uint64), alg=_PHILOX, dtype=dtype)
+        for key, counter in zip(seeds.keys, counters, strict=True)
     ]
 
 

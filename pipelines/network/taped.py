@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from pipelines.config import Hyperparameters
 from pipelines.network.architecture import Architecture
 from pipelines.network.layers import Seeds, add_bias, keep_factors, normal_numbers, product, uses_gpu
 from pipelines.network.normalization import batch_normalized, layer_normalized, with_moments
@@ -35,6 +36,12 @@ class Amounts(NamedTuple):
     input_dropout: Tensor
     noise: Tensor
     max_norm: Tensor
+
+    @classmethod
+    def of(cls, hyperparameters: Hyperparameters) -> Amounts:
+        """Returns those of a configuration."""
+        hp = hyperparameters.filled()
+        return cls(*(tf.constant(getattr(hp, name), tf.float32) for name in cls._fields))
 
 
 class Draws(NamedTuple):

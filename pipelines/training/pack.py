@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -83,9 +83,11 @@ class Pack:
         self._index_type = tf.int64 if uses_gpu() else tf.int32
         self._arrays: list[np.ndarray] | None = None  # a copy of the weights, until they change
         self._extras = Extras.of(hyperparameters, rows.input_shape)
+        self._amounts = Amounts.of(hyperparameters)
         start, averages = self._without_averages(start)
         build = self._fused if fused_name(hyperparameters) else self._keras
         self._train, trained, self._state, self._slots = build(start)
+        self._traced: Callable[..., Tensors] | None = None
         fixed = [variable(array) for array in start.weights[self.network.n_trained :]]
         self._trained, self._averages = [*trained, *fixed], [variable(array) for array in averages]
         self.weights = [*(self._averages or trained), *fixed]
@@ -155,17 +157,15 @@ class Pack:
         orders = [_order(self._rows, member, epoch) for member in self.members]
         seeds = [dropout_seed(member.seed, epoch) for member in self.members]
         order, seed = (orders[0], seeds[0]) if len(orders) == 1 else (np.stack(orders), seeds)
-        found = self._train(
+        arguments = (
             self._rows.training, tf.constant(order, self._index_type), tf.constant(self._hp.batch_size),
-            self._trained, self._slots, variable(rates), tf.constant(first_step), self._amounts(),
+            self._trained, self._slots, variable(rates), tf.constant(first_step), self._amounts,
             tf.constant(seed, tf.int64), self._averages, self._extras,
         )  # fmt: skip
-        losses, accuracies = (np.atleast_1d(means.numpy()) for means in found)
+        if self._traced is None:  # choosing among what was traced would take half a millisecond in each epoch
+            self._traced = self._train.get_concrete_function(*arguments)
+        losses, accuracies = (np.atleast_1d(means.numpy()) for means in self._traced(*arguments))
         return losses, accuracies
-
-    def _amounts(self) -> Amounts:
-        hp = self._hp.filled()
-        return Amounts(*(tf.constant(getattr(hp, name), tf.float32) for name in Amounts._fields))
 
     def arrays_of(self, members: Sequence[Network]) -> list[np.ndarray]:
         """Returns copies of the weights of those of some networks that are here, with a first axis of networks."""

@@ -9,14 +9,17 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.network.architecture import Architecture
-from pipelines.network.epoch import build_evaluation, build_packed_evaluation, unless_few
+from pipelines.network.epoch import Rows, build_evaluation, build_packed_evaluation, evaluate_at_once
 from pipelines.network.optimizers import Tensors
+from pipelines.network.passes import Batch
 from pipelines.objectives import Objective
 from pipelines.training.pack import Network, Pack
 from pipelines.training.rows import TrainingRows
 from pipelines.training.scores import REGRESSION_METRICS, score
 
 Scores = dict[str, float]
+_FEW_VALUES = 1 << 17
+"""Input values up to which networks are evaluated at once, without a compiled function."""
 
 
 class Answers(NamedTuple):
@@ -37,6 +40,28 @@ class Answers(NamedTuple):
     weight: np.ndarray | None
 
 
+class _Part(NamedTuple):
+    """The validation rows of networks.
+
+    Attributes:
+        numbers: Of the rows of each network.
+        padded: (n_networks, longest) the same: the last row is repeated where a network has fewer.
+        batch: The rows, of several networks with a first axis of networks; None where there are many values.
+    """
+
+    numbers: list[np.ndarray]
+    padded: np.ndarray
+    batch: Batch | None
+
+    @classmethod
+    def of(cls, rows: Rows, numbers: list[np.ndarray]) -> _Part:
+        longest = max(map(len, numbers))
+        padded = np.stack([np.pad(own, (0, longest - len(own)), mode="edge") for own in numbers])
+        if padded.size * rows.x.shape[1] > _FEW_VALUES:
+            return cls(numbers, padded, None)
+        return cls(numbers, padded, rows.batch(tf.constant(padded if len(padded) > 1 else padded[0])))
+
+
 class Validation:
     """The validation metrics of a task and of its objective.
 
@@ -55,41 +80,51 @@ class Validation:
         # Accuracy without weights, and the loss, are summed where the outputs are computed.
         is_plain = objective.name in ("val_accuracy", "val_loss") and rows.validation.weight is None
         self._keep_outputs = not is_plain or rows.target is not None
+        self._parts: dict[tuple[Network, ...], _Part] = {}
 
     def scores(self, pack: Pack) -> list[Scores]:
         """Returns the metrics of each network by name: ``val_loss``, those of the task, and the objective."""
-        if pack.members[0].fold is None and len(pack.members) == 1:
+        part = self._part(pack.members)
+        if part.batch is None and len(pack.members) == 1 and pack.members[0].fold is None:
             return [self._of_one(pack.weights)]
-        index = [self._index(member) for member in pack.members]
-        longest = max(map(len, index))
-        padded = np.stack([np.pad(numbers, (0, longest - len(numbers)), mode="edge") for numbers in index])
-        weights = [weight[None] for weight in pack.weights] if len(index) == 1 else pack.weights
-        evaluate = build_packed_evaluation(self._network, self._loss, len(index))
-        rows = self._rows.validation
-        losses, outputs = unless_few(evaluate, rows, padded.size)(rows, tf.constant(padded), weights)
-        losses, outputs = losses.numpy(), outputs.numpy()
-        right = None if self._keep_outputs else outputs.argmax(-1) == self._rows.labels[padded.T]
+        losses, outputs = self._evaluate(part, pack.weights)
         return [
-            self._scores(outputs[: len(numbers), place], numbers, losses[: len(numbers), place])
-            if right is None
-            else _means(losses[: len(numbers), place], right[: len(numbers), place])
-            for place, numbers in enumerate(index)
+            self._scores(outputs[place, : len(own)], own, losses[place, : len(own)])
+            for place, own in enumerate(part.numbers)
         ]
 
-    def _index(self, network: Network) -> np.ndarray:
-        folds = self._rows.folds
-        return folds[network.fold].validation if network.fold is not None else np.arange(len(self._rows.labels))
+    def _part(self, members: Sequence[Network]) -> _Part:
+        key = tuple(members)
+        if key not in self._parts:
+            folds = self._rows.folds
+            numbers = [
+                np.arange(len(self._rows.labels)) if fold is None else folds[fold].validation for _, fold in members
+            ]
+            self._parts[key] = _Part.of(self._rows.validation, numbers)
+        return self._parts[key]
+
+    def _evaluate(self, part: _Part, weights: Tensors) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the (n_networks, n_rows) losses and the (n_networks, n_rows, n_outputs) outputs."""
+        if part.batch is not None:
+            losses, outputs = evaluate_at_once(self._network, self._loss, part.batch, weights)
+            return losses.numpy().reshape(part.padded.shape), outputs.numpy().reshape(*part.padded.shape, -1)
+        weights = [weight[None] for weight in weights] if len(part.numbers) == 1 else weights
+        evaluate = build_packed_evaluation(self._network, self._loss, len(part.numbers))
+        losses, outputs = evaluate(self._rows.validation, tf.constant(part.padded), weights)
+        return losses.numpy().T, outputs.numpy().transpose(1, 0, 2)
 
     def _of_one(self, weights: Tensors) -> Scores:
         evaluate = build_evaluation(self._network, self._loss, keep_outputs=self._keep_outputs)
-        rows = self._rows.validation
-        loss, accuracy, outputs = unless_few(evaluate, rows, len(self._rows.labels))(rows, weights)
+        loss, accuracy, outputs = evaluate(self._rows.validation, weights)
         n_rows = len(self._rows.labels)
         if not self._keep_outputs:  # a share of the rows, as that of several networks; float32 has rounded it
             return {"val_loss": float(loss), "val_accuracy": round(float(accuracy) * n_rows) / n_rows}
         return {"val_loss": float(loss)} | self._metrics(outputs.numpy(), np.arange(n_rows))
 
     def _scores(self, outputs: np.ndarray, numbers: np.ndarray, losses: np.ndarray) -> Scores:
+        if not self._keep_outputs:
+            right = outputs.argmax(-1) == self._rows.labels[numbers]
+            return {"val_loss": float(losses.mean()), "val_accuracy": float(right.mean())}
         loss = float(np.average(losses, weights=self._weight(numbers)))
         return {"val_loss": loss} | self._metrics(outputs, numbers)
 
@@ -113,12 +148,12 @@ class Validation:
         Returns:
             The answers of each network, for the rows of its own.
         """
-        found, evaluate = [], build_packed_evaluation(self._network, self._loss, 1)
+        found = []
         for place, member in enumerate(members):
-            rows = self._index(member)
-            own = [array[None] if member.fold is None else array[place : place + 1] for array in weights]
-            outputs = evaluate(self._rows.validation, tf.constant(rows[None]), own)[1]
-            found.append(self._answers(outputs.numpy()[:, 0], rows))
+            part = self._part([member])
+            own = [tf.constant(array if member.fold is None else array[place]) for array in weights]
+            _, outputs = self._evaluate(part, own)
+            found.append(self._answers(outputs[0], part.numbers[0]))
         return found
 
     def _answers(self, outputs: np.ndarray, rows: np.ndarray) -> Answers:
@@ -133,10 +168,6 @@ class Validation:
 
     def _weight(self, rows: np.ndarray) -> np.ndarray | None:
         return None if self._rows.label_weight is None else self._rows.label_weight[rows]
-
-
-def _means(losses: np.ndarray, right: np.ndarray) -> Scores:
-    return {"val_loss": float(losses.mean()), "val_accuracy": float(right.mean())}
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from keras_counterpart import tiny_dataset
 
 from pipelines.config import Hyperparameters
-from pipelines.network import epoch
+from pipelines.training import validation
 from pipelines.training.rows import TrainingRows
 from pipelines.training.training import Training
 
@@ -22,7 +22,7 @@ def test_the_metrics_are_the_same_compiled_and_not(
     hp = Hyperparameters(16, 2, 0.0, "adam", 0.01, "constant", 2, 64, **more)
     found = []
     for few in (0, 1 << 40):
-        monkeypatch.setattr(epoch, "_FEW_VALUES", few)
+        monkeypatch.setattr(validation, "_FEW_VALUES", few)
         training = Training(rows, hp, seeds)
         list(training)
         found.append([result.report.metrics for result in training.results if result.report])
