@@ -72,13 +72,8 @@ class Pack:
         self._hp, self._rows = hyperparameters, rows
         self._sizes = layer_sizes(hyperparameters, *rows.sizes)
         self.network = Architecture.of(hyperparameters, self._sizes)
-        self._program = Program(
-            self.network,
-            loss,
-            precision,
-            max_norm=bool(hyperparameters.max_norm),
-            one_pass=self._updates_in_one_pass(),
-        )
+        limits, one_pass = bool(hyperparameters.max_norm), self._updates_in_one_pass()
+        self._program = Program(self.network, loss, precision, max_norm=limits, one_pass=one_pass)
         start = start or Checkpoint(self._initial_weights())
         self._index_type = tf.int64 if uses_gpu() else tf.int32
         self._arrays: list[np.ndarray] | None = None  # a copy of the weights, until they change
