@@ -63,12 +63,13 @@ def row_losses(
     Returns:
         The (..., n_rows) losses, and the gradient by the outputs in their shape.
     """
-    rows = outputs, targets
-    if outputs.shape.rank > 2:
-        rows = tf.reshape(outputs, (-1, tf.shape(outputs)[-1])), tf.reshape(targets, (-1,))
+    rows, are_packed = (outputs, targets), outputs.shape.rank > 2
+    if are_packed:
+        shape = outputs.shape if outputs.shape.is_fully_defined() else tf.shape(outputs)
+        rows = tf.reshape(outputs, (-1, shape[-1])), tf.reshape(targets, (-1,))
     losses, error = LOSSES[loss](*rows) if smoothing is None else _smoothed_cross_entropy(*rows, smoothing)
-    if outputs.shape.rank > 2:
-        losses, error = tf.reshape(losses, tf.shape(targets)), tf.reshape(error, tf.shape(outputs))
+    if are_packed:
+        losses, error = tf.reshape(losses, tf.shape(targets)), tf.reshape(error, shape)
     if weight is not None:
         losses, error = losses * weight, error * weight[..., None]
     return losses, error
