@@ -14,7 +14,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.data.targets import listed
 from pipelines.errors import NotFoundError, SpecError
-from pipelines.files.sources import is_table
+from pipelines.files.sources import SOURCES, is_table, locate
 from search.devices.precision import PrecisionRule
 from search.home.addresses import sqlite_file
 from search.home.settings import Settings
@@ -94,13 +94,32 @@ def recorded_spec(recorded: dict[str, Any]) -> StudySpec:
     return replace(spec, data=replace(spec.data, scaling="minmax"))
 
 
+def require_file(spec: StudySpec, settings: Settings) -> None:
+    """Checks that the file of a recorded study is still there.
+
+    Raises:
+        NotFoundError: It is not.
+    """
+    if spec.data.source in SOURCES:
+        return
+    try:
+        locate(spec.data.source, settings.data_folders)
+    except NotFoundError as error:
+        raise NotFoundError(
+            f"study {spec.name!r}: needs its data, but there is no file {spec.data.source!r}: put it back, or give its"
+            f" new path once: mlp-search run PATH --study {spec.name}"
+        ) from error
+
+
 def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Dataset]:
     """The specification of a study and its dataset.
 
     Raises:
+        NotFoundError: The dataset's file is no longer there.
         SpecError: The dataset's rows or its split changed since.
     """
     spec = recorded_spec(study.user_attrs[SPEC])
+    require_file(spec, settings)
     dataset = load(spec.data, settings.data_folders)
     if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
         raise SpecError(

@@ -18,6 +18,7 @@ from search.optimization.studies.loading import (
     precision_rule,
     recorded_attributes,
     recorded_spec,
+    require_file,
 )
 from search.spec import StudySpec, default_spec, override
 from search.spec.defaults import PRESETS
@@ -39,7 +40,7 @@ def resumed_spec(study: str, /, *, home: Path | None = None, **options: object) 
             name makes another study with the same settings.
 
     Raises:
-        NotFoundError: There is no such study, or another program made it.
+        NotFoundError: There is no such study, another program made it, or its file is no longer there.
         SpecError: An option breaks a rule, or the budget of an interrupted study is not known.
         UnavailableError: The database cannot be used.
     """
@@ -47,6 +48,7 @@ def resumed_spec(study: str, /, *, home: Path | None = None, **options: object) 
     with storage_errors(settings):
         attributes = load_own_study(settings, study).user_attrs
     spec = replace(recorded_spec(attributes[SPEC]), name=study)
+    require_file(spec, settings)
     has_budget = options.get("trials") is not None or options.get("timeout_s") is not None
     if has_budget:
         spec = replace(spec, trials=None, timeout_s=None)
@@ -160,7 +162,8 @@ def require_resumable(spec: StudySpec, recorded: Mapping[str, Any], fingerprint:
 
 def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, recorded_fingerprint: str) -> None:
     """A study's budget may change from run to run; what it searches, and on what, may not."""
-    now, then = (_fixed(document) for document in (spec.to_json(), recorded_spec(recorded).to_json()))
+    before = recorded_spec(recorded)
+    now, then = (_fixed(document) for document in (spec.to_json(), _at_new_path(before, spec).to_json()))
     changed = [place for place in now if now[place] != then[place]]
     if fingerprint != recorded_fingerprint and not {"data", "data.folds"} & set(changed):
         changed.append(f"the rows of {spec.data.source} or how this version reads them")
@@ -169,8 +172,17 @@ def _require_same(spec: StudySpec, recorded: dict[str, Any], fingerprint: str, r
 
 def _require_same_data(spec: StudySpec, then: StudySpec) -> None:
     """Checks what a user always gives, before the rest of ``[data]`` is taken from the record: it may not fit."""
-    new, old = ({k: v for k, v in each.to_json()["data"].items() if k not in _FILLED_IN} for each in (spec, then))
+    both = (spec, _at_new_path(then, spec))
+    new, old = ({k: v for k, v in each.to_json()["data"].items() if k not in _FILLED_IN} for each in both)
     _require_no_change(spec, [f"data.{key}" for key in {**old, **new} if old.get(key) != new.get(key)])
+
+
+def _at_new_path(then: StudySpec, now: StudySpec) -> StudySpec:
+    """The recorded study with the new path of its file, where that has the same name: its rows are compared later."""
+    sources = [spec.data.source for spec in (then, now)]
+    if set(sources) & set(SOURCES) or len({Path(source).name for source in sources}) > 1:
+        return then
+    return replace(then, data=replace(then.data, source=now.data.source))
 
 
 def _require_no_change(spec: StudySpec, changed: Sequence[str]) -> None:
