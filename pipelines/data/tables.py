@@ -49,7 +49,8 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
         notes.append(_NAMES.format(listed(list(frame.columns))))
     _require_values(path, config, frame)
     formats = _declared(config)
-    order = NUMBER_FORMATS[::-1] if facts.get("separator") == ";" else NUMBER_FORMATS
+    has_commas = facts.get("separator") == ";" or facts.get("decimal") == ","
+    order = NUMBER_FORMATS[::-1] if has_commas else NUMBER_FORMATS
     values, frame = _labelled(read_target(frame.pop(target), config, order, formats, notes), frame, notes)
     task, labels = labels_of_column(values, config.task, f"{path}, column {target!r}", rows_of_a_class(config))
     notes += task_note(task, labels, f"column {target!r}", config.task)

@@ -16,6 +16,7 @@ from pipelines.errors import DataError
 from pipelines.files.archives import require_memory
 from pipelines.files.columns import EXACT
 from pipelines.files.tables.faults import require_unique
+from pipelines.files.text_forms import are_marks, match_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 20
 _N_SAMPLE_ROWS = 1000
+_COMMA, _THOUSANDS, _POINT = r"[-+]?\d[\d.]*,(?:\d{1,2}|\d{4,})", r"[-+]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d{1,3})", "."
 MISSING = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
@@ -55,12 +57,41 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
         rule = "rows must have one field a column, got more fields than names"
         raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
     texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form).fillna("")
-    zeros = [name for name in frame.select_dtypes("number") if texts[name].str.fullmatch(r"0\d+").any()]
-    gaps = [name for name in frame.select_dtypes("float") if frame[name].hasnans]  # whole numbers become floats there
-    rounded = [name for name in gaps if texts[name].str.fullmatch(r"[-+]?\d{16,}").any()]
-    rounded = [name for name in rounded if frame[name].abs().max() > EXACT]
-    frame.attrs = {"separator": separator, "zeros": zeros, "rounded": rounded, "short": short}
+    decimal = "," if separator != "," and _has_decimal_commas(frame, texts) else ""
+    if decimal and (likely := [name for name in frame.select_dtypes("float") if _are_thousands(texts[name])]):
+        read = pd.read_csv(path, index_col=False, na_values=missing, usecols=likely, dtype=str, **form)
+        for name in likely:
+            if _are_thousands(read[name].dropna(), _POINT):
+                frame[name] = read[name]
+    zeros, rounded = _lost_digits(frame, texts)
+    frame.attrs = {"separator": separator, "decimal": decimal, "zeros": zeros, "rounded": rounded, "short": short}
     return frame
+
+
+def _lost_digits(frame: pd.DataFrame, texts: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Returns the columns of numbers whose texts have leading zeros, and those of whole numbers that floats round."""
+    zeros = [str(name) for name in frame.select_dtypes("number") if texts[name].str.fullmatch(r"0\d+").any()]
+    gaps = [
+        str(name) for name in frame.select_dtypes("float") if frame[name].hasnans
+    ]  # whole numbers become floats there
+    rounded = [name for name in gaps if texts[name].str.fullmatch(r"[-+]?\d{16,}").any()]
+    return zeros, [name for name in rounded if frame[name].abs().max() > EXACT]
+
+
+def _has_decimal_commas(frame: pd.DataFrame, texts: pd.DataFrame) -> bool:
+    """Whether a column holds numbers with decimal commas, some of which no separator of thousands can explain."""
+    for name in frame.select_dtypes(["object", "string"]):
+        distinct = texts[name].drop_duplicates()
+        present = distinct[~are_marks(distinct)]
+        if present.str.fullmatch(_COMMA).any() and all(match_number(text, ",") for text in present):
+            return True
+    return False
+
+
+def _are_thousands(texts: pd.Series[Any], needed: str = "") -> bool:
+    """Whether points of these numbers may all separate thousands; one text at least holds ``needed``."""
+    present = texts[~texts.isin(MISSING)].drop_duplicates()
+    return bool(present.str.fullmatch(_THOUSANDS).all() and present.str.contains(needed, regex=False).any())
 
 
 def _sample(path: Path) -> tuple[str, tuple[int, ...]]:
@@ -80,6 +111,8 @@ def _sample(path: Path) -> tuple[str, tuple[int, ...]]:
         raise DataError(f"{path}: must be UTF-8 text, got a null byte, as in UTF-16: save the table as UTF-8")
     text = sample.decode("utf-8-sig", "replace")
     separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
+    if not any(each in text.partition("\n")[0] for each in SEPARATORS):  # one column, of decimal commas perhaps
+        separator = next((each for each in SEPARATORS if each not in text), separator)
     n_fields = text.count(separator) + text.count("\n")
     require_memory(path, 8 * n_fields * n_bytes // max(1, len(sample)))
     return separator, _short_rows(text, separator) if n_bytes == len(sample) else ()

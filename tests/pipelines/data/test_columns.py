@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 from small_tables import N_ROWS, PRICES, RNG, TARGET, kinds, load, table
 
+from pipelines.config import DataConfig
+from pipelines.data import loading
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError
 from pipelines.files.tables import read_table
@@ -229,12 +231,39 @@ def test_rows_of_a_file_with_semicolons_may_have_decimal_commas(tmp_path: Path):
     columns = {column.name: column for column in encoder.columns}
     price, size = (columns[name].encode(rows[name])[:, 0] for name in ("price", "size"))
     assert (price[0], price[2]) == (np.float32(62.178), 1.5)
-    assert size[0] == np.float32(62.178)
+    assert size[0] == 62_178  # the other column shows that commas are decimal
     with pytest.raises(DataError, match=r"column 'age': must hold finite float32 numbers, got 'x'"):
         encoder.encode(rows)
+    path.write_text("price;size\n62,178;62.178\n")
+    rows = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
+    assert columns["size"].encode(rows["size"])[0, 0] == np.float32(62.178)  # the comma may separate thousands
     path.write_text('price,size,age\n"62,178",1,2\n')
     rows = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
     assert columns["price"].encode(rows["price"])[0, 0] == 62_178
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_points_separate_thousands_where_another_column_has_decimal_commas(tmp_path: Path, separator: str):
+    sizes = [("1.250", "980", "12.400", "2.000")[row % 4] for row in range(N_ROWS)]
+    rows = [f"{n % 40 + 1},{n % 37:02} {size} {n % 3 + 0.5} {'ab'[n % 2]}" for n, size in enumerate(sizes)]
+    (path := tmp_path / "own.csv").write_text("\n".join(["price size rate y", *rows]).replace(" ", separator))
+    dataset = loading.load(DataConfig(str(path), target="y", scaling="none", folds=1))
+    _, size, rate = dataset.training.x.T
+    assert set(size.tolist()) == {1250.0, 980.0, 12400.0, 2000.0}
+    assert set(rate.tolist()) == {0.5, 1.5, 2.5}
+    assert "column 'size': texts are read as numbers, '1.250' as 1250" in dataset.notes
+    encoder = dataset.preprocessing.columns
+    for line in ("1,5", "980"), ("1,5", "1.250"):
+        path.write_text(separator.join(("price", "size", "rate")) + "\n" + separator.join((*line, "0.5")) + "\n")
+        read = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
+        assert encoder.encode(read)[0].tolist() == [1.5, float(line[1].replace(".", "")), 0.5]
+
+
+def test_one_column_of_decimal_commas_needs_no_separator(tmp_path: Path):
+    encoder = TableEncoder.learn(pd.DataFrame({"price": PRICES / 100}))
+    (path := tmp_path / "rows.csv").write_text("price\n1,5\n2,25\n")
+    read = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
+    assert encoder.encode(read)[:, 0].tolist() == [1.5, 2.25]
 
 
 @pytest.mark.parametrize("form", ["{}:10:00", "1 days {:02}:00:00", "{} days 02:00:00"])
