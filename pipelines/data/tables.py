@@ -55,6 +55,8 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     task, labels = labels_of_column(values, config.task, f"{path}, column {target!r}", rows_of_a_class(config))
     notes += task_note(task, labels, f"column {target!r}", config.task)
     codes = {*frame.columns, *([target] if task != "regression" else [])} - {*formats}  # of which no value may merge
+    if config.group is not None and config.group not in (config.text_columns or ()):
+        codes.add(config.group)
     zeros = [name for name in facts.get("zeros", ()) if name in codes]
     if short := facts.get("short"):
         notes.append(_SHORT.format(len(short), short[0]))

@@ -95,7 +95,8 @@ class Threshold:
         given = np.asarray(probabilities, np.float64)
         levels = np.unique(given)
         # Halfway between neighbors, so that rounding changes no prediction; 0.5 itself, which is the usual one.
-        thresholds = np.unique(np.concatenate([(levels[1:] + levels[:-1]) / 2, [DEFAULT_THRESHOLD]]))
+        halfway = np.convolve([0.0, *levels, 1.0], [0.5, 0.5], "valid")
+        thresholds = np.unique([*halfway[(halfway > 0) & (halfway < 1)], DEFAULT_THRESHOLD])
         weights = np.ones(len(given)) if weight is None else weight.astype(np.float64)
         scores = _scores(given, np.asarray(labels), weights, thresholds, metric)
         best = np.flatnonzero(scores >= scores.max() - 1e-12)
@@ -133,7 +134,8 @@ def decide(probabilities: Array, threshold: float = DEFAULT_THRESHOLD) -> Array:
     """
     if threshold == DEFAULT_THRESHOLD or probabilities.shape[1] != 2:
         return np.asarray(probabilities.argmax(axis=1))
-    return np.asarray(probabilities[:, 1] > threshold, dtype=np.int64)
+    # NumPy would round the threshold to the float32 of the probabilities.
+    return np.asarray(probabilities[:, 1].astype(np.float64) > threshold, dtype=np.int64)
 
 
 def require_threshold(threshold: float, n_classes: int, what: str = "threshold") -> float:

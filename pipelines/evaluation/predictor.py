@@ -140,6 +140,8 @@ def as_rows(x: Array, preprocessing: Preprocessing, place: str = "rows") -> Arra
     shape = preprocessing.input_shape
     if x.dtype.kind not in "biuf":
         raise DataError(f"{place}: must hold numbers, got {x.dtype}: convert them")
+    if np.ma.is_masked(x):
+        raise DataError(f"{place}: must hold finite float32 numbers, got masked ones: fill them, or drop those rows")
     if x.shape == shape:
         x = x[None]
     if x.shape[1:] != shape or not len(x):

@@ -79,15 +79,15 @@ class TrainingRows:
     def weighted(self, class_weight: ClassWeight | None) -> TrainingRows:
         """Returns these rows with the losses of the training rows weighted by class.
 
-        ``balanced`` is scikit-learn's: the inverse of a class's number of rows, times all rows by the classes.
+        ``balanced`` is scikit-learn's: the inverse of a class's rows by weight, times all rows by the classes.
         """
         if class_weight in (None, "none"):
             return self
-        labels = self.training.y.numpy()
-        factors = (len(labels) / (self.n_outputs * np.bincount(labels, minlength=self.n_outputs))).astype(np.float32)
-        weight = factors[labels]
-        if self.training.weight is not None:
-            weight = weight * self.training.weight.numpy()
+        labels, own = self.training.y.numpy(), self.training.weight
+        weights = np.ones(len(labels), np.float32) if own is None else own.numpy()
+        totals = np.bincount(labels, weights, minlength=self.n_outputs)
+        factors = totals.sum() / (self.n_outputs * np.where(totals > 0, totals, np.inf))
+        weight = factors.astype(np.float32)[labels] * weights
         return replace(self, training=self.training._replace(weight=tf.constant(weight)))
 
 

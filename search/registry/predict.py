@@ -204,10 +204,8 @@ def _require_file(path: Path, *, invert: bool) -> None:
         raise DataError(f"--invert: only pictures have light and dark, got {path}: leave it out")
 
 
-def _read(
-    source: str | Path | np.ndarray | pd.DataFrame, record: ModelRecord, *, invert: bool
-) -> tuple[np.ndarray, dict[str, list[str | None]]]:
-    """The rows of an input as the model takes them, (n_rows, *input_shape), and their unknown texts by column."""
+def _read(source: object, record: ModelRecord, *, invert: bool) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+    """The rows of a frame, an array or a path, (n_rows, *input_shape), and their unknown texts by column."""
     preprocessing = record.preprocessing
     is_archive = isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".npz"
     is_array = is_archive or isinstance(source, np.ndarray)
@@ -218,7 +216,9 @@ def _read(
     if isinstance(source, np.ndarray):
         return as_rows(source, preprocessing), {}
     if not isinstance(source, str | os.PathLike):
-        if not hasattr(source, "columns"):
+        import pandas as pd
+
+        if not isinstance(source, pd.DataFrame):
             kind = type(source).__name__
             raise DataError(f"rows: must be a pandas DataFrame, an array or a path, got {kind}: make a DataFrame of it")
         return _encode(source, preprocessing)

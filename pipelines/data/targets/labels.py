@@ -117,7 +117,7 @@ def _as_classes(labels: Array, place: str) -> Array:
     if labels.dtype.kind == "f":
         whole = are_whole(labels)
         if not whole.all() and np.isfinite(labels).all() and len(values := np.unique(labels)) <= MAX_CLASSES:
-            names = np.array([f"{value:.15g}" for value in values])  # such as half stars
+            names = np.array([f"{float(str(value)):.15g}" for value in values])  # such as half stars, of any float
             return names[np.searchsorted(values, labels)]
         if not whole.all():
             found = f"{labels[~whole][0]} ({np.count_nonzero(~whole)} such rows)"

@@ -47,6 +47,8 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
     """
     import pandas as pd
 
+    if values.dtype.kind == "c":
+        raise DataError(f"column {name!r}: must hold finite float32 numbers, got complex ones: take a part of them")
     if values.dtype.kind == "m":  # durations count in seconds
         values = _plain_times(values).dt.total_seconds()
     if values.dtype.kind in "biuf":
@@ -64,10 +66,12 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
         numbers = read.reindex(codes).to_numpy()
         present = ~np.append(missing, True)[codes]  # code -1, a missing value, takes the last
     with np.errstate(over="ignore"):
-        wrong = present & ~np.isfinite(numbers.astype(np.float32))
+        wrong, rule = present & ~np.isfinite(numbers.astype(np.float32)), "finite float32 numbers"
+    if text_format == BOOLEAN:
+        wrong, rule = present & ~np.isin(numbers, (0.0, 1.0)), "true or false, as in training"
     if wrong.any():
         remedy = "correct them, or leave them empty"
-        raise DataError(f"column {name!r}: must hold finite float32 numbers, got {found(values, wrong)}: {remedy}")
+        raise DataError(f"column {name!r}: must hold {rule}, got {found(values, wrong)}: {remedy}")
     return numbers
 
 

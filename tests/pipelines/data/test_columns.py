@@ -292,3 +292,24 @@ def test_a_whole_number_is_one_category_however_it_is_written(tmp_path: Path, fo
     for other in (frame, frame.assign(code=pd.array(codes, "Int64")), read):
         assert not encoder.unknown(other)
         assert np.array_equal(encoder.encode(other), encoder.encode(read))
+
+
+@pytest.mark.parametrize("value", [5, -100, 0.5, pd.Timedelta("1D"), "yes"])
+def test_a_column_of_truth_values_takes_no_other_values(value: object):
+    encoder = TableEncoder.learn(pd.DataFrame({"open": [True, False] * 30}))
+    assert encoder.encode(pd.DataFrame({"open": [True, 0, "False"]}, dtype=object))[:, 0].tolist() == [1, 0, 0]
+    with pytest.raises(DataError, match="column 'open': must hold true or false, as in training, got"):
+        encoder.encode(pd.DataFrame({"open": [value]}))
+
+
+def test_complex_numbers_are_refused():
+    encoder = TableEncoder.learn(pd.DataFrame({"size": PRICES}))
+    with pytest.raises(DataError, match="column 'size': must hold finite float32 numbers, got complex ones"):
+        encoder.encode(pd.DataFrame({"size": [1 + 5j]}))
+
+
+def test_leading_zeros_of_groups_are_named(tmp_path: Path):
+    frame = table(town=[("01", "1", "001", "2", "3")[row % 5] for row in range(N_ROWS)])
+    line = "column 'town': texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
+    assert line in load(frame, tmp_path / "own.csv", group="town").notes
+    assert line not in load(frame, tmp_path / "own.csv", group="town", text_columns=["town"]).notes

@@ -190,3 +190,11 @@ def test_labels_of_half_precision_are_read_without_a_warning(tmp_path: Path):
     with warnings.catch_warnings(action="error"):
         np.savez(tmp_path / "own.npz", x=X[:, None], y=(X > 0).astype(np.float16))
         assert loading.load(DataConfig(str(tmp_path / "own.npz"))).class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_numbers_of_few_digits_are_named_so_in_any_type(tmp_path: Path, dtype: type) -> None:
+    labels = np.arange(60) % 3 * 0.1
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    np.savez(path := tmp_path / "own.npz", x_train=x, y_train=labels.astype(dtype), x_test=x, y_test=labels.round(1))
+    assert loading.load(DataConfig(str(path), task="classification")).class_names == ("0", "0.1", "0.2")

@@ -99,3 +99,19 @@ def test_a_record_keeps_both_and_reads_one_of_an_earlier_version() -> None:
     assert ModelRecord.from_json(full.to_json()) == full
     assert set(json.loads(plain.to_json())) == {"value_range", "model_sha256", "preprocessing"}
     assert ModelRecord.from_json(plain.to_json()) == plain
+
+
+@pytest.mark.parametrize(("labels", "value"), [([1, 0, 0, 0], 0.95), ([1, 1, 1, 0], 0.25)])
+def test_a_threshold_may_lie_beyond_all_probabilities(labels: list[int], value: float) -> None:
+    given = np.array([0.5, 0.6, 0.7, 0.9])
+    threshold = Threshold.learn(given, np.array(labels), "accuracy")
+    assert (threshold.value, threshold.score) == (value, 0.75)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.2, 0.3, 0.7])
+def test_a_threshold_between_neighbors_of_float32_decides_as_it_was_learned(level: float) -> None:
+    low = np.float32(level)
+    given = np.array([low, np.nextafter(low, np.float32(1))])
+    threshold = Threshold.learn(given, np.array([0, 1]), "accuracy")
+    assert threshold.score == 1
+    assert decide(np.stack([1 - given, given], 1), threshold.value).tolist() == [0, 1]

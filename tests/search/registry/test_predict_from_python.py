@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from animals import animals_table
 from sklearn.datasets import load_digits
@@ -26,6 +27,10 @@ def test_from_python_rows_are_enough(home: Path, animals: Path):
     assert predict("animals", animals_table()[:2].drop(columns="species"), home=animals).probabilities.shape == (2, 3)
     with pytest.raises(DataError, match="must hold numbers"):
         predict("digits", np.array(["a"]), home=home)
+    with pytest.raises(DataError, match="got masked ones: fill them"):
+        predict("digits", np.ma.masked_equal(DIGITS[:1], 0), home=home)
+    with pytest.raises(DataError, match="must be a pandas DataFrame, an array or a path, got Table: make a DataFrame"):
+        predict("animals", pa.Table.from_pandas(animals_table()[:2]), home=animals)
     with pytest.raises(NotFoundError):
         predict("digits", "nowhere.npz", home=home)
 
