@@ -57,6 +57,8 @@ def locate(source: str, folders: Sequence[Path] = ()) -> Path:
         raise DataError(f"data.source: {rule}, got {found}: choose {known} or the path of such a file")
     if not is_file and (moved := _in_moved_folder(path, folders)):
         return moved
+    if not is_file and path.is_dir():
+        raise DataError(f"data.source: must be a file, got the folder {source!r}: join its files into one")
     if not is_file:
         raise NotFoundError(f"data.source: no such file, got {source!r}: check the path, or choose {known}")
     return path

@@ -101,6 +101,9 @@ def _shared(spec: StudySpec, settings: Settings) -> tuple[StudySpec, StudySpec]:
             spec = with_whole_budget(spec, study.user_attrs)
         _require_enough(spec, study)
         part = searching(spec, _earlier(spec, study) if study else NOTHING)
+        if study and part.trials is not None:  # a search with a budget of its own may have trained more
+            n_ended = sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+            part = replace(part, trials=max(part.trials, n_ended))
         if study and part.timeout_s == 0:
             used = f"the {study.user_attrs[FINALS_ELAPSED]:,.0f} s that the study's finalists took"
             rule = f"must be above {used}, got {spec.timeout_s:,.10g}"

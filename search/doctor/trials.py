@@ -38,6 +38,11 @@ def trial_findings(view: StudyView) -> Iterator[Finding]:
         restore = partial(view.client.restore_experiment, view.experiment.experiment_id)
         yield Finding("experiment that was deleted", view.name, "restores it in MLflow with its runs", restore)
         return
+    if view.experiment and view.experiment.name != view.name:
+        what = f"renames it back; mlp-search rename {view.name} {view.experiment.name} renames the study instead"
+        back = partial(view.client.rename_experiment, view.experiment.experiment_id, view.name)
+        yield Finding("experiment with another name", f"{view.name}: {view.experiment.name}", what, back)
+        return
     yield from _without_run(view)
     yield from _runs(view)
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from search.home.settings import Settings, study_slug
 from search.optimization.leaderboard import objective_of, trial_row
-from search.optimization.run_records import metrics_of, recorded_results, tags_of
+from search.optimization.run_records import any_run_id, metrics_of, recorded_results, tags_of
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.storage.stored_study import StoredStudy
 from search.tracking.entries import Entry, Epoch, RunStart, now_ms
-from search.tracking.history import all_runs
+from search.tracking.history import all_runs, find_experiment
 from search.tracking.run_names import trial_number, trial_run_name
 from search.tracking.runs import DatasetInput, Runs
 from search.tracking.spool import read_entry
@@ -77,7 +77,8 @@ class StudyView:
 
 def view_study(settings: Settings, client: MlflowClient, name: str, study: StoredStudy | None) -> StudyView:
     """Reads a study from all three."""
-    view = StudyView(settings, client, name, study, client.get_experiment_by_name(name))
+    own_run = any_run_id(study) if study else None
+    view = StudyView(settings, client, name, study, find_experiment(client, name, own_run))
     for run in all_runs(client, [view.experiment.experiment_id]) if view.experiment else ():
         stage = view.runs if run.info.lifecycle_stage == "active" else view.deleted
         stage.append(run)

@@ -14,6 +14,7 @@ from search.finals.result import FinalistsResult, Model
 from search.finals.selection import EverySeed, Plan
 from search.finals.training import FinalistQueue, FinalsTrainer
 from search.home.settings import read_settings
+from search.home.text import counted
 from search.optimization.studies import load_own_study
 from search.scheduling.progress import Observer
 from search.spec import StudySpec, override
@@ -110,7 +111,11 @@ def run_plan(
     prepare_pool(pool)
     with exclusive_study(name, home, observer or Observer()) as (context, dataset):
         context = replace(context, spec=_with_workers(context.spec, workers or {}, pool))
-        queue = FinalistQueue(context, dataset, candidates(context.study, plan.sizes[0]), plan, retries=retries)
+        found = candidates(context.study, plan.sizes[0])
+        if len(found) < plan.sizes[0]:
+            there = counted(len(found), "complete configuration")
+            context.observer.note(f"study {name}: has {there}, fewer than the {plan.sizes[0]} of --top")
+        queue = FinalistQueue(context, dataset, found, plan, retries=retries)
         return FinalsTrainer(context, dataset, queue, pool).run(model)
 
 

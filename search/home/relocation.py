@@ -64,9 +64,10 @@ def correct_addresses(file: Path, settings: Settings) -> None:
                 _correct(database, settings)
             database.execute("COMMIT")
         except sqlite3.Error as error:
+            is_busy = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
             raise UnavailableError(
                 f"home {settings.home}: was moved, so that the addresses of its artifacts must be corrected in"
-                f" {file.name}, but {error}: make it writable"
+                f" {file.name}, but {error}: {'wait for the program that uses it' if is_busy else 'make it writable'}"
             ) from error
 
 

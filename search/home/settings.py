@@ -83,6 +83,12 @@ class Settings:
         """Whether MLflow is a server or a database server, which may be unavailable, and not a file."""
         return not is_sqlite(self.tracking_uri)
 
+    @property
+    def has_own_tracking(self) -> bool:
+        """Whether MLflow's database is a file in the home, which no other home uses."""
+        file = sqlite_file(self.tracking_uri)
+        return file is not None and file.absolute().is_relative_to(self.home)
+
 
 def read_settings(home: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Reads the environment.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from search import automatic
 from search.notebook.results import StudyResult
-from search.notebook.studies import with_charts
+from search.notebook.studies import require_spec, with_charts
 from search.scheduling.progress import Observer
 from search.spec.study_spec import StudySpec
 
@@ -38,6 +38,7 @@ def run_automatically(
         DataError: See there.
         UnavailableError: See there.
     """
+    require_spec(spec)
     found = automatic.run_automatically(spec, home=home, pool=pool, observer=observer)
     if found.error:
         raise found.error

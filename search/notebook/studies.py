@@ -35,12 +35,27 @@ def run_study(
 
     Raises:
         DataError: The dataset cannot be used.
+        InputError: A name was given instead of a specification.
         SpecError: The study of that name searches something else, or its budget is for trials and seeds.
         UnavailableError: A database, the tracking server, the home or the cluster cannot be used.
     """
+    require_spec(spec)
     if spec.budget == "auto":
         raise SpecError('search.budget: must not be "auto" here, which runs trials alone: call run_automatically')
     return with_charts(scheduling.run_study(spec, home=home, pool=pool, observer=observer), home)
+
+
+def require_spec(spec: object) -> None:
+    """Checks that a study was given by its specification.
+
+    Raises:
+        InputError: It was not, but by its name, say.
+    """
+    if not isinstance(spec, StudySpec):
+        raise InputError(
+            f"spec: must be a StudySpec, got {spec!r}: search.default_spec makes that of a dataset, search.resumed_spec"
+            " that of a study, search.read_spec that of a file"
+        )
 
 
 def with_charts(found: scheduling.StudyResult, home: Path | None) -> StudyResult:

@@ -16,10 +16,14 @@ from pipelines.data.datasets import Dataset
 from pipelines.data.targets import majority_share
 from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings
+from search.home.text import redact
 from search.optimization.baselines import Baselines
-from search.optimization.studies.loading import is_begun
+from search.optimization.run_records import any_run_id
+from search.optimization.studies.loading import is_begun, load_study
 from search.spec import StudySpec
+from search.tracking.connection import connect, mlflow_errors
 from search.tracking.experiment_view import plain, view_tags
+from search.tracking.history import find_experiment
 from search.tracking.runs import DatasetInput, Runs
 from search.workers import Pool
 
@@ -28,7 +32,8 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     """Opens the runs of a study's experiment; a study begins where there is a server once this has returned.
 
     Raises:
-        SpecError: The study is new, and a server's experiment of its name has runs, such as those of another home.
+        SpecError: The study is new, and an experiment of its name has runs of another home or program. In a home's own
+            database they are what is left of a study there.
         UnavailableError: The tracking server cannot be reached or refuses the experiment.
     """
     searched = ", ".join(spec.space.distributions()) or "nothing, every dimension is fixed"
@@ -45,8 +50,21 @@ def open_runs(settings: Settings, spec: StudySpec, dataset: Dataset) -> Runs:
     axes = tuple(spec.space.searched)
     params = (*axes, *(name for name in spec.space.dimensions if name not in axes))
     views = view_tags(OBJECTIVES[spec.metric], params, axes)
-    is_new = settings.is_tracked_elsewhere and not is_begun(settings, spec.name)
-    return Runs(settings, spec.name, description, source, views, is_new=is_new)
+    is_new = not is_begun(settings, spec.name)
+    if not is_new:
+        _restore_name(settings, spec.name)
+    return Runs(settings, spec.name, description, source, views, is_new=is_new and not settings.has_own_tracking)
+
+
+def _restore_name(settings: Settings, study: str) -> None:
+    """Gives the experiment of a study its name again; see ``find_experiment``."""
+    with mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"):
+        client = connect(settings)
+        if client.get_experiment_by_name(study):
+            return
+        found = find_experiment(client, study, any_run_id(load_study(settings, study)))
+        if found and found.name != study:
+            client.rename_experiment(found.experiment_id, study)
 
 
 def dataset_input(dataset: Dataset, source: str) -> DatasetInput:

@@ -17,6 +17,13 @@ from search.tracking.run_names import trial_number, trial_run_name
 from search.workers.tasks import Outcome, Task
 
 
+def any_run_id(study: StoredStudy) -> str | None:
+    """The id of some run of a study; None before the first one."""
+    attributes = study.user_attrs
+    rows = (trial_row(trial, attributes) for trial in study.get_trials(deepcopy=False))
+    return next((row.run_id for row in rows if row.run_id), None)
+
+
 def result_of(task: Task, outcome: Outcome, device: str) -> dict[str, Any]:
     """The record of a training, in values that JSON has; with folds it has the spread over them."""
     objective = OBJECTIVES[task.objective]

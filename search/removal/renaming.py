@@ -10,13 +10,15 @@ from pipelines.errors import SpecError, UnavailableError
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.home.text import printable
+from search.optimization.run_records import any_run_id
 from search.optimization.studies import require_own_experiment, study_names
 from search.removal.access import idle_study, run_ids_of
 from search.spec.rules import NAME_RULE, is_name
+from search.storage import StoredStudy
 from search.storage.attributes import SPEC
 from search.storage.database import open_storage
 from search.storage.transactions import rename
-from search.tracking.history import all_pages
+from search.tracking.history import all_pages, find_experiment
 from search.tracking.spool import has_spooled
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
     require_own_experiment(read_settings(home), new)
     with idle_study(name, home) as (settings, study, client):
         _require_free(settings, name, new)
-        experiment = _experiment(client, name, new)
+        experiment = _experiment(client, study, new)
         if experiment and experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
         # MLflow changes no tag of a deleted run, such as the first attempt of an interrupted trial.
@@ -88,9 +90,9 @@ def _require_free(settings: Settings, name: str, new: str) -> None:
         )
 
 
-def _experiment(client: MlflowClient, name: str, new: str) -> Experiment | None:
+def _experiment(client: MlflowClient, study: StoredStudy, new: str) -> Experiment | None:
     """The study's experiment, which has the new name already where an earlier call was cut off."""
-    old, other = client.get_experiment_by_name(name), client.get_experiment_by_name(new)
-    if old and other:
+    old, other = find_experiment(client, study.study_name, any_run_id(study)), client.get_experiment_by_name(new)
+    if old and other and old.experiment_id != other.experiment_id:
         raise SpecError(f"NAME: must be of no experiment in MLflow, but {new!r} is one: choose another name")
     return old or other

@@ -14,8 +14,10 @@ from search.finals.readings import seal_opened
 from search.home.html import HtmlResult
 from search.home.settings import study_slug
 from search.model_files import versions_of
+from search.optimization.run_records import any_run_id
 from search.removal.access import delete_files, idle_study, run_ids_of
 from search.storage.database import open_storage
+from search.tracking.history import find_experiment
 from search.tracking.runs import put_aside
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
                 f"study {name!r}: must have no version of a registered model, whose records are the study's, got"
                 f" {named}: delete it first, as in mlp-search delete {versions[0].name}/{versions[0].version}"
             )
-        experiment = client.get_experiment_by_name(name)
+        experiment = find_experiment(client, name, any_run_id(study))
         run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
         found = Deleted(name, study.n_trials, len(run_ids), seal_opened(study.user_attrs))
         if dry_run:

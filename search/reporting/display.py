@@ -90,6 +90,9 @@ def show(renderables: Iterable[RenderableType], document: object) -> None:
 
 def escape_on_stdout() -> None:
     """Lets stdout take every text: a character that its encoding lacks is written as an escape, as on stderr."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed, as by some services
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  (until the exit)
     out = sys.stdout
     if not isinstance(out, io.TextIOWrapper) or out.encoding.lower() in ("utf-8", "utf8"):
         return

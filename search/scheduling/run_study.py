@@ -169,8 +169,8 @@ def _search(
     baselines = BaselineThread(dataset, baselines_of(recorded_attributes(settings, spec.name)), spec.space.class_weight)
     observer.waiting("starting the workers, which import TensorFlow")
     with tracker, closing(start_pool(pool, spec, dataset, settings)) as running_pool:
-        if settings.is_tracked_elsewhere:  # a file is there: training need not wait for MLflow's import
-            observer.waiting("starting the workers, and waiting for MLflow's server")
+        if not settings.has_own_tracking:  # the home's file is there: training need not wait for MLflow's import
+            observer.waiting("starting the workers, and waiting for MLflow")
             tracker.wait_connected()
         study, rule = _open_study(spec, settings, dataset, running_pool, observer)
         known = facts(dataset, running_pool, baselines.scores(0.0))

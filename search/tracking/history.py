@@ -13,7 +13,7 @@ from search.tracking.entries import LOST, MODEL_FILE, Epoch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
     from mlflow.entities.model_registry import ModelVersion
 
 _ACTIVE, _ALL = 1, 3  # of MLflow's ViewType, whose import takes a second
@@ -55,6 +55,30 @@ def all_runs(
 def experiment_ids(client: MlflowClient) -> list[str]:
     """The ids of all experiments, deleted ones too."""
     return [str(experiment.experiment_id) for experiment in all_pages(client.search_experiments, _ALL)]
+
+
+def find_experiment(client: MlflowClient, name: str, run_id: str | None) -> Experiment | None:
+    """The experiment of a study, which a click on MLflow's page or an interrupted ``rename`` may have named otherwise.
+
+    Args:
+        client: MLflow's client.
+        name: The study's name.
+        run_id: A run of the study, which tells its experiment where none has the name; None without any.
+
+    Raises:
+        MlflowException: MLflow does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(name)) or not run_id:
+        return found
+    try:
+        other = client.get_experiment(client.get_run(run_id).info.experiment_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return other if other.lifecycle_stage == "active" else None  # that of a deleted study is put aside
 
 
 def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> tuple[Epoch, ...]:

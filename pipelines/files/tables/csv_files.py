@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -58,11 +58,9 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
         raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
     texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form).fillna("")
     decimal = "," if separator != "," and _has_decimal_commas(frame, texts) else ""
-    if decimal and (likely := [name for name in frame.select_dtypes("float") if _are_thousands(texts[name])]):
-        read = pd.read_csv(path, index_col=False, na_values=missing, usecols=likely, dtype=str, **form)
-        for name in likely:
-            if _are_thousands(read[name].dropna(), _POINT):
-                frame[name] = read[name]
+    if decimal:
+        as_texts = form | {"index_col": False, "na_values": missing, "dtype": str}
+        _keep_thousands(frame, texts, lambda names: pd.read_csv(path, usecols=names, **as_texts))
     zeros, rounded = _lost_digits(frame, texts)
     frame.attrs = {"separator": separator, "decimal": decimal, "zeros": zeros, "rounded": rounded, "short": short}
     return frame
@@ -86,6 +84,16 @@ def _has_decimal_commas(frame: pd.DataFrame, texts: pd.DataFrame) -> bool:
         if present.str.fullmatch(_COMMA).any() and all(match_number(text, ",") for text in present):
             return True
     return False
+
+
+def _keep_thousands(frame: pd.DataFrame, texts: pd.DataFrame, read: Callable[[list[str]], pd.DataFrame]) -> None:
+    """Puts texts in place of numbers whose points may all separate thousands: ``read`` reads columns as texts."""
+    likely = [str(name) for name in frame.select_dtypes("float") if _are_thousands(texts[name])]
+    if likely:
+        whole = read(likely)
+        for name in likely:
+            if _are_thousands(whole[name].dropna(), _POINT):
+                frame[name] = whole[name]
 
 
 def _are_thousands(texts: pd.Series[Any], needed: str = "") -> bool:

@@ -10,7 +10,6 @@ import typer
 
 import search
 from search.cli.options import Home, Study, hyperparameter_values, option, own_studies
-from search.home.text import counted
 from search.reporting import display
 from search.reporting.configurations import short
 from search.reporting.screen import is_json
@@ -58,7 +57,7 @@ def enqueue(study: Study, values: Values = None, like: Like = None, home: Home =
     if not result.has_budget:
         used = "has used its budget"
         if result.waiting > 1:  # an interrupted search leaves those that it had asked for
-            used = f"keeps its budget for {counted(result.waiting - 1, 'trial')} that waited before"
+            used = f"has too little budget for {result.waiting} waiting trials"
         display.message(f"study {study} {used}; raise --trials or --timeout to train it")
 
 

@@ -80,7 +80,7 @@ def rename(study: Study, name: NewName, home: Home = None) -> None:
     line = f"renamed study {study} to {name}; updated {counted(result.runs, 'run')}"
     display.show([line], asdict(result))
     display.message(f"a study file with the old name starts a new study: set study.name to {name} to resume this one")
-    if name not in SOURCES:  # which run takes for the data
+    if name not in SOURCES and not name.endswith(".toml") and not Path(name).is_file():  # which run takes for a file
         display.suggest(display.command("run", name, home=home), "resumes it without a file")
 
 

@@ -84,3 +84,9 @@ def test_all_wrong_settings_are_reported_at_once():
     with pytest.raises(DataError) as caught:
         loading.load(DataConfig("digits", validation_fraction=2, test_fraction=-1, split_seed=-1))
     assert len(caught.value.problems) == 3
+
+
+def test_a_folder_is_no_source(tmp_path: Path):
+    (folder := tmp_path / "parts.parquet").mkdir()
+    with pytest.raises(DataError, match=r"data.source: must be a file, got the folder '.*parts.parquet'"):
+        loading.load(DataConfig(str(folder)))

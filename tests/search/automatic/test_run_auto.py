@@ -127,6 +127,7 @@ def test_without_a_budget_a_study_that_was_searched_keeps_its_own(home: Path) ->
     kept = search.run_automatically(replace(spec, trials=DEFAULT_TRIALS, has_default_trials=True), home=home)
     assert (kept.search.n_trained, len(kept.search.rows), kept.finals) == (0, 8, None)
     assert "the rest of the budget is too small for new seeds" in kept.changed_over
+    assert load_study(read_settings(home), spec.name).user_attrs[SPEC]["study"]["trials"] == 8
 
 
 def test_without_a_budget_a_search_that_was_interrupted_must_be_given_one_unless_it_had_the_default(home: Path) -> None:

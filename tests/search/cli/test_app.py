@@ -85,6 +85,14 @@ def test_a_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("form", ["--json", ""])
+def test_closed_streams_cause_no_traceback(finished_home: Path, form: str, closed: str) -> None:
+    typed = " ".join([*command("trials", "tiny", "--home", finished_home), form, closed])
+    done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("form", ["--json", "--csv", ""])
 def test_a_result_that_cannot_be_written_is_one_line(finished_home: Path, form: str) -> None:
     typed = " ".join([*command("trials", "tiny", "--home", finished_home), form])

@@ -118,3 +118,8 @@ def test_a_number_that_no_file_holds_is_refused_in_one_line(tmp_path: Path) -> N
     frame = pd.DataFrame({"id": [2**70, 1], "target": [0, 1]})
     with pytest.raises(DataError, match="frame: each column must hold numbers, dates, truth values or texts alone"):
         search.save_data("huge", frame, home=tmp_path)
+
+
+def test_a_name_is_no_specification(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"spec: must be a StudySpec, got 'digits': search.default_spec makes that"):
+        search.run_study("digits", home=tmp_path)

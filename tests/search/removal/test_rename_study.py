@@ -92,3 +92,34 @@ def test_what_is_refused(name: str, new: str, problem: str, contenders: Path) ->
     with pytest.raises((InputError, NotFoundError), match=problem):
         search.rename_study(name, new, home=contenders)
     assert len(search.trials("weak", home=contenders)) == 1
+
+
+def test_an_experiment_that_was_renamed_in_mlflow_is_still_the_studys(home: Path) -> None:
+    client = connect(read_settings(home))
+    experiment_id = client.get_experiment_by_name("weak").experiment_id
+
+    def rename() -> None:
+        client.rename_experiment(experiment_id, "by hand")
+
+    rename()
+    answer = call("doctor", "--home", home)
+    assert answer.code == 3
+    assert "weak: by hand" in answer.out
+    assert "1 experiment with another name" in answer.out
+    assert "without a run" not in answer.out
+    assert call("doctor", "--repair", "--home", home).code == 0
+    assert client.get_experiment_by_name("weak").experiment_id == experiment_id
+
+    rename()
+    assert call("finalists", "weak", "--top", 1, "--seeds", 1, "--home", home).code == 0
+    assert client.get_experiment_by_name("weak").experiment_id == experiment_id
+    n_runs = len(client.search_runs([experiment_id]))
+    assert n_runs > 1
+
+    rename()
+    search.rename_study("weak", "poor", home=home)
+    assert client.get_experiment_by_name("poor").experiment_id == experiment_id
+
+    rename()
+    assert search.delete_study("poor", home=home).runs == n_runs
+    assert client.get_experiment(experiment_id).lifecycle_stage == "deleted"

@@ -12,11 +12,13 @@ from typing import Any
 
 import mlflow
 import pytest
+from finished import small_spec
 from forked import Forked
 from tracked import start
 from waiting import PATIENCE_S
 
-from pipelines.errors import UnavailableError
+import search
+from pipelines.errors import SpecError, UnavailableError
 from search.home.settings import read_settings
 from search.tracking.connection import connect, make_database
 from search.tracking.runs import Runs
@@ -106,3 +108,16 @@ class TestUnavailable:
         settings = read_settings(tmp_path / "none", {})
         with pytest.raises(UnavailableError, match=r"^MLflow at sqlite:.*unable to open"):
             Runs(settings, "s", "", None)
+
+
+def test_a_database_that_two_homes_use_keeps_their_studies_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+    spec = small_spec("apart", trials=1, width=4, epochs=1)
+    first = search.run_study(spec, home=tmp_path / "first")
+    with pytest.raises(SpecError, match=r"must be no experiment of MLflow at .* runs that this home does not know"):
+        search.run_study(spec, home=tmp_path / "second")
+    assert "apart" not in [study.name for study in search.studies(home=tmp_path / "second")]
+    again = search.run_study(search.resumed_spec("apart", home=tmp_path / "first"), home=tmp_path / "first")
+    assert [row.run_id for row in again.rows] == [row.run_id for row in first.rows]
