@@ -23,6 +23,7 @@ _FOLD_COPIES = "{} of {} rows equal a row of another fold"
 _TOGETHER = '; data.duplicates = "group" keeps equal rows in one {}'
 _UNUSED = "data.{}: not used, got {}, but {}"
 _DEFAULTS = DataConfig("")
+_ONE_CLASS = "the held-out test rows have one class alone, {!r}: AUC and average precision cannot be measured on them"
 _DATES = "column {!r}: dates become the numbers year, month, day, weekday, hour (UTC) and days since the earliest date"
 _TIME = "column {!r}: it stays a feature, although the other rows are later; data.ignore leaves it out"
 _IDS = "{} {!r}: whole numbers that differ in every row, as row numbers do; they may follow the label by accident{}"
@@ -44,6 +45,8 @@ def remarks(
     yield from source.notes
     yield from _unused(source, config)
     yield from _cases(classes)
+    if classes and len(found := np.unique(numbers[shares.test])) == 1:
+        yield _ONE_CLASS.format(classes[found[0]])
     columns = encoder.columns if encoder else ()
     ignored = [column.name for column in columns if column.kind == "ignored" and column.name != config.group]
     yield from _copies(source, shares, ignored, config)

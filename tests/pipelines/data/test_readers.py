@@ -135,7 +135,7 @@ def test_a_damaged_archive_is_never_a_traceback(tmp_path_factory, data: st.DataO
 def test_a_file_that_does_not_exist(tmp_path: Path):
     assert "no such file" in load_error(tmp_path / "gone.npz", NotFoundError)
     (tmp_path / "folder.csv").mkdir()
-    assert "no such file" in load_error(tmp_path / "folder.csv", NotFoundError)
+    assert "must be a file, got the folder" in load_error(tmp_path / "folder.csv", DataError)
 
 
 @pytest.mark.parametrize(("read", "name"), [(read_headers, "own.npz"), (read_table, "own.csv")])

@@ -198,3 +198,13 @@ def test_numbers_of_few_digits_are_named_so_in_any_type(tmp_path: Path, dtype: t
     x = np.random.default_rng(0).normal(size=(60, 2))
     np.savez(path := tmp_path / "own.npz", x_train=x, y_train=labels.astype(dtype), x_test=x, y_test=labels.round(1))
     assert loading.load(DataConfig(str(path), task="classification")).class_names == ("0", "0.1", "0.2")
+
+
+@pytest.mark.parametrize(("n_last", "is_named"), [(60, True), (20, False)])
+def test_test_rows_of_one_class_are_named(tmp_path: Path, n_last: int, is_named: bool) -> None:
+    labels = np.where(np.arange(200) < 200 - n_last, np.arange(200) % 2, 1).astype(str)
+    frame = pd.DataFrame({"day": np.arange(200), "x": np.random.default_rng(0).normal(size=200), "y": labels})
+    frame.to_csv(path := tmp_path / "own.csv", index=False)
+    notes = loading.load(DataConfig(str(path), target="y", time="day")).notes
+    line = "the held-out test rows have one class alone, '1': AUC and average precision cannot be measured on them"
+    assert (line in notes) == is_named
