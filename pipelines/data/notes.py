@@ -45,8 +45,7 @@ def remarks(
     yield from source.notes
     yield from _unused(source, config)
     yield from _cases(classes)
-    if classes and len(found := np.unique(numbers[shares.test])) == 1:
-        yield _ONE_CLASS.format(classes[found[0]])
+    yield from _one_class(classes, numbers[shares.test])
     columns = encoder.columns if encoder else ()
     ignored = [column.name for column in columns if column.kind == "ignored" and column.name != config.group]
     yield from _copies(source, shares, ignored, config)
@@ -93,6 +92,11 @@ def _cases(classes: Sequence[str]) -> Iterator[str]:
         if len(names) > 1:
             how = "case" if len({name.casefold() for name in names}) == 1 else "their Unicode form"
             yield f"labels {', '.join(map(repr, names))} differ by {how} alone and are {len(names)} classes"
+
+
+def _one_class(classes: Sequence[str], test: Array) -> Iterator[str]:
+    if classes and len(found := np.unique(test)) == 1:
+        yield _ONE_CLASS.format(classes[found[0]])
 
 
 def _copies(source: Source, shares: Shares, ignored: Sequence[str], config: DataConfig) -> Iterator[str]:

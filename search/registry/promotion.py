@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -273,16 +274,23 @@ class _Promotion:
             test=verdict.test,
             baselines=test.get("baselines", {}) if test else {},
         )
-        self._keep(promotion, again=again)
+        self._keep(promotion, champion_tags if again else None)
         return promotion
 
-    def _keep(self, promotion: Promotion, *, again: bool) -> None:
-        """Records the decision with the study, and of a refusal the promotion before it, and with the run."""
+    def _keep(self, promotion: Promotion, again: Mapping[str, str] | None) -> None:
+        """Records the decision with the study, and of a refusal the promotion before it, and with the run.
+
+        Args:
+            promotion: The decision.
+            again: The tags of the version that the alias pointed at already; None where the gate was asked.
+        """
         before = self._study.user_attrs.get(GATE, {})
         last = before if before.get("promoted") else before.get("last_promoted")
         decision = asdict(promotion) | {"alias": self._versions.alias} | authorship()
         decision["last_promoted"] = None if promotion.promoted else last
-        if again and last and all(last.get(key) == decision[key] for key in ("model", "alias", "version")):
+        if again is not None and last and all(last.get(key) == decision[key] for key in ("model", "alias", "version")):
             decision |= {key: last[key] for key in _DECIDED if key in last}  # what passed the gate then
+        elif again and "gate" in again:  # a promotion that was cut off before this record
+            decision |= {"reason": again["gate"], "p_value": tagged(again, "p_value")}
         self._study.set_user_attr(GATE, decision)
         self._versions.client.set_tag(self._winner.run_id, "gate", decision["reason"][:500])

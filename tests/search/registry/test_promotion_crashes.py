@@ -13,10 +13,13 @@ from mlflow import MlflowClient
 from registered import champion, client_of, versions
 from waiting import PATIENCE_S
 
+from search.home.settings import read_settings
+from search.optimization.studies import load_study
 from search.registry import promotion
 from search.registry.models import rollback
 from search.registry.promotion import promote
 from search.registry.versions import COMPLETE, PENDING, STATE
+from search.storage.attributes import GATE
 from search.tracking.connection import connect
 
 
@@ -101,6 +104,9 @@ def test_the_next_call_completes_a_promotion_that_died_at_any_step(
 
         assert made.promoted, (step, made)
         assert champion(contenders, model) == made.version
+        recorded = load_study(read_settings(contenders), "strong").user_attrs[GATE]
+        assert "already" not in recorded["reason"], step
+        assert recorded["p_value"] is not None, step
         both = versions(contenders, model)
         assert len(both) == 2, step
         assert {v.tags[STATE] for v in both} == {COMPLETE}
