@@ -68,9 +68,10 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
         runs = run_ids_of(client, experiment.experiment_id, with_deleted=False) if experiment else []
         for run_id in runs:
             client.set_tag(run_id, "study", new)
+        # By their runs: a registry may serve another home, which has a study of the same name.
+        own = run_ids_of(client, experiment.experiment_id) if experiment else []
         for version in all_pages(client.search_model_versions):
-            # A call that was cut off may have given it another name already.
-            if version.run_id in runs or version.tags.get("study") == name:
+            if version.run_id in own:
                 client.set_model_version_tag(version.name, version.version, "study", new)
         if experiment and experiment.name != new:
             client.rename_experiment(experiment.experiment_id, new)

@@ -17,7 +17,7 @@ from search.model_files import versions_of
 from search.optimization.run_records import any_run_id
 from search.removal.access import delete_files, idle_study, run_ids_of
 from search.storage.database import open_storage
-from search.tracking.history import find_experiment
+from search.tracking.history import all_pages, find_experiment
 from search.tracking.runs import put_aside
 
 if TYPE_CHECKING:
@@ -60,14 +60,15 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
             used.
     """
     with idle_study(name, home) as (settings, study, client):
-        if versions := versions_of(client, name):
+        experiment = find_experiment(client, name, any_run_id(study))
+        run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
+        registered = [version for version in all_pages(client.search_model_versions) if version.run_id in run_ids]
+        if versions := versions_of(client, name) or registered:
             named = ", ".join(f"{version.name}/{version.version}" for version in versions[:5])
             raise UnavailableError(
                 f"study {name!r}: must have no version of a registered model, whose records are the study's, got"
                 f" {named}: delete it first, as in mlp-search delete {versions[0].name}/{versions[0].version}"
             )
-        experiment = find_experiment(client, name, any_run_id(study))
-        run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
         found = Deleted(name, study.n_trials, len(run_ids), seal_opened(study.user_attrs))
         if dry_run:
             return found

@@ -10,7 +10,7 @@ from finished import small_spec
 from mlflow import MlflowClient
 
 import search
-from pipelines.errors import InputError, NotFoundError
+from pipelines.errors import InputError, NotFoundError, UnavailableError
 from search.home.settings import read_settings
 from search.tracking.connection import connect
 
@@ -60,6 +60,21 @@ def test_versions_follow_a_name_that_a_cut_off_call_gave_them(home: Path) -> Non
     client = connect(read_settings(home))
     client.set_model_version_tag("weak", "1", "study", "typo")  # and then the process died
     search.rename_study("weak", "right", home=home)
+    assert client.get_model_version("weak", "1").tags["study"] == "right"
+
+
+def test_versions_of_another_home_with_a_study_of_that_name_stay_as_they_are(home: Path) -> None:
+    assert call("promote", "weak", "--home", home).code == 0
+    client = connect(read_settings(home))
+    client.create_experiment("their weak")
+    run_id = client.create_run(client.get_experiment_by_name("their weak").experiment_id).info.run_id
+    client.create_registered_model("theirs")
+    client.create_model_version("theirs", "file:///none", run_id, tags={"study": "weak"})
+    client.set_model_version_tag("weak", "1", "study", "other")  # as the other home's earlier versions did
+    with pytest.raises(UnavailableError, match="must have no version of a registered model"):
+        search.delete_study("weak", home=home)
+    search.rename_study("weak", "right", home=home)
+    assert client.get_model_version("theirs", "1").tags["study"] == "weak"
     assert client.get_model_version("weak", "1").tags["study"] == "right"
 
 
