@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,11 +92,7 @@ class TableEncoder:
         And decimal points of a file with commas, in columns of which the training file held decimal commas. Where tabs
         or bars separate fields, a comma needs no quotes, and a point may separate thousands.
         """
-        commas = partial(_with_commas, are_certain=frame.attrs.get("decimal") == ",")
-        forms: dict[str, tuple[str, Callable[[Series], Series]]] = {
-            ";": ("", commas),
-            ",": (NUMBER_FORMATS[1], _with_points),
-        }
+        forms = {";": ("", _with_commas), ",": (NUMBER_FORMATS[1], _with_points)}
         if (separator := frame.attrs.get("separator")) not in forms:
             return frame
         text_format, read = forms[separator]
@@ -191,15 +186,10 @@ class TableEncoder:
         return cls(tuple(map(Column.from_json, records)))
 
 
-def _with_commas(texts: Series, *, are_certain: bool) -> Series:
-    """Returns texts with the numbers in place of those with a comma, if these are numbers with decimal commas.
-
-    Args:
-        texts: Of a column.
-        are_certain: Whether another column has decimal commas, so that points separate thousands.
-    """
+def _with_commas(texts: Series) -> Series:
+    """Returns texts with the numbers in place of those with a comma, if these are numbers with decimal commas."""
     point, comma = (parse(texts.dropna(), text_format).reindex(texts.index) for text_format in NUMBER_FORMATS)
-    if not (are_certain or texts.str.contains(",").any()) or comma.notna().sum() < point.notna().sum():
+    if not texts.str.contains(",").any() or comma.notna().sum() < point.notna().sum():
         return texts
     return texts.astype(object).mask(comma.notna(), comma)
 

@@ -39,8 +39,7 @@ def locate(source: str, folders: Sequence[Path] = ()) -> Path:
 
     Args:
         source: ``mnist``, ``fashion_mnist`` or a path.
-        folders: Where ``NAME.npz`` is looked for, in this order; a download goes to the last, and files that were
-            saved there are found there when it has another path.
+        folders: Where ``NAME.npz`` is looked for, in this order; a download goes to the last.
 
     Raises:
         DataError: The source is neither a known name nor a path with a known suffix.
@@ -55,8 +54,6 @@ def locate(source: str, folders: Sequence[Path] = ()) -> Path:
         rule = f"a file must end in {', '.join(SUFFIXES)}" if path.suffix or path.exists() else "unknown source"
         found = f"{source!r}{nearest(source, SOURCES)}"
         raise DataError(f"data.source: {rule}, got {found}: choose {known} or the path of such a file")
-    if not is_file and (moved := _in_moved_folder(path, folders)):
-        return moved
     if not is_file and path.is_dir():
         raise DataError(f"data.source: must be a file, got the folder {source!r}: join its files into one")
     if not is_file:
@@ -101,14 +98,6 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 def _find(name: str, folders: Sequence[Path]) -> Path | None:
     paths = [folder.expanduser() / f"{name}.npz" for folder in folders or (_KERAS_CACHE,)]
     return next((path for path in paths if path.is_file()), None)
-
-
-def _in_moved_folder(path: Path, folders: Sequence[Path]) -> Path | None:
-    """The file in the last folder, if its path was ``FOLDER/NAME`` before the folder's parent was moved or renamed."""
-    if not folders or not path.is_absolute() or path.parent.name != folders[-1].name:
-        return None
-    moved = folders[-1] / path.name
-    return moved if moved.is_file() else None
 
 
 def _download(name: str, folders: Sequence[Path]) -> Path:

@@ -18,8 +18,8 @@ from pipelines.training.rows import TrainingRows
 from pipelines.training.scores import REGRESSION_METRICS, score
 
 Scores = dict[str, float]
-_FEW_VALUES = 1 << 17
-"""Input values up to which networks are evaluated at once, without a compiled function."""
+_FEW_VALUES, _FEW_ROWS = 1 << 17, 1 << 13
+"""Input values and rows up to which networks are evaluated at once, without a compiled function."""
 
 
 class Answers(NamedTuple):
@@ -57,7 +57,7 @@ class _Part(NamedTuple):
     def of(cls, rows: Rows, numbers: list[np.ndarray]) -> _Part:
         longest = max(map(len, numbers))
         padded = np.stack([np.pad(own, (0, longest - len(own)), mode="edge") for own in numbers])
-        if padded.size * rows.x.shape[1] > _FEW_VALUES:
+        if padded.size > _FEW_ROWS or padded.size * rows.x.shape[1] > _FEW_VALUES:
             return cls(numbers, padded, None)
         return cls(numbers, padded, rows.batch(tf.constant(padded if len(padded) > 1 else padded[0])))
 

@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code. A bug keeps its traceback.
     """
     if arguments is None:
+        display.open_closed_streams()
         startup.collect_seldom()
         startup.send_no_usage()
         display.escape_on_stdout()

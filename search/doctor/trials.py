@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from search.doctor.view import StudyView
 from search.optimization.run_records import record_result, record_run_id
 from search.optimization.studies import load_writable_study
 from search.scheduling.recovery import record_runs, tell
+from search.spec.rules import is_name
 from search.storage.sharing import abandoned
 from search.storage.stored_study import StoredStudy
 from search.tracking import Entry, Tracker, now_ms
@@ -39,7 +41,10 @@ def trial_findings(view: StudyView) -> Iterator[Finding]:
         yield Finding("experiment that was deleted", view.name, "restores it in MLflow with its runs", restore)
         return
     if view.experiment and view.experiment.name != view.name:
-        what = f"renames it back; mlp-search rename {view.name} {view.experiment.name} renames the study instead"
+        what = "renames it back"
+        if is_name(view.experiment.name):
+            names = shlex.join((view.name, view.experiment.name))
+            what += f"; mlp-search rename {names} renames the study instead"
         back = partial(view.client.rename_experiment, view.experiment.experiment_id, view.name)
         yield Finding("experiment with another name", f"{view.name}: {view.experiment.name}", what, back)
         return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.home.settings import Settings, study_slug
 from search.optimization.leaderboard import objective_of, trial_row
-from search.optimization.run_records import any_run_id, metrics_of, recorded_results, tags_of
+from search.optimization.run_records import metrics_of, recorded_results, run_ids_of_trials, tags_of
 from search.optimization.seeds import trial_seed
 from search.storage.attributes import FINGERPRINT, RESULT, SPEC
 from search.storage.stored_study import StoredStudy
@@ -77,8 +77,8 @@ class StudyView:
 
 def view_study(settings: Settings, client: MlflowClient, name: str, study: StoredStudy | None) -> StudyView:
     """Reads a study from all three."""
-    own_run = any_run_id(study) if study else None
-    view = StudyView(settings, client, name, study, find_experiment(client, name, own_run))
+    own = run_ids_of_trials(study) if study else ()
+    view = StudyView(settings, client, name, study, find_experiment(client, name, own))
     for run in all_runs(client, [view.experiment.experiment_id]) if view.experiment else ():
         stage = view.runs if run.info.lifecycle_stage == "active" else view.deleted
         stage.append(run)

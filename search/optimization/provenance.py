@@ -18,7 +18,7 @@ from pipelines.objectives import OBJECTIVES
 from search.home.settings import Settings
 from search.home.text import redact
 from search.optimization.baselines import Baselines
-from search.optimization.run_records import any_run_id
+from search.optimization.run_records import run_ids_of_trials
 from search.optimization.studies.loading import is_begun, load_study
 from search.spec import StudySpec
 from search.tracking.connection import connect, mlflow_errors
@@ -62,7 +62,7 @@ def _restore_name(settings: Settings, study: str) -> None:
         client = connect(settings)
         if client.get_experiment_by_name(study):
             return
-        found = find_experiment(client, study, any_run_id(load_study(settings, study)))
+        found = find_experiment(client, study, run_ids_of_trials(load_study(settings, study)))
         if found and found.name != study:
             client.rename_experiment(found.experiment_id, study)
 

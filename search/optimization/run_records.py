@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
@@ -17,11 +17,11 @@ from search.tracking.run_names import trial_number, trial_run_name
 from search.workers.tasks import Outcome, Task
 
 
-def any_run_id(study: StoredStudy) -> str | None:
-    """The id of some run of a study; None before the first one."""
+def run_ids_of_trials(study: StoredStudy) -> Iterator[str]:
+    """The ids of the runs of a study's trials."""
     attributes = study.user_attrs
     rows = (trial_row(trial, attributes) for trial in study.get_trials(deepcopy=False))
-    return next((row.run_id for row in rows if row.run_id), None)
+    return (row.run_id for row in rows if row.run_id)
 
 
 def result_of(task: Task, outcome: Outcome, device: str) -> dict[str, Any]:

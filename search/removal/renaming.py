@@ -10,7 +10,7 @@ from pipelines.errors import SpecError, UnavailableError
 from search.home.html import HtmlResult
 from search.home.settings import Settings, read_settings
 from search.home.text import printable
-from search.optimization.run_records import any_run_id
+from search.optimization.run_records import run_ids_of_trials
 from search.optimization.studies import require_own_experiment, study_names
 from search.removal.access import idle_study, run_ids_of
 from search.spec.rules import NAME_RULE, is_name
@@ -93,7 +93,7 @@ def _require_free(settings: Settings, name: str, new: str) -> None:
 
 def _experiment(client: MlflowClient, study: StoredStudy, new: str) -> Experiment | None:
     """The study's experiment, which has the new name already where an earlier call was cut off."""
-    old, other = find_experiment(client, study.study_name, any_run_id(study)), client.get_experiment_by_name(new)
+    old, other = find_experiment(client, study.study_name, run_ids_of_trials(study)), client.get_experiment_by_name(new)
     if old and other and old.experiment_id != other.experiment_id:
         raise SpecError(f"NAME: must be of no experiment in MLflow, but {new!r} is one: choose another name")
     return old or other

@@ -14,7 +14,7 @@ from search.finals.readings import seal_opened
 from search.home.html import HtmlResult
 from search.home.settings import study_slug
 from search.model_files import versions_of
-from search.optimization.run_records import any_run_id
+from search.optimization.run_records import run_ids_of_trials
 from search.removal.access import delete_files, idle_study, run_ids_of
 from search.storage.database import open_storage
 from search.tracking.history import all_pages, find_experiment
@@ -60,7 +60,7 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
             used.
     """
     with idle_study(name, home) as (settings, study, client):
-        experiment = find_experiment(client, name, any_run_id(study))
+        experiment = find_experiment(client, name, run_ids_of_trials(study))
         run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
         registered = [version for version in all_pages(client.search_model_versions) if version.run_id in run_ids]
         if versions := versions_of(client, name) or registered:

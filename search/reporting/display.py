@@ -88,11 +88,24 @@ def show(renderables: Iterable[RenderableType], document: object) -> None:
         print_all(console(), renderables)
 
 
+def open_closed_streams() -> None:
+    """Opens standard streams that are closed, as by some services, on nothing: another file would get their number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null == number:
+                os.set_inheritable(null, True)  # workers need it, too
+            else:
+                os.dup2(null, number)
+                os.close(null)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def escape_on_stdout() -> None:
     """Lets stdout take every text: a character that its encoding lacks is written as an escape, as on stderr."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed, as by some services
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123  (until the exit)
     out = sys.stdout
     if not isinstance(out, io.TextIOWrapper) or out.encoding.lower() in ("utf-8", "utf8"):
         return

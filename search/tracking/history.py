@@ -57,28 +57,30 @@ def experiment_ids(client: MlflowClient) -> list[str]:
     return [str(experiment.experiment_id) for experiment in all_pages(client.search_experiments, _ALL)]
 
 
-def find_experiment(client: MlflowClient, name: str, run_id: str | None) -> Experiment | None:
+def find_experiment(client: MlflowClient, name: str, run_ids: Iterable[str]) -> Experiment | None:
     """The experiment of a study, which a click on MLflow's page or an interrupted ``rename`` may have named otherwise.
 
     Args:
         client: MLflow's client.
         name: The study's name.
-        run_id: A run of the study, which tells its experiment where none has the name; None without any.
+        run_ids: Runs of the study, of which the first one there tells the experiment where none has the name.
 
     Raises:
         MlflowException: MLflow does not answer.
     """
     from mlflow.exceptions import MlflowException
 
-    if (found := client.get_experiment_by_name(name)) or not run_id:
+    if found := client.get_experiment_by_name(name):
         return found
-    try:
-        other = client.get_experiment(client.get_run(run_id).info.experiment_id)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    return other if other.lifecycle_stage == "active" else None  # that of a deleted study is put aside
+    for run_id in run_ids:
+        try:
+            other = client.get_experiment(client.get_run(run_id).info.experiment_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                continue
+            raise
+        return other if other.lifecycle_stage == "active" else None  # that of a deleted study is put aside
+    return None
 
 
 def read_history(client: MlflowClient, run_id: str, metrics: Iterable[str]) -> tuple[Epoch, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 SEPARATORS = (",", ";", "\t", "|")
 _SAMPLE_BYTES = 1 << 20
 _N_SAMPLE_ROWS = 1000
-_COMMA, _THOUSANDS, _POINT = r"[-+]?\d[\d.]*,(?:\d{1,2}|\d{4,})", r"[-+]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d{1,3})", "."
+_COMMA, _NUMBER = r"[-+]?\d[\d.]*,(?:\d{1,2}|\d{4,})", r"[-+]?\d[\d.]*(?:,\d+)?"
+_THOUSANDS = r"[-+]?(?:[1-9]\d{0,2}(?:\.\d{3})+|\d{1,3})"
 MISSING = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
@@ -57,7 +59,8 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
         rule = "rows must have one field a column, got more fields than names"
         raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
     texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form).fillna("")
-    decimal = "," if separator != "," and _has_decimal_commas(frame, texts) else ""
+    declared = {*text_columns, *literal_columns} & {*frame.columns}
+    decimal = "," if separator != "," and _has_decimal_commas(frame.drop(columns=declared), texts) else ""
     if decimal:
         as_texts = form | {"index_col": False, "na_values": missing, "dtype": str}
         _keep_thousands(frame, texts, lambda names: pd.read_csv(path, usecols=names, **as_texts))
@@ -88,18 +91,19 @@ def _has_decimal_commas(frame: pd.DataFrame, texts: pd.DataFrame) -> bool:
 
 def _keep_thousands(frame: pd.DataFrame, texts: pd.DataFrame, read: Callable[[list[str]], pd.DataFrame]) -> None:
     """Puts texts in place of numbers whose points may all separate thousands: ``read`` reads columns as texts."""
-    likely = [str(name) for name in frame.select_dtypes("float") if _are_thousands(texts[name])]
+    likely = [str(name) for name in frame.select_dtypes("float") if texts[name].str.fullmatch(_THOUSANDS + "|").all()]
     if likely:
         whole = read(likely)
         for name in likely:
-            if _are_thousands(whole[name].dropna(), _POINT):
+            if _are_thousands(whole[name].dropna()):
                 frame[name] = whole[name]
 
 
-def _are_thousands(texts: pd.Series[Any], needed: str = "") -> bool:
-    """Whether points of these numbers may all separate thousands; one text at least holds ``needed``."""
+def _are_thousands(texts: pd.Series[Any]) -> bool:
+    """Whether the points of all of these texts separate thousands: decimals of three digits have a point in each."""
     present = texts[~texts.isin(MISSING)].drop_duplicates()
-    return bool(present.str.fullmatch(_THOUSANDS).all() and present.str.contains(needed, regex=False).any())
+    has_point = present.str.contains(".", regex=False)
+    return bool(present.str.fullmatch(_THOUSANDS).all() and has_point.any() and not has_point.all())
 
 
 def _sample(path: Path) -> tuple[str, tuple[int, ...]]:
@@ -119,11 +123,21 @@ def _sample(path: Path) -> tuple[str, tuple[int, ...]]:
         raise DataError(f"{path}: must be UTF-8 text, got a null byte, as in UTF-16: save the table as UTF-8")
     text = sample.decode("utf-8-sig", "replace")
     separator = max(SEPARATORS, key=lambda separator: _count_fields(text, separator))
-    if not any(each in text.partition("\n")[0] for each in SEPARATORS):  # one column, of decimal commas perhaps
+    if _is_one_column_of_commas(text):
         separator = next((each for each in SEPARATORS if each not in text), separator)
     n_fields = text.count(separator) + text.count("\n")
     require_memory(path, 8 * n_fields * n_bytes // max(1, len(sample)))
     return separator, _short_rows(text, separator) if n_bytes == len(sample) else ()
+
+
+def _is_one_column_of_commas(text: str) -> bool:
+    """Whether there is one name, and numbers with decimal commas that are not quoted."""
+    with suppress(csv.Error):  # pandas says what is wrong
+        if all(len(next(_rows(text, each), ())) == 1 for each in SEPARATORS):
+            rows = list(islice(_rows(text, ","), 1, _N_SAMPLE_ROWS))
+            numbers = [",".join(row) for row in rows if row[0] not in MISSING]
+            return any(len(row) > 1 for row in rows) and all(re.fullmatch(_NUMBER, number) for number in numbers)
+    return False
 
 
 def _rows(text: str, separator: str) -> Iterator[list[str]]:

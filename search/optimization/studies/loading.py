@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,6 +16,7 @@ from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.data.targets import listed
 from pipelines.errors import NotFoundError, SpecError
+from pipelines.files.roles import ROLES
 from pipelines.files.sources import SOURCES, is_table, locate
 from search.devices.precision import PrecisionRule
 from search.home.addresses import sqlite_file
@@ -94,21 +97,28 @@ def recorded_spec(recorded: dict[str, Any]) -> StudySpec:
     return replace(spec, data=replace(spec.data, scaling="minmax"))
 
 
-def require_file(spec: StudySpec, settings: Settings) -> None:
-    """Checks that the file of a recorded study is still there.
+def with_file(spec: StudySpec, settings: Settings) -> StudySpec:
+    """A recorded study with the path that its file has now: one in the folder ``datasets`` moves with its home.
 
     Raises:
-        NotFoundError: It is not.
+        NotFoundError: The file is no longer there.
     """
-    if spec.data.source in SOURCES:
-        return
+    data, path = spec.data, Path(spec.data.source)
+    if data.source in SOURCES:
+        return spec
+    saved = settings.home / "datasets" / path.name
+    if path.parent.name == saved.parent.name and not path.exists() and saved.is_file():
+        return replace(spec, data=replace(data, source=str(saved)))
     try:
-        locate(spec.data.source, settings.data_folders)
+        locate(data.source, settings.data_folders)
     except NotFoundError as error:
+        given = {key: getattr(data, key) for key in ("target", *ROLES)}
+        options = "".join(f" --{key} {shlex.quote(value)}" for key, value in given.items() if value)
         raise NotFoundError(
-            f"study {spec.name!r}: needs its data, but there is no file {spec.data.source!r}: put it back, or give its"
-            f" new path once: mlp-search run PATH --study {spec.name}"
+            f"study {spec.name!r}: needs its data, but there is no file {data.source!r}: put it back, or give its new"
+            f" path once, in its study file or as: mlp-search run PATH --study {shlex.quote(spec.name)}{options}"
         ) from error
+    return spec
 
 
 def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Dataset]:
@@ -118,8 +128,7 @@ def study_data(study: StoredStudy, settings: Settings) -> tuple[StudySpec, Datas
         NotFoundError: The dataset's file is no longer there.
         SpecError: The dataset's rows or its split changed since.
     """
-    spec = recorded_spec(study.user_attrs[SPEC])
-    require_file(spec, settings)
+    spec = with_file(recorded_spec(study.user_attrs[SPEC]), settings)
     dataset = load(spec.data, settings.data_folders)
     if dataset.fingerprint != (recorded := study.user_attrs.get(FINGERPRINT)):
         raise SpecError(

@@ -18,7 +18,7 @@ from search.optimization.studies.loading import (
     precision_rule,
     recorded_attributes,
     recorded_spec,
-    require_file,
+    with_file,
 )
 from search.spec import StudySpec, default_spec, override
 from search.spec.defaults import PRESETS
@@ -47,8 +47,7 @@ def resumed_spec(study: str, /, *, home: Path | None = None, **options: object) 
     settings = read_settings(home)
     with storage_errors(settings):
         attributes = load_own_study(settings, study).user_attrs
-    spec = replace(recorded_spec(attributes[SPEC]), name=study)
-    require_file(spec, settings)
+    spec = with_file(replace(recorded_spec(attributes[SPEC]), name=study), settings)
     has_budget = options.get("trials") is not None or options.get("timeout_s") is not None
     if has_budget:
         spec = replace(spec, trials=None, timeout_s=None)

@@ -231,12 +231,9 @@ def test_rows_of_a_file_with_semicolons_may_have_decimal_commas(tmp_path: Path):
     columns = {column.name: column for column in encoder.columns}
     price, size = (columns[name].encode(rows[name])[:, 0] for name in ("price", "size"))
     assert (price[0], price[2]) == (np.float32(62.178), 1.5)
-    assert size[0] == 62_178  # the other column shows that commas are decimal
+    assert size[0] == np.float32(62.178)
     with pytest.raises(DataError, match=r"column 'age': must hold finite float32 numbers, got 'x'"):
         encoder.encode(rows)
-    path.write_text("price;size\n62,178;62.178\n")
-    rows = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
-    assert columns["size"].encode(rows["size"])[0, 0] == np.float32(62.178)  # the comma may separate thousands
     path.write_text('price,size,age\n"62,178",1,2\n')
     rows = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
     assert columns["price"].encode(rows["price"])[0, 0] == 62_178
@@ -257,6 +254,31 @@ def test_points_separate_thousands_where_another_column_has_decimal_commas(tmp_p
         path.write_text(separator.join(("price", "size", "rate")) + "\n" + separator.join((*line, "0.5")) + "\n")
         read = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
         assert encoder.encode(read)[0].tolist() == [1.5, float(line[1].replace(".", "")), 0.5]
+
+
+@pytest.mark.parametrize("size", ["48.100 50.999 49.250", "1.25 980 12.400"])
+def test_points_that_may_be_decimal_points_are_beside_decimal_commas(tmp_path: Path, size: str):
+    sizes = size.split()
+    rows = [f"{row % 40 + 1},{row % 37:02};{sizes[row % 3]};{'ab'[row % 2]}" for row in range(N_ROWS)]
+    (path := tmp_path / "own.csv").write_text("\n".join(["price;size;y", *rows]))
+    x = loading.load(DataConfig(str(path), target="y", scaling="none", folds=1)).training.x
+    assert set(x[:, 1].tolist()) == {float(np.float32(text)) for text in sizes}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\na,b\n1,2\n3,4\n", {"a": [1, 3], "b": [2, 4]}),
+        ("\r\na;b\r\n1,5;2\r\n2,5;4\r\n", {"a": ["1,5", "2,5"], "b": [2, 4]}),
+        ('"price\n(EUR)",b\n1,2\n3,4\n', {"price\n(EUR)": [1, 3], "b": [2, 4]}),
+        ('price\n"1,250"\n"2,500"\n', {"price": ["1,250", "2,500"]}),
+    ],
+)
+def test_the_separator_is_that_of_the_names(tmp_path: Path, text: str, expected: dict[str, list[object]]):
+    (path := tmp_path / "own.csv").write_text(text, newline="")
+    frame = read_table(path, (), ())
+    assert frame.to_dict("list") == expected
+    assert frame.attrs["separator"] == (";" if "a;b" in text else ",")
 
 
 def test_one_column_of_decimal_commas_needs_no_separator(tmp_path: Path):

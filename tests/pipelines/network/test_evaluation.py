@@ -23,6 +23,7 @@ def test_the_metrics_are_the_same_compiled_and_not(
     found = []
     for few in (0, 1 << 40):
         monkeypatch.setattr(validation, "_FEW_VALUES", few)
+        monkeypatch.setattr(validation, "_FEW_ROWS", few)
         training = Training(rows, hp, seeds)
         list(training)
         found.append([result.report.metrics for result in training.results if result.report])

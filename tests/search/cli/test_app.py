@@ -15,6 +15,7 @@ import pytest
 from command_line import call, command, files, spawn
 from PIL import Image
 
+import search
 from search.spec.reading import default_spec, read_spec
 
 COMMANDS = (
@@ -91,6 +92,14 @@ def test_closed_streams_cause_no_traceback(finished_home: Path, form: str, close
     typed = " ".join([*command("trials", "tiny", "--home", finished_home), form, closed])
     done = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&- <&-"])
+def test_a_search_with_closed_streams(closed: str, tmp_path: Path) -> None:
+    typed = command("run", "digits", "--trials", "1", "--folds", "1", "--home", tmp_path, "--workers", "1", "--quiet")
+    done = subprocess.run(["bash", "-c", f"{' '.join(typed)} {closed}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert len(search.trials("digits", home=tmp_path)) == 1
 
 
 @pytest.mark.parametrize("form", ["--json", "--csv", ""])

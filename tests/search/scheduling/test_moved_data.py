@@ -29,9 +29,10 @@ def test_a_moved_file_is_the_same_study_and_other_rows_are_not(tmp_path: Path) -
         assert answer.code == 1
         assert answer.err == (
             f"error: study 'moved': needs its data, but there is no file {str(old)!r}: put it back, or give its new"
-            " path once: mlp-search run PATH --study moved\n"
+            " path once, in its study file or as: mlp-search run PATH --study moved --target price\n"
         )
-    search.run_study(search.default_spec(str(new), **QUICK | {"trials": 2}), home=home)
+    advised = answer.err.partition(": mlp-search ")[2].replace("PATH", str(new)).split()
+    assert call(*advised, "--trials", 2, "--home", home).code == 0
     assert len(search.trials("moved", home=home)) == 2
     assert call("evaluate", "moved", "--home", home).code == 0  # it reads the new path
 
