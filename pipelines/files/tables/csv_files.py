@@ -72,9 +72,8 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
 def _lost_digits(frame: pd.DataFrame, texts: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Returns the columns of numbers whose texts have leading zeros, and those of whole numbers that floats round."""
     zeros = [str(name) for name in frame.select_dtypes("number") if texts[name].str.fullmatch(r"0\d+").any()]
-    gaps = [
-        str(name) for name in frame.select_dtypes("float") if frame[name].hasnans
-    ]  # whole numbers become floats there
+    # Whole numbers become floats where one is missing.
+    gaps = [str(name) for name in frame.select_dtypes("float") if frame[name].hasnans]
     rounded = [name for name in gaps if texts[name].str.fullmatch(r"[-+]?\d{16,}").any()]
     return zeros, [name for name in rounded if frame[name].abs().max() > EXACT]
 
@@ -91,7 +90,7 @@ def _has_decimal_commas(frame: pd.DataFrame, texts: pd.DataFrame) -> bool:
 
 def _keep_thousands(frame: pd.DataFrame, texts: pd.DataFrame, read: Callable[[list[str]], pd.DataFrame]) -> None:
     """Puts texts in place of numbers whose points may all separate thousands: ``read`` reads columns as texts."""
-    likely = [str(name) for name in frame.select_dtypes("float") if texts[name].str.fullmatch(_THOUSANDS + "|").all()]
+    likely = [str(name) for name in frame.select_dtypes("float") if _fit_thousands(texts[name]).all()]
     if likely:
         whole = read(likely)
         for name in likely:
@@ -99,11 +98,15 @@ def _keep_thousands(frame: pd.DataFrame, texts: pd.DataFrame, read: Callable[[li
                 frame[name] = whole[name]
 
 
+def _fit_thousands(texts: pd.Series[Any]) -> pd.Series[bool]:
+    return texts.isin(MISSING) | texts.str.fullmatch(_THOUSANDS)
+
+
 def _are_thousands(texts: pd.Series[Any]) -> bool:
     """Whether the points of all of these texts separate thousands: decimals of three digits have a point in each."""
-    present = texts[~texts.isin(MISSING)].drop_duplicates()
-    has_point = present.str.contains(".", regex=False)
-    return bool(present.str.fullmatch(_THOUSANDS).all() and has_point.any() and not has_point.all())
+    distinct = texts.drop_duplicates()
+    has_point = distinct[~distinct.isin(MISSING)].str.contains(".", regex=False)
+    return bool(_fit_thousands(distinct).all() and has_point.any() and not has_point.all())
 
 
 def _sample(path: Path) -> tuple[str, tuple[int, ...]]:

@@ -241,19 +241,19 @@ def test_rows_of_a_file_with_semicolons_may_have_decimal_commas(tmp_path: Path):
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_points_separate_thousands_where_another_column_has_decimal_commas(tmp_path: Path, separator: str):
-    sizes = [("1.250", "980", "12.400", "2.000")[row % 4] for row in range(N_ROWS)]
+    sizes = [("1.250", "980", "12.400", "2.000", "NA")[row % 5] for row in range(N_ROWS)]
     rows = [f"{n % 40 + 1},{n % 37:02} {size} {n % 3 + 0.5} {'ab'[n % 2]}" for n, size in enumerate(sizes)]
     (path := tmp_path / "own.csv").write_text("\n".join(["price size rate y", *rows]).replace(" ", separator))
     dataset = loading.load(DataConfig(str(path), target="y", scaling="none", folds=1))
-    _, size, rate = dataset.training.x.T
-    assert set(size.tolist()) == {1250.0, 980.0, 12400.0, 2000.0}
+    _, size, is_missing, rate = dataset.training.x.T
+    assert set(size[is_missing == 0].tolist()) == {1250.0, 980.0, 12400.0, 2000.0}
     assert set(rate.tolist()) == {0.5, 1.5, 2.5}
     assert "column 'size': texts are read as numbers, '1.250' as 1250" in dataset.notes
     encoder = dataset.preprocessing.columns
     for line in ("1,5", "980"), ("1,5", "1.250"):
         path.write_text(separator.join(("price", "size", "rate")) + "\n" + separator.join((*line, "0.5")) + "\n")
         read = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
-        assert encoder.encode(read)[0].tolist() == [1.5, float(line[1].replace(".", "")), 0.5]
+        assert encoder.encode(read)[0].tolist() == [1.5, float(line[1].replace(".", "")), 0, 0.5]
 
 
 @pytest.mark.parametrize("size", ["48.100 50.999 49.250", "1.25 980 12.400"])
