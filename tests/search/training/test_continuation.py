@@ -105,13 +105,14 @@ def test_other_data_is_refused(two_epochs: Answer, shared_home: Path, tmp_path: 
     assert f"must hold the rows that run {run_id} was trained on" in answer.err
 
 
-def test_a_changed_checkpoint_is_refused(shared_home: Path) -> None:
-    run_id = train(shared_home, *SMALL, "--epochs", 1)["run_id"]
-    (file,) = (shared_home / "artifacts").glob(f"{run_id}/**/checkpoint.h5")
+def test_a_changed_checkpoint_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"  # doctor would find the loss in the shared one
+    run_id = train(home, *SMALL, "--epochs", 1)["run_id"]
+    (file,) = (home / "artifacts").glob(f"{run_id}/**/checkpoint.h5")
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    answer = call("train", "digits", "--continue", run_id, "--epochs", 1, "--home", shared_home)
+    answer = call("train", "digits", "--continue", run_id, "--epochs", 1, "--home", home)
     assert (answer.code, answer.out) == (1, "")
     assert f"run {run_id}, checkpoint.h5: sha256 must be the recorded" in answer.err
 
@@ -129,10 +130,11 @@ def test_a_training_that_has_not_ended(client: MlflowClient, shared_home: Path) 
         search.continue_training(run_id, home=shared_home)
 
 
-def test_a_checkpoint_that_is_gone(shared_home: Path) -> None:
-    run_id = train(shared_home, *SMALL, "--epochs", 1)["run_id"]
-    shutil.rmtree(shared_home / "artifacts" / run_id)
-    answer = call("train", "digits", "--continue", run_id, "--epochs", 1, "--home", shared_home)
+def test_a_checkpoint_that_is_gone(tmp_path: Path) -> None:
+    home = tmp_path / "home"  # doctor would find the loss in the shared one
+    run_id = train(home, *SMALL, "--epochs", 1)["run_id"]
+    shutil.rmtree(home / "artifacts" / run_id)
+    answer = call("train", "digits", "--continue", run_id, "--epochs", 1, "--home", home)
     assert answer.code == 1
     assert re.fullmatch(r"error: [^\n]+\n", answer.err)
 
