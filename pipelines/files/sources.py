@@ -54,7 +54,7 @@ def locate(source: str, folders: Sequence[Path] = ()) -> Path:
         rule = f"a file must end in {', '.join(SUFFIXES)}" if path.suffix or path.exists() else "unknown source"
         found = f"{source!r}{nearest(source, SOURCES)}"
         raise DataError(f"data.source: {rule}, got {found}: choose {known} or the path of such a file")
-    if not is_file and path.is_dir():
+    if path.is_dir():
         raise DataError(f"data.source: must be a file, got the folder {source!r}: join its files into one")
     if not is_file:
         raise NotFoundError(f"data.source: no such file, got {source!r}: check the path, or choose {known}")

@@ -114,7 +114,7 @@ def run_plan(
         found = candidates(context.study, plan.sizes[0])
         if len(found) < plan.sizes[0]:
             there = counted(len(found), "complete configuration")
-            context.observer.note(f"study {name}: has {there}, fewer than the {plan.sizes[0]} of --top")
+            context.observer.note(f"study {name}: has {there}, fewer than the {plan.sizes[0]} finalists asked for")
         queue = FinalistQueue(context, dataset, found, plan, retries=retries)
         return FinalsTrainer(context, dataset, queue, pool).run(model)
 

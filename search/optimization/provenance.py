@@ -62,8 +62,7 @@ def _restore_name(settings: Settings, study: str) -> None:
         client = connect(settings)
         if client.get_experiment_by_name(study):
             return
-        found = find_experiment(client, study, run_ids_of_trials(load_study(settings, study)))
-        if found and found.name != study:
+        if found := find_experiment(client, study, run_ids_of_trials(load_study(settings, study))):
             client.rename_experiment(found.experiment_id, study)
 
 

@@ -77,7 +77,8 @@ def record_result(study: StoredStudy, entry: Entry) -> None:
 def recorded_results(study: StoredStudy) -> dict[str, dict[str, Any]]:
     """The results that ``record_result`` recorded, by run name; each with its ``run_id`` where MLflow has the run."""
     attributes = study.user_attrs
-    names = [key.removeprefix(RECORD) for key in attributes if key.startswith(RECORD)]
+    # A version before this one emptied the record of a failure that was to be trained again.
+    names = [key.removeprefix(RECORD) for key, result in attributes.items() if key.startswith(RECORD) and result]
     return {name: attributes[RECORD + name] | {"run_id": attributes.get(run_id_key(name))} for name in names}
 
 

@@ -17,7 +17,6 @@ from search.optimization.studies import load_own_study
 from search.storage import StoredStudy, storage_errors
 from search.storage.sharing import is_searched, sole_lock
 from search.tracking.connection import connect, mlflow_errors, open_home
-from search.tracking.history import all_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,8 +53,3 @@ def delete_files(client: MlflowClient, folder: str) -> None:
     if address.scheme in ("", "file"):
         with suppress(OSError):  # it has other files
             Path(url2pathname(address.path)).parent.rmdir()
-
-
-def run_ids_of(client: MlflowClient, experiment_id: str, *, with_deleted: bool = True) -> list[str]:
-    """The runs of an experiment, deleted ones too if asked for."""
-    return [str(run.info.run_id) for run in all_runs(client, [experiment_id], with_deleted=with_deleted)]

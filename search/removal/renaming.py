@@ -12,13 +12,13 @@ from search.home.settings import Settings, read_settings
 from search.home.text import printable
 from search.optimization.run_records import run_ids_of_trials
 from search.optimization.studies import require_own_experiment, study_names
-from search.removal.access import idle_study, run_ids_of
+from search.removal.access import idle_study
 from search.spec.rules import NAME_RULE, is_name
 from search.storage import StoredStudy
 from search.storage.attributes import SPEC
 from search.storage.database import open_storage
 from search.storage.transactions import rename
-from search.tracking.history import all_pages, find_experiment
+from search.tracking.history import all_pages, all_runs, find_experiment
 from search.tracking.spool import has_spooled
 
 if TYPE_CHECKING:
@@ -64,12 +64,13 @@ def rename_study(name: str, new: str, *, home: Path | None = None) -> Renamed:
         experiment = _experiment(client, study, new)
         if experiment and experiment.lifecycle_stage == "deleted":
             client.restore_experiment(experiment.experiment_id)
+        found = all_runs(client, [experiment.experiment_id]) if experiment else ()
+        own = {str(run.info.run_id): run for run in found}
         # MLflow changes no tag of a deleted run, such as the first attempt of an interrupted trial.
-        runs = run_ids_of(client, experiment.experiment_id, with_deleted=False) if experiment else []
+        runs = [run_id for run_id, run in own.items() if run.info.lifecycle_stage == "active"]
         for run_id in runs:
             client.set_tag(run_id, "study", new)
         # By their runs: a registry may serve another home, which has a study of the same name.
-        own = run_ids_of(client, experiment.experiment_id) if experiment else []
         for version in all_pages(client.search_model_versions):
             if version.run_id in own:
                 client.set_model_version_tag(version.name, version.version, "study", new)

@@ -13,11 +13,10 @@ from pipelines.errors import UnavailableError
 from search.finals.readings import seal_opened
 from search.home.html import HtmlResult
 from search.home.settings import study_slug
-from search.model_files import versions_of
 from search.optimization.run_records import run_ids_of_trials
-from search.removal.access import delete_files, idle_study, run_ids_of
+from search.removal.access import delete_files, idle_study
 from search.storage.database import open_storage
-from search.tracking.history import all_pages, find_experiment
+from search.tracking.history import all_pages, all_runs, find_experiment
 from search.tracking.runs import put_aside
 
 if TYPE_CHECKING:
@@ -61,9 +60,10 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
     """
     with idle_study(name, home) as (settings, study, client):
         experiment = find_experiment(client, name, run_ids_of_trials(study))
-        run_ids = run_ids_of(client, experiment.experiment_id) if experiment else []
-        registered = [version for version in all_pages(client.search_model_versions) if version.run_id in run_ids]
-        if versions := versions_of(client, name) or registered:
+        runs = all_runs(client, [experiment.experiment_id]) if experiment else ()
+        run_ids = [str(run.info.run_id) for run in runs]
+        registered = all_pages(client.search_model_versions)
+        if versions := [v for v in registered if v.run_id in run_ids or v.tags.get("study") == name]:
             named = ", ".join(f"{version.name}/{version.version}" for version in versions[:5])
             raise UnavailableError(
                 f"study {name!r}: must have no version of a registered model, whose records are the study's, got"

@@ -36,6 +36,14 @@ def test_a_study_goes_on_under_its_new_name(home: Path) -> None:
     assert connect(read_settings(home)).get_experiment_by_name("weak") is None
 
 
+@pytest.mark.parametrize(("name", "is_suggested"), [("plain", True), ("some.toml", False), ("mnist", False)])
+def test_the_next_command_is_one_that_resumes_the_study(home: Path, name: str, is_suggested: bool) -> None:
+    """``run`` takes a name that ends so, or that of a dataset, for something else."""
+    answer = call("rename", "weak", name, "--home", home)
+    assert answer.code == 0
+    assert ("resumes it without a file" in answer.err) == is_suggested
+
+
 def test_a_call_that_was_cut_off_is_completed(home: Path) -> None:
     client = connect(read_settings(home))
     client.rename_experiment(client.get_experiment_by_name("weak").experiment_id, "poor")  # and then the process died
@@ -126,7 +134,9 @@ def test_an_experiment_that_was_renamed_in_mlflow_is_still_the_studys(home: Path
     assert client.get_experiment_by_name("weak").experiment_id == experiment_id
 
     rename()
-    assert call("finalists", "weak", "--top", 1, "--seeds", 1, "--home", home).code == 0
+    answer = call("finalists", "weak", "--top", 4, "--seeds", 1, "--home", home)
+    assert answer.code == 0
+    assert "study weak: has 1 complete configuration, fewer than the 4 finalists asked for" in answer.err
     assert client.get_experiment_by_name("weak").experiment_id == experiment_id
     n_runs = len(client.search_runs([experiment_id]))
     assert n_runs > 1
