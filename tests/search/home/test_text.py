@@ -70,3 +70,8 @@ def test_errors_break_between_words_on_a_narrow_terminal_and_not_in_a_pipe(monke
         shown = paper.getvalue().splitlines()
         assert len(shown) == n_lines
         assert " ".join(shown).split() == ["error:", *message.split()]
+
+
+def test_an_error_of_a_database_is_shown_without_its_statement() -> None:
+    error = RuntimeError("(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO metrics VALUES (?)]")
+    assert one_line(error) == "(sqlite3.OperationalError) database is locked"
