@@ -18,7 +18,8 @@ from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.leaderboard import leaderboard
 from search.optimization.run_records import recorded_results
-from search.optimization.studies import load_study
+from search.optimization.studies import load_study, load_writable_study
+from search.storage.attributes import RECORD
 from search.tracking.entries import Entry, Epoch, RunStart
 from search.tracking.spool import write_entry
 
@@ -109,3 +110,15 @@ def test_a_finalist_that_failed_is_trained_again_unless_it_diverged(tmp_path: Pa
     assert found
     trained = {finalist.candidate.trial for finalist in found.finalists if finalist.values}
     assert trained == ({other.trial} if has_diverged else {best.trial, other.trial})
+
+
+def test_a_record_that_an_earlier_version_emptied_is_none(tmp_path: Path):
+    """It emptied the record of a finalist that failed, so that the finalist was trained again."""
+    home = tmp_path / "home"
+    run_small(home, "s", trials=1, width=[8], epochs=1)
+    study = load_writable_study(read_settings(home), "s")
+    study.set_user_attr(RECORD + "finalist-0000-seed-1", {})
+    assert recorded_results(study) == {}
+    found = run_finalists("s", top=1, seeds=1, refit=False, home=home).verdict
+    assert found
+    assert [len(finalist.values) for finalist in found.finalists] == [1]
