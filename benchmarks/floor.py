@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from peers.common import (
+from peers.problem import (
     CONFIGURATIONS,
     N_CLASSES,
     N_FEATURES,

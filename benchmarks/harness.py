@@ -112,9 +112,11 @@ def journal_of(home: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def peer_command(script: str, arguments: list[str]) -> list[str]:
-    """The command line of a peer."""
-    return [sys.executable, str(PEERS / script), *arguments]
+def run_peer(script: str, arguments: list[str], home: Path, limit_s: float) -> Outcome:
+    """Runs a peer as ``run`` does; it, and the workers that it starts, find what peers share, and this project."""
+    folders = [str(FOLDER), str(FOLDER.parent), os.environ.get("PYTHONPATH", "")]
+    command = [sys.executable, str(PEERS / script), *arguments]
+    return run(command, home, limit_s, PYTHONPATH=os.pathsep.join(filter(None, folders)))
 
 
 def machine() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from peers.common import CONFIGURATIONS, PANEL_EPOCHS, Range, race_space
+from peers.problem import CONFIGURATIONS, PANEL_EPOCHS, Range, race_space
 
 from search.spec.reading import default_spec
 

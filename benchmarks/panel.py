@@ -15,7 +15,8 @@ from typing import Any
 import floor
 import harness
 import ours
-from peers.common import CONFIGURATIONS, PANEL_EPOCHS, Options
+from peers.options import Options
+from peers.problem import CONFIGURATIONS, PANEL_EPOCHS
 from rich.table import Table
 
 from search.devices.gpus import find_gpus
@@ -39,7 +40,7 @@ def run_peer(name: str, home: Path, arguments: argparse.Namespace) -> tuple[harn
         epochs=arguments.epochs,
         model=model,
     )
-    outcome = harness.run(harness.peer_command(script, options.arguments()), home, arguments.time_limit)
+    outcome = harness.run_peer(script, options.arguments(), home, arguments.time_limit)
     epochs = harness.journal_of(home)
     best = max((epoch["val_accuracy"] for epoch in epochs), default=None)
     return outcome, {"best_val_accuracy": best, "n_epochs": len(epochs)}

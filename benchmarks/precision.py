@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import harness
-from peers.common import CONFIGURATIONS, Configuration
+from peers.problem import CONFIGURATIONS, Configuration
 from rich.table import Table
 
 from pipelines.config import DataConfig, Hyperparameters, Precision

@@ -19,7 +19,7 @@ from typing import Any
 
 import harness
 import ours
-from peers.common import Options
+from peers.options import Options
 from rich.table import Table
 
 _PEERS = {"kerastuner": "kerastuner.py", "optuna-mlflow": "optuna_mlflow.py", "ray-tune": "ray_tune.py"}
@@ -58,7 +58,7 @@ def race_peer(name: str, seed: int, home: Path, arguments: argparse.Namespace) -
         schedule=arguments.schedule,
         model="h5",
     )
-    outcome = harness.run(harness.peer_command(_PEERS[name], options.arguments()), home, arguments.seconds + 1)
+    outcome = harness.run_peer(_PEERS[name], options.arguments(), home, arguments.seconds + 1)
     if outcome.exit_code:
         print(f"{name}: exit code {outcome.exit_code}\n{outcome.last_lines()}")
     return [(epoch["time"] - outcome.started, epoch["val_accuracy"]) for epoch in harness.journal_of(home)]

@@ -60,9 +60,7 @@ def run_system(name: str, table: Path, target: str, timeout: float, seed: int) -
         output = home / "metrics.json"
         values = {"table": table, "target": target, "seconds": timeout, "seed": seed, "output": output}
         arguments = [name, *(text for key, value in values.items() for text in (f"--{key}", str(value)))]
-        path = os.pathsep.join([str(harness.FOLDER.parent), os.environ.get("PYTHONPATH", "")])
-        command = harness.peer_command(SCRIPTS[name], arguments)
-        outcome = harness.run(command, home, timeout + _GRACE_S, PYTHONPATH=path)
+        outcome = harness.run_peer(SCRIPTS[name], arguments, home, timeout + _GRACE_S)
         if not output.exists():
             print(f"{name} on {table.stem}: failed\n{outcome.last_lines()}", file=sys.stderr)
             return {}

@@ -6,21 +6,10 @@ from typing import Any
 
 import keras
 import keras_tuner
-from common import (
-    CONFIGURATIONS,
-    Arrays,
-    Configuration,
-    Options,
-    build_model,
-    callbacks_of,
-    journal_callback,
-    load_arrays,
-    parse_options,
-    race_arrays,
-    race_space,
-    steps_per_epoch,
-)
 from keras_tuner.engine import trial as trial_module
+from peers.network import build_model, callbacks_of, steps_per_epoch
+from peers.options import Options, journal_callback, parse_options
+from peers.problem import CONFIGURATIONS, Arrays, Configuration, load_arrays, race_arrays, race_space
 
 
 class Mlp(keras_tuner.HyperModel):
@@ -123,7 +112,7 @@ def race(options: Options) -> None:
         directory=".",
         project_name="race",
     )
-    search(tuner, race_arrays(options), options)
+    search(tuner, race_arrays(options.data, options.space), options)
 
 
 def main() -> None:

@@ -9,20 +9,10 @@ from typing import Any
 import keras
 import mlflow
 import optuna
-from common import (
-    CONFIGURATIONS,
-    Arrays,
-    Options,
-    Range,
-    build_model,
-    callbacks_of,
-    journal_callback,
-    load_arrays,
-    parse_options,
-    race_arrays,
-    race_space,
-)
 from optuna_integration import KerasPruningCallback
+from peers.network import build_model, callbacks_of
+from peers.options import Options, journal_callback, parse_options
+from peers.problem import CONFIGURATIONS, Arrays, Range, load_arrays, race_arrays, race_space
 
 
 def suggest(trial: optuna.Trial, space: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +76,7 @@ def panel(options: Options) -> None:
 
 def race(options: Options) -> None:
     """TPE and the median pruner until the time is over."""
-    arrays = race_arrays(options)
+    arrays = race_arrays(options.data, options.space)
     space = race_space(options.space, options.schedule)
     study = optuna.create_study(
         direction="maximize",

@@ -8,18 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from common import (
-    CONFIGURATIONS,
-    Arrays,
-    Options,
-    append_to_journal,
-    build_model,
-    callbacks_of,
-    load_arrays,
-    parse_options,
-    race_arrays,
-    race_space,
-)
+from peers.network import build_model, callbacks_of
+from peers.options import Options, append_to_journal, parse_options
+from peers.problem import CONFIGURATIONS, Arrays, load_arrays, race_arrays, race_space
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
@@ -101,7 +92,7 @@ def race(options: Options) -> None:
     space = {name: _dimension(dimension) for name, dimension in dimensions.items()}
     tuner(
         options,
-        race_arrays(options),
+        race_arrays(options.data, options.space),
         space,
         search_alg=OptunaSearch(seed=options.seed),
         scheduler=ASHAScheduler(max_t=dimensions["epochs"].high),

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import keras_tuner
 import numpy as np
-from table_rows import Options, Rows, parse_options, read_rows, write
+from peers.table_rows import Options, Rows, parse_options, read_rows, write
 
 _EPOCHS = 40
 

@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from table_rows import parse_options
+from peers.table_rows import parse_options
 
 import search
 

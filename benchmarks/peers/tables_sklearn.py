@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
-from table_rows import Options, Rows, parse_options, read_rows, write
+from peers.table_rows import Options, Rows, parse_options, read_rows, write
 
 
 def linear(options: Options, rows: Rows) -> np.ndarray:  # noqa: ARG001

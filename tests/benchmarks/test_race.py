@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 from ours import cold_study
-from peers.common import Range, race_space
+from peers.problem import Range, race_space
 from race import improvements, passing_times, rows_of, verdicts
 
 from search.spec.reading import default_spec, spec_from_dict
