@@ -56,20 +56,11 @@ def diagnose(*, repair: bool = False, home: Path | None = None) -> Diagnosis:
             open_home(settings)
         else:
             diagnosis.remarks.append(f"home {settings.home}: is read-only; checked copies of its databases")
-            settings = stack.enter_context(_readable(settings))
+            settings = stack.enter_context(readable(settings))
             require_answer(settings)
         stack.enter_context(mlflow_errors(f"MLflow at {redact(settings.tracking_uri)}"))
         _HomeCheck(settings, connect(settings), diagnosis, is_writable).run()
     return diagnosis
-
-
-@contextmanager
-def _readable(settings: Settings) -> Iterator[Settings]:
-    try:
-        with readable(settings) as copied:
-            yield copied
-    except (OSError, sqlite3.Error) as error:
-        raise UnavailableError(f"home {settings.home}: must be readable, got {one_line(error)}") from error
 
 
 @dataclass(slots=True)

@@ -11,33 +11,46 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pipelines.errors import UnavailableError
 from search.home.addresses import sqlite_address, sqlite_file
 from search.home.relocation import correct_addresses
 from search.home.settings import DATABASE_FILES, Settings
+from search.home.text import one_line
 
 _TRIES = 3
 
 
 @contextmanager
 def readable(settings: Settings) -> Iterator[Settings]:
-    """Copies the databases in a home for as long as the block takes; nothing in the home is written.
+    """A home as it is, or with copies of its databases where it cannot be written; then nothing in it is changed.
 
     Yields:
-        The settings with the copies instead of the databases; addresses outside of the home stay.
+        The settings; for as long as the block takes, with the copies instead of the databases. Addresses outside of the
+        home stay.
 
     Raises:
-        OSError: A database cannot be read.
+        UnavailableError: A database cannot be read.
     """
+    if can_write(settings):
+        yield settings
+        return
     with TemporaryDirectory(prefix="mlp-search-") as name:
-        folder = Path(name)
-        tracking, registry, storage = (
-            _copied(address, settings.home, folder)
-            for address in (settings.tracking_uri, settings.registry_uri, settings.optuna_storage)
-        )
-        for file in {sqlite_file(tracking), sqlite_file(registry)}:
-            if settings.artifact_root and file and file.parent == folder and file.exists():
-                correct_addresses(file, settings)
-        yield replace(settings, tracking_uri=tracking, registry_uri=registry, optuna_storage=storage)
+        try:
+            copied = _copies(settings, Path(name))
+        except (OSError, sqlite3.Error) as error:
+            raise UnavailableError(f"home {settings.home}: must be readable, got {one_line(error)}") from error
+        yield copied
+
+
+def _copies(settings: Settings, folder: Path) -> Settings:
+    tracking, registry, storage = (
+        _copied(address, settings.home, folder)
+        for address in (settings.tracking_uri, settings.registry_uri, settings.optuna_storage)
+    )
+    for file in {sqlite_file(tracking), sqlite_file(registry)}:
+        if settings.artifact_root and file and file.parent == folder and file.exists():
+            correct_addresses(file, settings)
+    return replace(settings, tracking_uri=tracking, registry_uri=registry, optuna_storage=storage)
 
 
 def _copied(address: str, home: Path, folder: Path) -> str:

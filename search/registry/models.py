@@ -13,11 +13,12 @@ from pipelines.objectives import OBJECTIVES
 from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
 from search.home.html import HtmlResult
-from search.home.settings import Settings, read_settings
+from search.home.read_only import readable
+from search.home.settings import Settings, prepare_home, read_settings
 from search.home.text import redact
 from search.registry import CHAMPION
 from search.registry.versions import COMPLETE, STATE, Versions, model_lock, tagged
-from search.tracking.connection import connect, mlflow_errors, open_home
+from search.tracking.connection import connect, mlflow_errors
 from search.tracking.history import all_pages
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def rollback(model: str, *, alias: str = CHAMPION, home: Path | None = None) -> 
     settings = read_settings(home)
     with mlflow_errors(f"model {model!r}"):
         versions = registered(settings, model, alias)
+        prepare_home(settings)
         with model_lock(settings, model):
             version, left = versions.back()
             if left:
@@ -83,8 +85,8 @@ def models(*, home: Path | None = None) -> list[VersionRow]:
     settings = read_settings(home)
     if _is_empty(settings):
         return []
-    client = connect(settings)
-    with mlflow_errors(f"MLflow at {redact(settings.registry_uri)}"):
+    with mlflow_errors(f"MLflow at {redact(settings.registry_uri)}"), readable(settings) as readable_home:
+        client = connect(readable_home)
         found = sorted(all_pages(client.search_registered_models), key=lambda model: str(model.name))
         return [_row(model, version) for model in found for version in Versions(client, model.name, "").all()]
 
@@ -123,10 +125,10 @@ def registered(settings: Settings, name: str, alias: str) -> Versions:
 
     Raises:
         NotFoundError: It is not registered.
+        UnavailableError: The registry cannot be used.
     """
     if _is_empty(settings):
         raise NotFoundError(f"home {settings.home}: must have registered models, got none: promote a study first")
-    open_home(settings)
     versions = Versions(connect(settings), name, alias)
     if not versions.model():
         names = sorted(str(found.name) for found in all_pages(versions.client.search_registered_models))

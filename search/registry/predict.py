@@ -20,6 +20,7 @@ from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.sources import suffix_of
 from pipelines.files.tables import read_table
 from search.home.html import HtmlResult, html_line, html_table
+from search.home.read_only import readable
 from search.home.settings import read_settings
 from search.home.startup import prepare_inference
 from search.registry import CHAMPION
@@ -164,8 +165,8 @@ def _threshold(given: float | str, record: ModelRecord, model: str) -> float:
 def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRecord]:
     """A version of a model, its model file and the record that was saved with it."""
     name, number, alias = _parsed(model)
-    with mlflow_errors(f"model {name!r}"):
-        versions = registered(read_settings(home), name, alias)
+    with mlflow_errors(f"model {name!r}"), readable(read_settings(home)) as settings:
+        versions = registered(settings, name, alias)
         version = versions.champion() if number is None else versions.numbered(number)
         if version is None:
             aliases = ", ".join(sorted(versions.aliases())) or "none: promote a study, or call rollback"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import UnavailableError
 from search.home.html import HtmlResult
-from search.home.settings import read_settings
+from search.home.settings import prepare_home, read_settings
 from search.registry import CHAMPION
 from search.registry.models import registered
 from search.registry.registration import logged_models
@@ -56,6 +56,7 @@ def delete_version(model: str, version: str, *, dry_run: bool = False, home: Pat
     settings = read_settings(home)
     with mlflow_errors(f"model {model!r}"):
         versions = registered(settings, model, CHAMPION)
+        prepare_home(settings)
         with model_lock(settings, model):
             found = versions.numbered(version)
             if STATE not in found.tags:

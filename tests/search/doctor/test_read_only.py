@@ -11,8 +11,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from homes import StudyBuilder, model_file
+from rights import as_a_user_without_rights, unwritable
 from waiting import PATIENCE_S
 
 from search.home.settings import prepare_home, read_settings
@@ -29,15 +29,6 @@ for home in sys.argv[2:]:
     print(json.dumps([[finding.kind for finding in found.found], found.remarks]))
 sys.exit(main(["doctor", "--home", sys.argv[1], "--repair"]))
 """
-
-
-def as_a_user_without_rights(*command: str) -> list[str]:
-    """Root writes wherever it likes, unless it gives up its capabilities."""
-    if os.geteuid():
-        return list(command)
-    if not shutil.which("setpriv"):
-        pytest.skip("root needs setpriv to give up its capabilities")
-    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
 
 
 def state(home: Path) -> dict[str, tuple[int, int, int]]:
@@ -66,21 +57,14 @@ def test_it_looks_at_a_home_that_it_cannot_write_and_changes_nothing(tmp_path: P
             (homes[2] / (name + suffix)).touch()
     shutil.rmtree(homes[1] / "locks")
     (homes[2] / "mlflow.db").chmod(0o644)
-    for home in homes:
-        for path in (home, *filter(Path.is_dir, home.rglob("*"))):
-            path.chmod(0o500)
-    before = {home: state(home) for home in homes}
-    try:
+    with unwritable(*homes):
+        before = {home: state(home) for home in homes}
         done = subprocess.run(
             as_a_user_without_rights(sys.executable, "-c", DOCTOR, *map(str, homes[:1] + homes)),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
             timeout=PATIENCE_S, check=False,
         )  # fmt: skip
         assert {home: state(home) for home in homes} == before
-    finally:
-        for home in homes:
-            for path in (home, *filter(Path.is_dir, home.rglob("*"))):
-                path.chmod(0o700)
     assert len(done.stdout.splitlines()) == 3, done.stderr
     for home, line in zip(homes, done.stdout.splitlines(), strict=True):
         kinds, remarks = json.loads(line)

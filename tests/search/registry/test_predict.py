@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -22,6 +23,7 @@ from mlflow.pyfunc.scoring_server import invocations
 from PIL import Image
 from ports import free_port
 from registered import pyfunc
+from rights import as_a_user_without_rights, unwritable
 from sklearn.datasets import load_digits
 from waiting import PATIENCE_S, answers, wait_for
 from wrong_files import save_header
@@ -104,6 +106,42 @@ def test_texts_that_no_training_row_has_are_named(animals: Path, tmp_path: Path)
     answer = call("predict", "animals", tmp_path / "rows.csv", "--json", "--home", animals)
     assert [row.get("unknown") for row in answer.json()] == [None, {"colour": "mauve"}, None]
     assert answer.err == "column 'colour': no training row has 'mauve' (1): it counts as a rare text, or as missing\n"
+
+
+READ_ONLY = """
+import sys
+from search.cli.app import main
+
+for home in sys.argv[2:]:
+    main(["predict", "digits", sys.argv[1], "--json", "--home", home])
+    main(["models", "--json", "--home", home])
+    main(["rollback", "digits", "--home", home])
+"""
+
+
+def test_a_home_that_can_only_be_read_predicts(home: Path, tmp_path: Path):
+    """As it is mounted where models are served: one as it was made, and one that was moved."""
+    plain, moved = tmp_path / "plain", tmp_path / "moved"
+    shutil.copytree(home, plain)
+    shutil.copytree(home, moved)
+    expected = predict("digits", DIGITS[:3], home=plain).labels  # corrects the addresses of the copy
+    np.savez(tmp_path / "x.npz", x=DIGITS[:3])
+    arguments = map(str, (tmp_path / "x.npz", plain, moved))
+
+    with unwritable(plain, moved):
+        done = subprocess.run(
+            as_a_user_without_rights(sys.executable, "-c", READ_ONLY, *arguments),
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
+            timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+
+    printed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(printed) == 4, done.stderr
+    for predicted, listed in zip(printed[::2], printed[1::2], strict=True):
+        assert [row["label"] for row in predicted] == expected
+        assert [row["model"] for row in listed] == ["digits"]
+    refused = done.stderr.splitlines()
+    assert [line.split(": ")[:2] for line in refused] == [["error", f"home {path}"] for path in (plain, moved)]
 
 
 @pytest.mark.parametrize(("side", "mode", "dark_on_light"), [(8, "L", False), (240, "RGB", False), (100, "RGBA", True)])
