@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
@@ -28,12 +28,30 @@ def data_option(metavar: str, text: str, default: object) -> object:
 
 
 def _option_in(panel: str, metavar: str | None, text: str, default: object) -> object:
-    return typer.Option(metavar=metavar, help=text, show_default=str(default), rich_help_panel=panel)
+    return typer.Option(
+        metavar=metavar,
+        help=text,
+        show_default=str(default),
+        rich_help_panel=panel,
+        autocompletion=values_of(metavar),
+    )
 
 
 def one_of(values: object) -> str:
     """The values of a ``Literal`` as the help shows them: ``none|batch|layer``."""
     return "|".join(get_args(values))
+
+
+def values_of(metavar: str | None) -> Callable[[str], list[str]] | None:
+    """The shell's suggestions for an option whose help shows its values; None where it shows a placeholder."""
+    if metavar is None or not metavar.islower():
+        return None
+    return suggesting(metavar.split("|"))
+
+
+def suggesting(values: Iterable[str]) -> Callable[[str], list[str]]:
+    """Suggests to the shell those values that begin as what was typed does."""
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
 
 
 def _of_network(metavar: str | None, text: str, name: str) -> object:

@@ -16,7 +16,8 @@ import typer
 
 from pipelines.config import AskedPrecision, ClassWeight as _Weights, Hyperparameters
 from pipelines.errors import MlpSearchError, SpecError
-from search.cli.option_groups import one_of
+from pipelines.objectives import OBJECTIVES
+from search.cli.option_groups import one_of, suggesting, values_of
 from search.home.addresses import sqlite_file
 from search.home.settings import read_settings
 
@@ -44,21 +45,35 @@ def _sources(incomplete: str) -> list[tuple[str, str]]:
     return built_in + _files(incomplete, ".npz", ".csv", ".tsv", ".gz", ".parquet")
 
 
+def inputs(incomplete: str) -> list[tuple[str, str]]:
+    """The files whose rows can be predicted."""
+    return _files(incomplete, ".npz", ".csv", ".tsv", ".gz", ".parquet", ".png", ".jpg", ".jpeg")
+
+
 def _study_files(incomplete: str) -> list[tuple[str, str]]:
     return _files(incomplete, ".toml")
 
 
 def own_studies(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    """The names of this home's studies, read with SQL: importing Optuna takes too long for a shell."""
+    """The names of this home's studies, the newest first."""
+    return _names(ctx, "optuna_storage", "SELECT study_name FROM studies ORDER BY study_id DESC", incomplete)
+
+
+def own_models(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """The names of this home's registered models."""
+    return _names(ctx, "registry_uri", "SELECT name FROM registered_models ORDER BY name", incomplete)
+
+
+def _names(ctx: typer.Context, database: str, query: str, incomplete: str) -> Iterator[str]:
+    """Names in one of the home's databases, read with SQL: importing Optuna or MLflow takes too long for a shell."""
     path = None
     with suppress(MlpSearchError):  # the command itself says what is wrong
-        path = sqlite_file(read_settings(ctx.params.get("home")).optuna_storage)
+        path = sqlite_file(getattr(read_settings(ctx.params.get("home")), database))
     if path is None:
         return
     address = f"{path.absolute().as_uri()}?mode=ro"
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:
-        rows = connection.execute("SELECT study_name FROM studies ORDER BY study_id DESC")
-        yield from (name for (name,) in rows if name.startswith(incomplete))
+        yield from (name for (name,) in connection.execute(query) if name.startswith(incomplete))
 
 
 def _studies_or_sources(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -88,16 +103,29 @@ def argument(metavar: str, text: str, complete: Callable[..., Iterable[object]] 
     return typer.Argument(metavar=metavar, help=text, autocompletion=complete)
 
 
-def option(metavar: str, text: str, default: object = None, *names: str) -> object:
+def option(
+    metavar: str,
+    text: str,
+    default: object = None,
+    *names: str,
+    complete: Callable[..., Iterable[object]] | None = None,
+) -> object:
     """An option with a value.
 
     Args:
-        metavar: The value's name in the help.
+        metavar: The value's name in the help; or its values, which the shell then suggests.
         text: The effect of the option.
         default: The default to show, for an option that is None if not given.
         *names: Its names, unless it has that of the parameter.
+        complete: Suggests values to the shell where the help does not show them.
     """
-    return typer.Option(*names, metavar=metavar, help=text, show_default=True if default is None else str(default))
+    return typer.Option(
+        *names,
+        metavar=metavar,
+        help=text,
+        show_default=True if default is None else str(default),
+        autocompletion=complete or values_of(metavar),
+    )
 
 
 Home = Annotated[Path | None, option("FOLDER", "Folder of studies, runs and models.", "MLP_SEARCH_HOME, else mlruns/")]
@@ -128,7 +156,12 @@ Source = Annotated[str, argument("SOURCE", f"{DATA}.", _sources)]
 Dataset = Annotated[str | None, argument("NAME|FILE", f"{DATA}.", _sources)]
 Objective = Annotated[
     str | None,
-    option("METRIC", "Ranks trials, picks epochs: val_accuracy, val_auc, val_rmse, …", "val_accuracy, val_rmse"),
+    option(
+        "METRIC",
+        "Ranks trials, picks epochs: val_accuracy, val_auc, val_rmse, …",
+        "val_accuracy, val_rmse",
+        complete=suggesting(OBJECTIVES),
+    ),
 ]
 ClassWeight = Annotated[str | None, option(one_of(_Weights), "Weights of the classes in the loss.", "none")]
 Gpus = Annotated[str | None, option("N|LIST", "Number of GPUs, or their indexes or UUIDs: 0,2. 0: cores.", "all")]
@@ -163,7 +196,12 @@ KeepModels = Annotated[
 Auto = Annotated[bool, typer.Option("--auto", help="Spend the budget on trials, then on new seeds of the best.")]
 Like = Annotated[
     list[str] | None,
-    option("STUDY", "Start from the best configurations of an earlier study; may be repeated.", "none"),
+    option(
+        "STUDY",
+        "Start from the best configurations of an earlier study; may be repeated.",
+        "none",
+        complete=own_studies,
+    ),
 ]
 Figure = Annotated[Path | None, option("FILE.png", "Draw the first example to this file.", "no figure")]
 

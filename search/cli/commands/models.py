@@ -15,7 +15,7 @@ from pipelines.errors import InputError, UnavailableError
 from pipelines.evaluation import ALPHA
 from pipelines.objectives import OBJECTIVES
 from search.cli.commands.finals import suggest_test
-from search.cli.options import Figure, Home, Study, argument, option
+from search.cli.options import Figure, Home, Study, argument, inputs, option, own_models
 from search.home.text import ordinal
 from search.registry import CHAMPION
 from search.reporting import display
@@ -24,7 +24,7 @@ from search.reporting.screen import Table
 _MAX_ROWS, _MAX_CLASSES = 50, 3
 
 Alias = Annotated[str, option("ALIAS", "Alias to move to the version.")]
-Registered = Annotated[str, argument("MODEL", "A registered model.")]
+Registered = Annotated[str, argument("MODEL", "A registered model.", own_models)]
 
 
 def promote(
@@ -111,8 +111,10 @@ def models(home: Home = None) -> None:
 
 
 def predict(
-    model: Annotated[str, argument("MODEL[@ALIAS|/VERSION]", "A registered model, by default its champion.")],
-    source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.")],
+    model: Annotated[
+        str, argument("MODEL[@ALIAS|/VERSION]", "A registered model, by default its champion.", own_models)
+    ],
+    source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.", inputs)],
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")] = False,
     threshold: Annotated[
         str | None,

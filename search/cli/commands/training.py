@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import search
-from pipelines.config import DataConfig, Hyperparameters, Layer, Scaling, Schedule
+from pipelines.config import FUSED_OPTIMIZERS, DataConfig, Hyperparameters, Layer, Scaling, Schedule
 from pipelines.errors import UnavailableError
 from pipelines.objectives import Loss
 from search.cli import tables
-from search.cli.option_groups import NOTHING, GroupedOptions, data_option, one_of, with_option_groups
+from search.cli.option_groups import NOTHING, GroupedOptions, data_option, one_of, suggesting, with_option_groups
 from search.cli.options import ClassWeight, Home, Objective, Precision, Seed, Source, option, options_named
 from search.reporting import display
 from search.reporting.screen import console, is_json, is_quiet, is_verbose, print_all
@@ -36,7 +36,9 @@ def train(
     width: Annotated[int | None, option("N", "Units of each hidden layer.", _HP.width)] = None,
     depth: Annotated[int | None, option("N", "Hidden layers.", _HP.depth)] = None,
     dropout: Annotated[float | None, option("SHARE", "Share of units dropped after each layer.", _HP.dropout)] = None,
-    optimizer: Annotated[str | None, option("NAME", "A Keras optimizer.", _HP.optimizer)] = None,
+    optimizer: Annotated[
+        str | None, option("NAME", "A Keras optimizer.", _HP.optimizer, complete=suggesting(FUSED_OPTIMIZERS))
+    ] = None,
     learning_rate: Annotated[float | None, option("RATE", "Learning rate.", "Keras's for the optimizer")] = None,
     schedule: Annotated[str | None, option(one_of(Schedule), "Schedule of the learning rate.", _HP.schedule)] = None,
     epochs: Annotated[int | None, option("N", "Passes over the rows; with --continue, more.", _HP.epochs)] = None,

@@ -13,9 +13,11 @@ import numpy as np
 import optuna
 import pytest
 from command_line import call, command, files, spawn
+from mlflow import MlflowClient
 from PIL import Image
 
 import search
+from pipelines.objectives import OBJECTIVES
 from search.spec.reading import default_spec, read_spec
 
 COMMANDS = (
@@ -155,8 +157,26 @@ class TestCompletion:
         assert self.complete("trials d", tmp_path) == ["dunes", "digits"]
         assert self.complete(f"show --home {tmp_path}/none d", tmp_path) == []
 
+    def test_registered_models_of_the_home(self, tmp_path: Path) -> None:
+        (tmp_path / "home").mkdir()
+        client = MlflowClient(f"sqlite:///{tmp_path}/home/mlflow.db")
+        for name in ("digits", "dunes", "iris"):
+            client.create_registered_model(name)
+        assert self.complete("predict d", tmp_path) == ["digits", "dunes"]
+        assert self.complete("rollback ir", tmp_path) == ["iris"]
+        assert self.complete(f"rollback --home {tmp_path}/none d", tmp_path) == []
+
     def test_options(self, tmp_path: Path) -> None:
         assert self.complete("run --tr", tmp_path) == ["--trials"]
+
+    def test_values_of_options(self, tmp_path: Path) -> None:
+        assert self.complete("run digits --preset ", tmp_path) == ["classic", "strong", "tiny"]
+        assert self.complete("run digits --objective val_a", tmp_path) == [
+            name for name in OBJECTIVES if name.startswith("val_a")
+        ]
+        assert self.complete("train digits --optimizer ada", tmp_path) == ["adam", "adamw"]
+        assert self.complete("train digits --normalization b", tmp_path) == ["batch"]
+        assert self.complete("run digits --trials ", tmp_path) == []
 
     def test_what_is_wrong_completes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert self.complete("run ~nosuch/", tmp_path) == []
