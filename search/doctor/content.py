@@ -16,6 +16,8 @@ from pipelines.errors import MlpSearchError
 from pipelines.training.history import EMPTY_SHA256, sha256
 from search.doctor.findings import Finding
 from search.doctor.view import StudyView, n_epochs
+from search.finals.sealed_test import FOLDER
+from search.finals.tested_models import READ
 from search.finals.training import refit_metrics
 from search.optimization.leaderboard import metrics_of_epochs
 from search.tracking.connection import mlflow_errors
@@ -109,6 +111,23 @@ def _files(view: StudyView, run: Run, copies: Copies) -> Iterator[Finding]:
             file = RecordedFile(view.client, run.info.artifact_uri, name, tags[tag])
             set_tag = partial(view.client.set_tag, run_id, LOST + name)
             yield from file.findings(f"{view.name}: {run.info.run_name}", copies, set_tag)
+    if READ in tags and LOST + FOLDER not in tags:  # it is set after the files
+        yield from _test_files(view, run)
+
+
+def _test_files(view: StudyView, run: Run) -> Iterator[Finding]:
+    """Finds a held-out test whose files are gone; only reading the test rows again makes them."""
+    run_id, subject = run.info.run_id, f"{view.name}: {run.info.run_name}"
+    try:
+        with mlflow_errors(f"run {run_id}: MLflow must list its files"):
+            if view.client.list_artifacts(run_id, FOLDER):
+                return
+    except MlpSearchError as error:
+        yield Finding(f"unreadable {FOLDER}", subject, f"leaves it as it is: {error}", lambda: None)
+        return
+    again = f"mlp-search evaluate {view.name} --again reads the test rows again"
+    what = f"cannot restore it, {again}: records that in the tag {LOST}{FOLDER}"
+    yield Finding(f"missing {FOLDER}", subject, what, partial(view.client.set_tag, run_id, LOST + FOLDER, "missing"))
 
 
 @dataclass(frozen=True, slots=True)

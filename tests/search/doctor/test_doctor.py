@@ -189,6 +189,23 @@ def test_a_file_that_cannot_be_read_now_is_not_lost(own_home: Settings) -> None:
     assert not [tag for tag in run.data.tags if tag.startswith("lost.")]
 
 
+def test_a_held_out_test_whose_files_are_gone_is_found_and_recorded_as_lost(own_home: Settings, tmp_path: Path) -> None:
+    builder, client = StudyBuilder(own_home, "read"), MlflowClient(own_home.tracking_uri)
+    whole, gone = builder.add(), builder.add()
+    (tmp_path / "evaluation.json").write_text("{}")
+    client.log_artifact(whole, str(tmp_path / "evaluation.json"), "sealed_test")
+    for run_id in (whole, gone):
+        client.set_tag(run_id, "seal.opened", "1")
+
+    found = doctor(own_home, "--json").json()
+    assert [finding["kind"] for finding in found] == ["missing sealed_test"]
+    assert "mlp-search evaluate read --again" in found[0]["repair"]
+
+    assert doctor(own_home, "--repair").code == 0
+    assert client.get_run(gone).data.tags["lost.sealed_test"] == "missing"
+    assert doctor(own_home).code == 0
+
+
 def test_a_missing_home_is_an_error(tmp_path: Path) -> None:
     answer = doctor(read_settings(tmp_path / "none", {}))
     assert answer.code == 1
