@@ -17,11 +17,14 @@ from scipy import stats
 
 from pipelines.evaluation import CONFIDENCE
 from pipelines.evaluation.row_scores import over_groups
+from pipelines.evaluation.worth import class_worth, most_rows, worth
 
 MIN_SEEDS = 3
 """Fewer seeds say too little of their spread for an interval."""
 
 _SAME = 1e-9
+_STRATIFIED = ("balanced_accuracy", "auc", "average_precision")
+"""Metrics whose variance is a sum over the classes, the rare one with few degrees of freedom."""
 _QUANTILE = (1 + CONFIDENCE) / 2
 
 Scores = npt.NDArray[np.float64]
@@ -47,7 +50,7 @@ def limits_of(metric: str) -> Limits:
     return _LIMITS.get(metric, SHARE)
 
 
-def interval(scores: Scores, limits: Limits = SHARE, n_rows: int = 0) -> tuple[float, float] | None:
+def interval(scores: Scores, limits: Limits = SHARE, n_rows: float = 0) -> tuple[float, float] | None:
     """Returns the 95% interval of a mean over rows and seeds together.
 
     The variance is that of a two-way table without repetition. The interval of a share is Wilson's (see ``_wilson``),
@@ -56,7 +59,7 @@ def interval(scores: Scores, limits: Limits = SHARE, n_rows: int = 0) -> tuple[f
     Args:
         scores: (n_seeds, n_scores), whose mean is the metric.
         limits: Of the metric.
-        n_rows: The number of rows, where the scores are means of several; 0 if they are not.
+        n_rows: What the rows are worth at most (``most_rows``); 0 if that is the number of scores.
 
     Returns:
         Low and high; None below three seeds.
@@ -66,36 +69,50 @@ def interval(scores: Scores, limits: Limits = SHARE, n_rows: int = 0) -> tuple[f
 
 
 def interval_of_rows(
+    metric: str,
     scores: npt.NDArray[np.float64],
-    limits: Limits = SHARE,
     weights: npt.NDArray[np.float32] | None = None,
     groups: npt.NDArray[np.integer] | None = None,
+    labels: npt.NDArray[np.integer] | None = None,
+    n_classes: int = 0,
 ) -> tuple[float, float]:
     """Returns the 95% interval of one model's metric over the rows.
 
     Args:
+        metric: Its name, such as ``auc``.
         scores: (n_rows,), whose mean is the metric.
-        limits: Of the metric.
         weights: (n_rows,) weights that the scores have; None for equal ones. A share counts on no more rows than they
-            are worth (Kish, 1965).
+            are worth.
         groups: (n_rows,) numbers of groups whose rows are not independent; None without groups.
+        labels: (n_rows,) class numbers; None for a regression.
+        n_classes: Number of classes, also of those without a row.
     """
     n_rows = float(len(scores)) if weights is None else worth(weights)
+    if labels is not None:
+        n_rows = most_rows(metric, float(scores.mean()), n_rows, class_worth(labels, n_classes, weights))
+    by_class = labels is not None and metric in _STRATIFIED and groups is None
     numbers = scores if groups is None else over_groups(scores, groups)
-    return _interval(numbers[None], limits, n_rows)
+    parts = _class_parts(scores, labels) if by_class and labels is not None else None
+    return _interval(numbers[None], limits_of(metric), n_rows, parts)
 
 
-def worth(weights: npt.NDArray[np.floating]) -> float:
-    """Returns the number of rows of equal weight that weighted rows are worth (Kish, 1965)."""
-    return float(weights.sum(dtype=np.float64) ** 2 / (weights.astype(np.float64) ** 2).sum())
+def _class_parts(scores: npt.NDArray[np.float64], labels: npt.NDArray[np.integer]) -> list[Part]:
+    """Returns the parts of the variance of the mean by class: the contributions of each class have their own mean."""
+    parts = []
+    for number in np.unique(labels):
+        of_class = scores[labels == number]
+        if (n := len(of_class)) > 1:
+            parts.append((float(of_class.var(ddof=1)) * n / len(scores) ** 2, n - 1))
+    return parts
 
 
-def _interval(scores: Scores, limits: Limits, n_rows: float) -> tuple[float, float]:
+def _interval(scores: Scores, limits: Limits, n_rows: float, parts: list[Part] | None = None) -> tuple[float, float]:
+    parts = parts or _variance(scores)
     if limits != SHARE:
-        return _student(scores, limits, _variance(scores))
+        return _student(scores, limits, parts)
     share = min(1.0, max(0.0, float(scores.mean())))
     if np.ptp(scores) > _SAME:
-        return _wilson(share, n_rows, _variance(scores))
+        return _wilson(share, n_rows, parts)
     # They differ by rounding alone, as those of a perfect model do. Where all groups of rows agree, nothing shows that
     # their rows are worth more than the groups.
     return _wilson(share, min(n_rows, scores.shape[1]), [])

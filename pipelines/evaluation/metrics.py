@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from pipelines.data.targets import majority_share
 from pipelines.errors import DataError
 from pipelines.evaluation import CONFIDENCE
-from pipelines.evaluation.intervals import interval_of_rows, limits_of
+from pipelines.evaluation.intervals import interval_of_rows
 from pipelines.evaluation.predictions import Predictions
 from pipelines.files.archives import Array
 from pipelines.training.scores import CLASSIFICATION_METRICS, REGRESSION_METRICS, contributions
@@ -31,9 +32,9 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, metric: str, contributions: Array, weight: Array | None, group: Array | None) -> Estimate:
-        """The estimate by the (n_rows,) contributions, weights and groups of the rows; see ``interval_of_rows``."""
-        low, high = interval_of_rows(contributions.astype(np.float64), limits_of(metric), weight, group)
+    def of(cls, metric: str, contributions: Array, *rows: Any) -> Estimate:
+        """The estimate by (n_rows,) contributions; ``rows`` are the further parameters of ``interval_of_rows``."""
+        low, high = interval_of_rows(metric, contributions.astype(np.float64), *rows)
         return cls(float(contributions.mean()), low, high)
 
 
@@ -121,7 +122,8 @@ def evaluate(
     n_right = int((predicted == truth).sum())
     numbers = np.arange(len(class_names))
     rows = {metric: contributions(metric, given, truth, weight) for metric in CLASSIFICATION_METRICS}
-    metrics = {metric: Estimate.of(metric, found, weight, group) for metric, found in rows.items()}
+    of_rows = weight, group, truth, len(class_names)
+    metrics = {metric: Estimate.of(metric, found, *of_rows) for metric, found in rows.items()}
     if weight is None and group is None:
         metrics["accuracy"] = Estimate(n_right / len(truth), *wilson_interval(n_right, len(truth)))
     columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0.0)

@@ -15,6 +15,7 @@ from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
 from pipelines.evaluation.intervals import Scores, interval, interval_of_means, limits_of
 from pipelines.evaluation.row_scores import decode
+from pipelines.evaluation.worth import most_rows
 from pipelines.objectives import OBJECTIVES, Objective
 from search.optimization.leaderboard import best_value, objective_of
 from search.optimization.run_records import recorded_results
@@ -56,6 +57,7 @@ class Finalist:
         row_scores: The contribution of each validation row to the objective of each run, as
             ``pipelines.evaluation.row_scores`` encodes it; "" for a run of an earlier version.
         objective: The validation metric that the values are.
+        class_rows: What the validation rows of each class are worth; empty for a regression, or if unknown.
     """
 
     candidate: Candidate
@@ -68,6 +70,7 @@ class Finalist:
     n_rows: int = 0
     row_scores: tuple[str, ...] = ()
     objective: Objective = OBJECTIVES["val_accuracy"]
+    class_rows: tuple[float, ...] = ()
 
     @property
     def n_parameters(self) -> int:
@@ -100,7 +103,8 @@ class Finalist:
         scores = self.scores(self.seeds)
         if scores is None:
             return interval_of_means(self.values, self.n_rows)
-        return interval(scores, limits_of(self.objective.metric), self.n_rows)
+        metric = self.objective.metric
+        return interval(scores, limits_of(metric), most_rows(metric, self.mean, self.n_rows, self.class_rows))
 
     def values_of(self, seeds: Sequence[int]) -> list[float]:
         """``values`` with some seeds it was trained with."""
@@ -174,6 +178,7 @@ def make_finalist(
     results: Mapping[str, Mapping[str, Any]],
     n_rows: int = 0,
     objective: Objective = OBJECTIVES["val_accuracy"],
+    class_rows: Sequence[float] = (),
 ) -> Finalist:
     """A configuration with its recorded results.
 
@@ -183,6 +188,7 @@ def make_finalist(
         results: The recorded results of its runs, by run name.
         n_rows: The number of validation rows; 0 if unknown.
         objective: Of the study.
+        class_rows: What the validation rows of each class are worth.
     """
     names = {number: finalist_run_name(candidate.trial, number) for number in range(1, n_seeds + 1)}
     runs = {number: results[name] for number, name in names.items() if name in results}
@@ -199,4 +205,5 @@ def make_finalist(
         n_rows=n_rows,
         row_scores=tuple(run.get("row_scores", "") for run in done.values()),
         objective=objective,
+        class_rows=tuple(class_rows),
     )

@@ -215,6 +215,7 @@ def _finals(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts | None:
         n_rows += data.get("training_rows", 0)
     n_rows = verdict.get("rows") or n_rows  # weighted ones are worth fewer
     wanted = [candidate_of(trials[number]) for number in verdict["trials"]]
-    found = [make_finalist(candidate, verdict["seeds"], recorded, n_rows, objective) for candidate in wanted]
+    known = n_rows, objective, verdict.get("class_rows", ())
+    found = [make_finalist(candidate, verdict["seeds"], recorded, *known) for candidate in wanted]
     compared = " ".join(replace(rows[0].comparison, value=found[0].mean).sentences("the winner"))
     return {**verdict, "finalists": found, "compared": compared}

@@ -178,6 +178,7 @@ def as_attribute(verdict: Verdict, sizes: Sequence[int]) -> dict[str, object]:
         "top": sizes[0],
         "seeds": len(sizes),
         "rows": verdict.winner.n_rows,
+        "class_rows": list(verdict.winner.class_rows),
         "rounds": list(sizes),
         "p_value": verdict.p_value,
         "significant": verdict.significant,

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.config import FUSED_OPTIMIZERS, layer_sizes
 from pipelines.data.datasets import Dataset
-from pipelines.evaluation.intervals import worth
+from pipelines.evaluation.worth import class_worth, worth
 from pipelines.objectives import OBJECTIVES
 from pipelines.training.packing import networks_at_once, trainings_at_once
 from search.devices.slots import Slot
@@ -44,11 +44,14 @@ class FinalistQueue:
     _failed: dict[str, dict[str, Any]] = field(init=False)
     _started: set[str] = field(init=False)
     _n_rows: int = field(init=False)
+    _class_rows: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         is_weighted = self.dataset.validation.weight is not None
         weight = self.dataset.scored.weight if is_weighted else None
         self._n_rows = self.dataset.n_scored if weight is None else round(worth(weight))
+        classes = self.dataset.preprocessing.class_names
+        self._class_rows = class_worth(self.dataset.scored.y, len(classes), weight) if classes else ()
         recorded, names = recorded_results(self.context.study), self.run_names if self.retries else set()
         self._failed = {name: run for name, run in recorded.items() if name in names and may_succeed(run)}
         self._started = recorded.keys() - self._failed.keys()
@@ -81,7 +84,7 @@ class FinalistQueue:
         """
         recorded = recorded_results(self.context.study)
         results = {name: run for name, run in recorded.items() if run != self._failed.get(name)}
-        known = self._n_rows, OBJECTIVES[self.context.spec.metric]
+        known = self._n_rows, OBJECTIVES[self.context.spec.metric], self._class_rows
         return [make_finalist(candidate, self.n_seeds, results, *known) for candidate in self.candidates]
 
     def next_job(self, slots: Sequence[Slot]) -> FinalistJob | None:

@@ -45,16 +45,15 @@ def test_intervals_that_count_groups_cover_and_those_that_count_rows_do_not(metr
 @pytest.mark.parametrize("metric", ["accuracy", "mae"])
 def test_copies_of_rows_in_their_group_are_worth_one_row(metric: str):
     once = np.random.default_rng(0).random(50).round() if metric == "accuracy" else np.arange(50.0)
-    limits = limits_of(metric)
-    copied = interval_of_rows(np.repeat(once, 8), limits, None, np.repeat(np.arange(50), 8))
-    student = interval_of_rows(once, limits)
+    copied = interval_of_rows(metric, np.repeat(once, 8), None, np.repeat(np.arange(50), 8))
+    student = interval_of_rows(metric, once)
     assert copied == pytest.approx(student, rel=0.03)
-    assert interval_of_rows(once, limits, None, np.arange(50)) == pytest.approx(student)
+    assert interval_of_rows(metric, once, None, np.arange(50)) == pytest.approx(student)
     assert over_groups(once, np.arange(50)) == pytest.approx(once)
 
 
 def test_groups_that_are_all_right_are_counted():
-    low, high = interval_of_rows(np.ones(400), (0.0, 1.0), None, np.repeat(np.arange(20), 20))
+    low, high = interval_of_rows("accuracy", np.ones(400), None, np.repeat(np.arange(20), 20))
     assert (low, high) == pytest.approx(wilson_interval(20, 20))
 
 
@@ -145,5 +144,5 @@ def test_a_single_group_tells_nothing_of_others(metric: str):
     predicted, truth = drawn("loss" if metric == "loss" else "rmse", np.random.default_rng(0), n_groups=1)
     scores = contributions(metric, predicted, truth)
     one = np.zeros(len(truth), int)
-    assert interval_of_rows(scores, limits_of(metric), None, one) == limits_of(metric)
+    assert interval_of_rows(metric, scores, None, one) == limits_of(metric)
     assert interval(np.stack([over_groups(scores, one)] * 3), limits_of(metric)) == limits_of(metric)

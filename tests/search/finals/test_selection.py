@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,6 +222,8 @@ def test_an_interval_stays_in_the_unit_of_the_objective_and_within_its_limits():
     low, high = perfect.interval
     assert low < 0.99
     assert high == 1
+    few = replace(perfect, class_rows=(198.0, 2.0))
+    assert few.interval[0] < 0.7, "two rows of a class say little"
 
 
 def test_the_expected_value_is_that_of_seeds_that_did_not_choose() -> None:
