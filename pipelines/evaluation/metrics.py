@@ -122,8 +122,7 @@ def evaluate(
     n_right = int((predicted == truth).sum())
     numbers = np.arange(len(class_names))
     rows = {metric: contributions(metric, given, truth, weight) for metric in CLASSIFICATION_METRICS}
-    of_rows = weight, group, truth, len(class_names)
-    metrics = {metric: Estimate.of(metric, found, *of_rows) for metric, found in rows.items()}
+    metrics = {name: Estimate.of(name, found, weight, group, truth, len(numbers)) for name, found in rows.items()}
     if weight is None and group is None:
         metrics["accuracy"] = Estimate(n_right / len(truth), *wilson_interval(n_right, len(truth)))
     columns = precision_recall_fscore_support(truth, predicted, labels=numbers, zero_division=0.0)

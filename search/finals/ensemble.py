@@ -57,7 +57,8 @@ class Ensemble:
 def require_seeds(n_seeds: int) -> None:
     """Raises SpecError below two seeds: one has nothing to take a mean of."""
     if n_seeds < 2:
-        raise SpecError(f"--seeds: must be at least 2 for an ensemble, got {n_seeds}: train the finalists with more")
+        remedy = "ask for more, or for --refit alone"
+        raise SpecError(f"--seeds: must be at least 2 for an ensemble, got {n_seeds}: {remedy}")
 
 
 def recorded_ensemble(study: optuna.Study) -> Ensemble | None:

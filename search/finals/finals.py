@@ -70,9 +70,9 @@ def run_finalists(
         raise SpecError(f"--seeds: must be at most {_MOST:,}, got {seeds}")
     before = load_own_study(read_settings(home), name).user_attrs.get(VERDICT, {})
     top, seeds = (given or before.get(key, _DEFAULT) for key, given in (("top", top), ("seeds", seeds)))
-    if ensemble:
-        require_seeds(seeds)
     model = _model_of(refit=refit, ensemble=ensemble)
+    if (model or before.get("model")) in ("ensemble", "refit-ensemble"):
+        require_seeds(seeds)
     workers = {"slots": slots, "gpus": gpus}
     plan = EverySeed((top,) * seeds)
     return run_plan(name, plan, model=model, workers=workers, home=home, pool=pool, observer=observer, retries=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
+import optuna
 
 from pipelines.config import layer_sizes
 from pipelines.data.datasets import Dataset, Split
@@ -27,7 +28,7 @@ from pipelines.evaluation.predictor import ModelRecord, Predictor
 from search.finals.opening import exclusive_study
 from search.finals.readings import SealedResult, authorship, predict_rows, previous_readings, score_predictions
 from search.finals.tested_models import READ, hash_of_tests, models_tested_on, number_of, record_test
-from search.finals.winner import Winner, fetch_model, find_winner
+from search.finals.winner import Winner, fetch_model, find_winner, missing_model
 from search.home.startup import prepare_inference
 from search.home.text import finite, one_line
 from search.optimization.baselines import baseline_scores
@@ -76,10 +77,7 @@ def evaluate(
         record_runs(study, context.tracker)  # the winner's run may be among those that were left in the spool
         winner = find_winner(study)
         before = previous_readings(study, again=again)
-        if winner.role == "trial":
-            begun = any(finalist_trial(run) is not None for run in recorded_results(study))
-            which = "its finalists are not complete" if begun else "no finalists were trained"
-            observer.note(f"study {name}: {which}, so {winner.run_name}, the best trial by one seed, is tested")
+        _require_model(study, winner, observer)
         observer.waiting(f"testing {winner.run_name} of study {name} on the held-out rows")
         client = connect(settings)
         content = fetch_model(client, settings.spool, name, winner)
@@ -94,6 +92,24 @@ def evaluate(
         _log_evaluation(client, result, test, found, dataset.class_names)
         study.set_user_attr(SEAL, [*before, reading | result.record])
     return result
+
+
+def _require_model(study: optuna.Study, winner: Winner, observer: Observer) -> None:
+    """Notes that there are no finals, and refuses a winner that stands for a model that was not made yet.
+
+    Raises:
+        UnavailableError: The model that the finals ask for is missing.
+    """
+    name = study.study_name
+    if winner.role == "trial":
+        begun = any(finalist_trial(run) is not None for run in recorded_results(study))
+        which = "its finalists are not complete" if begun else "no finalists were trained"
+        observer.note(f"study {name}: {which}, so {winner.run_name}, the best trial by one seed, is tested")
+    if wanted := missing_model(study):
+        raise UnavailableError(
+            f"study {name}: its {wanted} must be made before the held-out rows are read, but is missing:"
+            f" mlp-search finalists {name} makes it"
+        )
 
 
 def _tested(
@@ -185,8 +201,7 @@ def _write_files(
 def _draw(
     folder: Path, evaluation: Evaluation, test: Split, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> None:
-    from pipelines.evaluation.drawing import pick_examples
-    from pipelines.evaluation.figures import confusion_matrix, prediction_grid, save
+    from pipelines.evaluation.figures import confusion_matrix, pick_examples, prediction_grid, save
 
     save(confusion_matrix(evaluation.confusion, class_names), folder / CONFUSION_FILE)
     for kind, rows in zip(("right", "wrong"), pick_examples(probabilities, test.y), strict=True):

@@ -12,7 +12,7 @@ import optuna
 from pipelines.errors import UnavailableError
 from pipelines.objectives import Objective
 from pipelines.training.history import require_sha256
-from search.finals.finalist import Candidate, candidate_of, candidates, make_finalist
+from search.finals.finalist import Candidate, Finalist, candidate_of, candidates, make_finalist
 from search.optimization.leaderboard import best_value, folds_of, objective_of, trial_row
 from search.optimization.run_records import has_model, recorded_results
 from search.optimization.seeds import trial_seed
@@ -74,6 +74,31 @@ def find_winner(study: optuna.Study) -> Winner:
     return winner
 
 
+def missing_model(study: optuna.Study) -> str:
+    """The model that the finals ask for, where it was not made yet and another would stand for it; "" else.
+
+    One that failed is not missing: the median finalist is used instead.
+    """
+    verdict, results = study.user_attrs.get(VERDICT) or {}, recorded_results(study)
+    wanted = str(verdict.get("model") or "finalist")
+    if wanted == "finalist" or (wanted != "refit" and verdict["seeds"] < 2):  # one seed has no mean
+        return ""
+    candidate = candidate_of(study.get_trials(deepcopy=False)[verdict["winner"]])
+    finalist = make_finalist(candidate, verdict["seeds"], results)
+    has_failed = any(results.get(run, {}).get("message") for run in finalist.refit_runs)
+    is_made = _model_runs(finalist)[wanted] in results
+    return "" if is_made or (has_failed and wanted == "refit-ensemble") else wanted
+
+
+def _model_runs(finalist: Finalist) -> dict[str, str]:
+    """The names of the runs of the models that a winner may have beside its finalists."""
+    return {
+        "refit": finalist.refit_run,
+        "refit-ensemble": finalist.refit_ensemble_run,
+        "ensemble": ensemble_run_name(finalist.candidate.trial, finalist.n_seeds),
+    }
+
+
 def _roles(model: str | None) -> tuple[str, ...]:
     """The models before the median finalist; an earlier version recorded None where neither was asked for."""
     others = ("refit", "ensemble")
@@ -119,9 +144,7 @@ def _finals_winner(study: optuna.Study, number: int, n_seeds: int, roles: Sequen
     results, gain = recorded_results(study), objective_of(study.user_attrs).gain
     candidate = candidate_of(study.get_trials(deepcopy=False)[number])
     names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
-    finalist = make_finalist(candidate, n_seeds, results)
-    made = {"refit": finalist.refit_run, "refit-ensemble": finalist.refit_ensemble_run}
-    made["ensemble"] = ensemble_run_name(number, n_seeds)
+    made = _model_runs(make_finalist(candidate, n_seeds, results))
     role = next((role for role in roles if has_model(results.get(made[role], {}))), "finalist")
     if role in made:
         chosen = made[role]

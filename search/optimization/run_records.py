@@ -84,7 +84,7 @@ def recorded_results(study: StoredStudy) -> dict[str, dict[str, Any]]:
 
 def may_succeed(result: Mapping[str, Any]) -> bool:
     """Whether a run failed in a way that the next attempt may not: the same seed diverges again."""
-    return bool(result.get("message")) and "epochs_trained" not in result
+    return bool(result.get("message")) and result.get("stop_reason") != "diverged"
 
 
 def unknown_runs(study: StoredStudy) -> list[str]:

@@ -100,18 +100,23 @@ def _row(model: RegisteredModel, version: ModelVersion) -> VersionRow:
         aliases=tuple(aliases),
         test_accuracy=tagged(tags, "test_accuracy"),
         study=tags.get("study", ""),
-        trial=int(tags["trial"]) if tags.get("trial") else None,
+        trial=_whole(tags.get("trial", "")),
         run_id=version.run_id,
         gate=tags.get("gate", "") if tags.get(STATE, COMPLETE) == COMPLETE else "its promotion was cut off",
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
         by=tags.get("promoted_by", ""),
-        seal_opened=int(tags.get("seal_opened", 0)),
+        seal_opened=_whole(tags.get("seal_opened", "")) or 0,
         majority=tagged(tags, "test_majority"),
         objective=tags.get("objective") or next((name for name in OBJECTIVES if name in tags), "val_accuracy"),
         value=tagged(tags, "test_value" if "test_value" in tags else "test_accuracy"),
         baseline=tagged(tags, "test_baseline" if "test_baseline" in tags else "test_majority"),
         linear=tagged(tags, "test_linear"),
     )
+
+
+def _whole(text: str) -> int | None:
+    """A tag's number; None for another program's text."""
+    return int(text) if text.isascii() and text.isdecimal() else None
 
 
 def _is_empty(settings: Settings) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
 
-from pipelines.errors import SpecError, UnavailableError
+from pipelines.errors import InputError, NotFoundError, SpecError, UnavailableError
 from pipelines.evaluation import ALPHA
 from search.finals.ensemble import ask_for_ensemble
 from search.finals.readings import authorship, reading_of
@@ -23,7 +24,7 @@ from search.home.settings import Settings, read_settings
 from search.optimization.studies import load_own_study
 from search.registry import CHAMPION
 from search.registry.gate import LOSS_AS, GateVerdict, pass_gate
-from search.registry.registration import keep_predictions, lineage, register
+from search.registry.registration import keep_predictions, lineage, register, renew_card
 from search.registry.versions import COMPLETE, STATE, Versions, is_tested, model_lock, tagged
 from search.spec.rules import NAME_RULE, is_name
 from search.storage.attributes import GATE
@@ -171,17 +172,22 @@ class _Promotion:
             self._complete(champion.version)
             verdict = GateVerdict(True, f"{self._name} is {versions.alias} already")
             return self._record(verdict, champion, champion.version, again=True)
-        verdict = self._ask_gate(champion)
+        verdict = asked = self._ask_gate(champion)
+        if not asked.passed and self._force is not None:
+            verdict = replace(asked, passed=True, reason=f"forced ({self._force}), though {asked.reason}")
         if not verdict.passed:
             return self._record(verdict, champion, None)
         author = authorship()
         tags = {"gate": verdict.reason, "promoted_at": author["at"], "promoted_by": author["by"]}
         tags["p_value"] = "" if verdict.p_value is None else f"{verdict.p_value:.6g}"
-        if self._force is not None:
-            tags["gate.forced"] = self._force
+        if not asked.passed:
+            tags["gate.forced"] = str(self._force)
         if version:
             number = str(version.version)
+            if asked.passed and "gate.forced" in version.tags:
+                versions.client.delete_model_version_tag(versions.name, number, "gate.forced")
             versions.tag(number, tags)
+            self._renew_card(number)
         else:
             number = register(self._settings, versions, self._study, winner, self._tags | tags)
         self._move_alias(champion, number)
@@ -199,7 +205,7 @@ class _Promotion:
                     self._versions.client.delete_model_version(version.name, version.version)
 
     def _ask_gate(self, champion: ModelVersion | None) -> GateVerdict:
-        """The gate's decision; a forced promotion passes whatever it says."""
+        """The gate's decision."""
         versions, current = self._versions, None
         challenger = versions.reading(self._tags, self._winner.run_id, self._name)
         if champion:
@@ -208,10 +214,7 @@ class _Promotion:
         if challenger.right is not None and self._metric == "accuracy":
             challenger = replace(challenger, confusion=read_confusion(versions.client, self._winner.run_id))
         others = [run_id for run_id in self._models if not champion or run_id != champion.run_id]
-        verdict = pass_gate(challenger, current, self._alpha, number_of(self._winner.run_id, others), self._metric)
-        if verdict.passed or self._force is None:
-            return verdict
-        return replace(verdict, passed=True, reason=f"forced ({self._force}), though {verdict.reason}")
+        return pass_gate(challenger, current, self._alpha, number_of(self._winner.run_id, others), self._metric)
 
     @property
     def _metric(self) -> str:
@@ -236,8 +239,14 @@ class _Promotion:
         tags = versions.client.get_model_version(versions.name, version).tags
         if is_tested(self._tags) and not is_tested(tags):
             versions.tag(version, self._tags | keep_predictions(versions.client, self._winner.run_id))
+            self._renew_card(version)
         if tags.get(STATE) != COMPLETE:
             versions.tag(version, {STATE: COMPLETE})
+
+    def _renew_card(self, version: str) -> None:
+        """Describes a version by the tags that it has now."""
+        with suppress(InputError, NotFoundError):  # its data was moved or changed: the card stays as it was
+            renew_card(self._settings, self._versions, self._study, self._winner, version)
 
     def _record(
         self, verdict: GateVerdict, champion: ModelVersion | None, version: str | None, *, again: bool = False

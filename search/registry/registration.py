@@ -103,8 +103,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     record = make_record(client, settings, study, winner, dataset)
     content = fetch_model(client, settings.spool, study.study_name, winner)
     logged = _log_model(client, tags, content, record, dataset, spec.data)
-    figure = find_figure(client, winner.run_id) if is_tested(tags) else None
-    use = Usage(f"models:/{logged.model_id}", f"models:/{versions.name}@{versions.alias}", figure)
+    use = _usage(versions, winner, tags, logged.model_id)
     card = model_card(tags, dataset, spec.data, winner, record, use)
     kept = keep_predictions(client, winner.run_id) if is_tested(tags) else {}
     if not versions.model():
@@ -115,6 +114,26 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
         versions.name, logged.artifact_location, winner.run_id, tags, description=card, model_id=logged.model_id
     )
     return str(version.version)
+
+
+def renew_card(settings: Settings, versions: Versions, study: optuna.Study, winner: Winner, number: str) -> None:
+    """Writes the model card of a winner's version anew, by the tags that it has now.
+
+    Raises:
+        InputError, NotFoundError: The data of the study cannot be read, or was changed.
+    """
+    client = versions.client
+    version = client.get_model_version(versions.name, number)
+    spec, dataset = study_data(study, settings)
+    record = make_record(client, settings, study, winner, dataset)
+    use = _usage(versions, winner, version.tags, str(version.model_id))
+    card = model_card(version.tags, dataset, spec.data, winner, record, use)
+    client.update_model_version(versions.name, number, card)
+
+
+def _usage(versions: Versions, winner: Winner, tags: Mapping[str, str], model_id: str) -> Usage:
+    figure = find_figure(versions.client, winner.run_id) if is_tested(tags) else None
+    return Usage(f"models:/{model_id}", f"models:/{versions.name}@{versions.alias}", figure)
 
 
 def keep_predictions(client: MlflowClient, run_id: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipelines.errors import NotFoundError
@@ -47,8 +47,10 @@ def is_tested(tags: Mapping[str, str]) -> bool:
 
 
 def tagged(tags: Mapping[str, str], key: str) -> float | None:
-    """A figure of the held-out test by a version's tags; None if they do not have it."""
-    return float(tags[key]) if tags.get(key) else None
+    """A figure of the held-out test by a version's tags; None if they do not have it, or another program's text."""
+    with suppress(ValueError):
+        return float(tags[key]) if tags.get(key) else None
+    return None
 
 
 class Versions:
@@ -102,7 +104,8 @@ class Versions:
         """
         found = {str(version.version): version for version in self.all()}
         if number not in found:
-            raise NotFoundError(f"model {self.name!r}: must have the version {number!r}; there is {', '.join(found)}")
+            there = ", ".join(found) or "none: promote a study first"
+            raise NotFoundError(f"model {self.name!r}: must have the version {number!r}; there is {there}")
         return found[number]
 
     def of_run(self, run_id: str) -> ModelVersion | None:

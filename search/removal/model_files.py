@@ -20,9 +20,6 @@ from search.storage import StoredStudy
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_WITH_FILES = ("COMPLETE", "PRUNED")
-"""States of trials that have a model file."""
-
 
 @dataclass(frozen=True, slots=True)
 class Pruned(HtmlResult):
@@ -65,7 +62,7 @@ def prune_models(name: str, *, keep: int = 10, dry_run: bool = False, home: Path
         rows = leaderboard(study)
         needed = _needed(study, rows, client, keep)
         files = list(_files(client, [row for row in rows if row.number not in needed]))
-        kept = tuple(sorted(row.number for row in rows if row.number in needed and row.state in _WITH_FILES))
+        kept = tuple(sorted(row.number for row, _ in _files(client, [row for row in rows if row.number in needed])))
         found = Pruned(name, tuple(row.number for row, _ in files), kept, sum(size for _, size in files))
         if dry_run:
             return found

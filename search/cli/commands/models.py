@@ -24,6 +24,8 @@ from search.reporting.screen import Table
 _MAX_ROWS, _MAX_CLASSES = 50, 3
 
 Alias = Annotated[str, option("ALIAS", "Alias to move to the version.")]
+Model = Annotated[str, argument("MODEL[@ALIAS|/VERSION]", "A registered model, by default its champion.", own_models)]
+Input = Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.", inputs)]
 Registered = Annotated[str, argument("MODEL", "A registered model.", own_models)]
 
 
@@ -111,10 +113,8 @@ def models(home: Home = None) -> None:
 
 
 def predict(
-    model: Annotated[
-        str, argument("MODEL[@ALIAS|/VERSION]", "A registered model, by default its champion.", own_models)
-    ],
-    source: Annotated[Path, argument("INPUT", "A .npz (rows as x), .csv, .tsv, .parquet, PNG or JPEG.", inputs)],
+    model: Model,
+    source: Input,
     invert: Annotated[bool, typer.Option("--invert", help="Swap dark and light of a picture.")] = False,
     threshold: Annotated[
         str | None,

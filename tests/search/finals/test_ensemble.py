@@ -253,6 +253,8 @@ def test_refits_that_are_missing_are_to_be_trained(tmp_path: Path, has_failed: b
     with pytest.raises(UnavailableError, match=why):
         promote("s", ensemble=True, home=home)
     assert study_of(home, "s").user_attrs[VERDICT]["model"] == "refit-ensemble"
+    with pytest.raises(SpecError, match="--seeds: must be at least 2 for an ensemble, got 1"):
+        run_finalists("s", seeds=1, home=home)  # it keeps the kind of model
 
 
 def test_wrong_options(home: Path):

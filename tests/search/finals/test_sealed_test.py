@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from pipelines.config import DataConfig
 from pipelines.data.sealed import open_test
-from pipelines.errors import InputError, RefusedError
+from pipelines.errors import InputError, RefusedError, UnavailableError
 from pipelines.evaluation.metrics import CLASSIFICATION_METRICS
 from pipelines.evaluation.predictions import Predictions
 from pipelines.training.history import sha256
@@ -27,7 +27,7 @@ from search.finals.winner import find_winner
 from search.home.settings import read_settings
 from search.optimization.studies import load_study, load_writable_study
 from search.scheduling.progress import Observer
-from search.storage.attributes import SEAL
+from search.storage.attributes import SEAL, VERDICT
 
 ROOT = Path(__file__).parents[3]
 
@@ -179,6 +179,20 @@ def test_the_winner_is_its_refit_or_else_its_median_finalist(home: Path):
     refit = run_finalists("s", top=1, seeds=3, refit=True, home=home)
     assert refit.refit_run_id == first.refit_run_id
     assert evaluate("s", home=home).winner.run_id == refit.refit_run_id
+
+
+def test_a_refit_that_is_missing_is_made_before_the_test_is_read(home: Path):
+    """Ctrl-C ended ``finalists`` in the refit: another model would be tested in its place, and the test be spent."""
+    run_finalists("s", top=1, seeds=1, refit=False, home=home)
+    study = load_writable_study(read_settings(home), "s")
+    study.set_user_attr(VERDICT, study.user_attrs[VERDICT] | {"model": "refit"})
+    remedy = "its refit must be made before the held-out rows are read, but is missing: mlp-search finalists s makes it"
+    with pytest.raises(UnavailableError, match=remedy):
+        evaluate("s", home=home)
+    assert readings(home) == []
+
+    made = run_finalists("s", home=home)
+    assert evaluate("s", home=home).winner.run_id == made.refit_run_id is not None
 
 
 def test_the_dataset_of_the_workers_has_no_test_rows():

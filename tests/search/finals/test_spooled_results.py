@@ -94,8 +94,8 @@ def test_a_refit_that_failed_is_named_and_trained_again_unless_it_diverged(
     assert find_winner(load_study(read_settings(home), "s")).role == expected
 
 
-@pytest.mark.parametrize("has_diverged", [False, True])
-def test_a_finalist_that_failed_is_trained_again_unless_it_diverged(tmp_path: Path, has_diverged: bool):
+@pytest.mark.parametrize("reason", ["failed", "diverged"])
+def test_a_finalist_that_failed_is_trained_again_unless_it_diverged(tmp_path: Path, reason: str):
     """A worker that died, or too short a time limit: on another machine, or with another limit, it may not fail."""
     home = tmp_path / "home"
     run_small(home, "s", trials=2, width=[8, 16], epochs=1)
@@ -103,13 +103,13 @@ def test_a_finalist_that_failed_is_trained_again_unless_it_diverged(tmp_path: Pa
     best, other = candidates(study, 2)
     start = RunStart("s", f"finalist-{best.trial:04d}-seed-1", 1, {}, {"study": "s", "role": "finalist"})
     params = study.trials[best.trial].user_attrs["result"]["params"]
-    result = {"params": params, "message": "it ended", "seed": 1} | ({"epochs_trained": 1} if has_diverged else {})
+    result = {"params": params, "message": "it ended", "seed": 1, "epochs_trained": 1, "stop_reason": reason}
     write_entry(read_settings(home).spool, Entry(start, 2, "FAIL", None, result, ()), {})
 
     found = run_finalists("s", top=2, seeds=1, refit=False, home=home).verdict
     assert found
     trained = {finalist.candidate.trial for finalist in found.finalists if finalist.values}
-    assert trained == ({other.trial} if has_diverged else {best.trial, other.trial})
+    assert trained == ({other.trial} if reason == "diverged" else {best.trial, other.trial})
 
 
 def test_a_record_that_an_earlier_version_emptied_is_none(tmp_path: Path):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import call
 from registered import champion, client_of, versions
 
 from pipelines.errors import NotFoundError
 from search.registry.models import models, rollback
+from search.registry.predict import predict
 from search.registry.promotion import promote
 from search.tracking.history import all_pages
 
@@ -67,6 +69,20 @@ def test_other_aliases_have_a_history_of_their_own(contenders: Path, model: str)
     assert champion(contenders, model) == 1
     rows = {row.version: row.aliases for row in models(home=contenders) if row.model == model}
     assert rows == {1: ("champion",), 2: ("small",)}
+
+
+def test_versions_of_other_programs_are_listed_whatever_their_tags(tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    client = client_of(tmp_path / "home")
+    client.create_registered_model("colleague")
+    tags = {"trial": "best one", "test_accuracy": "97 %", "seal_opened": "often"}
+    client.create_model_version("colleague", "file:///nowhere", tags=tags)
+    (row,) = models(home=tmp_path / "home")
+    assert (row.model, row.trial, row.test_accuracy, row.seal_opened) == ("colleague", None, None, 0)
+
+    client.delete_model_version("colleague", "1")
+    with pytest.raises(NotFoundError, match="must have the version '1'; there is none: promote a study first"):
+        predict("colleague/1", np.zeros((1, 8, 8)), home=tmp_path / "home")
 
 
 def test_more_models_than_fit_on_a_page_of_the_registry(contenders: Path):

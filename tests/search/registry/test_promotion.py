@@ -96,6 +96,11 @@ def test_force_overrules_the_gate_and_is_recorded(contenders: Path, model: str):
     assert "a demo" in next(row.gate for row in models(home=contenders) if (row.model, row.version) == (model, 2))
 
 
+def test_a_version_that_passes_is_not_marked_as_forced(contenders: Path, model: str):
+    assert promote("strong", model=model, force="just in case", home=contenders).promoted
+    assert "gate.forced" not in versions(contenders, model)[0].tags
+
+
 def test_a_second_call_keeps_the_decision_of_the_first(contenders: Path, model: str):
     def recorded() -> dict[str, Any]:
         return load_study(read_settings(contenders), "strong").user_attrs[GATE]
@@ -138,9 +143,12 @@ def test_a_winner_that_was_not_evaluated_needs_force_and_can_be_evaluated_later(
 
     assert promote("s", model=model, force="no time", home=home).promoted
     accuracy = evaluate("s", home=home).evaluation.accuracy
+    assert "not measured" in versions(home, model)[0].description
     assert promote("s", model=model, home=home).version == 1
     assert models(home=home)[0].test_accuracy == accuracy
     (version,) = versions(home, model)
+    assert f"{accuracy:.4f}" in version.description
+    assert "not measured" not in version.description
     kept = Versions(client_of(home), model, "champion").file(version, version.tags["test_predictions"])
     assert Predictions.from_npz(kept, "it").right.mean() == pytest.approx(accuracy)
 

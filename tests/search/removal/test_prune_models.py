@@ -47,6 +47,8 @@ def test_the_best_keep_their_files_and_doctor_is_content(home: Path) -> None:
     assert "to be deleted: study tiny: 4 model files" in answer.err
     assert call("doctor", "--home", home).code == 0
     assert call("prune-models", "tiny", "--keep", 2, "--home", home).out == "nothing to delete\n"
+    more = search.prune_models("tiny", keep=5, dry_run=True, home=home)
+    assert sorted(more.kept) == sorted(kept), "three of the five have no file any more"
 
 
 def test_a_command_that_needs_a_deleted_file_says_so(home: Path) -> None:

@@ -17,7 +17,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from pipelines.errors import InputError, UnavailableError
-from pipelines.evaluation.drawing import BLUE, GRAY, VERMILION, draw_example, shown, style
+from pipelines.evaluation.figures.drawing import BLUE, GRAY, VERMILION, draw_example, shown, style
 from pipelines.files.archives import Array
 
 DPI = 100

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pipelines.errors import InputError, UnavailableError
-from pipelines.evaluation import figures
+from pipelines.evaluation.figures import charts as figures
 
 
 def titles(figure: Figure) -> list[str]:

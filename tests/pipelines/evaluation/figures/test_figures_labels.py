@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from pipelines.evaluation import figures
+from pipelines.evaluation.figures import charts as figures
 
 EVIL = [
     "$\\frac{a$ and $x^2$",

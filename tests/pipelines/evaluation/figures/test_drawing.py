@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 from matplotlib.figure import Figure
 
-from pipelines.evaluation.drawing import ELLIPSIS, UNKNOWN, draw_example, pick_examples, shortened, shown, style
 from pipelines.evaluation.figures import to_png
+from pipelines.evaluation.figures.drawing import ELLIPSIS, UNKNOWN, draw_example, pick_examples, shortened, shown, style
 
 
 def width_in_ems(text: str) -> float:
