@@ -1,4 +1,4 @@
-"""What rows are worth in an interval: at most so many independent rows of equal weight.
+"""The worth of rows in an interval: at most so many independent rows of equal weight.
 
 A metric of classes with few rows is as uncertain as those few rows, however many others there are. Where a model
 predicts them all correctly, their contributions have no spread that would show it.

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.config import Hyperparameters
 from pipelines.errors import NotFoundError
-from pipelines.evaluation.intervals import Scores, interval, interval_of_means, limits_of
+from pipelines.evaluation.intervals import MIN_SEEDS, Scores, interval, interval_of_means, limits_of
 from pipelines.evaluation.row_scores import decode
 from pipelines.evaluation.worth import most_rows
 from pipelines.objectives import OBJECTIVES, Objective
@@ -58,6 +58,7 @@ class Finalist:
             ``pipelines.evaluation.row_scores`` encodes it; "" for a run of an earlier version.
         objective: The validation metric that the values are.
         class_rows: What the validation rows of each class are worth; empty for a regression, or if unknown.
+        curves: The objective after each epoch of each run; empty for a run of an earlier version.
     """
 
     candidate: Candidate
@@ -71,6 +72,7 @@ class Finalist:
     row_scores: tuple[str, ...] = ()
     objective: Objective = OBJECTIVES["val_accuracy"]
     class_rows: tuple[float, ...] = ()
+    curves: tuple[tuple[float, ...], ...] = ()
 
     @property
     def n_parameters(self) -> int:
@@ -117,7 +119,8 @@ class Finalist:
     def without(self, number: int) -> Finalist:
         """The finalist without the run with one of its seeds."""
         place = self.seeds.index(number)
-        of_runs = {name: getattr(self, name) for name in ("seeds", "values", "best_epochs", "run_ids", "row_scores")}
+        names = ("seeds", "values", "best_epochs", "run_ids", "row_scores", "curves")
+        of_runs = {name: getattr(self, name) for name in names}
         left: dict[str, Any] = {name: values[:place] + values[place + 1 :] for name, values in of_runs.items()}
         return replace(self, n_seeds=self.n_seeds - 1, **left)
 
@@ -128,8 +131,20 @@ class Finalist:
 
     @property
     def epochs(self) -> int:
-        """Its best epoch on average: the length of a training that has no validation rows."""
-        return max(1, round(sum(self.best_epochs) / len(self.best_epochs)))
+        """The length of a training that has no validation rows.
+
+        The latest epoch whose mean value is within one standard error over the seeds of the best one. The epoch with
+        the best value of a run is partly chance, and comes before the learning rate has fallen. Where there are too few
+        seeds for a standard error, or runs of an earlier version, it is the mean of the best epochs.
+        """
+        n_epochs = {len(curve) for curve in self.curves}
+        if len(self.curves) < MIN_SEEDS or len(n_epochs) > 1 or n_epochs == {0}:
+            return max(1, round(sum(self.best_epochs) / len(self.best_epochs)))
+        gains = self.objective.gain(1.0) * np.array(self.curves)
+        means = np.where(np.isfinite(gains).all(axis=0), gains.mean(axis=0), -math.inf)
+        best = int(means.argmax())
+        error = float(gains[:, best].std(ddof=1)) / math.sqrt(len(gains))
+        return int(np.flatnonzero(means >= means[best] - error)[-1]) + 1
 
     @property
     def refit_run(self) -> str:
@@ -206,4 +221,5 @@ def make_finalist(
         row_scores=tuple(run.get("row_scores", "") for run in done.values()),
         objective=objective,
         class_rows=tuple(class_rows),
+        curves=tuple(tuple(run.get("curve", ())) for run in done.values()),
     )

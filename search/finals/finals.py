@@ -47,9 +47,10 @@ def run_finalists(
         top: How many distinct configurations; None is the number of the finals before, and 5 for the first.
         seeds: Runs of each, with seeds that no trial had; a configuration that can come neither first nor second
             any more gets fewer. None is as for ``top``.
-        refit: Whether the winner is trained once more, on training and validation rows together, for as many epochs
-            as its best one was on average. The model is the last epoch's: there are no rows to choose another by. None
-            does what the study's finalists did before; the first ones do it where the study has one split.
+        refit: Whether the winner is trained once more, on training and validation rows together, up to the latest
+            epoch whose mean value over the seeds is within one standard error of the best. The model is the last
+            epoch's: there are no rows to choose another by. None does what the study's finalists did before; the first
+            ones do it where the study has one split.
         ensemble: Whether the winner's networks of all seeds become one model, which predicts their mean. With ``refit``
             true they are refits, as many as there are seeds.
         slots: Trainings at the same time; the study's by default.

@@ -212,6 +212,29 @@ def test_a_configuration_without_a_run_is_the_last_by_every_objective():
     assert judge([failed, errors(1, 5.0, 5.1, 5.2)]).finalists[-1] is failed
 
 
+CURVES = ((0.90, 0.95, 0.97, 0.96, 0.969), (0.91, 0.95, 0.96, 0.96, 0.963), (0.90, 0.96, 0.962, 0.96, 0.961))
+
+
+@pytest.mark.parametrize(
+    ("curves", "epochs"),
+    [
+        (CURVES, 5),  # 0.9643 after five, 0.964 after three epochs
+        (tuple(curve[:4] for curve in CURVES), 3),  # 0.96 after four is out of 0.964 - 0.003
+        (tuple((*curve[:3], curve[1], curve[1]) for curve in CURVES), 3),
+        ((), 2),  # an earlier version recorded none: the mean of the best epochs 1, 2 and 3
+        (((), *CURVES[1:]), 2),
+        ((CURVES[0][:3], *CURVES[1:]), 2),
+    ],
+)
+def test_a_refit_trains_up_to_the_latest_epoch_that_is_as_good_as_the_best(curves: tuple, epochs: int):
+    found = replace(finalist(1, 0.97, 0.96, 0.962), curves=curves)
+    assert found.epochs == epochs
+    worse = tuple(tuple(1 - value for value in curve) for curve in curves)
+    assert replace(found, curves=worse, objective=OBJECTIVES["val_rmse"]).epochs == epochs
+    two = replace(finalist(1, 0.97, 0.96), curves=curves[:2])
+    assert two.epochs == 2, "two seeds have no standard error"
+
+
 def test_an_interval_stays_in_the_unit_of_the_objective_and_within_its_limits():
     squared = np.random.default_rng(0).exponential(400.0, (3, 200))
     found = finalist(1, *squared.mean(axis=1), n_rows=200, rows=squared, objective="val_rmse")
