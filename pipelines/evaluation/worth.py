@@ -65,7 +65,7 @@ def most_rows(metric: str, value: float, n_rows: float, class_rows: Sequence[flo
             return 1.0  # it is not defined
         found = [class_rows[1]] if len(class_rows) == 2 else found
     if metric == "auc":
-        return _most_for_auc(min(value, 1.0), found, sum(class_rows))
+        return min(n_rows, _most_for_auc(min(value, 1.0), found, sum(class_rows)))
     return len(found) ** 2 / sum(1 / rows for rows in found)
 
 
