@@ -12,7 +12,7 @@ import numpy as np
 from pipelines.config import DataConfig
 from pipelines.data import tables
 from pipelines.data.splits import hash_rows, require_split_weights
-from pipelines.data.targets import clean_labels, number_labels, require_positive, task_note
+from pipelines.data.targets import clean_labels, missing_note, number_labels, require_positive, task_note
 from pipelines.errors import DataError, placed
 from pipelines.files.archive_headers import require_usable
 from pipelines.files.archive_roles import Archive
@@ -189,6 +189,7 @@ def _read_npz(name: str, path: Path, config: DataConfig) -> Source:
     x, y = (arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in (rows, targets))
     asked = task if name in SOURCES else config.task
     about = task_note(task, labels, f"array {own[1]!r}", asked, reads_texts=False)
+    about += missing_note(labels, f"array {own[1]!r}")
     notes = (*about, *_unused(headers, pairs, roles.used), *_types(headers, pairs), *archive.notes, *roles.notes)
     n_test = None if test_rows is None else len(test_rows)
     source = Source(name, str(path), x, y, tuple(archive.digests), n_test, n_validation)

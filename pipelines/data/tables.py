@@ -21,7 +21,8 @@ from pipelines.files.tables import LargeTable, Table, open_table
 from pipelines.files.text_forms import NUMBER_FORMATS, Series
 from pipelines.objectives import Task
 
-_INDEX = "index {!r}: not used; to use it, save the table with its index as a column (reset_index)"
+_RESET = "save the table with its index as a column (reset_index)"
+_INDEX = f"index {{!r}}: not used; to use it, {_RESET}"
 _NAMES = "the first line holds numbers alone, {}: it is read as the names of the columns; give them names"
 _ZEROS = "column {!r}: texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
 _ROUNDED = (
@@ -40,10 +41,10 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     Raises:
         DataError, UnavailableError: As for ``loading.load``.
     """
-    target = config.target or "target"
-    frame = open_table(path, config.text_columns or (), (target, *(config.text_columns or ())))
+    target, texts = config.target or "target", config.text_columns or ()
+    frame = open_table(path, texts, (target, *texts, *filter(None, [config.group])))
     facts = dict(frame.attrs)
-    _require_columns(path, config, target, list(frame.columns))
+    _require_columns(path, config, list(frame.columns), facts.get("index", ()))
     notes = [_INDEX.format(name) for name in facts.get("index", ())]
     if suffix_of(path) != ".parquet" and all(re.fullmatch(r"[-+.\d]+", name) for name in frame.columns):
         notes.append(_NAMES.format(listed(list(frame.columns))))
@@ -55,7 +56,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
     task, labels = labels_of_column(values, config.task, f"{path}, column {target!r}", rows_of_a_class(config))
     notes += task_note(task, labels, f"column {target!r}", config.task)
     codes = {*frame.columns, *([target] if task != "regression" else [])} - {*formats}  # of which no value may merge
-    if config.group is not None and config.group not in (config.text_columns or ()):
+    if config.group is not None and config.group not in texts:
         codes.add(config.group)
     zeros = [name for name in facts.get("zeros", ()) if name in codes]
     if short := facts.get("short"):
@@ -78,9 +79,11 @@ def _read_roles(frame: Table, config: DataConfig, order: tuple[str, ...]) -> Rol
     return replace(roles, digests=tuple(item for item in names.items() if item[0] != "group"))
 
 
-def _require_columns(path: Path, config: DataConfig, target: str, names: Sequence[str]) -> None:
-    problems = []
-    if target not in names:
+def _require_columns(path: Path, config: DataConfig, names: Sequence[str], index: Sequence[str]) -> None:
+    target, problems = config.target or "target", []
+    if target in index and target not in names:
+        problems = [f"column {target!r}: must be a column to be the target, but is the table's index: {_RESET}"]
+    elif target not in names:
         # A default is no slip of the pen: only its other spellings are likely to be meant.
         likely = names if config.target else [name for name in names if name.casefold() == target.casefold()]
         problems = [
@@ -90,7 +93,8 @@ def _require_columns(path: Path, config: DataConfig, target: str, names: Sequenc
     declared = [(key, name) for key in _LISTS for name in getattr(config, key) or ()]
     declared += [(key, getattr(config, key)) for key in ROLES if getattr(config, key)]
     problems += [
-        f"data.{key} must name columns of the table, got {name!r}{nearest(name, names)}: correct it"
+        f"data.{key} must name columns of the table, got {name!r}"
+        + (f", its index: {_RESET}" if name in index else f"{nearest(name, names)}: correct it")
         for key, name in declared
         if name not in names
     ]

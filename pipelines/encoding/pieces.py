@@ -14,6 +14,8 @@ MAX_PIECES = 16
 """Ranges of one column. On tables of 1,000 to 5,000 rows 32 did worse than 16, and 8 no better."""
 MAX_ALL_PIECES = 4096
 """Ranges of all columns together, where that leaves each column two."""
+MAX_KERNEL = 1 << 26
+"""Weights of the dense layer that they are, 256 MB: a table of more columns has no embedding."""
 
 _N_SAMPLED = 50_000
 """Rows of which quantiles are taken, evenly spread."""
@@ -59,7 +61,8 @@ def learn_pieces(x: Array, are_numbers: Sequence[bool], center: Array | float, s
         scale: Likewise.
 
     Returns:
-        The ranges; None where no column has two of them with ``MIN_ROWS_OF_PIECE`` rows each.
+        The ranges; None where no column has two of them with ``MIN_ROWS_OF_PIECE`` rows each, or their dense layer were
+        too large.
     """
     numbers, few = np.flatnonzero(are_numbers), x[:: max(1, len(x) // _N_SAMPLED)]
     n_each = min(MAX_PIECES, len(x) // MIN_ROWS_OF_PIECE, max(2, MAX_ALL_PIECES // max(1, len(numbers))))
@@ -75,5 +78,7 @@ def learn_pieces(x: Array, are_numbers: Sequence[bool], center: Array | float, s
     if not kept:
         return None
     feature = np.concatenate([np.full(len(ends) - 1, number, np.int32) for number, ends in kept.items()])
+    if len(feature) * x.shape[1] > MAX_KERNEL:
+        return None
     low, high = (np.concatenate(ends) for ends in zip(*((ends[:-1], ends[1:]) for ends in kept.values()), strict=True))
     return Pieces(feature, low, high)

@@ -44,11 +44,14 @@ class ResidualInterval:
     def learn(cls, targets: Array, predicted: Array, weight: Array | None = None) -> ResidualInterval:
         """Learns it from (n_rows,) targets and predictions, both as the network learns them; at least one row.
 
-        With (n_rows,) weights, whose mean is 1, a residual counts by its weight, and a new row as one of weight 1.
+        With (n_rows,) weights a residual counts by its weight, and a new row as one of the mean weight. Rows of weight
+        0 are left out.
         """
         residuals = np.asarray(targets, np.float64) - np.asarray(predicted, np.float64)
+        weights = np.ones(len(residuals)) if weight is None else weight.astype(np.float64)
+        residuals, weights = residuals[weights > 0], weights[weights > 0]
+        weights *= len(weights) / weights.sum()
         order = np.argsort(residuals)
-        weights = np.ones(len(order)) if weight is None else weight.astype(np.float64)
         ranks, n_rows = np.cumsum(weights[order]), len(order)
         # Decimals such as 0.025 are not exact: 40 * 0.025 must be 1.
         tail = (ranks[-1] + 1) * (1 - LEVEL) / 2 + _ROUNDING

@@ -13,7 +13,7 @@ from pipelines.errors import DataError, collect
 from pipelines.files.archives import Array
 from pipelines.files.columns import found, read_texts, to_days, to_numbers
 from pipelines.files.kinds import DATES, DURATIONS, NUMBERS, kind_of
-from pipelines.files.text_forms import DATE_FORMATS, NUMBER_FORMATS, Series, parse
+from pipelines.files.text_forms import DATE_FORMATS, NUMBER_FORMATS, Series, parse, require_short, within_float
 
 ROLES = ("weight", "group", "time", "split")
 """The keys of ``[data]`` that name such a column."""
@@ -143,7 +143,9 @@ class _Column:
     def group(self) -> Array:
         """Returns texts without blanks around them."""
         self._require_filled("a group")
-        groups = np.char.strip(self.values.astype(str).to_numpy(dtype=str))
+        texts = self.values.astype(str)
+        require_short(texts.drop_duplicates(), self.place, "groups: name the column that tells them apart")
+        groups = np.char.strip(texts.to_numpy(dtype=str))
         if len(np.unique(groups)) == len(groups):
             self.notes.append(_SINGLE.format(self.place))
         return groups
@@ -198,7 +200,8 @@ class _Column:
             reads = [parse(self.values.astype(object), text_format) for text_format in self.formats]
             return max(reads, key=lambda read: read.notna().sum()).to_numpy()
         if kind in ("boolean", *NUMBERS):
-            return np.asarray(pd.to_numeric(self.values), dtype=np.float64)
+            values = self.values.map(within_float) if self.values.dtype == object else self.values
+            return np.asarray(pd.to_numeric(values), dtype=np.float64)
         return np.full(len(self.values), np.nan)
 
     def _require_filled(self, what: str) -> None:

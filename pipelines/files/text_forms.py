@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from pipelines.errors import DataError
 
 if TYPE_CHECKING:  # workers import this module, and pandas is slow to import
     import pandas as pd
@@ -62,7 +65,9 @@ DURATION = "duration"
 BOOLEAN = "boolean"
 """Format of the texts true and false in any case, which are read as 1 and 0."""
 _TRUTH = {"true": 1.0, "false": 0.0}
-_DURATION = r"(?:-?\d+ days?,? )?[-+]?\d+:\d\d:\d\d(?:\.\d+)?"
+_DURATION = r"(?:-?\d+ days?,? )?[-+]?\d+:\d\d:\d\d(?:\.\d+)?|-?P\d+DT\d+H\d+M\d+(?:\.\d+)?S"
+_MAX_LENGTH = 500
+_MAX_BITS = 1023
 _BLOCK_TEXTS = 1 << 17
 DATE_FORMATS = ("ISO8601", *("".join(parts) for parts in product(_DATES, _TIMES)), "%H:%M", "%H:%M:%S", "%I:%M %p")
 
@@ -116,3 +121,27 @@ def _number(match: re.Match[str] | None, text_format: str) -> float:
 def are_marks(texts: Series) -> Series:
     """Whether texts stand for a missing number or date."""
     return _in_blocks(texts, lambda block: block.str.strip().str.casefold().isin(MISSING))
+
+
+def require_short(texts: Iterable[str], place: str, what: str) -> None:
+    """Refuses texts that are no names: NumPy gives each row the room of the longest one.
+
+    Args:
+        texts: The different ones.
+        place: Begins the error.
+        what: The kind of text, such as ``labels``, and the remedy after it.
+
+    Raises:
+        DataError: One is too long.
+    """
+    longest = max(map(len, texts), default=0)
+    if longest > _MAX_LENGTH:
+        kind, remedy = what.split(": ")
+        raise DataError(f"{place}: {kind} must have at most {_MAX_LENGTH} characters, got {longest:,}: {remedy}")
+
+
+def within_float(number: Any) -> Any:
+    """Returns infinity for a whole number that float64 cannot hold, and any other value as it is."""
+    if not isinstance(number, int) or number.bit_length() <= _MAX_BITS:
+        return number
+    return math.inf if number > 0 else -math.inf

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.data.targets.labels import MAX_CLASSES, are_whole
 from pipelines.files.archives import Array
-from pipelines.files.text_forms import DATE_FORMATS, NUMBER_AND_UNIT, NUMBER_FORMATS, parse
+from pipelines.files.text_forms import DATE_FORMATS, MISSING, NUMBER_AND_UNIT, NUMBER_FORMATS, parse
 from pipelines.objectives import Task
 
 _REGRESSION = "{}: {:,} different numbers, so the task is a regression{}"
@@ -63,6 +63,15 @@ def task_note(
         return [_CLASSIFICATION.format(place, len(texts), kind)]
     form = _form(texts) if len(texts) > MAX_CLASSES else ""
     return [_FORMS.format(place, len(texts), form)] if form else []
+
+
+def missing_note(labels: Array, place: str) -> list[str]:
+    """Returns a line about the labels of an archive that look as if they were missing, such as ``nan``."""
+    if labels.dtype.kind != "U":
+        return []
+    texts = [text for text in np.unique(labels).tolist() if text.casefold() in MISSING]
+    named = ", ".join(map(repr, texts))
+    return [f"{place}: the texts {named} are labels, not missing; drop the rows without a label"] if texts else []
 
 
 def are_whole_texts(names: Sequence[str] | Array) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
+from pipelines.files.text_forms import require_short, within_float
 from pipelines.objectives import Task
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ MIN_COUNTED = 5
 """So many different whole numbers are counts, not classes, where one is in fewer rows than each class must have."""
 MAX_NUMBERED, MIN_ROWS = 1000, 10
 """Class numbers from 0 or 1 without a gap are classes up to so many, where each has so many rows."""
+_LABELS = "labels: name the column of the classes as the target"
 _CONVERT = {
     **dict.fromkeys(("datetime64", "datetime", "date"), "convert them to numbers, such as days, or to classes"),
     **dict.fromkeys(("timedelta64", "timedelta"), "convert them to numbers, such as seconds"),
@@ -41,6 +43,7 @@ def labels_of_column(column: Series, task: str | None, place: str, required: int
         return clean_labels(column.to_numpy(), task, place, required)
     if isinstance(column.dtype, pd.StringDtype):
         codes, texts = pd.factorize(column)
+        require_short(texts, place, _LABELS)
         return clean_labels(np.array(texts.tolist())[codes], task, place)
     values = column.tolist()
     kind = infer_dtype(values)
@@ -49,9 +52,12 @@ def labels_of_column(column: Series, task: str | None, place: str, required: int
     if kind not in {"string", "boolean", "integer", "floating", "mixed-integer-float"}:
         remedy = _CONVERT.get(kind, "convert them")
         raise DataError(f"{place}: labels must be all numbers or all text, got {kind} values: {remedy}")
+    if kind == "string":
+        require_short(values, place, _LABELS)
     labels = np.array(values)
     # Whole numbers beyond those of NumPy.
-    labels = labels.astype(np.float64) if labels.dtype == object and kind == "integer" else labels
+    if labels.dtype == object and kind == "integer":
+        labels = np.array([within_float(value) for value in values], dtype=np.float64)
     return clean_labels(labels, task, place, required)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import date, time, timedelta
+from typing import Any
 
 import numpy as np
 
 from pipelines.errors import DataError
 from pipelines.files.archives import Array
-from pipelines.files.text_forms import BOOLEAN, DURATION, MISSING, Series, parse
+from pipelines.files.text_forms import BOOLEAN, DURATION, MISSING, Series, parse, within_float
 
 FINE = 2.0**-20
 """Share of a column's range that the steps of its float32 values may take."""
@@ -16,6 +17,7 @@ FILE_ROWS = "row of the file"
 """Name of an index that has the rows' numbers in their file, from 0, where some rows were left out."""
 EXACT = 2**53
 """Whole numbers up to here are exact as float64."""
+_MAX_SHOWN = 100
 _MICROSECONDS_OF_A_DAY = 86_400 * 1_000_000
 
 
@@ -27,7 +29,7 @@ def merged(values: Series, name: str) -> str:
         name: The column's name.
     """
     exact = values.dropna()
-    numbers = exact.astype(np.float64)
+    numbers = (exact.map(within_float) if exact.dtype == object else exact).astype(np.float64)
     if exact.empty or numbers.abs().max() <= EXACT:
         return ""
     n_exact, n_numbers = exact.nunique(), numbers.nunique()
@@ -57,7 +59,7 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
         codes, uniques = pd.factorize(values.astype(object))
         is_text = np.array([isinstance(value, str | time) for value in uniques], dtype=bool)
         # Times of a day became texts where a whole column of them was read.
-        texts = pd.Series([str(value) if isinstance(value, time) else value for value in uniques], dtype=object)
+        texts = pd.Series([_plain(value) for value in uniques], dtype=object)
         read = pd.to_numeric(texts.mask(is_text), errors="coerce").astype(np.float64)
         read[is_text] = parse(texts[is_text], text_format or ".")
         if text_format in (BOOLEAN, DURATION):  # plain numbers, too: 1 and 0, or seconds
@@ -73,6 +75,13 @@ def to_numbers(values: Series, name: str, text_format: str = "") -> Array:
         remedy = "correct them, or leave them empty"
         raise DataError(f"column {name!r}: must hold {rule}, got {found(values, wrong)}: {remedy}")
     return numbers
+
+
+def _plain(value: Any) -> Any:
+    """A time of a day as a text, a duration as its seconds; another value as pandas can convert it."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value) if isinstance(value, time) else within_float(value)
 
 
 def _plain_times(values: Series) -> Series:
@@ -120,4 +129,6 @@ def found(values: Series, wrong: Array) -> str:
     rows = np.flatnonzero(wrong)
     numbers = values.index[rows] if values.index.name == FILE_ROWS else rows
     first = ", ".join(str(row + 1) for row in numbers[:3])
-    return f"{values.iloc[[rows[0]]].tolist()[0]!r} ({len(rows)} such rows, the first {first})"
+    value = repr(values.iloc[[rows[0]]].tolist()[0])
+    short = value if len(value) <= _MAX_SHOWN else value[:_MAX_SHOWN] + "…"
+    return f"{short} ({len(rows)} such rows, the first {first})"
