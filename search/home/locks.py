@@ -47,8 +47,8 @@ def study_lock(settings: Settings, name: str) -> Iterator[Settings]:
             yield own
             return
     raise SearchedError(
-        f"study {name!r}: is being searched by another process on this home: wait for it, or choose another"
-        " --study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
+        f"study {name!r}: is being searched by another process on this home, or its finalists are trained: wait for it,"
+        " or take another study; several processes on one study need OPTUNA_STORAGE on PostgreSQL"
     )
 
 

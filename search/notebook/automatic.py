@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search import automatic
+from search.home.html import html_line
 from search.notebook.results import StudyResult
 from search.notebook.studies import require_spec, with_charts
 from search.scheduling.progress import Observer
@@ -17,6 +18,11 @@ class AutomaticResult(automatic.AutomaticResult):
     """The result of a budget for trials and seeds, whose search has charts."""
 
     search: StudyResult
+
+    def _repr_html_(self) -> str:
+        changed_over = html_line(self.changed_over) if self.changed_over else ""
+        finals = "" if self.finals is None else self.finals._repr_html_()
+        return f"{self.search._repr_html_()}{changed_over}{finals}"
 
 
 def run_automatically(

@@ -25,6 +25,8 @@ R = TypeVar("R")
 REDRAW_S = 0.5
 _NOTES = 5
 _MAX_SLOTS = 16
+_IDLE = {"evaluate": ""}
+"""The last line of functions that train nothing."""
 
 
 def with_progress(function: Callable[P, R]) -> Callable[P, R]:
@@ -34,7 +36,8 @@ def with_progress(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def shown(*args: P.args, **kwargs: P.kwargs) -> R:
-        table = notebook_observer() if kwargs.get("observer") is None else None
+        idle = _IDLE.get(function.__name__, "nothing was trained")
+        table = notebook_observer(idle) if kwargs.get("observer") is None else None
         if table is None:
             return function(*args, **kwargs)
         kwargs["observer"] = table
@@ -46,8 +49,8 @@ def with_progress(function: Callable[P, R]) -> Callable[P, R]:
     return shown
 
 
-def notebook_observer() -> NotebookTable | None:
-    """Shows progress in the cell that runs; None outside of a notebook's kernel."""
+def notebook_observer(idle: str = "") -> NotebookTable | None:
+    """Shows progress in the cell that runs, and ``idle`` at the end where nothing trained; None outside of a kernel."""
     ipython = sys.modules.get("IPython")  # a kernel has imported it
     shell = ipython.get_ipython() if ipython else None
     if getattr(shell, "kernel", None) is None:  # a plain program, or IPython in a terminal
@@ -55,7 +58,7 @@ def notebook_observer() -> NotebookTable | None:
     from IPython.display import HTML, display
 
     output = display(HTML("starting"), display_id=True)
-    return None if output is None else NotebookTable(lambda page: output.update(HTML(page)))
+    return None if output is None else NotebookTable(lambda page: output.update(HTML(page)), idle)
 
 
 class NotebookTable(Observer):
@@ -63,10 +66,12 @@ class NotebookTable(Observer):
 
     Args:
         write: Replaces the HTML that the cell shows.
+        idle: The last line where nothing was trained.
     """
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], idle: str = "") -> None:
         self._write = write
+        self._idle = idle
         self._notes: deque[str] = deque(maxlen=_NOTES)
         self._n_notes = 0
         self._started = time.monotonic()
@@ -97,7 +102,7 @@ class NotebookTable(Observer):
 
     def end(self) -> None:
         """Shows how the search ended."""
-        self._show(self._progress, ended=True)
+        self._show(self._progress, waiting=self._idle, ended=True)
 
     def _show(self, progress: Progress | None = None, *, waiting: str = "", ended: bool = False) -> None:
         own_s = time.monotonic() - self._started
@@ -133,7 +138,7 @@ def progress_html(
     if left_s is not None:
         times += f", about {seconds(left_s)} left"
     if progress is None:
-        return _template().render(head=waiting or "nothing was trained", times=times, notes=notes or [])
+        return _template().render(head=waiting, times=times, notes=notes or [])
     views = [] if ended else [view for _, view in sorted(progress.slots.items())]
     what = "" if progress.runs == "trials" else f"{progress.runs} of "
     return _template().render(

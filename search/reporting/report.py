@@ -131,7 +131,7 @@ def _facts(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
         "facts": attributes.get(FACTS, {}),
         "precision": AS_ASKED[precision_rule(attributes)],
         "elapsed_s": attributes.get(ELAPSED, 0.0),
-        "trained_s": sum(row.duration_s or 0.0 for row in rows),
+        "trained_s": sum(row.duration_s or 0.0 for row in rows) + _failed_s(study, failed),
         "waited_s": sum(row.waited_s or 0.0 for row in rows),
         "rows": rows,
         "baselines": _baselines(rows),
@@ -200,6 +200,13 @@ def _audit(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts:
     found = max((row.value for row in missed if row.value is not None), key=objective.gain, default=best)
     loss = abs(found - best) if missed else 0.0
     return {"trials": audited, "best_other": best if others else None, "missed": missed, "loss": loss}
+
+
+def _failed_s(study: StoredStudy, failed: Sequence[TrialRow]) -> float:
+    """Seconds of the trials that failed in training, whose results have no duration."""
+    trials = study.get_trials(deepcopy=False)
+    spans = (trials[row.number].duration for row in failed if row.device)
+    return float(sum(span.total_seconds() for span in spans if span))
 
 
 def _finals(study: StoredStudy, rows: Sequence[TrialRow]) -> Facts | None:

@@ -45,7 +45,11 @@ def _best(
     settings: Settings, name: str, space: SearchSpace, task: Task, note: Callable[[str], object]
 ) -> list[Hyperparameters]:
     """Distinct configurations of one study, moved into the space, the best first."""
-    complete = [row for row in leaderboard(load_own_study(settings, name)) if row.state == "COMPLETE"]
+    try:
+        study = load_own_study(settings, name)
+    except NotFoundError as error:
+        raise NotFoundError(f"search.like (--like {name}): {error}") from error
+    complete = [row for row in leaderboard(study) if row.state == "COMPLETE"]
     if not complete:
         raise NotFoundError(f"--like {name}: must have a complete trial, got none: run it first")
     meant = [_for_space(row.params, space, task) for row in complete]

@@ -81,4 +81,4 @@ def require_own_experiment(settings: Settings, name: str) -> None:
     elif name.casefold().startswith(TRAININGS):
         rule = f"must not begin with {TRAININGS}, as experiments of single trainings do"
     if rule and name not in names:
-        raise SpecError(f"study.name: {rule}, got {name!r}: choose another --study NAME")
+        raise SpecError(f"study.name: {rule}, got {name!r}: choose another name")

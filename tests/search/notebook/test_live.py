@@ -98,6 +98,13 @@ def test_the_progress_ends_with_the_call_even_in_an_error(cell: Shown, contender
         assert not cell.pages
 
 
+def test_a_held_out_test_says_nothing_of_trainings(cell: Shown, contenders: Path) -> None:
+    with pytest.raises(NotFoundError):
+        search.evaluate("nobody", home=contenders)
+    assert "elapsed" in cell.pages[-1]
+    assert "trained" not in cell.pages[-1]
+
+
 def test_a_single_training_speaks_of_itself() -> None:
     progress = Progress("train-digits", budget=1, runs="trainings")
     progress.slots[0] = SlotView("cpu:0", "train-1", Hyperparameters(width=64, depth=2, epochs=10))

@@ -18,6 +18,7 @@ import search
 from pipelines.config import DataConfig
 from pipelines.data.loading import load
 from pipelines.errors import InputError, NotFoundError, SpecError
+from search.notebook.automatic import AutomaticResult
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,11 @@ def test_the_spread_over_folds_stands_beside_the_value(result: search.StudyResul
     assert "std" not in replace(result, rows=tuple(replace(row, std=None) for row in result.rows))._repr_html_()
     folded = replace(result, rows=(replace(result.rows[0], value=0.9, std=0.0123, folds=5),))
     assert re.search(r"std</th><th.*>0\.9000</td><td[^>]*>0\.0123</td><td[^>]*>complete<", folded._repr_html_())
+
+
+def test_a_budget_for_trials_and_seeds_shows_both(result: search.StudyResult) -> None:
+    shown = AutomaticResult(result, None, "the finals began after 3 trials")._repr_html_()
+    assert shown == result._repr_html_() + "<div>the finals began after 3 trials</div>"
 
 
 def test_marks_are_explained(result: search.StudyResult) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import optuna
 import pytest
 from command_line import call
 from finished import run_small
+from optuna.trial import TrialState
 from recorded_trials import record
 
 from search.finals.finals import run_finalists
@@ -195,6 +197,16 @@ def test_marks_of_the_leaderboard_are_explained(tmp_path: Path) -> None:
     page = rendered(study, tmp_path / "marked.html").read_text()
     assert page.count("<td>complete</td><td>t</td>") == 1
     assert f'<p class="soft">{legend}</p>' in page
+
+
+def test_the_time_of_failed_trials_counts(tmp_path: Path) -> None:
+    study = record(2, 2)
+    failed = copy.deepcopy(study.trials[0])
+    failed.state, failed.values = TrialState.FAIL, None
+    failed.user_attrs[RESULT] = {"params": failed.params, "device": "cpu:0", "message": "took longer than 90 s"}
+    failed.datetime_start = failed.datetime_complete - timedelta(hours=30)
+    study.add_trial(failed)
+    assert "30:0" in rendered(study, tmp_path / "failed.html").read_text().split(" of training in all slots")[0][-40:]
 
 
 def test_a_study_with_finalists_a_test_and_a_promotion(chromium: Any, tmp_path: Path) -> None:

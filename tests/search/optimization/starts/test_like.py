@@ -216,7 +216,7 @@ def test_a_study_that_an_earlier_version_began_without_the_starts_of_its_preset_
 
 def test_a_study_that_is_not_there_or_has_nothing(settings: Settings, spec: StudySpec, digits: Dataset) -> None:
     searched(settings, spec, "one", [])
-    for name, rule in (("one", "must have a complete trial"), ("on", "did you mean one")):
+    for name, rule in (("one", "must have a complete trial"), ("on", r"search.like \(--like on\): .*did you mean one")):
         with pytest.raises(NotFoundError, match=rule):
             settle_starts(settings, replace(spec, name="new", like=[name]), digits)
 
