@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -104,8 +105,8 @@ class FinalistRunner(JobRunner[FinalistJob]):
             result["row_scores"] = outcome.row_scores
         if job.task.keep_last:  # a refit trains on the validation rows
             result[OBJECTIVES[job.task.objective].best_key] = None
-        else:
-            result["curve"] = [report.metrics[job.task.objective] for report in outcome.history]
+        elif all(map(math.isfinite, curve := [report.metrics[job.task.objective] for report in outcome.history])):
+            result["curve"] = curve
         n_epochs = len(outcome.history)
         # The epochs of a refit are those of the finalists' best ones: its last epoch alone is the model.
         if not outcome.best_epoch or (job.task.keep_last and outcome.stop_reason == "diverged"):
