@@ -84,7 +84,7 @@ def missing_model(study: optuna.Study) -> str:
     if wanted == "finalist" or (wanted != "refit" and verdict["seeds"] < 2):  # one seed has no mean
         return ""
     candidate = candidate_of(study.get_trials(deepcopy=False)[verdict["winner"]])
-    finalist = make_finalist(candidate, verdict["seeds"], results)
+    finalist = make_finalist(candidate, verdict["seeds"], results, objective=objective_of(study.user_attrs))
     has_failed = any(results.get(run, {}).get("message") for run in finalist.refit_runs)
     is_made = _model_runs(finalist)[wanted] in results
     return "" if is_made or (has_failed and wanted == "refit-ensemble") else wanted
@@ -132,7 +132,7 @@ def ensemble_parts(study: optuna.Study) -> tuple[str, list[Winner]]:
     finalists = finals_runs(study, number, n_seeds)
     if verdict.get("model") != "refit-ensemble":
         return ensemble_run_name(number, n_seeds), finalists
-    finalist = make_finalist(finalists[0].candidate, n_seeds, results)
+    finalist = make_finalist(finalists[0].candidate, n_seeds, results, objective=objective_of(study.user_attrs))
     trained = [name for name in finalist.refit_runs if has_model(results.get(name, {}))]
     of_finalists = [results[run.run_name] for run in finalists]
     refits = [_winner(study, finalist.candidate, "refit", name, results[name], of_finalists) for name in trained]
@@ -141,16 +141,16 @@ def ensemble_parts(study: optuna.Study) -> tuple[str, list[Winner]]:
 
 def _finals_winner(study: optuna.Study, number: int, n_seeds: int, roles: Sequence[str] = ()) -> Winner:
     """The first of some models of a configuration that is made, or its median finalist."""
-    results, gain = recorded_results(study), objective_of(study.user_attrs).gain
+    results, objective = recorded_results(study), objective_of(study.user_attrs)
     candidate = candidate_of(study.get_trials(deepcopy=False)[number])
     names = [finalist_run_name(number, seed_number) for seed_number in range(1, n_seeds + 1)]
-    made = _model_runs(make_finalist(candidate, n_seeds, results))
+    made = _model_runs(make_finalist(candidate, n_seeds, results, objective=objective))
     role = next((role for role in roles if has_model(results.get(made[role], {}))), "finalist")
     if role in made:
         chosen = made[role]
     else:
         # A mean belongs to no model: the run with the median value, the worse of two, stands for its configuration.
-        ranked = sorted(names, key=lambda name: (gain(best_value(results[name]) or 0.0), name))
+        ranked = sorted(names, key=lambda name: (objective.gain(best_value(results[name]) or 0.0), name))
         chosen = ranked[(len(ranked) - 1) // 2]
     return _winner(study, candidate, role, chosen, results[chosen], [results[name] for name in names])
 
