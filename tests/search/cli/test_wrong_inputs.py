@@ -77,7 +77,7 @@ CASES: dict[str, tuple[str, int, str]] = {
     "a header that is no literal": ("run header.npz", 1, "header.npz: must be a complete .npz archive, got"),
     "a bomb": ("run bomb.npz", 1, "rows and one copy of them must fit in memory, got 8000000002.0 GB where"),
     "labels by the thousand columns": ("run columns.csv", 1, "got c0, c1, c2, c3, c4 and 4995 more: name one of them"),
-    "labels of 20,000 characters": ("run essay.csv", 1, " … "),
+    "labels of 20,000 characters": ("run essay.csv", 1, "labels must have at most 500 characters, got 20,001: name"),
     "a quote that nobody closes": ("run quote.csv", 1, "cannot be read as a table (Error tokenizing data."),
     "a column name of two lines": ("run lines.csv", 1, "label's column 'target', got a, b c: name one of them"),
     "a quantity for a label": ("run fractions.csv --task classification", 1, "20 numbers at most, got 0.5 (30 such"),
