@@ -88,11 +88,11 @@ def interval_of_rows(
         n_classes: Number of classes, also of those without a row.
     """
     n_rows = float(len(scores)) if weights is None else worth(weights)
+    parts = None
     if labels is not None:
         n_rows = most_rows(metric, float(scores.mean()), n_rows, class_worth(labels, n_classes, weights))
-    by_class = labels is not None and metric in _STRATIFIED and groups is None
+        parts = _class_parts(scores, labels) if groups is None and metric in _STRATIFIED else None
     numbers = scores if groups is None else over_groups(scores, groups)
-    parts = _class_parts(scores, labels) if by_class and labels is not None else None
     return _interval(numbers[None], limits_of(metric), n_rows, parts)
 
 

@@ -144,7 +144,7 @@ class _Column:
         """Returns texts without blanks around them."""
         self._require_filled("a group")
         texts = self.values.astype(str)
-        require_short(texts.drop_duplicates(), self.place, "groups: name the column that tells them apart")
+        require_short(texts.drop_duplicates(), self.place, "groups", "name the column that tells them apart")
         groups = np.char.strip(texts.to_numpy(dtype=str))
         if len(np.unique(groups)) == len(groups):
             self.notes.append(_SINGLE.format(self.place))

@@ -123,20 +123,20 @@ def are_marks(texts: Series) -> Series:
     return _in_blocks(texts, lambda block: block.str.strip().str.casefold().isin(MISSING))
 
 
-def require_short(texts: Iterable[str], place: str, what: str) -> None:
+def require_short(texts: Iterable[str], place: str, kind: str, remedy: str) -> None:
     """Refuses texts that are no names: NumPy gives each row the room of the longest one.
 
     Args:
         texts: The different ones.
         place: Begins the error.
-        what: The kind of text, such as ``labels``, and the remedy after it.
+        kind: Of text, such as ``labels``.
+        remedy: Ends the error.
 
     Raises:
         DataError: One is too long.
     """
     longest = max(map(len, texts), default=0)
     if longest > _MAX_LENGTH:
-        kind, remedy = what.split(": ")
         raise DataError(f"{place}: {kind} must have at most {_MAX_LENGTH} characters, got {longest:,}: {remedy}")
 
 

@@ -20,7 +20,7 @@ MIN_COUNTED = 5
 """So many different whole numbers are counts, not classes, where one is in fewer rows than each class must have."""
 MAX_NUMBERED, MIN_ROWS = 1000, 10
 """Class numbers from 0 or 1 without a gap are classes up to so many, where each has so many rows."""
-_LABELS = "labels: name the column of the classes as the target"
+_REMEDY = "name the column of the classes as the target"
 _CONVERT = {
     **dict.fromkeys(("datetime64", "datetime", "date"), "convert them to numbers, such as days, or to classes"),
     **dict.fromkeys(("timedelta64", "timedelta"), "convert them to numbers, such as seconds"),
@@ -43,7 +43,7 @@ def labels_of_column(column: Series, task: str | None, place: str, required: int
         return clean_labels(column.to_numpy(), task, place, required)
     if isinstance(column.dtype, pd.StringDtype):
         codes, texts = pd.factorize(column)
-        require_short(texts, place, _LABELS)
+        require_short(texts, place, "labels", _REMEDY)
         return clean_labels(np.array(texts.tolist())[codes], task, place)
     values = column.tolist()
     kind = infer_dtype(values)
@@ -53,7 +53,7 @@ def labels_of_column(column: Series, task: str | None, place: str, required: int
         remedy = _CONVERT.get(kind, "convert them")
         raise DataError(f"{place}: labels must be all numbers or all text, got {kind} values: {remedy}")
     if kind == "string":
-        require_short(values, place, _LABELS)
+        require_short(values, place, "labels", _REMEDY)
     labels = np.array(values)
     # Whole numbers beyond those of NumPy.
     if labels.dtype == object and kind == "integer":
