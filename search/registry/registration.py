@@ -1,30 +1,19 @@
-"""A winner as a version of a registered model: its lineage, and an MLflow model that is logged and registered.
-
-The model holds the ``.h5``, preprocessing, signature, example, pinned requirements and a card.
-"""
+"""A winner as a version of a registered model: its tags, its logged model and its card."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import logging
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import date, time, timedelta
-from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
 
 from pipelines.config import DataConfig
 from pipelines.data.datasets import Dataset
-from pipelines.encoding.encoder import TableEncoder
-from pipelines.errors import DataError, UnavailableError
+from pipelines.errors import UnavailableError
 from pipelines.evaluation.predictor import ModelRecord
-from pipelines.files.tables import LargeTable, open_table
 from pipelines.objectives import OBJECTIVES
 from search.finals.readings import reading_of, seal_opened
 from search.finals.sealed_test import PREDICTIONS_FILE, find_figure, read_predictions
@@ -32,19 +21,15 @@ from search.finals.winner import Winner, fetch_model
 from search.home.settings import Settings
 from search.home.text import value_text
 from search.optimization.studies import study_data
-from search.registry.packaging import Usage, make_record, model_card, write_code
-from search.registry.versions import ARTIFACTS, KEPT, MADE_BY, PENDING, RECORD_FILE, STATE, Versions, is_tested
+from search.registry.package.card import Usage, model_card
+from search.registry.package.packed import pack
+from search.registry.package.record import make_record
+from search.registry.versions import ARTIFACTS, KEPT, MADE_BY, PENDING, STATE, Versions, is_tested
 from search.storage.attributes import FINGERPRINT
-from search.tracking.entries import MODEL_FILE
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
-    from mlflow.models import Model, ModelSignature
-
-_REQUIRED = ("mlflow", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "psutil", "h5py")
-_N_EXAMPLES = 2
 
 
 def lineage(client: MlflowClient, study: optuna.Study, winner: Winner) -> dict[str, str]:
@@ -179,121 +164,6 @@ def _log_model(
     logged = client.create_logged_model(run.experiment_id, run.run_name, run_id, kept)
     with TemporaryDirectory() as folder:
         model = Model(model_id=logged.model_id, run_id=run_id)
-        example = _example_rows(data, dataset)
-        packed = _pack(Path(folder), content, record, _signature(dataset), example, model)
+        packed = pack(Path(folder), content, record, dataset, data, model)
         client.log_model_artifacts(logged.model_id, str(packed))
     return client.finalize_logged_model(logged.model_id, "READY")
-
-
-def _pack(
-    folder: Path,
-    content: bytes,
-    record: ModelRecord,
-    signature: ModelSignature,
-    example: np.ndarray | pd.DataFrame,
-    model: Model,
-) -> Path:
-    """Writes an MLflow model; returns its folder.
-
-    One flavor serves arrays and tables: a Python function that is stored as code, not as a pickle, and loads the
-    ``.h5`` only if its hash is the recorded one.
-
-    Args:
-        folder: Where to write.
-        content: The bytes of the ``.h5``.
-        record: The record that is saved beside it.
-        signature: Of the model.
-        example: Rows as their source holds them, an array or a table.
-        model: MLflow's ``Model`` with its run and its id.
-    """
-    from mlflow import pyfunc
-
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    model_file, record_file, packed = folder / MODEL_FILE, folder / RECORD_FILE, folder / "model"
-    model_file.write_bytes(content)
-    record_file.write_text(record.to_json())
-    code, package = write_code(folder)
-    with warnings.catch_warnings(action="ignore"):
-        pyfunc.save_model(
-            packed,
-            python_model=str(code),
-            code_paths=[str(package)],
-            artifacts={"model": str(model_file), "record": str(record_file)},
-            signature=signature,
-            input_example=example,
-            pip_requirements=_requirements(),
-            mlflow_model=model,
-        )
-    return packed
-
-
-def _signature(dataset: Dataset) -> ModelSignature:
-    """The model's signature: rows as the source holds them in, class probabilities or one column of values out.
-
-    A table's columns are of any type: a value may be missing, which makes a column of whole numbers one of fractions,
-    and one of texts without any a column of numbers. MLflow's fixed types refuse one or the other.
-    """
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-    from mlflow.types.schema import AnyType
-
-    target = dataset.preprocessing.target
-    outputs = Schema([TensorSpec(np.dtype(target.dtype if target else np.float32), (-1, dataset.n_outputs))])
-    if (encoder := dataset.preprocessing.columns) is None:
-        return ModelSignature(Schema([TensorSpec(dataset.training.x.dtype, (-1, *dataset.input_shape))]), outputs)
-    columns = [ColSpec(AnyType(), column.name, required=True) for column in encoder.columns if column.n_features]
-    return ModelSignature(Schema(columns), outputs)
-
-
-def _example_rows(config: DataConfig, dataset: Dataset) -> np.ndarray | pd.DataFrame:
-    """The first training rows as their source holds them."""
-    if (encoder := dataset.preprocessing.columns) is None:
-        return dataset.training.x[:_N_EXAMPLES]
-    found = _find_rows(config, encoder, {row.tobytes() for row in dataset.training.x[:_N_EXAMPLES]})
-    found = found.astype(object).where(found.notna(), None)
-    return found.map(_as_json)
-
-
-def _as_json(value: object) -> object:
-    """A value as JSON can hold it, and the model reads it: MLflow writes the example as JSON."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return str(value) if isinstance(value, Decimal | date | time) else value
-
-
-def _find_rows(config: DataConfig, encoder: TableEncoder, known: set[bytes]) -> pd.DataFrame:
-    """Returns the first rows of a table that are encoded as some of these bytes.
-
-    They are found by their values among all rows: the first rows of the file may be test rows, which nobody is shown.
-    """
-    import pandas as pd
-
-    used = [column.name for column in encoder.columns if column.n_features]
-    table = open_table(Path(config.source).expanduser(), encoder.text_columns, encoder.literal_columns)
-    found: list[pd.DataFrame] = []
-    for part in table.parts(used, date_as_object=True) if isinstance(table, LargeTable) else [table[used]]:
-        found.append(_rows_among(known, part, encoder))
-        if sum(map(len, found)) >= _N_EXAMPLES:
-            break
-    return pd.concat(found).head(_N_EXAMPLES).reset_index(drop=True)
-
-
-def _rows_among(known: set[bytes], rows: pd.DataFrame, encoder: TableEncoder) -> pd.DataFrame:
-    """Returns the rows that are encoded as some of these bytes; rows without a label may hold what no row can."""
-    import pandas as pd
-
-    try:
-        return rows[[row.tobytes() in known for row in encoder.encode(rows)]]
-    except DataError:
-        half = len(rows) // 2
-        halves = (rows[:half], rows[half:]) if half else ()
-        return pd.concat([rows[:0], *(_rows_among(known, part, encoder) for part in halves)])
-
-
-def _requirements() -> list[str]:
-    """The packages that a served model needs, pinned to the versions installed here."""
-    pinned = []
-    for name in _REQUIRED:
-        with suppress(importlib.metadata.PackageNotFoundError):  # only one of TensorFlow's builds is
-            pinned.append(f"{name}=={importlib.metadata.version(name)}")
-    return pinned

@@ -15,12 +15,11 @@ import pytest
 from waiting import PATIENCE_S
 
 from pipelines.data.preprocessing import Preprocessing
-from pipelines.evaluation.predictor import Predictor
+from pipelines.evaluation.predictor import ModelRecord, Predictor
 from pipelines.files.tables import read_table
 from pipelines.training.history import sha256
 from search.home.settings import read_settings
 from search.optimization.leaderboard import TrialRow
-from search.registry.registration import ModelRecord
 from search.scheduling.run_study import run_study
 from search.spec.reading import spec_from_dict
 from search.tracking.connection import connect

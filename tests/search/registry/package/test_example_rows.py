@@ -11,7 +11,7 @@ import pytest
 from pipelines.config import DataConfig
 from pipelines.data.loading import load
 from pipelines.files.tables import large, parquet_files
-from search.registry import registration
+from search.registry.package.example_rows import example_rows
 
 
 def test_examples_are_the_training_rows_of_a_small_and_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -21,12 +21,12 @@ def test_examples_are_the_training_rows_of_a_small_and_a_large_file(tmp_path: Pa
     frame.to_parquet(path := tmp_path / "own.parquet", row_group_size=70)
     config = DataConfig(str(path))
     dataset = load(config)
-    small = registration._example_rows(config, dataset)
+    small = example_rows(config, dataset)
     encoded = dataset.preprocessing.encode(frame[frame["x"].isin(small["x"].tolist())])
     assert {row.tobytes() for row in encoded} == {row.tobytes() for row in dataset.training.x[: len(small)]}
     monkeypatch.setattr(parquet_files, "LARGE", n_rows)
     monkeypatch.setattr(large, "ROWS", 32)
-    assert registration._example_rows(config, load(config)).equals(small)
+    assert example_rows(config, load(config)).equals(small)
 
 
 def test_rows_without_a_label_may_hold_anything(tmp_path: Path):
@@ -37,6 +37,6 @@ def test_rows_without_a_label_may_hold_anything(tmp_path: Path):
     path.write_text("\n".join(["length,target", "metres,", *rows[:2], "as above,", *rows[2:], "Total: 200 rows,", ""]))
     config = DataConfig(str(path))
     dataset = load(config)
-    found = registration._example_rows(config, dataset)
+    found = example_rows(config, dataset)
     known = {row.tobytes() for row in dataset.training.x[: len(found)]}
     assert {row.tobytes() for row in dataset.preprocessing.encode(found)} == known

@@ -18,7 +18,8 @@ from mlflow.pyfunc.scoring_server import infer_and_parse_data
 from pipelines.config import DataConfig
 from pipelines.data.loading import load
 from pipelines.files.tables import read_table
-from search.registry import registration
+from search.registry.package import example_rows
+from search.registry.package.packed import signature_of
 
 N_ROWS = 90
 DAYS = pd.date_range("2020-05-01 06:00", periods=N_ROWS, freq="29h")
@@ -71,16 +72,16 @@ def test_rows_of_every_type_are_served_and_predicted_alike(
     encoder = dataset.preprocessing.columns
     assert encoder is not None
     assert not [column.name for column in encoder.columns if column.kind == "ignored"]
-    monkeypatch.setattr(registration, "_N_EXAMPLES", 40)
+    monkeypatch.setattr(example_rows, "_N_EXAMPLES", 40)
     known = {row.tobytes() for row in dataset.training.x[:40]}
 
-    example = registration._example_rows(config, dataset)
-    inputs = registration._signature(dataset).inputs
+    example = example_rows.example_rows(config, dataset)
+    inputs = signature_of(dataset).inputs
     payload = json.loads(convert_input_example_to_serving_input(example))
     served = _enforce_schema(infer_and_parse_data(payload, inputs), inputs)
     assert {row.tobytes() for row in encoder.encode(served)} == known
 
-    rows = registration._find_rows(config, encoder, known)
+    rows = example_rows._find_rows(config, encoder, known)
     rows.to_csv(tmp_path / "rows.csv", index=False)
     again = encoder.encode(read_table(tmp_path / "rows.csv", encoder.text_columns, encoder.literal_columns))
     assert {row.tobytes() for row in again} == known

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from search.home.settings import read_settings
-from search.registry.packaging import _shown_names
+from search.registry.package.card import _shown_names
 from search.registry.predict import predict
 from search.registry.promotion import promote
 
