@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
+from pipelines.errors import UnavailableError
 from search.home.text import one_line, redact
 from search.tracking.entries import Epoch, RunStart
 from search.tracking.run_queue import LiveRun, RunQueue, RunState
@@ -35,7 +36,7 @@ class Tracker:
     Args:
         connect_runs: Connects to MLflow; called in the thread, because importing MLflow takes seconds.
         warn: Called with one line when MLflow stops answering, and when it answers again.
-        patience_s: How long a failing first connection is retried: another program may hold a lock on the file.
+        patience_s: How long the first connection to a file that another program has locked is retried.
     """
 
     def __init__(
@@ -191,8 +192,9 @@ class Tracker:
         while True:
             try:
                 return connect()
-            except Exception:
-                if time.monotonic() >= until or self._give_up_at is not None:
+            except Exception as error:
+                is_locked = isinstance(error, UnavailableError) and "locked" in str(error)
+                if not is_locked or time.monotonic() >= until or self._give_up_at is not None:
                     raise
                 time.sleep(1.0)
 

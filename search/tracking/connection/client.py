@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import InputError, UnavailableError
@@ -98,7 +99,7 @@ def require_answer(settings: Settings) -> None:
         if is_http(address):
             _require_server(address, variable)
         else:
-            _require_database(address)
+            _require_database(address, variable, settings.home)
     follow_home(settings)
 
 
@@ -141,13 +142,19 @@ def _status(address: str, method: str, path: str, variable: str, **content: obje
         raise UnavailableError(f"MLflow at {redact(address)}: {why}") from error
 
 
-def _require_database(address: str) -> None:
+def _require_database(address: str, variable: str, home: Path) -> None:
     import sqlalchemy as sa
 
+    file = sqlite_file(address)
+    if file and not (file.exists() or file.is_relative_to(home) or os.access(file.parent, os.W_OK)):
+        raise UnavailableError(
+            f"MLflow at {redact(address)}: its folder must exist and be one that can be written, got {file.parent}:"
+            f" create it, or correct {variable}"
+        )
     try:
         if not is_sqlite(address):
             sa.create_engine(address, poolclass=sa.NullPool).connect().close()
-        elif (file := sqlite_file(address)) and file.exists():
+        elif file and file.exists():
             prepare_sqlite(address)
     except (sqlite3.Error, sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
         raise UnavailableError(f"MLflow at {redact(address)}: {one_line(error)}") from error

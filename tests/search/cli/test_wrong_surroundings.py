@@ -115,6 +115,7 @@ PLACES = {
     "a folder for runs": ("MLFLOW_TRACKING_URI", "file:///tmp/x", "must be the address of a server or a database"),
     "an address that is cut off": ("MLFLOW_TRACKING_URI", "http://[bad", "MLFLOW_TRACKING_URI: must be an address"),
     "runs on a database away": ("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/x", "me:***@127.0.0.1:1/x"),
+    "runs in no folder": ("MLFLOW_TRACKING_URI", "sqlite:////nosuch/x.db", "got /nosuch: create it, or correct"),
     "models on a server away": ("MLFLOW_REGISTRY_URI", "http://me:secret@127.0.0.1:1", "correct MLFLOW_REGISTRY_URI"),
     "models in a folder": ("MLFLOW_REGISTRY_URI", "ftp://x", "MLFLOW_REGISTRY_URI: must be the address of a server"),
 }  # fmt: skip

@@ -110,6 +110,18 @@ class TestUnavailable:
             Runs(settings, "s", "", None)
 
 
+def test_only_a_file_that_is_locked_is_opened_again():
+    """Whatever else is wrong is reported at once."""
+    errors = [UnavailableError("database is locked"), SpecError("study.name: must be free")]
+
+    def fails() -> Any:
+        raise errors.pop(0)
+
+    tracker = Tracker(fails, patience_s=PATIENCE_S)
+    with pytest.raises(SpecError):
+        tracker.wait_connected()
+
+
 def test_a_database_that_two_homes_use_keeps_their_studies_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
