@@ -48,7 +48,9 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
         SpecError: It does not.
     """
     n_slots = sum(not slot.visible_devices for slot in slots)
+    n_features, _, n_pieces = dataset.sizes
     n_parameters = count_parameters(largest, *dataset.sizes)
+    n_parameters += n_features * n_pieces if largest.embedding == "piecewise" else 0  # of a layer that is not trained
     n_parameters *= dataset.n_folds
     needed_bytes = n_parameters * 4 * (_COPIES + bool(largest.ema)) * n_slots
     free = free_bytes()

@@ -51,6 +51,12 @@ def explain(study: optuna.Study, number: int) -> Explanation:
     return _explain(row, _complete_rows(rows), study.get_trials(deepcopy=False), study.user_attrs)
 
 
+def interrupted(row: TrialRow) -> Explanation:
+    """Explains a trial that is in training by the record, but by no process."""
+    text = f"Trial {row.number} was interrupted and is trained again once the study resumes"
+    return Explanation(row, f"{text}; {row.epochs_trained} of its epochs are recorded.")
+
+
 def explain_finished(study: optuna.Study, most: int) -> list[Explanation]:
     """Explains the trials of an open study that have ended, the best first, and no more than ``most`` of them."""
     rows, trials, attributes = leaderboard(study), study.get_trials(deepcopy=False), study.user_attrs

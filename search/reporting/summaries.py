@@ -7,9 +7,10 @@ from pathlib import Path
 
 from search.home.html import HtmlResult
 from search.home.settings import read_settings
-from search.optimization.explanations import Explanation, explain
+from search.optimization.explanations import Explanation, explain, interrupted
 from search.optimization.leaderboard import TrialRow, leaderboard, objective_of
 from search.optimization.studies import load_study, study_names
+from search.reporting.live.following import is_being_searched
 from search.storage.attributes import ELAPSED, SPEC
 
 
@@ -91,7 +92,9 @@ def explain_trial(study: str, number: int, *, home: Path | None = None) -> Expla
     Raises:
         NotFoundError: There is no such study or trial.
     """
-    return explain(load_study(read_settings(home), study), number)
+    found = explain(load_study(read_settings(home), study), number)
+    is_left = found.row.state == "RUNNING" and not is_being_searched(study, home)
+    return interrupted(found.row) if is_left else found
 
 
 def trials(name: str, *, home: Path | None = None) -> list[TrialRow]:

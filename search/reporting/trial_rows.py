@@ -105,9 +105,9 @@ def _rank(value: Value) -> tuple[bool, float, str]:
     return is_text, 0.0 if is_text else float(value or 0), str(value) if is_text else ""
 
 
-def to_csv(rows: Sequence[TrialRow]) -> str:
-    """The rows as CSV, one column a hyperparameter."""
-    names = columns(rows)
+def to_csv(rows: Sequence[TrialRow], among: Sequence[TrialRow]) -> str:
+    """Some of the rows of a study as CSV, one column a hyperparameter of the study."""
+    names = columns(among)
     paper = io.StringIO()
     writer = csv.writer(paper, lineterminator="\n")
     writer.writerow(names)

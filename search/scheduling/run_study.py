@@ -156,7 +156,8 @@ def read_data(
     if not is_begun(settings, spec.name):
         require_fit_starts(spec, dataset.task, unfit)
     spec = spec.for_task(dataset.task, unfit)
-    return spec.with_folds(dataset.n_folds).for_size(dataset.n_rows, dataset.sizes[0]), dataset
+    n_features, _, n_pieces = dataset.sizes
+    return spec.with_folds(dataset.n_folds).for_size(dataset.n_rows, n_features, n_pieces), dataset
 
 
 def _search(

@@ -23,6 +23,9 @@ _START_WIDTH_IN_FOLDS, _WIDTH_IN_FOLDS = 64, 128
 times as long and gain little; see docs/adr/0012."""
 _NARROW_BELOW_ROWS, _NARROW_TO_FEATURES = 10_000, 256
 """The size of a small table; those measured have 1,470 to 5,000 rows and 87 to 215 features."""
+_EMBEDDING_WEIGHTS = 1 << 22
+"""Weights of the dense layer of an embedding, beyond which no preset has one: 1,448 columns of two ranges. Networks in
+folds hold it in several copies, and every batch is multiplied by it."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -143,28 +146,35 @@ class StudySpec:
                 dimensions contradict each other.
         """
         left_out = {name for name in self.of_preset if name in unfit or TASK_DIMENSIONS.get(name, task) != task}
-        space = self.space.without(left_out)
+        spec = self._without(left_out)
+        space = spec.space
         objective = fitting_objective(self.objective, task, space.named, self.data, unfit)
         if objective == "val_loss" and "loss" in space.searched:
             rule = "must not be val_loss where the space searches the loss, whose values cannot be compared"
             raise SpecError(f"search.objective: {rule}: take val_rmse or val_mae, or fix space.loss")
+        return replace(spec, objective=objective, data=settled(self.data, task))
+
+    def _without(self, left_out: Collection[str]) -> StudySpec:
         start = tuple(start.without(left_out) for start in self.start)
-        return replace(self, space=space, start=start, objective=objective, data=settled(self.data, task))
+        return replace(self, space=self.space.without(left_out), start=start)
 
     def with_folds(self, n_folds: int) -> StudySpec:
         """The study with the number of folds of its data, as it is recorded."""
         return replace(self, data=replace(self.data, folds=n_folds))
 
-    def for_size(self, n_rows: int, n_features: int) -> StudySpec:
+    def for_size(self, n_rows: int, n_features: int, n_pieces: int = 0) -> StudySpec:
         """The study with the space and the starts of a source of this size, where the user gave none.
 
         Args:
             n_rows: Of the source.
             n_features: Inputs of a network.
+            n_pieces: Values that an embedding adds to them.
         """
+        is_large = n_features * n_pieces > _EMBEDDING_WEIGHTS
+        spec = self._without({"embedding"} & self.of_preset) if is_large else self
         if not self.has_default_starts:
-            return self
-        spec = self._for_few_rows() if n_rows < FEW_ROWS else self
+            return spec
+        spec = spec._for_few_rows() if n_rows < FEW_ROWS else spec
         # For pictures, which a table may hold too, and for a regression wider networks were better.
         is_of_classes = is_table(self.data.source) and self.data.task == "classification"
         is_small = n_rows < _NARROW_BELOW_ROWS and n_features <= _NARROW_TO_FEATURES

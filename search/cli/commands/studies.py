@@ -53,7 +53,7 @@ def trials(
     kept = trial_rows.matching(found, condition) if condition is not None else found
     kept = trial_rows.ordered(kept, sort) if sort else kept
     if as_csv:
-        display.show_text(trial_rows.to_csv(kept[:top]))
+        display.show_text(trial_rows.to_csv(kept[:top], found))
         return
     document = [asdict(row) for row in kept[:top]]
     if not kept:

@@ -77,13 +77,14 @@ def test_the_order_by_a_column() -> None:
 
 
 def test_csv_has_a_column_for_each_hyperparameter() -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(ROWS))))
+    rows = list(csv.DictReader(io.StringIO(to_csv(ROWS, ROWS))))
     assert len(rows) == len(ROWS)
     assert rows[0]["number"] == "17"
     assert rows[0]["width"] == "512"
     assert float(rows[0]["value"]) == 0.9875
     assert rows[5]["value"] == ""
-    assert to_csv([]).startswith("number,state,value")
+    assert to_csv([], []).startswith("number,state,value")
+    assert to_csv([], ROWS).splitlines() == to_csv(ROWS, ROWS).splitlines()[:1]
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from waiting import PATIENCE_S
 from pipelines.config import DataConfig
 from pipelines.data.loading import load
 from search.home.settings import read_settings
-from search.reporting.summaries import explain_trial
+from search.reporting.summaries import explain_trial, trials
 from search.scheduling.run_study import StudyResult, run_study
 from search.tracking.spool import entries
 
@@ -124,6 +124,9 @@ class TestTakenUpAgain:
         os.kill(process.process.pid, signal.SIGKILL)
         process.rest()
         assert not psutil.wait_procs(family, timeout=PATIENCE_S)[1], "workers end by themselves"
+        left = [row.number for row in trials("killed", home=home) if row.state == "RUNNING"]
+        assert left
+        assert all("was interrupted" in explain_trial("killed", number, home=home).text for number in left)
         resumed = run_study(small_spec("killed"), home=home)
         assert figures(resumed) == figures(finished)
         runs = runs_of(client, "killed")

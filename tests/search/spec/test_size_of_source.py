@@ -43,6 +43,16 @@ def test_in_folds_the_starts_for_the_classes_of_a_table_are_no_wider_than_pays()
     assert {start.width for start in of_user.for_task("classification").with_folds(5).for_size(150, 20).start} == {128}
 
 
+def test_a_preset_has_no_embedding_for_thousands_of_numeric_columns() -> None:
+    for spec in (default_spec("genes.csv"), default_spec("genes.csv", preset="strong")):
+        narrow, wide = (spec.for_task("classification").for_size(500, n, 2 * n) for n in (1000, 5000))
+        assert "embedding" in narrow.space.dimensions
+        assert "embedding" not in wide.space.dimensions
+        assert {start.embedding for start in wide.start} == {None}
+    asked = default_spec("genes.csv", embedding=["none", "piecewise"]).for_task("classification")
+    assert asked.for_size(500, 5000, 10_000).space == asked.for_size(500, 1000, 2000).space
+
+
 def test_in_folds_a_table_of_classes_is_searched_up_to_the_width_that_pays() -> None:
     def highest(
         spec: StudySpec, n_folds: int = 5, task: Task = "classification", n_rows: int = 150, n_features: int = 256
