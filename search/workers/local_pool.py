@@ -19,6 +19,7 @@ from typing import Any
 from pipelines.data.datasets import Dataset
 from pipelines.errors import UnavailableError
 from search.devices.slots import Slot
+from search.home.text import one_line
 from search.workers.pool import BasePool, Event, Gone, Worker
 from search.workers.shared_dataset import SharedDataset
 from search.workers.tasks import Task
@@ -89,6 +90,16 @@ class LocalPool(BasePool["_LocalWorker"]):
             raise
 
     def _start(self, slot: Slot, memory_limit_mb: int | None) -> None:
+        try:
+            self._workers[slot] = self._started(slot, memory_limit_mb)
+        except (EOFError, OSError) as error:
+            why = "the end of the process that forks it" if isinstance(error, EOFError) else one_line(error)
+            raise UnavailableError(
+                f"{slot.device}: the system must start a process that trains, got {why}: free memory, files or"
+                " processes, or take fewer slots"
+            ) from error
+
+    def _started(self, slot: Slot, memory_limit_mb: int | None) -> _LocalWorker:
         ours, theirs = multiprocessing.Pipe()
         process = self._process_type(target=_work, args=(theirs, self._data, slot, memory_limit_mb), daemon=True)
         # A new process imports the program's main module, and a script without a main guard would run once more in
@@ -100,9 +111,7 @@ class LocalPool(BasePool["_LocalWorker"]):
         finally:
             sys.modules["__main__"] = main
         theirs.close()
-        self._workers[slot] = _LocalWorker(
-            slot=slot, send=ours.send, kill=process.kill, process=process, connection=ours
-        )
+        return _LocalWorker(slot=slot, send=ours.send, kill=process.kill, process=process, connection=ours)
 
     def submit(self, slot: Slot, task: Task) -> None:
         """Starts a task in a slot that is ready.

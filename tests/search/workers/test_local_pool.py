@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -64,6 +65,17 @@ class TestProcesses:
         end = ends(Driver(forked_pool).run([Task(1, LONG, 0)], seen=kill_at_second))[0]
         assert isinstance(end, Lost)
         assert end.message == "the process of cpu:0 died (killed by SIGKILL)"
+
+    def test_a_process_that_the_system_does_not_start_is_one_line(self, forked_pool: LocalPool) -> None:
+        Driver(forked_pool).wait_ready()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        workers_of(forked_pool)[0].kill()
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            with pytest.raises(UnavailableError, match=r"^cpu:0: the system must start .* Too many open files"):
+                forked_pool.poll(PATIENCE_S)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
     def test_a_worker_that_has_grown_is_replaced_between_trials(self, digits: Dataset) -> None:
         pool = LocalPool(digits, [Slot(0, "cpu:0")], memory_mb=1)
