@@ -13,7 +13,6 @@ import gc
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import subprocess
@@ -23,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import forkserver, resource_tracker, util
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,14 +70,14 @@ class Forked:
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs."""
-        if self.returncode is None and select.select([self._told], [], [], 0)[0]:
+        if self.returncode is None and wait([self._told], 0):
             self._read_end()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, once it has ended."""
         if self.returncode is None:
-            if not select.select([self._told], [], [], timeout)[0]:
+            if not wait([self._told], timeout):
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
             self._read_end()
         assert self.returncode is not None

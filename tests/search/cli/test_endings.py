@@ -6,11 +6,11 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import time
 import urllib.request
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import optuna
@@ -86,7 +86,7 @@ def read_until(terminal: int, pattern: str | None) -> str:
     """What the terminal shows until ``pattern`` comes, or until the program ends; without colors and the cursor."""
     shown, until = "", time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
-        if not select.select([terminal], [], [], 0.5)[0]:
+        if not wait([terminal], 0.5):
             continue
         try:
             more = os.read(terminal, 65536)
