@@ -27,7 +27,8 @@ class ModelRecord:
 
     Attributes:
         preprocessing: Preprocessing of the training dataset.
-        value_range: Lowest and highest value of the training rows: black and white of a picture.
+        value_range: Values of black and white of a picture; in records of earlier versions the lowest and the highest
+            value of the training rows.
         model_sha256: Hash of the model file.
         interval: Of a regression's predictions; None for classes, and in records of earlier versions.
         threshold: Of two classes, chosen on the validation rows; None otherwise, and in records of earlier versions.

@@ -18,6 +18,29 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG")  # checked by content: Pillow starts programs for some other formats
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_FEW_SHADES = 31
+"""The highest value of rows such as those of digits, 0 to 16, or of masks, 0 to 1: nobody can see a picture of them."""
+_N_SAMPLED = 1000
+"""Rows, evenly spread, that show whether all are of whole numbers."""
+
+
+def value_range(x: Array) -> tuple[float, float]:
+    """Returns the values of black and white among training rows, as programs write them.
+
+    Those are 0 and 255 or 65,535 of whole numbers, and 0 or -1 and 1 of fractions. Of few shades, and of any other
+    scale, they are the lowest and the highest value.
+
+    Args:
+        x: (n_rows, *input_shape) uint8 or float32.
+    """
+    low, high = float(x.min()), float(x.max())
+    few = x[:: max(1, len(x) // _N_SAMPLED)]
+    are_whole = bool((few == np.floor(few)).all())
+    if are_whole and low >= 0 and _FEW_SHADES < high <= 65535:
+        return 0.0, 255.0 if high <= 255 else 65535.0
+    if not are_whole and low >= -1 and high <= 1:
+        return (0.0 if low >= 0 else -1.0), 1.0
+    return low, high
 
 
 def read_picture(
@@ -27,7 +50,7 @@ def read_picture(
 
     The picture is rotated as its EXIF data says, put on white where it is transparent, converted to the model's
     channels, resized, and padded to the model's proportions with the median color of its edge. A row of (n * n) values
-    counts as an n x n picture.
+    counts as an n x n picture. Where the rows have few shades, a picture without others has the values of a row.
 
     Args:
         path: The file.
@@ -42,9 +65,12 @@ def read_picture(
         DataError: The file is not a picture, or the model does not take pictures.
     """
     height, width, channels = _picture_shape(input_shape)
-    image = _fit(_open(path, _MODES[channels]), width, height)
-    shades = np.asarray(image, dtype=np.float32) / 255
+    image, white = _open(path, _MODES[channels])
+    pixels = np.asarray(_fit(image, width, height), dtype=np.float64)
     low, high = value_range
+    if low == 0 and high <= _FEW_SHADES and white == 255 and pixels.max() <= high:
+        white = high
+    shades = pixels / white
     x = low + (1 - shades if invert else shades) * (high - low)
     return x.reshape(1, *input_shape).astype(np.float32)
 
@@ -60,7 +86,8 @@ def _picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     raise DataError(f"model: must take pictures to be given one, but its rows are {shape}: give it a file of rows")
 
 
-def _open(path: Path, mode: str) -> Image:
+def _open(path: Path, mode: str) -> tuple[Image, float]:
+    """A picture in a mode of ``_MODES``, or gray in the mode F, and its value of white."""
     from PIL import Image, ImageOps
 
     try:
@@ -73,13 +100,15 @@ def _open(path: Path, mode: str) -> Image:
         raise DataError(f"{path}: must be a picture of ordinary size ({error}): make it smaller") from error
     except Exception as error:  # Pillow raises many types for damaged files
         raise DataError(f"{path}: must be a complete PNG or JPEG picture ({error}): save it again") from error
-    if image.mode.startswith(("I", "F")):  # 16 bits and more per value, which Pillow would clip at 255
-        values = np.asarray(image, dtype=np.float64)
-        image = Image.fromarray(np.clip(values / (65535 if values.max() > 255 else 255) * 255, 0, 255).astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 bits per value, which Pillow would clip at 255
+        values = np.asarray(image, dtype=np.float32)
+        if mode == "L":
+            return Image.fromarray(values), 65535.0
+        image = Image.fromarray((values / 257).round().astype(np.uint8))
     if mode != "RGBA" and ("A" in image.getbands() or "transparency" in image.info):
         shown = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
-    return image.convert(mode)
+    return image.convert(mode), 255.0
 
 
 def _fit(image: Image, width: int, height: int) -> Image:

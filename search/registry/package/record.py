@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.data.datasets import Dataset
 from pipelines.evaluation.decisions import ResidualInterval, Threshold
 from pipelines.evaluation.predictor import ModelRecord, Predictor
+from pipelines.files.pictures import value_range
 from search.finals.winner import Winner, fetch_model, measured_winner
 from search.home.settings import Settings
 from search.home.startup import prepare_inference
@@ -33,9 +34,8 @@ def make_record(
         InputError: The model file was changed.
         UnavailableError: MLflow does not have the file.
     """
-    x, validation = dataset.fitted.x, dataset.scored
-    preprocessing, span = dataset.preprocessing, (float(x.min()), float(x.max()))
-    plain = ModelRecord(preprocessing, span, winner.model_sha256)
+    validation, preprocessing = dataset.scored, dataset.preprocessing
+    plain = ModelRecord(preprocessing, value_range(dataset.fitted.x), winner.model_sha256)
     if preprocessing.target is None and dataset.n_outputs != 2:
         return plain
     measured = measured_winner(study, winner)
