@@ -18,6 +18,7 @@ from search.home.text import counted
 from search.optimization.studies import load_own_study
 from search.scheduling.progress import Observer
 from search.spec import StudySpec, override
+from search.spec.rules import as_count
 from search.storage.attributes import VERDICT
 from search.workers.start import prepare_pool
 
@@ -64,9 +65,8 @@ def run_finalists(
         SpecError: An option breaks a rule, or the dataset was changed since.
         DataError, UnavailableError: As for ``run_study``.
     """
-    for option, value in (("--top", top), ("--seeds", seeds)):
-        if value is not None and value < 1:
-            raise SpecError(f"{option}: must be at least 1, got {value}")
+    top = None if top is None else as_count(top, "--top")
+    seeds = None if seeds is None else as_count(seeds, "--seeds")
     if seeds is not None and seeds > _MOST:
         raise SpecError(f"--seeds: must be at most {_MOST:,}, got {seeds}")
     before = load_own_study(read_settings(home), name).user_attrs.get(VERDICT, {})

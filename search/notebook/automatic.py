@@ -8,8 +8,9 @@ from pathlib import Path
 from search import automatic
 from search.home.html import html_line
 from search.notebook.results import StudyResult
-from search.notebook.studies import require_spec, with_charts
+from search.notebook.studies import with_charts
 from search.scheduling.progress import Observer
+from search.spec.reading import require_spec
 from search.spec.study_spec import StudySpec
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import filecmp
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -55,6 +58,9 @@ def save_data(
         return _save(table, archive, partial(_write_frame, frame))
     plain = {key: _as_array(key, values) for key, values in arrays.items()}
     _require_labels(plain)
+    if not any({f"x{end}", f"y{end}"} <= arrays.keys() for end in ("", "_train")):
+        found = ", ".join(arrays)
+        raise InputError(f"save_data({name!r}): must have x and y, or x_train and y_train, got {found}: rename them")
     # mypy takes the arrays for the function's flag.
     return _save(archive, table, lambda path: np.savez(path, **plain))  # type: ignore[arg-type]
 
@@ -78,11 +84,13 @@ def _save(path: Path, other: Path, write: Callable[[Path], None]) -> str:
                 raise InputError(
                     f"{there}: must hold the same data, got other: choose another name, or delete the file"
                 )
-        unfinished.replace(path)
+        if not path.exists():  # an equal file may have other bytes, which a study knows
+            unfinished.replace(path)
     except OSError as error:
         raise UnavailableError(f"{path}: cannot be written ({error.strerror or error}): choose another home") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a name that is too long for the folder is too long here
+            unfinished.unlink(missing_ok=True)
     return str(path)
 
 
@@ -103,7 +111,7 @@ def _write_frame(frame: object, path: Path) -> None:
 
 
 def _are_equal(new: Path, old: Path) -> bool:
-    """Whether two files hold the same; versions of PyArrow write equal tables as other bytes."""
+    """Whether two files hold the same: equal values may be written as other bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -112,9 +120,17 @@ def _are_equal(new: Path, old: Path) -> bool:
     if filecmp.cmp(new, old, shallow=False):
         return True
     try:
-        return new.suffix == ".parquet" and bool(pq.read_table(new).equals(pq.read_table(old)))
-    except pa.ArrowException:  # the file of that name is no table
+        if new.suffix == ".parquet":
+            return bool(pq.read_table(new).equals(pq.read_table(old)))
+        with np.load(new) as now, np.load(old) as then:
+            return set(now.files) == set(then.files) and all(_are_same(now[key], then[key]) for key in now.files)
+    except (pa.ArrowException, ValueError, BadZipFile):  # the file of that name is no table or no archive
         return False
+
+
+def _are_same(now: np.ndarray, then: np.ndarray) -> bool:
+    are_numbers = now.dtype.kind == then.dtype.kind == "f"
+    return now.dtype.newbyteorder("=") == then.dtype.newbyteorder("=") and np.array_equal(now, then, are_numbers)
 
 
 def _as_array(key: str, values: object) -> np.ndarray:
@@ -125,9 +141,21 @@ def _as_array(key: str, values: object) -> np.ndarray:
         array = np.asarray(values)
     except ValueError as error:  # lists of several lengths
         raise DataError(f"{key}: must be an array ({error}): convert it") from error
-    if array.dtype != object:
-        return array
-    for value in array.flat:
-        if not isinstance(value, str):
-            raise DataError(f"{key}: must hold numbers or texts, got {value!r}: convert it, or give a frame")
-    return array.astype(str)
+    if array.dtype == object:
+        array = _of_objects(key, array)
+    if array.dtype.kind == "c":
+        raise DataError(f"{key}: must hold real numbers, got {array.dtype}: convert them")
+    return array
+
+
+def _of_objects(key: str, array: np.ndarray) -> np.ndarray:
+    """An array of Python's objects as one of truth values, of numbers or of texts."""
+    values = list(array.flat)
+    are_alike = any(all(isinstance(value, kind) for value in values) for kind in (bool | np.bool_, str))
+    are_alike |= all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
+    made = np.asarray(values) if are_alike else array
+    if values and made.dtype == object:
+        odd = next((value for value in values if not isinstance(value, str | Real | np.bool_)), values[-1])
+        rule = "must hold truth values, numbers or texts alone"
+        raise DataError(f"{key}: {rule}, got {odd!r}: convert it, or give a frame")
+    return made.reshape(array.shape) if values else array.astype(str)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import InputError, NotFoundError
+from pipelines.errors import NotFoundError
 from search.home.html import html_line, html_table
 from search.home.settings import read_settings
 from search.home.text import counted
@@ -16,6 +16,7 @@ from search.reporting.configurations import short
 from search.reporting.display import baseline, over_folds, score, seconds
 from search.reporting.trial_table import legend, mark
 from search.scheduling import run_study as scheduling
+from search.spec.rules import as_count
 from search.storage import StoredStudy
 
 if TYPE_CHECKING:
@@ -104,13 +105,13 @@ class StudyResult(scheduling.StudyResult):
         home: Where the databases are; None for the default.
     """
 
+    rows: tuple[Trial, ...]
     home: Path | None = None
 
     @property
     def best(self) -> Trial | None:
         """The best complete trial."""
-        row = next((row for row in self.rows if row.state == "COMPLETE"), None)
-        return row if row is None or isinstance(row, Trial) else Trial.of(row, self.study, self.home)
+        return next((row for row in self.rows if row.state == "COMPLETE"), None)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -162,8 +163,7 @@ class StudyResult(scheduling.StudyResult):
         """Learning curves of the best complete trials, on training rows too; of all trials where ``top`` is None."""
         if top is None:
             return self._chart("all_curves")
-        if top < 1:
-            raise InputError(f"top: must be at least 1, or None for all trials, got {top}")
+        top = as_count(top, "top")
         from search.optimization.leaderboard import objective_of
         from search.reporting.charts import best_curves
         from search.reporting.histories import histories

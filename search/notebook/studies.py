@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from pipelines.errors import InputError, SpecError
 from search.home.settings import read_settings
 from search.notebook.results import StudyResult, Trial
-from search.optimization.leaderboard import leaderboard
+from search.optimization.leaderboard import TrialRow, leaderboard
 from search.optimization.studies import load_own_study
 from search.reporting import comparison
 from search.scheduling import run_study as scheduling
 from search.scheduling.progress import Observer
+from search.spec.reading import require_spec
 from search.spec.study_spec import StudySpec
 from search.storage.attributes import ELAPSED
 
@@ -45,19 +46,6 @@ def run_study(
     return with_charts(scheduling.run_study(spec, home=home, pool=pool, observer=observer), home)
 
 
-def require_spec(spec: object) -> None:
-    """Checks that a study was given by its specification.
-
-    Raises:
-        InputError: It was not, but by its name, say.
-    """
-    if not isinstance(spec, StudySpec):
-        raise InputError(
-            f"spec: must be a StudySpec, got {spec!r}: search.default_spec makes that of a dataset, search.resumed_spec"
-            " that of a study, search.read_spec that of a file"
-        )
-
-
 def with_charts(found: scheduling.StudyResult, home: Path | None) -> StudyResult:
     """The result of a search for a notebook."""
     home = read_settings(home).home.resolve()  # a notebook may change its folder
@@ -88,7 +76,7 @@ def load_study(name: str, *, home: Path | None = None) -> StudyResult:
     return StudyResult(name, trials, float(study.user_attrs.get(ELAPSED, 0.0)), interrupted=False, home=home)
 
 
-def compare(names: Sequence[str | int | StudyResult | Trial], *, home: Path | None = None) -> comparison.Comparison:
+def compare(names: Iterable[str | int | StudyResult | Trial], *, home: Path | None = None) -> comparison.Comparison:
     """Puts trials or studies side by side, what differs first.
 
     Args:
@@ -100,8 +88,12 @@ def compare(names: Sequence[str | int | StudyResult | Trial], *, home: Path | No
         InputError: There are fewer than two, or they are trials of several studies or results of several homes.
         NotFoundError: There is no such study or trial.
     """
-    if isinstance(names, str):
-        raise InputError(f'compare: must be a list of studies or trials, got {names!r}: write ["{names}", "OTHER"]')
+    if isinstance(names, str | StudyResult | Trial) or not isinstance(names, Iterable):
+        example = f'["{names}", "OTHER"]' if isinstance(names, str) else "[ONE, OTHER]"
+        raise InputError(f"compare: must be a list of studies or trials, got {names!r}: write {example}")
+    names = list(names)
+    if any(isinstance(item, TrialRow) and not isinstance(item, Trial) for item in names):
+        raise InputError("compare: trials must be those of a result: search.load_study has them as rows")
     given = [item for item in names if isinstance(item, StudyResult | Trial)]
     if home is None and len({item.home for item in given}) > 1:
         raise InputError("compare: must be of one home, got results of several: compare those of each home")

@@ -68,7 +68,7 @@ def enqueue(name: str, values: Mapping[str, object], *, like: int | None = None,
             study = load_writable_study(own, name)
             with exclusive_access(own, study):
                 study.refresh()
-                return _enqueue(study, values, like)
+                return _enqueue(study, dict(values), like)
     except SearchedError as error:
         raise UnavailableError(
             f"study {name!r}: is being searched: interrupt it with Ctrl-C, enqueue, then resume it with the same"

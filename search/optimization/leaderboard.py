@@ -55,7 +55,7 @@ class TrialRow(HtmlResult):
     number: int
     state: str
     value: float | None
-    params: dict[str, Any]
+    params: dict[str, Any] = field(hash=False)
     best_epoch: int | None
     epochs_trained: int
     duration_s: float | None
@@ -63,7 +63,7 @@ class TrialRow(HtmlResult):
     run_id: str | None
     majority: float | None = None
     objective: str = "val_accuracy"
-    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict, hash=False)
     is_start: bool = False
     is_enqueued: bool = False
     stop_reason: str | None = None
@@ -193,5 +193,8 @@ def frame(rows: tuple[TrialRow, ...] | list[TrialRow]) -> pd.DataFrame:
     """Trials as a pandas frame, indexed by their number, one column a hyperparameter."""
     import pandas as pd
 
-    records = [row.params | asdict(row) for row in rows]
-    return pd.DataFrame.from_records(records, index="number" if records else None, exclude=["params", "baselines"])
+    left_out = ("params", "baselines")
+    if not rows:
+        names = [name for name in TrialRow.__dataclass_fields__ if name not in left_out]
+        return pd.DataFrame(columns=names).set_index("number")
+    return pd.DataFrame.from_records([row.params | asdict(row) for row in rows], index="number", exclude=left_out)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.data.targets import listed
-from pipelines.errors import NotFoundError
+from pipelines.errors import InputError, NotFoundError
 from pipelines.objectives import OBJECTIVES
 from search.finals.readings import authorship
 from search.home.addresses import sqlite_file
@@ -129,9 +129,12 @@ def registered(settings: Settings, name: str, alias: str) -> Versions:
     """The versions of a registered model.
 
     Raises:
+        InputError: What is given is no name.
         NotFoundError: It is not registered.
         UnavailableError: The registry cannot be used.
     """
+    if not isinstance(name, str):
+        raise InputError(f"model: must be the name of a registered model, got {name!r}")
     if _is_empty(settings):
         raise NotFoundError(f"home {settings.home}: must have registered models, got none: promote a study first")
     versions = Versions(connect(settings), name, alias)

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.data.preprocessing import Preprocessing
 from pipelines.encoding.encoder import TableEncoder
-from pipelines.errors import DataError, NotFoundError
+from pipelines.errors import DataError, InputError, NotFoundError
 from pipelines.evaluation.decisions import DEFAULT_THRESHOLD, decide, require_threshold
 from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
 from pipelines.files import sources
@@ -154,7 +154,7 @@ def _threshold(given: float | str, record: ModelRecord, model: str) -> float:
     if given != "auto":
         try:
             return require_threshold(float(given), n_classes, "--threshold")
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise DataError(f"--threshold: must be auto or a number, got {given!r}") from error
     require_threshold(DEFAULT_THRESHOLD, n_classes, "--threshold")
     if record.threshold is None:
@@ -180,6 +180,8 @@ def _fetch(model: str, home: Path | None) -> tuple[ModelVersion, bytes, ModelRec
 
 def _parsed(model: str) -> tuple[str, str | None, str]:
     """The name, the number of the version or None, and the alias of ``NAME[@ALIAS]`` or ``NAME/VERSION``."""
+    if not isinstance(model, str):
+        raise InputError(f"model: must be the name of a registered model, got {model!r}")
     model = model.removeprefix("models:/")
     name, slash, number = model.partition("/")  # MLflow allows no name with a slash
     if slash:

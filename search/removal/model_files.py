@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import MlpSearchError, SpecError
+from pipelines.errors import MlpSearchError
 from search.finals.readings import authorship
 from search.finals.winner import find_winner
 from search.home.html import HtmlResult
 from search.model_files import delete_model_file, model_file_size, needed_trials, versions_of
 from search.optimization.leaderboard import TrialRow, leaderboard
 from search.removal.access import idle_study
+from search.spec.rules import as_count
 from search.storage import StoredStudy
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def prune_models(name: str, *, keep: int = 10, dry_run: bool = False, home: Path
         SpecError: ``keep`` is not positive.
         UnavailableError: The study is being searched, or a database or MLflow cannot be used.
     """
-    if keep < 1:
-        raise SpecError(f"--keep: must be at least 1, got {keep}")
+    keep = as_count(keep, "--keep")
     with idle_study(name, home) as (_, study, client):
         rows = leaderboard(study)
         needed = _needed(study, rows, client, keep)

@@ -40,7 +40,9 @@ class DeletedVersion(HtmlResult):
     deleted: bool = False
 
 
-def delete_version(model: str, version: str, *, dry_run: bool = False, home: Path | None = None) -> DeletedVersion:
+def delete_version(
+    model: str, version: str | int, *, dry_run: bool = False, home: Path | None = None
+) -> DeletedVersion:
     """Deletes a version of a registered model; its run keeps its model file and its test.
 
     Args:
@@ -53,21 +55,21 @@ def delete_version(model: str, version: str, *, dry_run: bool = False, home: Pat
         NotFoundError: There is no such model or version.
         UnavailableError: Another program made it, or the registry cannot be used.
     """
-    settings = read_settings(home)
+    settings, number = read_settings(home), str(version)
     with mlflow_errors(f"model {model!r}"):
         versions = registered(settings, model, CHAMPION)
         prepare_home(settings)
         with model_lock(settings, model):
-            found = versions.numbered(version)
+            found = versions.numbered(number)
             if STATE not in found.tags:
                 raise UnavailableError(
-                    f"model {model!r}: version {version} must be one that mlp-search promoted, but is another program's"
+                    f"model {model!r}: version {number} must be one that mlp-search promoted, but is another program's"
                 )
-            aliases = tuple(sorted(alias for alias, target in versions.aliases().items() if target == version))
-            result = DeletedVersion(model, int(version), aliases, found.tags.get("study", ""))
+            aliases = tuple(sorted(alias for alias, target in versions.aliases().items() if target == number))
+            result = DeletedVersion(model, int(number), aliases, found.tags.get("study", ""))
             if dry_run:
                 return result
-            versions.client.delete_model_version(model, version)
+            versions.client.delete_model_version(model, number)
             _delete_logged_models(versions.client, str(found.run_id))
     return replace(result, deleted=True)
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import DataConfig, Hyperparameters
-from pipelines.errors import SpecError
+from pipelines.errors import InputError, SpecError
 from pipelines.files.sources import stem_of
 from pipelines.objectives import OBJECTIVES
 from search.home.text import printable
@@ -77,6 +77,19 @@ def checked_source(source: object) -> str:
     return str(source)
 
 
+def require_spec(spec: object) -> None:
+    """Checks that a study was given by its specification.
+
+    Raises:
+        InputError: It was not, but by its name, say.
+    """
+    if not isinstance(spec, StudySpec):
+        raise InputError(
+            f"spec: must be a StudySpec, got {spec!r}: search.default_spec makes that of a dataset, search.resumed_spec"
+            " that of a study, search.read_spec that of a file"
+        )
+
+
 def _moved(starts: Sequence[Hyperparameters], space: SearchSpace) -> tuple[Hyperparameters, ...]:
     """Starts that the user did not give, in a changed space; those that it has no room for are left out."""
     adapted = [space.adapted(start.to_json()) for start in starts]
@@ -93,8 +106,10 @@ def override(spec: StudySpec, **options: object) -> StudySpec:
         **options: Values by their key in the study file, such as ``trials`` or ``slots``; None leaves the study's.
 
     Raises:
+        InputError: A name was given instead of a specification.
         SpecError: An option breaks a rule.
     """
+    require_spec(spec)
     document, named = spec.to_json(), {key for key, value in options.items() if value is not None}
     if spec.has_default_trials:
         del document["study"]["trials"]

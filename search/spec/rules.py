@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pipelines import config
+from pipelines.errors import SpecError
 from pipelines.objectives import OBJECTIVES, Loss, Task
 from search.spec.defaults import PRESETS
 from search.spec.space import KERAS_LEARNING_RATES
@@ -45,6 +47,19 @@ class Rule:
 def whole_number(low: int, high: int) -> Rule:
     """An integer from ``low`` to ``high``."""
     return Rule(f"must be a whole number from {low} to {high}", (int,), lambda value: low <= value <= high)
+
+
+def as_count(value: object, place: str) -> int:
+    """Returns a number of things that Python code gave, NumPy's numbers as Python's.
+
+    Raises:
+        SpecError: It is no whole number, or below 1.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise SpecError(f"{place}: must be a whole number, got {value!r}")
+    if (count := operator.index(value)) < 1:
+        raise SpecError(f"{place}: must be at least 1, got {count}")
+    return count
 
 
 def number(what: str, holds: Callable[[float], bool]) -> Rule:

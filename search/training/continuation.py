@@ -12,6 +12,7 @@ from pipelines.training.history import require_sha256
 from search.home.addresses import is_http
 from search.home.settings import Settings
 from search.home.text import one_line
+from search.spec.rules import as_count
 from search.spec.space import default_values
 from search.tracking.connection import connect
 from search.tracking.entries import CHECKPOINT_FILE, MODEL_FILE, Epoch
@@ -67,7 +68,7 @@ class Earlier:
         if given.get("epochs") is None and n_done >= n_planned:
             rule = "--epochs: must be the number of further epochs"
             raise SpecError(f"{rule}: run {self.run_id} has trained all its {n_planned}")
-        n_epochs = n_planned if given.get("epochs") is None else n_done + given["epochs"]
+        n_epochs = n_planned if given.get("epochs") is None else n_done + as_count(given["epochs"], "--epochs")
         hp = spec.hyperparameters
         if n_epochs != n_planned and (hp.schedule != "constant" or hp.warmup):
             how = f"a warm-up of {hp.warmup:g}" if hp.warmup else f"the schedule {hp.schedule}"

@@ -29,7 +29,7 @@ class Cost:
         scale = work.max(axis=0)
         solution, _ = nnls(work / scale / took[:, None], np.ones(len(took)))
         once = [outcome.duration_s - len(outcome.history) * last for outcome, last in zip(outcomes, took, strict=True)]
-        return cls(max(0.0, statistics.median(once)), tuple(solution / scale))
+        return cls(max(0.0, statistics.median(once)), tuple((solution / scale).tolist()))
 
     def trial_s(self, hp: Hyperparameters, epochs: int, shape: Shape) -> float:
         """Seconds of one trial of that many epochs."""

@@ -24,6 +24,7 @@ from search.optimization.starts import settle_starts
 from search.optimization.studies import is_begun, load_study, precision_rule, study_names
 from search.scheduling.progress import Observer
 from search.scheduling.run_study import read_data
+from search.spec.reading import require_spec
 from search.spec.study_spec import StudySpec
 from search.training.earlier import slowness
 from search.training.probes import Probes, train_probes
@@ -92,11 +93,13 @@ def plan_study(spec: StudySpec, *, home: Path | None = None) -> Forecast:
 
     Raises:
         DataError: The dataset cannot be used.
+        InputError: A name was given instead of a specification.
         SpecError: The study has the name of MLflow's own experiment.
         TrainingError: A configuration of the space cannot be trained here.
         UnavailableError: The sampler needs a package that is not installed.
     """
     started = time.monotonic()
+    require_spec(spec)
     settings = read_settings(home)
     spec, dataset = read_data(spec, settings, warm_up, Observer())
     remarks: list[str] = []

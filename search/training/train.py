@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.config import Hyperparameters, Precision, layers
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
-from pipelines.errors import SpecError, TrainingError, UnavailableError
+from pipelines.errors import InputError, SpecError, TrainingError, UnavailableError
 from pipelines.objectives import OBJECTIVES
 from search.devices.memory import require_fit
 from search.devices.precision import have_bfloat16, settle, slow_note
@@ -57,9 +57,12 @@ def train_once(spec: TrainingSpec, *, home: Path | None = None, observer: Observ
 
     Raises:
         DataError: The dataset cannot be used.
+        InputError: A name was given instead of a specification.
         TrainingError: The configuration cannot be trained; its run is FAILED.
         UnavailableError: The tracking server or the home cannot be used.
     """
+    if not isinstance(spec, TrainingSpec):
+        raise InputError(f"spec: must be a TrainingSpec, got {spec!r}: search.default_training makes that of a dataset")
     return _train(spec, read_settings(home), observer or Observer(), None)
 
 
@@ -83,6 +86,8 @@ def continue_training(
         InputError: A file of the run was changed.
         DataError, TrainingError, UnavailableError: As for ``train_once``.
     """
+    if not isinstance(run_id, str):
+        raise InputError(f"run_id: must be the id of a run in MLflow, got {run_id!r}")
     settings = read_settings(home)
     earlier = read_earlier(settings, run_id)
     return _train(earlier.resume(given), settings, observer or Observer(), earlier)

@@ -89,7 +89,7 @@ def draw_example(axes: Axes, example: Array, span: tuple[float, float]) -> None:
     axes.set_xticks([])
     if example.ndim == 3 and example.shape[-1] == 1:
         example = example[..., 0]
-    if example.ndim == 2 or (example.ndim == 3 and example.shape[-1] == 3):
+    if example.ndim == 2 or (example.ndim == 3 and example.shape[-1] in (3, 4)):
         scaled = np.clip((example.astype(float) - low) / ((high - low) or 1), 0, 1)
         axes.imshow(scaled, cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()

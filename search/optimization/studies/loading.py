@@ -15,7 +15,7 @@ from optuna.storages import RDBStorage
 from pipelines.data.datasets import Dataset
 from pipelines.data.loading import load
 from pipelines.data.targets import listed
-from pipelines.errors import NotFoundError, SpecError
+from pipelines.errors import InputError, NotFoundError, SpecError
 from pipelines.files.roles import ROLES
 from pipelines.files.sources import SOURCES, is_table, locate
 from search.devices.precision import PrecisionRule
@@ -49,9 +49,12 @@ def load_study(settings: Settings, name: str) -> StoredStudy:
     """Opens a study to read it.
 
     Raises:
+        InputError: What is given is no name.
         NotFoundError: There is no study of that name.
         UnavailableError: The database cannot be used.
     """
+    if not isinstance(name, str):
+        raise InputError(f"study: must be the name of a study, got {name!r}")
     storage = _existing_storage(settings)
     names = list(optuna.get_all_study_names(storage)) if storage else []
     if storage is None or name not in names:
