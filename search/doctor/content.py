@@ -41,9 +41,11 @@ def content_findings(view: StudyView, copies: Copies) -> Iterator[Finding]:
     for name, run in view.matched.items():
         yield from _values(view, view.records[name], run)
         yield from _history(view, view.records[name], run)
+    records = {run.info.run_id: view.records[name] for name, run in view.matched.items()}
     for run in view.runs:
         if "study" in run.data.tags or MODEL_TAG in run.data.tags:
-            yield from _files(view, run, copies)
+            record = records.get(run.info.run_id)
+            yield from _files(view, run, record.tags if record else {}, copies)
 
 
 def _values(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
@@ -102,9 +104,12 @@ def _history(view: StudyView, record: Entry, run: Run) -> Iterator[Finding]:
     yield Finding("history with gaps", f"{view.name}: {record.start.run_name}", what, fill)
 
 
-def _files(view: StudyView, run: Run, copies: Copies) -> Iterator[Finding]:
-    """Checks the files whose hashes a run has in its tags; a trial copied from another one has no files."""
-    tags, run_id = run.data.tags, run.info.run_id
+def _files(view: StudyView, run: Run, recorded: Mapping[str, str], copies: Copies) -> Iterator[Finding]:
+    """Checks the files whose hashes a run has in its tags; a trial copied from another one has no files.
+
+    Tags that Optuna has count: those of the run may have been changed in MLflow, which is a finding of its own.
+    """
+    tags, run_id = {**run.data.tags, **recorded}, run.info.run_id
     for name, tag in ((MODEL_FILE, MODEL_TAG), (CHECKPOINT_FILE, CHECKPOINT_TAG)):
         is_expected = tags.get(tag, EMPTY_SHA256) != EMPTY_SHA256
         if is_expected and "copied_from" not in tags and LOST + name not in tags:

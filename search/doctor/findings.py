@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-SILENT_MS = 3_600_000
-"""A training or a promotion without a sign for an hour is dead, where no lock tells whether it runs."""
 ROUNDS = 5
 """Rounds of a repair: a repaired run may show another finding, such as a missing model."""
 

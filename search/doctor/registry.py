@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from search.doctor.content import Copies, RecordedFile
-from search.doctor.findings import SILENT_MS, Finding
+from search.doctor.findings import Finding
 from search.home.addresses import is_sqlite
 from search.home.locks import is_any_held
 from search.home.settings import Settings
 from search.registry.versions import ARTIFACTS, COMPLETE, MADE_BY, STATE, Versions
-from search.tracking.entries import LOST, MODEL_FILE, now_ms
+from search.tracking.entries import LOST, MODEL_FILE, SILENT_MS, now_ms
 from search.tracking.history import all_pages
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _alias(versions: Versions, current: str, numbers: set[str]) -> Iterator[Find
     recorded = versions.recorded_history()
     before = [version for version in recorded if version in numbers]
     if current in numbers:
-        if recorded and recorded != versions.history():
+        if versions.has_history() and recorded != versions.history():
             rewrite = partial(versions.record_history, versions.history())
             yield Finding("history of an alias", subject, f"rewrites it up to version {current}", rewrite)
     elif before:

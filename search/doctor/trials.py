@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.doctor.findings import SILENT_MS, Finding
+from search.doctor.findings import Finding
 from search.doctor.view import StudyView
 from search.optimization.run_records import record_result, record_run_id
 from search.optimization.studies import load_writable_study
@@ -17,6 +17,7 @@ from search.spec.rules import is_name
 from search.storage.sharing import abandoned
 from search.storage.stored_study import StoredStudy
 from search.tracking import Entry, Tracker, now_ms
+from search.tracking.entries import SILENT_MS
 from search.tracking.history import read_history
 from search.tracking.run_names import trial_run_name
 from search.tracking.runs import status_of

@@ -28,7 +28,7 @@ def redact(text: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """An error's text on one line of reasonable length, without passwords and SQL statements."""
-    text = str(error).partition("[SQL:")[0] or str(error)
+    text = str(error).partition("[SQL:")[0].partition("(Background on this error")[0] or str(error)
     return redact(" ".join(text.split()))[:_ERROR_LENGTH] or type(error).__name__
 
 

@@ -1,13 +1,15 @@
 """MLflow's server with a page that opens on model training: MLflow's own opens on agents, beside an assistant.
 
-``python -m search.operations.page HOST PORT`` serves it, with the settings of ``mlflow server`` in the environment.
+``python -m search.operations.page HOST PORT ALIVE`` serves it; the environment has the settings of ``mlflow server``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from search.tracking.experiment_view import VIEW_TAG, study_link
@@ -81,8 +83,15 @@ def _uncached(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name.lower() not in _CACHING]
 
 
-def main(host: str, port: str) -> None:
-    """Serves until a signal ends it."""
+def main(host: str, port: str, alive: str) -> None:
+    """Serves until a signal ends it, or the process that started it has ended.
+
+    Args:
+        host: The address to listen on.
+        port: The port.
+        alive: Number of the descriptor of a pipe whose other end that process holds.
+    """
+    threading.Thread(None, _end_with, "parent", (int(alive),), daemon=True).start()
     import uvicorn
     from mlflow.server import constants, handlers
     from mlflow.server.fastapi_app import app
@@ -101,6 +110,11 @@ def main(host: str, port: str) -> None:
     }
     handlers.initialize_backend_stores(backend, registry, artifacts)
     uvicorn.run(TrainingPage(app, opens_latest=True), host=host, port=int(port), log_level="warning")
+
+
+def _end_with(alive: int) -> None:
+    os.read(alive, 1)  # nothing is written: it returns once the other end is closed
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

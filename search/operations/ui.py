@@ -98,9 +98,14 @@ def serving(home: Path | None, host: str, port: int) -> Iterator[Server]:
     with signal_handler(signal.default_int_handler), tempfile.TemporaryFile() as log, ExitStack() as stack:
         # -P: the folder that the command runs in may have a package called "search", too.
         # A new session, so that Ctrl-C in the terminal reaches only this process, which then ends the server's group.
-        command = [sys.executable, "-P", "-m", "search.operations.page", host, str(port)]
+        alive, held = os.pipe()  # the server ends with this process, also where that is killed
+        stack.callback(os.close, held)
+        command = [sys.executable, "-P", "-m", "search.operations.page", host, str(port), str(alive)]
         environ = os.environ | _environment(settings) | _allowed(host, port)
-        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environ, stdout=log, stderr=log, start_new_session=True, pass_fds=[alive]
+        )
+        os.close(alive)
         stack.callback(_end, process)
         server = Server(f"http://{_in_address(host)}:{port}", process, log)
         _wait_for_answer(server)

@@ -24,6 +24,12 @@ def run_ids_of_trials(study: StoredStudy) -> Iterator[str]:
     return (row.run_id for row in rows if row.run_id)
 
 
+def known_run_ids(study: StoredStudy) -> set[str]:
+    """The ids of all runs that the database knows of a study: of trials, finalists and refits."""
+    recorded = {str(value) for key, value in study.user_attrs.items() if key.startswith(f"{RUN_ID}:")}
+    return {*run_ids_of_trials(study), *recorded}
+
+
 def result_of(task: Task, outcome: Outcome, device: str) -> dict[str, Any]:
     """The record of a training, in values that JSON has; with folds it has the spread over them."""
     objective = OBJECTIVES[task.objective]

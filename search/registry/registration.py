@@ -26,6 +26,7 @@ from search.registry.package.packed import pack
 from search.registry.package.record import make_record
 from search.registry.versions import ARTIFACTS, KEPT, MADE_BY, PENDING, STATE, Versions, is_tested
 from search.storage.attributes import FINGERPRINT
+from search.tracking.entries import SILENT_MS, now_ms
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,6 +88,7 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     spec, dataset = study_data(study, settings)
     record = make_record(client, settings, study, winner, dataset)
     content = fetch_model(client, settings.spool, study.study_name, winner)
+    _delete_unfinished(settings, client, winner.run_id)
     logged = _log_model(client, tags, content, record, dataset, spec.data)
     use = _usage(versions, winner, tags, logged.model_id)
     card = model_card(tags, dataset, spec.data, winner, record, use)
@@ -143,6 +145,14 @@ def logged_models(client: MlflowClient, run_id: str) -> list[LoggedModel]:
     return list(client.search_logged_models([experiment], f"tags.run_id = '{run_id}'"))
 
 
+def _delete_unfinished(settings: Settings, client: MlflowClient, run_id: str) -> None:
+    """Deletes the logged models of promotions of a run that died; on a server another home may be promoting it."""
+    for logged in logged_models(client, run_id):
+        is_dead = not settings.is_tracked_elsewhere or logged.creation_timestamp < now_ms() - SILENT_MS
+        if str(logged.status) != "READY" and is_dead:
+            client.delete_logged_model(logged.model_id)
+
+
 def _ready_model(client: MlflowClient, run_id: str) -> LoggedModel | None:
     """The logged model of a run that was written to its end; None if there is none."""
     return next((model for model in logged_models(client, run_id) if str(model.status) == "READY"), None)
@@ -151,15 +161,13 @@ def _ready_model(client: MlflowClient, run_id: str) -> LoggedModel | None:
 def _log_model(
     client: MlflowClient, tags: dict[str, str], content: bytes, record: ModelRecord, dataset: Dataset, data: DataConfig
 ) -> LoggedModel:
-    """The winner as a logged model of its run: the one that is ready, or a new one instead of unfinished ones."""
+    """The winner as a logged model of its run: the one that is ready, or a new one."""
     from mlflow.models import Model
 
     run_id = tags["run_id"]
     if ready := _ready_model(client, run_id):
         return ready
     run = client.get_run(run_id).info
-    for unfinished in logged_models(client, run_id):
-        client.delete_logged_model(unfinished.model_id)
     kept = {key: tags[key] for key in ("study", "run_id", "model_sha256")}
     logged = client.create_logged_model(run.experiment_id, run.run_name, run_id, kept)
     with TemporaryDirectory() as folder:

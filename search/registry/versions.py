@@ -123,9 +123,20 @@ class Versions:
         return [version for version in pending if (str(version.version) in targets) == aliased]
 
     def recorded_history(self) -> list[str]:
-        """The history as its tag has it."""
+        """The history as its tag has it; none where the tag was changed in MLflow to what is no list."""
+        try:
+            found = json.loads(self._history_text())
+        except ValueError:
+            return []
+        return list(map(str, found)) if isinstance(found, list) else []
+
+    def has_history(self) -> bool:
+        """Whether there is a history, readable or not."""
+        return self._history_text() not in ("", "[]")
+
+    def _history_text(self) -> str:
         model = self.model()
-        return [str(version) for version in json.loads(model.tags.get(self._history_tag, "[]"))] if model else []
+        return str(model.tags.get(self._history_tag, "")) if model else ""
 
     def history(self) -> list[str]:
         """The versions that the alias has pointed at, the current one last; it may have been deleted since."""

@@ -13,7 +13,7 @@ from pipelines.errors import UnavailableError
 from search.finals.readings import seal_opened
 from search.home.html import HtmlResult
 from search.home.settings import study_slug
-from search.optimization.run_records import run_ids_of_trials
+from search.optimization.run_records import known_run_ids, run_ids_of_trials
 from search.removal.access import delete_files, idle_study
 from search.storage.database import open_storage
 from search.tracking.history import all_pages, all_runs, find_experiment
@@ -62,8 +62,9 @@ def delete_study(name: str, *, dry_run: bool = False, home: Path | None = None) 
         experiment = find_experiment(client, name, run_ids_of_trials(study))
         runs = all_runs(client, [experiment.experiment_id]) if experiment else ()
         run_ids = [str(run.info.run_id) for run in runs]
-        registered = all_pages(client.search_model_versions)
-        if versions := [v for v in registered if v.run_id in run_ids or v.tags.get("study") == name]:
+        # By their runs: a registry may serve another home, which has a study of the same name.
+        own = {*run_ids, *known_run_ids(study)}
+        if versions := [version for version in all_pages(client.search_model_versions) if version.run_id in own]:
             named = ", ".join(f"{version.name}/{version.version}" for version in versions[:5])
             raise UnavailableError(
                 f"study {name!r}: must have no version of a registered model, whose records are the study's, got"

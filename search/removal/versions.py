@@ -67,11 +67,31 @@ def delete_version(
                 )
             aliases = tuple(sorted(alias for alias, target in versions.aliases().items() if target == number))
             result = DeletedVersion(model, int(number), aliases, found.tags.get("study", ""))
+            _require_run(versions.client, model, number, str(found.run_id))
             if dry_run:
                 return result
             versions.client.delete_model_version(model, number)
             _delete_logged_models(versions.client, str(found.run_id))
     return replace(result, deleted=True)
+
+
+def _require_run(client: MlflowClient, model: str, number: str, run_id: str) -> None:
+    """Checks that the run of a version is here: a registry may serve other homes.
+
+    Raises:
+        UnavailableError: It is not.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise UnavailableError(
+            f"model {model!r}: version {number} must be of a run in this home's MLflow, but run {run_id} is not there:"
+            " delete the version in the home that promoted it, or in MLflow"
+        ) from error
 
 
 def _delete_logged_models(client: MlflowClient, run_id: str) -> None:

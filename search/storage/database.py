@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ _TABLES_KEY = 0x6D6C70_7461626C
 _CHECKED: set[str] = set()
 """Schemas that Optuna found to be its own: its check reads each of its migrations, 35 ms at every opening."""
 
+# libpq's own limit for each connection, MLflow's too: without it a server that accepts and never answers is waited for
+# without end, in code that no signal interrupts.
+os.environ.setdefault("PGCONNECT_TIMEOUT", "15")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, GPSampler
 

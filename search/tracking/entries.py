@@ -17,6 +17,10 @@ LOST = "lost."
 """Prefix of the tags that record what of a run cannot be restored: ``lost.model.h5``, ``lost.history``."""
 
 
+SILENT_MS = 3_600_000
+"""A training or a promotion without a sign for an hour is dead, where no lock tells whether it runs."""
+
+
 def now_ms() -> int:
     """Unix time in milliseconds, MLflow's unit."""
     return time.time_ns() // 1_000_000

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 import search
 from search.cli.options import Home, Pool, Study, option, options_named
-from search.home.text import ordinal, times
+from search.home.text import counted, ordinal, times
 from search.reporting import display
 from search.reporting.screen import Table
 from search.reporting.trial_table import ConfigurationTable
@@ -88,7 +88,7 @@ def suggest_test(study: str, home: Path | None, *, again: bool = False, before: 
 
 def _show_finals(result: search.FinalistsResult) -> None:
     if result.verdict is not None:
-        each = f"{result.verdict.winner.n_seeds} seeds each"
+        each = f"{counted(result.verdict.winner.n_seeds, 'seed')} each"
         each += f", means of {result.folds} folds" if result.folds > 1 else ""
         tables = verdict_tables(result, result.verdict, f"finalists of study {result.study}, {each}")
         display.show(tables, verdict_document(result, result.verdict))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from command_line import STUDY, Answer, CtrlC, call, command
+from command_line import STUDY, Answer, CtrlC, call, command, spawn
 from forked import MODULE, Forked
 from ports import free_port
 from ready_home import copy_home
@@ -51,6 +51,12 @@ def test_a_study_whose_trials_all_fail_reports_it(finished_home: Path, tmp_path:
     text = call("show", "slow", 0, "--home", finished_home).out
     assert "failed after" in text
     assert "workers.trial_timeout_s: took longer than 0.5 s" in text
+
+
+def test_ctrl_c_during_the_imports_of_a_command(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    answer = spawn("studies", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (answer.code, answer.out, answer.err) == (130, "", "interrupted\n")
 
 
 def test_ctrl_c_on_a_terminal_and_the_same_command_again(finished_home: Path, tmp_path: Path) -> None:

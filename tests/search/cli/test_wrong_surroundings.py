@@ -10,7 +10,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from command_line import call, files
+from command_line import call, files, spawn
 from ports import free_port
 from wrong_files import LONG, assert_one_line
 
@@ -77,6 +77,15 @@ def test_an_unreachable_tracking_server(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     assert_one_line(f"{typed} --home {tmp_path}/home", 1, f"MLflow at {address}: no answer")
     assert files(tmp_path) == set()
+
+
+def test_a_database_that_accepts_and_never_answers(here: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"postgresql://me:secret@127.0.0.1:{silent.getsockname()[1]}/x"
+        answer = spawn("studies", "--home", tmp_path / "home", cwd=here, OPTUNA_STORAGE=address, PGCONNECT_TIMEOUT="2")
+    assert answer.code == 1
+    assert "timeout expired" in answer.err
+    assert answer.err.count("\n") == 1
 
 
 UNREACHABLE = ("postgresql://me:secret@127.0.0.1:1/none", "me:***@127.0.0.1:1/none: ")

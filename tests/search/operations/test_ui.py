@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser
 from ports import free_port
-from waiting import PATIENCE_S
+from waiting import PATIENCE_S, wait_for
 
 from search.cli.commands.upkeep import addresses
 from search.operations.ui import Server, serving
@@ -109,6 +110,21 @@ def test_it_says_how_many_studies_it_leaves_out(n_studies: int, more: int) -> No
     }[more]
     assert document["studies"] == dict(list(studies.items())[:10])
     assert lines[-2:] == [f"registered models: {document['models']}", f"MLflow is at {experiments}; Ctrl-C ends it"]
+
+
+def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    code = """if True:
+        import os, pathlib, signal, sys
+        from search.operations.ui import serving
+        with serving(pathlib.Path(sys.argv[1]), "127.0.0.1", int(sys.argv[2])) as server:
+            print(server.process.pid, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    command = [sys.executable, "-c", code, str(tmp_path), str(free_port())]
+    done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == -signal.SIGKILL
+    server = int(done.stdout)
+    wait_for(lambda: not psutil.pid_exists(server) or psutil.Process(server).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_a_new_home_gets_its_database_without_a_message(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import call
+from finished import run_small
 
 import search
 from pipelines.errors import NotFoundError, UnavailableError
@@ -44,6 +45,18 @@ def test_its_study_can_be_deleted_then(home: Path) -> None:
     run_id = search.trials("strong", home=home)[0].run_id
     assert search.delete_study("strong", home=home).deleted
     assert not (home / "artifacts" / str(run_id)).exists(), "no empty folder is left"
+
+
+def test_a_version_of_another_home_stays(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both homes use one registry, and have a study of the same name."""
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", read_settings(home).registry_uri)
+    other = tmp_path / "other"
+    run_small(other, "strong", trials=1, epochs=1)
+    with pytest.raises(UnavailableError, match=r"version 1 must be of a run in this home's MLflow, but run .* is not"):
+        search.delete_version("digits", 1, home=other)
+    assert [version.version for version in search.models(home=home)] == [1]
+    assert search.delete_study("strong", home=other).deleted
+    assert search.delete_version("digits", 1, home=home).deleted
 
 
 def test_files_that_another_model_has_too_stay(home: Path) -> None:
