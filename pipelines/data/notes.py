@@ -151,6 +151,7 @@ def _is_id_column(table: Table, name: str) -> bool:
 
 def _is_id(values: Array) -> bool:
     """Whether (n_rows,) numbers are whole and differ; the first ones tell so of most columns."""
+    values = values[~np.isnan(values)]
     if len(values) < _FEWEST_ROWS or any(value % 1 for value in values[:_FEWEST_ROWS]):
         return False
     return bool(np.all(values % 1 == 0)) and len(np.unique(values)) == len(values)

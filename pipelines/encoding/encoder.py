@@ -90,8 +90,11 @@ class TableEncoder:
         """Reads decimal commas of a file with semicolons, in columns of which the training file held numbers.
 
         And decimal points of a file with commas, in columns of which the training file held decimal commas. Where tabs
-        or bars separate fields, a comma needs no quotes, and a point may separate thousands.
+        or bars separate fields, a comma needs no quotes, and a point may separate thousands. Points that do, beside
+        decimal commas of other columns, are read as such in any file.
         """
+        thousands = [name for name in frame.attrs.get("thousands", ()) if name not in self.text_columns]
+        frame = frame.assign(**{name: _with_thousands(frame[name]) for name in thousands})
         forms = {";": ("", _with_commas), ",": (NUMBER_FORMATS[1], _with_points)}
         if (separator := frame.attrs.get("separator")) not in forms:
             return frame
@@ -192,6 +195,12 @@ def _with_commas(texts: Series) -> Series:
     if not texts.str.contains(",").any() or comma.notna().sum() < point.notna().sum():
         return texts
     return texts.astype(object).mask(comma.notna(), comma)
+
+
+def _with_thousands(texts: Series) -> Series:
+    """Returns the numbers of texts whose points separate thousands."""
+    numbers = parse(texts.dropna(), NUMBER_FORMATS[1]).reindex(texts.index)
+    return texts.astype(object).mask(numbers.notna(), numbers)
 
 
 def _with_points(texts: Series) -> Series:

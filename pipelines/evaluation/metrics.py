@@ -117,7 +117,7 @@ def evaluate(
     """
     given, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if not np.isfinite(given).all():
-        raise DataError("probabilities: must be finite, got NaN or infinity: train with a lower learning rate")
+        raise DataError(_not_finite("probabilities", given))
     predicted = given.argmax(axis=1)
     n_right = int((predicted == truth).sum())
     numbers = np.arange(len(class_names))
@@ -153,12 +153,20 @@ def evaluate_regression(found: Predictions, encode: Callable[[Array], Array], lo
     """
     predicted, truth, weight = found.predicted, found.truth, found.weight
     if not np.isfinite(predicted).all():
-        raise DataError("predictions: must be finite, got NaN or infinity: train with a lower learning rate")
+        raise DataError(_not_finite("predictions", predicted))
     rows = {metric: contributions(metric, predicted, truth, weight) for metric in REGRESSION_METRICS}
     # A prediction that float32 rounded to 0 has no logarithm, where that is what the network learns.
     above_0 = np.where(predicted == 0, np.finfo(np.float32).tiny, predicted)
     rows["loss"] = contributions(loss, encode(above_0), encode(truth), weight)
     return RegressionEvaluation({name: Estimate.of(name, given, weight, found.group) for name, given in rows.items()})
+
+
+def _not_finite(what: str, values: Array) -> str:
+    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    return (
+        f"{what}: must be finite, got NaN or infinity in {len(bad):,} of {len(values):,} rows, the first is row"
+        f" {bad[0] + 1} of them: a value of that row is far beyond those in training, or the training diverged"
+    )
 
 
 def wilson_interval(n_right: int, n: int) -> tuple[float, float]:

@@ -65,7 +65,8 @@ def _target_facts(data: Description) -> dict[str, object]:
     if data.target_range is None:
         return {"classes": len(data.class_names)}
     low, mean, high = data.target_range
-    return {"target": f"a regression, from {low:g} to {high:g}, mean {mean:g}"}
+    form = ".15g" if f"{low:g}" == f"{high:g}" else "g"  # all digits where the first ones are alike
+    return {"target": f"a regression, from {low:{form}} to {high:{form}}, mean {mean:{form}}"}
 
 
 def _class_table(data: Description) -> Table:

@@ -120,7 +120,11 @@ def _tested(
     found = predict_rows(trained, test, dataset)
     hyperparameters = winner.candidate.hyperparameters
     loss = hyperparameters.loss or "mse"
-    baseline = score_predictions(found.of_trivial_model, dataset, loss).metrics[winner.objective.metric].value
+    metric = winner.objective.metric
+    baselines = baseline_scores(dataset, test, hyperparameters.class_weight)
+    baseline = score_predictions(found.of_trivial_model, dataset, loss).metrics[metric].value
+    if metric == "mae":
+        baseline = baselines["median"][metric]
     result = SealedResult(
         winner,
         score_predictions(found, dataset, loss),
@@ -129,7 +133,7 @@ def _tested(
         test.digest,
         ordinal,
         baseline,
-        baselines=baseline_scores(dataset, test, hyperparameters.class_weight),
+        baselines=baselines,
         n_groups=None if test.group is None else len(np.unique(test.group)),
     )
     return result, found

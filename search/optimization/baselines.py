@@ -31,13 +31,14 @@ _MAX_STEPS = 200
 _NAMES = {
     "majority": "Always predicting the most frequent class",
     "mean": "Always predicting the mean",
+    "median": "Always predicting the median",
     "linear": "A linear model",
 }
 
 _WORDS = {"accuracy": "", "auc": "AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²", "macro_f1": "macro F1"}
 
 Baselines: TypeAlias = Mapping[str, Mapping[str, float]]
-"""Metrics by name, such as ``auc``, of each baseline: ``majority`` or ``mean``, and ``linear``."""
+"""Metrics by name, such as ``auc``, of each baseline: ``majority``, or ``mean`` and ``median``, and ``linear``."""
 
 
 def validation_scores(dataset: Dataset, class_weight: ClassWeight | None = None) -> dict[str, Mapping[str, float]]:
@@ -66,6 +67,8 @@ def baseline_scores(
     dataset = replace(dataset, training=dataset.fitted, fold_of=None)
     constant = "mean" if dataset.preprocessing.target else "majority"
     scores = {constant: _score(dataset, rows, _constant(dataset, len(rows.y)))}
+    if dataset.preprocessing.target:
+        scores["median"] = _score(dataset, rows, np.full(len(rows.y), _median(dataset)))
     linear = _linear(dataset, rows.x, class_weight)
     return scores if linear is None else scores | {"linear": _score(dataset, rows, linear)}
 
@@ -77,6 +80,16 @@ def constant_prediction(dataset: Dataset) -> Array:
         return np.asarray(np.average(target.decode(rows.y), weights=rows.weight, keepdims=True))
     counts: Array = np.bincount(rows.y, rows.weight, dataset.n_outputs)
     return np.asarray(counts / counts.sum())
+
+
+def _median(dataset: Dataset) -> float:
+    """The value of least absolute error to the targets in the rows of training."""
+    rows, target = dataset.fitted, dataset.preprocessing.target
+    assert target
+    values = target.decode(rows.y)
+    if rows.weight is None:
+        return float(np.median(values))
+    return float(np.quantile(values, 0.5, weights=rows.weight, method="inverted_cdf"))
 
 
 def _constant(dataset: Dataset, n_rows: int) -> Array:
@@ -210,7 +223,9 @@ def compare(
         baselines: Scores on the same rows.
         majority: The share of the most frequent class; a study of an earlier version knows no other baseline.
     """
+    other = "mean" if objective.metric == "mae" and "median" in baselines else "median"
     known = {name: scores[objective.metric] for name, scores in baselines.items() if objective.metric in scores}
+    known.pop(other, None)  # of the constants the better one: no other has a lower error on the rows of training
     if majority is not None and objective.metric == "accuracy":
         known = {"majority": majority} | known
     name = objective.metric

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from pipelines.data.datasets import Dataset
@@ -113,9 +114,17 @@ def machine(devices: Sequence[str]) -> dict[str, object]:
 def majority_of(dataset: Dataset) -> float | None:
     """Accuracy of always predicting the validation rows' most frequent class; None in a regression.
 
-    With folds it is that on the rows of all folds.
+    With folds it is the mean over them, as the values beside it are.
     """
-    return None if dataset.task == "regression" else majority_share(dataset.scored.y, dataset.scored.weight)
+    rows = dataset.scored
+    if dataset.task == "regression":
+        return None
+    if dataset.fold_of is None:
+        return majority_share(rows.y, rows.weight)
+    weight = np.ones(len(rows.y)) if rows.weight is None else rows.weight
+    is_right = rows.y == np.bincount(rows.y, weight).argmax()
+    folds = (dataset.fold_of == number for number in range(dataset.n_folds))
+    return float(np.mean([np.average(is_right[fold], weights=weight[fold]) for fold in folds]))
 
 
 def run_tags(dataset: Dataset) -> dict[str, str]:

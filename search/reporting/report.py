@@ -184,7 +184,8 @@ def _baselines(rows: Sequence[TrialRow]) -> Facts:
     """Names and metrics of the study's baselines."""
     known = rows[0].baselines if rows else {}
     metrics = dict.fromkeys(metric for scores in known.values() for metric in scores)
-    labels = {"majority": "the most frequent class", "mean": "the mean", "linear": "a linear model"}
+    labels = {"majority": "the most frequent class", "mean": "the mean", "median": "the median"}
+    labels |= {"linear": "a linear model"}
     return {"names": list(known), "metrics": list(metrics), "labels": labels}
 
 

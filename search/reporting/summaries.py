@@ -79,7 +79,7 @@ def studies(*, home: Path | None = None) -> list[StudySummary]:
                 objective=objective_of(attributes).name,
                 baselines=rows[0].baselines if rows else {},
                 linear=beside.get("linear"),
-                constant=beside.get("majority", beside.get("mean")),
+                constant=next((beside[name] for name in ("majority", "mean", "median") if name in beside), None),
                 timeout_s=spec.get("study", {}).get("timeout_s"),
             )
         )

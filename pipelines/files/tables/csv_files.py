@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -59,13 +60,19 @@ def read_csv(path: Path, text_columns: Iterable[str], literal_columns: Sequence[
         rule = "rows must have one field a column, got more fields than names"
         raise DataError(f"{path}: {rule}: add column names, or remove what follows the last column") from error
     texts = pd.read_csv(path, nrows=_N_SAMPLE_ROWS, dtype=str, index_col=False, **form).fillna("")
-    declared = {*text_columns, *literal_columns} & {*frame.columns}
+    declared = {*literal_columns} & {*frame.columns}  # rows to predict have the numbers of some other columns as texts
     decimal = "," if separator != "," and _has_decimal_commas(frame.drop(columns=declared), texts) else ""
-    if decimal:
-        as_texts = form | {"index_col": False, "na_values": missing, "dtype": str}
-        _keep_thousands(frame, texts, lambda names: pd.read_csv(path, usecols=names, **as_texts))
-    zeros, rounded = _lost_digits(frame, texts)
-    frame.attrs = {"separator": separator, "decimal": decimal, "zeros": zeros, "rounded": rounded, "short": short}
+    as_texts = form | {"index_col": False, "na_values": missing, "dtype": str}
+    thousands = _keep_thousands(frame, texts, partial(_read_columns, path, as_texts)) if decimal else []
+    frame.attrs = {"separator": separator, "decimal": decimal, "thousands": thousands, "short": short}
+    frame.attrs["zeros"], frame.attrs["rounded"] = _lost_digits(frame, texts)
+    return frame
+
+
+def _read_columns(path: Path, form: dict[str, Any], names: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame: pd.DataFrame = pd.read_csv(path, usecols=names, **form)
     return frame
 
 
@@ -88,14 +95,17 @@ def _has_decimal_commas(frame: pd.DataFrame, texts: pd.DataFrame) -> bool:
     return False
 
 
-def _keep_thousands(frame: pd.DataFrame, texts: pd.DataFrame, read: Callable[[list[str]], pd.DataFrame]) -> None:
-    """Puts texts in place of numbers whose points may all separate thousands: ``read`` reads columns as texts."""
+def _keep_thousands(frame: pd.DataFrame, texts: pd.DataFrame, read: Callable[[list[str]], pd.DataFrame]) -> list[str]:
+    """Puts texts in place of numbers whose points may all separate thousands; returns the names of their columns.
+
+    ``read`` reads columns as texts.
+    """
     likely = [str(name) for name in frame.select_dtypes("float") if _fit_thousands(texts[name]).all()]
-    if likely:
-        whole = read(likely)
-        for name in likely:
-            if _are_thousands(whole[name].dropna()):
-                frame[name] = whole[name]
+    whole = read(likely) if likely else texts
+    found = [name for name in likely if _are_thousands(whole[name].dropna())]
+    for name in found:
+        frame[name] = whole[name]
+    return found
 
 
 def _fit_thousands(texts: pd.Series[Any]) -> pd.Series[bool]:

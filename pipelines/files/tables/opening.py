@@ -32,7 +32,8 @@ def open_table(path: Path, text_columns: Iterable[str] = (), literal_columns: Se
 
     Returns:
         (n_rows, n_columns), with text column names and rows counted from 0. Its ``attrs`` hold the ``separator``, a
-        comma as ``decimal`` where a column shows it and other separators are used, the ``index`` columns that are not
+        comma as ``decimal`` where a column shows it and other separators are used, the columns whose points separate
+        ``thousands`` there, the ``index`` columns that are not
         read, the columns of numbers with leading ``zeros``, those of ``rounded`` whole numbers, the ``short`` rows that
         lack fields, and the ``nested`` columns: those of lists, structs and maps.
 

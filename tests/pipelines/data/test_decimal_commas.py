@@ -32,6 +32,19 @@ def test_rows_of_a_file_with_semicolons_may_have_decimal_commas(tmp_path: Path):
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
+def test_points_separate_thousands_in_rows_to_predict_too(tmp_path: Path, separator: str):
+    """The training file had no number above a thousand in that column, and decimal commas in another one."""
+    rows = [f"{n % 40 + 1},{n % 37:02} {n % 900} {n % 3}" for n in range(N_ROWS)]
+    (path := tmp_path / "own.csv").write_text("\n".join(["price stock y", *rows]).replace(" ", separator))
+    encoder = loading.load(DataConfig(str(path), target="y", folds=1)).preprocessing.columns
+    assert encoder
+    path.write_text("\n".join(["price stock", "12,50 800", "12,50 1.000", "1,50 1.200"]).replace(" ", separator))
+    found = encoder.in_own_form(read_table(path, encoder.text_columns, encoder.literal_columns))
+    stock = {column.name: column for column in encoder.columns}["stock"].encode(found["stock"])[:, 0]
+    assert stock.tolist() == [800, 1000, 1200]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_points_separate_thousands_where_another_column_has_decimal_commas(tmp_path: Path, separator: str):
     sizes = [("1.250", "980", "12.400", "2.000", "NA")[row % 5] for row in range(N_ROWS)]
     rows = [f"{n % 40 + 1},{n % 37:02} {size} {n % 3 + 0.5} {'ab'[n % 2]}" for n, size in enumerate(sizes)]

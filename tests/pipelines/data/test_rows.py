@@ -120,8 +120,10 @@ def test_groups_are_warned_of_and_kept_together(tmp_path: Path):
     assert sum(map(len, parts)) == len(set.union(*parts)) == 40
 
 
-def test_row_numbers_are_named(tmp_path: Path):
-    notes = load(table(id=np.arange(N_ROWS)), tmp_path / "own.csv").notes
+@pytest.mark.parametrize("has_gap", [False, True])
+def test_row_numbers_are_named(has_gap: bool, tmp_path: Path):
+    ids = pd.Series(np.arange(N_ROWS), dtype="Int64")
+    notes = load(table(id=ids.mask(ids == 7) if has_gap else ids), tmp_path / "own.csv").notes
     assert len(notes) == 1
     assert notes[0].startswith("column 'id': whole numbers that differ in every row")
 

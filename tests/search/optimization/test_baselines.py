@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from command_line import call
 from sklearn.dummy import DummyClassifier
@@ -62,7 +63,7 @@ def test_with_folds_they_are_means_over_the_folds(tmp_path: Path) -> None:
     means = validation_scores(data)
     assert means.keys() == {"majority", "linear"}
     assert means["linear"]["auc"] == pytest.approx(np.mean([scores["linear"]["auc"] for scores in found]))
-    assert majority_of(data) == np.bincount(rows.y).max() / len(rows.y)
+    assert majority_of(data) == pytest.approx(means["majority"]["accuracy"])
     everything = replace(data, training=rows, fold_of=None)
     assert baseline_scores(data, one.validation) == baseline_scores(everything, one.validation)
 
@@ -91,6 +92,23 @@ def test_a_regression_is_scored_in_its_own_unit(tmp_path: Path) -> None:
     predicted = Ridge().fit(known, decode(data.training.y)).predict(asked)
     assert found["linear"]["r2"] == pytest.approx(r2_score(truth, predicted), abs=1e-3)
     assert found["mean"]["rmse"] == pytest.approx(np.sqrt(np.mean((truth - decode(data.training.y).mean()) ** 2)))
+
+
+@pytest.mark.parametrize("weight", [None, "w"])
+def test_an_absolute_error_is_beside_that_of_the_median(weight: str | None, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=400), "w": rng.integers(1, 5, 400)})
+    frame["y"] = np.where(rng.random(400) < 0.9, 0.0, 50.0)
+    frame.to_csv(path := tmp_path / "zeros.csv", index=False)
+    data = load(DataConfig(str(path), target="y", task="regression", weight=weight, folds=1))
+    found = baseline_scores(data, data.validation)
+    beside = compare(1.0, OBJECTIVES["val_mae"], found).baselines
+    assert beside.keys() == {"median", "linear"}
+    target = data.preprocessing.target
+    assert target
+    truth = target.decode(data.validation.y)
+    assert beside["median"] == pytest.approx(np.average(np.abs(truth), weights=data.validation.weight))
+    assert compare(1.0, OBJECTIVES["val_rmse"], found).baselines.keys() == {"mean", "linear"}
 
 
 def test_a_large_table_is_drawn_from_and_weights_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
