@@ -11,10 +11,12 @@ import numpy as np
 
 from pipelines.encoding.categories import shared_feature
 from pipelines.encoding.curves import Curve, pieces
+from pipelines.errors import DataError
 from pipelines.files.archives import Array
 from pipelines.files.columns import TEXT, to_days, to_numbers
+from pipelines.files.kinds import holds_text
 from pipelines.files.tables import MISSING
-from pipelines.files.text_forms import BOOLEAN, Series
+from pipelines.files.text_forms import BOOLEAN, NUMBER_FORMATS, Series, parse
 
 Kind = Literal["numeric", "boolean", "date", "category", "ignored"]
 
@@ -86,6 +88,8 @@ class Column:
         """Encodes (n_rows,) values as the file holds them; returns (n_rows, n_features) float32."""
         if self.kind == "category":
             return np.asarray(self._codes(values)[:, None] == np.arange(self.n_features), dtype=np.float32)
+        if self.kind == "numeric" and not self.format:
+            _require_no_percent(values, self.name)
         convert = to_days if self.kind == "date" else to_numbers
         # One text among truth values makes all of a file's column texts.
         numbers = convert(values, self.name, BOOLEAN if self.kind == "boolean" else self.format)
@@ -150,6 +154,17 @@ class Column:
         """Reads what ``to_json`` returned, in this version or an earlier one."""
         tuples = {name: tuple(record.get(name, ())) for name in _TUPLES}
         return cls(**{**record, **tuples, "curve": Curve.from_json(record.get("curve"))})
+
+
+def _require_no_percent(values: Series, name: str) -> None:
+    """Refuses percentages where the training file held plain numbers: whether 50% is 50 or 0.5 there, nobody knows."""
+    if not holds_text(values):
+        return
+    texts = values[values.map(lambda value: isinstance(value, str))].drop_duplicates()
+    found = texts[texts.str.contains("%", regex=False).astype(bool) & parse(texts, NUMBER_FORMATS[0]).notna()]
+    if len(found):
+        rule = "must hold numbers without a percent sign, as in training"
+        raise DataError(f"column {name!r}: {rule}, got {found.iloc[0]!r}: convert them")
 
 
 def _date_parts(days: Array) -> tuple[Array, ...]:

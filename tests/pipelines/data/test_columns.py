@@ -269,3 +269,14 @@ def test_leading_zeros_of_groups_are_named(tmp_path: Path):
     line = "column 'town': texts with leading zeros are read as numbers; to keep them, put it into data.text_columns"
     assert line in load(frame, tmp_path / "own.csv", group="town").notes
     assert line not in load(frame, tmp_path / "own.csv", group="town", text_columns=["town"]).notes
+
+
+@pytest.mark.parametrize("text", ["50%", "50.0 %"])
+def test_percentages_are_refused_where_training_rows_held_plain_numbers(text: str, tmp_path: Path):
+    frame = pd.DataFrame({"rate": np.arange(N_ROWS) / 4, "target": np.arange(N_ROWS) % 2})
+    encoder = load(frame, tmp_path / "own.csv").preprocessing.columns
+    rows = pd.DataFrame({"rate": ["50.0", text, None]})
+    with pytest.raises(DataError, match=f"column 'rate': must hold numbers without a percent sign.* got '{text}'"):
+        encoder.encode(rows)
+    signed = frame.assign(rate=[f"{value}%" for value in frame["rate"]])
+    assert load(signed, tmp_path / "signed.csv").preprocessing.columns.encode(rows.iloc[1:2])[0, 0] == 0.5
