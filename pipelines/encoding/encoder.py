@@ -86,6 +86,12 @@ class TableEncoder:
         }
         return {name: texts for name, texts in found.items() if any(texts)}
 
+    def gaps(self, frame: pd.DataFrame) -> dict[str, int]:
+        """Returns the number of missing values of each column of which no training row lacks one, where there are."""
+        own = (column for column in self.columns if column.kind != "category" and column.n_features)
+        found = {column.name: int(frame[column.name].isna().sum()) for column in own if not column.indicator}
+        return {name: n_missing for name, n_missing in found.items() if n_missing}
+
     def in_own_form(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Reads decimal commas of a file with semicolons, in columns of which the training file held numbers.
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 Copies: TypeAlias = Callable[[], dict[str, Path]]
 """Returns the files of a home by their hashes."""
 _HISTORY = LOST + "history"
+_BY_DOCTOR = ("damaged", "missing")
+"""How the reasons of a repair begin; deleted models have others."""
 _MAX_LISTED = 200  # characters for the lost epochs of one metric: MLflow limits a tag's length
 _TAGS = ("trial.state", "study", "trial", "model_sha256", "dataset.fingerprint")
 
@@ -116,8 +118,18 @@ def _files(view: StudyView, run: Run, recorded: Mapping[str, str], copies: Copie
             file = RecordedFile(view.client, run.info.artifact_uri, name, tags[tag])
             set_tag = partial(view.client.set_tag, run_id, LOST + name)
             yield from file.findings(f"{view.name}: {run.info.run_name}", copies, set_tag)
+        elif is_expected and tags.get(LOST + name, "").startswith(_BY_DOCTOR):
+            yield from _found_again(view, run, RecordedFile(view.client, run.info.artifact_uri, name, tags[tag]))
     if READ in tags and LOST + FOLDER not in tags:  # it is set after the files
         yield from _test_files(view, run)
+
+
+def _found_again(view: StudyView, run: Run, file: RecordedFile) -> Iterator[Finding]:
+    """Finds a file that was recorded as lost, and is there again with its hash."""
+    if file.is_whole():
+        what, key = f"removes the tag {LOST}{file.name}", LOST + file.name
+        forget = partial(view.client.delete_tag, run.info.run_id, key)
+        yield Finding(f"{file.name} that is not lost", f"{view.name}: {run.info.run_name}", what, forget)
 
 
 def _test_files(view: StudyView, run: Run) -> Iterator[Finding]:
@@ -170,6 +182,13 @@ class RecordedFile:
         elif problem:
             what = f"cannot restore it, the home has no copy: records that in the tag {LOST}{self.name}"
             yield Finding(kind, subject, what, partial(set_lost, problem))
+
+    def is_whole(self) -> bool:
+        """Whether it is there with its hash, as far as the store says."""
+        try:
+            return not self._problem()
+        except MlpSearchError:
+            return False
 
     def _problem(self) -> str:
         try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from pipelines.data.preprocessing import Preprocessing
+from pipelines.data.targets import TargetScaling
 from pipelines.encoding.encoder import TableEncoder
 from pipelines.errors import DataError, InputError, NotFoundError
-from pipelines.evaluation.decisions import DEFAULT_THRESHOLD, decide, require_threshold
+from pipelines.evaluation.decisions import DEFAULT_THRESHOLD, ResidualInterval, decide, require_threshold
 from pipelines.evaluation.predictor import ModelRecord, Predictor, as_rows
 from pipelines.files import sources
 from pipelines.files.archives import read_array, read_headers, require_memory
@@ -30,6 +31,11 @@ from search.tracking.connection import mlflow_errors
 from search.tracking.entries import MODEL_FILE
 
 _MOST_SHOWN = 10  # in a notebook
+_SHORT = "rows with fewer fields than there are names: {:,}, the first is row {}; what they lack counts as missing"
+_GAPS = "column {!r}: missing in {:,} of {:,} rows, but in no training row; the median of those takes its place"
+
+Encoded: TypeAlias = tuple[np.ndarray, dict[str, list[str | None]], tuple[str, ...]]
+"""Rows, (n_rows, *input_shape), their unknown texts by column, and notes."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +57,7 @@ class Predictions(HtmlResult):
         values: (n_rows,) float64, a regression's predictions in the target's own unit; None for classes.
         low: Lower ends of their 95% intervals; None for classes, and for models that earlier versions promoted.
         high: Upper ends.
+        notes: Lines on rows of a table that lack what all training rows have.
     """
 
     model: str
@@ -63,6 +70,7 @@ class Predictions(HtmlResult):
     values: np.ndarray | None = None
     low: np.ndarray | None = None
     high: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def numbers(self) -> np.ndarray:
@@ -125,7 +133,7 @@ def predict(
     version, content, record = _fetch(model, home)
     what = f"{version.name} version {version.version}"
     limit = DEFAULT_THRESHOLD if threshold is None else _threshold(threshold, record, what)
-    rows, unknown = _read(source, record, invert=invert)
+    rows, unknown, notes = _read(source, record, invert=invert)
     prepare_inference()
     outputs = Predictor.load(content, record, f"{what}, {MODEL_FILE}").probabilities(rows)
     classes = record.preprocessing.class_names
@@ -134,14 +142,17 @@ def predict(
         row = int(is_finite.argmin())
         found = outputs[row][~np.isfinite(outputs[row])][0]
         raise DataError(f"{what}: must predict finite numbers, got {found} for row {row}: correct the row")
-    if record.preprocessing.target is None:
-        return Predictions(version.name, int(version.version), classes, outputs, rows, unknown, limit)
-    values = outputs[:, 0].astype(np.float64)
-    low, high = record.interval.around(values, record.preprocessing.target) if record.interval else (None, None)
+    found = Predictions(version.name, int(version.version), classes, outputs, rows, unknown, limit, notes=notes)
+    target = record.preprocessing.target
+    return found if target is None else _as_values(found, record.interval, target)
+
+
+def _as_values(found: Predictions, interval: ResidualInterval | None, target: TargetScaling) -> Predictions:
+    """A regression's predictions, whose outputs are values, with their intervals."""
+    values = found.probabilities[:, 0].astype(np.float64)
+    low, high = interval.around(values, target) if interval else (None, None)
     nothing = np.empty((len(values), 0), np.float32)
-    return Predictions(
-        version.name, int(version.version), classes, nothing, rows, unknown, values=values, low=low, high=high
-    )
+    return replace(found, probabilities=nothing, threshold=DEFAULT_THRESHOLD, values=values, low=low, high=high)
 
 
 def _threshold(given: float | str, record: ModelRecord, model: str) -> float:
@@ -207,8 +218,8 @@ def _require_file(path: Path, *, invert: bool) -> None:
         raise DataError(f"--invert: only pictures have light and dark, got {path}: leave it out")
 
 
-def _read(source: object, record: ModelRecord, *, invert: bool) -> tuple[np.ndarray, dict[str, list[str | None]]]:
-    """The rows of a frame, an array or a path, (n_rows, *input_shape), and their unknown texts by column."""
+def _read(source: object, record: ModelRecord, *, invert: bool) -> Encoded:
+    """The rows of a frame, an array or a path."""
     preprocessing = record.preprocessing
     is_archive = isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == ".npz"
     is_array = is_archive or isinstance(source, np.ndarray)
@@ -217,7 +228,7 @@ def _read(source: object, record: ModelRecord, *, invert: bool) -> tuple[np.ndar
     if invert and not isinstance(source, str | os.PathLike):
         raise DataError("invert: only files of pictures have light and dark, got rows: leave it out, or invert them")
     if isinstance(source, np.ndarray):
-        return as_rows(source, preprocessing), {}
+        return as_rows(source, preprocessing), {}, ()
     if not isinstance(source, str | os.PathLike):
         import pandas as pd
 
@@ -229,10 +240,10 @@ def _read(source: object, record: ModelRecord, *, invert: bool) -> tuple[np.ndar
     if path.suffix.lower() in SUFFIXES:
         if preprocessing.columns is not None:  # its number of features may be that of a picture by chance
             raise DataError("model: must take pictures to be given one, but was trained on a table: give it a table")
-        return read_picture(path, preprocessing.input_shape, record.value_range, invert=invert), {}
+        return read_picture(path, preprocessing.input_shape, record.value_range, invert=invert), {}, ()
     try:
         if path.suffix.lower() == ".npz":
-            return as_rows(_read_npz(path), preprocessing, "x"), {}
+            return as_rows(_read_npz(path), preprocessing, "x"), {}, ()
         columns = preprocessing.columns or TableEncoder(())
         frame = columns.in_own_form(read_table(path, columns.text_columns, columns.literal_columns))
         return _encode(frame, preprocessing)
@@ -240,12 +251,16 @@ def _read(source: object, record: ModelRecord, *, invert: bool) -> tuple[np.ndar
         raise DataError([p if p.startswith(str(path)) else f"{path}: {p}" for p in error.problems]) from error
 
 
-def _encode(frame: pd.DataFrame, preprocessing: Preprocessing) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+def _encode(frame: pd.DataFrame, preprocessing: Preprocessing) -> Encoded:
     if not len(frame):
         raise DataError("rows: must hold rows to predict, got none: add some")
     frame = frame.rename(columns=str)  # as ``save_data`` and files name columns
     rows = preprocessing.encode(frame)
-    return rows, preprocessing.columns.unknown(frame) if preprocessing.columns else {}
+    columns = preprocessing.columns or TableEncoder(())
+    short = frame.attrs.get("short", ())
+    notes = [_SHORT.format(len(short), short[0])] if short else []
+    notes += [_GAPS.format(name, n_missing, len(frame)) for name, n_missing in columns.gaps(frame).items()]
+    return rows, columns.unknown(frame), tuple(notes)
 
 
 def _read_npz(path: Path) -> np.ndarray:

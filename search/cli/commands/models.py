@@ -135,11 +135,7 @@ def predict(
     _require_output(output, source)
     result = search.predict(model, source, invert=invert, threshold=threshold, home=home)
     document = _prediction_rows(result, with_threshold=threshold is not None)
-    for column, texts in result.unknown.items():
-        for row, text in zip(document, texts, strict=True):
-            row |= {} if text is None else {"unknown": {**row.get("unknown", {}), column: text}}
-        named = ", ".join(f"{text!r} ({n})" for text, n in Counter(filter(None, texts)).most_common(5))
-        display.message(f"column {column!r}: no training row has {named}: it counts as a rare text, or as missing")
+    _tell_unknown(result, document)
     # Files before the output: a command that fails prints nothing on stdout.
     if figure:
         _draw(result, figure)
@@ -147,6 +143,17 @@ def predict(
         _write(result, output)
     tables = _prediction_tables(result) if result.values is None else _value_tables(result)
     display.show(tables, document)
+
+
+def _tell_unknown(result: search.Predictions, document: list[dict[str, Any]]) -> None:
+    """Adds the texts that no training row has to the rows of the document, and prints what they and gaps count as."""
+    for column, texts in result.unknown.items():
+        for row, text in zip(document, texts, strict=True):
+            row |= {} if text is None else {"unknown": {**row.get("unknown", {}), column: text}}
+        named = ", ".join(f"{text!r} ({n})" for text, n in Counter(filter(None, texts)).most_common(5))
+        display.message(f"column {column!r}: no training row has {named}: it counts as a rare text, or as missing")
+    for line in result.notes:
+        display.message(line)
 
 
 def _prediction_rows(result: search.Predictions, *, with_threshold: bool) -> list[dict[str, Any]]:

@@ -24,6 +24,23 @@ def test_a_changed_hash_makes_no_model_file_a_damaged_one(untouched_contenders: 
     assert call("doctor", "--home", home).code == 0
 
 
+def test_a_file_that_came_back_is_not_lost_any_more(untouched_contenders: Path) -> None:
+    home, client = untouched_contenders, connect(read_settings(untouched_contenders))
+    best = search.load_study("weak", home=home).best
+    assert best
+    (file,) = home.glob(f"artifacts/{best.run_id}/**/model.h5")
+    for copy in {path for path in home.rglob("*.h5") if path.read_bytes() == file.read_bytes()} - {file}:
+        copy.unlink()
+    file.rename(kept := home.parent / "model.h5")
+    call("doctor", "--repair", "--home", home)
+    assert client.get_run(str(best.run_id)).data.tags["lost.model.h5"].startswith("missing")
+    kept.rename(file)
+    found = call("doctor", "--home", home, "--json").json()
+    assert [finding["kind"] for finding in found] == ["model.h5 that is not lost"]
+    assert call("doctor", "--repair", "--home", home).code == 0
+    assert "lost.model.h5" not in client.get_run(str(best.run_id)).data.tags
+
+
 @pytest.mark.parametrize("text", ["not json", "1, 2", "5"])
 def test_an_unreadable_history_of_an_alias_is_written_again(text: str, untouched_contenders: Path) -> None:
     home, client = untouched_contenders, connect(read_settings(untouched_contenders))

@@ -273,3 +273,12 @@ def test_mlflow_serves_no_rows_with_one_line(animals: Path):
     # The model brings a copy of the package, whose exceptions are other classes.
     with pytest.raises(Exception, match="rows: must hold rows to predict, got none"):
         pyfunc(animals, "animals").predict(animals_table()[:0].drop(columns="species"))
+
+
+def test_rows_that_lack_what_every_training_row_has_are_named(animals: Path, tmp_path: Path):
+    (tmp_path / "rows.csv").write_text("size,count,colour,wet\n1,2,red,True\n1,,red,True\n1\n")
+    answer = call("predict", "animals", tmp_path / "rows.csv", "--home", animals)
+    assert answer.code == 0
+    assert "column 'count': missing in 2 of 3 rows, but in no training row; the median" in answer.err
+    assert "rows with fewer fields than there are names: 1, the first is row 3; what they lack" in answer.err
+    assert "'size'" not in answer.err, "training rows have gaps there too"
