@@ -33,7 +33,7 @@ Copies: TypeAlias = Callable[[], dict[str, Path]]
 """Returns the files of a home by their hashes."""
 _HISTORY = LOST + "history"
 _BY_DOCTOR = ("damaged", "missing")
-"""How the reasons of a repair begin; deleted models have others."""
+"""First words of the reasons that a repair records; deleted models have others."""
 _MAX_LISTED = 200  # characters for the lost epochs of one metric: MLflow limits a tag's length
 _TAGS = ("trial.state", "study", "trial", "model_sha256", "dataset.fingerprint")
 
