@@ -17,7 +17,7 @@ from pipelines.files.columns import FILE_ROWS, IGNORED, TEXT, merged, read_texts
 from pipelines.files.kinds import DATES, holds_text, kind_of, why_no_features
 from pipelines.files.roles import LEFT_OUT, ROLES, Roles, read_roles
 from pipelines.files.sources import nearest, suffix_of
-from pipelines.files.tables import LargeTable, Table, open_table
+from pipelines.files.tables import SHORT, LargeTable, Table, open_table
 from pipelines.files.text_forms import NUMBER_FORMATS, Series
 from pipelines.objectives import Task
 
@@ -29,7 +29,6 @@ _ROUNDED = (
     "column {!r}: whole numbers above 9,007,199,254,740,992 are rounded to float64, so different ones may be equal; put"
     " it into data.text_columns or data.ignore"
 )
-_SHORT = "rows with fewer fields than there are names: {:,}, the first is row {}; what they lack counts as missing"
 _UNLABELLED = "column {!r}: {:,} of {:,} rows hold no label and are left out"
 _DATES = "column {!r}: data.numeric is not used, because its values are dates; convert them to numbers"
 _LISTS = ("text_columns", "numeric", "ignore")
@@ -60,7 +59,7 @@ def read(path: Path, config: DataConfig) -> tuple[Table, Task, Array, dict[str, 
         codes.add(config.group)
     zeros = [name for name in facts.get("zeros", ()) if name in codes]
     if short := facts.get("short"):
-        notes.append(_SHORT.format(len(short), short[0]))
+        notes.append(SHORT.format(len(short), short[0]))
     notes += [_ROUNDED.format(name) for name in facts.get("rounded", ()) if name in codes]
     notes += [_ZEROS.format(name) for name in zeros if name == target or frame[name].dtype.kind in "iuf"]
     numeric = config.numeric or ()

@@ -100,7 +100,7 @@ class TableEncoder:
         decimal commas of other columns, are read as such in any file.
         """
         thousands = [name for name in frame.attrs.get("thousands", ()) if name not in self.text_columns]
-        frame = frame.assign(**{name: _with_thousands(frame[name]) for name in thousands})
+        frame = frame.assign(**{name: _read_as(frame[name], NUMBER_FORMATS[1]) for name in thousands})
         forms = {";": ("", _with_commas), ",": (NUMBER_FORMATS[1], _with_points)}
         if (separator := frame.attrs.get("separator")) not in forms:
             return frame
@@ -203,18 +203,15 @@ def _with_commas(texts: Series) -> Series:
     return texts.astype(object).mask(comma.notna(), comma)
 
 
-def _with_thousands(texts: Series) -> Series:
-    """Returns the numbers of texts whose points separate thousands."""
-    numbers = parse(texts.dropna(), NUMBER_FORMATS[1]).reindex(texts.index)
+def _read_as(texts: Series, text_format: str) -> Series:
+    """Returns texts with the numbers in place of those that are one in a format."""
+    numbers = parse(texts.dropna(), text_format).reindex(texts.index)
     return texts.astype(object).mask(numbers.notna(), numbers)
 
 
 def _with_points(texts: Series) -> Series:
     """Returns texts with the numbers in place of those with a decimal point, unless there is a comma in one of them."""
-    if texts.str.contains(",").any():
-        return texts
-    numbers = parse(texts.dropna(), NUMBER_FORMATS[0]).reindex(texts.index)
-    return texts.astype(object).mask(numbers.notna(), numbers)
+    return texts if texts.str.contains(",").any() else _read_as(texts, NUMBER_FORMATS[0])
 
 
 def _places(splits: Sequence[Array], n_rows: int) -> Array:

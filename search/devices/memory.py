@@ -26,11 +26,18 @@ _GPU_BYTES = {"uint8": 2, "int32": 8}
 """Bytes of a value on a GPU, by the type of the source."""
 
 
+def _count_weights(network: Hyperparameters, dataset: Dataset) -> int:
+    """Returns the number of weights of a network, those of its embedding's layer, which is not trained, too."""
+    n_features, _, n_pieces = dataset.sizes
+    n_fixed = n_features * n_pieces if network.embedding == "piecewise" else 0
+    return count_parameters(network, *dataset.sizes) + n_fixed
+
+
 def gpu_trial_mb(space: SearchSpace, dataset: Dataset) -> int:
     """Forecasts the GPU memory of the largest trial of a space, in MB; docs/gpu.md has the formula."""
     training, validation = dataset.training, dataset.validation
     largest = space.largest_network()
-    sizes, n_parameters = layer_sizes(largest, *dataset.sizes), count_parameters(largest, *dataset.sizes)
+    sizes, n_parameters = layer_sizes(largest, *dataset.sizes), _count_weights(largest, dataset)
     layer_values = _GPU_LAYER_VALUES if Architecture.of(largest, sizes).is_plain else _GPU_TAPED_VALUES
     batch_size: int = space.highest("batch_size")
     n_rows = max(min(len(training.y), batch_size), min(len(validation.y), EVALUATION_ROWS))
@@ -48,10 +55,7 @@ def require_fit(largest: Hyperparameters, dataset: Dataset, slots: Sequence[Slot
         SpecError: It does not.
     """
     n_slots = sum(not slot.visible_devices for slot in slots)
-    n_features, _, n_pieces = dataset.sizes
-    n_parameters = count_parameters(largest, *dataset.sizes)
-    n_parameters += n_features * n_pieces if largest.embedding == "piecewise" else 0  # of a layer that is not trained
-    n_parameters *= dataset.n_folds
+    n_parameters = _count_weights(largest, dataset) * dataset.n_folds
     needed_bytes = n_parameters * 4 * (_COPIES + bool(largest.ema)) * n_slots
     free = free_bytes()
     if needed_bytes > free:

@@ -113,13 +113,14 @@ def _files(view: StudyView, run: Run, recorded: Mapping[str, str], copies: Copie
     """
     tags, run_id = {**run.data.tags, **recorded}, run.info.run_id
     for name, tag in ((MODEL_FILE, MODEL_TAG), (CHECKPOINT_FILE, CHECKPOINT_TAG)):
-        is_expected = tags.get(tag, EMPTY_SHA256) != EMPTY_SHA256
-        if is_expected and "copied_from" not in tags and LOST + name not in tags:
-            file = RecordedFile(view.client, run.info.artifact_uri, name, tags[tag])
-            set_tag = partial(view.client.set_tag, run_id, LOST + name)
+        if tags.get(tag, EMPTY_SHA256) == EMPTY_SHA256 or "copied_from" in tags:
+            continue
+        file, lost = RecordedFile(view.client, run.info.artifact_uri, name, tags[tag]), LOST + name
+        if lost not in tags:
+            set_tag = partial(view.client.set_tag, run_id, lost)
             yield from file.findings(f"{view.name}: {run.info.run_name}", copies, set_tag)
-        elif is_expected and tags.get(LOST + name, "").startswith(_BY_DOCTOR):
-            yield from _found_again(view, run, RecordedFile(view.client, run.info.artifact_uri, name, tags[tag]))
+        elif tags[lost].startswith(_BY_DOCTOR):
+            yield from _found_again(view, run, file)
     if READ in tags and LOST + FOLDER not in tags:  # it is set after the files
         yield from _test_files(view, run)
 

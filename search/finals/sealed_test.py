@@ -122,9 +122,10 @@ def _tested(
     loss = hyperparameters.loss or "mse"
     metric = winner.objective.metric
     baselines = baseline_scores(dataset, test, hyperparameters.class_weight)
-    baseline = score_predictions(found.of_trivial_model, dataset, loss).metrics[metric].value
-    if metric == "mae":
+    if metric == "mae":  # of which the median is the best constant; the trivial model of the predictions is the mean
         baseline = baselines["median"][metric]
+    else:
+        baseline = score_predictions(found.of_trivial_model, dataset, loss).metrics[metric].value
     result = SealedResult(
         winner,
         score_predictions(found, dataset, loss),

@@ -19,7 +19,7 @@ from pipelines.files import sources
 from pipelines.files.archives import read_array, read_headers, require_memory
 from pipelines.files.pictures import SUFFIXES, read_picture
 from pipelines.files.sources import suffix_of
-from pipelines.files.tables import read_table
+from pipelines.files.tables import SHORT, read_table
 from search.home.html import HtmlResult, html_line, html_table
 from search.home.read_only import readable
 from search.home.settings import read_settings
@@ -31,7 +31,6 @@ from search.tracking.connection import mlflow_errors
 from search.tracking.entries import MODEL_FILE
 
 _MOST_SHOWN = 10  # in a notebook
-_SHORT = "rows with fewer fields than there are names: {:,}, the first is row {}; what they lack counts as missing"
 _GAPS = "column {!r}: missing in {:,} of {:,} rows, but in no training row; the median of those takes its place"
 
 Encoded: TypeAlias = tuple[np.ndarray, dict[str, list[str | None]], tuple[str, ...]]
@@ -258,7 +257,7 @@ def _encode(frame: pd.DataFrame, preprocessing: Preprocessing) -> Encoded:
     rows = preprocessing.encode(frame)
     columns = preprocessing.columns or TableEncoder(())
     short = frame.attrs.get("short", ())
-    notes = [_SHORT.format(len(short), short[0])] if short else []
+    notes = [SHORT.format(len(short), short[0])] if short else []
     notes += [_GAPS.format(name, n_missing, len(frame)) for name, n_missing in columns.gaps(frame).items()]
     return rows, columns.unknown(frame), tuple(notes)
 

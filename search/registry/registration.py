@@ -88,8 +88,10 @@ def register(settings: Settings, versions: Versions, study: optuna.Study, winner
     spec, dataset = study_data(study, settings)
     record = make_record(client, settings, study, winner, dataset)
     content = fetch_model(client, settings.spool, study.study_name, winner)
-    _delete_unfinished(settings, client, winner.run_id)
-    logged = _log_model(client, tags, content, record, dataset, spec.data)
+    logged = _ready_model(client, winner.run_id)
+    if logged is None:
+        _delete_unfinished(settings, client, winner.run_id)
+        logged = _log_model(client, tags, content, record, dataset, spec.data)
     use = _usage(versions, winner, tags, logged.model_id)
     card = model_card(tags, dataset, spec.data, winner, record, use)
     kept = keep_predictions(client, winner.run_id) if is_tested(tags) else {}
@@ -161,12 +163,10 @@ def _ready_model(client: MlflowClient, run_id: str) -> LoggedModel | None:
 def _log_model(
     client: MlflowClient, tags: dict[str, str], content: bytes, record: ModelRecord, dataset: Dataset, data: DataConfig
 ) -> LoggedModel:
-    """The winner as a logged model of its run: the one that is ready, or a new one."""
+    """Logs the winner as a model of its run."""
     from mlflow.models import Model
 
     run_id = tags["run_id"]
-    if ready := _ready_model(client, run_id):
-        return ready
     run = client.get_run(run_id).info
     kept = {key: tags[key] for key in ("study", "run_id", "model_sha256")}
     logged = client.create_logged_model(run.experiment_id, run.run_name, run_id, kept)

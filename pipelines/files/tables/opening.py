@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Table: TypeAlias = "pd.DataFrame | LargeTable"
+SHORT = "rows with fewer fields than there are names: {:,}, the first is row {}; what they lack counts as missing"
+"""The line on the ``short`` rows of a table, with their number and the first."""
 
 
 def open_table(path: Path, text_columns: Iterable[str] = (), literal_columns: Sequence[str] = ()) -> Table:
